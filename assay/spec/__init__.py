@@ -1,0 +1,1 @@
+"""Typed sections of an experiment's spec, one file each."""

@@ -1,0 +1,1 @@
+"""What a partition is: one experiment ID, valid at every entrance."""

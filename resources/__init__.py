@@ -1,0 +1,1 @@
+"""Where results live: experiment store, result store, DuckDB I/O manager, locks."""
