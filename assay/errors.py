@@ -1,6 +1,7 @@
 """Every error that a user of Assay can meet, each carrying its evidence and the next step.
 
-Belongs here: the exception tree and the words that its messages share. Does not belong here: deciding when to raise.
+Belongs here: the exception tree and the words that its messages share.
+Does not belong here: deciding when to raise.
 """
 
 import difflib

@@ -14,9 +14,7 @@ ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 SHORTEST_ID = 4
 
-DEVICE_NAMES = frozenset(
-    ["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))]
-)
+DEVICE_NAMES = frozenset(["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))])
 RESERVED_IDS = frozenset({"latest", "all", "none", "null", "default", "examples"}) | DEVICE_NAMES
 """Words with a meaning of their own in commands, and names that Windows keeps for devices."""
 

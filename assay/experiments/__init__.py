@@ -1,0 +1,1 @@
+"""The experiment store: spec files, frozen specs of runs, and each experiment's self-contained folder."""

@@ -1,0 +1,65 @@
+"""What an experiment ran on: code version, packages, hardware. Never environment variables: they hold secrets."""
+
+import os
+import platform
+import re
+import subprocess
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import assay
+
+SECRET_KEY = re.compile(r"(?i)password|passwd|secret|token|credential|api_?key|access_?key")
+
+
+def git_version(folder: Path) -> dict[str, Any]:
+    """Return commit and dirty flag of the repository around ``folder``; both None outside of one."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    status = _git(folder, "status", "--porcelain") if commit else None
+    return {"commit": commit, "dirty": None if status is None else bool(status)}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed program, fixed arguments
+            ["git", *arguments],  # noqa: S607 - the user's own git
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def git_versions(folder: Path) -> dict[str, Any]:
+    """Return the versions of Assay and of the project that uses it."""
+    package = Path(assay.__file__).parent
+    return {"assay": {"version": assay.__version__, **git_version(package)}, "project": git_version(folder)}
+
+
+def environment() -> dict[str, Any]:
+    """Return Python, packages and hardware."""
+    packages = {name: dist.version for dist in distributions() if (name := dist.metadata["Name"])}
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cpu_count": os.cpu_count(),
+        "memory_bytes": memory,
+        "packages": dict(sorted(packages.items())),
+    }
+
+
+def without_keys(value: Any, removed: frozenset[str]) -> Any:
+    """Return ``value`` without the named keys, and without keys that look like secrets, at any depth."""
+    if isinstance(value, dict):
+        kept = {key: item for key, item in value.items() if key not in removed and not SECRET_KEY.search(str(key))}
+        return {key: without_keys(item, removed) for key, item in kept.items()}
+    if isinstance(value, list):
+        return [without_keys(item, removed) for item in value]
+    return value

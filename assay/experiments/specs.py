@@ -1,0 +1,130 @@
+"""Spec files: one YAML per experiment, created exclusively, replaced atomically.
+
+Belongs here: which experiments exist and what their files say. Does not belong here: results.
+"""
+
+import os
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from assay.errors import IdError, SpecError
+from assay.files import write_text
+from assay.ids import invent_id, validate_id
+from assay.spec.experiment import TASK_PREFIX, ExperimentSpec
+from assay.spec.loading import load_values, merged, spec_from
+from assay.spec.yaml_text import read_mapping, to_yaml
+
+DEFAULT_TASK = "regression"
+
+
+class SpecFiles:
+    """The folder of ``<id>.yaml`` files, and the names that were ever used in it."""
+
+    def __init__(self, folder: Path, tombstones: Path) -> None:
+        self.folder = folder.absolute()
+        self.tombstones = tombstones
+
+    def path(self, experiment_id: str) -> Path:
+        """Return where an experiment's file is, or would be."""
+        return self.folder / f"{validate_id(experiment_id)}.yaml"
+
+    def ids(self) -> list[str]:
+        """Return the IDs of all spec files, sorted; files whose names are no IDs are not experiments."""
+        names = (path.stem for path in self.folder.glob("*.yaml"))
+        return sorted(name for name in names if is_id(name))
+
+    def used_ids(self) -> set[str]:
+        """Return every ID that can't be given to a new experiment, those of removed experiments included."""
+        buried = {path.name for path in self.tombstones.iterdir()} if self.tombstones.is_dir() else set()
+        return buried | set(self.ids())
+
+    def exists(self, experiment_id: str) -> bool:
+        """Return whether the experiment has a file."""
+        return self.path(experiment_id).is_file()
+
+    def load(self, experiment_id: str) -> ExperimentSpec:
+        """Return the validated spec of an experiment.
+
+        Raises:
+            IdError: The ID is not valid.
+            SpecError: The file is missing or not valid.
+        """
+        path = self.path(experiment_id)
+        return spec_from(load_values(path), str(path))
+
+    def create(self, values: Mapping[str, Any], experiment_id: str | None = None) -> str:
+        """Write a new spec file and return its ID; never overwrites.
+
+        Args:
+            values: Keys of the spec; validated before anything is written.
+            experiment_id: Chosen by the user, or None to invent one.
+
+        Raises:
+            IdError: The ID is not valid or already used.
+            SpecError: The values are not valid.
+        """
+        spec_from(values, f"new experiment {experiment_id or ''}".strip())
+        while True:
+            used = self.used_ids()
+            name = invent_id(used) if experiment_id is None else validate_id(experiment_id)
+            if name not in used and self._create_file(name, to_yaml(dict(values))):
+                return name
+            if experiment_id is not None:
+                free = invent_id(used)
+                raise IdError(f"Experiment ID {name!r} is already used. Choose another, for example {free!r}.")
+
+    def _create_file(self, name: str, text: str) -> bool:
+        """Return False when somebody else took the name first: a hard link fails where the target exists."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        draft = self.folder / f".{name}.{os.getpid()}.draft"
+        write_text(draft, text)
+        try:
+            os.link(draft, self.path(name))
+        except FileExistsError:
+            return False
+        finally:
+            draft.unlink()
+        return True
+
+    def overridden(self, experiment_id: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the keys of an experiment with overrides laid over its file, or over its task's template."""
+        if self.exists(experiment_id):
+            base = load_values(self.path(experiment_id))
+        else:
+            base = template(str(overrides.get("task", DEFAULT_TASK)))
+        values = merged(base, overrides)
+        spec_from(values, f"experiment {experiment_id} with the overrides given")
+        return values
+
+    def store(self, experiment_id: str, values: Mapping[str, Any]) -> None:
+        """Write or replace an experiment's file atomically."""
+        spec_from(values, f"experiment {experiment_id}")
+        write_text(self.path(experiment_id), to_yaml(dict(values)))
+
+
+def is_id(name: str) -> bool:
+    """Return whether a name may be an experiment's ID."""
+    try:
+        validate_id(name)
+    except IdError:
+        return False
+    return True
+
+
+def template(task: str) -> dict[str, Any]:
+    """Return the keys that a new experiment of ``task`` starts with.
+
+    Raises:
+        SpecError: There is no such task.
+    """
+    return read_mapping(template_text(task), f"template of {task}")
+
+
+def template_text(task: str) -> str:
+    """Return the commented YAML that a new experiment of ``task`` starts with."""
+    if task not in TASK_PREFIX:
+        spec_from({"task": task}, "new experiment")
+        raise SpecError("new experiment", [f"task: there is no template for {task!r}"])
+    return (files("assay") / "templates" / f"{task}.yaml").read_text(encoding="utf-8")

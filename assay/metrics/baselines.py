@@ -1,0 +1,32 @@
+"""What can be predicted without looking at an item: the yardstick that a model has to beat.
+
+Belongs here: trivial predictions from the training targets. Does not belong here: models.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from assay.metrics.samples import ClassificationSample, Floats, Integers, RegressionSample
+
+
+def predict_mean(sample: RegressionSample, train_target: Floats) -> RegressionSample:
+    """Return the sample with every prediction replaced by the mean of the training targets."""
+    return replace(sample, prediction=np.full_like(sample.prediction, train_target.mean()))
+
+
+def predict_majority(sample: ClassificationSample, train_target: Integers) -> ClassificationSample:
+    """Return the sample with every prediction replaced by what the training targets alone suggest.
+
+    The class is the most frequent one (the first of several equally frequent), the probabilities are the frequencies.
+
+    Args:
+        sample: Items with true classes.
+        train_target: (m,) class indices of the training items.
+    """
+    frequencies = np.bincount(train_target, minlength=sample.class_count) / len(train_target)
+    return replace(
+        sample,
+        predicted=np.full_like(sample.predicted, int(frequencies.argmax())),
+        probabilities=np.tile(frequencies, (len(sample.target), 1)),
+    )

@@ -1,0 +1,76 @@
+"""Metrics of predicted classes.
+
+Belongs here: one function per metric, from a sample with b weightings to b values, or b x k for each class.
+Does not belong here: intervals, calibration.
+"""
+
+import numpy as np
+
+from assay.metrics.samples import ClassificationSample, Floats, divide
+
+
+def accuracy(sample: ClassificationSample) -> Floats:
+    """Return the share of items whose class is right."""
+    return np.trace(sample.confusion, axis1=1, axis2=2) / sample.confusion.sum(axis=(1, 2))
+
+
+def balanced_accuracy(sample: ClassificationSample) -> Floats:
+    """Return the mean recall over the classes that occur, so that a frequent class counts no more than a rare one."""
+    return _mean_of_defined(recall(sample))
+
+
+def macro_f1(sample: ClassificationSample) -> Floats:
+    """Return the mean F1 over the classes that occur or are predicted."""
+    return _mean_of_defined(f1(sample))
+
+
+def precision(sample: ClassificationSample) -> Floats:
+    """Return, per class, the share of its predictions that are right; NaN when it is never predicted: (b, k)."""
+    return divide(_hits(sample), sample.confusion.sum(axis=1))
+
+
+def recall(sample: ClassificationSample) -> Floats:
+    """Return, per class, the share of its items that are found; NaN when it does not occur: (b, k)."""
+    return divide(_hits(sample), sample.confusion.sum(axis=2))
+
+
+def f1(sample: ClassificationSample) -> Floats:
+    """Return, per class, the harmonic mean of precision and recall; NaN when it neither occurs nor is predicted."""
+    occurring_or_predicted = sample.confusion.sum(axis=1) + sample.confusion.sum(axis=2)
+    return divide(2 * _hits(sample), occurring_or_predicted)
+
+
+def log_loss(sample: ClassificationSample) -> Floats:
+    """Return the mean of -ln(probability of the true class), in nats.
+
+    Probabilities are kept above 2.2e-16, so that one confident mistake costs at most 36 nats, not infinity.
+    """
+    of_truth = sample.probabilities[np.arange(len(sample.target)), sample.target]
+    smallest = np.finfo(np.float64).eps
+    return sample.mean(-np.log(np.clip(of_truth, smallest, 1 - smallest)))
+
+
+def roc_auc(sample: ClassificationSample) -> Floats:
+    """Return the probability that a random item of the second class scores above one of the first; ties count half.
+
+    The Mann-Whitney form of the area under the ROC curve (Hanley and McNeil, Radiology 143, 1982). NaN where one of
+    the classes does not occur.
+    """
+    scores = sample.probabilities[:, 1]
+    order = np.argsort(scores, kind="stable")
+    _, starts = np.unique(scores[order], return_index=True)
+    weights, positive = sample.weights[:, order], sample.target[order] == 1
+    positives = np.add.reduceat(weights * positive, starts, axis=1)
+    negatives = np.add.reduceat(weights * ~positive, starts, axis=1)
+    negatives_below = np.cumsum(negatives, axis=1) - negatives / 2
+    pairs = positives.sum(axis=1) * negatives.sum(axis=1)
+    return divide((positives * negatives_below).sum(axis=1), pairs)
+
+
+def _hits(sample: ClassificationSample) -> Floats:
+    return np.diagonal(sample.confusion, axis1=1, axis2=2)
+
+
+def _mean_of_defined(values: Floats) -> Floats:
+    """Return the mean over classes (b,) of values (b, k), leaving out NaN."""
+    return divide(np.nansum(values, axis=1), np.sum(~np.isnan(values), axis=1).astype(np.float64))

@@ -1,0 +1,37 @@
+"""Metrics of predicted numbers, in the unit of the label.
+
+Belongs here: one function per metric, from a sample with b weightings to b values. Does not belong here: intervals.
+"""
+
+import numpy as np
+
+from assay.metrics.samples import Floats, RegressionSample, divide
+
+
+def mean_squared_error(sample: RegressionSample) -> Floats:
+    """Return the mean of the squared residuals, in the label's unit squared."""
+    return sample.mean((sample.prediction - sample.target) ** 2)
+
+
+def root_mean_squared_error(sample: RegressionSample) -> Floats:
+    """Return the root of the mean squared error, in the label's unit."""
+    return np.sqrt(mean_squared_error(sample))
+
+
+def mean_absolute_error(sample: RegressionSample) -> Floats:
+    """Return the mean size of the residuals, in the label's unit."""
+    return sample.mean(np.abs(sample.prediction - sample.target))
+
+
+def r_squared(sample: RegressionSample) -> Floats:
+    """Return the share of the targets' variance that the predictions explain.
+
+    1 is perfect, 0 as good as the mean of these very targets, negative worse. NaN where all targets are equal: then
+    there is no variance to explain.
+    """
+    centred = sample.target - sample.target.mean()
+    squares = sample.mean(centred**2)
+    variance = squares - sample.mean(centred) ** 2
+    # Below this, what is left after the subtraction is rounding.
+    constant = variance <= 1e-13 * squares
+    return 1.0 - divide(mean_squared_error(sample), np.where(constant, 0.0, variance))

@@ -1,0 +1,87 @@
+"""What a metric is computed from: items and any number of weightings of them.
+
+Belongs here: the arrays and sums that several metrics share. Does not belong here: a metric.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class RegressionSample:
+    """Predicted numbers.
+
+    Attributes:
+        target: (n,) in the label's unit.
+        prediction: (n,) in the label's unit.
+        weights: (b, n) how often each item counts, in each of b weightings; every row has a positive sum.
+    """
+
+    target: Floats
+    prediction: Floats
+    weights: Floats
+
+    def mean(self, values: Floats) -> Floats:
+        """Return the weighted mean of values (n,) under each weighting: (b,)."""
+        mean: Floats = self.weights @ values / self.weights.sum(axis=1)
+        return mean
+
+
+@dataclass(frozen=True)
+class ClassificationSample:
+    """Predicted classes.
+
+    Attributes:
+        target: (n,) index of the true class.
+        predicted: (n,) index of the predicted class.
+        probabilities: (n, k) rows sum to 1.
+        weights: (b, n) how often each item counts, in each of b weightings; every row has a positive sum.
+        calibration_bins: Bins of the calibration error.
+    """
+
+    target: Integers
+    predicted: Integers
+    probabilities: Floats
+    weights: Floats
+    calibration_bins: int = 15
+
+    @property
+    def class_count(self) -> int:
+        """Number k of classes."""
+        return self.probabilities.shape[1]
+
+    @property
+    def confidence(self) -> Floats:
+        """Probability of the predicted class (n,)."""
+        confidence: Floats = self.probabilities[np.arange(len(self.predicted)), self.predicted]
+        return confidence
+
+    @cached_property
+    def confusion(self) -> Floats:
+        """Weight per true and predicted class: (b, k, k)."""
+        cells = self.target * self.class_count + self.predicted
+        order = np.argsort(cells, kind="stable")
+        present, starts = np.unique(cells[order], return_index=True)
+        confusion = np.zeros((len(self.weights), self.class_count**2))
+        confusion[:, present] = np.add.reduceat(self.weights[:, order], starts, axis=1)
+        return confusion.reshape(-1, self.class_count, self.class_count)
+
+    def mean(self, values: Floats) -> Floats:
+        """Return the weighted mean of values (n,) under each weighting: (b,)."""
+        mean: Floats = self.weights @ values / self.weights.sum(axis=1)
+        return mean
+
+
+Sample = RegressionSample | ClassificationSample
+
+
+def divide(numerator: Floats, denominator: Floats) -> Floats:
+    """Return the quotient, NaN where the denominator is 0: a metric that is not defined, rather than 0."""
+    undefined = np.full(np.broadcast(numerator, denominator).shape, np.nan)
+    return np.divide(numerator, denominator, out=undefined, where=denominator != 0)

@@ -1,0 +1,125 @@
+"""The stages of an experiment: what each reads, and the fingerprint that names its result.
+
+Belongs here: the graph and the hashing. Does not belong here: what a stage computes, where results are stored.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from assay.files import canonical_json
+from assay.spec.experiment import ExperimentSpec
+
+FINGERPRINT_LENGTH = 24
+"""Hex digits of a fingerprint: 96 bits, so that a clash among 10^9 results has probability 10^-11."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the chain.
+
+    Attributes:
+        name: Asset name, section name and folder name.
+        code_version: Raised by hand whenever the stage's code would make other bytes from the same input.
+        inputs: The stages whose results it may read.
+        reads_task: Whether its result depends on the experiment's task.
+    """
+
+    name: str
+    code_version: str
+    inputs: tuple[str, ...]
+    reads_task: bool = False
+
+
+STAGES: dict[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        Stage("generated_images", "1", ()),
+        Stage("splits", "1", ("generated_images",)),
+        Stage("crops", "1", ("splits",)),
+        Stage("tabular", "1", ("generated_images", "splits", "crops")),
+        Stage("normalized", "1", ("tabular",)),
+        Stage("trained_model", "1", ("crops", "normalized"), reads_task=True),
+        Stage("predictions", "1", ("trained_model", "crops", "normalized"), reads_task=True),
+        Stage("analysis", "1", ("trained_model", "predictions"), reads_task=True),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The part of a spec that one stage reads, and nothing else.
+
+    Attributes:
+        experiment_id: Names the experiment in messages; not part of the digest.
+        stage: Stage or section name.
+        task: The experiment's task.
+        seed: The section's own seed, or the experiment's.
+        section: The validated section.
+        digest: Hash of what the stage reads: equal digests, equal wishes.
+    """
+
+    experiment_id: str
+    stage: str
+    task: str
+    seed: int
+    section: Any
+    digest: str
+
+    def fingerprint(self, inputs: Mapping[str, str]) -> str:
+        """Return the name of the result made from this slice and these inputs.
+
+        Args:
+            inputs: Fingerprint, or content digest, of everything else that the stage reads, by name.
+        """
+        return digest_of([self.stage, STAGES[self.stage].code_version, self.digest, sorted(inputs.items())])
+
+
+def digest_of(value: Any) -> str:
+    """Return the hash of plain values; key order does not matter, list order does."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:FINGERPRINT_LENGTH]
+
+
+def slice_of(spec: ExperimentSpec, experiment_id: str, stage: str) -> Slice:
+    """Return what ``stage`` reads of a spec."""
+    section = spec.section(stage)
+    seed = getattr(section, "seed", None)
+    seed = spec.seed if seed is None else seed
+    content: dict[str, Any] = {"section": section.content()}
+    if "seed" in type(section).model_fields:
+        content["section"]["seed"] = seed
+    if stage not in STAGES or STAGES[stage].reads_task:
+        content["task"] = spec.task
+    return Slice(experiment_id, stage, spec.task, seed, section, digest_of(content))
+
+
+def needed_stages(spec: ExperimentSpec) -> tuple[str, ...]:
+    """Return the stages that this experiment's results depend on, in order."""
+    needed: set[str] = set()
+    pending = ["analysis"]
+    while pending:
+        name = pending.pop()
+        if name not in needed:
+            needed.add(name)
+            pending.extend(used_inputs(spec, name))
+    return tuple(name for name in STAGES if name in needed)
+
+
+def used_inputs(spec: ExperimentSpec, stage: str) -> tuple[str, ...]:
+    """Return the inputs that ``stage`` really reads for this task and source."""
+    inputs = STAGES[stage].inputs
+    if stage == "tabular":
+        return tuple(name for name in inputs if name != ("generated_images" if spec.uses_images else "crops"))
+    if stage in ("trained_model", "predictions"):
+        unused = "normalized" if trains_from(spec) == "crops" else "crops"
+        return tuple(name for name in inputs if name != unused)
+    return inputs
+
+
+def trains_from(spec: ExperimentSpec) -> str:
+    """Return ``crops`` or ``normalized``: where the model's inputs come from."""
+    chosen = spec.trained_model.data_description.input
+    if chosen is not None:
+        return str(chosen)
+    return "crops" if spec.task == "classification" and spec.uses_images else "normalized"

@@ -1,0 +1,201 @@
+"""The result store: every stage's result is a folder named by its fingerprint, built once, complete or absent.
+
+Belongs here: building, sharing, verifying and reading result folders. Does not belong here: what is in them.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from assay.errors import StorageError
+from assay.files import TEMPORARY_PREFIX, fsync_path, temporary_sibling, write_json
+from assay.locks import hold
+from assay.pipeline import STAGES, Slice
+
+MANIFEST = "manifest.json"
+REPORT = "report.json"
+
+Report = dict[str, Any]
+Build = Callable[[Path], Report]
+"""Fills an empty folder and returns the statistics to show."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A complete, immutable result of one stage.
+
+    Attributes:
+        stage: Stage name.
+        fingerprint: Hash of everything that went into it.
+        folder: Where its files are.
+    """
+
+    stage: str
+    fingerprint: str
+    folder: Path
+
+    @cached_property
+    def report(self) -> Report:
+        """The statistics that the stage reported."""
+        report: Report = json.loads((self.folder / REPORT).read_text())
+        return report
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """Size and SHA-256 of every file, and what the result was made from."""
+        manifest: dict[str, Any] = json.loads((self.folder / MANIFEST).read_text())
+        return manifest
+
+    @property
+    def pictures(self) -> list[Path]:
+        """The PNG files made for looking at, sorted by name."""
+        return sorted((self.folder / "pictures").glob("*.png"))
+
+    @property
+    def size_bytes(self) -> int:
+        """Sum of the sizes of all files."""
+        return sum(entry["size_bytes"] for entry in self.manifest["files"].values())
+
+
+class ResultStore:
+    """Result folders below one storage root: ``<root>/<output_location>/<stage>/<fingerprint>/``."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.lock_folder = self.root / "locks"
+
+    def build(self, spec: Slice, inputs: Mapping[str, Result | str], build: Build) -> Result:
+        """Return the result of ``spec`` on ``inputs``, computing it only when it does not exist yet.
+
+        Two callers that want the same result at once: the second waits and then reuses. Inputs are read-locked while
+        they are read. A process killed at any moment leaves at most a temporary folder, swept by the next build.
+
+        Args:
+            spec: What the stage reads of the experiment's spec.
+            inputs: Results of other stages, or digests of data from outside, by name.
+            build: Fills an empty folder and returns the report.
+
+        Raises:
+            StorageError: The storage can't be written.
+        """
+        lineage = {name: value if isinstance(value, str) else value.fingerprint for name, value in inputs.items()}
+        fingerprint = spec.fingerprint(lineage)
+        folder = self.root / spec.section.output_location / spec.stage / fingerprint
+        with ExitStack() as stack:
+            for value in inputs.values():
+                if isinstance(value, Result):
+                    stack.enter_context(self.reading(value))
+            name, purpose = f"{spec.stage}/{fingerprint}", f"building for {spec.experiment_id}"
+            stack.enter_context(hold(self.lock_folder, name, "write", purpose))
+            if not is_complete(folder) or spec.section.clear_folder:
+                self._build_folder(folder, build, manifest_head(spec, fingerprint, lineage))
+        return Result(spec.stage, fingerprint, folder)
+
+    def reading(self, result: Result) -> Any:
+        """Hold a read lock on a result for the block, so that nobody deletes it meanwhile."""
+        return hold(self.lock_folder, f"{result.stage}/{result.fingerprint}", "read", "reading")
+
+    def open(self, stage: str, fingerprint: str, location: str = "data") -> Result:
+        """Return an existing result.
+
+        Raises:
+            StorageError: It does not exist or is not complete.
+        """
+        folder = self.root / location / stage / fingerprint
+        if not is_complete(folder):
+            raise StorageError(f"{folder} holds no complete result of {stage}. Materialize {stage} again.")
+        return Result(stage, fingerprint, folder)
+
+    def _build_folder(self, folder: Path, build: Build, head: dict[str, Any]) -> None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(folder)
+        temporary = temporary_sibling(folder)
+        temporary.mkdir()
+        try:
+            report = build(temporary)
+            write_json(temporary / REPORT, report)
+            _seal(temporary, head)
+            _put_in_place(temporary, folder)
+        except OSError as error:
+            reason = f"{error.strerror or error} ({error.filename or folder})"
+            problem = f"The result of {head['stage']} can't be written: {reason}."
+            raise StorageError(f"{problem} Free space or make it writable, then run again.") from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def manifest_head(spec: Slice, fingerprint: str, lineage: Mapping[str, str]) -> dict[str, Any]:
+    """Return the part of a manifest that says what a result was made from."""
+    return {
+        "stage": spec.stage,
+        "fingerprint": fingerprint,
+        "code_version": STAGES[spec.stage].code_version,
+        "inputs": dict(lineage),
+        "section": spec.section.content(),
+        "seed": spec.seed,
+        "task": spec.task if STAGES[spec.stage].reads_task else None,
+    }
+
+
+def is_complete(folder: Path) -> bool:
+    """Return whether a result folder has its manifest, which is written last."""
+    return (folder / MANIFEST).is_file()
+
+
+def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return size and SHA-256 of every file below ``folder``, flushed to the disk on the way."""
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    with ThreadPoolExecutor(4) as pool:
+        entries = list(pool.map(lambda name: _flush_and_hash(folder / name), names))
+    return dict(zip(names, entries, strict=True))
+
+
+def _flush_and_hash(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        os.fsync(file.fileno())
+    return {"size_bytes": path.stat().st_size, "sha256": digest}
+
+
+def _seal(folder: Path, head: dict[str, Any]) -> None:
+    write_json(folder / MANIFEST, {**head, "files": describe_files(folder)})
+    for path in [*folder.rglob("*"), folder]:
+        if path.is_dir():
+            fsync_path(path)
+
+
+def _put_in_place(temporary: Path, folder: Path) -> None:
+    """Rename a sealed folder into place; a former result of the same name is set aside first, then removed."""
+    former = None
+    if folder.exists():
+        former = temporary_sibling(folder)
+        folder.rename(former)
+    temporary.rename(folder)
+    fsync_path(folder.parent)
+    if former is not None:
+        shutil.rmtree(former)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed builds of this very result left; the caller holds its write lock."""
+    for leftover in folder.parent.glob(f"{TEMPORARY_PREFIX}*-{folder.name}"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def verify(result: Result) -> list[str]:
+    """Return what differs between a result's files and its manifest; empty when all is well."""
+    wanted = result.manifest["files"]
+    found = describe_files(result.folder)
+    found.pop(MANIFEST, None)
+    missing = [f"{name} is missing" for name in wanted if name not in found]
+    extra = [f"{name} is not in the manifest" for name in found if name not in wanted]
+    changed = [f"{name} has changed" for name in wanted if name in found and found[name] != wanted[name]]
+    return missing + extra + changed

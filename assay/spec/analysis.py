@@ -1,0 +1,88 @@
+"""Section ``analysis``: which metrics are computed on the predictions, and how sure they are."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from assay.errors import unknown
+from assay.plugins import plugins
+from assay.spec.base import Location, Section, Switch
+
+TASK_METRICS: dict[str, tuple[str, ...]] = {
+    "regression": ("mae", "rmse", "mse", "r2"),
+    "classification": (
+        "accuracy",
+        "balanced_accuracy",
+        "macro_f1",
+        "log_loss",
+        "calibration_error",
+        "roc_auc",
+        "precision",
+        "recall",
+        "f1",
+    ),
+}
+"""The built-in metrics of each task; the first is the one that headlines and default tests use."""
+
+METRIC_PLUGINS = "assay.metrics"
+"""Entry point group whose names are further metrics."""
+
+
+def _known_metric(name: str) -> str:
+    built_in = {metric for metrics in TASK_METRICS.values() for metric in metrics}
+    if name in built_in or name in plugins(METRIC_PLUGINS):
+        return name
+    raise ValueError(unknown("Metric", name, built_in | set(plugins(METRIC_PLUGINS))))
+
+
+MetricName = Annotated[str, AfterValidator(_known_metric)]
+"""A built-in metric, or one that an installed package adds."""
+
+
+class ResultAnalyzer(Section):
+    """What is computed from the predictions."""
+
+    metrics: tuple[MetricName, ...] | None = Field(default=None, min_length=1)
+    """Names of metrics; null computes every metric of the task."""
+    confidence: float = Field(default=0.95, ge=0.5, le=0.999)
+    """Probability covered by each metric's interval."""
+    bootstrap_samples: int = Field(default=1000, ge=0, le=100_000)
+    """Resamples of the predictions behind each interval; 0 computes no intervals."""
+    bootstrap_unit: Literal["image", "item"] = "image"
+    """What is drawn: ``image`` draws all items of an image together, as they resemble each other."""
+    calibration_bins: int = Field(default=15, ge=2, le=100)
+    """Bins of equal width between confidence 0 and 1."""
+    worst_items: int = Field(default=24, ge=0, le=1000)
+    """How many of the worst predictions of each subset are listed and shown."""
+    unit: str = Field(default="", max_length=40)
+    """Unit of a regression target, such as ``mm``; shown beside its metrics."""
+
+    def metrics_for(self, task: str) -> tuple[str, ...]:
+        """Return the metrics to compute for a task, in the order asked for.
+
+        Raises:
+            ValueError: A metric belongs to another task.
+        """
+        if self.metrics is None:
+            return TASK_METRICS[task]
+        for other, names in TASK_METRICS.items():
+            wrong = [name for name in self.metrics if other != task and name in names]
+            if wrong:
+                raise ValueError(
+                    f"result_analyzer.metrics: {', '.join(wrong)} belong to task {other}, but task is {task}. "
+                    f"Choices: {', '.join(TASK_METRICS[task])}."
+                )
+        return tuple(dict.fromkeys(self.metrics))
+
+
+class AnalysisSection(Section):
+    """Metrics with intervals and baselines, pictures, and the worst predictions."""
+
+    result_analyzer: ResultAnalyzer = ResultAnalyzer()
+    """What is computed."""
+    seed: int | None = Field(default=None, ge=0, lt=2**63)
+    """Seed of the bootstrap; null takes the experiment's."""
+    output_location: Location = "data"
+    """Folder below the storage root."""
+    clear_folder: Switch = False
+    """Build again even when a complete result exists; the old one stays until the new one is complete."""

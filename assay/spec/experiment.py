@@ -1,0 +1,107 @@
+"""The whole spec of an experiment: what one YAML file says.
+
+Belongs here: the top-level keys and checks across sections. Does not belong here: reading files, fingerprints.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from assay.spec.analysis import AnalysisSection
+from assay.spec.base import Section
+from assay.spec.crops import CropsSection
+from assay.spec.exptests import ExptestsSection
+from assay.spec.generated_images import GeneratedImagesSection
+from assay.spec.normalized import NormalizedSection
+from assay.spec.predictions import PredictionsSection
+from assay.spec.splits import SplitsSection
+from assay.spec.tabular import TabularSection
+from assay.spec.trained_model import TrainedModelSection
+
+Task = Literal["regression", "classification"]
+
+TASK_PREFIX: dict[str, str] = {"regression": "REG", "classification": "CLS"}
+
+SECTION_NAMES = (
+    "generated_images",
+    "splits",
+    "crops",
+    "tabular",
+    "normalized",
+    "trained_model",
+    "predictions",
+    "analysis",
+    "exptests",
+)
+
+
+class FileLockSpec(Section):
+    """A lock on a location that the user cares about, held while an asset of the experiment works."""
+
+    kind: Literal["read", "write"] = "read"
+    """``read``: shared with other readers; ``write``: exclusive."""
+    location: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,200}$")
+    """Name of the location, the same in every experiment that shares it."""
+    timeout_s: float = Field(default=3600.0, gt=0)
+    """How long to wait for the lock, in seconds."""
+
+
+class ExperimentSpec(Section):
+    """One experiment. Every key but ``task`` has a default."""
+
+    task: Task
+    """What is learned: ``regression`` (a number) or ``classification`` (a class)."""
+    name: str = Field(default="", max_length=200)
+    """Free text; shown in tables."""
+    description: str = Field(default="", max_length=10_000)
+    """Free text."""
+    seed: int = Field(default=42, ge=0, lt=2**63)
+    """Seed of every section that does not set its own."""
+    exp_folder_pattern: str = Field(default="$PREFIX-$RUN_ID-id_$SHORT_ID", pattern=r"^[A-Za-z0-9$_.-]{1,150}$")
+    """Name of the experiment's folder; must contain $RUN_ID or $SHORT_ID, may contain $PREFIX (the task)."""
+    exp_out_location: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")] = "experiments"
+    """Folder below the storage root where the experiments' folders are."""
+    remove_key_list: tuple[str, ...] = ()
+    """Keys removed, at any depth, from every configuration saved in the experiment's folder."""
+    filelock_dict: dict[str, FileLockSpec] = {}
+    """Further locks, by name, held by each asset while it works."""
+    generated_images: GeneratedImagesSection = GeneratedImagesSection()
+    """Where the data come from."""
+    splits: SplitsSection = SplitsSection()
+    """How the data are divided into subsets."""
+    crops: CropsSection = CropsSection()
+    """How labelled objects are cut out."""
+    tabular: TabularSection = TabularSection()
+    """How crops, or a table, become rows."""
+    normalized: NormalizedSection = NormalizedSection()
+    """How columns are scaled."""
+    trained_model: TrainedModelSection = TrainedModelSection()
+    """Model and training."""
+    predictions: PredictionsSection = PredictionsSection()
+    """What the model is applied to."""
+    analysis: AnalysisSection = AnalysisSection()
+    """Which metrics are computed."""
+    exptests: ExptestsSection = ExptestsSection()
+    """What must hold for the experiment to count."""
+
+    @model_validator(mode="after")
+    def _folder_is_unique(self) -> Self:
+        if "$RUN_ID" not in self.exp_folder_pattern and "$SHORT_ID" not in self.exp_folder_pattern:
+            raise ValueError(
+                "exp_folder_pattern must contain $RUN_ID or $SHORT_ID, or experiments would share a folder"
+            )
+        return self
+
+    @property
+    def uses_images(self) -> bool:
+        """Whether the source is images rather than a table."""
+        return self.generated_images.source.kind != "table"
+
+    def section(self, name: str) -> Section:
+        """Return one of the sections by its name."""
+        section: Section = getattr(self, name)
+        return section
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return every key with its value, defaults included, as plain YAML types."""
+        return self.model_dump(mode="json")

@@ -1,0 +1,70 @@
+"""From YAML text, a file or plain values to a validated spec, and the JSON Schema for editors."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from assay.errors import SpecError
+from assay.spec.experiment import ExperimentSpec
+from assay.spec.messages import explain
+from assay.spec.yaml_text import read_mapping
+
+
+def spec_from(values: Mapping[str, Any], source: str) -> ExperimentSpec:
+    """Return the validated spec.
+
+    Args:
+        values: The keys of the YAML file.
+        source: Named in every error: a file or an experiment.
+
+    Raises:
+        SpecError: One line per wrong key.
+    """
+    try:
+        return ExperimentSpec.model_validate(dict(values))
+    except ValidationError as error:
+        raise SpecError(source, explain(error, ExperimentSpec)) from None
+
+
+def load_spec(path: Path) -> ExperimentSpec:
+    """Read and validate one file.
+
+    Raises:
+        SpecError: The file is missing, not UTF-8, not YAML, half-saved or not valid.
+    """
+    return spec_from(load_values(path), str(path))
+
+
+def load_values(path: Path) -> dict[str, Any]:
+    """Read the keys of a file without validating them against the models."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SpecError(str(path), ["does not exist. Create one with 'assay new regression'"]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(str(path), [f"can't be read: {error}"]) from error
+    return read_mapping(text, str(path))
+
+
+def merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``base`` with ``overrides`` laid over it, key by key at every depth.
+
+    A mapping that names another ``kind`` than the base replaces it whole:
+    keys of one kind mean nothing to another.
+    """
+    result = dict(base)
+    for key, value in overrides.items():
+        old = result.get(key)
+        both = isinstance(value, Mapping) and isinstance(old, Mapping)
+        if both and value.get("kind", old.get("kind")) == old.get("kind"):
+            result[key] = merged(old, value)
+        else:
+            result[key] = value
+    return result
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a spec file."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **ExperimentSpec.model_json_schema()}

@@ -1,0 +1,79 @@
+"""YAML in and out: safe loading with duplicate keys refused, stable dumping.
+
+Belongs here: text to plain values and back. Does not belong here: what the values mean.
+"""
+
+from collections.abc import Hashable
+from typing import Any
+
+import yaml
+
+from assay.errors import SpecError
+
+MAX_CHARACTERS = 1_000_000
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, but a key given twice is an error instead of the last one winning."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if isinstance(key, Hashable) and key in seen:
+                raise yaml.constructor.ConstructorError(
+                    "while reading a section",
+                    node.start_mark,
+                    f"key {key!r} is given twice",
+                    key_node.start_mark,
+                )
+            seen.add(key if isinstance(key, Hashable) else repr(key))
+        return super().construct_mapping(node, deep=deep)
+
+
+def _resolve_numbers_like_people() -> None:
+    """Let ``1e-3`` be a number: YAML 1.1 as PyYAML reads it wants ``1.0e-3`` and would make it text."""
+    import re
+
+    pattern = re.compile(r"^[-+]?(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$")
+    _Loader.add_implicit_resolver("tag:yaml.org,2002:float", pattern, list("-+0123456789."))
+
+
+_resolve_numbers_like_people()
+
+
+def read_mapping(text: str, source: str) -> dict[str, Any]:
+    """Parse YAML text whose top level must be a mapping.
+
+    Raises:
+        SpecError: Not YAML, a key given twice, empty, too large, or not a mapping; ``source`` names the file.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise SpecError(source, [f"is {len(text):,} characters long; expected at most {MAX_CHARACTERS:,}"])
+    try:
+        value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
+    except yaml.YAMLError as error:
+        raise SpecError(source, [f"is not valid YAML (half-saved?): {_one_line(error)}"]) from error
+    if value is None:
+        raise SpecError(source, ["is empty (half-saved?); expected at least 'task: regression'"])
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise SpecError(source, [f"holds a {type(value).__name__}; expected keys such as 'task: regression'"])
+    return value
+
+
+def _one_line(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return " ".join(str(error).split())
+
+
+def read_value(text: str) -> Any:
+    """Parse one value of a command line, such as ``3``, ``1e-3``, ``[1, 2]`` or ``{kind: mlp}``."""
+    return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
+
+
+def to_yaml(value: Any) -> str:
+    """Return block-style YAML with the keys in the given order; equal values give equal text."""
+    text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=110)
+    return text
