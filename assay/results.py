@@ -96,23 +96,24 @@ class ResultStore:
             name, purpose = f"{spec.stage}/{fingerprint}", f"building for {spec.experiment_id}"
             stack.enter_context(hold(self.lock_folder, name, "write", purpose))
             if not is_complete(folder) or spec.section.clear_folder:
-                self._build_folder(folder, build, manifest_head(spec, fingerprint, lineage))
+                head = manifest_head(spec, fingerprint, lineage)
+                self._build_folder(folder, build, {**head, "ancestors": ancestors(inputs)})
         return Result(spec.stage, fingerprint, folder)
 
     def reading(self, result: Result) -> Any:
         """Hold a read lock on a result for the block, so that nobody deletes it meanwhile."""
         return hold(self.lock_folder, f"{result.stage}/{result.fingerprint}", "read", "reading")
 
-    def open(self, stage: str, fingerprint: str, location: str = "data") -> Result:
-        """Return an existing result.
+    def open(self, stage: str, fingerprint: str) -> Result:
+        """Return an existing result, whatever its output_location.
 
         Raises:
             StorageError: It does not exist or is not complete.
         """
-        folder = self.root / location / stage / fingerprint
-        if not is_complete(folder):
-            raise StorageError(f"{folder} holds no complete result of {stage}. Materialize {stage} again.")
-        return Result(stage, fingerprint, folder)
+        for folder in sorted(self.root.glob(f"*/{stage}/{fingerprint}")):
+            if is_complete(folder):
+                return Result(stage, fingerprint, folder)
+        raise StorageError(f"{self.root} holds no complete {stage} {fingerprint}. Materialize {stage} again.")
 
     def _build_folder(self, folder: Path, build: Build, head: dict[str, Any]) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -143,6 +144,15 @@ def manifest_head(spec: Slice, fingerprint: str, lineage: Mapping[str, str]) -> 
         "seed": spec.seed,
         "task": spec.task if STAGES[spec.stage].reads_task else None,
     }
+
+
+def ancestors(inputs: Mapping[str, Result | str]) -> dict[str, str]:
+    """Return the fingerprint of every stage that went into these inputs, themselves included."""
+    found: dict[str, str] = {}
+    for value in inputs.values():
+        if isinstance(value, Result):
+            found |= {**value.manifest["ancestors"], value.stage: value.fingerprint}
+    return found
 
 
 def is_complete(folder: Path) -> bool:

@@ -1,0 +1,171 @@
+"""An experiment's own folder: self-contained, portable, assembled from the results of its stages.
+
+Belongs here: its layout, publishing results into it, its manifest. Does not belong here: building results.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from assay.errors import StorageError
+from assay.experiments.provenance import environment, git_versions, without_keys
+from assay.files import temporary_sibling, write_json, write_text
+from assay.ids import new_run_id, validate_id
+from assay.locks import hold
+from assay.results import MANIFEST, REPORT, Result
+from assay.spec.experiment import SECTION_NAMES, TASK_PREFIX, ExperimentSpec
+from assay.spec.yaml_text import to_yaml
+
+INFO = "experiment_info.yaml"
+
+PUBLISHED: dict[str, tuple[str, ...]] = {
+    "normalized": ("*.yaml",),
+    "trained_model": ("**/*",),
+    "predictions": ("**/*",),
+    "analysis": ("**/*",),
+}
+"""Which files of a stage's result belong into the folder; of the other stages, only their statistics."""
+
+PLACES = {"trained_model": ".", "predictions": "predictions", "analysis": "analysis", "normalized": "normalized"}
+
+
+@dataclass(frozen=True)
+class ExperimentFolder:
+    """The folder of one experiment.
+
+    Attributes:
+        experiment_id: Whose it is.
+        run_id: The run in which the folder was made; part of its name.
+        path: Where it is.
+    """
+
+    experiment_id: str
+    run_id: str
+    path: Path
+
+
+class ExperimentFolders:
+    """All experiment folders below a storage root, found through an index, never by parsing their names."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.index = self.root / "experiments_index"
+
+    def find(self, experiment_id: str) -> ExperimentFolder | None:
+        """Return an experiment's folder, or None when it has none yet."""
+        entry = self.index / f"{validate_id(experiment_id)}.json"
+        if not entry.is_file():
+            return None
+        content = json.loads(entry.read_text())
+        return ExperimentFolder(experiment_id, content["run_id"], self.root / content["folder"])
+
+    def open(self, experiment_id: str, spec: ExperimentSpec) -> ExperimentFolder:
+        """Return an experiment's folder, made now if it has none, with its description up to date."""
+        with self._locked(experiment_id):
+            folder = self.find(experiment_id) or self._make(experiment_id, spec)
+            _describe(folder, spec)
+        return folder
+
+    def _make(self, experiment_id: str, spec: ExperimentSpec) -> ExperimentFolder:
+        run_id = new_run_id()
+        names = {"RUN_ID": run_id, "SHORT_ID": experiment_id, "PREFIX": TASK_PREFIX[spec.task]}
+        relative = f"{spec.exp_out_location}/{Template(spec.exp_folder_pattern).safe_substitute(names)}"
+        folder = ExperimentFolder(experiment_id, run_id, self.root / relative)
+        try:
+            folder.path.mkdir(parents=True)
+        except FileExistsError:
+            message = (
+                f"{folder.path} exists already; exp_folder_pattern {spec.exp_folder_pattern!r} gave the same name."
+            )
+            raise StorageError(f"{message} Use $RUN_ID in it.") from None
+        write_json(self.index / f"{experiment_id}.json", {"run_id": run_id, "folder": relative})
+        return folder
+
+    def publish(self, experiment_id: str, result: Result) -> Path:
+        """Link a stage's result into the experiment's folder; what the stage had there before goes afterwards.
+
+        Returns:
+            The experiment's folder.
+
+        Raises:
+            StorageError: The experiment has no folder yet.
+        """
+        folder = self.find(experiment_id)
+        if folder is None:
+            raise StorageError(f"Experiment {experiment_id!r} has no folder yet. Materialize 'experiment' first.")
+        with self._locked(experiment_id):
+            files = _link_files(result, folder.path)
+            write_text(folder.path / "datasetsstats" / f"{result.stage}.yaml", to_yaml(result.report))
+            _update_manifest(folder.path, result, files)
+        return folder.path
+
+    def _locked(self, experiment_id: str) -> Any:
+        return hold(self.root / "locks", f"experiments/{validate_id(experiment_id)}", "write", "writing its folder")
+
+
+def _describe(folder: ExperimentFolder, spec: ExperimentSpec) -> None:
+    """Write what the experiment is, what it was configured with and what it runs on."""
+    removed = frozenset(spec.remove_key_list)
+    info = {
+        "experiment_id": folder.experiment_id,
+        "run_id": folder.run_id,
+        "task": spec.task,
+        "name": spec.name,
+        "description": spec.description,
+        "updated": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    values = without_keys(spec.as_dict(), removed)
+    for name in SECTION_NAMES:
+        if name in values:
+            write_text(folder.path / "configs" / name / "config.yaml", to_yaml(values[name]))
+    write_text(folder.path / "configs" / "experiment.yaml", to_yaml(values))
+    write_text(folder.path / "git_versions.yaml", to_yaml(git_versions(Path.cwd())))
+    write_text(folder.path / "environment.yaml", to_yaml(environment()))
+    write_text(folder.path / INFO, to_yaml(info))
+
+
+def _link_files(result: Result, target: Path) -> dict[str, dict[str, Any]]:
+    """Hard-link (copy across file systems) the published files; returns their manifest entries."""
+    place = PLACES.get(result.stage, ".")
+    entries: dict[str, dict[str, Any]] = {}
+    for pattern in PUBLISHED.get(result.stage, ()):
+        for source in sorted(result.folder.glob(pattern)):
+            name = source.relative_to(result.folder).as_posix()
+            if source.is_file() and name not in (MANIFEST, REPORT):
+                relative = name if place == "." else f"{place}/{name}"
+                _link(source, target / relative)
+                entries[relative] = {**result.manifest["files"][name], "stage": result.stage}
+    return entries
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_sibling(target)
+    try:
+        os.link(source, temporary)
+    except OSError:
+        shutil.copy2(source, temporary)
+    # Two links to one file: rename would do nothing and leave the temporary name.
+    if target.exists() and target.samefile(temporary):
+        temporary.unlink()
+    else:
+        temporary.replace(target)
+
+
+def _update_manifest(folder: Path, result: Result, files: Mapping[str, dict[str, Any]]) -> None:
+    path = folder / MANIFEST
+    manifest = json.loads(path.read_text()) if path.is_file() else {"results": {}, "files": {}}
+    former = [name for name, entry in manifest["files"].items() if entry["stage"] == result.stage]
+    kept = {name: entry for name, entry in manifest["files"].items() if entry["stage"] != result.stage}
+    manifest["results"][result.stage] = result.fingerprint
+    manifest["files"] = {**kept, **files}
+    write_json(path, manifest)
+    for name in former:
+        if name not in files:
+            (folder / name).unlink(missing_ok=True)

@@ -1,0 +1,26 @@
+"""The labelled objects, cut out of their images."""
+
+from typing import Any
+
+import dagster as dg
+
+from assay.crops import build_crops
+from assay.pipeline import Slice
+from assay.results import Result
+from assets.keys import spec_of, stage_arguments
+from assets.metadata import materialized
+from resources.experiment_store import ExperimentStore
+
+
+@dg.asset(ins=spec_of("crops"), io_manager_key="results", **stage_arguments("crops", "data", {"pillow"}))
+def crops(
+    context: dg.AssetExecutionContext, spec: Slice, splits: Result, store: ExperimentStore
+) -> dg.MaterializeResult[Any]:
+    """One picture per labelled object, in the subset of its image; a whole image where the folder is the label."""
+    result = store.build(
+        context,
+        spec,
+        {"splits": splits},
+        lambda folder, progress: build_crops(splits.folder, spec.section, folder, progress),
+    )
+    return materialized(result)

@@ -1,0 +1,87 @@
+"""The experiment itself: reads its spec, freezes it for the run, and gives every section a data version of its own.
+
+Belongs here: the entrance of the graph. Does not belong here: validating specs (``assay.spec``).
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from assay.errors import AssayError
+from assay.experiments.frozen import freeze
+from assay.experiments.summary import experiment_row
+from assay.ids import validate_id
+from assay.pipeline import digest_of, slice_of
+from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
+from assay.spec.yaml_text import to_yaml
+from assets.keys import SECTION_KEYS
+from partitions.experiments import experiments
+from resources.experiment_store import ExperimentStore
+
+
+class ExperimentConfig(dg.Config):
+    """What may be given in the Launchpad."""
+
+    spec: dict[str, Any] = {}
+    """Keys of the spec to set or change; stored in the experiment's file. Empty: the file, or the template, as it is."""
+
+
+@dg.multi_asset(
+    name="experiment",
+    outs={
+        "experiment": dg.AssetOut(
+            io_manager_key="tables", group_name="experiment", kinds={"yaml"}, metadata={"table": "experiments"}
+        ),
+        **{
+            f"spec_{name}": dg.AssetOut(
+                key=key,
+                io_manager_key="slices",
+                group_name="experiment",
+                kinds={"yaml"},
+                description=f"Section `{name}` of the experiment's spec; its data version is the section's hash.",
+            )
+            for name, key in SECTION_KEYS.items()
+        },
+    },
+    internal_asset_deps={
+        "experiment": set(),
+        **{f"spec_{name}": {dg.AssetKey("experiment")} for name in SECTION_NAMES},
+    },
+    partitions_def=experiments,
+)
+def experiment(
+    context: dg.AssetExecutionContext, config: ExperimentConfig, store: ExperimentStore
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """The experiment's spec: from its file, from its task's template, or with the overrides of the Launchpad."""
+    experiment_id = context.partition_key
+    try:
+        spec = _read_spec(store, context.run_id, validate_id(experiment_id), config.spec)
+        folder = store.folders.open(experiment_id, spec)
+    except AssayError as error:
+        raise dg.Failure(f"Experiment {experiment_id}: {error}", allow_retries=False) from error
+    values = spec.as_dict()
+    yield dg.MaterializeResult(
+        asset_key="experiment",
+        value=pl.DataFrame([experiment_row(experiment_id, spec, folder)]),
+        data_version=dg.DataVersion(digest_of(values)),
+        metadata={
+            "spec": dg.MetadataValue.md(f"```yaml\n{to_yaml(values)}```"),
+            "folder": dg.MetadataValue.path(str(folder.path)),
+        },
+    )
+    for name, key in SECTION_KEYS.items():
+        part = slice_of(spec, experiment_id, name)
+        yield dg.MaterializeResult(
+            asset_key=key,
+            value=part,
+            data_version=dg.DataVersion(part.digest),
+            metadata={"section": dg.MetadataValue.md(f"```yaml\n{to_yaml(values[name])}```")},
+        )
+
+
+def _read_spec(store: ExperimentStore, run_id: str, experiment_id: str, overrides: dict[str, Any]) -> ExperimentSpec:
+    if overrides or not store.specs.exists(experiment_id):
+        store.specs.store(experiment_id, store.specs.overridden(experiment_id, overrides))
+    return freeze(store.path, run_id, experiment_id, store.specs.load(experiment_id))

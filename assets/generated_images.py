@@ -1,0 +1,28 @@
+"""The experiment's raw data: generated number images, or the user's own, checked and indexed."""
+
+from typing import Any
+
+import dagster as dg
+
+from assay.pipeline import Slice
+from assay.sources import build_source, source_digest
+from assets.keys import spec_of, stage_arguments
+from assets.metadata import materialized
+from resources.experiment_store import ExperimentStore
+
+
+@dg.asset(
+    ins=spec_of("generated_images"), io_manager_key="results", **stage_arguments("generated_images", "data", {"pillow"})
+)
+def generated_images(
+    context: dg.AssetExecutionContext, spec: Slice, store: ExperimentStore
+) -> dg.MaterializeResult[Any]:
+    """The images (or the table) that the experiment learns from, with masks and labels, every file checked."""
+    digest = source_digest(spec.section.source, store.path)
+    result = store.build(
+        context,
+        spec,
+        {"source": digest} if digest else {},
+        lambda folder, progress: build_source(spec, folder, progress),
+    )
+    return materialized(result)

@@ -1,0 +1,26 @@
+"""The division into training, validation and test data."""
+
+from typing import Any
+
+import dagster as dg
+
+from assay.pipeline import Slice
+from assay.results import Result
+from assay.splits import build_splits
+from assets.keys import spec_of, stage_arguments
+from assets.metadata import materialized
+from resources.experiment_store import ExperimentStore
+
+
+@dg.asset(ins=spec_of("splits"), io_manager_key="results", **stage_arguments("splits", "data", {"polars"}))
+def splits(
+    context: dg.AssetExecutionContext, spec: Slice, generated_images: Result, store: ExperimentStore
+) -> dg.MaterializeResult[Any]:
+    """Every item in exactly one subset: exact quotas, groups kept together, the same whoever asks and wherever."""
+    result = store.build(
+        context,
+        spec,
+        {"generated_images": generated_images},
+        lambda folder, progress: build_splits(generated_images.folder, spec.section, spec.seed, folder, progress),
+    )
+    return materialized(result)

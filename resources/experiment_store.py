@@ -1,0 +1,87 @@
+"""The store as a resource: where experiments and results live, and building a stage's result for a run.
+
+Belongs here: wiring Dagster's contexts to the domain's stores. Does not belong here: what stages compute.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from assay.errors import AssayError
+from assay.experiments.folders import ExperimentFolders
+from assay.experiments.frozen import freeze, frozen
+from assay.experiments.specs import SpecFiles
+from assay.ids import validate_id
+from assay.locks import hold
+from assay.pipeline import Slice
+from assay.progress import Progress
+from assay.results import Report, Result, ResultStore
+from assay.spec.experiment import ExperimentSpec
+from resources.progress import ProgressReporter
+
+StageBuild = Callable[[Path, Progress], Report]
+
+
+class ExperimentStore(dg.ConfigurableResource[Any]):
+    """Experiments in ``experiments_folder``, results below ``root``."""
+
+    root: str = "storage"
+    """Storage root; relative to the working directory."""
+    experiments_folder: str = "experiments"
+    """Where the spec files are."""
+    reporter: ProgressReporter = ProgressReporter()
+    """Who is told how far a stage is."""
+
+    @property
+    def path(self) -> Path:
+        """The storage root as an absolute path."""
+        return Path(self.root).absolute()
+
+    @property
+    def specs(self) -> SpecFiles:
+        """The spec files."""
+        return SpecFiles(Path(self.experiments_folder), self.path / "tombstones")
+
+    @property
+    def results(self) -> ResultStore:
+        """The result folders."""
+        return ResultStore(self.path)
+
+    @property
+    def folders(self) -> ExperimentFolders:
+        """The experiments' own folders."""
+        return ExperimentFolders(self.path)
+
+    def spec_of_run(self, run_id: str, experiment_id: str) -> ExperimentSpec:
+        """Return the spec as it was when the run first asked for it."""
+        known = frozen(self.path, run_id, experiment_id)
+        return known or freeze(self.path, run_id, experiment_id, self.specs.load(experiment_id))
+
+    def build(
+        self,
+        context: dg.AssetExecutionContext,
+        spec: Slice,
+        inputs: Mapping[str, Result | str],
+        build: StageBuild,
+    ) -> Result:
+        """Build, or find, a stage's result, and publish it into the experiment's folder.
+
+        Raises:
+            dagster.Failure: The domain refused, for a reason that trying again will not change.
+        """
+        experiment_id = validate_id(context.partition_key)
+        progress = self.reporter.start(context, spec.stage)
+        try:
+            with ExitStack() as stack:
+                for lock in self.spec_of_run(context.run_id, experiment_id).filelock_dict.values():
+                    place = self.path / "locks" / "named"
+                    stack.enter_context(hold(place, lock.location, lock.kind, experiment_id, lock.timeout_s))
+                result = self.results.build(spec, inputs, lambda folder: build(folder, progress))
+            self.folders.publish(experiment_id, result)
+        except AssayError as error:
+            raise dg.Failure(f"Experiment {experiment_id}, {spec.stage}: {error}", allow_retries=False) from error
+        self.reporter.finish(context, spec.stage)
+        return result
