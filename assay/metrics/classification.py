@@ -11,7 +11,7 @@ from assay.metrics.samples import ClassificationSample, Floats, divide
 
 def accuracy(sample: ClassificationSample) -> Floats:
     """Return the share of items whose class is right."""
-    return np.trace(sample.confusion, axis1=1, axis2=2) / sample.confusion.sum(axis=(1, 2))
+    return divide(_hits(sample).sum(axis=1), sample.confusion.sum(axis=(1, 2)))
 
 
 def balanced_accuracy(sample: ClassificationSample) -> Floats:
@@ -68,7 +68,8 @@ def roc_auc(sample: ClassificationSample) -> Floats:
 
 
 def _hits(sample: ClassificationSample) -> Floats:
-    return np.diagonal(sample.confusion, axis1=1, axis2=2)
+    hits: Floats = np.diagonal(sample.confusion, axis1=1, axis2=2)
+    return hits
 
 
 def _mean_of_defined(values: Floats) -> Floats:

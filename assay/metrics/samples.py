@@ -54,7 +54,7 @@ class ClassificationSample:
     @property
     def class_count(self) -> int:
         """Number k of classes."""
-        return self.probabilities.shape[1]
+        return int(self.probabilities.shape[1])
 
     @property
     def confidence(self) -> Floats:
@@ -84,4 +84,5 @@ Sample = RegressionSample | ClassificationSample
 def divide(numerator: Floats, denominator: Floats) -> Floats:
     """Return the quotient, NaN where the denominator is 0: a metric that is not defined, rather than 0."""
     undefined = np.full(np.broadcast(numerator, denominator).shape, np.nan)
-    return np.divide(numerator, denominator, out=undefined, where=denominator != 0)
+    quotient: Floats = np.divide(numerator, denominator, out=undefined, where=denominator != 0)
+    return quotient

@@ -1,0 +1,101 @@
+import subprocess
+import sys
+
+import pytest
+
+from assay.errors import AssayError
+from assay.metrics.registry import BUILT_IN, Metric, get_metric, get_metrics
+from assay.plugins import plugins
+from assay.spec.analysis import TASK_METRICS, AnalysisSection, ResultAnalyzer
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """A package on the path that registers entry points, as pip would leave it."""
+
+    def install(group, name, module_text, target="added:THING"):
+        (tmp_path / "added.py").write_text(module_text)
+        info = tmp_path / "added-1.dist-info"
+        info.mkdir(exist_ok=True)
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: added\nVersion: 1\n")
+        (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {target}\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        plugins.cache_clear()
+
+    yield install
+    plugins.cache_clear()
+    sys.modules.pop("added", None)
+
+
+MEDIAN = """
+import numpy as np
+from assay.metrics.registry import Metric
+THING = Metric("regression", lambda sample: np.full(len(sample.weights), 7.0), "median error", False, "{unit}")
+"""
+
+
+def test_the_spec_lists_exactly_the_metrics_that_exist():
+    listed = {(task, name) for task, names in TASK_METRICS.items() for name in names}
+    assert listed == {(metric.task, name) for name, metric in BUILT_IN.items()}
+
+
+def test_an_installed_package_adds_a_metric_that_is_imported_only_when_used(installed):
+    installed("assay.metrics", "median_error", MEDIAN)
+    assert ResultAnalyzer(metrics=["median_error"]).metrics_for("regression") == ("median_error",)
+    assert "added" not in sys.modules
+    assert get_metric("median_error").label == "median error"
+    assert "added" in sys.modules
+
+
+def test_a_plugin_that_is_no_metric_is_an_error_that_names_it(installed):
+    installed("assay.metrics", "median_error", "THING = 3")
+    with pytest.raises(AssayError, match=r"median_error.*added:THING.*is a int, expected a assay.metrics"):
+        get_metric("median_error")
+
+
+def test_a_plugin_that_can_not_be_imported_is_an_error_that_names_it(installed):
+    installed("assay.metrics", "median_error", "import no_such_package")
+    with pytest.raises(AssayError, match=r"median_error.*can't be imported.*no_such_package"):
+        get_metric("median_error")
+
+
+def test_a_misspelt_metric_is_an_error_with_the_nearest_name():
+    with pytest.raises(ValueError, match="Did you mean 'accuracy'"):
+        AnalysisSection(result_analyzer={"metrics": ["acuracy"]})
+    with pytest.raises(AssayError, match="Did you mean 'accuracy'"):
+        get_metric("acuracy")
+
+
+def test_a_metric_of_another_task_is_an_error_that_names_both():
+    with pytest.raises(ValueError, match=r"metrics: mae belong to task regression, but task is classification"):
+        ResultAnalyzer(metrics=["accuracy", "mae"]).metrics_for("classification")
+    with pytest.raises(AssayError, match="mae are not metrics of task classification"):
+        get_metrics(["mae"], "classification")
+
+
+def test_no_metrics_asked_for_means_all_of_the_task_and_twice_means_once():
+    assert ResultAnalyzer().metrics_for("regression") == TASK_METRICS["regression"]
+    assert ResultAnalyzer(metrics=["mse", "mae", "mse"]).metrics_for("regression") == ("mse", "mae")
+
+
+def test_roc_auc_is_only_computed_for_two_classes():
+    names = ("accuracy", "roc_auc")
+    assert set(get_metrics(names, "classification", 2)) == {"accuracy", "roc_auc"}
+    assert set(get_metrics(names, "classification", 10)) == {"accuracy"}
+
+
+def test_a_unit_derives_from_the_labels_and_is_empty_when_that_is_not_known():
+    assert BUILT_IN["mse"].unit_for("mm") == "mm²"
+    assert BUILT_IN["mse"].unit_for("") == ""
+    assert BUILT_IN["log_loss"].unit_for("") == "nats"
+
+
+def test_which_way_is_better_belongs_to_the_metric():
+    assert BUILT_IN["mae"].beats(1.0, 2.0)
+    assert not BUILT_IN["accuracy"].beats(0.5, 0.5)
+    assert isinstance(BUILT_IN["accuracy"], Metric)
+
+
+def test_the_spec_section_is_read_without_numpy():
+    code = "import sys, assay.spec.analysis; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
