@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,11 +36,13 @@ class Result:
         stage: Stage name.
         fingerprint: Hash of everything that went into it.
         folder: Where its files are.
+        reused: Whether it existed before it was asked for; says nothing about what it is.
     """
 
     stage: str
     fingerprint: str
     folder: Path
+    reused: bool = field(default=True, compare=False)
 
     @cached_property
     def report(self) -> Report:
@@ -95,10 +97,11 @@ class ResultStore:
                     stack.enter_context(self.reading(value))
             name, purpose = f"{spec.stage}/{fingerprint}", f"building for {spec.experiment_id}"
             stack.enter_context(hold(self.lock_folder, name, "write", purpose))
-            if not is_complete(folder) or spec.section.clear_folder:
+            reused = is_complete(folder) and not spec.section.clear_folder
+            if not reused:
                 head = manifest_head(spec, fingerprint, lineage)
                 self._build_folder(folder, build, {**head, "ancestors": ancestors(inputs)})
-        return Result(spec.stage, fingerprint, folder)
+        return Result(spec.stage, fingerprint, folder, reused)
 
     def reading(self, result: Result) -> Any:
         """Hold a read lock on a result for the block, so that nobody deletes it meanwhile."""

@@ -25,7 +25,7 @@ class ExperimentConfig(dg.Config):
     """What may be given in the Launchpad."""
 
     spec: dict[str, Any] = {}
-    """Keys of the spec to set or change; stored in the experiment's file. Empty: the file, or the template, as it is."""
+    """Keys of the spec to set or change; stored in the experiment's file. Empty: the file, or the template."""
 
 
 @dg.multi_asset(

@@ -83,5 +83,10 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
             self.folders.publish(experiment_id, result)
         except AssayError as error:
             raise dg.Failure(f"Experiment {experiment_id}, {spec.stage}: {error}", allow_retries=False) from error
-        self.reporter.finish(context, spec.stage)
+        self.reporter.finish(context, spec.stage, _outcome(result))
         return result
+
+
+def _outcome(result: Result) -> str:
+    how = "found, nothing to do" if result.reused else "built"
+    return f"{how}, {result.size_bytes / 1e6:.1f} MB"

@@ -27,5 +27,6 @@ class ProgressReporter(dg.ConfigurableResource[Any]):
 
         return report
 
-    def finish(self, context: dg.AssetExecutionContext, stage: str) -> None:
-        """Tell that a stage is done; the run log says so by itself."""
+    def finish(self, context: dg.AssetExecutionContext, stage: str, outcome: str = "") -> None:
+        """Tell that a stage is done, and whether its result was built or found."""
+        context.log.info(f"{stage}: {outcome}")

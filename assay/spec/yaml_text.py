@@ -3,6 +3,7 @@
 Belongs here: text to plain values and back. Does not belong here: what the values mean.
 """
 
+import re
 from collections.abc import Hashable
 from typing import Any
 
@@ -13,7 +14,11 @@ from assay.errors import SpecError
 MAX_CHARACTERS = 1_000_000
 
 
-class _Loader(yaml.SafeLoader):
+# libyaml's parser is ten times as fast; it comes with PyYAML's wheels, but not with every build.
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_SafeLoader):  # type: ignore[misc]
     """PyYAML's safe loader, but a key given twice is an error instead of the last one winning."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
@@ -31,15 +36,10 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-def _resolve_numbers_like_people() -> None:
-    """Let ``1e-3`` be a number: YAML 1.1 as PyYAML reads it wants ``1.0e-3`` and would make it text."""
-    import re
-
-    pattern = re.compile(r"^[-+]?(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$")
-    _Loader.add_implicit_resolver("tag:yaml.org,2002:float", pattern, list("-+0123456789."))
-
-
-_resolve_numbers_like_people()
+# ``1e-3`` is a number to everybody but YAML 1.1, which wants ``1.0e-3``.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$"), list("-+0123456789.")
+)
 
 
 def read_mapping(text: str, source: str) -> dict[str, Any]:

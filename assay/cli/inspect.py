@@ -1,0 +1,75 @@
+"""Commands that look at results: ``show``, ``path``, ``sql``."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from assay.cli.places import folders, results, spec_files, storage_root
+from assay.errors import StorageError, unknown
+from assay.ids import validate_id
+from assay.pipeline import STAGES
+from assay.results import MANIFEST, Result
+
+
+def show(experiment_id: Annotated[str, typer.Argument(help="ID of the experiment")]) -> None:
+    """Show what an experiment is, which results it has, and its metrics."""
+    spec = spec_files().load(experiment_id)
+    folder = folders().find(experiment_id)
+    typer.echo(f"{experiment_id}: {spec.task}, {spec.name or 'no name'}, seed {spec.seed}")
+    if folder is None:
+        typer.echo(f"No results yet. Next: assay run {experiment_id}")
+        return
+    typer.echo(f"folder: {folder.path}")
+    found = stage_results(experiment_id)
+    for stage in STAGES:
+        typer.echo(f"  {stage:17}{found[stage].fingerprint if stage in found else '-'}")
+    if "analysis" in found:
+        typer.echo(found["analysis"].report["summary"])
+        typer.echo(found["analysis"].report["next"])
+
+
+def stage_results(experiment_id: str) -> dict[str, Result]:
+    """Return the results that an experiment has, by stage, in the order of the chain."""
+    folder = folders().find(experiment_id)
+    manifest = folder.path / MANIFEST if folder else None
+    fingerprints = json.loads(manifest.read_text())["results"] if manifest and manifest.is_file() else {}
+    return {stage: results().open(stage, fingerprints[stage]) for stage in STAGES if stage in fingerprints}
+
+
+def path(
+    experiment_id: Annotated[str, typer.Argument(help="ID of the experiment")],
+    stage: Annotated[
+        str | None, typer.Argument(help="a stage such as crops; the experiment's folder if left out")
+    ] = None,
+) -> None:
+    """Print the folder of an experiment, or of one of its stages' results."""
+    folder = folders().find(validate_id(experiment_id))
+    if folder is None:
+        known = spec_files().ids()
+        hint = (
+            f"Next: assay run {experiment_id}"
+            if experiment_id in known
+            else unknown("Experiment", experiment_id, known)
+        )
+        raise StorageError(f"Experiment {experiment_id!r} has no folder. {hint}")
+    if stage is None:
+        typer.echo(folder.path)
+        return
+    found = stage_results(experiment_id)
+    if stage not in found:
+        raise StorageError(f"Experiment {experiment_id!r}: {unknown('Result', stage, found)}")
+    typer.echo(found[stage].folder)
+
+
+def sql(
+    query: Annotated[str, typer.Argument(help="such as: select experiment_id, metric, value from analysis")] = "",
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="make warehouse.duckdb anew from the files first")] = False,
+) -> None:
+    """Query the tables of all experiments; without a query, list the tables."""
+    from assay import warehouse  # DuckDB and Polars: only here
+
+    if rebuild:
+        warehouse.rebuild_warehouse(storage_root())
+    statement = query or "select table_schema, table_name from information_schema.tables order by all"
+    typer.echo(warehouse.query(storage_root(), statement))

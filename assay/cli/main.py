@@ -1,0 +1,35 @@
+"""The ``assay`` command: collects the commands and turns every known error into one message and exit code 1.
+
+Belongs here: the app. Does not belong here: what a command does. Nothing here imports torch, Dagster or DuckDB.
+"""
+
+import sys
+
+import typer
+
+from assay.cli.inspect import path, show, sql
+from assay.cli.run import run
+from assay.cli.specs import new, schema, validate
+from assay.cli.storage import gc, locks
+from assay.errors import AssayError
+
+app = typer.Typer(
+    help="Machine-learning experiments as Dagster assets.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (new, validate, schema, run, show, path, sql, locks, gc):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except AssayError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        typer.echo(f"error: {error.strerror or error}: {error.filename}", err=True)
+        sys.exit(1)

@@ -1,0 +1,32 @@
+"""Where the command line finds experiments and results: the same places as the Dagster definitions."""
+
+import os
+from pathlib import Path
+
+from assay.experiments.folders import ExperimentFolders
+from assay.experiments.specs import SpecFiles
+from assay.results import ResultStore
+
+STORAGE_VARIABLE = "ASSAY_STORAGE"
+EXPERIMENTS_VARIABLE = "ASSAY_EXPERIMENTS"
+
+
+def storage_root() -> Path:
+    """Return the storage root: $ASSAY_STORAGE or ./storage."""
+    return Path(os.environ.get(STORAGE_VARIABLE) or "storage").absolute()
+
+
+def spec_files() -> SpecFiles:
+    """Return the spec files: in $ASSAY_EXPERIMENTS or ./experiments."""
+    folder = Path(os.environ.get(EXPERIMENTS_VARIABLE) or "experiments")
+    return SpecFiles(folder, storage_root() / "tombstones")
+
+
+def folders() -> ExperimentFolders:
+    """Return the experiments' own folders."""
+    return ExperimentFolders(storage_root())
+
+
+def results() -> ResultStore:
+    """Return the result store."""
+    return ResultStore(storage_root())

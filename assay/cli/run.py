@@ -1,0 +1,23 @@
+"""The command ``run``: executes a job for one experiment in this process.
+
+This is the one place in the package that looks downstream, at the Dagster definitions, and only when it is called.
+"""
+
+from typing import Annotated
+
+import typer
+
+from assay.cli.places import spec_files
+
+
+def run(
+    experiment_id: Annotated[str, typer.Argument(help="ID of the experiment")],
+    job: Annotated[str, typer.Option(help="job_experiment, job_data_generation or job_train")] = "job_experiment",
+) -> None:
+    """Materialize an experiment, with a line of progress per stage; what exists already is reused."""
+    spec = spec_files().load(experiment_id)  # a wrong spec is told before anything heavy is imported
+
+    from assets.launch import run_experiment
+
+    if not run_experiment(experiment_id, spec, job):
+        raise typer.Exit(1)

@@ -1,0 +1,82 @@
+"""Commands on spec files: ``new``, ``validate``, ``schema``."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from assay.cli.places import spec_files
+from assay.errors import SpecError, unknown
+from assay.experiments.specs import SpecFiles, template
+from assay.spec.loading import json_schema, load_spec, merged
+from assay.spec.yaml_text import read_value
+
+
+def new(
+    task: Annotated[str, typer.Argument(help="regression or classification")],
+    experiment_id: Annotated[str | None, typer.Option("--id", help="your own ID; invented when left out")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value, such as trained_model.train_params.epochs=5")
+    ] = None,
+) -> None:
+    """Create an experiment from its task's template and print its ID."""
+    values = template(task)
+    for setting in settings or []:
+        values = merged(values, parse_setting(setting))
+    store = spec_files()
+    name = store.create(values, experiment_id)
+    typer.echo(name)
+    typer.echo(f"Wrote {store.path(name)}. Edit it, then: assay run {name}", err=True)
+
+
+def parse_setting(setting: str) -> dict[str, Any]:
+    """Return ``a.b=3`` as ``{"a": {"b": 3}}``.
+
+    Raises:
+        SpecError: There is no ``=``, or no key.
+    """
+    key, equals, text = setting.partition("=")
+    if not equals or not key:
+        raise SpecError("--set", [f"got {setting!r}; expected key=value, such as seed=7"])
+    value: Any = read_value(text)
+    for part in reversed(key.strip().split(".")):
+        value = {part: value}
+    result: dict[str, Any] = value
+    return result
+
+
+def validate(
+    targets: Annotated[list[str] | None, typer.Argument(help="IDs or files; all experiments when left out")] = None,
+) -> None:
+    """Check spec files; prints every problem of every file and fails when there is one."""
+    store = spec_files()
+    paths = [_path_of(target, store) for target in targets] if targets else [store.path(name) for name in store.ids()]
+    problems = [str(error) for path in paths if (error := _error_in(path))]
+    for problem in problems:
+        typer.echo(problem, err=True)
+    typer.echo(f"{len(paths) - len(problems)} of {len(paths)} experiments are valid.")
+    if problems:
+        raise typer.Exit(1)
+
+
+def _path_of(target: str, store: SpecFiles) -> Path:
+    if target.endswith((".yaml", ".yml")):
+        return Path(target)
+    path = store.path(target)
+    if not path.exists():
+        raise SpecError(str(store.folder), [unknown("Experiment", target, store.ids())])
+    return path
+
+
+def _error_in(path: Path) -> SpecError | None:
+    try:
+        load_spec(path)
+    except SpecError as error:
+        return error
+    return None
+
+
+def schema() -> None:
+    """Print the JSON Schema of spec files, for editors that complete and check YAML."""
+    typer.echo(json.dumps(json_schema(), indent=2))

@@ -1,0 +1,106 @@
+"""What can be deleted: results that no experiment refers to, and everything of experiments whose file was removed.
+
+Belongs here: finding and deleting garbage. Does not belong here: asking the user.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from assay.errors import StorageError
+from assay.experiments.folders import ExperimentFolders
+from assay.experiments.specs import SpecFiles
+from assay.files import write_text
+from assay.locks import hold
+from assay.pipeline import STAGES
+from assay.results import MANIFEST
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """A folder that can be deleted.
+
+    Attributes:
+        path: The folder.
+        lock: Name of the lock that protects it.
+        reason: Why nobody needs it.
+        size_bytes: Sum of the sizes of its files.
+        experiment_id: The removed experiment whose it was, or None.
+    """
+
+    path: Path
+    lock: str
+    reason: str
+    size_bytes: int
+    experiment_id: str | None = None
+
+
+def find_garbage(root: Path, specs: SpecFiles) -> list[Garbage]:
+    """Return everything below the storage root that no experiment with a spec file refers to."""
+    return [*_removed_experiments(root, specs), *_unused_results(root, set(specs.ids()))]
+
+
+def _removed_experiments(root: Path, specs: SpecFiles) -> Iterator[Garbage]:
+    known = set(specs.ids())
+    index = root / "experiments_index"
+    for entry in sorted(index.glob("*.json")):
+        if entry.stem not in known:
+            path = root / json.loads(entry.read_text())["folder"]
+            reason = f"the file of experiment {entry.stem!r} was removed"
+            yield Garbage(path, f"experiments/{entry.stem}", reason, _size(path), entry.stem)
+
+
+def _unused_results(root: Path, known: set[str]) -> Iterator[Garbage]:
+    used = _used_fingerprints(root, known)
+    for stage in STAGES:
+        for path in sorted(root.glob(f"*/{stage}/*")):
+            is_result = path.is_dir() and path.parent.parent.name != "tables"
+            if is_result and path.name not in used and not path.name.startswith("."):
+                yield Garbage(path, f"{stage}/{path.name}", "no experiment refers to it", _size(path))
+
+
+def _used_fingerprints(root: Path, known: set[str]) -> set[str]:
+    """Return the results of all known experiments, and what those were made from."""
+    used: set[str] = set()
+    folders = ExperimentFolders(root)
+    for name in known:
+        folder = folders.find(name)
+        manifest = folder.path / MANIFEST if folder else None
+        if manifest and manifest.is_file():
+            used |= set(json.loads(manifest.read_text())["results"].values())
+    for stage in STAGES:
+        for path in root.glob(f"*/{stage}/*/{MANIFEST}"):
+            if path.parent.name in used:
+                used |= set(json.loads(path.read_text())["ancestors"].values())
+    return used
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def collect(root: Path, specs: SpecFiles, garbage: Sequence[Garbage]) -> list[Garbage]:
+    """Delete garbage; returns what was skipped because somebody was using it at that moment."""
+    skipped = []
+    for item in garbage:
+        try:
+            with hold(root / "locks", item.lock, "write", "deleting", timeout_s=0):
+                _delete(root, specs, item)
+        except StorageError:
+            skipped.append(item)
+    return skipped
+
+
+def _delete(root: Path, specs: SpecFiles, item: Garbage) -> None:
+    if item.experiment_id is not None:
+        # First of all: an ID whose results are going must never be given to another experiment.
+        write_text(specs.tombstones / item.experiment_id, "")
+        for path in root.glob(f"tables/*/*/experiment_id={item.experiment_id}"):
+            shutil.rmtree(path)
+        for name in ("pointers", "gates"):
+            shutil.rmtree(root / name / item.experiment_id, ignore_errors=True)
+    shutil.rmtree(item.path, ignore_errors=True)
+    if item.experiment_id is not None:
+        (root / "experiments_index" / f"{item.experiment_id}.json").unlink(missing_ok=True)

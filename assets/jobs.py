@@ -1,0 +1,27 @@
+"""The jobs: selections of assets, named as users know them. Partitions follow from the assets."""
+
+import dagster as dg
+
+from assets.keys import SECTION_KEYS
+
+EXPERIMENT = dg.AssetSelection.assets("experiment", *SECTION_KEYS.values())
+DATA = dg.AssetSelection.assets("generated_images", "splits", "crops", "tabular", "normalized")
+LEARNING = dg.AssetSelection.assets("trained_model", "training_history", "predictions", "analysis")
+
+job_data_generation = dg.define_asset_job(
+    "job_data_generation",
+    selection=EXPERIMENT | DATA,
+    description="Make an experiment's data: images, splits, crops, tables.",
+)
+job_train = dg.define_asset_job(
+    "job_train",
+    selection=EXPERIMENT | LEARNING,
+    description="Train, predict and analyse on data that exist already, then test the experiment.",
+)
+job_experiment = dg.define_asset_job(
+    "job_experiment",
+    selection=EXPERIMENT | DATA | LEARNING,
+    description="Everything, from the spec to the analysis and the experiment tests.",
+)
+
+JOBS = (job_data_generation, job_train, job_experiment)
