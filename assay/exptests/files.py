@@ -1,0 +1,85 @@
+"""What an experiment test looks at, and what it says.
+
+Belongs here: the two value objects that all tests share. Does not belong here: a test.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from assay.spec.exptests import TestSection
+
+
+@dataclass(frozen=True)
+class ExperimentFiles:
+    """Where an experiment's results are; None means not materialized.
+
+    Attributes:
+        experiment_folder: The experiment's own folder.
+        splits_folder: Result folder of ``splits`` with ``items.parquet``.
+        crops_folder: Result folder of ``crops`` with ``crops.parquet``; None also when the source is a table.
+        model_folder: Result folder of ``trained_model``.
+        analysis: The file ``analysis.parquet``.
+        tables: Parquet file of each table, by name.
+    """
+
+    experiment_folder: Path | None = None
+    splits_folder: Path | None = None
+    crops_folder: Path | None = None
+    model_folder: Path | None = None
+    analysis: Path | None = None
+    tables: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """The verdict of one test.
+
+    Attributes:
+        name: Name of the test, unique in the experiment.
+        kind: Which test.
+        passed: Whether it holds.
+        severity: How a failure counts.
+        blocking: Whether a failure stops the assets that come after.
+        description: What was found, with evidence, and the next step when it failed.
+        measured: What was measured, short.
+        expected: What was expected, short.
+    """
+
+    __test__ = False  # its name makes pytest take it for a test class
+
+    name: str
+    kind: str
+    passed: bool
+    severity: Literal["error", "warn"]
+    blocking: bool
+    description: str
+    measured: str
+    expected: str
+
+
+def verdict(test: TestSection, passed: bool, description: str, *, measured: str, expected: str) -> TestResult:
+    """Return the result of a test whose severity is the one asked for; ``warn`` never blocks."""
+    return TestResult(
+        name=test.name or test.kind,
+        kind=test.kind,
+        passed=passed,
+        severity=test.severity,
+        blocking=test.blocking and test.severity == "error",
+        description=description,
+        measured=measured,
+        expected=expected,
+    )
+
+
+def not_materialized(test: TestSection, asset: str, expected: str) -> TestResult:
+    """Return a failure that says which asset to materialize first: what was not looked at has not passed."""
+    description = f"There is no {asset} yet. Materialize {asset} first, then run this test again."
+    return verdict(test, False, description, measured=f"no {asset}", expected=expected)
+
+
+def shortened(lines: list[str], limit: int = 10) -> str:
+    """Return the lines as one text, cut after ``limit`` with the number of those left out."""
+    more = [f"… and {len(lines) - limit} more"] if len(lines) > limit else []
+    return "; ".join(lines[:limit] + more)

@@ -1,0 +1,109 @@
+import polars as pl
+import pytest
+
+from assay.exptests import ExperimentFiles, run_test
+from assay.exptests.metric import compares
+from assay.spec.exptests import BeatsBaselineTest, MetricTest
+
+ROWS = [
+    # subset, metric, class, value, ci_low, ci_high, baseline
+    ("test", "accuracy", "", 0.9, 0.85, 0.95, 0.2),
+    ("test", "log_loss", "", 0.4, 0.3, 2.5, 2.3),
+    ("test", "recall", "7", 0.5, 0.3, 0.7, 0.0),
+    ("test", "precision", "7", None, None, None, None),
+    ("validation", "accuracy", "", 0.1, 0.05, 0.3, 0.2),
+]
+
+
+@pytest.fixture
+def files(tmp_path):
+    columns = ["subset", "metric", "class", "value", "ci_low", "ci_high", "baseline"]
+    table = pl.DataFrame(ROWS, schema=columns, orient="row").with_columns(
+        baseline_name=pl.lit("majority class"), unit=pl.lit(""), count=pl.lit(10)
+    )
+    table.write_parquet(tmp_path / "analysis.parquet")
+    return ExperimentFiles(analysis=tmp_path / "analysis.parquet")
+
+
+@pytest.mark.parametrize(
+    ("operator", "below", "equal", "above"),
+    [
+        (">=", False, True, True),
+        (">", False, False, True),
+        ("<=", True, True, False),
+        ("<", True, False, False),
+        ("=", False, True, False),
+        ("==", False, True, False),
+    ],
+)
+def test_each_operator_compares_as_it_reads(operator, below, equal, above):
+    test = MetricTest(metric="mae", operator=operator, value=1.0)
+    assert [compares(value, test) for value in (0.999, 1.0, 1.001)] == [below, equal, above]
+
+
+def test_equal_allows_the_tolerance_and_the_other_operators_do_not():
+    assert compares(0.1 + 0.2, MetricTest(metric="mae", operator="=", value=0.3))
+    assert compares(0.35, MetricTest(metric="mae", operator="=", value=0.3, tolerance=0.1))
+    assert not compares(0.1 + 0.2, MetricTest(metric="mae", operator="<=", value=0.3, tolerance=0.1))
+
+
+def test_a_metric_that_is_good_enough_passes_with_its_interval_shown(files):
+    result = run_test(MetricTest(metric="accuracy", value=0.9), files)
+    assert result.passed
+    assert result.measured == "0.9 [0.85, 0.95]"
+
+
+def test_a_metric_that_is_not_good_enough_fails_as_severe_as_asked_for(files):
+    result = run_test(MetricTest(metric="accuracy", value=0.95, severity="warn", blocking=True), files)
+    assert (result.passed, result.severity, result.blocking) == (False, "warn", False)
+    assert run_test(MetricTest(metric="accuracy", value=0.95, blocking=True), files).blocking
+
+
+def test_a_metric_of_one_class_is_found(files):
+    assert run_test(MetricTest(metric="recall", class_name="7", value=0.5), files).passed
+
+
+def test_a_metric_that_is_not_defined_fails(files):
+    result = run_test(MetricTest(metric="precision", class_name="7", value=0.0), files)
+    assert not result.passed
+    assert result.measured == "not defined"
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"subset": "tset"}, "Subset 'tset' does not exist. Did you mean 'test'"),
+        ({"metric": "macro_f1"}, "Metric 'macro_f1' does not exist"),
+        ({"metric": "recall", "class_name": "8"}, "Class '8' does not exist. Did you mean"),
+    ],
+)
+def test_a_row_that_is_not_there_fails_with_the_nearest_name(files, keys, said):
+    result = run_test(MetricTest(**{"metric": "accuracy", "value": 0.0, **keys}), files)
+    assert not result.passed
+    assert said.removesuffix(" Did you mean") in result.description
+
+
+@pytest.mark.parametrize(
+    ("subset", "metric", "confident", "passed"),
+    [
+        ("test", "accuracy", False, True),
+        ("test", "accuracy", True, True),
+        ("validation", "accuracy", False, False),
+        ("test", "log_loss", False, True),
+        ("test", "log_loss", True, False),
+    ],
+)
+def test_beats_baseline_knows_which_way_is_better(files, subset, metric, confident, passed):
+    result = run_test(BeatsBaselineTest(subset=subset, metric=metric, confident=confident), files)
+    assert result.passed is passed
+    assert "majority class" in result.description
+
+
+def test_without_an_analysis_both_say_what_to_materialize():
+    for test in (MetricTest(metric="mae", value=1), BeatsBaselineTest(metric="mae")):
+        assert "Materialize analysis first" in run_test(test, ExperimentFiles()).description
+
+
+def test_beats_baseline_without_a_metric_is_a_mistake_of_the_caller():
+    with pytest.raises(ValueError, match="tests_for"):
+        run_test(BeatsBaselineTest(), ExperimentFiles())
