@@ -11,19 +11,18 @@ import dagster as dg
 from assets import analysis, checks, crops, experiment, generated_images, normalized, predictions, splits, tabular
 from assets import trained_model as training
 from assets.jobs import JOBS
-from resources.defaults import default_resources
+from resources.defaults import default_store, resources_for
 
 ASSET_MODULES = [experiment, generated_images, splits, crops, tabular, normalized, training, predictions, analysis]
 
 
-def build_defs(resources: Mapping[str, Any] | None = None, loggers: Mapping[str, Any] | None = None) -> dg.Definitions:
-    """Return the definitions, with some resources or loggers replaced: by tests and by ``assay run``."""
+def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """Return the definitions, with some resources replaced: by tests and by ``assay run``."""
     return dg.Definitions(
         assets=dg.load_assets_from_modules(ASSET_MODULES),
         asset_checks=dg.load_asset_checks_from_modules([checks]),
         jobs=JOBS,
-        resources=default_resources() | dict(resources or {}),
-        loggers=loggers,
+        resources=resources_for(default_store()) | dict(resources or {}),
         # One process per run: a process start and its imports cost more than most stages do.
         executor=dg.in_process_executor,
     )

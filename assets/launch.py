@@ -3,25 +3,71 @@
 Belongs here: choosing what the experiment needs, the instance, what the terminal shows. Does not belong here: assets.
 """
 
-import logging
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
 
-from assay.pipeline import needed_stages
+from assay.pipeline import STAGES, needed_stages
 from assay.spec.experiment import ExperimentSpec
 from definitions import build_defs
 from partitions.experiments import add_experiment
+from resources.defaults import default_store, resources_for
 from resources.terminal import TerminalReporter
 
-TRAINING_ASSETS = ("trained_model", "training_history", "predictions", "analysis")
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+"""Keeps Dagster's log off the terminal; the instance stores it all the same, for the UI."""
 
 
-@dg.logger(description="Silent: the terminal shows one line per stage, the UI the whole log.")
-def quiet(_: dg.InitLoggerContext) -> logging.Logger:
-    """Return a logger that drops everything."""
-    logger = logging.Logger("assay.quiet")
-    logger.addHandler(logging.NullHandler())
-    return logger
+def run_experiment(experiment_id: str, spec: ExperimentSpec, job_name: str) -> bool:
+    """Materialize what ``job_name`` selects and the experiment needs; prints one line per stage.
+
+    Returns:
+        Whether everything, blocking tests included, succeeded.
+    """
+    with local_instance() as instance:
+        add_experiment(instance, experiment_id)
+        store = default_store(TerminalReporter())
+        job = build_defs(resources_for(store)).resolve_job_def(job_name)
+        result = job.execute_in_process(
+            instance=instance,
+            partition_key=experiment_id,
+            run_config=QUIET,
+            asset_selection=needed_assets(job, spec),
+            raise_on_error=False,
+        )
+    for event in result.all_events:
+        if event.is_step_failure:
+            print_failure(event)
+    return result.success
+
+
+def needed_assets(job: dg.JobDefinition, spec: ExperimentSpec) -> list[dg.AssetKey]:
+    """Return the job's assets without the stages that this experiment never reads."""
+    unused = set(STAGES) - set(needed_stages(spec))
+    return [key for key in job.asset_layer.selected_asset_keys if key.path[-1] not in unused or key.path[0] == "spec"]
+
+
+def print_failure(event: dg.DagsterEvent) -> None:
+    """Print why a step failed: the innermost reason, without Dagster's own stack."""
+    error = event.step_failure_data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    failure = event.step_failure_data.user_failure_data
+    reason = failure.description if failure and failure.description else (error.message if error else "unknown")
+    print(f"error: {reason.strip()}")
+
+
+@contextmanager
+def local_instance() -> Iterator[dg.DagsterInstance]:
+    """Give the instance of $DAGSTER_HOME, or of ./.dagster_home, which ``make dev`` shows too."""
+    home = Path(os.environ.setdefault("DAGSTER_HOME", str(Path.cwd() / ".dagster_home")))
+    home.mkdir(parents=True, exist_ok=True)
+    settings = Path("dagster.yaml")
+    if settings.is_file() and not (home / "dagster.yaml").exists():
+        shutil.copy(settings, home / "dagster.yaml")
+    with dg.DagsterInstance.get() as instance:
+        yield instance

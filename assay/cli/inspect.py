@@ -1,15 +1,14 @@
 """Commands that look at results: ``show``, ``path``, ``sql``."""
 
-import json
 from typing import Annotated
 
 import typer
 
-from assay.cli.places import folders, results, spec_files, storage_root
+from assay.cli.places import folders, spec_files, storage_root
 from assay.errors import StorageError, unknown
+from assay.experiments.contents import stage_results
 from assay.ids import validate_id
 from assay.pipeline import STAGES
-from assay.results import MANIFEST, Result
 
 
 def show(experiment_id: Annotated[str, typer.Argument(help="ID of the experiment")]) -> None:
@@ -21,20 +20,12 @@ def show(experiment_id: Annotated[str, typer.Argument(help="ID of the experiment
         typer.echo(f"No results yet. Next: assay run {experiment_id}")
         return
     typer.echo(f"folder: {folder.path}")
-    found = stage_results(experiment_id)
+    found = stage_results(storage_root(), experiment_id)
     for stage in STAGES:
         typer.echo(f"  {stage:17}{found[stage].fingerprint if stage in found else '-'}")
     if "analysis" in found:
         typer.echo(found["analysis"].report["summary"])
         typer.echo(found["analysis"].report["next"])
-
-
-def stage_results(experiment_id: str) -> dict[str, Result]:
-    """Return the results that an experiment has, by stage, in the order of the chain."""
-    folder = folders().find(experiment_id)
-    manifest = folder.path / MANIFEST if folder else None
-    fingerprints = json.loads(manifest.read_text())["results"] if manifest and manifest.is_file() else {}
-    return {stage: results().open(stage, fingerprints[stage]) for stage in STAGES if stage in fingerprints}
 
 
 def path(
@@ -56,7 +47,7 @@ def path(
     if stage is None:
         typer.echo(folder.path)
         return
-    found = stage_results(experiment_id)
+    found = stage_results(storage_root(), experiment_id)
     if stage not in found:
         raise StorageError(f"Experiment {experiment_id!r}: {unknown('Result', stage, found)}")
     typer.echo(found[stage].folder)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.specs import SpecFiles
-from assay.results import ResultStore
 
 STORAGE_VARIABLE = "ASSAY_STORAGE"
 EXPERIMENTS_VARIABLE = "ASSAY_EXPERIMENTS"
@@ -25,8 +24,3 @@ def spec_files() -> SpecFiles:
 def folders() -> ExperimentFolders:
     """Return the experiments' own folders."""
     return ExperimentFolders(storage_root())
-
-
-def results() -> ResultStore:
-    """Return the result store."""
-    return ResultStore(storage_root())

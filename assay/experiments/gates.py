@@ -12,14 +12,12 @@ from assay.files import write_json
 from assay.ids import validate_id
 
 
-def _path(root: Path, experiment_id: str, stage: str) -> Path:
-    return root / "gates" / validate_id(experiment_id) / f"{stage}.json"
-
-
-def store_verdict(root: Path, experiment_id: str, stage: str, fingerprint: str, failures: Sequence[str]) -> None:
-    """Store what the blocking tests said about one result of a stage; no failures means passed."""
-    verdict = {"fingerprint": fingerprint, "failures": list(failures)}
-    write_json(_path(root, experiment_id, stage), verdict)
+def store_verdict(
+    root: Path, experiment_id: str, kind: str, stage: str, fingerprint: str, failures: Sequence[str]
+) -> None:
+    """Store what the blocking tests of one kind said about one result of a stage; no failures means passed."""
+    path = root / "gates" / validate_id(experiment_id) / stage / f"{kind}.json"
+    write_json(path, {"fingerprint": fingerprint, "failures": list(failures)})
 
 
 def require_passed(root: Path, experiment_id: str, ancestors: Mapping[str, str]) -> None:
@@ -34,7 +32,7 @@ def require_passed(root: Path, experiment_id: str, ancestors: Mapping[str, str])
         DataError: They failed; lists each failure and says how to go on.
     """
     for stage, fingerprint in ancestors.items():
-        failures = _failures(_path(root, experiment_id, stage), fingerprint)
+        failures = _failures(root / "gates" / validate_id(experiment_id) / stage, fingerprint)
         if failures:
             message = (
                 f"Experiment {experiment_id!r}: {stage} failed a blocking test, so it is not trained. Change the "
@@ -43,6 +41,6 @@ def require_passed(root: Path, experiment_id: str, ancestors: Mapping[str, str])
             raise DataError(message, failures)
 
 
-def _failures(path: Path, fingerprint: str) -> list[str]:
-    verdict = json.loads(path.read_text()) if path.is_file() else {}
-    return list(verdict["failures"]) if verdict.get("fingerprint") == fingerprint else []
+def _failures(folder: Path, fingerprint: str) -> list[str]:
+    verdicts = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    return [line for verdict in verdicts if verdict["fingerprint"] == fingerprint for line in verdict["failures"]]

@@ -1,0 +1,45 @@
+"""What an experiment has so far, found through the manifest of its folder.
+
+Belongs here: from an ID to results. Does not belong here: building or deleting them.
+"""
+
+import json
+from pathlib import Path
+
+from assay.experiments.folders import ExperimentFolders
+from assay.exptests.files import ExperimentFiles
+from assay.pipeline import STAGES
+from assay.results import MANIFEST, Result, ResultStore
+
+TABLES = {
+    "tabular": "tabular.parquet",
+    "normalized": "normalized.parquet",
+    "predictions": "predictions.parquet",
+    "analysis": "analysis.parquet",
+}
+"""The table that each table stage makes, as a file of its result folder."""
+
+
+def stage_results(root: Path, experiment_id: str) -> dict[str, Result]:
+    """Return the results that an experiment has, by stage, in the order of the chain."""
+    folder = ExperimentFolders(root).find(experiment_id)
+    manifest = folder.path / MANIFEST if folder else None
+    fingerprints = json.loads(manifest.read_text())["results"] if manifest and manifest.is_file() else {}
+    store = ResultStore(root)
+    return {stage: store.open(stage, fingerprints[stage]) for stage in STAGES if stage in fingerprints}
+
+
+def experiment_files(root: Path, experiment_id: str) -> ExperimentFiles:
+    """Return where an experiment's results are, as its tests want to know it."""
+    found = stage_results(root, experiment_id)
+    folder = ExperimentFolders(root).find(experiment_id)
+    folders = {stage: result.folder for stage, result in found.items()}
+    crops = found.get("crops")
+    return ExperimentFiles(
+        experiment_folder=folder.path if folder else None,
+        splits_folder=folders.get("splits"),
+        crops_folder=crops.folder if crops and crops.report.get("crop_count") != 0 else None,
+        model_folder=folders.get("trained_model"),
+        analysis=folders["analysis"] / TABLES["analysis"] if "analysis" in folders else None,
+        tables={name: folders[name] / file for name, file in TABLES.items() if name in folders},
+    )

@@ -1,0 +1,77 @@
+"""Runs an experiment's tests on what it has, keeps ``exp_tests.csv`` and the verdicts of blocking tests.
+
+Belongs here: choosing, running and recording tests. Does not belong here: the tests (``assay.exptests``).
+"""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from assay.experiments.contents import experiment_files, stage_results
+from assay.experiments.folders import ExperimentFolders
+from assay.experiments.gates import store_verdict
+from assay.exptests.files import TestResult
+from assay.exptests.runner import BUILT_IN, STAGES, run_test, write_exp_tests_csv
+from assay.locks import hold
+from assay.spec.exptests import TestSection
+
+FURTHER_TESTS = "further_tests"
+"""Stands for all kinds that installed packages add."""
+
+EXP_TESTS = "exp_tests.csv"
+
+
+def run_tests(root: Path, experiment_id: str, kind: str, tests: Sequence[TestSection]) -> list[TestResult]:
+    """Run the tests of one kind, record them, and return their results.
+
+    Args:
+        root: Storage root.
+        experiment_id: Whose results are tested.
+        kind: A built-in kind, or ``further_tests``.
+        tests: All tests of the experiment's spec.
+    """
+    files = experiment_files(root, experiment_id)
+    results = [run_test(test, files) for test in tests if _is_of(kind, test.kind)]
+    stage = STAGES.get(kind, "analysis")
+    made = stage_results(root, experiment_id).get(stage)
+    if made is not None:
+        failures = [result.description for result in results if result.blocking and not result.passed]
+        store_verdict(root, experiment_id, kind, stage, made.fingerprint, failures)
+    _record(root, experiment_id, kind, results)
+    return results
+
+
+def _is_of(kind: str, other: str) -> bool:
+    return kind == (other if other in BUILT_IN else FURTHER_TESTS)
+
+
+def _record(root: Path, experiment_id: str, kind: str, results: list[TestResult]) -> None:
+    """Replace the rows of one kind in ``exp_tests.csv``; checks of other kinds may be writing theirs."""
+    folder = ExperimentFolders(root).find(experiment_id)
+    if folder is None:
+        return
+    path = folder.path / EXP_TESTS
+    with hold(root / "locks", f"experiments/{experiment_id}", "write", "recording its tests"):
+        others = [row for row in _read(path) if not _is_of(kind, row.kind)]
+        write_exp_tests_csv(sorted([*others, *results], key=lambda row: (row.kind, row.name)), path)
+
+
+def _read(path: Path) -> list[TestResult]:
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return [_from_row(row) for row in rows]
+
+
+def _from_row(row: dict[str, str]) -> TestResult:
+    return TestResult(
+        name=row["name"],
+        kind=row["kind"],
+        passed=row["passed"] == "True",
+        severity="warn" if row["severity"] == "warn" else "error",
+        blocking=row["blocking"] == "True",
+        description=row["description"],
+        measured=row["measured"],
+        expected=row["expected"],
+    )

@@ -1,0 +1,63 @@
+"""Experiment tests as asset checks: one check per kind of test, on the asset after which it can say something.
+
+Belongs here: which asset a kind watches. Does not belong here: the tests themselves (``assay.exptests``).
+"""
+
+from typing import Any
+
+import dagster as dg
+
+from assay.experiments.testing import FURTHER_TESTS, run_tests
+from assay.exptests.files import TestResult
+from assay.pipeline import Slice
+from assets.keys import SECTION_KEYS
+from partitions.experiments import experiments
+from resources.experiment_store import ExperimentStore
+
+DESCRIPTIONS = {
+    "split_leakage": "No file, picture or group is in two subsets.",
+    "models_saved": "The saved models open, and every weight is finite.",
+    "files_exist": "The experiment's folder has every file that it should have.",
+    "no_missing_values": "No table and no file of the experiment has missing values.",
+    "metric": "Metrics are where the spec wants them.",
+    "beats_baseline": "The model is better than a trivial guess.",
+    FURTHER_TESTS: "Tests that installed packages add.",
+}
+
+
+def _check(kind: str, asset: str, blocking: bool = False) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=asset,
+        name=kind,
+        description=DESCRIPTIONS[kind],
+        blocking=blocking,
+        partitions_def=experiments,
+        additional_ins={"tests": dg.AssetIn(SECTION_KEYS["exptests"])},
+    )
+    def check(context: dg.AssetCheckExecutionContext, tests: Slice, store: ExperimentStore) -> dg.AssetCheckResult:
+        results = run_tests(store.path, context.partition_key, kind, tests.section.tests)
+        return _combined(results, blocking)
+
+    return check
+
+
+def _combined(results: list[TestResult], blocking: bool) -> dg.AssetCheckResult:
+    """Return one check result for all tests of a kind; a check that may block reports what must not block as WARN."""
+    failed = [result for result in results if not result.passed]
+    serious = any(result.blocking if blocking else result.severity == "error" for result in failed)
+    metadata: dict[str, Any] = {result.name: result.description for result in results}
+    return dg.AssetCheckResult(
+        passed=not failed,
+        severity=dg.AssetCheckSeverity.ERROR if serious else dg.AssetCheckSeverity.WARN,
+        description="; ".join(result.description for result in failed or results) or "The spec asks for no such test.",
+        metadata=metadata,
+    )
+
+
+split_leakage = _check("split_leakage", "splits", blocking=True)
+models_saved = _check("models_saved", "trained_model")
+no_missing_values = _check("no_missing_values", "analysis")
+files_exist = _check("files_exist", "analysis")
+metric = _check("metric", "analysis")
+beats_baseline = _check("beats_baseline", "analysis")
+further_tests = _check(FURTHER_TESTS, "analysis")

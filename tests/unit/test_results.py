@@ -1,0 +1,164 @@
+"""The result store: built once, shared, complete or absent, never half-written."""
+
+import multiprocessing
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from assay.errors import StorageError
+from assay.pipeline import Slice
+from assay.results import MANIFEST, ResultStore, is_complete, verify
+
+
+@dataclass(frozen=True)
+class Section:
+    """Stands in for any stage's section: the store looks at nothing else."""
+
+    output_location: str = "data"
+    clear_folder: bool = False
+
+    def content(self):
+        return {}
+
+
+def a_slice(stage="splits", digest="d", **section):
+    return Slice("ab12", stage, "regression", 42, Section(**section), digest)
+
+
+def write_hello(folder: Path):
+    (folder / "sub").mkdir()
+    (folder / "sub" / "hello.txt").write_text("hello")
+    return {"rows": 1}
+
+
+def never(folder: Path):
+    pytest.fail("built again")
+
+
+def test_a_result_is_built_once_and_found_afterwards(tmp_path):
+    store = ResultStore(tmp_path)
+    built = store.build(a_slice(), {"source": "x"}, write_hello)
+    found = store.build(a_slice(), {"source": "x"}, never)
+    assert (built.reused, found.reused) == (False, True)
+    assert found == built
+    assert found.report == {"rows": 1}
+    assert (found.folder / "sub" / "hello.txt").read_text() == "hello"
+    assert verify(found) == []
+
+
+def test_another_input_or_another_spec_makes_another_result(tmp_path):
+    store = ResultStore(tmp_path)
+    one = store.build(a_slice(), {"source": "x"}, write_hello)
+    two = store.build(a_slice(), {"source": "y"}, write_hello)
+    three = store.build(a_slice(digest="e"), {"source": "x"}, write_hello)
+    assert len({one.fingerprint, two.fingerprint, three.fingerprint}) == 3
+
+
+def test_the_manifest_knows_every_ancestor(tmp_path):
+    store = ResultStore(tmp_path)
+    images = store.build(a_slice("generated_images"), {}, write_hello)
+    splits = store.build(a_slice("splits"), {"generated_images": images}, write_hello)
+    crops = store.build(a_slice("crops"), {"splits": splits}, write_hello)
+    assert crops.manifest["ancestors"] == {"generated_images": images.fingerprint, "splits": splits.fingerprint}
+
+
+def test_a_failing_build_leaves_nothing(tmp_path):
+    def fail(folder):
+        (folder / "half").write_text("half")
+        raise ValueError("no")
+
+    store = ResultStore(tmp_path)
+    with pytest.raises(ValueError, match="no"):
+        store.build(a_slice(), {}, fail)
+    assert [path for path in (tmp_path / "data").rglob("*") if path.is_file()] == []
+
+
+def test_clear_folder_builds_again_and_keeps_the_old_result_until_the_new_one_is_complete(tmp_path):
+    store = ResultStore(tmp_path)
+    old = store.build(a_slice(), {}, write_hello)
+
+    def fail(folder):
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        store.build(a_slice(clear_folder=True), {}, fail)
+    assert verify(old) == []
+    again = store.build(a_slice(clear_folder=True), {}, lambda folder: {"rows": 2})
+    assert not again.reused
+    assert again.report == {"rows": 2}
+
+
+def test_a_full_or_unwritable_storage_is_one_clear_error(tmp_path):
+    def fill(folder):
+        raise OSError(28, "No space left on device", str(folder / "x"))
+
+    with pytest.raises(StorageError, match=r"splits can't be written: No space left.*run again"):
+        ResultStore(tmp_path).build(a_slice(), {}, fill)
+
+
+def test_a_storage_root_that_is_a_file_is_one_clear_error(tmp_path):
+    root = tmp_path / "file"
+    root.write_text("")
+    with pytest.raises(StorageError, match="Is the storage writable"):
+        ResultStore(root).build(a_slice(), {}, write_hello)
+
+
+def test_verify_names_what_changed(tmp_path):
+    result = ResultStore(tmp_path).build(a_slice(), {}, write_hello)
+    (result.folder / "sub" / "hello.txt").write_text("other")
+    (result.folder / "new").write_text("")
+    assert verify(result) == ["new is not in the manifest", "sub/hello.txt has changed"]
+
+
+def test_opening_a_result_that_is_gone_says_what_to_do(tmp_path):
+    with pytest.raises(StorageError, match="Materialize crops again"):
+        ResultStore(tmp_path).open("crops", "00")
+
+
+def _count_builds(root: Path, log: Path) -> None:
+    def build(folder):
+        with log.open("a") as file:
+            file.write("built\n")
+        time.sleep(0.2)
+        return write_hello(folder)
+
+    ResultStore(root).build(a_slice(), {}, build)
+
+
+def test_processes_that_want_the_same_result_at_once_build_it_once(tmp_path):
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=_count_builds, args=(tmp_path, tmp_path / "log")) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(30)
+    assert [worker.exitcode for worker in workers] == [0] * 4
+    assert (tmp_path / "log").read_text() == "built\n"
+
+
+def _hang_in_build(root: Path) -> None:
+    def build(folder):
+        write_hello(folder)
+        (root / "building").touch()
+        time.sleep(60)
+        return {}
+
+    ResultStore(root).build(a_slice(), {}, build)
+
+
+def test_a_killed_build_frees_its_lock_and_its_leftovers_are_swept(tmp_path):
+    worker = multiprocessing.get_context("fork").Process(target=_hang_in_build, args=(tmp_path,))
+    worker.start()
+    while not (tmp_path / "building").exists():
+        time.sleep(0.01)
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.join()
+    folder = tmp_path / "data" / "splits"
+    assert not any(is_complete(path) for path in folder.iterdir())
+    result = ResultStore(tmp_path).build(a_slice(), {}, write_hello)
+    assert sorted(path.name for path in folder.iterdir()) == [result.fingerprint]
+    assert (result.folder / MANIFEST).is_file()
