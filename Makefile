@@ -26,7 +26,7 @@ $(DAGSTER_HOME)/dagster.yaml: dagster.yaml
 	@cp dagster.yaml $@
 
 demo: $(VENV)/runtime $(DAGSTER_HOME)/dagster.yaml ## train three example experiments and print their results
-	@$(BIN)/python -m assay.demo
+	@$(BIN)/python -m assay.cli.demo
 
 dev: $(VENV)/runtime $(DAGSTER_HOME)/dagster.yaml ## open the Dagster UI on http://127.0.0.1:3000
 	$(BIN)/dagster dev --host 127.0.0.1 --port $${PORT:-3000}

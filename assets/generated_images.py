@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from assay.pipeline import Slice
-from assay.sources import build_source, source_digest
+from assay.sources import build_source, content_digest
 from assets.keys import spec_of, stage_arguments
 from assets.metadata import materialized
 from resources.experiment_store import ExperimentStore
@@ -18,7 +18,7 @@ def generated_images(
     context: dg.AssetExecutionContext, spec: Slice, store: ExperimentStore
 ) -> dg.MaterializeResult[Any]:
     """The images (or the table) that the experiment learns from, with masks and labels, every file checked."""
-    digest = source_digest(spec.section.source, store.path)
+    digest = content_digest(spec, store.path)
     result = store.build(
         context,
         spec,

@@ -1,0 +1,53 @@
+"""Rules of the house that a machine can hold: who imports whom, and that our names are ours."""
+
+import ast
+import importlib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("assay", "partitions", "resources", "assets")
+ORDER = (*PACKAGES, "definitions")
+LOOKS_DOWNSTREAM = {"assay/cli/run.py", "assay/cli/demo.py", "assets/launch.py"}
+
+
+def imports_of(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found.add((node.module or "").split(".")[0])
+    return found
+
+
+def files(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", files("assay"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_domain_never_imports_dagster_nor_pickles(path):
+    assert imports_of(path).isdisjoint({"dagster", "dagster_duckdb", "pickle", "joblib", "dill"})
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_go_only_upwards(package):
+    below = set(ORDER[ORDER.index(package) + 1 :])
+    for path in files(package):
+        if path.relative_to(ROOT).as_posix() not in LOOKS_DOWNSTREAM:
+            assert imports_of(path).isdisjoint(below), path
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_our_generic_names_are_imported_from_this_repository(name):
+    assert Path(importlib.import_module(name).__file__).is_relative_to(ROOT)
+
+
+@pytest.mark.parametrize("path", [path for name in PACKAGES for path in files(name)], ids=lambda path: path.name)
+def test_no_unsafe_loading(path):
+    text = path.read_text()
+    for forbidden in ("torch.load(", "allow_pickle=True", "yaml.unsafe_load", "eval(", "exec("):
+        called = text.replace(".eval()", "")
+        assert forbidden not in called, f"{path}: {forbidden}"
