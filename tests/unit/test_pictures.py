@@ -1,0 +1,122 @@
+import io
+import subprocess
+import sys
+
+import matplotlib as mpl
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from assay.pictures import style
+from assay.pictures.balance import class_balance
+from assay.pictures.bars import metric_bars
+from assay.pictures.confusion import confusion_matrix
+from assay.pictures.curves import learning_curves
+from assay.pictures.regression import predicted_vs_target, residuals
+from assay.pictures.reliability import reliability
+
+RNG = np.random.default_rng(0)
+LONG = "a class with a name that is far too long for any axis"
+
+
+def random_matrix(classes):
+    return RNG.integers(0, 50, (classes, classes))
+
+
+def history(metrics=("loss", "accuracy"), epochs=12):
+    rows = [
+        (epoch, subset, metric, float(np.exp(-epoch)))
+        for metric in metrics
+        for subset in ("train", "validation")
+        for epoch in range(1, epochs + 1)
+    ]
+    return pl.DataFrame(rows, schema=["epoch", "subset", "metric", "value"], orient="row")
+
+
+def balance(classes, subsets=("train", "validation", "test")):
+    rows = [(subset, str(label), 5 + label) for subset in subsets for label in range(classes)]
+    return pl.DataFrame(rows, schema=["subset", "label", "count"], orient="row")
+
+
+def metric_rows(value=0.9, low=0.8):
+    columns = ["subset", "metric", "value", "ci_low", "ci_high", "baseline", "baseline_name", "unit"]
+    rows = [
+        ("test", "accuracy", value, low, 0.95, 0.1, "majority class", ""),
+        ("mine", "accuracy", value, low, 0.95, 0.1, "majority class", ""),
+        ("test", "log_loss", value, None, None, None, "majority class", "nats"),
+    ]
+    return pl.DataFrame(rows, schema=columns, orient="row")
+
+
+CALIBRATION = pl.DataFrame(
+    {
+        "confidence_low": [0.4, 0.8],
+        "confidence_high": [0.6, 1.0],
+        "count": [10, 30],
+        "mean_confidence": [0.5, 0.9],
+        "accuracy": [0.4, 1.0],
+    }
+)
+
+PICTURES = {
+    "confusion of 2": lambda: confusion_matrix(random_matrix(2), ["even", "odd"]),
+    "confusion of 40": lambda: confusion_matrix(random_matrix(40), [f"{LONG} {i}" for i in range(40)]),
+    "confusion of 300": lambda: confusion_matrix(random_matrix(300), [str(i) for i in range(300)]),
+    "confusion with odd names": lambda: confusion_matrix(random_matrix(4), ["$x^$", "a$b", "猫", ""], "costs $5 or $6"),
+    "confusion of nothing": lambda: confusion_matrix(np.zeros((3, 3), dtype=np.int64), ["a", "b", "c"]),
+    "curves": lambda: learning_curves(history(), best_epoch=9),
+    "curves of one epoch": lambda: learning_curves(history(("loss",), 1)),
+    "curves of many metrics": lambda: learning_curves(history(("b", "a", "loss", "d", "e", "f"), 200)),
+    "few predictions": lambda: predicted_vs_target(np.array([1.0]), np.array([1.0])),
+    "dots": lambda: predicted_vs_target(*RNG.normal(size=(2, 3000)), "$ per m²"),
+    "many predictions": lambda: predicted_vs_target(*RNG.normal(size=(2, 50_000)), "mm"),
+    "residuals": lambda: residuals(*RNG.normal(size=(2, 500)), "mm"),
+    "residuals of one": lambda: residuals(np.array([1.0]), np.array([1.0])),
+    "balance of 2": lambda: class_balance(balance(2, ("train",))),
+    "balance of 200": lambda: class_balance(balance(200)),
+    "reliability": lambda: reliability(CALIBRATION),
+    "bars": lambda: metric_bars(metric_rows(), {"accuracy": "accuracy"}),
+    "bars without values": lambda: metric_bars(metric_rows(None, None)),
+    "bars of zero": lambda: metric_bars(metric_rows(0.0, 0.0)),
+}
+
+
+@pytest.mark.parametrize("draw", PICTURES.values(), ids=PICTURES)
+def test_each_picture_is_a_small_readable_png(draw):
+    content = draw()
+    assert len(content) <= style.MAX_BYTES
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.format == "PNG"
+        assert 400 <= image.width <= 900
+        assert len(image.convert("RGB").getcolors(1 << 24)) > 5
+
+
+def test_the_same_numbers_give_the_same_bytes_whatever_the_users_settings():
+    matrix = random_matrix(5)
+    before = confusion_matrix(matrix, list("abcde"))
+    with mpl.rc_context({"font.size": 30, "axes.facecolor": "black"}):
+        assert confusion_matrix(matrix, list("abcde")) == before
+        assert mpl.rcParams["font.size"] == 30
+
+
+def test_a_picture_holds_no_date_and_no_version():
+    assert Image.open(io.BytesIO(confusion_matrix(random_matrix(2), ["a", "b"]))).info == {}
+
+
+def test_a_picture_with_too_many_colours_is_reduced_to_fewer():
+    noise = Image.fromarray(RNG.integers(0, 256, (300, 300, 3), dtype=np.uint8))
+    assert len(style._small_png(noise)) <= style.MAX_BYTES
+
+
+def test_drawing_never_imports_pyplot():
+    code = (
+        "import sys, numpy; from assay.pictures.regression import residuals;"
+        "residuals(numpy.zeros(3), numpy.ones(3)); sys.exit('matplotlib.pyplot' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_subsets_have_the_same_colour_in_every_chart():
+    assert style.subset_colour("test", ["test"]) == style.subset_colour("test", ["mine", "train", "test"])
+    assert style.subset_colour("mine", ["train", "mine"]) != style.subset_colour("other", ["mine", "other"])
