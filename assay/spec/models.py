@@ -1,0 +1,84 @@
+"""The kinds of networks that an experiment may train: their keys, and how installed packages add more.
+
+Belongs here: the numbers that a network is built from. Does not belong here: the networks (``assay.learning.models``).
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, SerializeAsAny, ValidatorFunctionWrapHandler, WrapValidator
+
+from assay.plugins import load_plugin, plugins
+from assay.spec.base import Section
+
+MODEL_PLUGINS = "assay.models"
+"""Entry point group whose names are further kinds; each object is a ``ModelKind``."""
+
+
+class ModelSection(Section):
+    """What all networks share. Subclasses add ``kind`` and their own keys."""
+
+    needs_images: ClassVar[bool] = False
+    """Whether the network can read images only, not rows of a table."""
+
+    kind: str
+    """Which network."""
+
+
+class MlpModel(ModelSection):
+    """Fully connected layers: three hidden ones, the last half as wide. Reads rows, and images as one long row."""
+
+    kind: Literal["mlp"] = "mlp"
+    """mlp."""
+    width: int = Field(default=384, ge=1, le=8192)
+    """Units of the first two hidden layers."""
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+    """Share of the units switched off at random in each training step."""
+
+
+class CnnModel(ModelSection):
+    """A compact residual network for small images."""
+
+    needs_images: ClassVar[bool] = True
+
+    kind: Literal["cnn"] = "cnn"
+    """cnn."""
+    width: int = Field(default=32, ge=1, le=512)
+    """Channels of the first layer; later ones have two and four times as many."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the features switched off at random in each training step."""
+
+
+class ModelKind:
+    """What an installed package registers.
+
+    Attributes:
+        section: The keys of the network, ``kind`` among them; its module should not import torch.
+        build: Import path ``package.module:function`` of what builds the network, imported only for training. Called as
+            ``function(section, input_shape, output_count)``, it returns a ``torch.nn.Module`` that maps
+            ``(batch, *input_shape)`` to ``(batch, output_count)``.
+    """
+
+    def __init__(self, section: type[ModelSection], build: str) -> None:
+        self.section = section
+        self.build = build
+
+
+BUILT_IN_MODELS: dict[str, ModelKind] = {
+    "mlp": ModelKind(MlpModel, "assay.learning.models.mlp:build_mlp"),
+    "cnn": ModelKind(CnnModel, "assay.learning.models.cnn:build_cnn"),
+}
+
+
+def _with_plugins(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """Validate a network of an installed package by that package's section, any other by the built-in ones."""
+    kind = value.get("kind") if isinstance(value, Mapping) else getattr(value, "kind", None)
+    if kind in BUILT_IN_MODELS or kind not in plugins(MODEL_PLUGINS):
+        return validate(value)
+    return load_plugin(MODEL_PLUGINS, kind, ModelKind).section.model_validate(value)
+
+
+AnyModel = Annotated[
+    SerializeAsAny[Annotated[MlpModel | CnnModel, Field(discriminator="kind")]], WrapValidator(_with_plugins)
+]
+"""A built-in network, or one that an installed package adds."""

@@ -1,0 +1,86 @@
+"""Section ``trained_model``: which network learns what, from which data, and how."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from assay.spec.base import PLACE_ONLY, Location, Section, Switch
+from assay.spec.models import AnyModel
+from assay.spec.training import (
+    DataDescription,
+    ExpInitializer,
+    Learner,
+    TrainingData,
+    TrainParams,
+    ValidationData,
+)
+
+
+class TrainedModelSection(Section):
+    """Model and training."""
+
+    data_description: DataDescription = DataDescription()
+    """Inputs, target and classes."""
+    data_train: TrainingData = TrainingData()
+    """The data that the network learns from."""
+    data_validation: ValidationData | None = ValidationData()
+    """The data that choose the epoch; null only with ``train_params.choose_epoch: last``."""
+    model: AnyModel | None = None
+    """The network; null: cnn for images, mlp for rows."""
+    learner: Learner = Learner()
+    """Loss and optimizer."""
+    train_params: TrainParams = TrainParams()
+    """How long, and which epoch to keep."""
+    exp_initializer: Annotated[ExpInitializer, PLACE_ONLY] = ExpInitializer()
+    """What is written down about code and machine."""
+    seed: int | None = Field(default=None, ge=0, lt=2**63)
+    """Seed of weights, order and augmentation; null takes the experiment's."""
+    output_location: Location = "data"
+    """Folder below the storage root."""
+    clear_folder: Switch = False
+    """Train again even when a complete result exists; the old one stays until the new one is complete."""
+
+    @model_validator(mode="after")
+    def _subsets_differ(self) -> Self:
+        validation = self.data_validation
+        if validation is not None and validation.subset == self.data_train.subset:
+            raise ValueError(
+                f"data_train.subset and data_validation.subset are both {validation.subset!r}: "
+                "data that were learned can't choose the epoch"
+            )
+        if validation is None and self.train_params.choose_epoch == "best":
+            raise ValueError(
+                "data_validation is null, but train_params.choose_epoch is 'best'; "
+                "name a subset or set train_params.choose_epoch: last"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _model_reads_the_input(self) -> Self:
+        description = self.data_description
+        if self.model is not None and self.model.needs_images and description.input == "normalized":
+            raise ValueError(
+                f"model.kind {self.model.kind!r} reads images, but data_description.input is 'normalized'; "
+                "use model.kind: mlp or data_description.input: crops"
+            )
+        if description.inputs is not None and description.input == "crops":
+            raise ValueError(
+                "data_description.inputs names columns, but data_description.input is 'crops'; leave one of them out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _classes_are_consistent(self) -> Self:
+        description, weights = self.data_description, self.learner.class_weights
+        classes, mapping = description.classes, description.class_mapping
+        if classes is not None and len(set(classes)) < len(classes):
+            raise ValueError(f"data_description.classes names a class twice: {', '.join(classes)}")
+        if classes is not None and mapping and (wrong := sorted(set(mapping.values()) - set(classes))):
+            raise ValueError(
+                f"data_description.class_mapping maps to {', '.join(wrong)}, not in data_description.classes"
+            )
+        if isinstance(weights, dict) and (bad := sorted(name for name, weight in weights.items() if weight < 0)):
+            raise ValueError(f"learner.class_weights: negative for {', '.join(bad)}")
+        if isinstance(weights, dict) and classes is not None and (wrong := sorted(set(weights) - set(classes))):
+            raise ValueError(f"learner.class_weights names {', '.join(wrong)}, not in data_description.classes")
+        return self

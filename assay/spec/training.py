@@ -1,0 +1,132 @@
+"""Parts of the section ``trained_model``: what is learned from which data, by which optimizer, for how long.
+
+Belongs here: keys and rules on their values. Does not belong here: defaults that depend on the task
+(``assay.spec.training_defaults``); wherever one does, the key's default here is null.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from assay.spec.base import Probability, Section, Switch
+
+Input = Literal["crops", "normalized"]
+
+
+class DataDescription(Section):
+    """Which columns or images are the inputs, what is the target, and which classes there are."""
+
+    input: Input | None = None
+    """Learn from images (``crops``) or from rows of the table (``normalized``); null: rows for regression and tables,
+    images for classification."""
+    inputs: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """Input columns, as names or patterns with ``*``; null: all pixels, or all columns but the target. Tables only."""
+    target: str | None = Field(default=None, min_length=1)
+    """Column that is learned; null: the number, or the class, that the data carry."""
+    classes: tuple[str, ...] | None = Field(default=None, min_length=2)
+    """Classes in the order of the outputs; null: those of the training rows, sorted."""
+    class_mapping: dict[str, str] = {}
+    """Class of each label, such as ``{"0": small, "1": small, "2": large}``; empty: every label is its own class."""
+    image_size: int | None = Field(default=None, ge=4, le=1024)
+    """Side in pixels that images are brought to, with a border where they are not square; null: 32, or 16 for images
+    that are no larger than that."""
+    standardize: bool | None = None
+    """Give each image or row of pixels mean 0 and standard deviation 1, so that brightness and contrast do not matter;
+    null: yes for images and pixels, no for other columns, which have units of their own."""
+
+
+class Augmentation(Section):
+    """Random changes of every training batch; never of validation or test data. Null: by the kind of input; 0: none."""
+
+    rotation_degrees: float | None = Field(default=None, ge=0, le=180)
+    """Largest angle to either side. Images and pixels only."""
+    zoom: float | None = Field(default=None, ge=0, le=1)
+    """Largest enlargement or reduction, as a fraction of the size. Images and pixels only."""
+    shift: float | None = Field(default=None, ge=0, le=1)
+    """Largest shift in each direction, as a fraction of the size. Images and pixels only."""
+    invert_probability: Probability | None = None
+    """Share of the items whose light and dark are exchanged. Images and pixels only."""
+    colour_shift: float | None = Field(default=None, ge=0, le=10)
+    """Largest shift of each colour channel, in standard deviations of the image. Images only."""
+    contrast: float | None = Field(default=None, ge=0, le=2)
+    """Largest change of contrast, as a fraction. Images only."""
+    noise: float | None = Field(default=None, ge=0, le=10)
+    """Standard deviation of the noise added to every value, in the values' own unit after standardization."""
+
+
+class TrainingData(Section):
+    """How the network sees its training data."""
+
+    subset: str = Field(default="train", min_length=1)
+    """Name of the subset."""
+    batch_size: int | None = Field(default=None, ge=2, le=65_536)
+    """Items per step; fewer when the subset is smaller. Null: by the kind of input."""
+    shuffle: bool = True
+    """Draw a new order for every epoch; without, the order is that of the table."""
+    augmentation: Augmentation = Augmentation()
+    """Random changes of every batch."""
+
+
+class ValidationData(Section):
+    """The data that choose the epoch."""
+
+    subset: str = Field(default="validation", min_length=1)
+    """Name of the subset."""
+    batch_size: int = Field(default=512, ge=1, le=65_536)
+    """Items evaluated at once; does not change results beyond rounding."""
+
+
+class Learner(Section):
+    """Loss and optimizer."""
+
+    loss: Literal["cross_entropy", "smooth_l1", "mse"] | None = None
+    """What is made small; null: cross_entropy for classes, smooth_l1 for numbers."""
+    smooth_l1_beta: float = Field(default=0.5, gt=0)
+    """Error from which on smooth_l1 grows linearly, in standard deviations of the training targets."""
+    label_smoothing: float | None = Field(default=None, ge=0, lt=1)
+    """Probability spread evenly over all classes, against overconfidence; null: 0.05. Classification only."""
+    class_weights: dict[str, float] | Literal["balanced"] | None = None
+    """Weight of each class in the loss (1 for classes left out); ``balanced``: inverse to the class's frequency in the
+    training data. Classification only."""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """adamw, or sgd with Nesterov momentum."""
+    learning_rate: float | None = Field(default=None, gt=0, le=100)
+    """Largest step size; null: by network and optimizer."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Momentum of sgd, first beta of adamw."""
+    weight_decay: float = Field(default=0.02, ge=0)
+    """Decoupled shrinking of the weights, as a fraction per unit of learning rate."""
+    schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
+    """How the learning rate changes over the steps."""
+    warmup: float = Field(default=0.25, ge=0, lt=1)
+    """Share of the steps in which one_cycle rises to the largest learning rate."""
+    ema_decay: float = Field(default=0.998, ge=0, lt=1)
+    """Moving average of the weights, which is what is evaluated and saved; 0 uses the weights themselves."""
+    clip_norm: float | None = Field(default=5.0, gt=0)
+    """Largest norm of the gradient; longer ones are shortened. Null: never."""
+
+
+class TrainParams(Section):
+    """How long to train, and which epoch to keep."""
+
+    epochs: int | None = Field(default=None, ge=1, le=100_000)
+    """Passes over the training data; null: by the kind of input."""
+    steps_per_epoch: int | None = Field(default=None, ge=1)
+    """Batches per epoch; null: as many whole ones as the subset has."""
+    choose_epoch: Literal["best", "last"] = "best"
+    """Keep the epoch that is best on the validation data, or the last one."""
+    metric: Literal["loss", "accuracy", "mae", "rmse"] = "loss"
+    """What ``best`` means: the lowest loss, mae or rmse, or the highest accuracy, of the validation data."""
+    threads: int = Field(default=2, ge=1, le=256)
+    """Threads of the arithmetic; another number rounds differently, so the same number gives the same weights."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16 is up to twice as fast on processors with AVX512_BF16 or AMX, slow on others, and less exact."""
+
+
+class ExpInitializer(Section):
+    """What is written down about the code and the machine when the experiment's folder is made."""
+
+    git_versions: Switch = True
+    """Write git_versions.yaml: commit and dirty flag of Assay and of the project around it."""
+    environment: Switch = True
+    """Write environment.yaml: Python, packages and hardware."""
