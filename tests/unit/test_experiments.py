@@ -1,0 +1,143 @@
+"""The experiment store: names taken once, specs frozen per run, folders that are complete and portable."""
+
+import json
+import multiprocessing
+
+import pytest
+
+from assay.errors import DataError, IdError, SpecError, StorageError
+from assay.experiments.folders import ExperimentFolders
+from assay.experiments.frozen import freeze, frozen
+from assay.experiments.gates import require_passed, store_verdict
+from assay.experiments.provenance import environment, git_versions, without_keys
+from assay.experiments.specs import SpecFiles, template
+from assay.spec.loading import spec_from
+from assay.spec.yaml_text import read_mapping
+
+
+@pytest.fixture
+def specs(tmp_path):
+    return SpecFiles(tmp_path / "experiments", tmp_path / "tombstones")
+
+
+def test_a_new_experiment_gets_a_free_id(specs):
+    names = {specs.create(template("regression")) for _ in range(20)}
+    assert len(names) == 20
+    assert specs.ids() == sorted(names)
+
+
+def test_a_taken_id_is_refused_with_a_free_one(specs):
+    specs.create({"task": "regression"}, "mine")
+    with pytest.raises(IdError, match="already used"):
+        specs.create({"task": "classification"}, "mine")
+    assert specs.load("mine").task == "regression"
+
+
+def test_the_id_of_a_removed_experiment_is_never_given_again(specs):
+    specs.tombstones.mkdir()
+    (specs.tombstones / "old").touch()
+    with pytest.raises(IdError, match="already used"):
+        specs.create({"task": "regression"}, "old")
+
+
+def test_an_invalid_spec_leaves_no_file(specs):
+    with pytest.raises(SpecError):
+        specs.create({"task": "nothing"}, "mine")
+    assert specs.ids() == []
+
+
+def _create_many(folder, tombstones):
+    store = SpecFiles(folder, tombstones)
+    for _ in range(25):
+        store.create({"task": "regression"})
+
+
+def test_b11_processes_that_invent_ids_at_once_never_share_one(specs):
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=_create_many, args=(specs.folder, specs.tombstones)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(specs.ids()) == 100
+
+
+def test_c9_files_that_are_no_experiments_are_ignored(specs):
+    specs.create({"task": "regression"}, "mine")
+    for name in ("notes.txt", "Not An Id.yaml", "valid_model.txt", ".hidden.yaml"):
+        (specs.folder / name).write_text("x")
+    assert specs.ids() == ["mine"]
+
+
+def test_overrides_are_laid_over_the_file_or_the_template(specs):
+    fresh = specs.overridden("new", {"task": "classification", "seed": 5})
+    assert (fresh["task"], fresh["seed"]) == ("classification", 5)
+    specs.create({"task": "regression", "name": "n"}, "mine")
+    assert specs.overridden("mine", {"seed": 5}) == {"task": "regression", "name": "n", "seed": 5}
+    with pytest.raises(SpecError, match="unknown key"):
+        specs.overridden("mine", {"sede": 5})
+
+
+def test_a_run_keeps_the_spec_that_it_began_with(tmp_path):
+    first = spec_from({"task": "regression", "seed": 1}, "x")
+    second = spec_from({"task": "regression", "seed": 2}, "x")
+    assert frozen(tmp_path, "run", "ab12") is None
+    assert freeze(tmp_path, "run", "ab12", first) == first
+    assert freeze(tmp_path, "run", "ab12", second) == first
+    assert frozen(tmp_path, "run", "ab12") == first
+    assert freeze(tmp_path, "later", "ab12", second) == second
+
+
+def test_a_folder_is_made_once_and_found_by_index(tmp_path):
+    folders = ExperimentFolders(tmp_path)
+    assert folders.find("ab12") is None
+    folder = folders.open("ab12", spec_from({"task": "regression"}, "x"))
+    assert folders.open("ab12", spec_from({"task": "regression"}, "x")) == folder
+    assert folder.path.name.startswith("REG-")
+    assert folder.path.name.endswith("-id_ab12")
+    info = read_mapping((folder.path / "experiment_info.yaml").read_text(), "x")
+    assert (info["experiment_id"], info["task"]) == ("ab12", "regression")
+
+
+def test_c9_an_id_is_read_from_the_index_never_from_a_folders_name(tmp_path):
+    spec = spec_from({"task": "regression", "exp_folder_pattern": "valid_model-id_$SHORT_ID-$RUN_ID"}, "x")
+    folder = ExperimentFolders(tmp_path).open("ab12", spec)
+    assert ExperimentFolders(tmp_path).find("ab12") == folder
+    assert ExperimentFolders(tmp_path).find("mode") is None
+
+
+def test_a_pattern_that_gives_a_taken_name_is_refused(tmp_path):
+    spec = spec_from({"task": "regression", "exp_folder_pattern": "x-$SHORT_ID"}, "x")
+    (tmp_path / "experiments" / "x-ab12").mkdir(parents=True)
+    with pytest.raises(StorageError, match="Use \\$RUN_ID"):
+        ExperimentFolders(tmp_path).open("ab12", spec)
+
+
+def test_secrets_and_removed_keys_are_not_saved():
+    values = {"a": 1, "password": "p", "deep": [{"api_key": "k", "gone": 1, "kept": 2}]}
+    assert without_keys(values, frozenset({"gone"})) == {"a": 1, "deep": [{"kept": 2}]}
+
+
+def test_environment_variables_are_never_saved(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINIO_SECRET_KEY", "S3KR1Tvalue")
+    folder = ExperimentFolders(tmp_path).open("ab12", spec_from({"task": "regression"}, "x"))
+    texts = [path.read_text() for path in folder.path.rglob("*") if path.is_file()]
+    assert texts
+    assert not any("S3KR1Tvalue" in text for text in texts)
+
+
+def test_a15_provenance_names_code_packages_and_hardware(tmp_path):
+    assert git_versions(tmp_path)["assay"]["version"]
+    found = environment()
+    assert found["packages"]["torch"]
+    assert found["cpu_count"] >= 1
+    json.dumps(found)
+
+
+def test_a_failed_blocking_test_stops_training_on_exactly_that_result(tmp_path):
+    store_verdict(tmp_path, "ab12", "split_leakage", "splits", "bad", ["a.png is in train and test"])
+    require_passed(tmp_path, "ab12", {"splits": "good", "crops": "bad"})
+    with pytest.raises(DataError, match=r"splits failed a blocking test(.|\n)*a\.png is in train and test"):
+        require_passed(tmp_path, "ab12", {"splits": "bad"})
+    store_verdict(tmp_path, "ab12", "split_leakage", "splits", "bad", [])
+    require_passed(tmp_path, "ab12", {"splits": "bad"})

@@ -1,0 +1,66 @@
+"""Fingerprints: what changes them, what does not, and which stages an experiment needs."""
+
+import pytest
+
+from assay.pipeline import STAGES, Slice, needed_stages, slice_of
+from assay.spec.loading import spec_from
+
+
+def spec(task="regression", **keys):
+    return spec_from({"task": task, **keys}, "x")
+
+
+def digests(experiment, name="ab12"):
+    return {stage: slice_of(experiment, name, stage).digest for stage in STAGES}
+
+
+def changed(one, two):
+    return {stage for stage in STAGES if digests(one)[stage] != digests(two)[stage]}
+
+
+def test_a_learning_rate_changes_the_model_only():
+    other = spec(trained_model={"learner": {"learning_rate": 0.123}})
+    assert changed(spec(), other) == {"trained_model"}
+
+
+def test_the_experiments_id_name_and_description_change_nothing():
+    assert changed(spec(), spec(name="other", description="other")) == set()
+    assert digests(spec(), "a") == digests(spec(), "b")
+
+
+def test_where_a_result_is_written_is_not_part_of_what_it_is():
+    assert changed(spec(), spec(crops={"output_location": "elsewhere", "clear_folder": True})) == set()
+
+
+def test_the_task_does_not_touch_the_data():
+    assert changed(spec("regression"), spec("classification")) == {"trained_model", "predictions", "analysis"}
+
+
+def test_the_seed_reaches_every_section_that_has_none_of_its_own():
+    assert {"generated_images", "splits", "trained_model"} <= changed(spec(), spec(seed=1))
+    own = {"generated_images": {"seed": 7}, "splits": {"seed": 7}}
+    assert changed(spec(**own), spec(seed=1, **own)).isdisjoint({"generated_images", "splits", "crops"})
+
+
+def test_a_training_seed_of_its_own_shares_the_data():
+    assert changed(spec(), spec(trained_model={"seed": 3})) == {"trained_model"}
+
+
+def test_a_fingerprint_follows_the_inputs():
+    part: Slice = slice_of(spec(), "ab12", "crops")
+    assert part.fingerprint({"splits": "a"}) == part.fingerprint({"splits": "a"})
+    assert part.fingerprint({"splits": "a"}) != part.fingerprint({"splits": "b"})
+
+
+@pytest.mark.parametrize(
+    ("task", "source", "unused"),
+    [
+        ("regression", {"kind": "numbers"}, set()),
+        ("classification", {"kind": "numbers"}, {"tabular", "normalized"}),
+        ("classification", {"kind": "table", "path": "x.csv", "target_column": "y"}, {"crops"}),
+        ("regression", {"kind": "table", "path": "x.csv", "target_column": "y"}, {"crops"}),
+    ],
+)
+def test_stages_that_a_task_never_reads_are_not_needed(task, source, unused):
+    experiment = spec(task, generated_images={"source": source})
+    assert set(STAGES) - set(needed_stages(experiment)) == unused
