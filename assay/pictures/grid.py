@@ -79,7 +79,7 @@ def save_small_png(image: Image.Image, path: Path, max_bytes: int = 100_000) -> 
     content = _encoded(image)
     while len(content) > max_bytes:
         for colors in _PALETTES:
-            content = _encoded(image.convert("RGB").quantize(colors, dither=Image.Dither.NONE))
+            content = _encoded(_reduced(image, colors))
             if len(content) <= max_bytes:
                 break
         else:
@@ -92,9 +92,14 @@ def save_small_png(image: Image.Image, path: Path, max_bytes: int = 100_000) -> 
     path.write_bytes(content)
 
 
+def _reduced(image: Image.Image, colors: int) -> Image.Image:
+    """Return the image with so many colours; Pillow's default method takes thirty times as long."""
+    return image.convert("RGB").quantize(colors, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+
+
 def _encoded(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=9)
+    image.save(buffer, "PNG", compress_level=6)
     return buffer.getvalue()
 
 

@@ -69,7 +69,7 @@ class NumbersSource(Section):
     overlap: bool = False
     """Let numbers cover each other; boxes and masks then show the part that remains visible."""
     compress_level: int = Field(default=1, ge=0, le=9)
-    """PNG compression: 0 none, 1 fastest, 9 smallest; 6 makes files a quarter smaller and takes six times as long."""
+    """PNG compression: 0 none, 1 fastest, 9 smallest; 6 makes files a quarter smaller in nine times the time."""
     augmentation: Augmentation = Augmentation()
     """Changes to the background photos."""
 

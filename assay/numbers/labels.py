@@ -1,0 +1,113 @@
+"""How pictures are named and described: JSON labels, rows of items.parquet and objects.parquet.
+
+Belongs here: names, columns and their types. Does not belong here: drawing, the loop over pictures.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from assay.numbers.picture import DrawnNumber, NumberPicture
+
+ITEM_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "item": pl.String,
+    "file": pl.String,
+    "width_px": pl.Int32,
+    "height_px": pl.Int32,
+    "sha256": pl.String,
+    "label": pl.String,
+    "folder": pl.String,
+    "background": pl.String,
+    "given_subset": pl.String,
+}
+
+OBJECT_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "item": pl.String,
+    "object": pl.Int32,
+    "label": pl.String,
+    "x_px": pl.Int32,
+    "y_px": pl.Int32,
+    "width_px": pl.Int32,
+    "height_px": pl.Int32,
+    "rotation_deg": pl.Float64,
+    "font": pl.String,
+    "font_size_px": pl.Int32,
+    "color": pl.String,
+}
+
+_ROWS_PER_FRAME = 4096
+
+
+def item_name(index: int) -> str:
+    """Return the name of picture ``index``; names sort like indices."""
+    return f"{index:06d}"
+
+
+def item_row(item: str, picture: NumberPicture, sha256: str) -> dict[str, Any]:
+    """Return the picture's row of items.parquet."""
+    return {
+        "item": item,
+        "file": f"images/{item}.png",
+        "width_px": picture.image.width,
+        "height_px": picture.image.height,
+        "sha256": sha256,
+        "label": None,
+        "folder": "",
+        "background": picture.background,
+        "given_subset": None,
+    }
+
+
+def object_rows(item: str, picture: NumberPicture) -> list[dict[str, Any]]:
+    """Return one row of objects.parquet per visible number."""
+    return [{"item": item, "object": position, **describe(number)} for position, number in enumerate(picture.numbers)]
+
+
+def describe(number: DrawnNumber) -> dict[str, Any]:
+    """Return a number's label, box and look as plain values; label file and table use the same names."""
+    return {
+        "label": str(number.number),
+        **number.box._asdict(),
+        "rotation_deg": number.rotation_deg,
+        "font": number.font,
+        "font_size_px": number.font_size_px,
+        "color": "#{:02x}{:02x}{:02x}".format(*number.color),
+    }
+
+
+def label_text(item: str, picture: NumberPicture) -> str:
+    """Return the picture's JSON label; boxes include their last row and column."""
+    content = {
+        "image": f"images/{item}.png",
+        "width_px": picture.image.width,
+        "height_px": picture.image.height,
+        "background": picture.background,
+        "objects": [describe(number) for number in picture.numbers],
+    }
+    return json.dumps(content, indent=1) + "\n"
+
+
+class RowCollector:
+    """Gathers rows of one table in compact form: a row of a Python dict takes ten times the memory."""
+
+    def __init__(self, columns: Mapping[str, pl.DataType | type[pl.DataType]]) -> None:
+        self._schema = dict(columns)
+        self._frames: list[pl.DataFrame] = []
+        self._rows: list[dict[str, Any]] = []
+
+    def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Append rows."""
+        self._rows.extend(dict(row) for row in rows)
+        if len(self._rows) >= _ROWS_PER_FRAME:
+            self._pack()
+
+    def frame(self) -> pl.DataFrame:
+        """Return all rows in the order in which they came, with the declared types even when there are none."""
+        self._pack()
+        return pl.concat(self._frames)
+
+    def _pack(self) -> None:
+        self._frames.append(pl.DataFrame(self._rows, schema=self._schema))
+        self._rows = []
