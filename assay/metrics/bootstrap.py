@@ -14,7 +14,7 @@ import numpy as np
 
 from assay.metrics.samples import ClassificationSample, Floats, Integers, RegressionSample
 
-AnySample = TypeVar("AnySample", RegressionSample, ClassificationSample)
+AnySample = TypeVar("AnySample", bound=RegressionSample | ClassificationSample)
 
 BLOCK_ELEMENTS = 2_000_000
 """Weights, or cells of confusion matrices, in memory at once (16 MB): constant memory for any number of items."""

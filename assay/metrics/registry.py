@@ -27,6 +27,7 @@ class Metric:
         unit: Unit of the value; ``{unit}`` stands for the label's.
         per_class: Whether there is one value for each class.
         class_count: The only number of classes it is defined for, if any.
+        probabilistic: Whether it scores probabilities rather than the predicted class.
     """
 
     task: str
@@ -36,6 +37,14 @@ class Metric:
     unit: str = ""
     per_class: bool = False
     class_count: int | None = None
+    probabilistic: bool = False
+
+    @property
+    def baseline_name(self) -> str:
+        """What the trivial prediction beside it knows of the training targets."""
+        if self.task == "regression":
+            return "train mean"
+        return "train frequencies" if self.probabilistic else "majority class"
 
     def unit_for(self, label_unit: str) -> str:
         """Return the unit, empty when it derives from a label whose unit is not known."""
@@ -56,9 +65,11 @@ BUILT_IN: dict[str, Metric] = {
     "accuracy": Metric("classification", classification.accuracy, "accuracy"),
     "balanced_accuracy": Metric("classification", classification.balanced_accuracy, "balanced accuracy"),
     "macro_f1": Metric("classification", classification.macro_f1, "macro F1"),
-    "log_loss": Metric("classification", classification.log_loss, "log loss", False, "nats"),
-    "calibration_error": Metric("classification", calibration.calibration_error, "calibration error", False),
-    "roc_auc": Metric("classification", classification.roc_auc, "ROC AUC", class_count=2),
+    "log_loss": Metric("classification", classification.log_loss, "log loss", False, "nats", probabilistic=True),
+    "calibration_error": Metric(
+        "classification", calibration.calibration_error, "calibration error", False, probabilistic=True
+    ),
+    "roc_auc": Metric("classification", classification.roc_auc, "ROC AUC", class_count=2, probabilistic=True),
     "precision": Metric("classification", classification.precision, "precision", per_class=True),
     "recall": Metric("classification", classification.recall, "recall", per_class=True),
     "f1": Metric("classification", classification.f1, "F1", per_class=True),

@@ -29,7 +29,7 @@ def metric_bars(rows: pl.DataFrame, labels: Mapping[str, str] | None = None) -> 
             _draw_strip(axes, of_metric, (labels or {}).get(metric, metric), subsets)
         for subset in subsets:
             strips[0].plot([], [], color=subset_colour(subset, subsets), marker="o", label=literal(subset))
-        (baseline,) = rows["baseline_name"].head(1)
+        baseline = ", ".join(rows["baseline_name"].unique(maintain_order=True))
         strips[0].plot([], [], color=FAINT, marker="D", linestyle="none", label=literal(f"baseline: {baseline}"))
         figure.legend(loc="outside upper left", ncols=len(subsets) + 1)
 

@@ -52,7 +52,7 @@ class ResultAnalyzer(Section):
     """What is drawn: ``image`` draws all items of an image together, as they resemble each other."""
     calibration_bins: int = Field(default=15, ge=2, le=100)
     """Bins of equal width between confidence 0 and 1."""
-    worst_items: int = Field(default=24, ge=0, le=1000)
+    worst_items: int = Field(default=24, ge=1, le=1000)
     """How many of the worst predictions of each subset are listed and shown."""
     unit: str = Field(default="", max_length=40)
     """Unit of a regression target, such as ``mm``; shown beside its metrics."""

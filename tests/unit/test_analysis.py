@@ -1,0 +1,303 @@
+import hashlib
+import io
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from assay.analysis import AnalysisInputs, build_analysis
+from assay.errors import DataError
+from assay.spec.analysis import AnalysisSection
+
+DIGITS = ("0", "1", "2")
+QUICK = {"bootstrap_samples": 200}
+
+
+def classification_frame(counts, accuracy=0.8, seed=0):
+    """Predictions that are right with the given probability, three items per image."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for subset, count in counts.items():
+        target = rng.integers(0, 3, count)
+        predicted = np.where(rng.random(count) < accuracy, target, (target + 1) % 3)
+        confidence = rng.uniform(0.5, 0.95, count)
+        probabilities = np.repeat((1 - confidence)[:, None] / 2, 3, axis=1)
+        probabilities[np.arange(count), predicted] = confidence
+        columns = {
+            "item": [f"{subset}_{index:04d}" for index in range(count)],
+            "image": [f"{subset}_{index // 3}" for index in range(count)],
+            "subset": [subset] * count,
+            "target_class": [DIGITS[index] for index in target],
+            "predicted_class": [DIGITS[index] for index in predicted],
+            "confidence": confidence,
+        }
+        columns |= {f"prob_{name}": probabilities[:, index].astype(np.float32) for index, name in enumerate(DIGITS)}
+        parts.append(pl.DataFrame(columns))
+    return pl.concat(parts)
+
+
+def regression_frame(counts, noise=0.5):
+    rng = np.random.default_rng(0)
+    parts = []
+    for subset, count in counts.items():
+        target = rng.uniform(0, 10, count)
+        items = [f"{subset}_{index}" for index in range(count)]
+        prediction = target + noise * rng.normal(size=count)
+        columns = {"item": items, "subset": [subset] * count, "target": target, "prediction": prediction}
+        parts.append(pl.DataFrame(columns))
+    return pl.concat(parts)
+
+
+@pytest.fixture
+def analyse(tmp_path):
+    """Write predictions and analyse them; returns the report and the folder."""
+
+    def run(frame, task=None, classes=DIGITS, seed=1, crops_folder=None, train_target=None, **analyzer):
+        task = task or ("regression" if "target" in frame.columns else "classification")
+        predictions = tmp_path / "predictions.parquet"
+        frame.write_parquet(predictions)
+        default = pl.Series([4.0, 6.0]) if task == "regression" else pl.Series(["0", "1", "1", "2"])
+        folder = tmp_path / f"analysis{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        inputs = AnalysisInputs(
+            predictions,
+            default if train_target is None else train_target,
+            task,
+            classes if task == "classification" else (),
+            crops_folder,
+        )
+        spec = AnalysisSection(result_analyzer={**QUICK, **analyzer})
+        return build_analysis(inputs, spec, seed, folder), folder
+
+    return run
+
+
+def row_of(folder, subset, metric, class_name=""):
+    wanted = (pl.col("subset") == subset) & (pl.col("metric") == metric) & (pl.col("class") == class_name)
+    return pl.read_parquet(folder / "analysis.parquet").row(by_predicate=wanted, named=True)
+
+
+def test_classification_gives_tables_pictures_and_two_sentences(analyse):
+    report, folder = analyse(classification_frame({"validation": 60, "test": 300}))
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    assert files == [
+        "analysis.parquet",
+        "calibration.parquet",
+        "confusion_matrix.parquet",
+        "pictures/confusion_matrix.png",
+        "pictures/metrics.png",
+        "pictures/reliability.png",
+        "worst_items.parquet",
+    ]
+    assert report["summary"].startswith("accuracy 0.")
+    assert "on test, 300 items; majority class 0." in report["summary"]
+    assert report["next"].startswith("Most frequent mistake: ")
+    assert all(path.stat().st_size <= 100_000 for path in (folder / "pictures").iterdir())
+    json.dumps(report, allow_nan=False)
+
+
+def test_regression_gives_tables_pictures_and_two_sentences(analyse):
+    report, folder = analyse(regression_frame({"test": 100}), unit="mm")
+    assert {path.name for path in (folder / "pictures").iterdir()} == {
+        "metrics.png",
+        "predicted_vs_target.png",
+        "residuals.png",
+    }
+    assert "] mm on test, 100 items; train mean 2." in report["summary"]
+    assert report["next"].startswith("Worst item: test_")
+    assert not (folder / "confusion_matrix.parquet").exists()
+
+
+def test_each_metric_lies_in_its_interval_and_beats_its_baseline(analyse):
+    _, folder = analyse(classification_frame({"test": 300}))
+    row = row_of(folder, "test", "accuracy")
+    assert row["ci_low"] < row["value"] < row["ci_high"]
+    assert row["value"] > row["baseline"] > 0.2
+    assert row["count"] == 300
+    assert row_of(folder, "test", "log_loss")["baseline_name"] == "train frequencies"
+
+
+def test_classes_have_rows_of_their_own_with_their_own_count(analyse):
+    frame = classification_frame({"test": 90})
+    _, folder = analyse(frame)
+    row = row_of(folder, "test", "recall", "2")
+    of_class = frame.filter(pl.col("target_class") == "2")
+    assert row["count"] == len(of_class)
+    assert row["value"] == pytest.approx((of_class["predicted_class"] == "2").mean())
+
+
+def test_a8_regression_metrics_are_in_the_targets_own_unit(analyse):
+    _, folder = analyse(regression_frame({"test": 50}, noise=2.0), unit="mm")
+    mae, mse = row_of(folder, "test", "mae"), row_of(folder, "test", "mse")
+    assert (mae["unit"], mse["unit"]) == ("mm", "mm²")
+    assert 1.0 < mae["value"] < 3.0
+    assert 2.0 < mse["value"] < 8.0
+    assert mae["baseline"] == pytest.approx(2.5, abs=0.6)
+
+
+def test_a2_the_row_count_of_each_subset_is_reported(analyse):
+    report, _ = analyse(regression_frame({"train": 137, "validation": 18, "test": 48}))
+    assert report["rows"] == {"train": 137, "validation": 18, "test": 48}
+
+
+def test_a2_two_subsets_of_the_same_items_are_refused(analyse):
+    frame = regression_frame({"test": 48})
+    twice = pl.concat([frame, frame.with_columns(subset=pl.lit("validation"))])
+    with pytest.raises(DataError, match=r"subsets 'validation' and 'test' are the same 48 items"):
+        analyse(twice)
+
+
+def test_an_item_in_two_subsets_or_twice_in_one_is_refused(analyse):
+    frame = regression_frame({"validation": 5, "test": 5})
+    with pytest.raises(DataError, match=r"1 items are in both 'validation' and 'test', such as 'test_0'"):
+        analyse(pl.concat([frame, frame[5:6].with_columns(subset=pl.lit("validation"))]))
+    with pytest.raises(DataError, match="1 items occur more than once in subset 'test'"):
+        analyse(pl.concat([frame, frame[5:6]]))
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_a_missing_prediction_is_refused_rather_than_left_out(analyse, missing):
+    frame = regression_frame({"test": 5})
+    prediction = pl.Series([missing, 1.0, 2.0, 3.0, missing])
+    with pytest.raises(DataError, match="column 'prediction' has 2 missing values"):
+        analyse(frame.with_columns(prediction=prediction))
+
+
+def test_every_problem_is_listed_at_once(analyse):
+    frame = classification_frame({"test": 6}).with_columns(confidence=pl.lit(None, pl.Float64))
+    frame = frame.with_columns(target_class=pl.lit("cat"))
+    with pytest.raises(DataError) as caught:
+        analyse(frame, train_target=pl.Series([], dtype=pl.String))
+    text = str(caught.value)
+    assert "'confidence' has 6 missing" in text
+    assert "target_class has 'cat', which is no class of the model (0, 1, 2)" in text
+    assert "no training target" in text
+
+
+def test_a_missing_column_is_refused_and_named(analyse):
+    with pytest.raises(DataError, match="lacks columns: prob_2"):
+        analyse(classification_frame({"test": 6}).drop("prob_2"))
+
+
+def test_no_predictions_are_refused(analyse):
+    with pytest.raises(DataError, match="there is no prediction"):
+        analyse(regression_frame({"test": 2}).head(0))
+
+
+def digest(folder):
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return hashlib.sha256(b"".join(path.name.encode() + path.read_bytes() for path in files)).hexdigest()
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_intervals(analyse):
+    frame = classification_frame({"validation": 30, "test": 30})
+    (_, first), (_, second), (_, other) = analyse(frame), analyse(frame), analyse(frame, seed=2)
+    assert digest(first) == digest(second)
+    assert row_of(first, "test", "accuracy")["value"] == row_of(other, "test", "accuracy")["value"]
+    assert digest(first) != digest(other)
+
+
+def test_a_subsets_interval_does_not_depend_on_which_other_subsets_there_are(analyse):
+    frame = regression_frame({"validation": 30, "test": 30})
+    _, both = analyse(frame)
+    _, alone = analyse(frame.filter(pl.col("subset") == "test"))
+    assert row_of(both, "test", "mae") == row_of(alone, "test", "mae")
+
+
+def test_items_of_one_image_are_drawn_together_unless_asked_otherwise(analyse):
+    frame = classification_frame({"test": 300})
+    together = frame.with_columns(image=pl.col("target_class") + pl.col("predicted_class"))
+    (_, by_image), (_, by_item) = analyse(together), analyse(together, bootstrap_unit="item")
+    widths = [row["ci_high"] - row["ci_low"] for row in (row_of(f, "test", "accuracy") for f in (by_image, by_item))]
+    assert widths[0] > 2 * widths[1]
+
+
+def test_a_single_item_has_a_value_but_no_interval(analyse):
+    report, folder = analyse(regression_frame({"test": 1}))
+    assert row_of(folder, "test", "mae")["ci_low"] is None
+    assert row_of(folder, "test", "r2")["value"] is None
+    assert "on test, 1 item;" in report["summary"]
+
+
+def test_only_the_metrics_asked_for_are_computed_the_first_is_the_headline(analyse):
+    report, folder = analyse(classification_frame({"test": 30}), metrics=["macro_f1", "recall"])
+    assert set(pl.read_parquet(folder / "analysis.parquet")["metric"]) == {"macro_f1", "recall"}
+    assert report["summary"].startswith("macro F1")
+
+
+def test_only_metrics_per_class_still_give_a_summary(analyse):
+    report, folder = analyse(classification_frame({"test": 30}), metrics=["recall"])
+    assert report["summary"].startswith("recall of class 0")
+    assert not (folder / "pictures" / "metrics.png").exists()
+
+
+def test_two_classes_have_an_area_under_the_curve(analyse):
+    frame = classification_frame({"test": 90}).drop("prob_2").filter(pl.col("target_class") != "2")
+    frame = frame.with_columns(predicted_class=pl.lit("1"))
+    _, folder = analyse(frame, classes=("0", "1"), train_target=pl.Series(["0", "1"]))
+    row = row_of(folder, "test", "roc_auc")
+    assert 0 <= row["value"] <= 1
+    assert row["baseline"] == 0.5
+
+
+def test_confusion_counts_add_up_and_hold_pairs_that_never_occur(analyse):
+    _, folder = analyse(classification_frame({"validation": 20, "test": 40}))
+    confusion = pl.read_parquet(folder / "confusion_matrix.parquet")
+    assert len(confusion) == 2 * 9
+    assert confusion.filter(pl.col("subset") == "test")["count"].sum() == 40
+
+
+def test_worst_items_are_the_most_confident_mistakes_of_each_subset(analyse):
+    frame = classification_frame({"validation": 50, "test": 100})
+    _, folder = analyse(frame, worst_items=3)
+    worst = pl.read_parquet(folder / "worst_items.parquet")
+    mistakes = frame.filter((pl.col("subset") == "test") & (pl.col("target_class") != pl.col("predicted_class")))
+    assert worst["subset"].value_counts().sort("subset").rows() == [("test", 3), ("validation", 3)]
+    of_test = worst.filter(pl.col("subset") == "test")["confidence"].to_list()
+    assert of_test == mistakes["confidence"].sort(descending=True).head(3).to_list()
+
+
+def test_worst_items_of_a_regression_are_the_largest_residuals_with_their_sign(analyse):
+    frame = regression_frame({"test": 50})
+    _, folder = analyse(frame, worst_items=2)
+    worst = pl.read_parquet(folder / "worst_items.parquet")
+    residual = frame["prediction"] - frame["target"]
+    assert worst["residual"].abs().to_list() == residual.abs().sort(descending=True).head(2).to_list()
+    assert (worst["prediction"] - worst["target"]).to_list() == worst["residual"].to_list()
+
+
+def test_crops_of_the_worst_items_are_shown_where_there_are_crops(analyse, tmp_path):
+    frame = classification_frame({"test": 60}, accuracy=0.5)
+    crops = tmp_path / "crops"
+    crops.mkdir()
+    for item in frame["item"]:
+        Image.new("L", (20, 12), 80).save(crops / f"{item}.png")
+    table = frame.select("item", file=pl.col("item") + ".png")
+    table.write_parquet(crops / "crops.parquet")
+    _, folder = analyse(frame, crops_folder=crops)
+    content = (folder / "pictures" / "worst_items.png").read_bytes()
+    assert len(content) <= 100_000
+    assert Image.open(io.BytesIO(content)).width > 400
+
+
+def test_without_a_mistake_the_advice_is_to_doubt_the_split(analyse):
+    report, folder = analyse(classification_frame({"test": 30}, accuracy=1.0))
+    assert "split_leakage" in report["next"]
+    assert pl.read_parquet(folder / "worst_items.parquet").is_empty()
+
+
+def test_a_model_no_better_than_the_baseline_is_told_so(analyse):
+    frame = regression_frame({"test": 30}).with_columns(prediction=pl.lit(100.0))
+    report, _ = analyse(frame)
+    assert "no better than the train mean" in report["next"]
+
+
+def test_an_interval_that_reaches_the_baseline_asks_for_more_items(analyse):
+    target = ["1"] * 6 + ["0"] * 6
+    predicted = ["1"] * 11 + ["0"]
+    frame = classification_frame({"test": 12}).drop("image")
+    report, _ = analyse(frame.with_columns(target_class=pl.Series(target), predicted_class=pl.Series(predicted)))
+    assert "interval reaches the majority class" in report["next"]
+    assert report["metrics"]["test"]["accuracy"]["baseline_name"] == "majority class"
