@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.numbers.build import build_numbers
+from assay.numbers.photos import background_digest
 from assay.own_data import build_image_folder, build_table, source_digest
 from assay.pipeline import Slice
 from assay.progress import Progress, silent
@@ -22,12 +23,16 @@ class SourceKind:
 
     Attributes:
         build: Takes source section, seed, empty folder and progress; fills the folder, returns the report.
-        digest: Takes source section and a cache file; returns the content hash of the user's data. None: there are
-            none, the section says everything.
+        digest: Takes source section and a cache file; returns the content hash of the user's data, empty where there
+            are none and the section says everything.
     """
 
     build: Callable[[Any, int, Path, Progress], dict[str, Any]]
-    digest: Callable[[Any, Path], str] | None = None
+    digest: Callable[[Any, Path], str]
+
+
+def _background_digest(source: Any, cache: Path) -> str:
+    return background_digest(source.background_folder) if source.background_folder else ""
 
 
 def _image_folder(source: Any, seed: int, folder: Path, progress: Progress) -> dict[str, Any]:
@@ -39,7 +44,7 @@ def _table(source: Any, seed: int, folder: Path, progress: Progress) -> dict[str
 
 
 SOURCES: dict[str, SourceKind] = {
-    "numbers": SourceKind(build_numbers),
+    "numbers": SourceKind(build_numbers, _background_digest),
     "image_folder": SourceKind(_image_folder, source_digest),
     "table": SourceKind(_table, source_digest),
 }
@@ -55,12 +60,12 @@ def build_source(spec: Slice, folder: Path, progress: Progress = silent) -> dict
     return SOURCES[source.kind].build(source, spec.seed, folder, progress)
 
 
-def content_digest(spec: Slice, root: Path) -> str | None:
-    """Return the content hash of the user's own data, or None for generated data.
+def content_digest(spec: Slice, root: Path) -> str:
+    """Return the content hash of the user's own data; empty where all data are generated.
 
     Args:
         spec: The slice of ``generated_images``.
         root: Storage root, where hashes of unchanged files are remembered.
     """
     kind = SOURCES[spec.section.source.kind]
-    return kind.digest(spec.section.source, root / DIGEST_CACHE) if kind.digest else None
+    return kind.digest(spec.section.source, root / DIGEST_CACHE)

@@ -22,7 +22,7 @@ def generated_images(
     result = store.build(
         context,
         spec,
-        {"source": digest} if digest else {},
+        {"source": digest},
         lambda folder, progress: build_source(spec, folder, progress),
     )
     return materialized(result)

@@ -9,11 +9,12 @@ from pydantic import ValidationError
 from assay.errors import SpecError
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.messages import explain
+from assay.spec.resolve import resolve
 from assay.spec.yaml_text import read_mapping
 
 
 def spec_from(values: Mapping[str, Any], source: str) -> ExperimentSpec:
-    """Return the validated spec.
+    """Return the validated and resolved spec.
 
     Args:
         values: The keys of the YAML file.
@@ -23,9 +24,11 @@ def spec_from(values: Mapping[str, Any], source: str) -> ExperimentSpec:
         SpecError: One line per wrong key.
     """
     try:
-        return ExperimentSpec.model_validate(dict(values))
+        return resolve(ExperimentSpec.model_validate(dict(values)))
     except ValidationError as error:
         raise SpecError(source, explain(error, ExperimentSpec)) from None
+    except ValueError as error:
+        raise SpecError(source, [str(error)]) from None
 
 
 def load_spec(path: Path) -> ExperimentSpec:

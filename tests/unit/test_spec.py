@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from assay.errors import SpecError
 from assay.experiments.specs import template, template_text
-from assay.spec.experiment import SECTION_NAMES, TASK_PREFIX, ExperimentSpec
+from assay.spec.experiment import SECTION_NAMES, TASK_PREFIX
 from assay.spec.loading import json_schema, load_spec, merged, spec_from
 from assay.spec.yaml_text import read_mapping, to_yaml
 
@@ -80,6 +80,24 @@ def test_every_problem_is_told_at_once():
     assert len(caught.value.problems) == 2
 
 
+def test_a_subset_that_the_split_never_makes_names_both_keys():
+    text = problem({"task": "regression", "predictions": {"datasets": ["tset"]}})
+    assert "predictions.datasets is 'tset', but splits.set_infos makes train, validation, test" in text
+    assert "Did you mean 'test'?" in text
+
+
+def test_a_loss_that_does_not_fit_the_task_is_refused():
+    learner = {"learner": {"loss": "cross_entropy"}}
+    assert "learner.loss is cross_entropy, but task is regression" in problem(
+        {"task": "regression", "trained_model": learner}
+    )
+
+
+def test_the_resolved_spec_shows_numbers_where_the_user_left_defaults_open():
+    params = spec_from({"task": "classification"}, "x").trained_model.train_params
+    assert isinstance(params.epochs, int)
+
+
 def test_an_experiment_folder_pattern_without_an_id_is_refused():
     assert "$RUN_ID or $SHORT_ID" in problem({"task": "regression", "exp_folder_pattern": "same"})
 
@@ -137,5 +155,5 @@ def test_the_schema_describes_every_section_and_key():
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**63 - 1), st.text(max_size=50), st.sampled_from(sorted(TASK_PREFIX)))
 def test_a_spec_survives_its_own_yaml(seed, name, task):
-    spec = ExperimentSpec(task=task, seed=seed, name=name)
+    spec = spec_from({"task": task, "seed": seed, "name": name}, "x")
     assert spec_from(read_mapping(to_yaml(spec.as_dict()), "x"), "x") == spec

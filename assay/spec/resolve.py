@@ -1,0 +1,47 @@
+"""From what the user wrote to what will be done: every default that depends on another key becomes a value.
+
+Belongs here: defaults and rules across sections. Does not belong here: those within one section.
+"""
+
+from typing import Any
+
+from assay.errors import nearest
+from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
+from assay.spec.training_defaults import resolved, view_of
+
+
+def resolve(spec: ExperimentSpec) -> ExperimentSpec:
+    """Return the spec with nothing left open but what only the data can tell; resolving twice changes nothing.
+
+    Raises:
+        ValueError: Keys of different sections contradict each other; names both.
+    """
+    _check_subsets(spec)
+    changes: dict[str, Any] = {name: _with_seed(spec, name) for name in SECTION_NAMES}
+    view = view_of(spec.trained_model, spec.task, spec.uses_images)
+    try:
+        changes["trained_model"] = resolved(changes["trained_model"], spec.task, view)
+    except ValueError as error:
+        raise ValueError(f"trained_model.{error}") from error
+    return spec.model_copy(update=changes)
+
+
+def _with_seed(spec: ExperimentSpec, name: str) -> Any:
+    section = spec.section(name)
+    is_open = "seed" in type(section).model_fields and getattr(section, "seed", None) is None
+    return section.model_copy(update={"seed": spec.seed}) if is_open else section
+
+
+def _check_subsets(spec: ExperimentSpec) -> None:
+    """Refuse a subset that the split never makes, before anything is computed."""
+    made = [info.set_name for info in spec.splits.set_infos]
+    model = spec.trained_model
+    wanted = [("trained_model.data_train.subset", model.data_train.subset)]
+    if model.data_validation is not None:
+        wanted.append(("trained_model.data_validation.subset", model.data_validation.subset))
+    wanted += [("predictions.datasets", name) for name in spec.predictions.datasets]
+    for key, name in wanted:
+        if name not in made:
+            guess = nearest(name, made)
+            hint = f" Did you mean {guess!r}?" if guess else ""
+            raise ValueError(f"{key} is {name!r}, but splits.set_infos makes {', '.join(made)}.{hint}")
