@@ -6,13 +6,16 @@ Belongs here: which pictures there are. Does not belong here: how a chart looks 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 from PIL import Image
 
+from assay.analysis.compute import Analysis
 from assay.analysis.inputs import AnalysisInputs
 from assay.files import write_bytes
+from assay.metrics.calibration import calibration_table
 from assay.metrics.registry import get_metric
-from assay.metrics.samples import ClassificationSample, RegressionSample, Sample
+from assay.metrics.samples import RegressionSample
 from assay.pictures.bars import metric_bars
 from assay.pictures.confusion import confusion_matrix
 from assay.pictures.grid import sample_grid, save_small_png
@@ -25,37 +28,46 @@ MOST_TILES = 24
 GRID_COLUMNS = 6
 
 
-def draw_metrics(folder: Path, analysis: pl.DataFrame) -> None:
-    """Write ``metrics.png``: every metric about all classes, per subset, beside its baseline."""
-    rows = analysis.filter(pl.col("class") == "")
+def draw_pictures(analysis: Analysis, inputs: AnalysisInputs, unit: str, folder: Path) -> None:
+    """Write every picture that there is something to show for.
+
+    Args:
+        analysis: All numbers.
+        inputs: Classes, and the crops that show the worst items.
+        unit: Unit of a regression target.
+        folder: Where the PNG files go.
+    """
+    _draw_metrics(analysis.tables["analysis"], folder)
+    sample = analysis.samples[analysis.headline]
+    about = f"{analysis.headline}, {len(sample.target):,} items"
+    if isinstance(sample, RegressionSample):
+        points = sample.target, sample.prediction, unit
+        write_bytes(folder / "predicted_vs_target.png", predicted_vs_target(*points, f"Predictions · {about}"))
+        write_bytes(folder / "residuals.png", residuals(*points, f"Residuals · {about}"))
+    else:
+        counts = sample.confusion[0].astype(np.int64)
+        title = f"Confusion matrix · {about}"
+        write_bytes(folder / "confusion_matrix.png", confusion_matrix(counts, inputs.classes, title))
+        write_bytes(folder / "reliability.png", reliability(calibration_table(sample), f"Calibration · {about}"))
+    worst = analysis.of_headline("worst_items")
+    if inputs.crops_folder is not None and worst is not None and len(worst):
+        _draw_worst(worst, inputs.crops_folder, folder)
+
+
+def _draw_metrics(table: pl.DataFrame, folder: Path) -> None:
+    """Draw every metric about all classes, per subset, beside its baseline."""
+    rows = table.filter(pl.col("class") == "")
     if len(rows):
         labels = {name: get_metric(name).label for name in rows["metric"].unique()}
         write_bytes(folder / "metrics.png", metric_bars(rows, labels))
 
 
-def draw_sample(
-    folder: Path, subset: str, sample: Sample, classes: tuple[str, ...], calibration: pl.DataFrame, unit: str
-) -> None:
-    """Write the pictures of one subset's items."""
-    about = f"{subset}, {len(sample.target):,} items"
-    if isinstance(sample, RegressionSample):
-        points = sample.target, sample.prediction, unit
-        write_bytes(folder / "predicted_vs_target.png", predicted_vs_target(*points, f"Predictions · {about}"))
-        write_bytes(folder / "residuals.png", residuals(*points, f"Residuals · {about}"))
-    elif isinstance(sample, ClassificationSample):
-        counts = sample.confusion[0].astype(int)
-        write_bytes(folder / "confusion_matrix.png", confusion_matrix(counts, classes, f"Confusion matrix · {about}"))
-        write_bytes(folder / "reliability.png", reliability(calibration, f"Calibration · {about}"))
-
-
-def draw_worst(folder: Path, worst: pl.DataFrame, inputs: AnalysisInputs) -> None:
-    """Write ``worst_items.png``: the images of the worst items; nothing when there are no images or no mistakes."""
-    if inputs.crops_folder is None or not len(worst):
-        return
-    crops = read_parquet(inputs.crops_folder / "crops.parquet", ["item", "file"])
+def _draw_worst(worst: pl.DataFrame, crops_folder: Path, folder: Path) -> None:
+    """Draw the images of the worst items, those that have one."""
+    crops = read_parquet(crops_folder / "crops.parquet", ["item", "file"])
     rows = worst.join(crops, on="item", maintain_order="left").head(MOST_TILES)
     if len(rows):
-        tiles = [_tile(inputs.crops_folder / file) for file in rows["file"]]
+        tiles = [_tile(crops_folder / file) for file in rows["file"]]
         captions = [_caption(row) for row in rows.iter_rows(named=True)]
         save_small_png(sample_grid(tiles, captions, GRID_COLUMNS), folder / "worst_items.png")
 

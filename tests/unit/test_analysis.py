@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from assay.analysis import AnalysisInputs, build_analysis
+from assay.analysis.compute import compute_analysis, report_of
 from assay.errors import DataError
 from assay.spec.analysis import AnalysisSection
 
@@ -51,36 +52,53 @@ def regression_frame(counts, noise=0.5):
 
 
 @pytest.fixture
-def analyse(tmp_path):
-    """Write predictions and analyse them; returns the report and the folder."""
+def ask(tmp_path):
+    """Write predictions; returns what is needed to analyse them."""
 
-    def run(frame, task=None, classes=DIGITS, seed=1, crops_folder=None, train_target=None, **analyzer):
-        task = task or ("regression" if "target" in frame.columns else "classification")
+    def write(frame, classes=DIGITS, crops_folder=None, train_target=None, **analyzer):
+        task = "regression" if "target" in frame.columns else "classification"
         predictions = tmp_path / "predictions.parquet"
         frame.write_parquet(predictions)
         default = pl.Series([4.0, 6.0]) if task == "regression" else pl.Series(["0", "1", "1", "2"])
+        target = default if train_target is None else train_target
+        inputs = AnalysisInputs(predictions, target, task, classes if task == "classification" else (), crops_folder)
+        return inputs, AnalysisSection(result_analyzer={**QUICK, **analyzer})
+
+    return write
+
+
+@pytest.fixture
+def build(ask, tmp_path):
+    """Write predictions and build the whole result; returns the report and the folder."""
+
+    def run(frame, **keys):
         folder = tmp_path / f"analysis{len(list(tmp_path.iterdir()))}"
         folder.mkdir()
-        inputs = AnalysisInputs(
-            predictions,
-            default if train_target is None else train_target,
-            task,
-            classes if task == "classification" else (),
-            crops_folder,
-        )
-        spec = AnalysisSection(result_analyzer={**QUICK, **analyzer})
-        return build_analysis(inputs, spec, seed, folder), folder
+        inputs, spec = ask(frame, **keys)
+        return build_analysis(inputs, spec, 1, folder), folder
 
     return run
 
 
-def row_of(folder, subset, metric, class_name=""):
+@pytest.fixture
+def analyse(ask):
+    """Write predictions and compute the numbers only; returns the report and the tables."""
+
+    def run(frame, seed=1, **keys):
+        inputs, spec = ask(frame, **keys)
+        analysis = compute_analysis(inputs, spec.result_analyzer, seed)
+        return report_of(analysis), analysis.tables
+
+    return run
+
+
+def row_of(tables, subset, metric, class_name=""):
     wanted = (pl.col("subset") == subset) & (pl.col("metric") == metric) & (pl.col("class") == class_name)
-    return pl.read_parquet(folder / "analysis.parquet").row(by_predicate=wanted, named=True)
+    return tables["analysis"].row(by_predicate=wanted, named=True)
 
 
-def test_classification_gives_tables_pictures_and_two_sentences(analyse):
-    report, folder = analyse(classification_frame({"validation": 60, "test": 300}))
+def test_classification_gives_tables_pictures_and_two_sentences(build):
+    report, folder = build(classification_frame({"validation": 60, "test": 300}))
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     assert files == [
         "analysis.parquet",
@@ -98,8 +116,8 @@ def test_classification_gives_tables_pictures_and_two_sentences(analyse):
     json.dumps(report, allow_nan=False)
 
 
-def test_regression_gives_tables_pictures_and_two_sentences(analyse):
-    report, folder = analyse(regression_frame({"test": 100}), unit="mm")
+def test_regression_gives_tables_pictures_and_two_sentences(build):
+    report, folder = build(regression_frame({"test": 100}), unit="mm")
     assert {path.name for path in (folder / "pictures").iterdir()} == {
         "metrics.png",
         "predicted_vs_target.png",
@@ -111,26 +129,26 @@ def test_regression_gives_tables_pictures_and_two_sentences(analyse):
 
 
 def test_each_metric_lies_in_its_interval_and_beats_its_baseline(analyse):
-    _, folder = analyse(classification_frame({"test": 300}))
-    row = row_of(folder, "test", "accuracy")
+    _, tables = analyse(classification_frame({"test": 300}))
+    row = row_of(tables, "test", "accuracy")
     assert row["ci_low"] < row["value"] < row["ci_high"]
     assert row["value"] > row["baseline"] > 0.2
     assert row["count"] == 300
-    assert row_of(folder, "test", "log_loss")["baseline_name"] == "train frequencies"
+    assert row_of(tables, "test", "log_loss")["baseline_name"] == "train frequencies"
 
 
 def test_classes_have_rows_of_their_own_with_their_own_count(analyse):
     frame = classification_frame({"test": 90})
-    _, folder = analyse(frame)
-    row = row_of(folder, "test", "recall", "2")
+    _, tables = analyse(frame)
+    row = row_of(tables, "test", "recall", "2")
     of_class = frame.filter(pl.col("target_class") == "2")
     assert row["count"] == len(of_class)
     assert row["value"] == pytest.approx((of_class["predicted_class"] == "2").mean())
 
 
 def test_a8_regression_metrics_are_in_the_targets_own_unit(analyse):
-    _, folder = analyse(regression_frame({"test": 50}, noise=2.0), unit="mm")
-    mae, mse = row_of(folder, "test", "mae"), row_of(folder, "test", "mse")
+    _, tables = analyse(regression_frame({"test": 50}, noise=2.0), unit="mm")
+    mae, mse = row_of(tables, "test", "mae"), row_of(tables, "test", "mse")
     assert (mae["unit"], mse["unit"]) == ("mm", "mm²")
     assert 1.0 < mae["value"] < 3.0
     assert 2.0 < mse["value"] < 8.0
@@ -191,12 +209,18 @@ def digest(folder):
     return hashlib.sha256(b"".join(path.name.encode() + path.read_bytes() for path in files)).hexdigest()
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_intervals(analyse):
+def test_the_same_predictions_give_the_same_bytes(build):
     frame = classification_frame({"validation": 30, "test": 30})
-    (_, first), (_, second), (_, other) = analyse(frame), analyse(frame), analyse(frame, seed=2)
+    (report, first), (again, second) = build(frame), build(frame)
+    assert report == again
     assert digest(first) == digest(second)
-    assert row_of(first, "test", "accuracy")["value"] == row_of(other, "test", "accuracy")["value"]
-    assert digest(first) != digest(other)
+
+
+def test_another_seed_gives_the_same_values_with_other_intervals(analyse):
+    frame = regression_frame({"test": 30})
+    (_, one), (_, other) = analyse(frame, seed=1), analyse(frame, seed=2)
+    assert row_of(one, "test", "mae")["value"] == row_of(other, "test", "mae")["value"]
+    assert row_of(one, "test", "mae")["ci_low"] != row_of(other, "test", "mae")["ci_low"]
 
 
 def test_a_subsets_interval_does_not_depend_on_which_other_subsets_there_are(analyse):
@@ -215,20 +239,20 @@ def test_items_of_one_image_are_drawn_together_unless_asked_otherwise(analyse):
 
 
 def test_a_single_item_has_a_value_but_no_interval(analyse):
-    report, folder = analyse(regression_frame({"test": 1}))
-    assert row_of(folder, "test", "mae")["ci_low"] is None
-    assert row_of(folder, "test", "r2")["value"] is None
+    report, tables = analyse(regression_frame({"test": 1}))
+    assert row_of(tables, "test", "mae")["ci_low"] is None
+    assert row_of(tables, "test", "r2")["value"] is None
     assert "on test, 1 item;" in report["summary"]
 
 
 def test_only_the_metrics_asked_for_are_computed_the_first_is_the_headline(analyse):
-    report, folder = analyse(classification_frame({"test": 30}), metrics=["macro_f1", "recall"])
-    assert set(pl.read_parquet(folder / "analysis.parquet")["metric"]) == {"macro_f1", "recall"}
+    report, tables = analyse(classification_frame({"test": 30}), metrics=["macro_f1", "recall"])
+    assert set(tables["analysis"]["metric"]) == {"macro_f1", "recall"}
     assert report["summary"].startswith("macro F1")
 
 
-def test_only_metrics_per_class_still_give_a_summary(analyse):
-    report, folder = analyse(classification_frame({"test": 30}), metrics=["recall"])
+def test_only_metrics_per_class_still_give_a_summary(build):
+    report, folder = build(classification_frame({"test": 30}), metrics=["recall"])
     assert report["summary"].startswith("recall of class 0")
     assert not (folder / "pictures" / "metrics.png").exists()
 
@@ -236,23 +260,23 @@ def test_only_metrics_per_class_still_give_a_summary(analyse):
 def test_two_classes_have_an_area_under_the_curve(analyse):
     frame = classification_frame({"test": 90}).drop("prob_2").filter(pl.col("target_class") != "2")
     frame = frame.with_columns(predicted_class=pl.lit("1"))
-    _, folder = analyse(frame, classes=("0", "1"), train_target=pl.Series(["0", "1"]))
-    row = row_of(folder, "test", "roc_auc")
+    _, tables = analyse(frame, classes=("0", "1"), train_target=pl.Series(["0", "1"]))
+    row = row_of(tables, "test", "roc_auc")
     assert 0 <= row["value"] <= 1
     assert row["baseline"] == 0.5
 
 
 def test_confusion_counts_add_up_and_hold_pairs_that_never_occur(analyse):
-    _, folder = analyse(classification_frame({"validation": 20, "test": 40}))
-    confusion = pl.read_parquet(folder / "confusion_matrix.parquet")
+    _, tables = analyse(classification_frame({"validation": 20, "test": 40}))
+    confusion = tables["confusion_matrix"]
     assert len(confusion) == 2 * 9
     assert confusion.filter(pl.col("subset") == "test")["count"].sum() == 40
 
 
 def test_worst_items_are_the_most_confident_mistakes_of_each_subset(analyse):
     frame = classification_frame({"validation": 50, "test": 100})
-    _, folder = analyse(frame, worst_items=3)
-    worst = pl.read_parquet(folder / "worst_items.parquet")
+    _, tables = analyse(frame, worst_items=3)
+    worst = tables["worst_items"]
     mistakes = frame.filter((pl.col("subset") == "test") & (pl.col("target_class") != pl.col("predicted_class")))
     assert worst["subset"].value_counts().sort("subset").rows() == [("test", 3), ("validation", 3)]
     of_test = worst.filter(pl.col("subset") == "test")["confidence"].to_list()
@@ -261,14 +285,14 @@ def test_worst_items_are_the_most_confident_mistakes_of_each_subset(analyse):
 
 def test_worst_items_of_a_regression_are_the_largest_residuals_with_their_sign(analyse):
     frame = regression_frame({"test": 50})
-    _, folder = analyse(frame, worst_items=2)
-    worst = pl.read_parquet(folder / "worst_items.parquet")
+    _, tables = analyse(frame, worst_items=2)
+    worst = tables["worst_items"]
     residual = frame["prediction"] - frame["target"]
     assert worst["residual"].abs().to_list() == residual.abs().sort(descending=True).head(2).to_list()
     assert (worst["prediction"] - worst["target"]).to_list() == worst["residual"].to_list()
 
 
-def test_crops_of_the_worst_items_are_shown_where_there_are_crops(analyse, tmp_path):
+def test_crops_of_the_worst_items_are_shown_where_there_are_crops(build, tmp_path):
     frame = classification_frame({"test": 60}, accuracy=0.5)
     crops = tmp_path / "crops"
     crops.mkdir()
@@ -276,16 +300,16 @@ def test_crops_of_the_worst_items_are_shown_where_there_are_crops(analyse, tmp_p
         Image.new("L", (20, 12), 80).save(crops / f"{item}.png")
     table = frame.select("item", file=pl.col("item") + ".png")
     table.write_parquet(crops / "crops.parquet")
-    _, folder = analyse(frame, crops_folder=crops)
+    _, folder = build(frame, crops_folder=crops)
     content = (folder / "pictures" / "worst_items.png").read_bytes()
     assert len(content) <= 100_000
     assert Image.open(io.BytesIO(content)).width > 400
 
 
 def test_without_a_mistake_the_advice_is_to_doubt_the_split(analyse):
-    report, folder = analyse(classification_frame({"test": 30}, accuracy=1.0))
+    report, tables = analyse(classification_frame({"test": 30}, accuracy=1.0))
     assert "split_leakage" in report["next"]
-    assert pl.read_parquet(folder / "worst_items.parquet").is_empty()
+    assert tables["worst_items"].is_empty()
 
 
 def test_a_model_no_better_than_the_baseline_is_told_so(analyse):

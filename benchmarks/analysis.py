@@ -1,0 +1,89 @@
+"""Time of the analysis: 10,000 predictions of 10 classes, every metric with 1,000 bootstrap resamples."""
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from assay.analysis import AnalysisInputs, build_analysis
+from assay.analysis.evaluate import evaluate_subset
+from assay.exptests.duplicates import similar_pairs
+from assay.metrics.registry import get_metrics
+from assay.spec.analysis import AnalysisSection
+from assay.tables import write_parquet
+
+CLASSES = tuple(str(digit) for digit in range(10))
+
+
+def make_predictions(count: int) -> pl.DataFrame:
+    """Return predictions of one subset, right in 9 of 10 cases, four items per image."""
+    rng = np.random.default_rng(0)
+    target = rng.integers(0, 10, count)
+    scores = rng.normal(size=(count, 10))
+    scores[np.arange(count), target] += 3
+    probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    predicted = probabilities.argmax(axis=1)
+    columns: dict[str, Any] = {
+        "item": [f"{index:06d}" for index in range(count)],
+        "image": [f"{index // 4:06d}" for index in range(count)],
+        "subset": ["test"] * count,
+        "target_class": [CLASSES[index] for index in target],
+        "predicted_class": [CLASSES[index] for index in predicted],
+        "confidence": probabilities.max(axis=1),
+    }
+    return pl.DataFrame(columns | {f"prob_{name}": probabilities[:, int(name)].astype(np.float32) for name in CLASSES})
+
+
+def run(quick: bool = False) -> list[dict[str, Any]]:
+    """Return one row per benchmark."""
+    count, resamples = (1_000, 100) if quick else (10_000, 1_000)
+    spec = AnalysisSection.model_validate({"result_analyzer": {"bootstrap_samples": resamples}})
+    with tempfile.TemporaryDirectory() as folder:
+        predictions = Path(folder) / "predictions.parquet"
+        frame = make_predictions(count)
+        write_parquet(frame, predictions)
+        inputs = AnalysisInputs(predictions, pl.Series([*CLASSES] * 10), "classification", CLASSES)
+        metrics = get_metrics(spec.result_analyzer.metrics_for("classification"), "classification", 10)
+        start = time.perf_counter()
+        evaluate_subset(frame, inputs, metrics, spec.result_analyzer, 0)
+        bootstrap_s = time.perf_counter() - start
+        out = Path(folder) / "analysis"
+        out.mkdir()
+        start = time.perf_counter()
+        build_analysis(inputs, spec, 0, out)
+        build_s = time.perf_counter() - start
+    what = f"{count:,} predictions, 10 classes, {resamples:,} resamples"
+    return [
+        _row("analysis: all metrics with intervals", bootstrap_s, 1.0, what),
+        _row("analysis: whole stage with tables and pictures", build_s, 2.5, what),
+        _row("split_leakage: near duplicates", _time_of_pairs(count), 1.0, f"{count:,} images in three subsets"),
+    ]
+
+
+def _time_of_pairs(count: int) -> float:
+    rng = np.random.default_rng(0)
+    thumbnails = rng.normal(size=(count, 256)).astype(np.float32)
+    thumbnails /= np.linalg.norm(thumbnails, axis=1, keepdims=True)
+    subsets = rng.choice(["train", "validation", "test"], count, p=[0.7, 0.1, 0.2])
+    start = time.perf_counter()
+    list(similar_pairs(thumbnails, subsets))
+    return time.perf_counter() - start
+
+
+def _row(benchmark: str, value: float, target: float, note: str) -> dict[str, Any]:
+    return {
+        "benchmark": benchmark,
+        "value": round(value, 3),
+        "unit": "s",
+        "target": target,
+        "floor": None,
+        "note": note,
+    }
+
+
+if __name__ == "__main__":
+    for result in run():
+        print(result)
