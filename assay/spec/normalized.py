@@ -1,0 +1,58 @@
+"""Section ``normalized``: which columns are scaled, and what the scaling is fitted on."""
+
+from itertools import combinations
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from assay.spec.base import Location, Section, Switch
+
+FeatureKeys = tuple[Annotated[str, Field(min_length=1)], ...]
+"""Column names or globs such as ``px_*``."""
+
+KEY_FIELDS = ("scalar_feature_keys", "binary_feature_keys", "categorical_feature_keys")
+
+
+class NormalizedSection(Section):
+    """Scales columns; what is fitted on train is stored and only applied to the other subsets."""
+
+    scalar_feature_keys: FeatureKeys | None = None
+    """Numbers, scaled so that the fitted rows span 0 to 1: names or globs. Null: ``px_*`` of images, every number
+    column of a table except the target; an empty list: none."""
+    binary_feature_keys: FeatureKeys | None = None
+    """Columns of two values, which become 0 and 1. Null: every true/false column of a table except the target."""
+    categorical_feature_keys: FeatureKeys | None = None
+    """Columns of classes, which become their number in sorted order. Null: every text column of a table except the
+    target."""
+    fit_on: Literal["train", "all"] = "train"
+    """Rows that the scaling is computed from. ``all`` lets test data into it: only to compare with old results."""
+    unseen_categories: Literal["error", "code"] = "error"
+    """A class that the fitted rows lack: an error, or one further number for all such classes."""
+    output_norm_feature_info_file_name: str = Field(
+        default="normalization_info.yaml", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,90}\.ya?ml$"
+    )
+    """Name of the file that says how each column was scaled."""
+    output_parq_location: Location = "data"
+    """Folder below the storage root."""
+    clear_folder: Switch = False
+    """Build again even when a complete result exists; the old one stays until the new one is complete."""
+
+    @property
+    def output_location(self) -> str:
+        """``output_parq_location`` under the name that the other sections use."""
+        return self.output_parq_location
+
+    @model_validator(mode="after")
+    def _every_key_once(self) -> Self:
+        lists = {field: getattr(self, field) or () for field in KEY_FIELDS}
+        for field, keys in lists.items():
+            twice = sorted({key for key in keys if keys.count(key) > 1})
+            if twice:
+                raise ValueError(f"{field}: {', '.join(map(repr, twice))} is listed twice; list every key once")
+        for one, other in combinations(KEY_FIELDS, 2):
+            shared = sorted(set(lists[one]) & set(lists[other]))
+            if shared:
+                raise ValueError(
+                    f"{one} and {other} both list {', '.join(map(repr, shared))}; a column is scaled one way"
+                )
+        return self

@@ -1,0 +1,89 @@
+"""Section ``splits``: into which subsets the data are divided, and what must stay together."""
+
+from fractions import Fraction
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from assay.errors import nearest
+from assay.spec.base import Location, Section, Switch
+
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+"""Names of the standard subsets."""
+
+SubFolder = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,62}(/[A-Za-z0-9][A-Za-z0-9_.-]{0,62})*)?$")]
+"""A relative folder such as ``images`` or ``a/b``; empty for none."""
+
+
+class SetInfo(Section):
+    """One subset and its share of the items."""
+
+    set_name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")
+    """Name of the subset: small letters, digits and underscores."""
+    probability: float = Field(gt=0.0, le=1.0)
+    """Share of the items, from 0 to 1; an exact quota, not a chance."""
+
+
+STANDARD_SETS = (
+    SetInfo(set_name=TRAIN, probability=0.7),
+    SetInfo(set_name=VALIDATION, probability=0.1),
+    SetInfo(set_name=TEST, probability=0.2),
+)
+
+
+class SplitsSection(Section):
+    """Divides the items into subsets: always the same way, whatever the order of the files."""
+
+    set_infos: tuple[SetInfo, ...] = Field(default=STANDARD_SETS, min_length=1)
+    """The subsets with their shares, which sum to 1; one of them is ``train``."""
+    name_delimiter: str | None = Field(default=None, min_length=1, max_length=8)
+    """Text that separates the parts of a file's name; files that share the first ``max_split`` parts stay together.
+    Null: every file may go its own way."""
+    max_split: int | None = Field(default=None, ge=1, le=100)
+    """How many leading parts of the name make the group: with ``_`` and 2, scan_a_1.png and scan_a_2.png are both
+    ``scan_a``. Null takes 1 when ``name_delimiter`` is given."""
+    group_key: str | None = Field(default=None, min_length=1)
+    """Column of the item table whose equal values stay together, such as ``background`` or ``folder``."""
+    stratify: bool = False
+    """Give every class the same shares, each exact to less than one item."""
+    use_given_subsets: bool = True
+    """Keep the subsets that the data come with; sets they lack are taken from their train part. False: divide anew."""
+    seed: int | None = Field(default=None, ge=0, lt=2**63)
+    """Seed of the division; null takes the experiment's."""
+    recursive: bool = True
+    """Take files in folders below the class folders as well; false leaves them out."""
+    sub_dir: SubFolder = ""
+    """Folder below each subset's folder in which the files are linked."""
+    output_location: Location = "data"
+    """Folder below the storage root."""
+    clear_folder: Switch = False
+    """Build again even when a complete result exists; the old one stays until the new one is complete."""
+
+    @property
+    def set_names(self) -> tuple[str, ...]:
+        """Names of the subsets in the order of the spec."""
+        return tuple(info.set_name for info in self.set_infos)
+
+    @model_validator(mode="after")
+    def _sets_are_a_division(self) -> Self:
+        names = self.set_names
+        if len(set(names)) < len(names):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            raise ValueError(f"set_infos: set_name {', '.join(twice)} is given twice; every subset has its own name")
+        if TRAIN not in names:
+            guess = nearest(TRAIN, names)
+            hint = f" Rename {guess!r}?" if guess else ""
+            raise ValueError(f"set_infos: got {', '.join(names)}; expected one set_name {TRAIN!r}.{hint}")
+        total = float(sum(Fraction(str(info.probability)) for info in self.set_infos))
+        if abs(total - 1) > 1e-6:
+            parts = " + ".join(f"{info.probability:g}" for info in self.set_infos)
+            raise ValueError(f"set_infos: the values of probability sum to {total:g} ({parts}); expected 1")
+        return self
+
+    @model_validator(mode="after")
+    def _one_kind_of_group(self) -> Self:
+        if self.max_split is not None and self.name_delimiter is None:
+            raise ValueError("max_split has no effect without name_delimiter; give both or leave max_split out")
+        if self.group_key is not None and self.name_delimiter is not None:
+            raise ValueError("group_key and name_delimiter both say what stays together; give one of them")
+        return self
