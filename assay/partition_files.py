@@ -1,0 +1,200 @@
+"""One partition of one table on the disk: exactly one valid file at every moment, whoever writes, reads or dies.
+
+Belongs here: putting a partition's file in place and finding it. Does not belong here: its content (``tables``).
+
+The layout, for the partition ``ab12`` of the table ``analysis``::
+
+    tables/main/analysis/experiment_id=ab12/current -> version-5f0c…        a symbolic link, replaced by rename
+    tables/main/analysis/experiment_id=ab12/version-5f0c…/<fingerprint>.parquet
+
+A version is complete, and on the disk, before ``current`` points to it; one rename makes it valid and its forerunner
+invalid. Files are never changed, so that a reader sees one version or the other, or learns that its file is gone and
+asks again. A killed writer leaves a folder nobody points to, which the partition's next writer removes.
+"""
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+from uuid import uuid4
+
+import polars as pl
+from filelock import FileLock, Timeout
+
+from assay.errors import DataError, StorageError
+from assay.files import fsync_path
+from assay.ids import validate_id
+from assay.tables import StoredTable, write_parquet
+
+CURRENT = "current"
+LOCK = ".lock"
+ATTEMPTS = 50
+"""How often a reader starts again because a writer replaced the file; each time is one more completed write."""
+
+WAIT_S = 120.0
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_]{1,120}")
+HASH_LENGTH = 24
+"""Hex digits of a name made from content: 96 bits."""
+
+FINGERPRINT = re.compile(r"[A-Za-z0-9_-]{1,120}")
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Partition:
+    """The place of one partition, or of a whole table that has none.
+
+    Attributes:
+        table_folder: Folder of the table.
+        column: Name of the partition column; empty for a table without partitions.
+        key: The partition's key; empty for a table without partitions.
+    """
+
+    table_folder: Path
+    column: str = ""
+    key: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """The partition's own folder, named as DuckDB's hive partitioning reads it."""
+        return self.table_folder / f"{self.column}={self.key}" if self.column else self.table_folder
+
+    def current(self) -> StoredTable | None:
+        """Return the valid file; None when nothing was ever written."""
+        for _ in range(ATTEMPTS):
+            try:
+                version = self.folder / (self.folder / CURRENT).readlink()
+            except FileNotFoundError:
+                return None
+            for path in version.glob("*.parquet"):
+                return StoredTable(path, path.stem)
+        raise StorageError(f"{self.folder / CURRENT} points to nothing. Materialize the asset again.")
+
+    def use(self, read: Callable[[StoredTable], Found]) -> Found | None:
+        """Return what ``read`` makes of the valid file, asked again while writers replace it; None without one."""
+        for _ in range(ATTEMPTS):
+            table = self.current()
+            if table is None:
+                return None
+            try:
+                return read(table)
+            except StorageError:
+                if table.path.exists():
+                    raise
+        raise StorageError(f"{self.folder} was replaced {ATTEMPTS} times while it was read. Try again.")
+
+    def write(self, table: pl.DataFrame | pl.LazyFrame | StoredTable) -> StoredTable:
+        """Make ``table`` the partition's content; a stored one is linked, not copied.
+
+        Returns:
+            The file now valid, named by the stored table's fingerprint, or by the hash of its bytes.
+
+        Raises:
+            DataError: The table can't be stored, or says of itself that it is another partition.
+            StorageError: The disk refuses.
+        """
+        self._check_key(table)
+        try:
+            with self._new_version() as version:
+                if isinstance(table, StoredTable):
+                    return _share(table, version)
+                return _store(table, version)
+        except OSError as error:
+            hint = "Free space or make it writable, then run again."
+            raise StorageError(f"{self.folder} can't be written: {error.strerror or error}. {hint}") from error
+
+    @contextmanager
+    def _new_version(self) -> Iterator[Path]:
+        """Give an empty folder that becomes the current version after the block, unless the block failed."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with _locked(self.folder / LOCK):
+            version = self.folder / f"version-{uuid4().hex[:12]}"
+            version.mkdir()
+            try:
+                yield version
+                fsync_path(version)
+                _point(self.folder, version.name)
+            finally:
+                self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove versions that are not current; under the lock nobody else is making one."""
+        link = self.folder / CURRENT
+        current = os.readlink(link) if link.is_symlink() else ""  # noqa: PTH115
+        for path in self.folder.glob("version-*"):
+            if path.is_symlink():
+                path.unlink()
+            elif path.name != current:
+                shutil.rmtree(path)
+
+    def _check_key(self, table: pl.DataFrame | pl.LazyFrame | StoredTable) -> None:
+        frame = table.scan() if isinstance(table, StoredTable) else table.lazy()
+        if self.column and self.column in frame.collect_schema():
+            column = pl.col(self.column)
+            others = frame.select(column.filter(column.cast(pl.String).ne_missing(self.key)).unique()).collect()
+            if len(others):
+                shown = ", ".join(repr(value) for value in others[self.column].to_list()[:3])
+                problem = f"its column {self.column!r} also holds {shown}"
+                raise DataError(f"The table of partition {self.key!r} belongs elsewhere.", [problem])
+
+
+def place_of(root: Path, schema: str, table: str, column: str = "", key: str = "") -> Partition:
+    """Return where a partition of a table is kept, always below ``root``.
+
+    Raises:
+        IdError: The key is not a valid ID.
+        DataError: A name has characters other than letters, digits and the underscore.
+    """
+    names = {"schema": schema, "table": table, "partition column": column or "none"}
+    problems = [f"{what} {name[:80]!r}" for what, name in names.items() if not PLAIN_NAME.fullmatch(name)]
+    if problems:
+        raise DataError("Names of stored tables have up to 120 letters, digits and underscores; not so:", problems)
+    return Partition(root / "tables" / schema / table, column, validate_id(key) if column else "")
+
+
+def _point(folder: Path, version: str) -> None:
+    link = folder / f"{version}.link"
+    link.symlink_to(version)
+    link.replace(folder / CURRENT)
+    fsync_path(folder)
+    fsync_path(folder.parent)
+
+
+def _store(frame: pl.DataFrame | pl.LazyFrame, version: Path) -> StoredTable:
+    path = version / "table.parquet"
+    write_parquet(frame, path)
+    with path.open("rb") as file:
+        fingerprint = hashlib.file_digest(file, "sha256").hexdigest()[:HASH_LENGTH]
+    return StoredTable(path.rename(version / f"{fingerprint}.parquet"), fingerprint)
+
+
+def _share(table: StoredTable, version: Path) -> StoredTable:
+    """Link a finished file into the partition; copy where the file system can't link."""
+    if not FINGERPRINT.fullmatch(table.fingerprint):
+        raise DataError(f"The fingerprint {table.fingerprint[:80]!r} can't name a file.")
+    path = version / f"{table.fingerprint}.parquet"
+    try:
+        path.hardlink_to(table.path)
+    except OSError as error:
+        if error.errno not in {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EACCES}:
+            raise
+        shutil.copyfile(table.path, path)
+        fsync_path(path)
+    return StoredTable(path, table.fingerprint)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock that the operating system frees when its holder dies; only writers of one partition ever meet."""
+    try:
+        with FileLock(path, timeout=WAIT_S):
+            yield
+    except Timeout:
+        raise StorageError(f"Another process has been writing {path.parent} for {WAIT_S:g} s. Try again.") from None

@@ -1,0 +1,129 @@
+"""The DuckDB I/O manager: every table asset is Parquet written by DuckDB, one file per partition.
+
+Belongs here: what Dagster asks of an I/O manager. Does not belong here: files (``assay.partition_files``), SQL over
+them (``assay.warehouse``).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from assay.errors import DataError, StorageError
+from assay.tables import StoredTable, select
+from assay.widening import widen
+from resources.table_address import TableAddress, address_of
+from resources.table_metadata import metadata_of_table
+
+LOAD_TYPES = (pl.DataFrame, pl.LazyFrame, StoredTable)
+
+
+class DuckDBParquetIOManager(dg.ConfigurableIOManager):
+    """Stores Polars frames, and shares tables that are files already; gives what the input's annotation asks for.
+
+    Keeps dagster-duckdb's contract (schema, table, ``partition_expr``, ``columns``), but keeps every partition in a
+    file of its own, so that writers of different partitions never wait for each other and nothing is half-written.
+    """
+
+    root: str
+    """Storage root; tables are below ``tables/`` in it."""
+    schema_: str | None = Field(default=None, alias="schema")
+    """Schema of every table whose asset names none in its metadata."""
+
+    def handle_output(self, context: dg.OutputContext, obj: pl.DataFrame | pl.LazyFrame | StoredTable | None) -> None:
+        """Store a table as the output's partition, and show its size, rows and columns in the UI.
+
+        Raises:
+            DataError: It is no table, can't be stored, or is meant for several partitions at once.
+            StorageError: The disk refuses.
+        """
+        address = address_of(context, context.definition_metadata or {}, self.schema_)
+        partitions = list(address.partitions(self._path).values())
+        if len(partitions) != 1:
+            raise DataError(f"{address.name} gave one table for {len(partitions)} partitions; run them one by one.")
+        if not isinstance(obj, LOAD_TYPES):
+            expected = " or ".join(each.__name__ for each in LOAD_TYPES)
+            raise DataError(f"{address.name} gave {type(obj).__name__}; expected {expected}.")
+        stored = partitions[0].write(obj)
+        context.add_output_metadata(metadata_of_table(stored, address))
+
+    def load_input(self, context: dg.InputContext) -> pl.DataFrame | pl.LazyFrame | StoredTable | None:
+        """Return a table, or only the columns that the input's ``columns`` metadata names.
+
+        Several partitions come as one table with a column that says which is which. With the metadata
+        ``optional: True``, partitions that are not stored are left out, and the input is None when none is.
+
+        Raises:
+            DataError: A column does not exist, or the partitions' columns don't go together.
+            StorageError: The table was never materialized, or can't be read.
+        """
+        upstream = context.upstream_output
+        address = address_of(context, (upstream.definition_metadata if upstream else None) or {}, self.schema_)
+        metadata = context.definition_metadata or {}
+        load_type = _load_type(context, address)
+        columns, optional = metadata.get("columns"), bool(metadata.get("optional"))
+        if address.column and not _is_own_partition(context, address):
+            return self._load_several(address, columns, load_type, optional)
+        table = self._load_one(address, columns, load_type)
+        if table is None and not optional:
+            raise StorageError(_missing(address, address.keys))
+        return table
+
+    def _load_one(
+        self, address: TableAddress, columns: Sequence[str] | None, load_type: type
+    ) -> pl.DataFrame | pl.LazyFrame | StoredTable | None:
+        (partition,) = address.partitions(self._path).values()
+        if load_type is StoredTable:
+            return partition.current()
+        if load_type is pl.DataFrame:
+            return partition.use(lambda table: table.read(columns))
+        return partition.use(lambda table: select(table.scan(), columns, address.name) if columns else table.scan())
+
+    def _load_several(
+        self, address: TableAddress, columns: Sequence[str] | None, load_type: type, optional: bool
+    ) -> pl.DataFrame | pl.LazyFrame | None:
+        if load_type is StoredTable:
+            raise DataError(f"{address.name}: {len(address.keys)} partitions are not one StoredTable; ask for a frame.")
+        places = address.partitions(self._path)
+        found = {key: place.use(StoredTable.read) for key, place in places.items()}
+        frames = {key: frame.lazy() for key, frame in found.items() if frame is not None}
+        if not optional and (not frames or len(frames) < len(found)):
+            raise StorageError(_missing(address, [key for key, frame in found.items() if frame is None]))
+        if not frames:
+            return None
+        whole = widen(frames, address.column, columns, address.name)
+        return whole if load_type is pl.LazyFrame else whole.collect()
+
+    @property
+    def _path(self) -> Path:
+        return Path(self.root).absolute()
+
+
+def _is_own_partition(context: dg.InputContext, address: TableAddress) -> bool:
+    """Whether the asset that asks has the same, single partition; otherwise it asks for a table of several."""
+    return context.has_partition_key and address.keys == (context.partition_key,)
+
+
+def _load_type(context: dg.InputContext, address: TableAddress) -> type:
+    """Return the annotated type, without ``| None``; a frame where there is no annotation."""
+    annotated = context.dagster_type.typing_type
+    if annotated is Any:
+        return pl.DataFrame
+    for candidate in (annotated, *get_args(annotated)):
+        if candidate in LOAD_TYPES:
+            return candidate  # type: ignore[no-any-return]
+    expected = ", ".join(each.__name__ for each in LOAD_TYPES)
+    raise DataError(f"The input {address.name} is annotated {annotated}; expected one of {expected}.")
+
+
+def _missing(address: TableAddress, keys: Sequence[str]) -> str:
+    step = f"Materialize {address.name} first."
+    if not address.column:
+        return f"{address.name} has not been stored yet. {step}"
+    if not keys:
+        return f"No experiment has {address.name}. {step}"
+    shown = ", ".join(repr(key) for key in keys[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
+    return f"Experiment {shown} has no {address.name} yet. {step}"
