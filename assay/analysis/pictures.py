@@ -81,5 +81,5 @@ def _tile(file: Path) -> Image.Image:
 
 def _caption(row: dict[str, Any]) -> str:
     if "residual" in row:
-        return f"{row['target']:g} → {row['prediction']:.3g}"
-    return f"{row['target_class']} → {row['predicted_class']} {row['confidence']:.2f}"
+        return f"{row['target']:g} as {row['prediction']:.3g}"
+    return f"{row['target_class']} as {row['predicted_class']} {row['confidence']:.2f}"

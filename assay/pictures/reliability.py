@@ -34,4 +34,10 @@ def reliability(table: pl.DataFrame, title: str = "Calibration") -> bytes:
 def _draw_gaps(axes: Axes, table: pl.DataFrame) -> None:
     for row in table.iter_rows(named=True):
         middle = (row["confidence_low"] + row["confidence_high"]) / 2
-        axes.plot([middle, middle], [row["accuracy"], row["mean_confidence"]], color=VERMILLION, linewidth=3)
+        axes.plot(
+            [middle, middle],
+            [row["accuracy"], row["mean_confidence"]],
+            color=VERMILLION,
+            linewidth=3,
+            solid_capstyle="butt",
+        )

@@ -8,7 +8,9 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 from sklearn.datasets import load_digits
 
 from assay.exptests import ExperimentFiles, duplicates, run_test
+from assay.numbers.build import build_numbers
 from assay.spec.exptests import SplitLeakageTest
+from assay.spec.numbers import NumbersSource
 
 SUBSETS = ("train", "validation", "test")
 
@@ -65,6 +67,17 @@ def run_on(folder, crops=None, **keys):
 
 def test_honest_generated_crops_on_shared_backgrounds_raise_no_alarm(put):
     result = run_on(put(generated_crops(600)))
+    assert result.passed, result.description
+
+
+def test_pictures_of_the_number_generator_raise_no_alarm(tmp_path):
+    size = {"width": 96, "height": 96}
+    source = NumbersSource(sample_count=100, img_size=size, font_size_min=24, font_size_max=40, masks=False)
+    build_numbers(source, 3, tmp_path)
+    items = pl.read_parquet(tmp_path / "items.parquet")
+    subset = [SUBSETS[index % 3] for index in range(len(items))]
+    items.with_columns(subset=pl.Series(subset), group=pl.col("item")).write_parquet(tmp_path / "items.parquet")
+    result = run_on(tmp_path)
     assert result.passed, result.description
 
 
