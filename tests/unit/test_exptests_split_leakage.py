@@ -71,8 +71,8 @@ def test_honest_generated_crops_on_shared_backgrounds_raise_no_alarm(put):
 
 
 def test_pictures_of_the_number_generator_raise_no_alarm(tmp_path):
-    size = {"width": 96, "height": 96}
-    source = NumbersSource(sample_count=100, img_size=size, font_size_min=24, font_size_max=40, masks=False)
+    keys = {"sample_count": 100, "img_size": {"width": 96, "height": 96}, "max_amount": 2}
+    source = NumbersSource(**keys, font_size_min=20, font_size_max=36, masks=False)
     build_numbers(source, 3, tmp_path)
     items = pl.read_parquet(tmp_path / "items.parquet")
     subset = [SUBSETS[index % 3] for index in range(len(items))]
