@@ -8,6 +8,9 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+MAX_CHOICES = 30
+"""How many valid names a message lists."""
+
 
 class AssayError(Exception):
     """Base of all errors that say what is wrong with the user's input, data or machine."""
@@ -53,8 +56,10 @@ def nearest(name: str, choices: Iterable[str]) -> str | None:
 
 
 def unknown(what: str, name: Any, choices: Iterable[str]) -> str:
-    """Return the sentence for a name that does not exist: what was given, the nearest, all choices."""
+    """Return the sentence for a name that does not exist: what was given, the nearest, the choices."""
     names = sorted(choices)
     guess = nearest(str(name), names)
     hint = f" Did you mean {guess!r}?" if guess else ""
-    return f"{what} {name!r} does not exist.{hint} Choices: {', '.join(names) or 'none'}."
+    shown = ", ".join(names[:MAX_CHOICES]) or "none"
+    more = f" and {len(names) - MAX_CHOICES} more" if len(names) > MAX_CHOICES else ""
+    return f"{what} {name!r} does not exist.{hint} Choices: {shown}{more}."

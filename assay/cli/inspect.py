@@ -6,7 +6,6 @@ import typer
 
 from assay.cli.places import folders, spec_files, storage_root
 from assay.errors import StorageError, unknown
-from assay.experiments.contents import stage_results
 from assay.ids import validate_id
 from assay.pipeline import STAGES
 
@@ -19,6 +18,8 @@ def show(experiment_id: Annotated[str, typer.Argument(help="ID of the experiment
     if folder is None:
         typer.echo(f"No results yet. Next: assay run {experiment_id}")
         return
+    from assay.experiments.contents import stage_results  # Polars: only here
+
     typer.echo(f"folder: {folder.path}")
     found = stage_results(storage_root(), experiment_id)
     for stage in STAGES:
@@ -47,6 +48,8 @@ def path(
     if stage is None:
         typer.echo(folder.path)
         return
+    from assay.experiments.contents import stage_results  # Polars: only here
+
     found = stage_results(storage_root(), experiment_id)
     if stage not in found:
         raise StorageError(f"Experiment {experiment_id!r}: {unknown('Result', stage, found)}")
