@@ -6,7 +6,7 @@ Belongs here: comparing with the baseline in the analysis. Does not belong here:
 from assay.exptests.analysis_rows import MetricRow, find_row
 from assay.exptests.files import ExperimentFiles, TestResult, not_materialized, verdict
 from assay.metrics.registry import Metric, get_metric
-from assay.spec.exptests import BeatsBaselineTest
+from assay.spec.exptest_kinds import BeatsBaselineTest
 
 
 def run(test: BeatsBaselineTest, files: ExperimentFiles) -> TestResult:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from assay.exptests.files import ExperimentFiles, TestResult, not_materialized, shortened, verdict
 from assay.results import MANIFEST
-from assay.spec.exptests import FilesExistTest
+from assay.spec.exptest_kinds import FilesExistTest
 
 
 def run(test: FilesExistTest, files: ExperimentFiles) -> TestResult:

@@ -7,7 +7,7 @@ import operator
 
 from assay.exptests.analysis_rows import find_row
 from assay.exptests.files import ExperimentFiles, TestResult, not_materialized, verdict
-from assay.spec.exptests import MetricTest
+from assay.spec.exptest_kinds import MetricTest
 
 ORDER = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
 

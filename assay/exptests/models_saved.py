@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from assay.exptests.files import ExperimentFiles, TestResult, not_materialized, shortened, verdict
-from assay.spec.exptests import ModelsSavedTest
+from assay.spec.exptest_kinds import ModelsSavedTest
 
 EXPONENT_BITS: dict[str, tuple[str, int]] = {
     "F16": ("<u2", 0x7C00),

@@ -15,7 +15,8 @@ from assay.exptests import beats_baseline, files_exist, metric, models_saved, no
 from assay.exptests.files import ExperimentFiles, TestResult
 from assay.files import write_text
 from assay.plugins import load_plugin
-from assay.spec.exptests import TEST_PLUGINS, TestKind, TestSection
+from assay.spec.exptest_kinds import TestSection
+from assay.spec.exptests import TEST_PLUGINS, TestKind
 
 BUILT_IN: dict[str, Callable[[Any, ExperimentFiles], TestResult]] = {
     "models_saved": models_saved.run,

@@ -14,7 +14,7 @@ import polars as pl
 from assay.exptests.duplicates import look_at, similar_pairs
 from assay.exptests.files import ExperimentFiles, TestResult, not_materialized, shortened, verdict
 from assay.results import REPORT
-from assay.spec.exptests import SplitLeakageTest
+from assay.spec.exptest_kinds import SplitLeakageTest
 
 EXPECTED = "no item, copy or group in two subsets"
 MOST_PAIRS = 1000

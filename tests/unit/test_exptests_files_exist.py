@@ -3,7 +3,7 @@ from pydantic import ValidationError
 
 from assay.exptests import ExperimentFiles, run_test
 from assay.files import write_json
-from assay.spec.exptests import FilesExistTest
+from assay.spec.exptest_kinds import FilesExistTest
 
 
 @pytest.fixture

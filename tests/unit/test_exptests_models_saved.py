@@ -5,7 +5,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from assay.exptests import ExperimentFiles, run_test
-from assay.spec.exptests import ModelsSavedTest
+from assay.spec.exptest_kinds import ModelsSavedTest
 
 
 def run_on(folder, **keys):

@@ -3,7 +3,7 @@ import os
 import polars as pl
 
 from assay.exptests import ExperimentFiles, run_test
-from assay.spec.exptests import NoMissingValuesTest
+from assay.spec.exptest_kinds import NoMissingValuesTest
 
 
 def write(path, **columns):

@@ -7,12 +7,14 @@ from pydantic import ValidationError
 from assay.exptests import ExperimentFiles, TestResult, run_test, write_exp_tests_csv
 from assay.exptests.runner import BUILT_IN, STAGES
 from assay.plugins import plugins
-from assay.spec.exptests import BUILT_IN_TESTS, ExptestsSection
+from assay.spec.exptest_kinds import BUILT_IN_TESTS
+from assay.spec.exptests import ExptestsSection
 
 PLUGIN = """
 from typing import Literal
 from assay.exptests.files import verdict
-from assay.spec.exptests import TestKind, TestSection
+from assay.spec.exptest_kinds import TestSection
+from assay.spec.exptests import TestKind
 
 class SizeTest(TestSection):
     kind: Literal["size"] = "size"

@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 
 from assay.exptests import ExperimentFiles, duplicates, run_test
 from assay.numbers.build import build_numbers
-from assay.spec.exptests import SplitLeakageTest
+from assay.spec.exptest_kinds import SplitLeakageTest
 from assay.spec.numbers import NumbersSource
 
 SUBSETS = ("train", "validation", "test")
