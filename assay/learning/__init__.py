@@ -1,0 +1,1 @@
+"""Training and prediction: data in memory, networks, the loop, and weights on disk."""

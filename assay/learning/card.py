@@ -1,0 +1,48 @@
+"""What is known about trained weights; saved inside their file, so that one file is a usable model."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from assay.files import canonical_json
+from assay.learning.inputs import Inputs
+from assay.learning.targets import ClassTarget, NumberTarget
+from assay.spec.base import Section
+from assay.spec.trained_model import TrainedModelSection
+
+
+class ModelCard(Section):
+    """Everything needed to rebuild a model, to use it, and to know where it came from."""
+
+    format: Literal["assay-model-1"] = "assay-model-1"
+    """Version of this description."""
+    task: str
+    """Task of the experiment."""
+    section: TrainedModelSection
+    """The spec with every default filled in: network, training, augmentation, threads."""
+    inputs: Inputs
+    """How an item becomes a tensor."""
+    target: Annotated[ClassTarget | NumberTarget, Field(discriminator="kind")]
+    """How outputs become classes or numbers."""
+    trained_on: dict[str, str]
+    """Fingerprint of the data, by stage."""
+    rows: dict[str, int]
+    """Number of rows of each subset that was read."""
+    seed: int
+    """Seed of the training."""
+    epoch: int
+    """Epoch of these weights, from 1."""
+    chosen_by: str
+    """The rule that chose the epoch."""
+    values: dict[str, float]
+    """What was measured on the validation data in this epoch."""
+    torch_version: str
+    """Version of torch."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values; keys of the spec that say where results are written are left out."""
+        return {**self.model_dump(mode="json", exclude={"section"}), "section": self.section.content()}
+
+    def as_text(self) -> str:
+        """Return canonical JSON."""
+        return canonical_json(self.as_dict())

@@ -1,0 +1,144 @@
+"""What the network sees: images or rows, read into memory, then standardized batch by batch.
+
+Belongs here: the description of the inputs, which is saved with the weights, and applying it. Does not belong here:
+decoding pictures (``images``), random changes (``augment``).
+"""
+
+import fnmatch
+import re
+from typing import Literal
+
+import polars as pl
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from assay.errors import DataError
+from assay.learning.images import load_images, natural_size
+from assay.learning.source import DataSource, require_columns
+from assay.spec.base import Section
+from assay.spec.trained_model import TrainedModelSection
+from assay.spec.training_defaults import View
+
+PIXEL = re.compile(r"px_(\d+)_(\d+)")
+NOT_INPUTS = frozenset({"item", "image", "subset", "group", "label", "target", "number", "file", "sha256"})
+"""Columns that name, place or describe an item; never inputs unless asked for by name."""
+EPSILON = {"crops": 0.05, "pixels": 1e-3}
+"""Added to the standard deviation, in the values' unit (white = 1), so that a flat image stays calm."""
+
+
+class Inputs(Section):
+    """How an item becomes a tensor; the same in training and prediction."""
+
+    view: Literal["crops", "pixels", "columns"]
+    """Images, rows of pixels, or rows of other columns."""
+    image_size: int = Field(default=0, ge=0)
+    """Side of an image in pixels; 0 for rows."""
+    columns: tuple[str, ...] = ()
+    """Names of the input columns, in order; empty for images."""
+    grid: tuple[int, int] = (0, 0)
+    """Rows and columns of the pixels; (0, 0) when the columns are no complete grid."""
+    standardize: bool = True
+    """Whether each item is given mean 0 and standard deviation 1."""
+
+    @property
+    def item_shape(self) -> tuple[int, ...]:
+        """Shape of one item, without the batch."""
+        return (3, self.image_size, self.image_size) if self.view == "crops" else (len(self.columns),)
+
+
+def describe_inputs(section: TrainedModelSection, source: DataSource, train: pl.DataFrame, target: str) -> Inputs:
+    """Return how the items of a table become tensors.
+
+    Args:
+        section: The spec; nulls allowed.
+        source: Where the table is from.
+        train: The training rows.
+        target: The column that is learned, which is no input.
+
+    Raises:
+        DataError: A pattern matches no column, or a column does not hold numbers.
+    """
+    description = section.data_description
+    if source.kind == "crops":
+        size = description.image_size or natural_size(train, source.folder)
+        return Inputs(view="crops", image_size=size, standardize=description.standardize is not False)
+    columns = _input_columns(description.inputs, train, target)
+    grid = _grid_of(columns)
+    view: View = "pixels" if all(PIXEL.fullmatch(name) for name in columns) else "columns"
+    standardize = view == "pixels" if description.standardize is None else description.standardize
+    return Inputs(view=view, columns=columns, grid=grid, standardize=standardize)
+
+
+def _input_columns(patterns: tuple[str, ...] | None, train: pl.DataFrame, target: str) -> tuple[str, ...]:
+    candidates = [name for name in train.columns if name != target]
+    pixels = [name for name in candidates if PIXEL.fullmatch(name)]
+    if patterns is None:
+        columns = pixels or [name for name in candidates if name not in NOT_INPUTS]
+    else:
+        for pattern in patterns:
+            if not fnmatch.filter(candidates, pattern):
+                require_columns(train.select(candidates), [pattern], "data_description.inputs")
+        columns = [name for name in candidates if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
+    wrong = [f"{name}: {train[name].dtype}" for name in columns if not _is_numeric(train[name].dtype)]
+    if wrong:
+        advice = "List them in normalized.categorical_feature_keys, or leave them out of data_description.inputs."
+        raise DataError(f"{len(wrong)} input column(s) hold no numbers. {advice}", wrong)
+    if not columns:
+        raise DataError("No column is left as input. Name some in data_description.inputs.")
+    return tuple(columns)
+
+
+def _is_numeric(dtype: pl.DataType) -> bool:
+    return dtype.is_numeric() or dtype == pl.Boolean
+
+
+def _grid_of(columns: tuple[str, ...]) -> tuple[int, int]:
+    """Return rows and columns when the names are px_<row>_<column> in reading order, else (0, 0)."""
+    matches = [PIXEL.fullmatch(name) for name in columns]
+    if not all(matches):
+        return (0, 0)
+    places = [(int(match[1]), int(match[2])) for match in matches if match]
+    height, width = max(row for row, _ in places) + 1, max(column for _, column in places) + 1
+    complete = [(row, column) for row in range(height) for column in range(width)]
+    return (height, width) if places == complete else (0, 0)
+
+
+def load_inputs(inputs: Inputs, source: DataSource, rows: pl.DataFrame, threads: int) -> Tensor:
+    """Return all items of some rows in memory.
+
+    Returns:
+        uint8 (n, 3, S, S) for images, float32 (n, columns) for rows.
+
+    Raises:
+        DataError: A column is missing, a value is null or not finite, or a picture can't be read.
+    """
+    if inputs.view == "crops":
+        return load_images([source.folder / name for name in rows["file"]], inputs.image_size, threads)
+    require_columns(rows, inputs.columns, "the model's input columns")
+    values = rows.select(pl.col(inputs.columns).cast(pl.Float32))
+    usable = values.select(pl.all().is_finite().fill_null(False).all()).row(0)
+    bad = [name for name, good in zip(inputs.columns, usable, strict=True) if not good]
+    if bad:
+        raise DataError(f"{len(bad)} input column(s) hold nulls, NaN or infinity. Fill or remove those rows.", bad)
+    return torch.from_numpy(values.to_numpy(order="c", writable=True))
+
+
+def as_batch(inputs: Inputs, items: Tensor) -> Tensor:
+    """Return items as the network reads them: float32, standardized when asked for, images channels-last.
+
+    Args:
+        inputs: How.
+        items: Some items as ``load_inputs`` gives them.
+    """
+    values = items.float().div_(255) if items.dtype == torch.uint8 else items
+    if inputs.standardize:
+        values = standardized(values, EPSILON.get(inputs.view, 1e-3))
+    return values.contiguous(memory_format=torch.channels_last) if inputs.view == "crops" else values
+
+
+def standardized(values: Tensor, epsilon: float) -> Tensor:
+    """Return each item with mean 0 and standard deviation 1, all its channels together."""
+    dims = tuple(range(1, values.dim()))
+    std, mean = torch.std_mean(values, dims, keepdim=True)
+    return (values - mean) / (std + epsilon)

@@ -1,0 +1,97 @@
+"""Optimizers over torch's functional update rules.
+
+Belongs here: their state. Does not belong here: the arithmetic, which is torch's own.
+The classes of ``torch.optim`` import the compiler (``torch._dynamo``) when they are made: 1.0 s, as long as importing
+torch and longer than a small training. The functions behind them do not.
+"""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim.adamw import adamw
+from torch.optim.sgd import sgd
+
+from assay.spec.training import Learner
+
+SECOND_BETA = 0.999
+TINY = 1e-8
+
+
+class Optimizer(Protocol):
+    """Changes parameters by their gradients."""
+
+    parameters: list[nn.Parameter]
+
+    def step(self, learning_rate: float) -> None:
+        """Change every parameter once; gradients are left as they are."""
+
+
+class AdamW:
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
+
+    def __init__(self, parameters: Iterable[nn.Parameter], first_beta: float, weight_decay: float) -> None:
+        self.parameters = list(parameters)
+        self.first_beta, self.weight_decay = first_beta, weight_decay
+        self.means = [torch.zeros_like(parameter) for parameter in self.parameters]
+        self.squares = [torch.zeros_like(parameter) for parameter in self.parameters]
+        self.steps = [torch.tensor(0.0) for _ in self.parameters]
+
+    @torch.no_grad()
+    def step(self, learning_rate: float) -> None:
+        """Change every parameter once."""
+        adamw(
+            list(self.parameters),
+            gradients(self.parameters),
+            self.means,
+            self.squares,
+            [],
+            self.steps,
+            fused=True,
+            amsgrad=False,
+            beta1=self.first_beta,
+            beta2=SECOND_BETA,
+            lr=learning_rate,
+            weight_decay=self.weight_decay,
+            eps=TINY,
+            maximize=False,
+        )
+
+
+class Sgd:
+    """Stochastic gradient descent with Nesterov momentum; weight decay is decoupled, as in ``AdamW``."""
+
+    def __init__(self, parameters: Iterable[nn.Parameter], momentum: float, weight_decay: float) -> None:
+        self.parameters = list(parameters)
+        self.momentum, self.weight_decay = momentum, weight_decay
+        self.velocities: list[Tensor | None] = [torch.zeros_like(parameter) for parameter in self.parameters]
+
+    @torch.no_grad()
+    def step(self, learning_rate: float) -> None:
+        """Change every parameter once."""
+        for parameter in self.parameters:
+            parameter.mul_(1 - learning_rate * self.weight_decay)
+        sgd(
+            list(self.parameters),
+            gradients(self.parameters),
+            self.velocities,
+            foreach=False,
+            weight_decay=0.0,
+            momentum=self.momentum,
+            lr=learning_rate,
+            dampening=0.0,
+            nesterov=self.momentum > 0,
+            maximize=False,
+        )
+
+
+def gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
+    """Return the gradient of each parameter, zeros where the loss does not depend on it."""
+    return [torch.zeros_like(item) if item.grad is None else item.grad for item in parameters]
+
+
+def build_optimizer(learner: Learner, network: nn.Module) -> Optimizer:
+    """Return the optimizer that a spec asks for."""
+    kind = AdamW if learner.optimizer == "adamw" else Sgd
+    return kind(network.parameters(), learner.momentum, learner.weight_decay)

@@ -1,0 +1,175 @@
+"""Stage ``trained_model``: from a table or crops to weights, logs and a history.
+
+Belongs here: the order of the stage, and its files. Does not belong here: how anything of it is done.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+
+from assay.errors import DataError, SpecError
+from assay.files import write_bytes, write_json
+from assay.learning.batches import Items
+from assay.learning.card import ModelCard
+from assay.learning.determinism import deterministic
+from assay.learning.history import history_table, write_train_logs
+from assay.learning.inputs import Inputs, describe_inputs, load_inputs
+from assay.learning.source import DataSource, read_subsets, row_counts
+from assay.learning.targets import Target, fit_target, target_column
+from assay.learning.trainer import Lesson, Training, fit
+from assay.learning.weights import network_of, save_model
+from assay.pictures.curves import learning_curves
+from assay.progress import Progress, silent
+from assay.spec.trained_model import TrainedModelSection
+from assay.spec.training_defaults import View, resolved
+from assay.tables import write_parquet
+
+CHOSEN, LAST = "models/model.safetensors", "models/last.safetensors"
+HISTORY, LOGS, CARD = "training_history.parquet", "train_logs.csv", "model.json"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the stage is asked for: spec, task, seed and data."""
+
+    section: TrainedModelSection
+    task: str
+    seed: int
+    source: DataSource
+
+
+def build_trained_model(
+    spec: TrainedModelSection,
+    task: str,
+    seed: int,
+    source: DataSource,
+    folder: Path,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Train a model and fill ``folder``: models/, train_logs.csv, training_history.parquet, model.json, a picture.
+
+    Args:
+        spec: The section; nulls become the defaults for task and data.
+        task: regression or classification.
+        seed: Of weights, order, augmentation and dropout: same seed, data and spec, same bytes.
+        source: The result that it learns from.
+        folder: Empty.
+        progress: Called after each epoch.
+
+    Returns:
+        Row counts, classes, network, chosen epoch with its rule and values.
+
+    Raises:
+        DataError: The data lack a subset, column, class or value that the spec asks for.
+        SpecError: A key has no meaning for this task or data.
+        TrainingError: The loss became NaN or infinite.
+    """
+    request = Request(spec, task, seed, source)
+    subsets = read_subsets(source, _subset_names(spec))
+    train_rows = subsets[spec.data_train.subset]
+    column = target_column(spec.data_description, task, source.kind)
+    target = fit_target(spec.data_description, task, column, train_rows)
+    inputs = describe_inputs(spec, source, train_rows, column)
+    section = resolve(spec, task, inputs.view)
+    lesson = _lesson(request, section, inputs, target, subsets)
+    card = _card(request, lesson, row_counts(subsets))
+    with deterministic(section.train_params.threads, seed):
+        network = network_of(card)
+        training = fit(network, lesson, progress)
+    _write_models(folder, training, card)
+    _write_history(folder, training, section)
+    return _report(card_of(card, training, training.chosen_epoch), network)
+
+
+def resolve(spec: TrainedModelSection, task: str, view: View) -> TrainedModelSection:
+    """Return the section with all defaults for task and data.
+
+    Raises:
+        SpecError: A key has no meaning for them.
+    """
+    try:
+        return resolved(spec, task, view)
+    except ValueError as error:
+        raise SpecError("the spec", [f"trained_model.{error}"]) from None
+
+
+def _subset_names(spec: TrainedModelSection) -> list[str]:
+    validation = spec.data_validation
+    return [spec.data_train.subset, *([validation.subset] if validation else [])]
+
+
+def _lesson(
+    request: Request, section: TrainedModelSection, inputs: Inputs, target: Target, subsets: dict[str, pl.DataFrame]
+) -> Lesson:
+    threads = section.train_params.threads
+    items = {
+        name: Items(load_inputs(inputs, request.source, rows, threads), target.encode(rows))
+        for name, rows in subsets.items()
+    }
+    train = items[section.data_train.subset]
+    if len(train) < 2:
+        raise DataError(f"The subset {section.data_train.subset!r} has 1 item; training needs at least 2.")
+    validation = items[section.data_validation.subset] if section.data_validation else None
+    return Lesson(section, inputs, target, train, validation, request.seed)
+
+
+def _card(request: Request, lesson: Lesson, rows: dict[str, int]) -> ModelCard:
+    return ModelCard(
+        task=request.task,
+        section=lesson.section,
+        inputs=lesson.inputs,
+        target=lesson.target,
+        trained_on={request.source.kind: request.source.fingerprint},
+        rows=rows,
+        seed=request.seed,
+        epoch=0,
+        chosen_by="not trained",
+        values={},
+        torch_version=torch.__version__,
+    )
+
+
+def card_of(card: ModelCard, training: Training, epoch: int) -> ModelCard:
+    """Return the card of one epoch's weights."""
+    rule, validation = card.section.train_params, card.section.data_validation
+    chosen_by = "last epoch"
+    if rule.choose_epoch == "best" and validation is not None and epoch == training.chosen_epoch:
+        chosen_by = f"best {rule.metric} on {validation.subset}"
+    values = training.history[epoch - 1].validation
+    return card.model_copy(update={"epoch": epoch, "chosen_by": chosen_by, "values": values})
+
+
+def _write_models(folder: Path, training: Training, card: ModelCard) -> None:
+    chosen = card_of(card, training, training.chosen_epoch)
+    save_model(folder / CHOSEN, training.chosen, chosen)
+    save_model(folder / LAST, training.last, card_of(card, training, len(training.history)))
+    write_json(folder / CARD, chosen.as_dict())
+
+
+def _write_history(folder: Path, training: Training, section: TrainedModelSection) -> None:
+    validation = section.data_validation.subset if section.data_validation else ""
+    table = history_table(training.history, section.data_train.subset, validation)
+    write_parquet(table, folder / HISTORY)
+    write_train_logs(training.history, folder / LOGS)
+    write_bytes(folder / "pictures" / "curves.png", learning_curves(table, training.chosen_epoch))
+
+
+def _report(card: ModelCard, network: torch.nn.Module) -> dict[str, Any]:
+    model, description = card.section.model, card.target.model_dump(mode="json")
+    return {
+        "model": model.kind if model else "",
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "rows": card.rows,
+        "target": description,
+        "inputs": card.inputs.view,
+        "input_shape": list(card.inputs.item_shape),
+        "epochs": card.section.train_params.epochs,
+        "epoch": card.epoch,
+        "chosen_by": card.chosen_by,
+        **{f"validation_{name}": value for name, value in card.values.items()},
+        "trained_on": card.trained_on,
+        "spec": card.section.content(),
+    }
