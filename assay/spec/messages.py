@@ -58,16 +58,18 @@ def _walk(location: tuple[int | str, ...], root: type[BaseModel]) -> tuple[list[
     for part in location:
         models = _models(types)
         parents = models or parents
+        # Of several models, the tag chooses one, even where a field has the same name (``kind: metric``).
+        if len(models) > 1 and isinstance(part, str) and _is_tag(part, models):
+            types = [model for model in models if part in _tags(model)]
+            continue
         fields = [model.model_fields[part] for model in models if isinstance(part, str) and part in model.model_fields]
         if fields:
             types = [field.annotation for field in fields]
-        elif isinstance(part, str) and _is_tag(part, models):
-            types = [model for model in models if part in _tags(model)] or types
-            continue
         else:
             types = [argument for annotation in types for argument in _element_types(annotation)]
         keys.append(str(part))
-    return keys, parents, [str(value) for annotation in types for value in _literals(annotation)]
+    literals = [str(value) for annotation in types for value in _literals(annotation)]
+    return keys, parents, literals or [tag for model in _models(types) for tag in _tags(model)]
 
 
 def _is_tag(part: str, models: list[type[BaseModel]]) -> bool:

@@ -3,10 +3,13 @@
 Belongs here: defaults and rules across sections. Does not belong here: those within one section.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from assay.errors import nearest
+from assay.spec.analysis import AnalysisSection
 from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
+from assay.spec.exptests import ExptestsSection
 from assay.spec.training_defaults import resolved, view_of
 
 
@@ -23,7 +26,34 @@ def resolve(spec: ExperimentSpec) -> ExperimentSpec:
         changes["trained_model"] = resolved(changes["trained_model"], spec.task, view)
     except ValueError as error:
         raise ValueError(f"trained_model.{error}") from error
+    changes["analysis"] = _with_metrics(changes["analysis"], spec.task)
+    changes["exptests"] = ExptestsSection(tests=spec.exptests.tests_for(spec.task, headline_subset(spec)))
+    _check_tested_subsets(spec.predictions.datasets, changes["exptests"])
     return spec.model_copy(update=changes)
+
+
+def headline_subset(spec: ExperimentSpec) -> str:
+    """Return the subset whose metrics stand for the experiment: test, or else the last one predicted."""
+    return "test" if "test" in spec.predictions.datasets else spec.predictions.datasets[-1]
+
+
+def _with_metrics(section: AnalysisSection, task: str) -> AnalysisSection:
+    try:
+        metrics = section.result_analyzer.metrics_for(task)
+    except ValueError as error:
+        raise ValueError(f"analysis.{error}") from error
+    return section.model_copy(
+        update={"result_analyzer": section.result_analyzer.model_copy(update={"metrics": metrics})}
+    )
+
+
+def _check_tested_subsets(predicted: Sequence[str], section: ExptestsSection) -> None:
+    """Refuse a test of a subset that is never predicted: it could only fail, after everything was computed."""
+    for number, test in enumerate(section.tests or ()):
+        subset = getattr(test, "subset", None)
+        if subset is not None and subset not in predicted:
+            key = f"exptests.tests.{number}.subset"
+            raise ValueError(f"{key} is {subset!r}, but predictions.datasets are {', '.join(predicted)}; add it there")
 
 
 def _with_seed(spec: ExperimentSpec, name: str) -> Any:
