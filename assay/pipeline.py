@@ -42,7 +42,7 @@ STAGES: dict[str, Stage] = {
         Stage("normalized", "1", ("tabular",)),
         Stage("trained_model", "1", ("crops", "normalized"), reads_task=True),
         Stage("predictions", "1", ("trained_model", "crops", "normalized"), reads_task=True),
-        Stage("analysis", "1", ("trained_model", "predictions"), reads_task=True),
+        Stage("analysis", "1", ("trained_model", "predictions", "crops", "normalized"), reads_task=True),
     )
 }
 
@@ -111,9 +111,9 @@ def used_inputs(spec: ExperimentSpec, stage: str) -> tuple[str, ...]:
     inputs = STAGES[stage].inputs
     if stage == "tabular":
         return tuple(name for name in inputs if name != ("generated_images" if spec.uses_images else "crops"))
-    if stage in ("trained_model", "predictions"):
-        unused = "normalized" if trains_from(spec) == "crops" else "crops"
-        return tuple(name for name in inputs if name != unused)
+    if stage in ("trained_model", "predictions", "analysis"):
+        used = {trains_from(spec), *(["crops"] if stage == "analysis" and spec.uses_images else [])}
+        return tuple(name for name in inputs if name in used or name not in ("crops", "normalized"))
     return inputs
 
 

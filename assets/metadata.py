@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from assay.results import Result
+from assay.tables import StoredTable
 
 MAX_PICTURE_BYTES = 150_000
 """Larger pictures stay files: the event log is a database, not a photo album."""
@@ -23,6 +24,11 @@ def materialized(result: Result, value: Any = None) -> dg.MaterializeResult[Any]
         metadata=metadata_of(result),
         data_version=dg.DataVersion(result.fingerprint),
     )
+
+
+def stored_table(result: Result) -> StoredTable:
+    """Return the table of a table stage, which is a file of its result already."""
+    return StoredTable(result.folder / f"{result.stage}.parquet", result.fingerprint)
 
 
 def metadata_of(result: Result) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import dagster as dg
 from assay.errors import AssayError
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.frozen import freeze, frozen
+from assay.experiments.gates import require_passed
 from assay.experiments.specs import SpecFiles
 from assay.ids import validate_id
 from assay.locks import hold
@@ -59,6 +60,18 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
         """Return the spec as it was when the run first asked for it."""
         known = frozen(self.path, run_id, experiment_id)
         return known or freeze(self.path, run_id, experiment_id, self.specs.load(experiment_id))
+
+    def require_passed(self, context: dg.AssetExecutionContext, data: Result) -> None:
+        """Do nothing unless a blocking test of what ``data`` was made from failed, in this run or an earlier one.
+
+        Raises:
+            dagster.Failure: One failed.
+        """
+        made_from = {**data.manifest["ancestors"], data.stage: data.fingerprint}
+        try:
+            require_passed(self.path, context.partition_key, made_from)
+        except AssayError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
 
     def build(
         self,

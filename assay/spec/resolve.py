@@ -10,6 +10,8 @@ from assay.errors import nearest
 from assay.spec.analysis import AnalysisSection
 from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
 from assay.spec.exptests import ExptestsSection
+from assay.spec.own_data import TableSource
+from assay.spec.trained_model import TrainedModelSection
 from assay.spec.training_defaults import resolved, view_of
 
 
@@ -21,6 +23,7 @@ def resolve(spec: ExperimentSpec) -> ExperimentSpec:
     """
     _check_subsets(spec)
     changes: dict[str, Any] = {name: _with_seed(spec, name) for name in SECTION_NAMES}
+    changes["trained_model"] = _with_target(spec, changes["trained_model"])
     view = view_of(spec.trained_model, spec.task, spec.uses_images)
     try:
         changes["trained_model"] = resolved(changes["trained_model"], spec.task, view)
@@ -30,6 +33,15 @@ def resolve(spec: ExperimentSpec) -> ExperimentSpec:
     changes["exptests"] = ExptestsSection(tests=spec.exptests.tests_for(spec.task, headline_subset(spec)))
     _check_tested_subsets(spec.predictions.datasets, changes["exptests"])
     return spec.model_copy(update=changes)
+
+
+def _with_target(spec: ExperimentSpec, section: TrainedModelSection) -> TrainedModelSection:
+    """Let a table's own target column be the one that is learned."""
+    source = spec.generated_images.source
+    if section.data_description.target is not None or not isinstance(source, TableSource):
+        return section
+    description = section.data_description.model_copy(update={"target": source.target_column})
+    return section.model_copy(update={"data_description": description})
 
 
 def headline_subset(spec: ExperimentSpec) -> str:

@@ -1,0 +1,65 @@
+"""The stages that learn, as functions of results; imports torch and matplotlib only when one is called.
+
+Belongs here: from result folders to the arguments of the builders. Does not belong here: learning, analysing.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assay.pipeline import Slice
+from assay.progress import Progress, silent
+from assay.results import Result
+
+if TYPE_CHECKING:
+    from assay.learning.source import DataSource
+
+
+def train(spec: Slice, data: Result, folder: Path, progress: Progress = silent) -> dict[str, Any]:
+    """Train a model on crops or normalized rows; see ``assay.learning.trained_model``."""
+    from assay.learning.trained_model import build_trained_model
+
+    return build_trained_model(spec.section, spec.task, spec.seed, data_source(data), folder, progress)
+
+
+def predict(spec: Slice, model: Result, data: Result, folder: Path, progress: Progress = silent) -> dict[str, Any]:
+    """Apply a model to the data that it learned from; see ``assay.learning.predictions``."""
+    from assay.learning.predictions import build_predictions
+
+    return build_predictions(spec.section, spec.task, spec.seed, data_source(data), model.folder, folder, progress)
+
+
+def analyse(
+    spec: Slice, inputs: Mapping[str, Result], data: Result, folder: Path, progress: Progress = silent
+) -> dict[str, Any]:
+    """Compute metrics and pictures of predictions; see ``assay.analysis.build``.
+
+    Args:
+        spec: What the stage reads of the spec.
+        inputs: ``trained_model``, ``predictions`` and, where there are pictures, ``crops``.
+        data: What the model learned from: its training targets make the baselines.
+        folder: Empty.
+        progress: Told after each subset.
+    """
+    from assay.analysis.build import build_analysis
+    from assay.analysis.inputs import AnalysisInputs
+    from assay.learning.training_targets import training_targets
+
+    targets, classes = training_targets(inputs["trained_model"].folder, data_source(data))
+    read = AnalysisInputs(
+        predictions=inputs["predictions"].folder / "predictions.parquet",
+        train_target=targets,
+        task=spec.task,
+        classes=classes,
+        crops_folder=inputs["crops"].folder if "crops" in inputs else None,
+    )
+    return build_analysis(read, spec.section, spec.seed, folder, progress)
+
+
+def data_source(data: Result) -> "DataSource":
+    """Return crops or normalized rows as the learning code wants to know them."""
+    from assay.learning.source import DataSource
+
+    section = data.manifest["section"]
+    name = section.get("output_norm_feature_info_file_name")
+    return DataSource(data.stage, data.folder, data.fingerprint, data.folder / name if name else None)

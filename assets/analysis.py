@@ -1,0 +1,41 @@
+"""How good the model is, with intervals and a trivial baseline beside every number."""
+
+from typing import Any
+
+import dagster as dg
+
+from assay.learning_stages import analyse
+from assay.pipeline import Slice
+from assay.results import Result
+from assay.tables import StoredTable
+from assets.keys import optional, spec_of, stage_arguments
+from assets.learning_data import learning_data
+from assets.metadata import materialized, stored_table
+from resources.experiment_store import ExperimentStore
+
+
+@dg.asset(
+    ins=spec_of("analysis") | optional("crops", "normalized"),
+    io_manager_key="tables",
+    **stage_arguments("analysis", "learning", {"duckdb"}),
+)
+def analysis(
+    context: dg.AssetExecutionContext,
+    spec: Slice,
+    trained_model: Result,
+    predictions: StoredTable,
+    crops: Result | None,
+    normalized: StoredTable | None,
+    store: ExperimentStore,
+) -> dg.MaterializeResult[Any]:
+    """Metrics per subset in the target's own unit, pictures of what went wrong, and what to do next."""
+    data = learning_data(store, crops, normalized)
+    (kind,) = trained_model.report["trained_on"]
+    predicted = store.results.open("predictions", predictions.fingerprint)
+    inputs = {"trained_model": trained_model, "predictions": predicted, kind: data.named(kind)}
+    if data.shown_crops is not None:
+        inputs["crops"] = data.shown_crops
+    result = store.build(
+        context, spec, inputs, lambda folder, progress: analyse(spec, inputs, inputs[kind], folder, progress)
+    )
+    return materialized(result, stored_table(result))

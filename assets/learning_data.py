@@ -1,0 +1,46 @@
+"""Which result feeds the model: crops or normalized rows, whichever the spec or the trained model says.
+
+Belongs here: choosing among optional inputs. Does not belong here: reading them (``assay.learning.source``).
+"""
+
+from dataclasses import dataclass
+
+import dagster as dg
+
+from assay.errors import StorageError
+from assay.results import Result
+from assay.tables import StoredTable
+from resources.experiment_store import ExperimentStore
+
+
+@dataclass(frozen=True)
+class LearningData:
+    """The two kinds of data that a model may learn from; None where not materialized."""
+
+    crops: Result | None
+    normalized: Result | None
+
+    def named(self, kind: str) -> Result:
+        """Return the result of a kind.
+
+        Raises:
+            dagster.Failure: It was never materialized.
+        """
+        found: Result | None = getattr(self, kind)
+        if found is None:
+            raise dg.Failure(f"{kind} was never materialized. Materialize {kind} first.", allow_retries=False)
+        return found
+
+    @property
+    def shown_crops(self) -> Result | None:
+        """The crops, where there are pictures to show."""
+        return self.crops if self.crops is not None and self.crops.report["crops"] else None
+
+
+def learning_data(store: ExperimentStore, crops: Result | None, normalized: StoredTable | None) -> LearningData:
+    """Return the data with the table's whole result folder: the scaling of its columns lies beside it."""
+    try:
+        rows = store.results.open("normalized", normalized.fingerprint) if normalized else None
+    except StorageError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+    return LearningData(crops, rows)

@@ -1,0 +1,30 @@
+"""The experiment's table with scaled columns."""
+
+from typing import Any
+
+import dagster as dg
+
+from assay.normalized import build_normalized
+from assay.pipeline import Slice
+from assay.tables import StoredTable
+from assets.keys import spec_of, stage_arguments
+from assets.metadata import materialized, stored_table
+from resources.experiment_store import ExperimentStore
+
+
+@dg.asset(
+    ins=spec_of("normalized"),
+    io_manager_key="tables",
+    **stage_arguments("normalized", "data", {"duckdb", "polars"}),
+)
+def normalized(
+    context: dg.AssetExecutionContext, spec: Slice, tabular: StoredTable, store: ExperimentStore
+) -> dg.MaterializeResult[Any]:
+    """Numbers from 0 to 1, classes as codes; fitted on the training rows, stored, and only applied to the others."""
+    result = store.build(
+        context,
+        spec,
+        {"tabular": store.results.open("tabular", tabular.fingerprint)},
+        lambda folder, progress: build_normalized(tabular, spec.section, folder, progress),
+    )
+    return materialized(result, stored_table(result))

@@ -1,0 +1,39 @@
+"""What the model says about each item of the chosen subsets."""
+
+from typing import Any
+
+import dagster as dg
+
+from assay.learning_stages import predict
+from assay.pipeline import Slice
+from assay.results import Result
+from assay.tables import StoredTable
+from assets.keys import optional, spec_of, stage_arguments
+from assets.learning_data import learning_data
+from assets.metadata import materialized, stored_table
+from resources.experiment_store import ExperimentStore
+
+
+@dg.asset(
+    ins=spec_of("predictions") | optional("crops", "normalized"),
+    io_manager_key="tables",
+    **stage_arguments("predictions", "learning", {"pytorch", "duckdb"}),
+)
+def predictions(
+    context: dg.AssetExecutionContext,
+    spec: Slice,
+    trained_model: Result,
+    crops: Result | None,
+    normalized: StoredTable | None,
+    store: ExperimentStore,
+) -> dg.MaterializeResult[Any]:
+    """One row per item: target, prediction, and the probability of every class."""
+    (kind,) = trained_model.report["trained_on"]
+    data = learning_data(store, crops, normalized).named(kind)
+    result = store.build(
+        context,
+        spec,
+        {"trained_model": trained_model, kind: data},
+        lambda folder, progress: predict(spec, trained_model, data, folder, progress),
+    )
+    return materialized(result, stored_table(result))

@@ -1,0 +1,41 @@
+"""The experiment's table: one row per item."""
+
+from typing import Any
+
+import dagster as dg
+
+from assay.pipeline import Slice
+from assay.results import Result
+from assay.tabular import build_tabular
+from assets.keys import optional, spec_of, stage_arguments
+from assets.metadata import materialized, stored_table
+from resources.experiment_store import ExperimentStore
+
+
+@dg.asset(
+    ins=spec_of("tabular") | optional("crops"),
+    io_manager_key="tables",
+    **stage_arguments("tabular", "data", {"duckdb", "polars"}),
+)
+def tabular(
+    context: dg.AssetExecutionContext,
+    spec: Slice,
+    generated_images: Result,
+    splits: Result,
+    crops: Result | None,
+    store: ExperimentStore,
+) -> dg.MaterializeResult[Any]:
+    """One row per crop with its grey pixels as columns; or the user's own table, each row in its subset."""
+    from_table = (generated_images.folder / "rows.parquet").exists()
+    if not from_table and crops is None:
+        raise dg.Failure("crops was never materialized. Materialize crops first.", allow_retries=False)
+    read = {"generated_images": generated_images} if from_table else {"crops": crops}
+    result = store.build(
+        context,
+        spec,
+        {"splits": splits, **read},
+        lambda folder, progress: build_tabular(
+            generated_images.folder, splits.folder, crops.folder if crops else None, spec.section, folder, progress
+        ),
+    )
+    return materialized(result, stored_table(result))

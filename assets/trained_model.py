@@ -1,0 +1,46 @@
+"""The trained model and its history."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from assay.learning_stages import train
+from assay.pipeline import STAGES, Slice
+from assay.results import Result
+from assay.tables import StoredTable
+from assets.keys import optional, spec_of
+from assets.learning_data import learning_data
+from assets.metadata import materialized
+from partitions.experiments import experiments
+from resources.experiment_store import ExperimentStore
+
+
+@dg.multi_asset(
+    name="trained_model",
+    ins=spec_of("trained_model") | optional("crops", "normalized"),
+    outs={
+        "trained_model": dg.AssetOut(io_manager_key="results", kinds={"pytorch"}, description="Weights, logs, curves."),
+        "training_history": dg.AssetOut(io_manager_key="tables", kinds={"duckdb"}, description="Metrics per epoch."),
+    },
+    group_name="learning",
+    code_version=STAGES["trained_model"].code_version,
+    partitions_def=experiments,
+)
+def trained_model(
+    context: dg.AssetExecutionContext,
+    spec: Slice,
+    crops: Result | None,
+    normalized: StoredTable | None,
+    store: ExperimentStore,
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """A network trained from nothing, with the weights of the epoch that the spec's rule chose."""
+    kind = spec.section.data_description.input
+    data = learning_data(store, crops, normalized).named(kind)
+    store.require_passed(context, data)
+    result = store.build(context, spec, {kind: data}, lambda folder, progress: train(spec, data, folder, progress))
+    yield materialized(result)._replace(asset_key=dg.AssetKey("trained_model"))
+    history = StoredTable(result.folder / "training_history.parquet", result.fingerprint)
+    yield dg.MaterializeResult(
+        asset_key="training_history", value=history, data_version=dg.DataVersion(result.fingerprint)
+    )

@@ -1,0 +1,69 @@
+"""A store of its own for each test, and runs of the real jobs in this process."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from assay.experiments.contents import stage_results
+from assay.spec.yaml_text import to_yaml
+from definitions import build_defs
+from resources.defaults import resources_for
+from resources.experiment_store import ExperimentStore
+
+SMALL_IMAGES = {"kind": "numbers", "sample_count": 12, "img_size": {"width": 96, "height": 96}, "max_amount": 3}
+FAST = {
+    "generated_images": {"source": SMALL_IMAGES},
+    "trained_model": {"train_params": {"epochs": 2}},
+    "analysis": {"result_analyzer": {"bootstrap_samples": 50}},
+}
+
+
+@dataclass
+class Lab:
+    """A storage, experiments and a Dagster instance."""
+
+    folder: Path
+    instance: dg.DagsterInstance
+
+    @property
+    def store(self) -> ExperimentStore:
+        return ExperimentStore(root=str(self.folder / "storage"), experiments_folder=str(self.folder / "experiments"))
+
+    def write(self, experiment_id: str, task: str = "regression", **keys: Any) -> None:
+        path = self.folder / "experiments" / f"{experiment_id}.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(to_yaml({"task": task, **FAST, **keys}))
+
+    def run(self, experiment_id: str, job: str = "job_experiment", assets=None, config=None, resources=None):
+        self.instance.add_dynamic_partitions("experiments", [experiment_id])
+        definitions = build_defs({**resources_for(self.store), **(resources or {})})
+        return definitions.resolve_job_def(job).execute_in_process(
+            instance=self.instance,
+            partition_key=experiment_id,
+            asset_selection=[dg.AssetKey(name.split("/")) for name in assets] if assets else None,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}, **(config or {})},
+            raise_on_error=False,
+        )
+
+    def results(self, experiment_id: str):
+        return stage_results(self.folder / "storage", experiment_id)
+
+
+@pytest.fixture
+def lab(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Lab(tmp_path, instance)
+
+
+def failure_of(result) -> str:
+    """Return the reasons of all failed steps."""
+    texts = []
+    for event in result.all_events:
+        if event.is_step_failure:
+            failure = event.step_failure_data.user_failure_data
+            texts.append(failure.description if failure else str(event.step_failure_data.error))
+    return "\n".join(texts)
