@@ -1,0 +1,151 @@
+"""Building the result folder of crops: decode each image once, cut, encode, index.
+
+Belongs here: the loop, the files, the report. Does not belong here: where to cut, which crops there are.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import polars as pl
+from PIL import Image
+
+from assay.boxes import Box
+from assay.crops.boxes_of_items import CROP_COLUMNS, list_crops
+from assay.crops.windows import at_most, cut, window_around
+from assay.errors import DataError
+from assay.items import CROPS_FILE, ITEMS_FILE, OBJECTS_FILE, is_nested, root_of
+from assay.own_data.pixels import decode
+from assay.parallel import map_in_order, usable_cores
+from assay.pictures.class_samples import save_class_samples
+from assay.png import encode_png
+from assay.progress import Progress, silent
+from assay.spec.crops import CropsSection
+from assay.tables import read_parquet, write_parquet
+
+
+def build_crops(splits_folder: Path, spec: CropsSection, folder: Path, progress: Progress = silent) -> dict[str, Any]:
+    """Cut every labelled object out of its image and return statistics about the crops.
+
+    Writes crops.parquet, ``<subset>/[<sub_dir>/]<crop>.png`` and pictures/crops.png; for a table, which has no images,
+    only an empty crops.parquet.
+
+    Raises:
+        DataError: Boxes outside their image; no crop at all; images changed since they were indexed.
+    """
+    items = read_parquet(splits_folder / ITEMS_FILE)
+    if "file" not in items.columns:
+        return _no_crops(folder, "The source is a table: there are no images to cut from.")
+    taken = items if spec.recursive else items.filter(~is_nested())
+    crops = list_crops(taken, read_parquet(splits_folder / OBJECTS_FILE), spec.name_delimiter)
+    if crops.is_empty():
+        raise DataError(_nothing_to_cut(len(items), len(taken)))
+    crops = crops.with_columns(pl.Series("file", _file_names(crops, spec)))
+    hashes = _cut_all(crops, taken, root_of(splits_folder), folder, spec, progress)
+    crops = crops.with_columns(pl.Series("sha256", hashes)).select(*CROP_COLUMNS)
+    write_parquet(crops.cast(pl.Schema(CROP_COLUMNS)), folder / CROPS_FILE)
+    save_class_samples(crops, lambda file: _open(folder / file), folder / "pictures" / "crops.png")
+    return _report(crops, taken)
+
+
+def _no_crops(folder: Path, note: str) -> dict[str, Any]:
+    write_parquet(pl.DataFrame(schema=CROP_COLUMNS), folder / CROPS_FILE)
+    return {"crop_count": 0, "note": note}
+
+
+def _nothing_to_cut(items: int, taken: int) -> str:
+    if taken < items:
+        return (
+            f"crops.recursive is false, but all {items} images are in folders below their class folder; "
+            "set crops.recursive: true."
+        )
+    return f"None of the {items} images has a label or a labelled box, so there is nothing to cut."
+
+
+def _file_names(crops: pl.DataFrame, spec: CropsSection) -> list[str]:
+    """Return each crop's place; the folders of its image are kept, the image's own ending is not."""
+    names = []
+    for item, image, subset in crops.select("item", "image", "subset").iter_rows():
+        name = item if item != image else str(PurePosixPath(item).with_suffix(""))
+        names.append(str(PurePosixPath(subset, spec.sub_dir, f"{name}.png")))
+    return names
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One image with all that is cut from it."""
+
+    path: Path
+    sha256: str
+    boxes: list[Box]
+    targets: list[Path]
+    is_whole: bool
+
+
+def _cut_all(
+    crops: pl.DataFrame, items: pl.DataFrame, root: Path, folder: Path, spec: CropsSection, progress: Progress
+) -> list[str]:
+    """Write all crops, image by image, and return the hash of each file in the order of ``crops``."""
+    jobs = _jobs(crops, items, root, folder)
+    for parent in {target.parent for job in jobs for target in job.targets}:
+        parent.mkdir(parents=True, exist_ok=True)
+    hashes: list[str] = []
+    for done, written in enumerate(map_in_order(lambda job: _cut_one(job, spec), jobs, usable_cores()), 1):
+        hashes += written
+        progress(done, len(jobs), f"{len(hashes)} crops")
+    return hashes
+
+
+def _jobs(crops: pl.DataFrame, items: pl.DataFrame, root: Path, folder: Path) -> list[_Job]:
+    sources = {item: (file, sha256) for item, file, sha256 in items.select("item", "file", "sha256").iter_rows()}
+    jobs = []
+    for image, group in crops.group_by("image", maintain_order=True):
+        file, sha256 = sources[str(image[0])]
+        boxes = [Box(*row) for row in group.select("x_px", "y_px", "width_px", "height_px").iter_rows()]
+        is_whole = group["item"][0] == image[0]
+        jobs.append(_Job(root / file, sha256, boxes, [folder / name for name in group["file"]], is_whole))
+    return jobs
+
+
+def _cut_one(job: _Job, spec: CropsSection) -> list[str]:
+    content = job.path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != job.sha256:
+        raise DataError(f"{job.path} has changed since it was indexed. Run again: the change makes a new result.")
+    image = decode(content)
+    return [
+        _save(_pixels(image, box, job.is_whole, spec), target)
+        for box, target in zip(job.boxes, job.targets, strict=True)
+    ]
+
+
+def _pixels(image: Image.Image, box: Box, is_whole: bool, spec: CropsSection) -> Image.Image:
+    crop = image if is_whole else cut(image, window_around(box, image.size, spec.margin, spec.square))
+    return at_most(crop, spec.max_size)
+
+
+def _save(crop: Image.Image, target: Path) -> str:
+    content = encode_png(crop)
+    target.write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _open(path: Path) -> Image.Image:
+    return decode(path.read_bytes())
+
+
+def _report(crops: pl.DataFrame, items: pl.DataFrame) -> dict[str, Any]:
+    longest = crops.select(pl.max_horizontal("width_px", "height_px")).to_series()
+    counts = crops.group_by("subset", "label").len().sort("subset", "label")
+    return {
+        "crop_count": len(crops),
+        "images": len(items),
+        "images_without_crops": len(items) - crops["image"].n_unique(),
+        "crops_per_subset": dict(crops["subset"].value_counts().sort("subset").iter_rows()),
+        "labels_per_subset": {
+            str(subset[0]): dict(part["label", "len"].iter_rows())
+            for subset, part in counts.group_by("subset", maintain_order=True)
+        },
+        "all_labels_are_numbers": crops["number"].null_count() == 0,
+        "median_box_px": float(longest.quantile(0.5) or 0),
+    }

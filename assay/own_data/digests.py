@@ -1,0 +1,103 @@
+"""The content hash of the user's data, so that changed data change every result made from them.
+
+Belongs here: hashing, and remembering hashes of unchanged files. Does not belong here: judging the files.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from assay.files import canonical_json, write_json
+from assay.own_data.places import existing_path, walk_files
+from assay.parallel import map_in_order, usable_cores
+from assay.spec.own_data import ImageFolderSource, TableSource
+
+SETTLED_NS = 2_000_000_000
+"""A file changed less than 2 s ago is not remembered: it may change again within one tick of the file system's clock,
+at the same size (the "racy git" problem)."""
+
+Known = dict[str, list[int | str]]
+"""Size in bytes, modification time in ns and SHA-256, by absolute path."""
+
+
+def source_digest(source: ImageFolderSource | TableSource, cache: Path | None = None) -> str:
+    """Return the hash over sorted (relative path, size, SHA-256) of the user's files.
+
+    Equal files don't cancel out, and names, order of reading and modification times don't matter beyond that:
+    renaming a file changes the digest, touching it does not.
+
+    Args:
+        source: Where the data are; of an image folder, the files with its extensions count.
+        cache: JSON file that remembers hashes of files by path, size and modification time; damaged or missing, it is
+            made anew.
+
+    Raises:
+        DataError: The folder or file does not exist.
+    """
+    root, names = _files(source)
+    known = _read(cache) if cache else {}
+    entries = dict(
+        zip(names, map_in_order(lambda name: _entry(root / name, known), names, usable_cores()), strict=True)
+    )
+    if cache:
+        _remember(cache, known, {str(root / name): entry for name, entry in entries.items()})
+    digest = hashlib.sha256()
+    for name, (size, _, sha256) in entries.items():
+        digest.update(canonical_json([os.fsencode(name).hex(), size, sha256]).encode())
+    return digest.hexdigest()
+
+
+def _files(source: ImageFolderSource | TableSource) -> tuple[Path, list[str]]:
+    if isinstance(source, TableSource):
+        path = existing_path(source.path, want_folder=False)
+        return path.parent, [path.name]
+    root = existing_path(source.path, want_folder=True)
+    return root, sorted(name for name in walk_files(root) if PurePosixPath(name).suffix.lower() in source.extensions)
+
+
+def _entry(path: Path, known: Known) -> list[int | str]:
+    """Return size, modification time and hash of a file, the hash from memory when the file is the same."""
+    status = path.stat()
+    found = known.get(str(path))
+    if found is not None and found[:2] == [status.st_size, status.st_mtime_ns]:
+        return found
+    with path.open("rb") as file:
+        return [status.st_size, status.st_mtime_ns, hashlib.file_digest(file, "sha256").hexdigest()]
+
+
+def _read(cache: Path) -> Known:
+    try:
+        content = json.loads(cache.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    is_usable = isinstance(content, dict) and all(_is_entry(entry) for entry in content.values())
+    return content if is_usable else {}
+
+
+def _is_entry(value: object) -> bool:
+    return isinstance(value, list) and [type(part) for part in value] == [int, int, str]
+
+
+def _remember(cache: Path, known: Known, found: Known) -> None:
+    """Write the cache when it would change; of two writers the last wins, which costs the other a second hashing."""
+    now = time.time_ns()
+    settled = {path: entry for path, entry in found.items() if now - int(entry[1]) > SETTLED_NS}
+    merged = {**_still_there(known), **settled}
+    if merged != known:
+        write_json(cache, {path: merged[path] for path in sorted(merged) if _is_text(path)})
+
+
+def _still_there(known: Known) -> Known:
+    return {path: known[path] for path in _existing(known)}
+
+
+def _existing(paths: Iterable[str]) -> list[str]:
+    return [path for path in paths if Path(path).exists()]
+
+
+def _is_text(path: str) -> bool:
+    """Return whether a path can be written as UTF-8."""
+    return os.fsencode(path).decode(errors="replace") == path

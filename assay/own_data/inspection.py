@@ -1,0 +1,72 @@
+"""Looking into every image file once, before anything is computed.
+
+Belongs here: which files can be used, and their sizes and hashes. Does not belong here: what their folders mean.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from assay.own_data.layout import ImageFile
+from assay.own_data.pixels import DECODE_ERRORS, decode
+from assay.parallel import map_in_order, usable_cores
+from assay.progress import Progress
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What is in one file; ``problem`` says why it can't be used, and is empty when it can."""
+
+    sha256: str = ""
+    width_px: int = 0
+    height_px: int = 0
+    problem: str = ""
+
+
+def inspect_images(root: Path, images: Sequence[ImageFile], max_pixels: int, progress: Progress) -> list[Inspected]:
+    """Decode every image in threads and return what is in it, in the order of ``images``."""
+    found: list[Inspected] = []
+    for one in map_in_order(lambda image: _inspect(root / image.item, max_pixels), images, usable_cores()):
+        found.append(one)
+        progress(len(found), len(images), "images checked")
+    return found
+
+
+def _inspect(path: Path, max_pixels: int) -> Inspected:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        return Inspected(problem=f"can't be read: {error.strerror}")
+    if not content:
+        return Inspected(problem="is empty")
+    try:
+        image = decode(content, max_pixels)
+    except DECODE_ERRORS as error:
+        return Inspected(problem=_in_words(error))
+    return Inspected(hashlib.sha256(content).hexdigest(), image.width, image.height)
+
+
+def _in_words(error: BaseException) -> str:
+    """Return Pillow's reason as a clause; it names the memory address of our buffer where the file name belongs."""
+    reason = str(error)
+    if "cannot identify image file" in reason:
+        return "is no image that can be read, or its start is damaged"
+    if "truncated" in reason or isinstance(error, EOFError):
+        return f"is truncated ({reason})"
+    if "decompression bomb" in reason:
+        return f"is too large to decode safely ({reason})"
+    return reason if reason.startswith("has ") else f"is damaged ({reason})"
+
+
+def label_conflicts(images: Sequence[ImageFile], found: Sequence[Inspected]) -> list[str]:
+    """Return one line per file that is byte for byte another one with another label."""
+    first: dict[str, ImageFile] = {}
+    problems = []
+    for image, content in zip(images, found, strict=True):
+        if content.problem:
+            continue
+        same = first.setdefault(content.sha256, image)
+        if same.label != image.label:
+            problems.append(f"{image.item}: is the same file as {same.item}, but of another class")
+    return problems

@@ -1,0 +1,71 @@
+"""From the bytes of an image file to pixels of mode L or RGB, whatever the file's own kind.
+
+Belongs here: limits before decoding, rotation, colour modes. Does not belong here: reading files, resizing.
+"""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+from PIL import Image, ImageOps
+
+DECODE_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+"""What Pillow raises on damaged files, depending on the format."""
+
+_DEEP_GREY = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+_LEVELS_16_BIT = 65535
+
+
+def decode(content: bytes, max_pixels: int | None = None) -> Image.Image:
+    """Return an image upright, in 8-bit grey (L) or colour (RGB).
+
+    Rotation by EXIF is applied. Transparent pixels are laid on white. 16-bit grey is divided by 257, the same for all
+    images; stretching each by itself would lose brightness. Of several frames the first is taken.
+
+    Args:
+        content: Bytes of the file.
+        max_pixels: Largest width times height, checked before decoding; None: no limit but Pillow's.
+
+    Raises:
+        ValueError: Too many pixels, or pixels that have no meaning as 8-bit ones.
+        Exception: Any of ``DECODE_ERRORS`` from Pillow when the file is damaged.
+    """
+    with Image.open(io.BytesIO(content)) as image:
+        if max_pixels is not None and image.width * image.height > max_pixels:
+            size = f"{image.width}x{image.height} = {image.width * image.height:,}"
+            raise ValueError(f"has {size} pixels, expected at most {max_pixels:,} (source.max_pixels)")
+        image.load()
+        return _eight_bit(ImageOps.exif_transpose(image))
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    if image.mode in ("L", "RGB"):
+        return image
+    if image.mode in _DEEP_GREY:
+        return _from_deep_grey(image)
+    if image.mode == "F":
+        raise ValueError("has floating point pixels, whose range nobody knows; save it with 8 or 16 bits")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        opaque = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+        return opaque.convert("L" if image.mode in ("LA", "La") else "RGB")
+    return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _from_deep_grey(image: Image.Image) -> Image.Image:
+    pixels = np.asarray(image).astype(np.int64)
+    low, high = int(pixels.min()), int(pixels.max())
+    if low < 0 or high > _LEVELS_16_BIT:
+        raise ValueError(f"has grey levels from {low} to {high}, expected 0 to {_LEVELS_16_BIT}; save it with 16 bits")
+    return Image.fromarray(((pixels * 255 + _LEVELS_16_BIT // 2) // _LEVELS_16_BIT).astype(np.uint8))
