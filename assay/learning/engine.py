@@ -41,7 +41,7 @@ def train_one_epoch(
     rules: StepRules,
     optimizer: Optimizer,
     average: AveragedNetwork,
-    where: str = "",
+    where: str = "the epoch",
 ) -> dict[str, float]:
     """Change the network once per batch: forward, loss, finite check, backward, clip, step.
 
@@ -67,7 +67,7 @@ def train_one_epoch(
         loss = rules.loss(forward(network, inputs, rules.bf16), targets)
         value = loss.item()
         if not torch.isfinite(loss):
-            raise not_finite(value, where, steps + 1, rate)
+            raise not_finite(value, f"{where}, step {steps + 1} at learning rate {rate:.3g}")
         network.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if rules.clip_norm is not None:
@@ -113,10 +113,9 @@ def forward(network: nn.Module, inputs: Tensor, bf16: bool = False) -> Tensor:
     return outputs.float()
 
 
-def not_finite(value: float, where: str, step: int, rate: float) -> TrainingError:
+def not_finite(value: float, where: str) -> TrainingError:
     """Return the error for a loss that is NaN or infinite."""
-    place = f"{where}, step {step}".lstrip(", ")
     return TrainingError(
-        f"The loss became {value} in {place} at learning rate {rate:.3g}. "
+        f"The loss became {value} in {where}. "
         "Lower learner.learning_rate, or look for extreme values in the inputs and the target."
     )

@@ -21,7 +21,7 @@ def learning_rate(schedule: str, peak: float, step: int, steps: int, warmup: flo
     last = max(1, steps - 1)
     if schedule == "cosine":
         return cosine(peak, 0.0, step / last)
-    rising = warmup * last
+    rising = warmup * steps - 1
     if step < rising:
         return cosine(peak / START, peak, step / rising)
     return cosine(peak, peak / START / END, (step - rising) / max(1.0, last - rising))

@@ -3,6 +3,7 @@
 Belongs here: the loop over epochs. Does not belong here: a step (``engine``), reading data, writing files.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,7 +15,7 @@ from assay.learning.augment import augment
 from assay.learning.average import AveragedNetwork
 from assay.learning.batches import Items, plain_batches, steps_per_pass, training_batches, training_order
 from assay.learning.determinism import generator
-from assay.learning.engine import StepRules, evaluate, train_one_epoch
+from assay.learning.engine import StepRules, evaluate, not_finite, train_one_epoch
 from assay.learning.inputs import Inputs, as_batch
 from assay.learning.losses import plain_loss, training_loss
 from assay.learning.optimizers import build_optimizer
@@ -129,7 +130,7 @@ def fit(network: nn.Module, lesson: Lesson, progress: Progress) -> Training:
             lesson.train, orders, lesson.steps, lambda items: changed(as_batch(lesson.inputs, items), lesson, changes)
         )
         train = train_one_epoch(network, batches, rates, rules, optimizer, average, f"epoch {epoch}")
-        validation = validate(average.network, lesson)
+        validation = validate(average.network, lesson, f"the validation of epoch {epoch}")
         training.history.append(EpochValues(epoch, train, validation))
         keep_if_better(training, average.network, lesson)
         progress(epoch, lesson.epochs, as_note(validation or {"loss": train["loss"]}))
@@ -149,14 +150,21 @@ def learning_rates(lesson: Lesson) -> Iterator[float]:
         yield learning_rate(learner.schedule, learner.learning_rate or 0.0, step, steps, learner.warmup)
 
 
-def validate(network: nn.Module, lesson: Lesson) -> dict[str, float]:
-    """Return loss and scores on the validation data; nothing without such data."""
+def validate(network: nn.Module, lesson: Lesson, where: str) -> dict[str, float]:
+    """Return loss and scores on the validation data; nothing without such data.
+
+    Raises:
+        TrainingError: The loss is NaN or infinite.
+    """
     data = lesson.section.data_validation
     if lesson.validation is None or data is None:
         return {}
     batches = plain_batches(lesson.validation, data.batch_size, partial(as_batch, lesson.inputs))
     loss = plain_loss(lesson.section.learner, lesson.target)
-    return readable(evaluate(network, batches, loss, score_of(lesson.target), lesson.bf16))
+    values = evaluate(network, batches, loss, score_of(lesson.target), lesson.bf16)
+    if not math.isfinite(values["loss"]):
+        raise not_finite(values["loss"], where)
+    return readable(values)
 
 
 def keep_if_better(training: Training, network: nn.Module, lesson: Lesson) -> None:

@@ -1,0 +1,139 @@
+import dataclasses
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from assay.errors import DataError, StorageError
+from assay.learning.predictions import PREDICTIONS, build_predictions
+from assay.learning.trained_model import CHOSEN, LAST, build_trained_model
+from assay.spec.predictions import PredictionsSection
+from assay.tables import read_parquet
+
+
+@pytest.fixture
+def trained(pixel_rows, store_rows, tiny_spec, tmp_path):
+    """A function that trains on the pixel rows and returns source and model folder."""
+
+    def run(task="regression", rows=pixel_rows, **keys):
+        source, folder = store_rows(rows), tmp_path / "model"
+        folder.mkdir()
+        spec = tiny_spec(data_description={"input": "normalized"}, **keys)
+        build_trained_model(spec, task, 1, source, folder)
+        return source, folder
+
+    return run
+
+
+@pytest.fixture
+def predict(tmp_path):
+    """A function that predicts into a new folder and returns table and report."""
+
+    def run(source, model, task="regression", **keys):
+        folder = tmp_path / f"predictions-{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        report = build_predictions(PredictionsSection(**keys), task, 1, source, model, folder)
+        return read_parquet(folder / PREDICTIONS), report
+
+    return run
+
+
+def test_a2_every_subset_is_predicted_from_its_own_rows(trained, predict, pixel_rows):
+    table, report = predict(*trained(), datasets=("train", "validation", "test"))
+    assert report["rows"] == report["predicted"] == {"train": 64, "validation": 16, "test": 20}
+    assert table["item"].to_list() == pixel_rows["item"].to_list()
+    assert table["subset"].to_list() == pixel_rows["subset"].to_list()
+
+
+def test_a8_numbers_are_in_the_labels_unit(trained, predict, pixel_rows):
+    table, _ = predict(*trained(train_params={"epochs": 20}))
+    expected = pixel_rows.filter(pl.col("subset") != "train")["target"]
+    assert table.columns == ["item", "image", "subset", "target", "prediction"]
+    assert table["target"].to_list() == expected.to_list()
+    assert (table["target"] - table["prediction"]).abs().mean() < 1.0
+
+
+def test_classes_come_with_probabilities_and_confidence(trained, predict):
+    table, _ = predict(*trained("classification"), "classification")
+    probabilities = table.select(pl.selectors.starts_with("prob_"))
+    assert probabilities.columns == ["prob_0", "prob_1", "prob_2", "prob_3"]
+    assert set(probabilities.dtypes) == {pl.Float32}
+    assert (probabilities.sum_horizontal() - 1).abs().max() < 1e-6
+    assert_frame_equal(table.select("confidence"), table.select(probabilities.max_horizontal().alias("confidence")))
+    best = [f"prob_{name}" for name in table["predicted_class"]]
+    assert [row[name] for row, name in zip(probabilities.to_dicts(), best, strict=True)] == table[
+        "confidence"
+    ].to_list()
+
+
+def test_a1_the_model_is_chosen_by_the_recorded_rule_every_time(trained, predict, misleading_rows):
+    source, model = trained(rows=misleading_rows, train_params={"epochs": 8})
+    (first, report), (again, _) = predict(source, model), predict(source, model)
+    last, last_report = predict(source, model, model_loader={"kind": "last"})
+    assert_frame_equal(first, again)
+    assert (report["model"], report["chosen_by"]) == (CHOSEN, "best loss on validation")
+    assert (last_report["model"], last_report["epoch"]) == (LAST, 8)
+    assert report["epoch"] < 8
+    assert not first.equals(last)
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(1, 6), (2, 12), (3, 16), (9, 16)])
+def test_a12_exactly_so_many_batches_are_predicted(trained, predict, steps, expected):
+    table, report = predict(*trained(), datasets=("validation",), prediction_steps=steps, batch_size=6)
+    assert len(table) == report["predicted"]["validation"] == expected
+    assert report["rows"]["validation"] == 16
+
+
+def test_the_size_of_the_batches_does_not_change_predictions(trained, predict):
+    source, model = trained("classification")
+    whole, single = (predict(source, model, "classification", batch_size=size)[0] for size in (512, 1))
+    assert_frame_equal(whole, single, abs_tol=1e-5)
+
+
+def test_data_that_changed_since_the_training_are_refused(trained, predict):
+    source, model = trained()
+    changed = dataclasses.replace(source, fingerprint="bbbb")
+    with pytest.raises(DataError, match=r"trained on normalized aaaa, but the data are now normalized bbbb"):
+        predict(changed, model)
+
+
+def test_a_model_of_another_task_is_refused(trained, predict):
+    with pytest.raises(DataError, match="trained for regression, but task is classification"):
+        predict(*trained(), "classification")
+
+
+def test_a_class_that_the_model_does_not_know_is_an_error(trained, predict, store_rows, pixel_rows):
+    _, model = trained("classification")
+    strange = store_rows(pixel_rows.with_columns(pl.lit("9").alias("label")))
+    with pytest.raises(DataError, match=r"The model knows 0, 1, 2, 3\.\n  - 9: 16 item"):
+        predict(strange, model, "classification")
+
+
+def test_a_missing_subset_names_those_that_exist(trained, predict):
+    with pytest.raises(DataError, match="Choices: test, train, validation"):
+        predict(*trained(), datasets=("holdout",))
+
+
+def test_a_missing_model_says_what_to_do(trained, predict, tmp_path):
+    source, _ = trained()
+    with pytest.raises(StorageError, match="Materialize trained_model again"):
+        predict(source, tmp_path)
+
+
+def test_changed_copies_are_averaged_and_repeatable(trained, predict):
+    source, model = trained("classification")
+    plain, _ = predict(source, model, "classification")
+    function = {"kind": "augmented", "copies": 4}
+    one, two = (predict(source, model, "classification", prediction_function=function)[0] for _ in range(2))
+    assert_frame_equal(one, two)
+    assert not one.equals(plain)
+
+
+def test_columns_of_the_data_are_copied_on_request(trained, predict):
+    source, model = trained()
+    table, _ = predict(source, model, prediction_handler={"copy_columns": ["lab*", "px_0_0"]})
+    assert table.columns[-2:] == ["label", "px_0_0"]
+    with pytest.raises(DataError, match="copy_columns: Column 'colour' does not exist"):
+        predict(source, model, prediction_handler={"copy_columns": ["colour"]})
+    with pytest.raises(DataError, match="already have columns of these names"):
+        predict(source, model, prediction_handler={"copy_columns": ["target"]})

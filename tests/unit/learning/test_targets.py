@@ -1,0 +1,107 @@
+import polars as pl
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from assay.errors import DataError
+from assay.learning.targets import ClassTarget, NumberTarget, fit_target, target_column
+from assay.spec.training import DataDescription
+
+
+def rows(**columns):
+    length = len(next(iter(columns.values())))
+    return pl.DataFrame({"item": [str(index) for index in range(length)], **columns})
+
+
+def classes(labels, **description):
+    return fit_target(DataDescription(**description), "classification", "label", rows(label=labels))
+
+
+def test_classes_come_from_the_training_rows_in_natural_order():
+    assert classes(["10", "9", "b", "a", "9"]).classes == ("9", "10", "a", "b")
+
+
+def test_an_explicit_list_keeps_its_order():
+    target = classes(["a", "b"], classes=("b", "a"))
+    assert target.encode(rows(label=["a", "b"])).tolist() == [1, 0]
+
+
+def test_a_class_without_training_items_is_refused():
+    with pytest.raises(DataError, match=r"no training item of these classes(.|\n)*- c"):
+        classes(["a", "b"], classes=("a", "b", "c"))
+
+
+def test_labels_are_mapped_to_classes():
+    target = classes(["0", "1", "7"], class_mapping={"0": "small", "1": "small", "7": "large"})
+    assert target.classes == ("large", "small")
+    assert target.decode(target.encode(rows(label=["7", "0"]))) == ["large", "small"]
+
+
+def test_a_label_that_the_mapping_lacks_is_named():
+    with pytest.raises(DataError, match=r"class_mapping does not name these labels(.|\n)*- 7"):
+        classes(["0", "7"], class_mapping={"0": "small"})
+
+
+def test_a_class_seen_in_test_but_not_in_train_is_named_with_its_count():
+    with pytest.raises(DataError, match=r"The model knows a, b\.\n  - c: 2 item"):
+        classes(["a", "b"]).encode(rows(label=["a", "c", "c"]))
+
+
+def test_items_without_a_label_are_named():
+    with pytest.raises(DataError, match=r"1 item\(s\) have no label(.|\n)*- 1"):
+        classes(["a", None, "b"])
+
+
+def test_one_class_is_nothing_to_learn():
+    with pytest.raises(DataError, match="only the class 'a'"):
+        classes(["a", "a"])
+
+
+@given(st.lists(st.sampled_from(["a", "b", "10", "9"]), min_size=1, max_size=20))
+@settings(max_examples=30, deadline=None)
+def test_decoding_undoes_encoding(labels):
+    target = ClassTarget(column="label", classes=("9", "10", "a", "b"))
+    assert target.decode(target.encode(rows(label=labels))) == labels
+
+
+@given(st.lists(st.floats(-1e4, 1e4, width=32), min_size=2, max_size=20))
+@settings(max_examples=50, deadline=None)
+def test_a_standardized_number_comes_back_in_its_own_unit(values):
+    target = fit_target(DataDescription(), "regression", "price", rows(price=values))
+    assert isinstance(target, NumberTarget)
+    decoded = target.decode(target.encode(rows(price=values))).tolist()
+    assert decoded == pytest.approx(values, abs=1e-6 * max(1.0, target.std) + 1e-5 * max(map(abs, values)))
+
+
+def test_a8_a_scaled_column_is_predicted_in_the_labels_unit():
+    target = NumberTarget(column="price", mean=0.5, std=0.25, offset=100.0, factor=40.0)
+    assert target.decode(torch.tensor([0.0, 2.0])).tolist() == [120.0, 140.0]
+    assert target.label_std == 10.0
+
+
+def test_equal_targets_are_learned_without_dividing_by_zero():
+    target = fit_target(DataDescription(), "regression", "price", rows(price=[3.0, 3.0]))
+    assert target.encode(rows(price=[3.0])).tolist() == [0.0]
+
+
+def test_text_is_no_number():
+    with pytest.raises(DataError, match="holds String, not numbers"):
+        fit_target(DataDescription(), "regression", "price", rows(price=["1", "2"]))
+
+
+def test_a_missing_target_names_the_nearest_column():
+    with pytest.raises(DataError, match="Did you mean 'price'"):
+        fit_target(DataDescription(), "regression", "prize", rows(price=[1.0, 2.0]))
+
+
+def test_missing_numbers_are_named_by_item():
+    with pytest.raises(DataError, match=r"no finite number(.|\n)*- 1"):
+        fit_target(DataDescription(), "regression", "price", rows(price=[1.0, None, 2.0]))
+
+
+def test_the_target_is_what_the_data_carry_unless_named():
+    assert target_column(DataDescription(), "regression", "normalized") == "target"
+    assert target_column(DataDescription(), "regression", "crops") == "number"
+    assert target_column(DataDescription(), "classification", "crops") == "label"
+    assert target_column(DataDescription(target="price"), "regression", "normalized") == "price"

@@ -1,0 +1,105 @@
+import subprocess
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+from assay.spec.predictions import PredictionsSection
+from assay.spec.trained_model import TrainedModelSection
+from assay.spec.training_defaults import resolved, view_of
+
+
+def section(**keys):
+    return TrainedModelSection.model_validate(keys)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"data_train": {"subset": "validation"}}, "data_train.subset and data_validation.subset are both"),
+        ({"data_validation": None}, "data_validation is null, but train_params.choose_epoch is 'best'"),
+        ({"model": {"kind": "cnn"}, "data_description": {"input": "normalized"}}, "model.kind 'cnn' reads images"),
+        ({"data_description": {"inputs": ["a"], "input": "crops"}}, "data_description.inputs names columns"),
+        ({"data_description": {"classes": ["a", "a"]}}, "names a class twice"),
+        ({"data_description": {"classes": ["a", "b"], "class_mapping": {"1": "c"}}}, "class_mapping maps to c"),
+        ({"learner": {"class_weights": {"a": -1}}}, "learner.class_weights: negative for a"),
+        (
+            {"learner": {"class_weights": {"c": 1}}, "data_description": {"classes": ["a", "b"]}},
+            "class_weights names c, not in data_description.classes",
+        ),
+        ({"train_params": {"epochs": 0}}, "greater than or equal to 1"),
+        ({"learner": {"learning_rate": -1}}, "greater than 0"),
+        ({"model": {"kind": "cnm"}}, "does not match any of the expected tags"),
+        ({"lerner": {}}, "Extra inputs are not permitted"),
+    ],
+)
+def test_a_wrong_value_or_combination_names_its_keys(keys, message):
+    with pytest.raises(ValidationError) as error:
+        section(**keys)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("task", "images", "view", "kind", "loss"),
+    [
+        ("regression", True, "pixels", "mlp", "smooth_l1"),
+        ("regression", False, "columns", "mlp", "smooth_l1"),
+        ("classification", True, "crops", "cnn", "cross_entropy"),
+        ("classification", False, "columns", "mlp", "cross_entropy"),
+    ],
+)
+def test_defaults_become_numbers_by_task_and_input(task, images, view, kind, loss):
+    assert view_of(section(), task, images) == view
+    filled = resolved(section(), task, view)
+    assert filled.model.kind == kind
+    assert filled.learner.loss == loss
+    assert filled.learner.learning_rate > 0
+    assert filled.train_params.epochs > 0
+    assert filled.data_train.batch_size > 0
+    assert None not in dict(filled.data_train.augmentation).values()
+
+
+def test_a_chosen_value_stays_and_its_neighbours_get_defaults():
+    filled = resolved(section(data_train={"augmentation": {"rotation_degrees": 90}}), "classification", "crops")
+    assert filled.data_train.augmentation.rotation_degrees == 90
+    assert filled.data_train.augmentation.zoom > 0
+
+
+def test_resolving_twice_changes_nothing():
+    once = resolved(section(), "classification", "crops")
+    assert resolved(once, "classification", "crops") == once
+    assert TrainedModelSection.model_validate(once.content()) == once
+
+
+@pytest.mark.parametrize(
+    ("keys", "task", "view", "message"),
+    [
+        ({"learner": {"loss": "mse"}}, "classification", "crops", "expected cross_entropy"),
+        ({"train_params": {"metric": "accuracy"}}, "regression", "pixels", "expected loss or mae or rmse"),
+        ({"learner": {"class_weights": "balanced"}}, "regression", "pixels", "there are no classes"),
+        ({"learner": {"label_smoothing": 0.1}}, "regression", "pixels", "there are no classes"),
+        ({"model": {"kind": "cnn"}}, "regression", "pixels", "reads images, but the inputs are pixels"),
+        ({"data_train": {"augmentation": {"contrast": 0.1}}}, "regression", "pixels", "augmentation.contrast is set"),
+        ({"data_train": {"augmentation": {"zoom": 0.1}}}, "regression", "columns", "augmentation.zoom is set"),
+    ],
+)
+def test_a_key_without_meaning_is_an_error_that_names_it(keys, task, view, message):
+    with pytest.raises(ValueError, match=message):
+        resolved(section(**keys), task, view)
+
+
+def test_what_is_only_written_down_does_not_train_again():
+    assert section(exp_initializer={"environment": False}).content() == section().content()
+
+
+def test_predicting_a_subset_twice_is_an_error():
+    with pytest.raises(ValidationError, match="datasets names test more than once"):
+        PredictionsSection(datasets=("test", "validation", "test"))
+
+
+def test_the_specs_import_neither_torch_nor_numpy():
+    code = (
+        "import sys, assay.spec.training_defaults, assay.spec.predictions\n"
+        "assert not {'torch', 'numpy', 'polars', 'dagster'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
