@@ -54,7 +54,7 @@ def connect(root: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     wanted = signature_of(tables)
     connection = _open_current(root / INDEX, wanted)
     if connection is None and root.is_dir():
-        with suppress(AssayError, OSError):
+        with suppress(AssayError, OSError, duckdb.Error):
             connection = _refresh(root, wanted)
     if connection is None:
         connection = duckdb.connect()
@@ -77,8 +77,8 @@ def rebuild_warehouse(root: Path) -> list[str]:
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / f".{INDEX}.lock"):
             return _build(root)
-    except OSError as error:
-        raise StorageError(f"{root / INDEX} can't be written: {error.strerror or error}.") from error
+    except (OSError, duckdb.Error) as error:
+        raise StorageError(f"{root / INDEX} can't be written: {error}") from error
 
 
 def _refresh(root: Path, wanted: str) -> duckdb.DuckDBPyConnection | None:

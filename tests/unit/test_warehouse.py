@@ -1,0 +1,161 @@
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+
+from assay.errors import DataError
+from assay.partition_files import place_of
+from assay.warehouse import INDEX, query, rebuild_warehouse
+
+
+def put(root: Path, key: str, frame: pl.DataFrame, table: str = "analysis", schema: str = "main") -> None:
+    place_of(root, schema, table, "experiment_id", key).write(frame)
+
+
+def test_a_table_is_asked_by_its_bare_name(tmp_path: Path) -> None:
+    put(tmp_path, "ab12", pl.DataFrame({"a": [1, 2]}))
+    assert query(tmp_path, "select * from analysis order by a").rows() == [(1, "ab12"), (2, "ab12")]
+
+
+def test_other_schemas_and_tables_without_partitions_are_there(tmp_path: Path) -> None:
+    put(tmp_path, "ab12", pl.DataFrame({"a": [1]}), "t", "other")
+    place_of(tmp_path, "main", "single").write(pl.DataFrame({"b": [2]}))
+    assert query(tmp_path, "select a, b from other.t, single").rows() == [(1, 2)]
+    assert rebuild_warehouse(tmp_path) == ["main.single", "other.t"]
+
+
+def test_ids_stay_text(tmp_path: Path) -> None:
+    for key in ("007", "1e5", "2024-01-01"):
+        put(tmp_path, key, pl.DataFrame({"a": [1]}))
+    ids = query(tmp_path, "select experiment_id from analysis order by all")["experiment_id"].to_list()
+    assert ids == ["007", "1e5", "2024-01-01"]
+
+
+def test_columns_join_by_name_widen_and_are_null_where_missing(tmp_path: Path) -> None:
+    put(tmp_path, "a", pl.DataFrame({"x": pl.Series([1], dtype=pl.Int8), "only_a": ["t"]}))
+    put(tmp_path, "b", pl.DataFrame({"only_b": [True], "x": [2.5]}))
+    put(tmp_path, "c", pl.DataFrame(schema={"x": pl.Int64}))
+    answer = query(tmp_path, "select x, only_a, only_b from analysis order by x")
+    assert answer.rows() == [(1.0, "t", None), (2.5, None, True)]
+
+
+def test_text_against_number_is_an_error_naming_both_only_for_that_table(tmp_path: Path) -> None:
+    put(tmp_path, "a", pl.DataFrame({"x": [1]}), "bad")
+    put(tmp_path, "b", pl.DataFrame({"x": ["1"]}), "bad")
+    put(tmp_path, "a", pl.DataFrame({"x": [1]}), "good")
+    with pytest.raises(DataError, match="column 'x' holds numbers in partition 'a' and text in 'b'"):
+        query(tmp_path, "select * from bad")
+    assert len(query(tmp_path, "select * from good")) == 1
+
+
+def test_a_stale_index_is_rebuilt(tmp_path: Path) -> None:
+    put(tmp_path, "a", pl.DataFrame({"x": [1]}))
+    query(tmp_path, "select * from analysis")
+    put(tmp_path, "a", pl.DataFrame({"x": ["now text"]}))
+    put(tmp_path, "b", pl.DataFrame({"n": [1]}), "new")
+    assert query(tmp_path, "select x, n from analysis, new").rows() == [("now text", 1)]
+
+
+def test_a_current_index_is_used_as_it_is(tmp_path: Path) -> None:
+    put(tmp_path, "a", pl.DataFrame({"x": [1]}))
+    query(tmp_path, "select * from analysis")
+    before = (tmp_path / INDEX).stat().st_ino
+    query(tmp_path, "select * from analysis")
+    assert (tmp_path / INDEX).stat().st_ino == before
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage" * 1000])
+def test_a_corrupt_index_is_rebuilt(content: bytes, tmp_path: Path) -> None:
+    put(tmp_path, "a", pl.DataFrame({"x": [1]}))
+    (tmp_path / INDEX).write_bytes(content)
+    assert query(tmp_path, "select * from analysis").rows() == [(1, "a")]
+    with duckdb.connect(tmp_path / INDEX, read_only=True) as index:
+        assert index.sql("select x from analysis").fetchall() == [(1,)]
+
+
+def test_a_truncated_index_is_rebuilt(tmp_path: Path) -> None:
+    put(tmp_path, "a", pl.DataFrame({"x": [1]}))
+    rebuild_warehouse(tmp_path)
+    whole = (tmp_path / INDEX).read_bytes()
+    (tmp_path / INDEX).write_bytes(whole[: len(whole) // 2])
+    assert query(tmp_path, "select * from analysis").rows() == [(1, "a")]
+
+
+def test_the_index_shows_new_partitions_to_whoever_opens_it(tmp_path: Path) -> None:
+    put(tmp_path, "a", pl.DataFrame({"x": [1]}))
+    rebuild_warehouse(tmp_path)
+    put(tmp_path, "a", pl.DataFrame({"x": [2]}))
+    put(tmp_path, "b", pl.DataFrame({"x": [3]}))
+    with duckdb.connect(tmp_path / INDEX, read_only=True) as index:
+        assert index.sql("select x from analysis order by x").fetchall() == [(2,), (3,)]
+
+
+@contextmanager
+def held_by_another_process(path: Path) -> Iterator[int]:
+    script = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
+    process = subprocess.Popen([sys.executable, "-c", script, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        process.stdout.readline()
+        yield process.pid
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_someone_holding_the_index_only_delays_its_refresh(tmp_path: Path) -> None:
+    put(tmp_path, "a", pl.DataFrame({"x": [1]}))
+    rebuild_warehouse(tmp_path)
+    with held_by_another_process(tmp_path / INDEX) as pid:
+        put(tmp_path, "b", pl.DataFrame({"n": [1]}), "new")
+        assert query(tmp_path, "select x, n from analysis, new").rows() == [(1, 1)]
+        with pytest.raises(DataError, match=rf"open for writing in .*{pid}"):
+            rebuild_warehouse(tmp_path)
+    assert rebuild_warehouse(tmp_path) == ["main.analysis", "main.new"]
+
+
+def test_this_process_may_hold_the_index_too(tmp_path: Path) -> None:
+    put(tmp_path, "a", pl.DataFrame({"x": [1]}))
+    rebuild_warehouse(tmp_path)
+    for read_only in (True, False):
+        with duckdb.connect(tmp_path / INDEX, read_only=read_only):
+            put(tmp_path, "b", pl.DataFrame({"n": [1]}), f"new_{read_only}")
+            assert query(tmp_path, f"select n from new_{read_only}").rows() == [(1,)]
+
+
+def test_asking_changes_nothing(tmp_path: Path) -> None:
+    put(tmp_path, "a", pl.DataFrame({"x": [1]}))
+    for statement in ("drop view analysis", "create table t (a int)", "-- nothing", "selec 1", "select * from nope"):
+        with pytest.raises(DataError):
+            query(tmp_path, statement)
+    assert query(tmp_path, "select * from analysis").rows() == [(1, "a")]
+
+
+def test_an_empty_or_missing_storage_has_no_tables_and_is_not_made(tmp_path: Path) -> None:
+    assert query(tmp_path / "none", "select table_name from information_schema.tables").is_empty()
+    assert not (tmp_path / "none").exists()
+
+
+def test_intervals_come_as_text(tmp_path: Path) -> None:
+    answer = query(tmp_path, "select interval 1 day as i, [interval 2 days] as l, 3 as n")
+    assert answer.rows() == [("1 day", "[2 days]", 3)]
+
+
+def test_an_odd_storage_path_is_only_a_path(tmp_path: Path) -> None:
+    root = tmp_path / "we[i]rd *? 'x; ü"
+    put(root, "a", pl.DataFrame({"x": [1]}))
+    assert query(root, "select * from analysis").rows() == [(1, "a")]
+
+
+def test_what_a_killed_rebuild_left_is_removed(tmp_path: Path) -> None:
+    put(tmp_path, "a", pl.DataFrame({"x": [1]}))
+    leftover = tmp_path / f".tmp-1-dead-{INDEX}"
+    leftover.write_bytes(b"half")
+    (tmp_path / f"{INDEX}.wal").write_bytes(b"of a writer that died")
+    rebuild_warehouse(tmp_path)
+    assert not leftover.exists()
+    assert query(tmp_path, "select * from analysis").rows() == [(1, "a")]
