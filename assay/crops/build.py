@@ -11,9 +11,10 @@ from typing import Any
 import polars as pl
 from PIL import Image
 
+from assay.area import at_most
 from assay.boxes import Box
 from assay.crops.boxes_of_items import CROP_COLUMNS, list_crops
-from assay.crops.windows import at_most, cut, window_around
+from assay.crops.windows import cut, window_around
 from assay.errors import DataError
 from assay.items import CROPS_FILE, ITEMS_FILE, OBJECTS_FILE, is_nested, root_of
 from assay.own_data.pixels import decode
@@ -51,7 +52,7 @@ def build_crops(splits_folder: Path, spec: CropsSection, folder: Path, progress:
 
 def _no_crops(folder: Path, note: str) -> dict[str, Any]:
     write_parquet(pl.DataFrame(schema=CROP_COLUMNS), folder / CROPS_FILE)
-    return {"crop_count": 0, "note": note}
+    return {"crops": 0, "note": note}
 
 
 def _nothing_to_cut(items: int, taken: int) -> str:
@@ -138,7 +139,7 @@ def _report(crops: pl.DataFrame, items: pl.DataFrame) -> dict[str, Any]:
     longest = crops.select(pl.max_horizontal("width_px", "height_px")).to_series()
     counts = crops.group_by("subset", "label").len().sort("subset", "label")
     return {
-        "crop_count": len(crops),
+        "crops": len(crops),
         "images": len(items),
         "images_without_crops": len(items) - crops["image"].n_unique(),
         "crops_per_subset": dict(crops["subset"].value_counts().sort("subset").iter_rows()),

@@ -51,13 +51,3 @@ def cut(image: Image.Image, window: Box) -> Image.Image:
     rows, columns = (inside[1] - top, bottom - inside[3]), (inside[0] - left, right - inside[2])
     depth = [(0, 0)] if image.mode != "L" else []
     return Image.fromarray(np.pad(np.asarray(pixels), [rows, columns, *depth], mode="edge"))
-
-
-def at_most(image: Image.Image, longest_px: int) -> Image.Image:
-    """Return the image, reduced by averaging areas if its longest side is longer than ``longest_px``."""
-    longest = max(image.size)
-    if longest <= longest_px:
-        return image
-    size = (max(1, round(side * longest_px / longest)) for side in image.size)
-    width, height = size
-    return image.resize((width, height), Image.Resampling.BOX)

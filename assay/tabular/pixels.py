@@ -7,11 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from assay.area import area_resize
+
 
 def grey_pixels(image: Image.Image, size: tuple[int, int], border: int | None) -> NDArray[np.float32]:
     """Return the grey levels of the image at another size; each pixel is the mean of the area that it covers.
 
-    Averages are not rounded: of a half black, half white image 3 pixels wide, the middle column is 127.5.
+    Averages are not rounded: a half black, half white image becomes, 3 pixels wide, columns of 0, 127.5 and 255.
 
     Args:
         image: Mode L or RGB, any size.
@@ -21,13 +23,14 @@ def grey_pixels(image: Image.Image, size: tuple[int, int], border: int | None) -
     Returns:
         (height, width) float32 from 0 to 255.
     """
-    grey = image.convert("L").convert("F")
+    grey = np.asarray(image.convert("L"), dtype=np.float32)
     if border is None:
-        return np.asarray(grey.resize(size, Image.Resampling.BOX))
-    inner = _fitted(grey.size, size)
-    framed = Image.new("F", size, border)
-    framed.paste(grey.resize(inner, Image.Resampling.BOX), ((size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2))
-    return np.asarray(framed)
+        return area_resize(grey, size)
+    width, height = _fitted(image.size, size)
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    framed = np.full((size[1], size[0]), border, np.float32)
+    framed[top : top + height, left : left + width] = area_resize(grey, (width, height))
+    return framed
 
 
 def _fitted(size: tuple[int, int], room: tuple[int, int]) -> tuple[int, int]:
