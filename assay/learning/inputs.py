@@ -21,8 +21,6 @@ from assay.spec.trained_model import TrainedModelSection
 from assay.spec.training_defaults import View
 
 PIXEL = re.compile(r"px_(\d+)_(\d+)")
-NOT_INPUTS = frozenset({"item", "image", "subset", "group", "label", "target", "number", "file", "sha256"})
-"""Columns that name, place or describe an item; never inputs unless asked for by name."""
 EPSILON = {"crops": 0.05, "pixels": 1e-3}
 """Added to the standard deviation, in the values' unit (white = 1), so that a flat image stays calm."""
 
@@ -63,19 +61,19 @@ def describe_inputs(section: TrainedModelSection, source: DataSource, train: pl.
     if source.kind == "crops":
         size = description.image_size or natural_size(train, source.folder)
         return Inputs(view="crops", image_size=size, standardize=description.standardize is not False)
-    columns = _input_columns(description.inputs, train, target)
+    columns = _input_columns(description.inputs, source.features, train, target)
     grid = _grid_of(columns)
     view: View = "pixels" if all(PIXEL.fullmatch(name) for name in columns) else "columns"
     standardize = view == "pixels" if description.standardize is None else description.standardize
     return Inputs(view=view, columns=columns, grid=grid, standardize=standardize)
 
 
-def _input_columns(patterns: tuple[str, ...] | None, train: pl.DataFrame, target: str) -> tuple[str, ...]:
-    candidates = [name for name in train.columns if name != target]
-    pixels = [name for name in candidates if PIXEL.fullmatch(name)]
-    if patterns is None:
-        columns = pixels or [name for name in candidates if name not in NOT_INPUTS]
-    else:
+def _input_columns(
+    patterns: tuple[str, ...] | None, features: tuple[str, ...], train: pl.DataFrame, target: str
+) -> tuple[str, ...]:
+    columns = [name for name in features if name != target]
+    if patterns is not None:
+        candidates = [name for name in train.columns if name != target]
         for pattern in patterns:
             if not fnmatch.filter(candidates, pattern):
                 require_columns(train.select(candidates), [pattern], "data_description.inputs")

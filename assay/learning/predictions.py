@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import torch
 from torch import Tensor
 
 from assay.errors import DataError
@@ -67,7 +66,7 @@ def build_predictions(
     name = CHOSEN if spec.model_loader.kind == "chosen" else LAST
     model = load_model(model_folder / name)
     check_same_data(model, task, source)
-    subsets = read_subsets(source, spec.datasets)
+    subsets = read_subsets(source, spec.datasets, model.card.target.column)
     request = Request(spec, seed, source, model)
     parts = []
     with deterministic(model.card.section.train_params.threads, seed):
@@ -141,9 +140,8 @@ def answer_columns(target: ClassTarget | NumberTarget, answers: Tensor, rows: pl
         rows: The n rows.
     """
     if isinstance(target, NumberTarget):
-        wanted = torch.tensor(numbers(rows, target.column), dtype=torch.float64)
-        values = {"target": target.in_label_units(wanted), "prediction": target.decode(answers[:, 0])}
-        return pl.DataFrame({name: value.numpy() for name, value in values.items()})
+        wanted = pl.Series("target", numbers(rows, target.column), pl.Float64)
+        return pl.DataFrame([wanted, pl.Series("prediction", target.decode(answers[:, 0]).numpy())])
     encoded = target.encode(rows)
     confidence, best = answers.max(1)
     probabilities = answers.float()

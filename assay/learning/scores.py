@@ -13,7 +13,7 @@ HIGHER_IS_BETTER = frozenset({"accuracy"})
 def score_of(target: Target) -> Score:
     """Return the function that scores each item."""
     if isinstance(target, NumberTarget):
-        return lambda outputs, wanted: number_errors(outputs[:, 0], wanted, target.label_std)
+        return lambda outputs, wanted: number_errors(outputs[:, 0], wanted, target.std)
     return lambda outputs, wanted: {"accuracy": (outputs.argmax(1) == wanted).double()}
 
 

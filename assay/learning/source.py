@@ -10,6 +10,8 @@ from pathlib import Path
 import polars as pl
 
 from assay.errors import DataError, unknown
+from assay.normalization import read_normalization
+from assay.table_info import read_table_info
 from assay.tables import read_parquet
 
 
@@ -21,7 +23,7 @@ class DataSource:
         kind: ``crops`` or ``normalized``: its table is ``<kind>.parquet`` in the folder.
         folder: Folder of the result; pictures are named relative to it.
         fingerprint: Names its content; a model remembers it.
-        norm_info: File with the scaling of each column; None when no column that matters was scaled.
+        norm_info: File that says how each column was scaled; None for crops.
     """
 
     kind: str
@@ -34,9 +36,20 @@ class DataSource:
         """Its Parquet file."""
         return self.folder / f"{self.kind}.parquet"
 
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The columns of its table from which others may be predicted; none for crops."""
+        return () if self.kind == "crops" else read_table_info(self.folder).features
 
-def read_subsets(source: DataSource, names: Sequence[str]) -> dict[str, pl.DataFrame]:
+
+def read_subsets(source: DataSource, names: Sequence[str], target: str) -> dict[str, pl.DataFrame]:
     """Return the rows of each subset, in the order of ``names``.
+
+    Args:
+        source: Where from.
+        names: Subsets.
+        target: The column that is learned: should it have been scaled, it is given back its own unit, so that
+            predictions and errors are in that unit.
 
     Raises:
         DataError: A subset has no rows, an item occurs twice, or the table lacks ``subset`` or ``item``.
@@ -50,7 +63,14 @@ def read_subsets(source: DataSource, names: Sequence[str]) -> dict[str, pl.DataF
         if name not in existing:
             raise DataError(f"{source.kind} has no rows in the subset {name!r}. {unknown('Subset', name, existing)}")
     check_disjoint(rows)
+    rows = in_own_unit(rows, source.norm_info, target)
     return {name: rows.filter(pl.col("subset") == name) for name in names}
+
+
+def in_own_unit(rows: pl.DataFrame, norm_info: Path | None, column: str) -> pl.DataFrame:
+    """Return the rows with the scaling of one column undone, if it was scaled."""
+    infos = read_normalization(norm_info).norm_infos if norm_info and column in rows.columns else ()
+    return rows.with_columns(info.inverse(rows[column]).alias(column) for info in infos if info.name == column)
 
 
 def check_disjoint(rows: pl.DataFrame) -> None:

@@ -65,20 +65,11 @@ class NumberTarget(Section):
     """Mean of the training targets, in the column's unit."""
     std: float
     """Standard deviation of the training targets, in the column's unit; 1 when they are all equal."""
-    offset: float = 0.0
-    """Added after multiplying by ``factor``: undoes the scaling of the column by the stage ``normalized``."""
-    factor: float = 1.0
-    """Label units per unit of the column."""
 
     @property
     def output_count(self) -> int:
         """Outputs that the network needs."""
         return 1
-
-    @property
-    def label_std(self) -> float:
-        """Standard deviation of the training targets, in label units: what one unit of the network's output means."""
-        return self.std * abs(self.factor)
 
     def encode(self, rows: pl.DataFrame) -> Tensor:
         """Return the standardized targets: float32 (n,).
@@ -89,12 +80,8 @@ class NumberTarget(Section):
         return torch.tensor([(value - self.mean) / self.std for value in numbers(rows, self.column)])
 
     def decode(self, outputs: Tensor) -> Tensor:
-        """Return the network's outputs in label units: float64 (n,)."""
-        return self.in_label_units(outputs.double() * self.std + self.mean)
-
-    def in_label_units(self, values: Tensor) -> Tensor:
-        """Return values of the column as they were before the stage ``normalized`` scaled it: float64 (n,)."""
-        return values * self.factor + self.offset
+        """Return the network's outputs in the column's unit: float64 (n,)."""
+        return outputs.double() * self.std + self.mean
 
 
 Target = ClassTarget | NumberTarget

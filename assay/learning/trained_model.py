@@ -68,9 +68,9 @@ def build_trained_model(
         TrainingError: The loss became NaN or infinite.
     """
     request = Request(spec, task, seed, source)
-    subsets = read_subsets(source, _subset_names(spec))
-    train_rows = subsets[spec.data_train.subset]
     column = target_column(spec.data_description, task, source.kind)
+    subsets = read_subsets(source, _subset_names(spec), column)
+    train_rows = subsets[spec.data_train.subset]
     target = fit_target(spec.data_description, task, column, train_rows)
     inputs = describe_inputs(spec, source, train_rows, column)
     section = resolve(spec, task, inputs.view)

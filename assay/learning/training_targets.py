@@ -3,12 +3,11 @@
 from pathlib import Path
 
 import polars as pl
-import torch
 
 from assay.learning.source import DataSource, read_subsets
 from assay.learning.targets import NumberTarget, numbers
 from assay.learning.trained_model import CHOSEN
-from assay.learning.weights import load_model
+from assay.learning.weights import read_card
 
 
 def training_targets(model_folder: Path, source: DataSource) -> tuple[pl.Series, tuple[str, ...]]:
@@ -19,13 +18,12 @@ def training_targets(model_folder: Path, source: DataSource) -> tuple[pl.Series,
         source: What the model learned from.
 
     Returns:
-        Numbers in label units and no classes, or class names and all classes.
+        Numbers in the target's unit and no classes, or class names and all classes.
     """
-    card = load_model(model_folder / CHOSEN).card
+    card = read_card(model_folder / CHOSEN)
     subset = card.section.data_train.subset
-    rows = read_subsets(source, [subset])[subset]
     target = card.target
+    rows = read_subsets(source, [subset], target.column)[subset]
     if isinstance(target, NumberTarget):
-        values = torch.tensor(numbers(rows, target.column), dtype=torch.float64)
-        return pl.Series("target", target.in_label_units(values).numpy()), ()
+        return pl.Series("target", numbers(rows, target.column), pl.Float64), ()
     return pl.Series("target", target.decode(target.encode(rows))), target.classes

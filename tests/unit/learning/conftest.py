@@ -4,9 +4,12 @@ import pytest
 from PIL import Image
 
 from assay.learning.source import DataSource
+from assay.normalization import NormalizationInfo
 from assay.spec.trained_model import TrainedModelSection
+from assay.table_info import TableInfo
 from assay.tables import write_parquet
 
+KNOWN = ("item", "image", "subset", "label", "target")
 SUBSETS = {"train": 64, "validation": 16, "test": 20}
 
 
@@ -39,11 +42,13 @@ def misleading_rows(pixel_rows):
 def store_rows(tmp_path):
     """A function that writes a table as the result of the stage normalized."""
 
-    def store(rows, fingerprint="aaaa", norm_info=None):
+    def store(rows, fingerprint="aaaa", infos=()):
         folder = tmp_path / f"normalized-{fingerprint}"
         folder.mkdir(exist_ok=True)
         write_parquet(rows, folder / "normalized.parquet")
-        return DataSource("normalized", folder, fingerprint, norm_info)
+        TableInfo("target", tuple(name for name in rows.columns if name not in KNOWN)).write(folder)
+        NormalizationInfo(fitted_rows=len(rows), norm_infos=infos).write(folder / "scaling.yaml")
+        return DataSource("normalized", folder, fingerprint, folder / "scaling.yaml")
 
     return store
 

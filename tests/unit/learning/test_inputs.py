@@ -12,7 +12,7 @@ from assay.spec.trained_model import TrainedModelSection
 
 
 def described(source, target="target", **description):
-    train = read_subsets(source, ["train"])["train"]
+    train = read_subsets(source, ["train"], "target")["train"]
     section = TrainedModelSection.model_validate({"data_description": description})
     return describe_inputs(section, source, train, target), train
 
@@ -78,7 +78,7 @@ def test_brightness_and_contrast_do_not_matter_after_standardization(store_crops
 @pytest.mark.parametrize(("size", "expected"), [((8, 8), 16), ((16, 16), 16), ((17, 9), 32), ((60, 60), 32)])
 def test_tiny_pictures_get_a_smaller_network(store_crops, size, expected):
     source = store_crops(counts={"train": 3}, size=size)
-    train = read_subsets(source, ["train"])["train"]
+    train = read_subsets(source, ["train"], "target")["train"]
     assert natural_size(train, source.folder) == expected
 
 

@@ -7,6 +7,7 @@ from polars.testing import assert_frame_equal
 from assay.errors import DataError, StorageError
 from assay.learning.predictions import PREDICTIONS, build_predictions
 from assay.learning.trained_model import CHOSEN, LAST, build_trained_model
+from assay.normalization import ScalarInfo
 from assay.spec.predictions import PredictionsSection
 from assay.tables import read_parquet
 
@@ -45,12 +46,26 @@ def test_a2_every_subset_is_predicted_from_its_own_rows(trained, predict, pixel_
     assert table["subset"].to_list() == pixel_rows["subset"].to_list()
 
 
-def test_a8_numbers_are_in_the_labels_unit(trained, predict, pixel_rows):
+def test_numbers_are_predicted_in_the_labels_unit(trained, predict, pixel_rows):
     table, _ = predict(*trained(train_params={"epochs": 20}))
     expected = pixel_rows.filter(pl.col("subset") != "train")["target"]
     assert table.columns == ["item", "image", "subset", "target", "prediction"]
     assert table["target"].to_list() == expected.to_list()
     assert (table["target"] - table["prediction"]).abs().mean() < 1.0
+
+
+def test_a8_a_target_that_was_scaled_is_predicted_in_its_own_unit(pixel_rows, store_rows, tiny_spec, predict, tmp_path):
+    scaling = ScalarInfo(name="target", dtype="Float64", offset=100.0, divisor=40.0)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    source = store_rows(pixel_rows, infos=(scaling,))
+    report = build_trained_model(tiny_spec(train_params={"epochs": 20}), "regression", 1, source, folder)
+    table, _ = predict(source, folder, datasets=("validation",))
+    targets = pixel_rows.filter(pl.col("subset") == "validation")["target"]
+    assert table["target"].to_list() == [100 + 40 * value for value in targets]
+    mae = (table["target"] - table["prediction"]).abs().mean()
+    assert mae == pytest.approx(report["validation_mae"], rel=1e-5)
+    assert 1 < mae < 40
 
 
 def test_classes_come_with_probabilities_and_confidence(trained, predict):
