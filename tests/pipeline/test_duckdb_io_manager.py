@@ -1,0 +1,290 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from assay.errors import AssayError, DataError, IdError, StorageError
+from assay.partition_files import place_of
+from assay.tables import StoredTable, write_parquet
+from assay.warehouse import query
+from resources.duckdb_io_manager import DuckDBParquetIOManager
+
+EXPERIMENTS = dg.DynamicPartitionsDefinition(name="experiments")
+FRAME = pl.DataFrame({"a": [1, 2], "b": ["x", "y"], "c": [0.5, None]})
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("experiments", ["ab12", "cd34"])
+        yield instance
+
+
+@pytest.fixture
+def run(instance: dg.DagsterInstance, tmp_path: Path) -> Callable[..., dg.ExecuteInProcessResult]:
+    def run(assets: list[Any], key: str | None = "ab12", select: str = "*", **config: Any) -> dg.ExecuteInProcessResult:
+        manager = DuckDBParquetIOManager(root=str(tmp_path), **config)
+        return dg.materialize(
+            assets, selection=select, instance=instance, partition_key=key, resources={"io_manager": manager}
+        )
+
+    return run
+
+
+def table_asset(value: Any, name: str = "features", **arguments: Any) -> dg.AssetsDefinition:
+    @dg.asset(name=name, partitions_def=EXPERIMENTS, **arguments)
+    def features(context: dg.AssetExecutionContext) -> Any:
+        return value(context.partition_key) if callable(value) else value
+
+    return features
+
+
+def reader(annotation: Any, key: str = "features", **arguments: Any) -> tuple[dg.AssetsDefinition, list[Any]]:
+    """Return an asset of the same partition that keeps what it was given."""
+    seen: list[Any] = []
+
+    def read(table: Any) -> None:
+        seen.append(table)
+
+    read.__annotations__["table"] = annotation
+    ins = {"table": dg.AssetIn(key, metadata=arguments)}
+    return dg.asset(name="read", partitions_def=EXPERIMENTS, ins=ins)(read), seen
+
+
+@pytest.mark.parametrize("value", [FRAME, FRAME.lazy()], ids=["frame", "lazy"])
+def test_a_frame_comes_back_as_it_was(value: Any, run) -> None:
+    read, seen = reader(pl.DataFrame)
+    run([table_asset(value), read])
+    assert seen[0].equals(FRAME)
+
+
+def test_the_annotation_decides_what_an_input_gets(run) -> None:
+    for annotation in (Any, pl.LazyFrame, StoredTable, StoredTable | None, pl.DataFrame | None):
+        read, seen = reader(annotation)
+        run([table_asset(FRAME), read])
+        table = seen[0].read() if isinstance(seen[0], StoredTable) else seen[0].lazy().collect()
+        assert table.equals(FRAME)
+        assert annotation is Any or isinstance(seen[0], annotation)
+
+
+@pytest.mark.parametrize("annotation", [pl.DataFrame, pl.LazyFrame])
+def test_an_input_reads_only_the_columns_asked_for(annotation: Any, run) -> None:
+    read, seen = reader(annotation, columns=["c", "a"])
+    run([table_asset(FRAME), read])
+    assert seen[0].lazy().collect().equals(FRAME.select("c", "a"))
+
+
+def test_a_column_that_does_not_exist_is_named(run) -> None:
+    read, _ = reader(pl.DataFrame, columns=["aa"])
+    with pytest.raises(DataError, match=r"'aa' does not exist\. Did you mean 'a'"):
+        run([table_asset(FRAME), read])
+
+
+def test_each_partition_keeps_its_own_columns_in_its_own_order(run) -> None:
+    frames = {
+        "ab12": pl.DataFrame({"a": [1], "b": ["x"]}),
+        "cd34": pl.DataFrame({"b": ["y"], "extra": [1.5], "a": [2]}),
+    }
+    read, seen = reader(pl.DataFrame)
+    for key in frames:
+        run([table_asset(frames.get), read], key)
+    assert [table.columns for table in seen] == [["a", "b"], ["b", "extra", "a"]]
+
+
+def test_a_typed_table_without_rows_is_stored(run, tmp_path: Path) -> None:
+    read, seen = reader(pl.DataFrame)
+    run([table_asset(FRAME.clear()), read])
+    assert seen[0].schema == FRAME.schema
+    assert query(tmp_path, "select * from features").is_empty()
+
+
+@pytest.fixture
+def all_partitions() -> tuple[dg.AssetsDefinition, list[Any]]:
+    seen: list[Any] = []
+
+    @dg.asset
+    def compared(features: pl.DataFrame) -> None:
+        seen.append(features)
+
+    return compared, seen
+
+
+def test_several_partitions_come_as_one_table_that_widens(run, all_partitions) -> None:
+    compared, seen = all_partitions
+    frames = {"ab12": pl.DataFrame({"a": [1]}), "cd34": pl.DataFrame({"b": ["x"], "a": [2.5]})}
+    features = table_asset(frames.get)
+    for key in frames:
+        run([features], key)
+    run([features, compared], None, "compared")
+    assert seen[0].rows() == [(1.0, "ab12", None), (2.5, "cd34", "x")]
+    assert seen[0].columns == ["a", "experiment_id", "b"]
+
+
+def test_one_of_several_partitions_looks_like_the_others(run, all_partitions, instance) -> None:
+    compared, seen = all_partitions
+    instance.delete_dynamic_partition("experiments", "cd34")
+    features = table_asset(FRAME)
+    run([features])
+    run([features, compared], None, "compared")
+    assert seen[0]["experiment_id"].to_list() == ["ab12", "ab12"]
+
+
+def test_a_missing_one_of_several_partitions_is_named(run, all_partitions) -> None:
+    features = table_asset(FRAME)
+    run([features])
+    with pytest.raises(StorageError, match=r"Experiment 'cd34' has no features yet\. Materialize features first"):
+        run([features, all_partitions[0]], None, "compared")
+
+
+def test_optional_inputs_leave_missing_partitions_out(run) -> None:
+    seen = []
+
+    @dg.asset(ins={"table": dg.AssetIn("features", metadata={"optional": True, "columns": ["a"]})})
+    def compared(table: pl.DataFrame | None) -> None:
+        seen.append(table)
+
+    features = table_asset(FRAME)
+    run([features, compared], None, "compared")
+    run([features])
+    run([features, compared], None, "compared")
+    assert seen[0] is None
+    assert seen[1].rows() == [(1, "ab12"), (2, "ab12")]
+
+
+def test_text_against_number_names_both_experiments(run, all_partitions) -> None:
+    features = table_asset(lambda key: pl.DataFrame({"x": [1] if key == "ab12" else ["1"]}))
+    run([features], "ab12")
+    run([features], "cd34")
+    with pytest.raises(DataError, match="numbers in partition 'ab12' and text in 'cd34'"):
+        run([features, all_partitions[0]], None, "compared")
+
+
+def test_an_optional_input_without_a_table_is_none(run) -> None:
+    read, seen = reader(pl.DataFrame | None, optional=True)
+    run([table_asset(FRAME), read], select="read")
+    assert seen == [None]
+
+
+def test_a_table_never_materialized_is_one_clear_error(run) -> None:
+    read, _ = reader(pl.DataFrame)
+    with pytest.raises(StorageError, match=r"Experiment 'ab12' has no features yet\. Materialize features first"):
+        run([table_asset(FRAME), read], select="read")
+
+
+def test_a_shared_result_is_stored_once_for_all_experiments(run, tmp_path: Path) -> None:
+    source = tmp_path / "data" / "normalized.parquet"
+    write_parquet(FRAME, source)
+    read, seen = reader(StoredTable)
+    for key in ("ab12", "cd34"):
+        run([table_asset(StoredTable(source, "f00d")), read], key)
+    assert source.stat().st_nlink == 3
+    assert [table.fingerprint for table in seen] == ["f00d", "f00d"]
+    assert seen[1].read().equals(FRAME)
+
+
+def test_the_ui_shows_rows_columns_size_and_place(run) -> None:
+    (event,) = run([table_asset(FRAME)]).asset_materializations_for_node("features")
+    shown = {name: entry.value for name, entry in event.metadata.items()}
+    assert shown["dagster/partition_row_count"] == 2
+    assert shown["dagster/table_name"] == "main.features"
+    assert {column.name: column.type for column in shown["dagster/column_schema"].columns} == {
+        "a": "Int64",
+        "b": "String",
+        "c": "Float64",
+    }
+    assert Path(shown["table_path"]).stat().st_size == shown["table_size_bytes"]
+
+
+def test_a_very_wide_table_shows_only_its_number_of_columns(run) -> None:
+    wide = pl.DataFrame({f"px_{index}": [0] for index in range(300)})
+    (event,) = run([table_asset(wide)]).asset_materializations_for_node("features")
+    assert event.metadata["table_columns"].value == 300
+    assert "dagster/column_schema" not in event.metadata
+
+
+def test_metadata_and_data_version_of_the_asset_stay(run) -> None:
+    result = dg.MaterializeResult(value=FRAME, metadata={"size_bytes": 7}, data_version=dg.DataVersion("v7"))
+    (event,) = run([table_asset(result)]).asset_materializations_for_node("features")
+    assert event.metadata["size_bytes"].value == 7
+    assert event.tags["dagster/data_version"] == "v7"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "config", "table"),
+    [
+        ({}, {}, "main/features"),
+        ({"key_prefix": ["deep", "prefix"]}, {}, "prefix/features"),
+        ({"key_prefix": "prefix"}, {"schema": "configured"}, "configured/features"),
+        ({"metadata": {"schema": "chosen"}}, {"schema": "configured"}, "chosen/features"),
+        ({"metadata": {"table": "experiments"}}, {}, "main/experiments"),
+    ],
+)
+def test_schema_and_table_follow_dagster_duckdb(arguments: Any, config: Any, table: str, run, tmp_path: Path) -> None:
+    run([table_asset(FRAME, **arguments)], **config)
+    assert [str(path.relative_to(tmp_path / "tables")) for path in tmp_path.glob("tables/*/*")] == [table]
+
+
+def test_partition_expr_names_the_partition_column(run, tmp_path: Path) -> None:
+    run([table_asset(FRAME, metadata={"partition_expr": "day"})])
+    assert query(tmp_path, "select distinct day from features").rows() == [("ab12",)]
+
+
+def test_an_asset_without_partitions_is_a_table_too(run, tmp_path: Path) -> None:
+    @dg.asset
+    def single() -> pl.DataFrame:
+        return FRAME
+
+    @dg.asset
+    def after(single: pl.DataFrame) -> None:
+        assert single.equals(FRAME)
+
+    (event,) = run([single, after], None).asset_materializations_for_node("single")
+    assert event.metadata["dagster/row_count"].value == 2
+    assert query(tmp_path, "select count(*) from single").item() == 2
+
+
+@pytest.mark.parametrize("key", ["../../up", "a/b", "it's", "ü", "a" * 300, "a=b", 'x"; drop', "new\nline", "latest"])
+def test_odd_partition_keys_are_refused_and_nothing_is_written(key: str, run, instance, tmp_path: Path) -> None:
+    # Dagster itself takes all of these.
+    instance.add_dynamic_partitions("experiments", [key])
+    read, _ = reader(pl.DataFrame)
+    for select in ("features", "read"):
+        with pytest.raises(IdError):
+            run([table_asset(FRAME), read], key, select)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("metadata", [{"schema": "../up"}, {"table": "a b"}, {"partition_expr": "x; --"}])
+def test_odd_names_in_metadata_are_refused(metadata: dict[str, str], run, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="letters, digits and underscores"):
+        run([table_asset(FRAME, metadata=metadata)])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("value", [None, {"a": 1}, [1], "text"])
+def test_what_is_no_table_is_refused_by_name(value: Any, run) -> None:
+    with pytest.raises(DataError, match=f"features gave {type(value).__name__}; expected DataFrame"):
+        run([table_asset(value)])
+
+
+def test_an_annotation_that_is_no_table_is_refused(run) -> None:
+    read, _ = reader(dict)
+    with pytest.raises(DataError, match="annotated"):
+        run([table_asset(FRAME), read])
+
+
+def test_a_failed_write_leaves_the_former_table(run, tmp_path: Path) -> None:
+    run([table_asset(FRAME)])
+    with pytest.raises(AssayError):
+        run([table_asset(pl.DataFrame({"a": pl.Series([1], dtype=pl.Int128)}))])
+    assert place_of(tmp_path, "main", "features", "experiment_id", "ab12").current().read().equals(FRAME)
+
+
+def test_sql_sees_what_the_assets_wrote(run, tmp_path: Path) -> None:
+    for key in ("ab12", "cd34"):
+        run([table_asset(FRAME)], key)
+    answer = query(tmp_path, "select experiment_id, sum(a)::int as total from features group by all order by all")
+    assert answer.rows() == [("ab12", 3), ("cd34", 3)]
