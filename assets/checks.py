@@ -3,6 +3,7 @@
 Belongs here: which asset a kind watches. Does not belong here: the tests themselves (``assay.exptests``).
 """
 
+import warnings
 from typing import Any
 
 import dagster as dg
@@ -53,6 +54,9 @@ def _combined(results: list[TestResult], blocking: bool) -> dg.AssetCheckResult:
         metadata=metadata,
     )
 
+
+# Partitioned checks are a preview in Dagster; what they do is held by our own tests, so no warning at every start.
+warnings.filterwarnings("ignore", category=dg.PreviewWarning, module="dagster")
 
 split_leakage = _check("split_leakage", "splits", blocking=True)
 models_saved = _check("models_saved", "trained_model")

@@ -4,16 +4,16 @@ Belongs here: choosing what the experiment needs, the instance, what the termina
 """
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
 
+import definitions
+from assay.files import write_text
 from assay.pipeline import STAGES, needed_stages
 from assay.spec.experiment import ExperimentSpec
-from definitions import build_defs
 from partitions.experiments import add_experiment
 from resources.defaults import default_store, resources_for
 from resources.terminal import TerminalReporter
@@ -31,7 +31,7 @@ def run_experiment(experiment_id: str, spec: ExperimentSpec, job_name: str) -> b
     with local_instance() as instance:
         add_experiment(instance, experiment_id)
         store = default_store(TerminalReporter())
-        job = build_defs(resources_for(store)).resolve_job_def(job_name)
+        job = definitions.build_defs(resources_for(store)).resolve_job_def(job_name)
         result = job.execute_in_process(
             instance=instance,
             partition_key=experiment_id,
@@ -66,8 +66,8 @@ def local_instance() -> Iterator[dg.DagsterInstance]:
     """Give the instance of $DAGSTER_HOME, or of ./.dagster_home, which ``make dev`` shows too."""
     home = Path(os.environ.setdefault("DAGSTER_HOME", str(Path.cwd() / ".dagster_home")))
     home.mkdir(parents=True, exist_ok=True)
-    settings = Path("dagster.yaml")
-    if settings.is_file() and not (home / "dagster.yaml").exists():
-        shutil.copy(settings, home / "dagster.yaml")
+    if not (home / "dagster.yaml").exists():
+        ours = Path(definitions.__file__).with_name("dagster.yaml")  # in a checkout; not part of the wheel
+        write_text(home / "dagster.yaml", ours.read_text() if ours.is_file() else "telemetry: {enabled: false}\n")
     with dg.DagsterInstance.get() as instance:
         yield instance

@@ -21,10 +21,11 @@ def normalized(
     context: dg.AssetExecutionContext, spec: Slice, tabular: StoredTable, store: ExperimentStore
 ) -> dg.MaterializeResult[Any]:
     """Numbers from 0 to 1, classes as codes; fitted on the training rows, stored, and only applied to the others."""
+    table = store.results.open("tabular", tabular.fingerprint)
     result = store.build(
         context,
         spec,
-        {"tabular": store.results.open("tabular", tabular.fingerprint)},
-        lambda folder, progress: build_normalized(tabular, spec.section, folder, progress),
+        {"tabular": table},
+        lambda folder, progress: build_normalized(table.folder, spec.section, folder, progress),
     )
     return materialized(result, stored_table(result))

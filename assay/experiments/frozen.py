@@ -4,6 +4,7 @@ Belongs here: freezing and thawing. Does not belong here: who starts runs.
 """
 
 import os
+from functools import lru_cache
 from pathlib import Path
 
 from assay.files import temporary_sibling, write_text
@@ -30,10 +31,16 @@ def freeze(root: Path, run_id: str, experiment_id: str, spec: ExperimentSpec) ->
             pass  # another step of the same run was first
         finally:
             draft.unlink()
-    return load_spec(path)
+    return _load(path)
 
 
 def frozen(root: Path, run_id: str, experiment_id: str) -> ExperimentSpec | None:
     """Return the run's copy of a spec, or None when the run has none yet."""
     path = frozen_path(root, run_id, experiment_id)
-    return load_spec(path) if path.exists() else None
+    return _load(path) if path.exists() else None
+
+
+@lru_cache(maxsize=64)
+def _load(path: Path) -> ExperimentSpec:
+    """Read a frozen spec; it never changes, and every asset of a run asks for it."""
+    return load_spec(path)
