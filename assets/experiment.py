@@ -57,7 +57,7 @@ def experiment(
     """The experiment's spec: from its file, from its task's template, or with the overrides of the Launchpad."""
     experiment_id = context.partition_key
     try:
-        spec = _read_spec(store, context.run_id, validate_id(experiment_id), config.spec)
+        spec = _read_spec(store, context.run.run_id, validate_id(experiment_id), config.spec)
         folder = store.folders.open(experiment_id, spec)
     except AssayError as error:
         raise dg.Failure(f"Experiment {experiment_id}: {error}", allow_retries=False) from error

@@ -33,7 +33,7 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
     """Storage root; relative to the working directory."""
     experiments_folder: str = "experiments"
     """Where the spec files are."""
-    reporter: ProgressReporter = ProgressReporter()
+    reporter: ProgressReporter
     """Who is told how far a stage is."""
 
     @property
@@ -89,7 +89,7 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
         progress = self.reporter.start(context, spec.stage)
         try:
             with ExitStack() as stack:
-                for lock in self.spec_of_run(context.run_id, experiment_id).filelock_dict.values():
+                for lock in self.spec_of_run(context.run.run_id, experiment_id).filelock_dict.values():
                     place = self.path / "locks" / "named"
                     stack.enter_context(hold(place, lock.location, lock.kind, experiment_id, lock.timeout_s))
                 result = self.results.build(spec, inputs, lambda folder: build(folder, progress))

@@ -12,6 +12,7 @@ from assay.spec.yaml_text import to_yaml
 from definitions import build_defs
 from resources.defaults import resources_for
 from resources.experiment_store import ExperimentStore
+from resources.progress import ProgressReporter
 
 SMALL_IMAGES = {"kind": "numbers", "sample_count": 12, "img_size": {"width": 96, "height": 96}, "max_amount": 3}
 FAST = {
@@ -30,7 +31,11 @@ class Lab:
 
     @property
     def store(self) -> ExperimentStore:
-        return ExperimentStore(root=str(self.folder / "storage"), experiments_folder=str(self.folder / "experiments"))
+        return ExperimentStore(
+            root=str(self.folder / "storage"),
+            experiments_folder=str(self.folder / "experiments"),
+            reporter=ProgressReporter(),
+        )
 
     def write(self, experiment_id: str, task: str = "regression", **keys: Any) -> None:
         path = self.folder / "experiments" / f"{experiment_id}.yaml"
@@ -48,6 +53,14 @@ class Lab:
             raise_on_error=False,
         )
 
+    @staticmethod
+    def failure(result) -> str:
+        """Return the reasons of all failed steps."""
+        failed = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+        return "\n".join(
+            each.user_failure_data.description if each.user_failure_data else str(each.error) for each in failed
+        )
+
     def results(self, experiment_id: str):
         return stage_results(self.folder / "storage", experiment_id)
 
@@ -57,13 +70,3 @@ def lab(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with dg.DagsterInstance.ephemeral() as instance:
         yield Lab(tmp_path, instance)
-
-
-def failure_of(result) -> str:
-    """Return the reasons of all failed steps."""
-    texts = []
-    for event in result.all_events:
-        if event.is_step_failure:
-            failure = event.step_failure_data.user_failure_data
-            texts.append(failure.description if failure else str(event.step_failure_data.error))
-    return "\n".join(texts)

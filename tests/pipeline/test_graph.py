@@ -4,7 +4,6 @@ import dagster as dg
 import numpy as np
 import polars as pl
 import pytest
-from conftest import failure_of
 from PIL import Image
 
 from assay.spec.experiment import SECTION_NAMES
@@ -23,7 +22,7 @@ def data_versions(result):
 def test_a_regression_goes_from_spec_to_analysis(lab):
     lab.write("reg")
     result = lab.run("reg")
-    assert result.success, failure_of(result)
+    assert result.success, lab.failure(result)
     results = lab.results("reg")
     analysis = read_parquet(results["analysis"].folder / "analysis.parquet")
     assert set(analysis["subset"]) == {"validation", "test"}
@@ -36,9 +35,10 @@ def test_a_regression_goes_from_spec_to_analysis(lab):
 
 
 def test_a_classification_goes_from_spec_to_analysis(lab):
-    lab.write("cls", task="classification")
+    few_classes = {"kind": "numbers", "sample_count": 20, "max_number": 2, "img_size": {"width": 96, "height": 96}}
+    lab.write("cls", task="classification", generated_images={"source": few_classes})
     result = lab.run("cls")
-    assert result.success, failure_of(result)
+    assert result.success, lab.failure(result)
     predictions = read_parquet(lab.results("cls")["predictions"].folder / "predictions.parquet")
     probabilities = predictions.select(pl.col("^prob_.*$")).sum_horizontal()
     assert probabilities.is_between(0.999, 1.001).all()
@@ -113,7 +113,7 @@ def test_the_same_spec_gives_the_same_bytes_in_another_storage(lab, tmp_path):
 def test_a_partition_without_a_file_takes_the_template_and_the_launchpads_overrides(lab):
     config = {"ops": {"experiment": {"config": {"spec": {"task": "classification", "name": "from the UI"}}}}}
     result = lab.run("fresh", assets=["experiment", *(f"spec/{name}" for name in SECTION_NAMES)], config=config)
-    assert result.success, failure_of(result)
+    assert result.success, lab.failure(result)
     spec = lab.store.specs.load("fresh")
     assert (spec.task, spec.name) == ("classification", "from the UI")
 
@@ -122,14 +122,14 @@ def test_a_wrong_override_is_refused_and_nothing_is_written(lab):
     config = {"ops": {"experiment": {"config": {"spec": {"sede": 1}}}}}
     result = lab.run("fresh", config=config)
     assert not result.success
-    assert "Did you mean 'seed'?" in failure_of(result)
+    assert "Did you mean 'seed'?" in lab.failure(result)
     assert not (lab.folder / "experiments").exists()
 
 
 def test_an_id_that_dagster_accepts_but_a_file_system_should_not_is_refused(lab):
     result = lab.run("../evil")
     assert not result.success
-    assert "is not valid: expected 1 to 63 characters" in failure_of(result)
+    assert "is not valid: expected 1 to 63 characters" in lab.failure(result)
     assert not (lab.folder.parent / "evil.yaml").exists()
 
 
@@ -145,7 +145,7 @@ def test_training_before_the_data_exist_says_what_to_materialize(lab):
     lab.write("one")
     result = lab.run("one", job="job_train")
     assert not result.success
-    assert "normalized was never materialized. Materialize normalized first." in failure_of(result)
+    assert "normalized was never materialized. Materialize normalized first." in lab.failure(result)
 
 
 def test_a_metric_gate_that_is_not_met_fails_its_check_but_keeps_the_result(lab):
@@ -166,9 +166,10 @@ def test_a_blocking_leak_stops_training_in_this_run_and_in_a_later_one(lab):
     first = lab.run("leak")
     assert not first.success
     assert "trained_model" not in lab.results("leak")
+    assert lab.run("leak", job="job_data_generation", assets=["crops"]).success
     later = lab.run("leak", job="job_train")
     assert not later.success
-    assert "splits failed a blocking test, so it is not trained" in failure_of(later)
+    assert "splits failed a blocking test, so it is not trained" in lab.failure(later)
 
 
 def make_leaking_folder(folder):
@@ -193,7 +194,7 @@ def test_a_table_skips_the_image_stages(lab, task):
     source = {"source": {"kind": "table", "path": str(lab.folder / "rows.csv"), "target_column": "y"}}
     lab.write("tab", task=task, generated_images=source)
     result = lab.run("tab")
-    assert result.success, failure_of(result)
+    assert result.success, lab.failure(result)
     assert lab.results("tab")["crops"].report["crops"] == 0
     rows = read_parquet(lab.results("tab")["predictions"].folder / "predictions.parquet")
     assert len(rows) == 24
@@ -206,7 +207,7 @@ def test_changed_user_data_make_new_results_and_keep_the_old_until_collected(lab
     source = {"source": {"kind": "image_folder", "path": str(images)}}
     lab.write("own", task="classification", generated_images=source)
     first = lab.run("own")
-    assert first.success, failure_of(first)
+    assert first.success, lab.failure(first)
     before = lab.results("own")
     Image.new("RGB", (16, 16), (10, 200, 30)).save(images / "train" / "cat" / "0.png")
     assert lab.run("own").success

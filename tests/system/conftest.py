@@ -44,6 +44,10 @@ class Project:
     def storage(self) -> Path:
         return self.folder / "storage"
 
+    def write_tiny(self) -> None:
+        """Write the experiment ``tiny``, which takes seconds."""
+        self.write("tiny", TINY)
+
     def write(self, experiment_id: str, text: str) -> None:
         path = self.folder / "experiments" / f"{experiment_id}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,9 +69,20 @@ class Project:
         return process.returncode, output
 
 
-@pytest.fixture
-def project(tmp_path) -> Project:
-    home = tmp_path / "home"
+def make_project(folder: Path) -> Project:
+    home = folder / "home"
     home.mkdir()
     (home / "dagster.yaml").write_text((ROOT / "dagster.yaml").read_text())
-    return Project(tmp_path)
+    project = Project(folder)
+    project.write_tiny()
+    return project
+
+
+@pytest.fixture
+def project(tmp_path) -> Project:
+    return make_project(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def module_project(tmp_path_factory) -> Project:
+    return make_project(tmp_path_factory.mktemp("project"))

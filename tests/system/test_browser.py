@@ -9,11 +9,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, TINY
 
 pytestmark = pytest.mark.system
 
-ARTIFACTS = Path(os.environ.get("ASSAY_ARTIFACTS") or ROOT / "test-artifacts")
+ARTIFACTS = Path(os.environ.get("ASSAY_ARTIFACTS") or Path(__file__).parents[2] / "test-artifacts")
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
     "--no-sandbox",
@@ -32,7 +31,6 @@ def free_port() -> int:
 
 @pytest.fixture
 def server(project):
-    project.write("tiny", TINY)
     code, output = project.assay("run", "tiny")
     assert code == 0, output
     port = free_port()

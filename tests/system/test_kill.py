@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import TINY, Project
 
 pytestmark = pytest.mark.system
 
@@ -30,19 +29,16 @@ def digests(storage: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    project = Project(tmp_path_factory.mktemp("undisturbed"))
-    project.write("tiny", TINY)
+def undisturbed(module_project):
     started = time.monotonic()
-    code, output = project.assay("run", "tiny")
+    code, output = module_project.assay("run", "tiny")
     assert code == 0, output
-    return digests(project.storage), time.monotonic() - started
+    return digests(module_project.storage), time.monotonic() - started
 
 
 @pytest.mark.parametrize("attempt", range(KILLS))
 def test_a_killed_run_started_again_ends_in_the_same_bytes(attempt, undisturbed, project):
     wanted, duration_s = undisturbed
-    project.write("tiny", TINY)
     process = project.start("assay", "run", "tiny")
     time.sleep(random.Random(attempt).uniform(0.3, duration_s))
     process.send_signal(signal.SIGKILL)
