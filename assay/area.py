@@ -38,8 +38,9 @@ def coverage(old: int, new: int) -> NDArray[np.float32]:
     edges = np.arange(new + 1) * (old / new)
     starts, ends = edges[:-1, None], edges[1:, None]
     pixels = np.arange(old)
-    overlap = np.minimum(ends, pixels + 1) - np.maximum(starts, pixels)
-    return (np.clip(overlap, 0, None) * (new / old)).astype(np.float32)
+    overlap = np.clip(np.minimum(ends, pixels + 1) - np.maximum(starts, pixels), 0, None)
+    weights: NDArray[np.float32] = (overlap * (new / old)).astype(np.float32)
+    return weights
 
 
 def at_most(image: Image.Image, longest_px: int) -> Image.Image:

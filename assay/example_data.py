@@ -24,6 +24,8 @@ def write_handwritten_digits(folder: Path) -> int:
     Raises:
         FileExistsError: The folder exists and is not empty.
     """
+    if folder.exists() and any(folder.iterdir()):
+        raise FileExistsError(f"{folder} exists and is not empty; choose another folder or remove it.")
     from sklearn.datasets import load_digits
 
     data = load_digits()

@@ -58,13 +58,25 @@ def _files(source: ImageFolderSource | TableSource) -> tuple[Path, list[str]]:
     return root, sorted(name for name in walk_files(root) if PurePosixPath(name).suffix.lower() in source.extensions)
 
 
-def _entry(path: Path, known: Known) -> list[int | str]:
-    """Return size, modification time and hash of a file, the hash from memory when the file is the same."""
+def _entries(root: Path, names: list[str], known: Known) -> Known:
+    """Return size, modification time and hash of each file by name; only new and changed files are read."""
+    found = {name: _remembered(root / name, known) for name in names}
+    unread = [name for name, entry in found.items() if entry is None]
+    read = dict(zip(unread, map_in_order(lambda name: _hashed(root / name), unread, usable_cores()), strict=True))
+    return {name: entry or read[name] for name, entry in found.items()}
+
+
+def _remembered(path: Path, known: Known) -> list[int | str] | None:
+    entry = known.get(str(path))
+    if entry is None:
+        return None
     status = path.stat()
-    found = known.get(str(path))
-    if found is not None and found[:2] == [status.st_size, status.st_mtime_ns]:
-        return found
+    return entry if entry[:2] == [status.st_size, status.st_mtime_ns] else None
+
+
+def _hashed(path: Path) -> list[int | str]:
     with path.open("rb") as file:
+        status = os.fstat(file.fileno())
         return [status.st_size, status.st_mtime_ns, hashlib.file_digest(file, "sha256").hexdigest()]
 
 

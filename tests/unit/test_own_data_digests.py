@@ -1,0 +1,122 @@
+"""The content hash of the user's data."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from assay.errors import DataError
+from assay.own_data import source_digest
+from assay.spec.own_data import ImageFolderSource, TableSource
+
+LONG_AGO = 1_600_000_000
+
+
+def folder_of(root: Path, files: dict[str, bytes]) -> ImageFolderSource:
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+        os.utime(root / name, (LONG_AGO, LONG_AGO))
+    return ImageFolderSource(path=str(root))
+
+
+def digest_of(root: Path, files: dict[str, bytes]) -> str:
+    return source_digest(folder_of(root, files))
+
+
+def test_a14_equal_files_do_not_cancel_out(tmp_path):
+    one = digest_of(tmp_path / "1", {"c/a.png": b"AAA", "c/b.png": b"AAA"})
+    two = digest_of(tmp_path / "2", {"c/a.png": b"BBB", "c/b.png": b"BBB"})
+    assert one != two
+
+
+def test_a14_swapping_the_contents_of_two_files_changes_the_hash(tmp_path):
+    one = digest_of(tmp_path / "1", {"c/a.png": b"AAA", "d/b.png": b"BBB"})
+    two = digest_of(tmp_path / "2", {"c/a.png": b"BBB", "d/b.png": b"AAA"})
+    assert one != two
+
+
+def test_a14_renaming_a_file_changes_the_hash(tmp_path):
+    assert digest_of(tmp_path / "1", {"c/a.png": b"A"}) != digest_of(tmp_path / "2", {"c/b.png": b"A"})
+
+
+def test_the_hash_depends_on_neither_place_time_nor_order(tmp_path):
+    files = {"c/a.png": b"1", "b/z.png": b"2", "b/y.png": b"3"}
+    one = digest_of(tmp_path / "1", files)
+    two = folder_of(tmp_path / "2", dict(reversed(files.items())))
+    os.utime(tmp_path / "2" / "c" / "a.png")
+    assert source_digest(two) == one
+
+
+def test_files_that_are_no_images_do_not_count(tmp_path):
+    one = digest_of(tmp_path / "1", {"c/a.png": b"1"})
+    assert digest_of(tmp_path / "2", {"c/a.png": b"1", "c/notes.txt": b"x", "c/.b.png": b"y"}) == one
+
+
+@given(st.dictionaries(st.sampled_from("abcdef"), st.binary(max_size=3), max_size=4))
+@settings(max_examples=25)
+def test_different_folders_have_different_hashes(tmp_path_factory, files):
+    root = tmp_path_factory.mktemp("data")
+    named = {f"c/{name}.png": content for name, content in files.items()}
+    other = {**named, "c/g.png": b""}
+    (root / "1").mkdir()
+    assert digest_of(root / "1", named) != digest_of(root / "2", other)
+
+
+def test_unchanged_files_are_not_read_again(tmp_path):
+    source, cache = folder_of(tmp_path / "data", {"c/a.png": b"AAA"}), tmp_path / "cache.json"
+    first = source_digest(source, cache)
+    known = json.loads(cache.read_text())
+    path = str(tmp_path / "data" / "c" / "a.png")
+    assert known[path][:2] == [3, LONG_AGO * 10**9]
+    known[path][2] = "0" * 64
+    cache.write_text(json.dumps(known))
+    assert source_digest(source, cache) != first, "the remembered hash is used"
+
+
+def test_a_changed_file_is_read_again(tmp_path):
+    source, cache = folder_of(tmp_path / "data", {"c/a.png": b"AAA"}), tmp_path / "cache.json"
+    first = source_digest(source, cache)
+    (tmp_path / "data" / "c" / "a.png").write_bytes(b"BBB")
+    assert source_digest(source, cache) == source_digest(source) != first
+
+
+def test_a_file_that_was_just_written_is_not_remembered(tmp_path):
+    source, cache = folder_of(tmp_path / "data", {"c/a.png": b"AAA"}), tmp_path / "cache.json"
+    os.utime(tmp_path / "data" / "c" / "a.png")
+    source_digest(source, cache)
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize("damage", ["", "[1]", '{"x": 3}', "\x00"])
+def test_a_damaged_memory_is_made_anew(tmp_path, damage):
+    source, cache = folder_of(tmp_path / "data", {"c/a.png": b"AAA"}), tmp_path / "cache.json"
+    cache.write_text(damage)
+    assert source_digest(source, cache) == source_digest(source)
+    assert len(json.loads(cache.read_text())) == 1
+
+
+def test_files_that_are_gone_are_forgotten(tmp_path):
+    source, cache = folder_of(tmp_path / "data", {"c/a.png": b"A", "c/b.png": b"B"}), tmp_path / "cache.json"
+    source_digest(source, cache)
+    (tmp_path / "data" / "c" / "b.png").unlink()
+    source_digest(source, cache)
+    assert [Path(path).name for path in json.loads(cache.read_text())] == ["a.png"]
+
+
+def test_a_table_is_hashed_as_one_file(tmp_path):
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n")
+    source = TableSource(path=str(tmp_path / "x.csv"), target_column="b")
+    first = source_digest(source)
+    (tmp_path / "x.csv").write_text("a,b\n1,3\n")
+    assert source_digest(source) != first
+
+
+def test_a_missing_table_is_named_with_the_nearest_that_exists(tmp_path):
+    (tmp_path / "Prices.csv").write_text("a\n")
+    source = TableSource(path=str(tmp_path / "price.csv"), target_column="a")
+    with pytest.raises(DataError, match=r"price.csv' does not exist .* Did you mean '.*Prices.csv'"):
+        source_digest(source)
