@@ -39,9 +39,7 @@ def source_digest(source: ImageFolderSource | TableSource, cache: Path | None = 
     """
     root, names = _files(source)
     known = _read(cache) if cache else {}
-    entries = dict(
-        zip(names, map_in_order(lambda name: _entry(root / name, known), names, usable_cores()), strict=True)
-    )
+    entries = _entries(root, names, known)
     if cache:
         _remember(cache, known, {str(root / name): entry for name, entry in entries.items()})
     digest = hashlib.sha256()

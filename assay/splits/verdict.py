@@ -25,7 +25,7 @@ def require_usable(items: pl.DataFrame, spec: SplitsSection) -> None:
     counts = dict(items["subset"].value_counts().iter_rows())
     empty = [name for name in spec.set_names if name not in counts]
     if empty:
-        raise DataError(f"splits.set_infos: {', '.join(empty)} would be empty. {_cause(items, spec, empty)}")
+        raise DataError(f"splits.set_infos: {', '.join(empty)} would be empty. {_cause(items, spec)}")
     problems = _not_in_train(items)
     if problems:
         raise DataError(
@@ -35,8 +35,8 @@ def require_usable(items: pl.DataFrame, spec: SplitsSection) -> None:
         )
 
 
-def _cause(items: pl.DataFrame, spec: SplitsSection, empty: list[str]) -> str:
-    smallest = min(exact_shares(spec)[name] for name in empty)
+def _cause(items: pl.DataFrame, spec: SplitsSection) -> str:
+    smallest = min(exact_shares(spec).values())
     needed = ceil(1 / smallest)
     sizes = items["group"].value_counts().sort("count", "group", descending=[True, False])
     name, size = sizes.row(0)
