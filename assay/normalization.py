@@ -45,8 +45,11 @@ class ScalarInfo(Section):
     """Span of the fitted values, in the column's unit."""
 
     def apply(self, column: pl.Series) -> pl.Series:
-        """Return the column scaled."""
-        return (column.cast(pl.Float64) - self.offset) / self.divisor
+        """Return the column scaled; it has no missing values.
+
+        NumPy divides; Polars multiplies by 1 / divisor, which makes the largest fitted value 0.9999999999999999.
+        """
+        return pl.Series(column.name, (column.cast(pl.Float64).to_numpy() - self.offset) / self.divisor)
 
     def inverse(self, scaled: pl.Series) -> pl.Series:
         """Return the column in its own unit and type."""

@@ -1,0 +1,186 @@
+"""The stage ``normalized``: what is fitted, which columns, what is refused."""
+
+import polars as pl
+import pytest
+
+from assay.errors import DataError
+from assay.normalization import read_normalization
+from assay.normalized import build_normalized
+from assay.spec.normalized import NormalizedSection
+from assay.table_info import TableInfo, read_table_info
+from assay.tables import read_parquet, write_parquet
+
+SUBSETS = ["train", "train", "validation", "test"]
+TABLE = {
+    "item": ["0", "1", "2", "3"],
+    "subset": SUBSETS,
+    "size": [0.0, 10.0, 5.0, 100.0],
+    "rooms": [1, 3, 2, 1],
+    "new": [True, False, True, True],
+    "color": ["red", "blue", "red", "blue"],
+    "price": [10, 20, 30, 40],
+}
+
+
+@pytest.fixture
+def normalize(tmp_path):
+    def normalize(columns=TABLE, result="result", **keys):
+        tabular = tmp_path / f"tabular-{result}"
+        tabular.mkdir()
+        write_parquet(pl.DataFrame(columns), tabular / "tabular.parquet")
+        features = tuple(name for name in columns if name not in ("item", "subset", "price"))
+        TableInfo("price", features).write(tabular)
+        folder = tmp_path / result
+        folder.mkdir()
+        report = build_normalized(tabular, NormalizedSection.model_validate(keys), folder)
+        return report, read_parquet(folder / "normalized.parquet"), folder
+
+    return normalize
+
+
+def refused(normalize, columns=TABLE, **keys):
+    with pytest.raises(DataError) as caught:
+        normalize(columns, **keys)
+    return str(caught.value)
+
+
+def test_a7_normalization_fits_train_only(normalize):
+    report, table, folder = normalize()
+    assert table["size"].to_list() == [0.0, 1.0, 0.5, 10.0]
+    info = read_normalization(folder / "normalization_info.yaml")
+    assert (info.fit_on, info.fitted_rows) == ("train", 2)
+    assert (info.norm_infos[0].offset, info.norm_infos[0].divisor) == (0.0, 10.0)
+    assert report["out_of_range"] == {"test": 1, "train": 0, "validation": 0}
+    assert report["out_of_range_columns"] == {"size": 1}
+
+
+def test_a7_other_subsets_change_nothing_of_what_train_becomes(normalize):
+    _, one, _ = normalize(result="one")
+    _, other, _ = normalize({**TABLE, "size": [0.0, 10.0, -7.0, 1e9]}, result="other")
+    assert one.filter(pl.col("subset") == "train").equals(other.filter(pl.col("subset") == "train"))
+
+
+def test_a7_the_target_keeps_its_own_unit(normalize):
+    assert normalize()[1]["price"].to_list() == [10, 20, 30, 40]
+    assert "price" not in {info.name for info in read_infos(normalize(result="all", scalar_feature_keys=["*s*"])[2])}
+
+
+def read_infos(folder):
+    return read_normalization(folder / "normalization_info.yaml").norm_infos
+
+
+def test_all_rows_can_be_fitted_to_compare_with_old_results(normalize):
+    report, table, _ = normalize(fit_on="all")
+    assert table["size"].to_list() == [0.0, 0.1, 0.05, 1.0]
+    assert report["fitted_rows"] == 4
+    assert report["out_of_range"] == {"test": 0, "train": 0, "validation": 0}
+
+
+def test_without_keys_each_column_is_scaled_by_its_type(normalize):
+    report, table, _ = normalize()
+    assert table["rooms"].to_list() == [0.0, 1.0, 0.5, 0.0]
+    assert table["new"].to_list() == [1, 0, 1, 1]
+    assert table["color"].to_list() == [1, 0, 1, 0]
+    assert (report["scalar_columns"], report["binary_columns"], report["categorical_columns"]) == (2, 1, 1)
+
+
+def test_columns_that_no_key_names_stay_as_they_are(normalize):
+    keys = {"scalar_feature_keys": ["size"], "binary_feature_keys": [], "categorical_feature_keys": []}
+    report, table, _ = normalize(**keys)
+    assert table.drop("size").equals(pl.DataFrame(TABLE).drop("size"))
+    assert report["unscaled_features"] == 3
+
+
+def test_globs_and_names_may_be_mixed(normalize):
+    infos = read_infos(
+        normalize(
+            {**TABLE, "rooms": [1, 3, 1, 1]}, scalar_feature_keys=["s*"], categorical_feature_keys=["rooms", "col*"]
+        )[2]
+    )
+    assert [(info.name, info.kind) for info in infos] == [
+        ("size", "scalar"),
+        ("rooms", "categorical"),
+        ("new", "binary"),
+        ("color", "categorical"),
+    ]
+
+
+def test_a_name_with_brackets_is_found_as_it_is_written(normalize):
+    columns = {**TABLE, "width [cm]": [1, 2, 3, 4]}
+    assert normalize(columns, scalar_feature_keys=["width [cm]"])[1]["width [cm]"].to_list() == [0, 1, 2, 3]
+
+
+def test_the_file_of_the_scaling_has_the_name_that_was_asked_for(normalize):
+    _, _, folder = normalize(output_norm_feature_info_file_name="scaling.yml")
+    assert {path.name for path in folder.iterdir()} == {"normalized.parquet", "scaling.yml", "table.json"}
+    assert read_table_info(folder).target_column == "price"
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"scalar_feature_keys": ["sise"]}, "scalar_feature_keys 'sise': matches no column. Did you mean 'size'?"),
+        ({"scalar_feature_keys": ["px_*"]}, "scalar_feature_keys 'px_*': matches no column."),
+        ({"binary_feature_keys": ["nwe*"]}, "binary_feature_keys 'nwe*': matches no column. Did you mean 'new'?"),
+        ({"scalar_feature_keys": ["price"]}, "'price': is the target, which keeps its own unit"),
+        ({"scalar_feature_keys": ["subset"]}, "'subset': is a column, but not a feature"),
+        ({"scalar_feature_keys": ["color"]}, "column 'color' holds String, expected numbers"),
+        ({"categorical_feature_keys": ["size"]}, "column 'size' holds Float64, expected texts, whole numbers"),
+        ({"scalar_feature_keys": ["s*", "size"]}, "'size' is matched by scalar_feature_keys 's*' already"),
+        (
+            {"scalar_feature_keys": ["r*"], "binary_feature_keys": ["rooms"]},
+            "binary_feature_keys 'rooms': column 'rooms' is matched by scalar_feature_keys 'r*' already",
+        ),
+    ],
+)
+def test_keys_that_cannot_be_meant_are_refused(normalize, keys, message):
+    assert message in refused(normalize, **keys)
+
+
+def test_all_wrong_keys_are_told_at_once(normalize):
+    message = refused(normalize, scalar_feature_keys=["x", "color"], binary_feature_keys=["y"])
+    assert message.count("\n  - ") == 3
+
+
+def test_missing_and_infinite_values_are_named_by_column_with_their_number(normalize):
+    columns = {**TABLE, "size": [0.0, None, float("nan"), float("inf")], "color": ["red", None, "red", "red"]}
+    message = refused(normalize, columns)
+    assert "column 'size': 3 of 4 rows, the first is item '1'" in message
+    assert "column 'color': 1 of 4 rows, the first is item '1'" in message
+
+
+def test_classes_that_train_lacks_are_an_error_with_the_way_out(normalize):
+    columns = {**TABLE, "color": ["red", "blue", "green", "blue"], "new": [True, True, True, False]}
+    message = refused(normalize, columns)
+    assert "column 'color': 'green' in 1 rows, but the fitted rows have only 'blue', 'red'" in message
+    assert "column 'new': False in 1 rows" in message
+    assert "normalized.unseen_categories: code" in message
+
+
+def test_classes_that_train_lacks_can_have_a_code(normalize):
+    columns = {**TABLE, "color": ["red", "blue", "green", "pink"]}
+    assert normalize(columns, unseen_categories="code")[1]["color"].to_list() == [1, 0, 2, 2]
+
+
+def test_a_table_without_train_rows_is_refused(normalize):
+    assert "no row of the subset 'train'" in refused(normalize, {**TABLE, "subset": ["test"] * 4})
+
+
+def test_constant_columns_are_reported(normalize):
+    report, table, _ = normalize({**TABLE, "size": [3.0] * 4})
+    assert table["size"].to_list() == [0.0] * 4
+    assert report["constant_columns"] == ["size"]
+
+
+def test_b10_a_subset_that_is_empty_after_a_new_division_keeps_no_old_rows(normalize):
+    normalize(result="former")
+    columns = {name: values[:2] for name, values in TABLE.items()}
+    _, table, folder = normalize(columns, result="new")
+    assert set(table["subset"]) == {"train"}
+    assert len(list(folder.glob("*.parquet"))) == 1, "all subsets are one file: none can stay behind"
+
+
+def test_equal_input_gives_equal_bytes(normalize):
+    one, two = (normalize(result=name)[2] for name in ("one", "two"))
+    for path in one.iterdir():
+        assert path.read_bytes() == (two / path.name).read_bytes()
