@@ -4,7 +4,8 @@ Belongs here: the rule. Does not belong here: what a group is, files, messages.
 """
 
 import hashlib
-from collections import defaultdict
+from bisect import bisect_right
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -40,7 +41,9 @@ def assign(groups: Iterable[Group], shares: Mapping[str, Fraction], seed: int) -
     * Adding k such groups to n moves at most k of the old ones across each cut, whatever n: a cut lies at a fixed
       share of the line, so k more items shift it by at most k places. (Largest remainders would not keep this: a
       subset may lose an item when one is added, the Alabama paradox.)
-    * With several strata the same holds in each. Their middles are shifted by a hash of the stratum; without that, a
+    * Large groups may swallow a small piece whole. A subset whose share is at least one item then gets the group
+      nearest to its piece, from a subset that keeps another.
+    * With several strata the cuts hold in each. Their middles are shifted by a hash of the stratum; without that, a
       share of 0.1 would round to none in every class of four items, and so be empty.
 
     Args:
@@ -51,25 +54,41 @@ def assign(groups: Iterable[Group], shares: Mapping[str, Fraction], seed: int) -
     strata: dict[str, list[Group]] = defaultdict(list)
     for group in groups:
         strata[group.stratum].append(group)
-    cuts = list(accumulate(shares.values()))
     subsets: dict[str, str] = {}
     for stratum, members in strata.items():
         middle = _MIDDLE if len(strata) == 1 else _uniform(f"{seed}:stratum:{stratum}")
         members.sort(key=lambda group: (_hash(f"{seed}:{group.name}"), group.name))
-        subsets |= _cut(members, list(shares), cuts, middle)
+        line = _Line(members, shares, middle)
+        pieces = line.cut()
+        subsets |= line.filled(pieces) if len(strata) == 1 else pieces
     return subsets
 
 
-def _cut(members: Sequence[Group], names: Sequence[str], cuts: Sequence[Fraction], middle: float) -> dict[str, str]:
-    total = sum(group.size for group in members)
-    ends = [float(total * cut) for cut in cuts]
-    subsets, start, current = {}, 0, 0
-    for group in members:
-        while current < len(ends) - 1 and start + middle * group.size >= ends[current]:
-            current += 1
-        subsets[group.name] = names[current]
-        start += group.size
-    return subsets
+class _Line:
+    """The groups of a stratum, laid end to end."""
+
+    def __init__(self, groups: Sequence[Group], shares: Mapping[str, Fraction], middle: float) -> None:
+        total = sum(group.size for group in groups)
+        starts = accumulate((group.size for group in groups), initial=0)
+        self._middles = {group.name: start + middle * group.size for group, start in zip(groups, starts, strict=False)}
+        self._ends = {name: float(total * cut) for name, cut in zip(shares, accumulate(shares.values()), strict=True)}
+        self._lengths = {name: float(total * share) for name, share in shares.items()}
+
+    def cut(self) -> dict[str, str]:
+        """Return the subset in whose piece each group's middle lies."""
+        names, ends = list(self._ends), list(self._ends.values())
+        return {name: names[bisect_right(ends[:-1], middle)] for name, middle in self._middles.items()}
+
+    def filled(self, subsets: dict[str, str]) -> dict[str, str]:
+        """Return the subsets with those filled that large groups have left empty."""
+        for empty in [name for name in self._ends if name not in subsets.values() and self._lengths[name] >= 1]:
+            centre = self._ends[empty] - self._lengths[empty] / 2
+            counts = Counter(subsets.values())
+            spare = [name for name, subset in subsets.items() if counts[subset] > 1]
+            if spare:
+                nearest = min(spare, key=lambda name: abs(self._middles[name] - centre))
+                subsets = subsets | {nearest: empty}
+        return subsets
 
 
 def _hash(text: str) -> bytes:

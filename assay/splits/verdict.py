@@ -43,7 +43,8 @@ def _cause(items: pl.DataFrame, spec: SplitsSection) -> str:
     if size > 1 and len(items) >= needed:
         return (
             f"The {len(items)} items are in {len(sizes)} groups that stay together, the largest ({name!r}) with {size} "
-            "items. Choose smaller groups: splits.group_key, or splits.name_delimiter with splits.max_split."
+            "items. Choose smaller groups: splits.group_key, or splits.name_delimiter with splits.max_split"
+            f"{'; or set splits.stratify: false' if spec.stratify else ''}."
         )
     wanted = f"at least {needed}{' of each class' if spec.stratify else ''} are needed"
     return (
