@@ -16,6 +16,12 @@ from assay.tables import StoredTable
 MAX_PICTURE_BYTES = 150_000
 """Larger pictures stay files: the event log is a database, not a photo album."""
 
+MAX_NUMBERS = 30
+"""A mapping with more entries, such as counts of a thousand classes, is shown as one JSON."""
+
+FIRST = ("summary", "next")
+"""What a user wants to read before anything else."""
+
 
 def materialized(result: Result, value: Any = None) -> dg.MaterializeResult[Any]:
     """Return what an asset returns: its value, the metadata of its result and the fingerprint as data version."""
@@ -32,24 +38,46 @@ def stored_table(result: Result) -> StoredTable:
 
 
 def metadata_of(result: Result) -> dict[str, Any]:
-    """Return the report's numbers and texts, every picture, the fingerprint, size and folder."""
+    """Return, in this order: the sentences of the report, every picture, the numbers, fingerprint, size and folder."""
+    texts = {key: value for key, value in result.report.items() if isinstance(value, str)}
     return {
-        **from_report(result.report),
-        **{path.stem: picture(path) for path in result.pictures if path.stat().st_size <= MAX_PICTURE_BYTES},
+        **{key: texts.pop(key) for key in FIRST if key in texts},
+        **{f"picture/{path.stem}": picture(path) for path in result.pictures if _is_small(path)},
+        **texts,
+        **from_report({key: value for key, value in result.report.items() if not isinstance(value, str)}),
         "fingerprint": result.fingerprint,
         "size_bytes": result.size_bytes,
         "folder": dg.MetadataValue.path(str(result.folder)),
     }
 
 
-def from_report(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a report as metadata: plain values as they are, everything nested as JSON."""
-    plain = (str, int, float, bool)
-    return {
-        key: value if isinstance(value, plain) else dg.MetadataValue.json(value)
-        for key, value in report.items()
-        if value is not None
-    }
+def _is_small(path: Path) -> bool:
+    return path.stat().st_size <= MAX_PICTURE_BYTES
+
+
+def from_report(report: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a report as metadata: numbers one by one, which Dagster can plot, everything else as JSON.
+
+    ``{"rows": {"train": 3}}`` becomes ``{"rows/train": 3}``.
+    """
+    found: dict[str, Any] = {}
+    for key, value in report.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and 0 < len(value) <= MAX_NUMBERS and _holds_numbers(value):
+            found |= from_report(value, f"{name}/")
+        elif isinstance(value, (str, int, float, bool)):
+            found[name] = value
+        elif value is not None:
+            found[name] = dg.MetadataValue.json(value)
+    return found
+
+
+def _holds_numbers(values: Mapping[str, Any]) -> bool:
+    """Return whether all values are numbers, or mappings that hold nothing but numbers."""
+    return all(
+        _holds_numbers(value) if isinstance(value, Mapping) else isinstance(value, (int, float)) or value is None
+        for value in values.values()
+    )
 
 
 def picture(path: Path) -> dg.MarkdownMetadataValue:

@@ -35,7 +35,13 @@ def test_a_regression_goes_from_spec_to_analysis(lab):
 
 
 def test_a_classification_goes_from_spec_to_analysis(lab):
-    few_classes = {"kind": "numbers", "sample_count": 20, "max_number": 2, "img_size": {"width": 96, "height": 96}}
+    few_classes = {
+        "kind": "numbers",
+        "sample_count": 20,
+        "max_number": 2,
+        "max_amount": 3,
+        "img_size": {"width": 96, "height": 96},
+    }
     lab.write("cls", task="classification", generated_images={"source": few_classes})
     result = lab.run("cls")
     assert result.success, lab.failure(result)

@@ -73,7 +73,8 @@ def shot(page, name: str) -> None:
 
 
 def test_a_user_sees_graph_pictures_and_checks(server, page):
-    page.goto(f"{server}/asset-groups")
+    groups = ",".join(f"global%40global%3A{name}" for name in ("experiment", "data", "learning"))
+    page.goto(f"{server}/asset-groups?expanded={groups}")
     page.get_by_text("generated_images").first.wait_for()
     shot(page, "graph")
 
@@ -81,6 +82,11 @@ def test_a_user_sees_graph_pictures_and_checks(server, page):
     page.get_by_text("tiny").first.wait_for()
     page.get_by_text("summary").first.wait_for()
     shot(page, "partition")
+    page.get_by_text("[Show Markdown]").first.click()
+    picture = page.locator("img[alt]").first
+    picture.wait_for()
+    assert picture.evaluate("image => image.naturalWidth") > 300
+    shot(page, "picture")
 
     page.goto(f"{server}/assets/splits?view=checks")
     page.get_by_text("split_leakage").first.wait_for()
