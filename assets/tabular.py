@@ -8,6 +8,7 @@ from assay.pipeline import Slice
 from assay.results import Result
 from assay.tabular import build_tabular
 from assets.keys import optional, spec_of, stage_arguments
+from assets.learning_data import LearningData
 from assets.metadata import materialized, stored_table
 from resources.experiment_store import ExperimentStore
 
@@ -27,15 +28,14 @@ def tabular(
 ) -> dg.MaterializeResult[Any]:
     """One row per crop with its grey pixels as columns; or the user's own table, each row in its subset."""
     from_table = (generated_images.folder / "rows.parquet").exists()
-    if not from_table and crops is None:
-        raise dg.Failure("crops was never materialized. Materialize crops first.", allow_retries=False)
-    read = {"generated_images": generated_images} if from_table else {"crops": crops}
+    cut = None if from_table else LearningData(crops, None).named("crops")
+    read = {"crops": cut} if cut else {"generated_images": generated_images}
     result = store.build(
         context,
         spec,
         {"splits": splits, **read},
         lambda folder, progress: build_tabular(
-            generated_images.folder, splits.folder, crops.folder if crops else None, spec.section, folder, progress
+            generated_images.folder, splits.folder, cut.folder if cut else None, spec.section, folder, progress
         ),
     )
     return materialized(result, stored_table(result))

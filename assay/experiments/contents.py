@@ -38,7 +38,7 @@ def experiment_files(root: Path, experiment_id: str) -> ExperimentFiles:
     return ExperimentFiles(
         experiment_folder=folder.path if folder else None,
         splits_folder=folders.get("splits"),
-        crops_folder=crops.folder if crops and crops.report.get("crop_count") != 0 else None,
+        crops_folder=crops.folder if crops and crops.report["crops"] else None,
         model_folder=folders.get("trained_model"),
         analysis=folders["analysis"] / TABLES["analysis"] if "analysis" in folders else None,
         tables={name: folders[name] / file for name, file in TABLES.items() if name in folders},

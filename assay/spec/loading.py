@@ -60,12 +60,15 @@ def merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, A
     result = dict(base)
     for key, value in overrides.items():
         old = result.get(key)
-        both = isinstance(value, Mapping) and isinstance(old, Mapping)
-        if both and value.get("kind", old.get("kind")) == old.get("kind"):
+        if isinstance(value, Mapping) and isinstance(old, Mapping) and _same_kind(value, old):
             result[key] = merged(old, value)
         else:
             result[key] = value
     return result
+
+
+def _same_kind(value: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    return bool(value.get("kind", old.get("kind")) == old.get("kind"))
 
 
 def json_schema() -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from assay.errors import nearest
 from assay.spec.analysis import AnalysisSection
+from assay.spec.data_combinations import keys_without_effect
 from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
 from assay.spec.exptests import ExptestsSection
 from assay.spec.own_data import TableSource
@@ -22,6 +23,8 @@ def resolve(spec: ExperimentSpec) -> ExperimentSpec:
         ValueError: Keys of different sections contradict each other; names both.
     """
     _check_subsets(spec)
+    for sentence in keys_without_effect(spec.generated_images.source.kind, {n: spec.section(n) for n in SECTION_NAMES}):
+        raise ValueError(sentence)
     changes: dict[str, Any] = {name: _with_seed(spec, name) for name in SECTION_NAMES}
     changes["trained_model"] = _with_target(spec, changes["trained_model"])
     view = view_of(spec.trained_model, spec.task, spec.uses_images)

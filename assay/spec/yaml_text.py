@@ -24,7 +24,7 @@ class _Loader(_SafeLoader):  # type: ignore[misc]
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if isinstance(key, Hashable) and key in seen:
                 raise yaml.constructor.ConstructorError(
                     "while reading a section",
@@ -33,7 +33,8 @@ class _Loader(_SafeLoader):  # type: ignore[misc]
                     key_node.start_mark,
                 )
             seen.add(key if isinstance(key, Hashable) else repr(key))
-        return super().construct_mapping(node, deep=deep)
+        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep=deep)
+        return mapping
 
 
 # ``1e-3`` is a number to everybody but YAML 1.1, which wants ``1.0e-3``.
