@@ -5,7 +5,7 @@ Belongs here: the top-level keys and checks across sections. Does not belong her
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from assay.spec.analysis import AnalysisSection
 from assay.spec.base import Section
@@ -83,6 +83,15 @@ class ExperimentSpec(Section):
     """Which metrics are computed."""
     exptests: ExptestsSection = ExptestsSection()
     """What must hold for the experiment to count."""
+
+    @field_validator("name", "description")
+    @classmethod
+    def _printable(cls, text: str, info: ValidationInfo) -> str:
+        one_line = info.field_name == "name"
+        lines = [text] if one_line else text.split("\n")
+        if not all(line.isprintable() for line in lines):
+            raise ValueError(f"got {text!r}; expected {'one line of ' if one_line else ''}printable text")
+        return text
 
     @model_validator(mode="after")
     def _folder_is_unique(self) -> Self:

@@ -66,7 +66,18 @@ class Lab:
 
 
 @pytest.fixture
-def lab(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def lab(tmp_path):
     with dg.DagsterInstance.ephemeral() as instance:
         yield Lab(tmp_path, instance)
+
+
+@pytest.fixture(scope="module")
+def two_runs(tmp_path_factory):
+    """A lab in which ``one`` ran, and then ``two``, which differs in training only."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        lab = Lab(tmp_path_factory.mktemp("lab"), instance)
+        lab.write("one")
+        lab.write("two", trained_model={"train_params": {"epochs": 3}})
+        first = lab.run("one")
+        before = {path: path.stat().st_mtime_ns for path in (lab.folder / "storage" / "data").rglob("*")}
+        yield lab, first, before, lab.run("two")

@@ -19,11 +19,10 @@ def data_versions(result):
     }
 
 
-def test_a_regression_goes_from_spec_to_analysis(lab):
-    lab.write("reg")
-    result = lab.run("reg")
+def test_a_regression_goes_from_spec_to_analysis(two_runs):
+    lab, result, _, _ = two_runs
     assert result.success, lab.failure(result)
-    results = lab.results("reg")
+    results = lab.results("one")
     analysis = read_parquet(results["analysis"].folder / "analysis.parquet")
     assert set(analysis["subset"]) == {"validation", "test"}
     assert set(analysis["metric"]) >= {"mae", "mse", "r2"}
@@ -50,10 +49,9 @@ def test_a_classification_goes_from_spec_to_analysis(lab):
     assert probabilities.is_between(0.999, 1.001).all()
 
 
-def test_the_experiments_folder_is_complete_and_its_manifest_true(lab):
-    lab.write("reg")
-    lab.run("reg")
-    folder = lab.store.folders.find("reg").path
+def test_the_experiments_folder_is_complete_and_portable(two_runs):
+    lab = two_runs[0]
+    folder = lab.store.folders.find("one").path
     for name in (
         "experiment_info.yaml",
         "git_versions.yaml",
@@ -71,9 +69,8 @@ def test_the_experiments_folder_is_complete_and_its_manifest_true(lab):
     assert not list(folder.rglob(".tmp-*"))
 
 
-def test_metadata_show_pictures_numbers_and_the_fingerprint(lab):
-    lab.write("reg")
-    result = lab.run("reg")
+def test_metadata_show_pictures_numbers_and_the_fingerprint(two_runs):
+    result = two_runs[1]
     for event in result.get_asset_materialization_events():
         metadata = event.materialization.metadata
         if event.asset_key.path[0] in ("generated_images", "crops", "trained_model", "analysis"):
@@ -83,12 +80,9 @@ def test_metadata_show_pictures_numbers_and_the_fingerprint(lab):
             ), event.asset_key
 
 
-def test_an_experiment_that_differs_only_in_training_builds_no_data_stage(lab):
-    lab.write("one")
-    lab.write("two", trained_model={"train_params": {"epochs": 3}})
-    assert lab.run("one").success
-    before = {path: path.stat().st_mtime_ns for path in (lab.folder / "storage" / "data").rglob("*")}
-    assert lab.run("two").success
+def test_an_experiment_that_differs_only_in_training_builds_no_data_stage(two_runs):
+    lab, _, before, second = two_runs
+    assert second.success, lab.failure(second)
     one, two = lab.results("one"), lab.results("two")
     for stage in DATA:
         assert one[stage].fingerprint == two[stage].fingerprint
@@ -98,22 +92,16 @@ def test_an_experiment_that_differs_only_in_training_builds_no_data_stage(lab):
     assert changed == []
 
 
-def test_a_shared_table_is_stored_once(lab):
-    lab.write("one")
-    lab.write("two", trained_model={"train_params": {"epochs": 3}})
-    lab.run("one")
-    lab.run("two")
-    result = lab.results("one")["normalized"]
+def test_a_shared_table_is_stored_once(two_runs):
+    result = two_runs[0].results("one")["normalized"]
     assert (result.folder / "normalized.parquet").stat().st_nlink >= 3  # the result and one partition each
 
 
-def test_the_same_spec_gives_the_same_bytes_in_another_storage(lab, tmp_path):
-    lab.write("one")
-    assert lab.run("one").success
-    first = {stage: result.manifest["files"] for stage, result in lab.results("one").items()}
-    (lab.folder / "storage").rename(tmp_path / "elsewhere")
-    assert lab.run("one").success
-    assert {stage: result.manifest["files"] for stage, result in lab.results("one").items()} == first
+def test_the_same_spec_gives_the_same_bytes_in_another_storage(two_runs, lab):
+    first = {stage: result.manifest["files"] for stage, result in two_runs[0].results("one").items()}
+    lab.write("other")
+    assert lab.run("other").success
+    assert {stage: result.manifest["files"] for stage, result in lab.results("other").items()} == first
 
 
 def test_a_partition_without_a_file_takes_the_template_and_the_launchpads_overrides(lab):

@@ -152,8 +152,16 @@ def test_the_schema_describes_every_section_and_key():
     assert undescribed == []
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2**63 - 1), st.text(max_size=50), st.sampled_from(sorted(TASK_PREFIX)))
+PRINTABLE = st.text(st.characters(exclude_categories=["C", "Z"]) | st.just(" "), max_size=50)
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "bell\x07", "next\x85line"])
+def test_control_characters_in_a_name_are_refused(name):
+    assert "expected one line of printable text" in problem({"task": "regression", "name": name})
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 2**63 - 1), PRINTABLE, st.sampled_from(sorted(TASK_PREFIX)))
 def test_a_spec_survives_its_own_yaml(seed, name, task):
     spec = spec_from({"task": task, "seed": seed, "name": name}, "x")
     assert spec_from(read_mapping(to_yaml(spec.as_dict()), "x"), "x") == spec
