@@ -6,6 +6,7 @@ ASSAY_KILLS sets how many random moments are tried; 50 before a release.
 import hashlib
 import os
 import random
+import re
 import signal
 import time
 from pathlib import Path
@@ -22,7 +23,7 @@ def digests(storage: Path) -> dict[str, str]:
     found = {}
     for folder in ("data", "tables"):
         for path in sorted((storage / folder).rglob("*")):
-            name = path.relative_to(storage).as_posix()
+            name = re.sub(r"version-[0-9a-f]+/", "", path.relative_to(storage).as_posix())
             if path.is_file() and "/experiments/" not in name:
                 found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
