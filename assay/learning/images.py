@@ -13,12 +13,12 @@ from torch import Tensor
 from assay.errors import DataError
 from assay.parallel import map_in_order
 
-SMALL, USUAL = 16, 32
+SMALL, USUAL = 16, 24
 """Sides in pixels: of networks for pictures no larger than SMALL, and of all others."""
 
 
 def natural_size(rows: pl.DataFrame, folder: Path) -> int:
-    """Return the side that suits the pictures: enlarging tiny ones to 32 would only cost time.
+    """Return the side that suits the pictures: enlarging tiny ones further would only cost time.
 
     Args:
         rows: Column file; all are looked at, which reads no pixels.

@@ -81,7 +81,7 @@ def build_trained_model(
         training = fit(network, lesson, progress)
     _write_models(folder, training, card)
     _write_history(folder, training, section)
-    return _report(card_of(card, training, training.chosen_epoch), network)
+    return _report(card_of(card, training, training.chosen_epoch), network, lesson.epochs)
 
 
 def resolve(spec: TrainedModelSection, task: str, view: View) -> TrainedModelSection:
@@ -157,7 +157,7 @@ def _write_history(folder: Path, training: Training, section: TrainedModelSectio
     write_bytes(folder / "pictures" / "curves.png", learning_curves(table, training.chosen_epoch))
 
 
-def _report(card: ModelCard, network: torch.nn.Module) -> dict[str, Any]:
+def _report(card: ModelCard, network: torch.nn.Module, epochs: int) -> dict[str, Any]:
     model, description = card.section.model, card.target.model_dump(mode="json")
     return {
         "model": model.kind if model else "",
@@ -166,7 +166,7 @@ def _report(card: ModelCard, network: torch.nn.Module) -> dict[str, Any]:
         "target": description,
         "inputs": card.inputs.view,
         "input_shape": list(card.inputs.item_shape),
-        "epochs": card.section.train_params.epochs,
+        "epochs": epochs,
         "epoch": card.epoch,
         "chosen_by": card.chosen_by,
         **{f"validation_{name}": value for name, value in card.values.items()},

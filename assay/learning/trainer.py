@@ -24,6 +24,7 @@ from assay.learning.scores import as_note, is_better, readable, score_of
 from assay.learning.targets import Target
 from assay.progress import Progress
 from assay.spec.trained_model import TrainedModelSection
+from assay.spec.training_defaults import epoch_count
 
 ORDER, AUGMENTATION = 1, 2
 """Purposes of random generators."""
@@ -85,7 +86,7 @@ class Lesson:
     @property
     def epochs(self) -> int:
         """Number of epochs."""
-        return self.section.train_params.epochs or 1
+        return epoch_count(self.section.train_params, steps_per_pass(len(self.train), self.batch_size))
 
     @property
     def batch_size(self) -> int:

@@ -43,7 +43,7 @@ class CnnModel(ModelSection):
 
     kind: Literal["cnn"] = "cnn"
     """cnn."""
-    width: int = Field(default=32, ge=1, le=512)
+    width: int = Field(default=24, ge=1, le=512)
     """Channels of the first layer; later ones have two and four times as many."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of the features switched off at random in each training step."""

@@ -28,7 +28,7 @@ class DataDescription(Section):
     class_mapping: dict[str, str] = {}
     """Class of each label, such as ``{"0": small, "1": small, "2": large}``; empty: every label is its own class."""
     image_size: int | None = Field(default=None, ge=4, le=1024)
-    """Side in pixels that images are brought to, with a border where they are not square; null: 32, or 16 for images
+    """Side in pixels that images are brought to, with a border where they are not square; null: 24, or 16 for images
     that are no larger than that."""
     standardize: bool | None = None
     """Give each image or row of pixels mean 0 and standard deviation 1, so that brightness and contrast do not matter;
@@ -110,7 +110,10 @@ class TrainParams(Section):
     """How long to train, and which epoch to keep."""
 
     epochs: int | None = Field(default=None, ge=1, le=100_000)
-    """Passes over the training data; null: by the kind of input."""
+    """Passes over the training data; null: 20 for images, 80 for rows."""
+    least_steps: int | None = Field(default=None, ge=0)
+    """Where few items make few steps, go on beyond ``epochs``, up to ten times as long, until there are so many; null:
+    700 when ``epochs`` is left open, otherwise 0."""
     steps_per_epoch: int | None = Field(default=None, ge=1)
     """Batches per epoch; null: as many whole ones as the subset has."""
     choose_epoch: Literal["best", "last"] = "best"

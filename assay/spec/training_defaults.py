@@ -7,15 +7,15 @@ from typing import Any, Literal
 
 from assay.spec.models import AnyModel, CnnModel, MlpModel
 from assay.spec.trained_model import TrainedModelSection
-from assay.spec.training import Augmentation
+from assay.spec.training import Augmentation, TrainParams
 
 View = Literal["crops", "pixels", "columns"]
 """What an item is to the network: an image, a row of grey pixels, or a row of any other columns."""
 
 AUGMENTATIONS: dict[str, Augmentation] = {
     "crops": Augmentation(
-        rotation_degrees=5,
-        zoom=0.1,
+        rotation_degrees=15,
+        zoom=0.2,
         shift=0.06,
         invert_probability=0.3,
         colour_shift=0.5,
@@ -42,7 +42,9 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     ),
 }
 
-EPOCHS: dict[str, int] = {"crops": 10, "pixels": 80, "columns": 80}
+EPOCHS: dict[str, int] = {"crops": 20, "pixels": 80, "columns": 80}
+LEAST_STEPS, MOST_TIMES = 700, 10
+"""Steps that a network needs in any case, and how many times the usual epochs that may take."""
 BATCH_SIZES: dict[str, int] = {"crops": 32, "pixels": 128, "columns": 64}
 LEARNING_RATES: dict[str, float] = {"adamw": 4e-3, "sgd": 0.1}
 LABEL_SMOOTHING = 0.05
@@ -59,7 +61,7 @@ def view_of(section: TrainedModelSection, task: str, uses_images: bool) -> View:
 def resolved(section: TrainedModelSection, task: str, view: View) -> TrainedModelSection:
     """Return the section with a number wherever null meant "by the task or the input".
 
-    What only the data can tell stays null: input columns, target, classes and image size.
+    What only the data can tell stays null: input columns, target, classes, and image size.
 
     Raises:
         ValueError: A key has no meaning for this task or input.
@@ -87,9 +89,25 @@ def resolved(section: TrainedModelSection, task: str, view: View) -> TrainedMode
             learning_rate=LEARNING_RATES[section.learner.optimizer],
             label_smoothing=LABEL_SMOOTHING if task == "classification" else 0.0,
         ),
-        "train_params": _filled(section.train_params, epochs=EPOCHS[view]),
+        "train_params": _filled(
+            section.train_params,
+            epochs=EPOCHS[view],
+            least_steps=LEAST_STEPS if section.train_params.epochs is None else 0,
+        ),
     }
     return section.model_copy(update=changes)
+
+
+def epoch_count(params: TrainParams, steps_per_pass: int) -> int:
+    """Return how many epochs to train.
+
+    Args:
+        params: Resolved.
+        steps_per_pass: Batches in one pass over the training data.
+    """
+    usual, steps = params.epochs or 1, params.steps_per_epoch or steps_per_pass
+    wanted = -(-(params.least_steps or 0) // steps)
+    return max(usual, min(MOST_TIMES * usual, wanted))
 
 
 def default_model(view: View) -> AnyModel:

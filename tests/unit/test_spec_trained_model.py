@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from assay.spec.predictions import PredictionsSection
 from assay.spec.trained_model import TrainedModelSection
-from assay.spec.training_defaults import resolved, view_of
+from assay.spec.training_defaults import epoch_count, resolved, view_of
 
 
 def section(**keys):
@@ -63,6 +63,13 @@ def test_a_chosen_value_stays_and_its_neighbours_get_defaults():
     filled = resolved(section(data_train={"augmentation": {"rotation_degrees": 90}}), "classification", "crops")
     assert filled.data_train.augmentation.rotation_degrees == 90
     assert filled.data_train.augmentation.zoom > 0
+
+
+@pytest.mark.parametrize(("steps", "epochs"), [(1000, 20), (35, 20), (7, 100), (1, 200)])
+def test_few_items_are_seen_in_more_epochs_when_the_user_left_that_open(steps, epochs):
+    assert epoch_count(resolved(section(), "classification", "crops").train_params, steps) == epochs
+    chosen = resolved(section(train_params={"epochs": 3}), "classification", "crops")
+    assert epoch_count(chosen.train_params, steps) == 3
 
 
 def test_resolving_twice_changes_nothing():
