@@ -125,8 +125,11 @@ def _describe(folder: ExperimentFolder, spec: ExperimentSpec) -> None:
         if name in values:
             write_text(folder.path / "configs" / name / "config.yaml", to_yaml(values[name]))
     write_text(folder.path / "configs" / "experiment.yaml", to_yaml(values))
-    write_text(folder.path / "git_versions.yaml", to_yaml(git_versions(Path.cwd())))
-    write_text(folder.path / "environment.yaml", to_yaml(environment()))
+    wanted = spec.trained_model.exp_initializer
+    if wanted.git_versions:
+        write_text(folder.path / "git_versions.yaml", to_yaml(git_versions(Path.cwd())))
+    if wanted.environment:
+        write_text(folder.path / "environment.yaml", to_yaml(environment()))
     write_text(folder.path / INFO, to_yaml(info))
 
 

@@ -99,6 +99,13 @@ def test_a_folder_is_made_once_and_found_by_index(tmp_path):
     assert (info["experiment_id"], info["task"]) == ("ab12", "regression")
 
 
+def test_exp_initializer_says_what_is_written_down(tmp_path):
+    silent = {"exp_initializer": {"git_versions": False, "environment": False}}
+    folder = ExperimentFolders(tmp_path).open("ab12", spec_from({"task": "regression", "trained_model": silent}, "x"))
+    assert not (folder.path / "git_versions.yaml").exists()
+    assert not (folder.path / "environment.yaml").exists()
+
+
 def test_c9_an_id_is_read_from_the_index_never_from_a_folders_name(tmp_path):
     spec = spec_from({"task": "regression", "exp_folder_pattern": "valid_model-id_$SHORT_ID-$RUN_ID"}, "x")
     folder = ExperimentFolders(tmp_path).open("ab12", spec)
