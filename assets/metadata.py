@@ -58,25 +58,30 @@ def _is_small(path: Path) -> bool:
 def from_report(report: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return a report as metadata: numbers one by one, which Dagster can plot, everything else as JSON.
 
-    ``{"rows": {"train": 3}}`` becomes ``{"rows/train": 3}``.
+    ``{"rows": {"train": 3}}`` becomes ``{"rows/train": 3}``; of a metric with interval and baseline, the value is shown.
     """
     found: dict[str, Any] = {}
     for key, value in report.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and 0 < len(value) <= MAX_NUMBERS and _holds_numbers(value):
-            found |= from_report(value, f"{name}/")
-        elif isinstance(value, (str, int, float, bool)):
-            found[name] = value
-        elif value is not None:
-            found[name] = dg.MetadataValue.json(value)
+        name, shown = f"{prefix}{key}", _value_of(value)
+        if isinstance(shown, Mapping) and 0 < len(shown) <= MAX_NUMBERS and _holds_numbers(shown):
+            found |= from_report(shown, f"{name}/")
+        elif isinstance(shown, (str, int, float, bool)):
+            found[name] = shown
+        elif shown is not None:
+            found[name] = dg.MetadataValue.json(shown)
     return found
+
+
+def _value_of(value: Any) -> Any:
+    return value["value"] if isinstance(value, Mapping) and "value" in value else value
 
 
 def _holds_numbers(values: Mapping[str, Any]) -> bool:
     """Return whether all values are numbers, or mappings that hold nothing but numbers."""
+    shown = [_value_of(value) for value in values.values()]
     return all(
         _holds_numbers(value) if isinstance(value, Mapping) else isinstance(value, (int, float)) or value is None
-        for value in values.values()
+        for value in shown
     )
 
 

@@ -73,7 +73,7 @@ def shot(page, name: str) -> None:
 
 
 def test_a_user_sees_graph_pictures_and_checks(server, page):
-    groups = ",".join(f"global%40global%3A{name}" for name in ("experiment", "data", "learning"))
+    groups = ",".join(f"global%40global%3A{name}" for name in ("data", "learning"))
     page.goto(f"{server}/asset-groups?expanded={groups}")
     page.get_by_text("generated_images").first.wait_for()
     shot(page, "graph")

@@ -1,0 +1,25 @@
+"""Metadata: numbers that Dagster can plot, everything else readable."""
+
+import dagster as dg
+
+from assets.metadata import from_report
+
+
+def test_numbers_are_shown_one_by_one():
+    assert from_report({"rows": {"train": 3, "test": 1}, "images": 4}) == {"rows/train": 3, "rows/test": 1, "images": 4}
+
+
+def test_a_metric_with_interval_and_baseline_shows_its_value():
+    metric = {"value": 0.9, "ci_low": 0.8, "baseline_name": "majority class"}
+    assert from_report({"metrics": {"test": {"accuracy": metric}}}) == {"metrics/test/accuracy": 0.9}
+
+
+def test_undefined_numbers_are_left_out():
+    assert from_report({"metrics": {"test": {"r2": {"value": None, "unit": ""}}}}) == {}
+
+
+def test_lists_texts_and_large_mappings_are_json():
+    many = {str(number): number for number in range(100)}
+    found = from_report({"classes": ["a"], "counts": many, "spec": {"kind": "mlp"}})
+    assert all(isinstance(value, dg.JsonMetadataValue) for value in found.values())
+    assert set(found) == {"classes", "counts", "spec"}
