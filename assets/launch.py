@@ -11,11 +11,13 @@ from pathlib import Path
 import dagster as dg
 
 import definitions
+from assay.experiments.contents import stage_results
 from assay.files import write_text
 from assay.pipeline import STAGES, needed_stages
 from assay.spec.experiment import ExperimentSpec
 from partitions.experiments import add_experiment
 from resources.defaults import default_store, resources_for
+from resources.experiment_store import ExperimentStore
 from resources.terminal import TerminalReporter
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -39,9 +41,14 @@ def run_experiment(experiment_id: str, spec: ExperimentSpec, job_name: str) -> b
             asset_selection=needed_assets(job, spec),
             raise_on_error=False,
         )
+    for evaluation in result.get_asset_check_evaluations():
+        if not evaluation.passed:
+            print(f"check {evaluation.check_name} ({evaluation.severity.value}): {evaluation.description}")
     for event in result.all_events:
         if event.is_step_failure:
             print_failure(event)
+    if result.success:
+        print_outcome(store, experiment_id)
     return result.success
 
 
@@ -49,6 +56,17 @@ def needed_assets(job: dg.JobDefinition, spec: ExperimentSpec) -> list[dg.AssetK
     """Return the job's assets without the stages that this experiment never reads."""
     unused = set(STAGES) - set(needed_stages(spec))
     return [key for key in job.asset_layer.selected_asset_keys if key.path[-1] not in unused or key.path[0] == "spec"]
+
+
+def print_outcome(store: ExperimentStore, experiment_id: str) -> None:
+    """Print what came out, where it is, and what to do next."""
+    found = stage_results(store.path, experiment_id)
+    if "analysis" in found:
+        print(found["analysis"].report["summary"])
+        print(found["analysis"].report["next"])
+    folder = store.folders.find(experiment_id)
+    if folder is not None:
+        print(f"Everything is in {folder.path}")
 
 
 def print_failure(event: dg.DagsterEvent) -> None:

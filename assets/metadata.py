@@ -58,7 +58,7 @@ def _is_small(path: Path) -> bool:
 def from_report(report: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return a report as metadata: numbers one by one, which Dagster can plot, everything else as JSON.
 
-    ``{"rows": {"train": 3}}`` becomes ``{"rows/train": 3}``; of a metric with interval and baseline, the value is shown.
+    ``{"rows": {"train": 3}}`` becomes ``{"rows/train": 3}``; of a metric with an interval, the value is shown.
     """
     found: dict[str, Any] = {}
     for key, value in report.items():
