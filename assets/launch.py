@@ -18,7 +18,7 @@ from assay.spec.experiment import ExperimentSpec
 from partitions.experiments import add_experiment
 from resources.defaults import default_store, resources_for
 from resources.experiment_store import ExperimentStore
-from resources.terminal import TerminalReporter
+from resources.terminal import TerminalReporter, terminal
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Keeps Dagster's log off the terminal; the instance stores it all the same, for the UI."""
@@ -30,6 +30,7 @@ def run_experiment(experiment_id: str, spec: ExperimentSpec, job_name: str) -> b
     Returns:
         Whether everything, blocking tests included, succeeded.
     """
+    terminal()
     with local_instance() as instance:
         add_experiment(instance, experiment_id)
         store = default_store(TerminalReporter())

@@ -1,7 +1,12 @@
-"""Progress on a terminal: one line per stage, live where the terminal can, plain lines otherwise."""
+"""Progress on a terminal: one line per stage, live where the terminal can, plain lines otherwise.
 
-import sys
+Belongs here: writing the lines. Does not belong here: what a stage does.
+"""
+
+import os
 import time
+from functools import cache
+from typing import TextIO
 
 import dagster as dg
 
@@ -11,6 +16,18 @@ from resources.progress import ProgressReporter
 CLEAR_LINE = "\r\x1b[2K"
 
 
+@cache
+def terminal() -> TextIO:
+    """Return the process's own standard output; to be called before a run, during which Dagster redirects it."""
+    return os.fdopen(os.dup(1), "w")
+
+
+def write(text: str) -> None:
+    """Write to the terminal at once."""
+    terminal().write(text)
+    terminal().flush()
+
+
 class TerminalReporter(ProgressReporter):
     """Prints ``stage  seconds  what it made`` when a stage is done, and how far it is while it works."""
 
@@ -18,32 +35,26 @@ class TerminalReporter(ProgressReporter):
 
     def start(self, context: dg.AssetExecutionContext, stage: str) -> Progress:
         """Return a callback that rewrites the stage's line; silent where output goes to a file."""
-        started = time.monotonic()
-        last = started
-        _started[stage] = started
-        live = sys.stdout.isatty()
+        started = last = _started[stage] = time.monotonic()
+        live = terminal().isatty()
         if live:
-            sys.stdout.write(f"{CLEAR_LINE}{stage:<17} …")
-            sys.stdout.flush()
+            write(f"{CLEAR_LINE}{stage:<17} …")
 
         def report(done: int, total: int, note: str = "") -> None:
             nonlocal last
             now = time.monotonic()
             if live and now - last >= self.seconds_between_lines:
                 last = now
-                left = (now - started) / max(done, 1) * (total - done)
-                tail = f"  {note}" if note else ""
-                sys.stdout.write(f"{CLEAR_LINE}{stage:<17} {done}/{total}  {left:.0f} s left{tail}")
-                sys.stdout.flush()
+                left_s = (now - started) / max(done, 1) * (total - done)
+                write(f"{CLEAR_LINE}{stage:<17} {done}/{total}  {left_s:.0f} s left  {note}")
 
         return report
 
     def finish(self, context: dg.AssetExecutionContext, stage: str, outcome: str = "") -> None:
         """Print the stage's line for good."""
         seconds = time.monotonic() - _started.pop(stage, time.monotonic())
-        prefix = CLEAR_LINE if sys.stdout.isatty() else ""
-        sys.stdout.write(f"{prefix}{stage:<17} {seconds:6.1f} s  {outcome}\n")
-        sys.stdout.flush()
+        clear = CLEAR_LINE if terminal().isatty() else ""
+        write(f"{clear}{stage:<17} {seconds:6.1f} s  {outcome}\n")
 
 
 _started: dict[str, float] = {}
