@@ -110,7 +110,7 @@ class TrainParams(Section):
     """How long to train, and which epoch to keep."""
 
     epochs: int | None = Field(default=None, ge=1, le=100_000)
-    """Passes over the training data; null: 20 for images, 80 for rows."""
+    """Passes over the training data; null: 20 for images, 160 for rows of pixels, 80 for others."""
     least_steps: int | None = Field(default=None, ge=0)
     """Where few items make few steps, go on beyond ``epochs``, up to ten times as long, until there are so many; null:
     700 when ``epochs`` is left open, otherwise 0."""

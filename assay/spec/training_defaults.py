@@ -42,7 +42,7 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     ),
 }
 
-EPOCHS: dict[str, int] = {"crops": 20, "pixels": 80, "columns": 80}
+EPOCHS: dict[str, int] = {"crops": 20, "pixels": 160, "columns": 80}
 LEAST_STEPS, MOST_TIMES = 700, 10
 """Steps that a network needs in any case, and how many times the usual epochs that may take."""
 BATCH_SIZES: dict[str, int] = {"crops": 32, "pixels": 128, "columns": 64}
