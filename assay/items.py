@@ -22,12 +22,17 @@ IMAGE_ITEM_COLUMNS: Columns = {
     "width_px": pl.Int32,
     "height_px": pl.Int32,
     "sha256": pl.String,
+    "pixels": pl.String,
+    "thumbnail": pl.Binary,
     "label": pl.String,
     "folder": pl.String,
     "background": pl.String,
     "given_subset": pl.String,
 }
-"""One row per image. ``file`` is relative to the root; ``label`` is null where boxes hold the labels."""
+"""One row per image. ``file`` is relative to the root; ``label`` is null where boxes hold the labels.
+
+``pixels`` and ``thumbnail`` are its ``assay.looks.Look``, taken once, while the image is in memory.
+"""
 
 OBJECT_COLUMNS: Columns = {
     "item": pl.String,

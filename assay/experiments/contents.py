@@ -34,11 +34,9 @@ def experiment_files(root: Path, experiment_id: str) -> ExperimentFiles:
     found = stage_results(root, experiment_id)
     folder = ExperimentFolders(root).find(experiment_id)
     folders = {stage: result.folder for stage, result in found.items()}
-    crops = found.get("crops")
     return ExperimentFiles(
         experiment_folder=folder.path if folder else None,
         splits_folder=folders.get("splits"),
-        crops_folder=crops.folder if crops and crops.report["crops"] else None,
         model_folder=folders.get("trained_model"),
         analysis=folders["analysis"] / TABLES["analysis"] if "analysis" in folders else None,
         tables={name: folders[name] / file for name, file in TABLES.items() if name in folders},

@@ -18,7 +18,6 @@ class ExperimentFiles:
     Attributes:
         experiment_folder: The experiment's own folder.
         splits_folder: Result folder of ``splits`` with ``items.parquet``.
-        crops_folder: Result folder of ``crops`` with ``crops.parquet``; None also when the source is a table.
         model_folder: Result folder of ``trained_model``.
         analysis: The file ``analysis.parquet``.
         tables: Parquet file of each table, by name.
@@ -26,7 +25,6 @@ class ExperimentFiles:
 
     experiment_folder: Path | None = None
     splits_folder: Path | None = None
-    crops_folder: Path | None = None
     model_folder: Path | None = None
     analysis: Path | None = None
     tables: Mapping[str, Path] = field(default_factory=dict)

@@ -3,18 +3,17 @@
 Belongs here: which kinds of sameness count, and the verdict. Does not belong here: comparing images.
 """
 
-import json
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from assay.exptests.duplicates import look_at, similar_pairs
 from assay.exptests.files import ExperimentFiles, TestResult, not_materialized, shortened, verdict
-from assay.results import REPORT
+from assay.items import ITEMS_FILE
+from assay.looks import similar_pairs, unit_thumbnails
 from assay.spec.exptest_kinds import SplitLeakageTest
+from assay.tables import read_parquet
 
 EXPECTED = "no item, copy or group in two subsets"
 MOST_PAIRS = 1000
@@ -25,28 +24,18 @@ Finding = tuple[str, str]
 
 
 def run(test: SplitLeakageTest, files: ExperimentFiles) -> TestResult:
-    """Compare items by group, by file, by decoded pixels, and by how similar they look.
+    """Compare items by group, by file, by decoded pixels, and by how similar they look; rows of a table by content.
 
-    Pixels are those of the crops where there are crops: they are what is trained on, and small.
+    Reads the index of ``splits`` and no image: the index says what each one looks like.
     """
     if files.splits_folder is None:
         return not_materialized(test, "splits", EXPECTED)
-    items = pl.read_parquet(files.splits_folder / "items.parquet")
-    findings = _shared(items, "group", "same group")
-    if "file" not in items.columns:
-        return _verdict(test, findings, _shared(items, "sha256", "same row"), len(items))
-    findings += _shared(items, "sha256", "same file")
-    pictured, folder = items, _root(files.splits_folder)
-    if files.crops_folder is not None:
-        pictured, folder = pl.read_parquet(files.crops_folder / "crops.parquet"), files.crops_folder
-    equal, near = _compare_pixels(pictured, folder, near=test.near_duplicates != "ignore")
-    return _verdict(test, findings + equal, near, len(pictured))
-
-
-def _root(folder: Path) -> Path:
-    """Return the folder that ``file`` in a result's index is relative to."""
-    report = json.loads((folder / REPORT).read_text(encoding="utf-8")) if (folder / REPORT).is_file() else {}
-    return folder / str(report.get("root", "."))
+    items = read_parquet(files.splits_folder / ITEMS_FILE)
+    certain = _shared(items, "group", "same group")
+    if "thumbnail" not in items.columns:
+        return _verdict(test, certain, _shared(items, "sha256", "same row"), len(items))
+    certain += _shared(items, "sha256", "same file") + _shared(items, "pixels", "same pixels")
+    return _verdict(test, certain, [] if test.near_duplicates == "ignore" else _near_duplicates(items), len(items))
 
 
 def _shared(items: pl.DataFrame, column: str, what: str) -> list[Finding]:
@@ -64,21 +53,14 @@ def _members(group: pl.DataFrame) -> str:
     return " = ".join(f"{row['subset']}/{row['item']}" for row in firsts.iter_rows(named=True))
 
 
-def _compare_pixels(items: pl.DataFrame, folder: Path, near: bool) -> tuple[list[Finding], list[Finding]]:
-    """Return findings of equal pixels (and of files that can't be opened), and of near duplicates."""
-    looks = look_at([folder / file for file in items["file"]])
-    decoded = items.with_columns(pl.Series("pixels", looks.digests)).with_columns(
-        pl.col("pixels").replace("", None),
-    )
-    equal = _shared(decoded, "pixels", "same pixels") + [("unreadable", problem) for problem in looks.problems]
-    if not near:
-        return equal, []
-    names = (items["subset"] + "/" + items["item"]).to_list()
-    pairs = similar_pairs(looks.thumbnails, np.array(items["subset"].to_list(), dtype=np.str_))
-    return equal, [
+def _near_duplicates(items: pl.DataFrame) -> list[Finding]:
+    """Return one finding per pair in two subsets that looks alike; equal pixels are another finding."""
+    names, pixels = (items["subset"] + "/" + items["item"]).to_list(), items["pixels"].to_list()
+    pairs = similar_pairs(unit_thumbnails(items["thumbnail"].to_list()), items["subset"].to_numpy().astype(np.str_))
+    return [
         ("near duplicate", f"near duplicate: {names[one]} ~ {names[two]} (correlation {correlation:.4f})")
         for one, two, correlation in islice(pairs, MOST_PAIRS)
-        if looks.digests[one] != looks.digests[two]
+        if pixels[one] != pixels[two]
     ]
 
 

@@ -8,6 +8,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from assay.looks import look_of
 from assay.numbers.labels import item_name, item_row, label_text, object_rows
 from assay.numbers.picture import NumberPainter
 from assay.numbers.samples import SAMPLES, draw_sample
@@ -70,7 +71,7 @@ class PictureWriter:
         if self._spec.detection_labels:
             (self._folder / "labels" / f"{item}.json").write_text(label_text(item, picture))
         return Written(
-            item=item_row(item, picture, hashlib.sha256(image).hexdigest()),
+            item=item_row(item, picture, hashlib.sha256(image).hexdigest(), look_of(picture.image)),
             objects=object_rows(item, picture),
             without_room=picture.without_room,
             sample=draw_sample(picture) if index < SAMPLES else None,

@@ -1,6 +1,6 @@
 """How pictures are named and described: JSON labels, rows of items.parquet and objects.parquet.
 
-Belongs here: names, columns and their types. Does not belong here: drawing, the loop over pictures.
+Belongs here: names, the columns of objects and their types. Does not belong here: drawing, the loop over pictures.
 """
 
 import json
@@ -9,19 +9,8 @@ from typing import Any
 
 import polars as pl
 
+from assay.looks import Look
 from assay.numbers.picture import DrawnNumber, NumberPicture
-
-ITEM_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
-    "item": pl.String,
-    "file": pl.String,
-    "width_px": pl.Int32,
-    "height_px": pl.Int32,
-    "sha256": pl.String,
-    "label": pl.String,
-    "folder": pl.String,
-    "background": pl.String,
-    "given_subset": pl.String,
-}
 
 OBJECT_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "item": pl.String,
@@ -45,7 +34,7 @@ def item_name(index: int) -> str:
     return f"{index:06d}"
 
 
-def item_row(item: str, picture: NumberPicture, sha256: str) -> dict[str, Any]:
+def item_row(item: str, picture: NumberPicture, sha256: str, look: Look) -> dict[str, Any]:
     """Return the picture's row of items.parquet."""
     return {
         "item": item,
@@ -53,6 +42,8 @@ def item_row(item: str, picture: NumberPicture, sha256: str) -> dict[str, Any]:
         "width_px": picture.image.width,
         "height_px": picture.image.height,
         "sha256": sha256,
+        "pixels": look.pixels,
+        "thumbnail": look.thumbnail,
         "label": None,
         "folder": "",
         "background": picture.background,

@@ -10,7 +10,8 @@ from typing import Any, Self
 
 from PIL import Image
 
-from assay.numbers.labels import ITEM_COLUMNS, OBJECT_COLUMNS, RowCollector
+from assay.items import IMAGE_ITEM_COLUMNS
+from assay.numbers.labels import OBJECT_COLUMNS, RowCollector
 from assay.numbers.samples import COLUMNS
 from assay.pictures.grid import sample_grid, save_small_png
 from assay.tables import write_parquet
@@ -41,7 +42,7 @@ class Summary:
     @classmethod
     def empty(cls) -> Self:
         """Return a summary of nothing."""
-        return cls(RowCollector(ITEM_COLUMNS), RowCollector(OBJECT_COLUMNS), Counter(), Counter(), Counter(), [])
+        return cls(RowCollector(IMAGE_ITEM_COLUMNS), RowCollector(OBJECT_COLUMNS), Counter(), Counter(), Counter(), [])
 
     @property
     def objects_count(self) -> int:

@@ -61,6 +61,8 @@ def _items(images: list[ImageFile], found: list[Inspected]) -> pl.DataFrame:
             "width_px": one.width_px,
             "height_px": one.height_px,
             "sha256": one.sha256,
+            "pixels": one.pixels,
+            "thumbnail": one.thumbnail,
             "label": image.label,
             "folder": image.folder,
             "background": None,

@@ -1,6 +1,6 @@
 """Looking into every image file once, before anything is computed.
 
-Belongs here: which files can be used, and their sizes and hashes. Does not belong here: what their folders mean.
+Belongs here: which files can be used, their sizes, hashes and looks. Does not belong here: what their folders mean.
 """
 
 import hashlib
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from assay.looks import look_of
 from assay.own_data.layout import ImageFile
 from assay.own_data.pixels import DECODE_ERRORS, decode
 from assay.parallel import map_in_order, usable_cores
@@ -21,6 +22,8 @@ class Inspected:
     sha256: str = ""
     width_px: int = 0
     height_px: int = 0
+    pixels: str = ""
+    thumbnail: bytes = b""
     problem: str = ""
 
 
@@ -44,7 +47,8 @@ def _inspect(path: Path, max_pixels: int) -> Inspected:
         image = decode(content, max_pixels)
     except DECODE_ERRORS as error:
         return Inspected(problem=_in_words(error))
-    return Inspected(hashlib.sha256(content).hexdigest(), image.width, image.height)
+    look = look_of(image)
+    return Inspected(hashlib.sha256(content).hexdigest(), *image.size, look.pixels, look.thumbnail)
 
 
 def _in_words(error: BaseException) -> str:

@@ -9,8 +9,10 @@ import pytest
 from PIL import Image
 
 from assay.errors import DataError
+from assay.items import IMAGE_ITEM_COLUMNS
+from assay.looks import Look, look_of
 from assay.numbers.build import build_numbers
-from assay.numbers.labels import ITEM_COLUMNS, OBJECT_COLUMNS, RowCollector
+from assay.numbers.labels import OBJECT_COLUMNS, RowCollector
 from assay.numbers.photos import SHIPPED_PHOTOS
 from assay.numbers.samples import SAMPLES
 from assay.progress import silent
@@ -45,13 +47,14 @@ def test_one_image_mask_and_label_is_written_per_item_and_nothing_else(built):
 def test_items_describe_the_files(built):
     folder, _ = built
     items = pl.read_parquet(folder / "items.parquet")
-    assert dict(items.schema) == ITEM_COLUMNS
+    assert items.schema == pl.Schema(IMAGE_ITEM_COLUMNS)
     assert items["item"].to_list() == [f"{index:06d}" for index in range(12)]
     for row in items.iter_rows(named=True):
         content = (folder / row["file"]).read_bytes()
         assert hashlib.sha256(content).hexdigest() == row["sha256"]
         with Image.open(folder / row["file"]) as image:
             assert (image.size, image.mode) == ((row["width_px"], row["height_px"]), "RGB")
+            assert Look(row["pixels"], row["thumbnail"]) == look_of(image)
         assert row["background"] in SHIPPED_PHOTOS
         assert row["label"] is None
         assert row["given_subset"] is None

@@ -10,6 +10,7 @@ from PIL import Image
 
 from assay.errors import DataError
 from assay.items import IMAGE_ITEM_COLUMNS, is_nested
+from assay.looks import Look, look_of
 from assay.own_data import build_image_folder
 from assay.own_data.pixels import decode
 from assay.spec.own_data import ImageFolderSource
@@ -57,6 +58,18 @@ def test_class_folders_become_items_with_labels(root, tmp_path):
     assert report["labels"] == {"cat": 2, "dog": 2}
     assert report["root"] == str(root)
     assert (tmp_path / "result" / "pictures" / "samples.png").stat().st_size < 100_000
+
+
+def test_items_say_what_images_look_like_to_a_model(tmp_path):
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    save(tmp_path / "data" / "cat" / "1.png", 7, size=(8, 6))
+    save(tmp_path / "data" / "cat" / "2.png", 7, size=(6, 8), exif=turned)
+    _, items = build(tmp_path / "data", tmp_path)
+    for item, pixels, thumbnail in items.select("item", "pixels", "thumbnail").iter_rows():
+        assert Look(pixels, thumbnail) == look_of(decode((tmp_path / "data" / item).read_bytes()))
+    assert items["sha256"].n_unique() == 2
+    assert items["pixels"].n_unique() == 1
 
 
 def test_images_below_the_class_folder_are_nested(root, tmp_path):

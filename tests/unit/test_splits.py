@@ -24,6 +24,8 @@ def index_images(folder, names, **columns):
         "width_px": [4] * len(names),
         "height_px": [4] * len(names),
         "sha256": [f"hash of {name}" for name in names],
+        "pixels": [f"pixels of {name}" for name in names],
+        "thumbnail": [name.encode() for name in names],
         "label": [name.split("/")[0] if "/" in name else None for name in names],
         "folder": [name.rpartition("/")[0] for name in names],
         "background": [None] * len(names),
@@ -189,6 +191,13 @@ def test_a_group_column_with_missing_values_is_refused(divide, tmp_path):
     photos = [None, *["a"] * 19]
     source = index_images(tmp_path / "source", names_of(20), background=photos)
     assert "missing for 1 of 20 items (row 1)" in refused(divide, source, group_key="background")
+
+
+def test_what_images_look_like_is_handed_on(divide, tmp_path):
+    source = index_images(tmp_path / "source", names_of(20))
+    _, items, _ = divide(source)
+    given = read_parquet(source / "items.parquet")
+    assert items.select("item", "pixels", "thumbnail").equals(given.select("item", "pixels", "thumbnail"))
 
 
 def test_equal_files_are_never_in_two_subsets(divide, tmp_path):
