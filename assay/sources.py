@@ -1,52 +1,27 @@
-"""Where an experiment's data come from: one entry per kind of source.
+"""Where an experiment's data come from: the builder and the content digest of each kind of source.
 
-Belongs here: choosing the builder and the content digest of a source. Does not belong here: reading or generating.
+Belongs here: choosing them. Does not belong here: reading or generating.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from assay.numbers.build import build_numbers
-from assay.numbers.photos import background_digest
-from assay.own_data import build_image_folder, build_table, source_digest
+from assay.errors import AssayError
 from assay.pipeline import Slice
+from assay.plugins import load_plugin
 from assay.progress import Progress, silent
+from assay.spec.generated_images import BUILT_IN_SOURCES, SOURCE_PLUGINS, SourceKind
+from assay.spec.numbers import NumbersSource
+from assay.spec.own_data import ImageFolderSource, TableSource
 
 DIGEST_CACHE = "source_digests.json"
 
-
-@dataclass(frozen=True)
-class SourceKind:
-    """How one kind of source is built.
-
-    Attributes:
-        build: Takes source section, seed, empty folder and progress; fills the folder, returns the report.
-        digest: Takes source section and a cache file; returns the content hash of the user's data, empty where there
-            are none and the section says everything.
-    """
-
-    build: Callable[[Any, int, Path, Progress], dict[str, Any]]
-    digest: Callable[[Any, Path], str]
-
-
-def _background_digest(source: Any, cache: Path) -> str:
-    return background_digest(source.background_folder) if source.background_folder else ""
-
-
-def _image_folder(source: Any, seed: int, folder: Path, progress: Progress) -> dict[str, Any]:
-    return build_image_folder(source, folder, progress)
-
-
-def _table(source: Any, seed: int, folder: Path, progress: Progress) -> dict[str, Any]:
-    return build_table(source, folder, progress)
-
-
 SOURCES: dict[str, SourceKind] = {
-    "numbers": SourceKind(build_numbers, _background_digest),
-    "image_folder": SourceKind(_image_folder, source_digest),
-    "table": SourceKind(_table, source_digest),
+    "numbers": SourceKind(NumbersSource, "assay.sources:build_numbers", "assay.sources:numbers_digest"),
+    "image_folder": SourceKind(ImageFolderSource, "assay.sources:build_image_folder", "assay.own_data:source_digest"),
+    "table": SourceKind(TableSource, "assay.sources:build_table", "assay.own_data:source_digest"),
 }
 
 
@@ -55,9 +30,11 @@ def build_source(spec: Slice, folder: Path, progress: Progress = silent) -> dict
 
     Raises:
         DataError: Files that can't be used, all of them by name and reason.
+        AssayError: The code of an added kind can't be imported.
     """
     source = spec.section.source
-    return SOURCES[source.kind].build(source, spec.seed, folder, progress)
+    report: dict[str, Any] = _function(source_kind(source.kind).build)(source, spec.seed, folder, progress)
+    return report
 
 
 def content_digest(spec: Slice, root: Path) -> str:
@@ -67,5 +44,52 @@ def content_digest(spec: Slice, root: Path) -> str:
         spec: The slice of ``generated_images``.
         root: Storage root, where hashes of unchanged files are remembered.
     """
-    kind = SOURCES[spec.section.source.kind]
-    return kind.digest(spec.section.source, root / DIGEST_CACHE)
+    source = spec.section.source
+    path = source_kind(source.kind).digest
+    digest: str = _function(path)(source, root / DIGEST_CACHE) if path else ""
+    return digest
+
+
+def source_kind(kind: str) -> SourceKind:
+    """Return what is registered under a name, built in or by an installed package."""
+    if kind in BUILT_IN_SOURCES:
+        return SOURCES[kind]
+    registered: SourceKind = load_plugin(SOURCE_PLUGINS, kind, SourceKind)
+    return registered
+
+
+def _function(path: str) -> Callable[..., Any]:
+    module, _, name = path.partition(":")
+    try:
+        function: Callable[..., Any] = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise AssayError(f"The source's code {path!r} can't be imported: {error}.") from error
+    return function
+
+
+def build_numbers(source: NumbersSource, seed: int, folder: Path, progress: Progress) -> dict[str, Any]:
+    """Generate number images."""
+    from assay.numbers.build import build_numbers
+
+    return build_numbers(source, seed, folder, progress)
+
+
+def numbers_digest(source: NumbersSource, cache: Path) -> str:
+    """Return the content hash of the user's background photos; empty for those that come along."""
+    from assay.numbers.photos import background_digest
+
+    return background_digest(source.background_folder) if source.background_folder else ""
+
+
+def build_image_folder(source: ImageFolderSource, seed: int, folder: Path, progress: Progress) -> dict[str, Any]:
+    """Index the user's images; there is nothing random about it."""
+    from assay.own_data import build_image_folder
+
+    return build_image_folder(source, folder, progress)
+
+
+def build_table(source: TableSource, seed: int, folder: Path, progress: Progress) -> dict[str, Any]:
+    """Read the user's table; there is nothing random about it."""
+    from assay.own_data import build_table
+
+    return build_table(source, folder, progress)

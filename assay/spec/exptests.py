@@ -1,11 +1,9 @@
 """Section ``exptests``: what must hold for an experiment to count."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import Field, SerializeAsAny, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import Field, SerializeAsAny
 
-from assay.plugins import load_plugin, plugins
 from assay.spec.analysis import TASK_METRICS
 from assay.spec.base import Section
 from assay.spec.exptest_kinds import (
@@ -18,6 +16,7 @@ from assay.spec.exptest_kinds import (
     SplitLeakageTest,
     TestSection,
 )
+from assay.spec.kinds import or_plugin
 
 __all__ = ["TEST_PLUGINS", "AnyTest", "ExptestsSection", "TestKind", "TestSection", "default_tests"]
 
@@ -40,19 +39,11 @@ class TestKind:
         self.run = run
 
 
-def _with_plugins(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """Validate a test of an installed package by that package's section, any other by the built-in ones."""
-    kind = value.get("kind") if isinstance(value, Mapping) else getattr(value, "kind", None)
-    if kind in BUILT_IN_TESTS or kind not in plugins(TEST_PLUGINS):
-        return validate(value)
-    return load_plugin(TEST_PLUGINS, kind, TestKind).section.model_validate(value)
-
-
 BuiltInTest = Annotated[
     ModelsSavedTest | NoMissingValuesTest | FilesExistTest | SplitLeakageTest | MetricTest | BeatsBaselineTest,
     Field(discriminator="kind"),
 ]
-AnyTest = Annotated[SerializeAsAny[BuiltInTest], WrapValidator(_with_plugins)]
+AnyTest = Annotated[SerializeAsAny[BuiltInTest], or_plugin(TEST_PLUGINS, BUILT_IN_TESTS, TestKind)]
 
 
 class ExptestsSection(Section):

@@ -2,13 +2,39 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, SerializeAsAny
 
 from assay.spec.base import Location, Section, Switch
+from assay.spec.kinds import or_plugin
 from assay.spec.numbers import NumbersSource
 from assay.spec.own_data import ImageFolderSource, TableSource
 
-Source = Annotated[NumbersSource | ImageFolderSource | TableSource, Field(discriminator="kind")]
+SOURCE_PLUGINS = "assay.sources"
+"""Entry point group whose names are further kinds; each object is a ``SourceKind``."""
+
+BUILT_IN_SOURCES = ("numbers", "image_folder", "table")
+
+
+class SourceKind:
+    """What an installed package registers: a section with its own ``kind``, and what builds it.
+
+    Attributes:
+        section: The keys of the source.
+        build: Import path ``package.module:function`` of what fills a folder with the layout that
+            ``assay.own_data.build_image_folder`` documents. Called as ``function(source, seed, folder, progress)``, it
+            returns the report.
+        digest: Import path of ``function(source, cache_file)``, which returns the content hash of the data that the
+            source reads; ``""`` where the section says everything.
+    """
+
+    def __init__(self, section: type[Section], build: str, digest: str = "") -> None:
+        self.section = section
+        self.build = build
+        self.digest = digest
+
+
+BuiltInSource = Annotated[NumbersSource | ImageFolderSource | TableSource, Field(discriminator="kind")]
+Source = Annotated[SerializeAsAny[BuiltInSource], or_plugin(SOURCE_PLUGINS, BUILT_IN_SOURCES, SourceKind)]
 
 
 class GeneratedImagesSection(Section):

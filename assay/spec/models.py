@@ -3,13 +3,12 @@
 Belongs here: the numbers that a network is built from. Does not belong here: the networks (``assay.learning.models``).
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, SerializeAsAny, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import Field, SerializeAsAny
 
-from assay.plugins import load_plugin, plugins
 from assay.spec.base import Section
+from assay.spec.kinds import or_plugin
 
 MODEL_PLUGINS = "assay.models"
 """Entry point group whose names are further kinds; each object is a ``ModelKind``."""
@@ -70,15 +69,8 @@ BUILT_IN_MODELS: dict[str, ModelKind] = {
 }
 
 
-def _with_plugins(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """Validate a network of an installed package by that package's section, any other by the built-in ones."""
-    kind = value.get("kind") if isinstance(value, Mapping) else getattr(value, "kind", None)
-    if kind in BUILT_IN_MODELS or kind not in plugins(MODEL_PLUGINS):
-        return validate(value)
-    return load_plugin(MODEL_PLUGINS, kind, ModelKind).section.model_validate(value)
-
-
 AnyModel = Annotated[
-    SerializeAsAny[Annotated[MlpModel | CnnModel, Field(discriminator="kind")]], WrapValidator(_with_plugins)
+    SerializeAsAny[Annotated[MlpModel | CnnModel, Field(discriminator="kind")]],
+    or_plugin(MODEL_PLUGINS, BUILT_IN_MODELS, ModelKind),
 ]
 """A built-in network, or one that an installed package adds."""

@@ -1,0 +1,81 @@
+"""Sources: built-in kinds, and those of installed packages."""
+
+import sys
+
+import pytest
+
+from assay.errors import SpecError
+from assay.pipeline import slice_of
+from assay.plugins import plugins
+from assay.sources import build_source, content_digest
+from assay.spec.loading import spec_from
+
+ADDED = """
+from typing import Literal
+from assay.spec.base import Section
+from assay.spec.generated_images import SourceKind
+
+class Constant(Section):
+    kind: Literal["constant"] = "constant"
+    value: int = 3
+
+def build(source, seed, folder, progress):
+    (folder / "value.txt").write_text(f"{source.value} {seed}")
+    return {"value": source.value}
+
+def digest(source, cache):
+    return f"digest of {source.value}"
+
+THING = SourceKind(Constant, "added_source:build", "added_source:digest")
+"""
+
+
+@pytest.fixture
+def added(tmp_path, monkeypatch):
+    (tmp_path / "added_source.py").write_text(ADDED)
+    info = tmp_path / "added_source-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: added_source\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[assay.sources]\nconstant = added_source:THING\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    plugins.cache_clear()
+    yield
+    plugins.cache_clear()
+    sys.modules.pop("added_source", None)
+
+
+def part_of(**source):
+    spec = spec_from({"task": "regression", "generated_images": {"source": source}}, "x")
+    return slice_of(spec, "ab12", "generated_images")
+
+
+def test_an_installed_package_adds_a_source(added, tmp_path):
+    part = part_of(kind="constant", value=5)
+    folder = tmp_path / "result"
+    folder.mkdir()
+    assert build_source(part, folder) == {"value": 5}
+    assert (folder / "value.txt").read_text() == "5 42"
+    assert content_digest(part, tmp_path) == "digest of 5"
+    assert part.digest != part_of(kind="constant", value=6).digest
+
+
+def test_a_wrong_key_of_an_added_source_is_refused(added):
+    with pytest.raises(SpecError, match="valeu"):
+        part_of(kind="constant", valeu=5)
+
+
+def test_a_kind_that_nobody_adds_is_refused_with_the_choices():
+    with pytest.raises(SpecError, match="expected one of numbers, image_folder, table"):
+        part_of(kind="constant")
+
+
+def test_generated_data_have_no_digest_but_the_users_photos_have(tmp_path):
+    from PIL import Image
+
+    assert content_digest(part_of(kind="numbers"), tmp_path) == ""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.new("RGB", (300, 300), (1, 2, 3)).save(photos / "a.png")
+    first = content_digest(part_of(kind="numbers", background_folder=str(photos)), tmp_path)
+    Image.new("RGB", (300, 300), (9, 2, 3)).save(photos / "a.png")
+    assert first != content_digest(part_of(kind="numbers", background_folder=str(photos)), tmp_path) != ""
