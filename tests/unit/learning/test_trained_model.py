@@ -100,15 +100,16 @@ assert "sklearn" not in sys.modules
 """
 
 
-def test_a15_two_processes_train_the_same_bytes(store_crops, tiny_spec, tmp_path):
+def test_a15_two_processes_train_the_same_bytes(store_crops, tiny_spec, train, tmp_path):
+    """One is this process, in which other trainings have been; the other has just started."""
     spec = tiny_spec(model={"kind": "cnn", "width": 4}, train_params={"epochs": 2, "threads": 2})
-    source = store_crops()
-    folders = [tmp_path / name for name in ("one", "two")]
-    for folder in folders:
-        folder.mkdir()
-        arguments = [spec.model_dump_json(), str(source.folder), str(folder)]
-        subprocess.run([sys.executable, "-c", A15, *arguments], check=True)
-    one, two = ({path.name: digest(path) for path in folder.rglob("*.*")} for folder in folders)
+    source = store_crops({"train": 24, "validation": 8})
+    here, _ = train(source, spec, "classification", name="here")
+    there = tmp_path / "there"
+    there.mkdir()
+    arguments = [spec.model_dump_json(), str(source.folder), str(there)]
+    subprocess.run([sys.executable, "-c", A15, *arguments], check=True)
+    one, two = ({path.name: digest(path) for path in folder.rglob("*.*")} for folder in (here, there))
     assert one == two
     assert {"model.safetensors", "last.safetensors", "training_history.parquet", "curves.png"} <= set(one)
 
