@@ -4,6 +4,7 @@ import os
 import platform
 import re
 import subprocess
+from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,9 @@ def git_versions(folder: Path) -> dict[str, Any]:
     return {"assay": {"version": assay.__version__, **git_version(package)}, "project": git_version(folder)}
 
 
+@cache
 def environment() -> dict[str, Any]:
-    """Return Python, packages and hardware."""
+    """Return Python, packages and hardware; they stay what they are while a process lives."""
     packages = {name: dist.version for dist in distributions() if (name := dist.metadata["Name"])}
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
     return {
