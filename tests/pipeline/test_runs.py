@@ -1,0 +1,131 @@
+"""Single runs for real: classification, tables, overrides, gates, changed data."""
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from assay.spec.experiment import SECTION_NAMES
+from assay.tables import read_parquet
+
+
+def test_a_classification_goes_from_spec_to_analysis(lab):
+    few_classes = {
+        "kind": "numbers",
+        "sample_count": 20,
+        "max_number": 2,
+        "max_amount": 3,
+        "img_size": {"width": 96, "height": 96},
+    }
+    lab.write("cls", task="classification", generated_images={"source": few_classes})
+    result = lab.run("cls")
+    assert result.success, lab.failure(result)
+    predictions = read_parquet(lab.results("cls")["predictions"].folder / "predictions.parquet")
+    probabilities = predictions.select(pl.col("^prob_.*$")).sum_horizontal()
+    assert probabilities.is_between(0.999, 1.001).all()
+
+
+def test_a_partition_without_a_file_takes_the_template_and_the_launchpads_overrides(lab):
+    config = {"ops": {"experiment": {"config": {"spec": {"task": "classification", "name": "from the UI"}}}}}
+    result = lab.run("fresh", assets=["experiment", *(f"spec/{name}" for name in SECTION_NAMES)], config=config)
+    assert result.success, lab.failure(result)
+    spec = lab.store.specs.load("fresh")
+    assert (spec.task, spec.name) == ("classification", "from the UI")
+
+
+def test_a_wrong_override_is_refused_and_nothing_is_written(lab):
+    config = {"ops": {"experiment": {"config": {"spec": {"sede": 1}}}}}
+    result = lab.run("fresh", config=config)
+    assert not result.success
+    assert "Did you mean 'seed'?" in lab.failure(result)
+    assert not (lab.folder / "experiments").exists()
+
+
+def test_an_id_that_dagster_accepts_but_a_file_system_should_not_is_refused(lab):
+    result = lab.run("../evil")
+    assert not result.success
+    assert "is not valid: expected 1 to 63 characters" in lab.failure(result)
+    assert not (lab.folder.parent / "evil.yaml").exists()
+
+
+def test_an_edit_during_a_run_does_not_reach_it(lab):
+    lab.write("one")
+    spec = lab.store.spec_of_run("run-1", "one")
+    lab.write("one", seed=7)
+    assert lab.store.spec_of_run("run-1", "one") == spec
+    assert lab.store.spec_of_run("run-2", "one").seed == 7
+
+
+def test_training_before_the_data_exist_says_what_to_materialize(lab):
+    lab.write("one")
+    result = lab.run("one", job="job_train")
+    assert not result.success
+    assert "normalized was never materialized. Materialize normalized first." in lab.failure(result)
+
+
+def test_a_metric_gate_that_is_not_met_fails_its_check_but_keeps_the_result(lab):
+    gate = {"kind": "metric", "subset": "test", "metric": "mae", "operator": "<", "value": 0.0}
+    lab.write("one", exptests={"tests": [gate]})
+    result = lab.run("one")
+    evaluation = next(event for event in result.get_asset_check_evaluations() if event.check_name == "metric")
+    assert not evaluation.passed
+    assert "analysis" in lab.results("one")
+    assert "False" in (lab.store.folders.find("one").path / "exp_tests.csv").read_text()
+
+
+def test_a_blocking_leak_stops_training_in_this_run_and_in_a_later_one(lab):
+    images = lab.folder / "images"
+    make_leaking_folder(images)
+    source = {"source": {"kind": "image_folder", "path": str(images)}}
+    lab.write("leak", task="classification", generated_images=source)
+    first = lab.run("leak")
+    assert not first.success
+    assert "trained_model" not in lab.results("leak")
+    assert lab.run("leak", job="job_data_generation", assets=["crops"]).success
+    later = lab.run("leak", job="job_train")
+    assert not later.success
+    assert "splits failed a blocking test, so it is not trained" in lab.failure(later)
+
+
+def make_leaking_folder(folder):
+    """Write class folders in which one train image is in test again, under another name."""
+    generator = np.random.default_rng(0)
+    for subset, count in (("train", 8), ("validation", 3), ("test", 3)):
+        for name in ("cat", "dog"):
+            place = folder / subset / name
+            place.mkdir(parents=True)
+            for number in range(count):
+                Image.fromarray(generator.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(place / f"{number}.png")
+    (folder / "test" / "cat" / "copy.png").write_bytes((folder / "train" / "cat" / "0.png").read_bytes())
+
+
+@pytest.mark.parametrize("task", ["regression", "classification"])
+def test_a_table_skips_the_image_stages(lab, task):
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(80, 3))
+    target = x[:, 0] * 2 + x[:, 1] if task == "regression" else np.where(x[:, 0] > 0, "up", "down")
+    frame = pl.DataFrame({"a": x[:, 0], "b": x[:, 1], "c": x[:, 2], "y": target})
+    frame.write_csv(lab.folder / "rows.csv")
+    source = {"source": {"kind": "table", "path": str(lab.folder / "rows.csv"), "target_column": "y"}}
+    lab.write("tab", task=task, generated_images=source)
+    result = lab.run("tab")
+    assert result.success, lab.failure(result)
+    assert lab.results("tab")["crops"].report["crops"] == 0
+    rows = read_parquet(lab.results("tab")["predictions"].folder / "predictions.parquet")
+    assert len(rows) == 24
+
+
+def test_changed_user_data_make_new_results_and_keep_the_old_until_collected(lab):
+    images = lab.folder / "images"
+    make_leaking_folder(images)
+    (images / "test" / "cat" / "copy.png").unlink()
+    source = {"source": {"kind": "image_folder", "path": str(images)}}
+    lab.write("own", task="classification", generated_images=source)
+    first = lab.run("own")
+    assert first.success, lab.failure(first)
+    before = lab.results("own")
+    Image.new("RGB", (16, 16), (10, 200, 30)).save(images / "train" / "cat" / "0.png")
+    assert lab.run("own").success
+    after = lab.results("own")
+    assert before["generated_images"].fingerprint != after["generated_images"].fingerprint
+    assert before["trained_model"].folder.exists()
