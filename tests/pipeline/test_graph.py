@@ -81,3 +81,14 @@ def test_the_same_spec_gives_the_same_bytes_in_another_storage(two_runs, lab):
     lab.write("other")
     assert lab.run("other").success
     assert {stage: result.manifest["files"] for stage, result in lab.results("other").items()} == first
+
+
+def test_a_metric_gate_that_is_not_met_fails_its_check_but_keeps_the_result(two_runs):
+    lab = two_runs[0]
+    gate = {"kind": "metric", "subset": "test", "metric": "mae", "operator": "<", "value": 0.0}
+    lab.write("gated", exptests={"tests": [gate]})
+    result = lab.run("gated")
+    evaluation = next(event for event in result.get_asset_check_evaluations() if event.check_name == "metric")
+    assert not evaluation.passed
+    assert "analysis" in lab.results("gated")
+    assert "False" in (lab.store.folders.find("gated").path / "exp_tests.csv").read_text()

@@ -63,16 +63,6 @@ def test_training_before_the_data_exist_says_what_to_materialize(lab):
     assert "normalized was never materialized. Materialize normalized first." in lab.failure(result)
 
 
-def test_a_metric_gate_that_is_not_met_fails_its_check_but_keeps_the_result(lab):
-    gate = {"kind": "metric", "subset": "test", "metric": "mae", "operator": "<", "value": 0.0}
-    lab.write("one", exptests={"tests": [gate]})
-    result = lab.run("one")
-    evaluation = next(event for event in result.get_asset_check_evaluations() if event.check_name == "metric")
-    assert not evaluation.passed
-    assert "analysis" in lab.results("one")
-    assert "False" in (lab.store.folders.find("one").path / "exp_tests.csv").read_text()
-
-
 def test_a_blocking_leak_stops_training_in_this_run_and_in_a_later_one(lab):
     images = lab.folder / "images"
     make_leaking_folder(images)
