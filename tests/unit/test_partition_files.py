@@ -136,6 +136,7 @@ def test_a_fingerprint_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
         at(tmp_path / "root").write(StoredTable(tmp_path / "t.parquet", "../../x"))
 
 
+@pytest.mark.system
 def test_a_kill_before_any_file_operation_leaves_exactly_one_valid_file(tmp_path: Path) -> None:
     numbers = run_forks(KILLED_WRITES, tmp_path)
     assert len(numbers) > 10, "the write should have more than ten moments to be killed in"
@@ -180,6 +181,7 @@ while not finished:
 """
 
 
+@pytest.mark.system
 def test_eight_processes_write_and_read_one_partition_without_a_mixture_or_an_error(tmp_path: Path) -> None:
     run_forks(CONTENDING, tmp_path)
     assert len(valid_files(at(tmp_path))) == 1
@@ -208,6 +210,7 @@ sys.exit(any(statuses))
 """
 
 
+@pytest.mark.system
 def test_eight_processes_meet_a_fresh_store(tmp_path: Path) -> None:
     run_forks(MEETING, tmp_path / "store")
 

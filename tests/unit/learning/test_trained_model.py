@@ -100,6 +100,7 @@ assert "sklearn" not in sys.modules
 """
 
 
+@pytest.mark.system
 def test_a15_two_processes_train_the_same_bytes(store_crops, tiny_spec, train, tmp_path):
     """One is this process, in which other trainings have been; the other has just started."""
     spec = tiny_spec(model={"kind": "cnn", "width": 4}, train_params={"epochs": 2, "threads": 2})
