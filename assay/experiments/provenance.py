@@ -45,7 +45,9 @@ def git_versions(folder: Path) -> dict[str, Any]:
 @cache
 def environment() -> dict[str, Any]:
     """Return Python, packages and hardware; they stay what they are while a process lives."""
-    packages = {name: dist.version for dist in distributions() if (name := dist.metadata["Name"])}
+    # Each access to ``metadata`` parses a file, and ``version`` does so again.
+    found = [dist.metadata for dist in distributions()]
+    packages = {entry["Name"]: entry["Version"] for entry in found if entry["Name"]}
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
     return {
         "python": platform.python_version(),
