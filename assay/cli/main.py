@@ -3,6 +3,8 @@
 Belongs here: the app. Does not belong here: what a command does. Nothing here imports torch, Dagster or DuckDB.
 """
 
+import atexit
+import os
 import sys
 
 import typer
@@ -21,6 +23,23 @@ app = typer.Typer(
 )
 for command in (new, validate, schema, run, show, path, sql, locks, gc):
     app.command()(command)
+
+
+def script() -> None:
+    """Run the command line as a program: like ``main``, but leave at once when it is done.
+
+    Python takes a million objects of torch and Dagster apart at its end, which costs 0.9 s and frees nothing that the
+    operating system would not free anyway.
+    """
+    try:
+        main()
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def main() -> None:

@@ -4,8 +4,6 @@ This is the one place in the package that looks downstream, at the Dagster defin
 """
 
 import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -19,24 +17,11 @@ def run(
 ) -> None:
     """Materialize an experiment, with a line of progress per stage; what exists already is reused."""
     spec = spec_files().load(experiment_id)  # a wrong spec is told before anything heavy is imported
-    with rare_garbage_collection():
-        from assets.launch import run_experiment
-
-        succeeded = run_experiment(experiment_id, spec, job)
-    if not succeeded:
-        raise typer.Exit(1)
-
-
-@contextmanager
-def rare_garbage_collection() -> Iterator[None]:
-    """Look for garbage rarely in the block, and never again after it.
-
-    Importing Dagster and torch makes a million objects that live as long as this short process. Going through them at
-    every 700th new object costs 0.6 s of a run, and once more at the end of the process 0.9 s [measured].
-    """
+    # Importing Dagster and torch makes a million objects that live as long as this short process: going through them
+    # at every 700th new object costs 0.6 s of a run.
     gc.set_threshold(100_000, 20, 20)
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.disable()
+
+    from assets.launch import run_experiment
+
+    if not run_experiment(experiment_id, spec, job):
+        raise typer.Exit(1)
