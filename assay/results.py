@@ -3,12 +3,9 @@
 Belongs here: building, sharing, verifying and reading result folders. Does not belong here: what is in them.
 """
 
-import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from assay.errors import StorageError
-from assay.files import TEMPORARY_PREFIX, fsync_path, temporary_sibling, write_json
+from assay.files import temporary_sibling, write_json
 from assay.locks import hold
 from assay.pipeline import STAGES, Slice
+from assay.sealing import MANIFEST, describe_files, is_complete, put_in_place, seal, sweep
 
-MANIFEST = "manifest.json"
 REPORT = "report.json"
 
 Report = dict[str, Any]
@@ -120,14 +117,14 @@ class ResultStore:
 
     def _build_folder(self, folder: Path, build: Build, head: dict[str, Any]) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(folder)
+        sweep(folder)
         temporary = temporary_sibling(folder)
         temporary.mkdir()
         try:
             report = build(temporary)
             write_json(temporary / REPORT, report)
-            _seal(temporary, head)
-            _put_in_place(temporary, folder)
+            seal(temporary, head)
+            put_in_place(temporary, folder)
         except OSError as error:
             reason = f"{error.strerror or error} ({error.filename or folder})"
             problem = f"The result of {head['stage']} can't be written: {reason}."
@@ -156,51 +153,6 @@ def ancestors(inputs: Mapping[str, Result | str]) -> dict[str, str]:
         if isinstance(value, Result):
             found |= {**value.manifest["ancestors"], value.stage: value.fingerprint}
     return found
-
-
-def is_complete(folder: Path) -> bool:
-    """Return whether a result folder has its manifest, which is written last."""
-    return (folder / MANIFEST).is_file()
-
-
-def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return size and SHA-256 of every file below ``folder``, flushed to the disk on the way."""
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    with ThreadPoolExecutor(4) as pool:
-        entries = list(pool.map(lambda name: _flush_and_hash(folder / name), names))
-    return dict(zip(names, entries, strict=True))
-
-
-def _flush_and_hash(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        os.fsync(file.fileno())
-    return {"size_bytes": path.stat().st_size, "sha256": digest}
-
-
-def _seal(folder: Path, head: dict[str, Any]) -> None:
-    write_json(folder / MANIFEST, {**head, "files": describe_files(folder)})
-    for path in [*folder.rglob("*"), folder]:
-        if path.is_dir():
-            fsync_path(path)
-
-
-def _put_in_place(temporary: Path, folder: Path) -> None:
-    """Rename a sealed folder into place; a former result of the same name is set aside first, then removed."""
-    former = None
-    if folder.exists():
-        former = temporary_sibling(folder)
-        folder.rename(former)
-    temporary.rename(folder)
-    fsync_path(folder.parent)
-    if former is not None:
-        shutil.rmtree(former)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what killed builds of this very result left; the caller holds its write lock."""
-    for leftover in folder.parent.glob(f"{TEMPORARY_PREFIX}*-{folder.name}"):
-        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def verify(result: Result) -> list[str]:

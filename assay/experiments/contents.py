@@ -9,7 +9,8 @@ from pathlib import Path
 from assay.experiments.folders import ExperimentFolders
 from assay.exptests.files import ExperimentFiles
 from assay.pipeline import STAGES
-from assay.results import MANIFEST, Result, ResultStore
+from assay.results import Result, ResultStore
+from assay.sealing import MANIFEST
 
 TABLES = {
     "tabular": "tabular.parquet",

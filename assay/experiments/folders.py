@@ -18,7 +18,8 @@ from assay.experiments.provenance import environment, git_versions, without_keys
 from assay.files import temporary_sibling, write_json, write_text
 from assay.ids import new_run_id, validate_id
 from assay.locks import hold
-from assay.results import MANIFEST, REPORT, Result
+from assay.results import REPORT, Result
+from assay.sealing import MANIFEST
 from assay.spec.experiment import SECTION_NAMES, TASK_PREFIX, ExperimentSpec
 from assay.spec.yaml_text import to_yaml
 

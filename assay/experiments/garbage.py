@@ -15,7 +15,7 @@ from assay.experiments.specs import SpecFiles
 from assay.files import write_text
 from assay.locks import hold
 from assay.pipeline import STAGES
-from assay.results import MANIFEST
+from assay.sealing import MANIFEST
 
 
 @dataclass(frozen=True)

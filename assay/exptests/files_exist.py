@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from assay.exptests.files import ExperimentFiles, TestResult, not_materialized, shortened, verdict
-from assay.results import MANIFEST
+from assay.sealing import MANIFEST
 from assay.spec.exptest_kinds import FilesExistTest
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from assay.errors import StorageError
 from assay.pipeline import Slice
-from assay.results import MANIFEST, ResultStore, is_complete, verify
+from assay.results import ResultStore, verify
+from assay.sealing import MANIFEST, is_complete
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,61 @@
+"""How a folder of results becomes complete: files hashed and flushed, manifest last, then renamed into place.
+
+Belongs here: the steps on the disk. Does not belong here: which results there are (``assay.results``).
+"""
+
+import hashlib
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from assay.files import TEMPORARY_PREFIX, fsync_path, temporary_sibling, write_json
+
+MANIFEST = "manifest.json"
+
+
+def is_complete(folder: Path) -> bool:
+    """Return whether a result folder has its manifest, which is written last."""
+    return (folder / MANIFEST).is_file()
+
+
+def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return size and SHA-256 of every file below ``folder``, flushed to the disk on the way."""
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    with ThreadPoolExecutor(4) as pool:
+        entries = list(pool.map(lambda name: _flush_and_hash(folder / name), names))
+    return dict(zip(names, entries, strict=True))
+
+
+def _flush_and_hash(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        os.fsync(file.fileno())
+    return {"size_bytes": path.stat().st_size, "sha256": digest}
+
+
+def seal(folder: Path, head: dict[str, Any]) -> None:
+    """Write the manifest, last of all files, and force everything to the disk."""
+    write_json(folder / MANIFEST, {**head, "files": describe_files(folder)})
+    for path in [*folder.rglob("*"), folder]:
+        if path.is_dir():
+            fsync_path(path)
+
+
+def put_in_place(temporary: Path, folder: Path) -> None:
+    """Rename a sealed folder into place; a former result of the same name is set aside first, then removed."""
+    former = None
+    if folder.exists():
+        former = temporary_sibling(folder)
+        folder.rename(former)
+    temporary.rename(folder)
+    fsync_path(folder.parent)
+    if former is not None:
+        shutil.rmtree(former)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed builds of this very result left; the caller holds its write lock."""
+    for leftover in folder.parent.glob(f"{TEMPORARY_PREFIX}*-{folder.name}"):
+        shutil.rmtree(leftover, ignore_errors=True)
