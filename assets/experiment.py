@@ -9,7 +9,6 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assay.errors import AssayError
 from assay.experiments.frozen import freeze
 from assay.experiments.summary import experiment_row
 from assay.ids import validate_id
@@ -19,6 +18,7 @@ from assay.spec.yaml_text import to_yaml
 from assets.keys import SECTION_KEYS
 from partitions.experiments import experiments
 from resources.experiment_store import ExperimentStore
+from resources.failures import as_failure
 
 
 class ExperimentConfig(dg.Config):
@@ -56,11 +56,9 @@ def experiment(
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """The experiment's spec: from its file, from its task's template, or with the overrides of the Launchpad."""
     experiment_id = context.partition_key
-    try:
+    with as_failure(f"Experiment {experiment_id}"):
         spec = _read_spec(store, context.run.run_id, validate_id(experiment_id), config.spec)
         folder = store.folders.open(experiment_id, spec)
-    except AssayError as error:
-        raise dg.Failure(f"Experiment {experiment_id}: {error}", allow_retries=False) from error
     values = spec.as_dict()
     yield dg.MaterializeResult(
         asset_key="experiment",

@@ -9,6 +9,7 @@ from assay.sources import build_source, content_digest
 from assets.keys import spec_of, stage_arguments
 from assets.metadata import materialized
 from resources.experiment_store import ExperimentStore
+from resources.failures import as_failure
 
 
 @dg.asset(
@@ -18,7 +19,8 @@ def generated_images(
     context: dg.AssetExecutionContext, spec: Slice, store: ExperimentStore
 ) -> dg.MaterializeResult[Any]:
     """The images (or the table) that the experiment learns from, with masks and labels, every file checked."""
-    digest = content_digest(spec, store.path)
+    with as_failure(f"Experiment {context.partition_key}, generated_images"):
+        digest = content_digest(spec, store.path)
     result = store.build(
         context,
         spec,

@@ -4,6 +4,7 @@ Belongs here: choosing what the experiment needs, the instance, what the termina
 """
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,7 +78,7 @@ def print_failure(event: dg.DagsterEvent) -> None:
         error = error.cause
     failure = event.step_failure_data.user_failure_data
     reason = failure.description if failure and failure.description else (error.message if error else "unknown")
-    print(f"error: {reason.strip()}")
+    print(f"error: {re.sub(r'^assay[.]errors[.][A-Za-z]+: ', '', reason.strip())}")
 
 
 @contextmanager

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from assay.errors import StorageError
 from assay.results import Result
 from assay.tables import StoredTable
 from resources.experiment_store import ExperimentStore
+from resources.failures import as_failure
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,6 @@ class LearningData:
 
 def learning_data(store: ExperimentStore, crops: Result | None, normalized: StoredTable | None) -> LearningData:
     """Return the data with the table's whole result folder: the scaling of its columns lies beside it."""
-    try:
+    with as_failure("normalized"):
         rows = store.results.open("normalized", normalized.fingerprint) if normalized else None
-    except StorageError as error:
-        raise dg.Failure(str(error), allow_retries=False) from error
     return LearningData(crops, rows)

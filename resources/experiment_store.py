@@ -10,7 +10,6 @@ from typing import Any
 
 import dagster as dg
 
-from assay.errors import AssayError
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.frozen import freeze, frozen
 from assay.experiments.gates import require_passed
@@ -21,6 +20,7 @@ from assay.pipeline import Slice
 from assay.progress import Progress
 from assay.results import Report, Result, ResultStore
 from assay.spec.experiment import ExperimentSpec
+from resources.failures import as_failure
 from resources.progress import ProgressReporter
 
 StageBuild = Callable[[Path, Progress], Report]
@@ -68,10 +68,8 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
             dagster.Failure: One failed.
         """
         made_from = {**data.manifest["ancestors"], data.stage: data.fingerprint}
-        try:
+        with as_failure(f"Experiment {context.partition_key}"):
             require_passed(self.path, context.partition_key, made_from)
-        except AssayError as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
 
     def build(
         self,
@@ -87,15 +85,12 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
         """
         experiment_id = validate_id(context.partition_key)
         progress = self.reporter.start(context, spec.stage)
-        try:
-            with ExitStack() as stack:
-                for lock in self.spec_of_run(context.run.run_id, experiment_id).filelock_dict.values():
-                    place = self.path / "locks" / "named"
-                    stack.enter_context(hold(place, lock.location, lock.kind, experiment_id, lock.timeout_s))
-                result = self.results.build(spec, inputs, lambda folder: build(folder, progress))
+        with as_failure(f"Experiment {experiment_id}, {spec.stage}"), ExitStack() as stack:
+            for lock in self.spec_of_run(context.run.run_id, experiment_id).filelock_dict.values():
+                place = self.path / "locks" / "named"
+                stack.enter_context(hold(place, lock.location, lock.kind, experiment_id, lock.timeout_s))
+            result = self.results.build(spec, inputs, lambda folder: build(folder, progress))
             self.folders.publish(experiment_id, result)
-        except AssayError as error:
-            raise dg.Failure(f"Experiment {experiment_id}, {spec.stage}: {error}", allow_retries=False) from error
         self.reporter.finish(context, spec.stage, _outcome(result))
         return result
 

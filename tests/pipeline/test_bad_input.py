@@ -58,8 +58,15 @@ def test_a_half_saved_file_keeps_the_former_results(lab):
 def test_a_quota_that_empties_a_subset_says_how_many_items_are_needed(lab):
     images = class_folders(lab.folder / "images", {"cat": 2, "dog": 1})
     lab.write("few", task="classification", generated_images=images)
-    reason = expect_failure(lab, "few", "splits")
+    reason = expect_failure(lab, "few", "Experiment few, splits: ")
     assert "would be empty" in reason
+
+
+def test_a_missing_folder_names_experiment_and_the_nearest_name(lab):
+    class_folders(lab.folder / "flowers", {"cat": 2})
+    source = {"source": {"kind": "image_folder", "path": str(lab.folder / "flower")}}
+    lab.write("lost", task="classification", generated_images=source)
+    expect_failure(lab, "lost", "Experiment lost, generated_images: source.path", "Did you mean", "flowers")
 
 
 def test_a_missing_target_column_names_the_nearest(lab):

@@ -1,0 +1,24 @@
+"""Refusals of the domain as Dagster failures: the reason alone, without a stack, and never tried again."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from assay.errors import AssayError
+
+
+@contextmanager
+def as_failure(where: str) -> Iterator[None]:
+    """Turn an error that says what is wrong with the input into a failure of the step.
+
+    Args:
+        where: Experiment and stage, for the message.
+
+    Raises:
+        dagster.Failure: For a reason that trying again will not change.
+    """
+    try:
+        yield
+    except AssayError as error:
+        raise dg.Failure(f"{where}: {error}", allow_retries=False) from error
