@@ -1,0 +1,52 @@
+"""Garbage: what no experiment refers to goes when asked, what somebody uses stays."""
+
+import pytest
+
+from assay.errors import IdError
+from assay.experiments.garbage import collect, find_garbage
+from assay.locks import hold
+
+
+@pytest.fixture
+def made(lab):
+    """Two experiments with data of their own."""
+    lab.write("one")
+    lab.write("two", seed=7)
+    for name in ("one", "two"):
+        assert lab.run(name, job="job_data_generation").success
+    return lab
+
+
+def test_nothing_is_garbage_while_every_experiment_has_its_file(made):
+    assert find_garbage(made.store.path, made.store.specs) == []
+
+
+def test_a_removed_experiment_goes_with_its_results_and_its_id_is_never_used_again(made):
+    two = made.results("two")
+    made.store.specs.path("one").unlink()
+    garbage = find_garbage(made.store.path, made.store.specs)
+    assert {item.experiment_id for item in garbage} == {"one", None}
+    assert collect(made.store.path, made.store.specs, garbage) == []
+    assert made.store.folders.find("one") is None
+    assert not list(made.store.path.glob("tables/*/*/experiment_id=one"))
+    assert made.results("two") == two
+    assert all(result.folder.exists() for result in two.values())
+    with pytest.raises(IdError, match="already used"):
+        made.store.specs.create({"task": "regression"}, "one")
+
+
+def test_a_result_of_a_former_spec_is_garbage_but_what_it_shares_is_not(made):
+    made.write("one", tabular={"target_image_size": {"width": 5, "height": 5}})
+    assert made.run("one", job="job_data_generation").success
+    stages = [item.path.parent.name for item in find_garbage(made.store.path, made.store.specs)]
+    assert stages == ["tabular", "normalized"]
+
+
+def test_what_somebody_reads_is_skipped(made):
+    result = made.results("one")["crops"]
+    made.store.specs.path("one").unlink()
+    garbage = find_garbage(made.store.path, made.store.specs)
+    with hold(made.store.path / "locks", f"crops/{result.fingerprint}", "read"):
+        skipped = collect(made.store.path, made.store.specs, garbage)
+    assert [item.path for item in skipped] == [result.folder]
+    assert result.folder.exists()
