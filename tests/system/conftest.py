@@ -1,81 +1,9 @@
-"""Real processes in a temporary project: the command line, the web server, a browser."""
-
-import os
-import subprocess
-import sys
-from dataclasses import dataclass
-from pathlib import Path
+"""Real processes in a temporary project: the command line, the web server, the daemon, a browser."""
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
-
-TINY = """\
-task: regression
-name: tiny
-generated_images:
-  source: {kind: numbers, sample_count: 12, img_size: {width: 96, height: 96}, max_amount: 3}
-trained_model:
-  train_params: {epochs: 2}
-analysis:
-  result_analyzer: {bootstrap_samples: 50}
-exptests: {tests: [{kind: split_leakage}, {kind: models_saved}, {kind: files_exist}, {kind: no_missing_values}]}
-"""
-
-
-@dataclass(frozen=True)
-class Project:
-    """A folder with experiments, storage and Dagster home of its own."""
-
-    folder: Path
-
-    @property
-    def environment(self) -> dict[str, str]:
-        places = {
-            "ASSAY_STORAGE": str(self.folder / "storage"),
-            "ASSAY_EXPERIMENTS": str(self.folder / "experiments"),
-            "DAGSTER_HOME": str(self.folder / "home"),
-            "DAGSTER_DISABLE_TELEMETRY": "1",
-        }
-        return {**os.environ, **places}
-
-    @property
-    def storage(self) -> Path:
-        return self.folder / "storage"
-
-    def write_tiny(self) -> None:
-        """Write the experiment ``tiny``, which takes seconds."""
-        self.write("tiny", TINY)
-
-    def write(self, experiment_id: str, text: str) -> None:
-        path = self.folder / "experiments" / f"{experiment_id}.yaml"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-
-    def start(self, *command: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [str(BIN / command[0]), *command[1:]],
-            cwd=ROOT,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def assay(self, *arguments: str, timeout: float = 300) -> tuple[int, str]:
-        process = self.start("assay", *arguments)
-        output, _ = process.communicate(timeout=timeout)
-        return process.returncode, output
-
-
-def make_project(folder: Path) -> Project:
-    home = folder / "home"
-    home.mkdir()
-    (home / "dagster.yaml").write_text((ROOT / "dagster.yaml").read_text())
-    project = Project(folder)
-    project.write_tiny()
-    return project
+from tests.system.projects import Project, make_project
+from tests.system.servers import serve
 
 
 @pytest.fixture
@@ -86,3 +14,10 @@ def project(tmp_path) -> Project:
 @pytest.fixture(scope="module")
 def module_project(tmp_path_factory) -> Project:
     return make_project(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture
+def servers(project, request):
+    """Web server and daemon of ``project``, neither started yet; all processes end with the test."""
+    with serve(project, request) as servers:
+        yield servers

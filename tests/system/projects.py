@@ -1,0 +1,76 @@
+"""A temporary project: experiments, storage and Dagster home of its own, and the commands run in it."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+
+TINY = """\
+task: regression
+name: tiny
+generated_images:
+  source: {kind: numbers, sample_count: 12, img_size: {width: 96, height: 96}, max_amount: 3}
+trained_model:
+  train_params: {epochs: 2}
+analysis:
+  result_analyzer: {bootstrap_samples: 50}
+exptests: {tests: [{kind: split_leakage}, {kind: models_saved}, {kind: files_exist}, {kind: no_missing_values}]}
+"""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with experiments, storage and Dagster home of its own."""
+
+    folder: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        places = {
+            "ASSAY_STORAGE": str(self.folder / "storage"),
+            "ASSAY_EXPERIMENTS": str(self.folder / "experiments"),
+            "DAGSTER_HOME": str(self.folder / "home"),
+            "DAGSTER_DISABLE_TELEMETRY": "1",
+        }
+        return {**os.environ, **places}
+
+    @property
+    def storage(self) -> Path:
+        return self.folder / "storage"
+
+    def write_tiny(self) -> None:
+        """Write the experiment ``tiny``, which takes seconds."""
+        self.write("tiny", TINY)
+
+    def write(self, experiment_id: str, text: str) -> None:
+        path = self.folder / "experiments" / f"{experiment_id}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [str(BIN / command[0]), *command[1:]],
+            cwd=ROOT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def assay(self, *arguments: str, timeout: float = 300) -> tuple[int, str]:
+        process = self.start("assay", *arguments)
+        output, _ = process.communicate(timeout=timeout)
+        return process.returncode, output
+
+
+def make_project(folder: Path) -> Project:
+    home = folder / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text((ROOT / "dagster.yaml").read_text())
+    project = Project(folder)
+    project.write_tiny()
+    return project
