@@ -119,6 +119,7 @@ def _describe(folder: ExperimentFolder, spec: ExperimentSpec) -> None:
         "task": spec.task,
         "name": spec.name,
         "description": spec.description,
+        "tags": spec.tags,
         "updated": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     values = without_keys(spec.as_dict(), removed)

@@ -13,6 +13,7 @@ def experiment_row(experiment_id: str, spec: ExperimentSpec, folder: ExperimentF
         "task": spec.task,
         "name": spec.name,
         "description": spec.description,
+        "tags": canonical_json(spec.tags),
         "seed": spec.seed,
         "source": spec.generated_images.source.kind,
         "run_id": folder.run_id,

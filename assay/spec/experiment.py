@@ -16,6 +16,7 @@ from assay.spec.normalized import NormalizedSection
 from assay.spec.predictions import PredictionsSection
 from assay.spec.splits import SplitsSection
 from assay.spec.tabular import TabularSection
+from assay.spec.tags import Tags
 from assay.spec.trained_model import TrainedModelSection
 
 Task = Literal["regression", "classification"]
@@ -55,6 +56,9 @@ class ExperimentSpec(Section):
     """Free text; shown in tables."""
     description: str = Field(default="", max_length=10_000)
     """Free text."""
+    tags: Tags = {}
+    """What the experiment belongs to, such as ``{sweep: lr-grid, owner: mia}``: shown with its runs, filtered by in SQL
+    (``tags->>'sweep' = 'lr-grid'``). No result depends on it."""
     seed: int = Field(default=42, ge=0, lt=2**63)
     """Seed of every section that does not set its own."""
     exp_folder_pattern: str = Field(default="$PREFIX-$RUN_ID-id_$SHORT_ID", pattern=r"^[A-Za-z0-9$_.-]{1,150}$")

@@ -110,3 +110,10 @@ def test_validate_checks_every_experiment(places, monkeypatch, capsys):
         (folder / f"x{number}.yaml").write_text(template_text("classification"))
     assert call(monkeypatch, "validate") == 0
     assert "200 of 200" in capsys.readouterr().out
+
+
+def test_show_names_the_tags(places, monkeypatch, capsys):
+    (places / "experiments").mkdir()
+    (places / "experiments" / "mine.yaml").write_text("task: regression\ntags: {sweep: lr-grid}")
+    assert call(monkeypatch, "show", "mine") == 0
+    assert "tags: sweep lr-grid" in capsys.readouterr().out
