@@ -13,6 +13,7 @@ from assay.cli.inspect import path, show, sql
 from assay.cli.run import run
 from assay.cli.specs import new, schema, validate
 from assay.cli.storage import gc, locks
+from assay.cli.sweep import sweep
 from assay.errors import AssayError
 
 app = typer.Typer(
@@ -21,7 +22,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (new, validate, schema, run, show, path, sql, locks, gc):
+for command in (new, validate, schema, sweep, run, show, path, sql, locks, gc):
     app.command()(command)
 
 

@@ -51,7 +51,7 @@ def validate(
 ) -> None:
     """Check spec files; prints every problem of every file and fails when there is one."""
     store = spec_files()
-    paths = [_path_of(target, store) for target in targets] if targets else [store.path(name) for name in store.ids()]
+    paths = [path_of(target, store) for target in targets] if targets else [store.path(name) for name in store.ids()]
     problems = [str(error) for path in paths if (error := _error_in(path))]
     for problem in problems:
         typer.echo(problem, err=True)
@@ -60,7 +60,13 @@ def validate(
         raise typer.Exit(1)
 
 
-def _path_of(target: str, store: SpecFiles) -> Path:
+def path_of(target: str, store: SpecFiles) -> Path:
+    """Return the file that a user means by a file's name or an ID.
+
+    Raises:
+        IdError: It is neither.
+        SpecError: There is no such experiment.
+    """
     if target.endswith((".yaml", ".yml")):
         return Path(target)
     path = store.path(target)

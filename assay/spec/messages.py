@@ -3,13 +3,13 @@
 Belongs here: words. Does not belong here: rules on values.
 """
 
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from assay.errors import nearest
 from assay.ids import shorten
+from assay.spec.annotations import element_types, literals_in, models_in
 
 
 def explain(error: ValidationError, root: type[BaseModel]) -> list[str]:
@@ -56,7 +56,7 @@ def _walk(location: tuple[int | str, ...], root: type[BaseModel]) -> tuple[list[
     types: list[Any] = [root]
     parents: list[type[BaseModel]] = [root]
     for part in location:
-        models = _models(types)
+        models = models_in(types)
         parents = models or parents
         # Of several models, the tag chooses one, even where a field has the same name (``kind: metric``).
         if len(models) > 1 and isinstance(part, str) and _is_tag(part, models):
@@ -66,10 +66,10 @@ def _walk(location: tuple[int | str, ...], root: type[BaseModel]) -> tuple[list[
         if fields:
             types = [field.annotation for field in fields]
         else:
-            types = [argument for annotation in types for argument in _element_types(annotation)]
+            types = [argument for annotation in types for argument in element_types(annotation)]
         keys.append(str(part))
-    literals = [str(value) for annotation in types for value in _literals(annotation)]
-    return keys, parents, literals or [tag for model in _models(types) for tag in _tags(model)]
+    literals = [str(value) for annotation in types for value in literals_in(annotation)]
+    return keys, parents, literals or [tag for model in models_in(types) for tag in _tags(model)]
 
 
 def _is_tag(part: str, models: list[type[BaseModel]]) -> bool:
@@ -78,30 +78,4 @@ def _is_tag(part: str, models: list[type[BaseModel]]) -> bool:
 
 def _tags(model: type[BaseModel]) -> list[str]:
     field = model.model_fields.get("kind")
-    return [str(value) for value in _literals(field.annotation)] if field else []
-
-
-def _flatten(annotation: Any) -> list[Any]:
-    """Return the alternatives of a possibly optional, annotated or union type."""
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        return _flatten(get_args(annotation)[0])
-    if origin in (Union, UnionType):
-        return [inner for argument in get_args(annotation) for inner in _flatten(argument)]
-    return [annotation]
-
-
-def _models(types: list[Any]) -> list[type[BaseModel]]:
-    flat = [inner for annotation in types for inner in _flatten(annotation)]
-    return [inner for inner in flat if isinstance(inner, type) and issubclass(inner, BaseModel)]
-
-
-def _element_types(annotation: Any) -> list[Any]:
-    """Return what a list, tuple or dict holds."""
-    return [
-        get_args(inner)[-1 if get_origin(inner) is dict else 0] for inner in _flatten(annotation) if get_args(inner)
-    ]
-
-
-def _literals(annotation: Any) -> list[Any]:
-    return [value for inner in _flatten(annotation) if get_origin(inner) is Literal for value in get_args(inner)]
+    return [str(value) for value in literals_in(field.annotation)] if field else []

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from assay.errors import SpecError
+from assay.ids import shorten
 
 MAX_CHARACTERS = 1_000_000
 
@@ -70,8 +71,15 @@ def _one_line(error: yaml.YAMLError) -> str:
 
 
 def read_value(text: str) -> Any:
-    """Parse one value of a command line, such as ``3``, ``1e-3``, ``[1, 2]`` or ``{kind: mlp}``."""
-    return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
+    """Parse one value of a command line, such as ``3``, ``1e-3``, ``[1, 2]`` or ``{kind: mlp}``.
+
+    Raises:
+        SpecError: It is not YAML.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
+    except yaml.YAMLError as error:
+        raise SpecError(f"value {shorten(text)}", [f"is not valid YAML: {_one_line(error)}"]) from error
 
 
 def to_yaml(value: Any) -> str:

@@ -1,0 +1,126 @@
+"""The experiments of a sweep, before any of them is written.
+
+Belongs here: from base and grid to validated experiments with IDs. Does not belong here: writing files.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from assay.errors import SpecError
+from assay.experiments.specs import SpecFiles
+from assay.files import canonical_json
+from assay.ids import validate_id
+from assay.spec.dotted import nest, shown
+from assay.spec.loading import load_values, merged, spec_from
+from assay.sweeps.grid import Axis, combinations
+
+TAG = "sweep"
+"""Name of the tag that every experiment of a sweep carries."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One experiment of a sweep.
+
+    Attributes:
+        experiment_id: Its ID.
+        changes: Value of each swept key.
+        content: The keys of its file.
+        exists: Whether it has a file already.
+    """
+
+    experiment_id: str
+    changes: Mapping[str, Any]
+    content: Mapping[str, Any]
+    exists: bool
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """All experiments of a sweep, in the order of its grid."""
+
+    name: str
+    members: tuple[Member, ...]
+
+    @property
+    def new(self) -> list[Member]:
+        """The experiments that have no file yet."""
+        return [member for member in self.members if not member.exists]
+
+
+def plan_sweep(store: SpecFiles, base: Mapping[str, Any], axes: Sequence[Axis], name: str) -> Sweep:
+    """Return the experiments of a sweep; those that exist already with the same resolved spec keep their IDs.
+
+    Args:
+        store: Where experiments are.
+        base: The keys that all of them share.
+        axes: What varies.
+        name: Tag of the sweep and beginning of the new IDs.
+
+    Raises:
+        IdError: The name can't begin an ID.
+        SpecError: A combination is not valid, or two are the same experiment; lists every problem.
+    """
+    validate_id(name)
+    tagged = merged(base, {"tags": {TAG: name}})
+    grid = combinations(axes)
+    contents = [merged(tagged, nest(changes)) for changes in grid]
+    resolved = _resolve(contents, grid, name)
+    existing = _resolved_members(store, name)
+    free = _free_ids(name, len(grid), store.used_ids())
+    members = [
+        Member(existing.get(spec) or next(free), changes, content, spec in existing)
+        for changes, content, spec in zip(grid, contents, resolved, strict=True)
+    ]
+    return Sweep(name, tuple(members))
+
+
+def _resolve(contents: Sequence[Mapping[str, Any]], grid: Sequence[Mapping[str, Any]], name: str) -> list[str]:
+    """Return the resolved spec of each combination as text, or raise with every problem of all of them."""
+    problems: dict[str, str] = {}
+    specs: dict[str, str] = {}
+    for content, changes in zip(contents, grid, strict=True):
+        where = ", ".join(f"{key}={shown(value)}" for key, value in changes.items())
+        try:
+            spec = canonical_json(spec_from(content, where).as_dict())
+        except SpecError as error:
+            for problem in error.problems:
+                problems.setdefault(problem, where)
+            continue
+        if spec in specs:
+            problems.setdefault(f"is the same experiment as {specs[spec]}", where)
+        specs.setdefault(spec, where)
+    if problems:
+        raise SpecError(f"sweep {name}", [f"{problem} (with {where})" for problem, where in problems.items()])
+    return list(specs)
+
+
+def _resolved_members(store: SpecFiles, name: str) -> dict[str, str]:
+    """Return the ID of each experiment that carries the sweep's tag, by its resolved spec."""
+    return {
+        spec: experiment_id for experiment_id in store.ids() for spec in _resolved_member(store, experiment_id, name)
+    }
+
+
+def _resolved_member(store: SpecFiles, experiment_id: str, name: str) -> Iterator[str]:
+    """Yield nothing for other experiments; and for a file that is half-saved: it is not the same as a valid one."""
+    path = store.path(experiment_id)
+    try:
+        values = load_values(path)
+        tags = values.get("tags")
+        if isinstance(tags, Mapping) and tags.get(TAG) == name:
+            yield canonical_json(spec_from(values, str(path)).as_dict())
+    except SpecError:
+        return
+
+
+def _free_ids(name: str, count: int, used: Collection[str]) -> Iterator[str]:
+    """Yield ``name-01``, ``name-02`` and so on, wide enough to sort, without those in use."""
+    width = max(2, len(str(count)))
+    number = 0
+    while True:
+        number += 1
+        candidate = f"{name}-{number:0{width}}"
+        if candidate not in used:
+            yield validate_id(candidate)

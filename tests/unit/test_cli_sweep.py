@@ -1,0 +1,74 @@
+"""The command ``sweep``: what it prints and writes."""
+
+import sys
+
+import pytest
+
+from assay.cli.main import main
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("ASSAY_STORAGE", str(tmp_path / "storage"))
+    monkeypatch.setenv("ASSAY_EXPERIMENTS", str(tmp_path / "experiments"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "base.yaml").write_text("# keep me\ntask: regression\n")
+    return tmp_path / "experiments"
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    def run(*arguments) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["assay", "sweep", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        printed = capsys.readouterr()
+        return int(caught.value.code or 0), printed.out, printed.err
+
+    return run
+
+
+def test_a_dry_run_shows_the_table_and_writes_nothing(folder, call):
+    code, out, _ = call("base.yaml", "--grid", "epochs=5,10", "--dry-run")
+    assert code == 0
+    assert out.splitlines()[:3] == [
+        "experiment     epochs",
+        "base-sweep-01       5  new",
+        "base-sweep-02      10  new",
+    ]
+    assert "Would write 2 experiments." in out
+    assert not folder.exists()
+
+
+def test_a_sweep_of_a_file_leaves_the_file_alone_and_says_what_is_next(folder, call):
+    code, out, _ = call("base.yaml", "--grid", "epochs=5,10", "--name", "lr")
+    assert code == 0
+    assert "Wrote 2 experiments. Next: assay run lr-01" in out
+    assert "Then: assay compare --sweep lr" in out
+    assert sorted(path.name for path in folder.iterdir()) == ["lr-01.yaml", "lr-02.yaml"]
+    assert (folder.parent / "base.yaml").read_text() == "# keep me\ntask: regression\n"
+
+
+def test_a_sweep_of_an_experiment_with_seeds_shares_the_data(folder, call):
+    folder.mkdir()
+    (folder / "mine.yaml").write_text("task: regression\nseed: 7\n")
+    assert call("mine", "--seeds", "3")[0] == 0
+    assert "seed: 9" in (folder / "mine-sweep-03.yaml").read_text().split("trained_model:")[1]
+    code, out, _ = call("mine", "--seeds", "3")
+    assert (code, "Wrote 0 experiments; 3 exist already." in out) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["base.yaml"], "--grid: is missing"),
+        (["nothing", "--grid", "epochs=5"], "Experiment 'nothing' does not exist"),
+        (["nothing.yaml", "--grid", "epochs=5"], "nothing.yaml: does not exist"),
+        (["base.yaml", "--grid", "epochs=0,5"], "epochs: got 0; input should be greater than or equal to 1"),
+    ],
+)
+def test_what_can_not_be_swept_is_one_message_and_no_file(folder, call, arguments, expected):
+    code, _, err = call(*arguments)
+    assert code == 1
+    assert expected in err
+    assert not folder.exists()
