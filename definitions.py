@@ -10,8 +10,11 @@ import dagster as dg
 
 from assets import analysis, checks, crops, experiment, generated_images, normalized, predictions, splits, tabular
 from assets import trained_model as training
+from assets.experiment_files import experiment_files
 from assets.jobs import JOBS
 from resources.defaults import default_store, resources_for
+
+SENSORS = [experiment_files]
 
 ASSET_MODULES = [experiment, generated_images, splits, crops, tabular, normalized, training, predictions, analysis]
 
@@ -22,6 +25,7 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
         assets=dg.load_assets_from_modules(ASSET_MODULES),
         asset_checks=dg.load_asset_checks_from_modules([checks]),
         jobs=JOBS,
+        sensors=SENSORS,
         resources=resources_for(default_store()) | dict(resources or {}),
         # One process per run: a process start and its imports cost more than most stages do.
         executor=dg.in_process_executor,

@@ -35,6 +35,15 @@ def validate_id(text: str) -> str:
     return text
 
 
+def is_id(name: str) -> bool:
+    """Return whether a name may be an experiment's ID."""
+    try:
+        validate_id(name)
+    except IdError:
+        return False
+    return True
+
+
 def suggest_id(text: str) -> str:
     """Return a valid ID that looks like ``text``."""
     cleaned = re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-_")[:60]

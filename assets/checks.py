@@ -3,7 +3,6 @@
 Belongs here: which asset a kind watches. Does not belong here: the tests themselves (``assay.exptests``).
 """
 
-import warnings
 from typing import Any
 
 import dagster as dg
@@ -55,9 +54,6 @@ def _combined(results: list[TestResult], blocking: bool) -> dg.AssetCheckResult:
     )
 
 
-# Partitioned checks are a preview in Dagster; what they do is held by our own tests, so no warning at every start.
-warnings.filterwarnings("ignore", category=dg.PreviewWarning, module="dagster")
-
 split_leakage = _check("split_leakage", "splits", blocking=True)
 models_saved = _check("models_saved", "trained_model")
 no_missing_values = _check("no_missing_values", "analysis")
@@ -65,3 +61,18 @@ files_exist = _check("files_exist", "analysis")
 metric = _check("metric", "analysis")
 beats_baseline = _check("beats_baseline", "analysis")
 further_tests = _check(FURTHER_TESTS, "analysis")
+
+TEST_CHECKS = [
+    key
+    for check in (
+        split_leakage,
+        models_saved,
+        no_missing_values,
+        files_exist,
+        metric,
+        beats_baseline,
+        further_tests,
+    )
+    for key in check.check_keys
+]
+"""Every check that runs the spec's tests."""

@@ -4,7 +4,8 @@ import dagster as dg
 
 from assets.keys import SECTION_KEYS
 
-EXPERIMENT = dg.AssetSelection.assets("experiment", *SECTION_KEYS.values())
+EXPERIMENT_KEYS = (dg.AssetKey("experiment"), *SECTION_KEYS.values())
+EXPERIMENT = dg.AssetSelection.assets(*EXPERIMENT_KEYS)
 DATA = dg.AssetSelection.assets("generated_images", "splits", "crops", "tabular", "normalized")
 LEARNING = dg.AssetSelection.assets("trained_model", "training_history", "predictions", "analysis")
 

@@ -4,7 +4,13 @@ import dagster as dg
 
 from assay.ids import validate_id
 
-experiments = dg.DynamicPartitionsDefinition(name="experiments")
+NAME = "experiments"
+experiments = dg.DynamicPartitionsDefinition(name=NAME)
+
+
+def known_experiments(instance: dg.DagsterInstance) -> set[str]:
+    """Return the IDs that Dagster knows."""
+    return set(instance.get_dynamic_partitions(NAME))
 
 
 def add_experiment(instance: dg.DagsterInstance, experiment_id: str) -> None:
@@ -13,4 +19,4 @@ def add_experiment(instance: dg.DagsterInstance, experiment_id: str) -> None:
     Raises:
         IdError: The ID is not valid.
     """
-    instance.add_dynamic_partitions("experiments", [validate_id(experiment_id)])
+    instance.add_dynamic_partitions(NAME, [validate_id(experiment_id)])

@@ -44,7 +44,7 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
     @property
     def specs(self) -> SpecFiles:
         """The spec files."""
-        return SpecFiles(Path(self.experiments_folder), self.path / "tombstones")
+        return SpecFiles(Path(self.experiments_folder), self.path)
 
     @property
     def results(self) -> ResultStore:

@@ -18,7 +18,7 @@ def storage_root() -> Path:
 def spec_files() -> SpecFiles:
     """Return the spec files: in $ASSAY_EXPERIMENTS or ./experiments."""
     folder = Path(os.environ.get(EXPERIMENTS_VARIABLE) or "experiments")
-    return SpecFiles(folder, storage_root() / "tombstones")
+    return SpecFiles(folder, storage_root())
 
 
 def folders() -> ExperimentFolders:

@@ -5,12 +5,14 @@ Belongs here: from an ID to results. Does not belong here: building or deleting 
 
 import json
 from pathlib import Path
+from typing import Any
 
 from assay.experiments.folders import ExperimentFolders
 from assay.exptests.files import ExperimentFiles
 from assay.pipeline import STAGES
 from assay.results import Result, ResultStore
 from assay.sealing import MANIFEST
+from assay.spec.loading import load_values
 
 TABLES = {
     "tabular": "tabular.parquet",
@@ -28,6 +30,13 @@ def stage_results(root: Path, experiment_id: str) -> dict[str, Result]:
     fingerprints = json.loads(manifest.read_text())["results"] if manifest and manifest.is_file() else {}
     store = ResultStore(root)
     return {stage: store.open(stage, fingerprints[stage]) for stage in STAGES if stage in fingerprints}
+
+
+def recorded_spec(root: Path, experiment_id: str) -> dict[str, Any] | None:
+    """Return the spec, as plain values, with which the experiment's folder was last described; None without one."""
+    folder = ExperimentFolders(root).find(experiment_id)
+    path = folder.path / "configs" / "experiment.yaml" if folder else None
+    return load_values(path) if path and path.is_file() else None
 
 
 def experiment_files(root: Path, experiment_id: str) -> ExperimentFiles:

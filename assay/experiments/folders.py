@@ -110,6 +110,11 @@ class ExperimentFolders:
         return hold(self.root / "locks", f"experiments/{validate_id(experiment_id)}", "write", "writing its folder")
 
 
+def experiments_with_folder(root: Path) -> set[str]:
+    """Return the IDs of all experiments that have a folder, with or without a spec file."""
+    return {entry.stem for entry in (root / "experiments_index").glob("*.json")}
+
+
 def _describe(folder: ExperimentFolder, spec: ExperimentSpec) -> None:
     """Write what the experiment is, what it was configured with and what it runs on."""
     removed = frozenset(spec.remove_key_list)

@@ -12,7 +12,6 @@ from pathlib import Path
 from assay.errors import StorageError
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.specs import SpecFiles
-from assay.files import write_text
 from assay.locks import hold
 from assay.pipeline import STAGES
 from assay.sealing import MANIFEST
@@ -96,7 +95,7 @@ def collect(root: Path, specs: SpecFiles, garbage: Sequence[Garbage]) -> list[Ga
 def _delete(root: Path, specs: SpecFiles, item: Garbage) -> None:
     if item.experiment_id is not None:
         # First of all: an ID whose results are going must never be given to another experiment.
-        write_text(specs.tombstones / item.experiment_id, "")
+        specs.tombstones.bury(item.experiment_id)
         for path in root.glob(f"tables/*/*/experiment_id={item.experiment_id}"):
             shutil.rmtree(path)
         for name in ("pointers", "gates"):

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from assay.errors import IdError, SpecError
+from assay.experiments.folders import experiments_with_folder
+from assay.experiments.tombstones import Tombstones
 from assay.files import write_text
-from assay.ids import invent_id, validate_id
+from assay.ids import invent_id, is_id, validate_id
+from assay.pipeline import digest_of
 from assay.spec.experiment import TASK_PREFIX, ExperimentSpec
 from assay.spec.loading import load_values, merged, spec_from
 from assay.spec.yaml_text import read_mapping, to_yaml
@@ -22,9 +25,10 @@ DEFAULT_TASK = "regression"
 class SpecFiles:
     """The folder of ``<id>.yaml`` files, and the names that were ever used in it."""
 
-    def __init__(self, folder: Path, tombstones: Path) -> None:
+    def __init__(self, folder: Path, root: Path) -> None:
         self.folder = folder.absolute()
-        self.tombstones = tombstones
+        self.root = root.absolute()
+        self.tombstones = Tombstones(self.root)
 
     def path(self, experiment_id: str) -> Path:
         """Return where an experiment's file is, or would be."""
@@ -37,8 +41,7 @@ class SpecFiles:
 
     def used_ids(self) -> set[str]:
         """Return every ID that can't be given to a new experiment, those of removed experiments included."""
-        buried = {path.name for path in self.tombstones.iterdir()} if self.tombstones.is_dir() else set()
-        return buried | set(self.ids())
+        return {*self.ids(), *self.tombstones.ids(), *experiments_with_folder(self.root)}
 
     def exists(self, experiment_id: str) -> bool:
         """Return whether the experiment has a file."""
@@ -48,11 +51,13 @@ class SpecFiles:
         """Return the validated spec of an experiment.
 
         Raises:
-            IdError: The ID is not valid.
+            IdError: The ID is not valid, or was that of another experiment, which was removed.
             SpecError: The file is missing or not valid.
         """
         path = self.path(experiment_id)
-        return spec_from(load_values(path), str(path))
+        spec = spec_from(load_values(path), str(path))
+        self.tombstones.refuse(experiment_id, digest_of(spec.as_dict()))
+        return spec
 
     def create(self, values: Mapping[str, Any], experiment_id: str | None = None) -> str:
         """Write a new spec file and return its ID; never overwrites.
@@ -100,17 +105,10 @@ class SpecFiles:
 
     def store(self, experiment_id: str, values: Mapping[str, Any]) -> None:
         """Write or replace an experiment's file atomically."""
-        spec_from(values, f"experiment {experiment_id}")
+        spec = spec_from(values, f"experiment {experiment_id}")
+        if not self.exists(experiment_id):
+            self.tombstones.refuse(experiment_id, digest_of(spec.as_dict()))
         write_text(self.path(experiment_id), to_yaml(dict(values)))
-
-
-def is_id(name: str) -> bool:
-    """Return whether a name may be an experiment's ID."""
-    try:
-        validate_id(name)
-    except IdError:
-        return False
-    return True
 
 
 def template(task: str) -> dict[str, Any]:

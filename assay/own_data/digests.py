@@ -42,6 +42,27 @@ def source_digest(source: ImageFolderSource | TableSource, cache: Path | None = 
     entries = _entries(root, names, known)
     if cache:
         _remember(cache, known, {str(root / name): entry for name, entry in entries.items()})
+    return _combined(entries)
+
+
+def remembered_digest(source: ImageFolderSource | TableSource, cache: Path) -> str | None:
+    """Return what ``source_digest`` would, without reading a file; None when one of them is not remembered.
+
+    Raises:
+        DataError: The folder or file does not exist.
+    """
+    root, names = _files(source)
+    known = _read(cache)
+    entries: Known = {}
+    for name in names:
+        entry = _remembered(root / name, known)
+        if entry is None:
+            return None
+        entries[name] = entry
+    return _combined(entries)
+
+
+def _combined(entries: Known) -> str:
     digest = hashlib.sha256()
     for name, (size, _, sha256) in entries.items():
         digest.update(canonical_json([os.fsencode(name).hex(), size, sha256]).encode())

@@ -1,5 +1,7 @@
 """A store of its own for each test, and runs of the real jobs in this process."""
 
+import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,10 @@ import dagster as dg
 import pytest
 
 from assay.experiments.contents import stage_results
+from assay.files import write_text
+from assay.spec.loading import load_values, merged
 from assay.spec.yaml_text import to_yaml
+from assets.experiment_files import experiment_files
 from definitions import build_defs
 from resources.defaults import resources_for
 from resources.experiment_store import ExperimentStore
@@ -81,3 +86,70 @@ def two_runs(tmp_path_factory):
         first = lab.run("one")
         before = {path: path.stat().st_mtime_ns for path in (lab.folder / "storage" / "data").rglob("*")}
         yield lab, first, before, lab.run("two")
+
+
+class Automation:
+    """Ticks of the sensor, and the runs that it asks for."""
+
+    def __init__(self, lab):
+        self.lab = lab
+        self.cursor = None
+        self.definitions = build_defs(resources_for(lab.store))
+        self.job = self.definitions.resolve_job_def("job_experiment")
+
+    def write(self, experiment_id, **keys):
+        self.lab.write(experiment_id, **keys)
+        self.age(self.path(experiment_id))
+
+    def change(self, experiment_id, **keys):
+        """Save an experiment again with other keys."""
+        write_text(self.path(experiment_id), to_yaml(merged(load_values(self.path(experiment_id)), keys)))
+        self.age(self.path(experiment_id))
+
+    def path(self, experiment_id):
+        return self.lab.folder / "experiments" / f"{experiment_id}.yaml"
+
+    @staticmethod
+    def age(path, seconds=5):
+        """Let a file look as if it had been saved a while ago, and every save at another time."""
+        moment = time.time_ns() - seconds * 1_000_000_000
+        os.utime(path, ns=(moment, moment))
+
+    def tick(self):
+        with dg.build_sensor_context(
+            instance=self.lab.instance, cursor=self.cursor, resources={"store": self.lab.store}
+        ) as context:
+            result = experiment_files(context)
+        self.cursor = result.cursor
+        for event in result.asset_events:
+            self.lab.instance.report_runless_asset_event(event)
+        for request in result.dynamic_partitions_requests:
+            self.lab.instance.add_dynamic_partitions("experiments", list(request.partition_keys))
+        return result
+
+    def run(self, request):
+        return self.job.execute_in_process(
+            instance=self.lab.instance,
+            partition_key=request.partition_key,
+            asset_selection=list(request.asset_selection),
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            tags=dict(request.tags),
+            raise_on_error=False,
+        )
+
+
+@pytest.fixture
+def automation(lab):
+    return Automation(lab)
+
+
+@pytest.fixture(scope="module")
+def settled(tmp_path_factory):
+    """Automation with one experiment, which is up to date."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        automation = Automation(Lab(tmp_path_factory.mktemp("lab"), instance))
+        automation.write("one")
+        (request,) = automation.tick().run_requests
+        assert automation.run(request).success
+        assert not automation.tick().run_requests
+        yield automation

@@ -17,7 +17,7 @@ from assay.spec.yaml_text import read_mapping
 
 @pytest.fixture
 def specs(tmp_path):
-    return SpecFiles(tmp_path / "experiments", tmp_path / "tombstones")
+    return SpecFiles(tmp_path / "experiments", tmp_path / "storage")
 
 
 def test_a_new_experiment_gets_a_free_id(specs):
@@ -34,8 +34,7 @@ def test_a_taken_id_is_refused_with_a_free_one(specs):
 
 
 def test_the_id_of_a_removed_experiment_is_never_given_again(specs):
-    specs.tombstones.mkdir()
-    (specs.tombstones / "old").touch()
+    specs.tombstones.bury("old")
     with pytest.raises(IdError, match="already used"):
         specs.create({"task": "regression"}, "old")
 
@@ -46,15 +45,15 @@ def test_an_invalid_spec_leaves_no_file(specs):
     assert specs.ids() == []
 
 
-def _create_many(folder, tombstones):
-    store = SpecFiles(folder, tombstones)
+def _create_many(folder, root):
+    store = SpecFiles(folder, root)
     for _ in range(25):
         store.create({"task": "regression"})
 
 
 def test_b11_processes_that_invent_ids_at_once_never_share_one(specs):
     context = multiprocessing.get_context("fork")
-    workers = [context.Process(target=_create_many, args=(specs.folder, specs.tombstones)) for _ in range(4)]
+    workers = [context.Process(target=_create_many, args=(specs.folder, specs.root)) for _ in range(4)]
     for worker in workers:
         worker.start()
     for worker in workers:

@@ -1,0 +1,50 @@
+"""What changed between two specs, key by key, in words.
+
+Belongs here: comparing plain values. Does not belong here: what a change means for the stages.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from assay.experiments.provenance import SECRET_KEY
+
+LONGEST_VALUE = 60
+"""Characters of a value that a message shows."""
+
+ABSENT = object()
+
+
+class Change(NamedTuple):
+    """One key whose value is another one."""
+
+    key: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        if SECRET_KEY.search(self.key):
+            return f"{self.key}: changed (not shown)"
+        return f"{self.key}: {_shown(self.old)} → {_shown(self.new)}"
+
+
+def changes_between(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
+    """Return the keys that differ, with dots between levels, in the order of ``new``; lists count as one value."""
+    before, after = dict(_flat(old)), dict(_flat(new))
+    keys = [*after, *(key for key in before if key not in after)]
+    pairs = [Change(key, before.get(key, ABSENT), after.get(key, ABSENT)) for key in keys]
+    return [change for change in pairs if change.old != change.new]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _shown(value: Any) -> str:
+    if value is ABSENT:
+        return "(none)"
+    text = value if isinstance(value, str) and value.isprintable() and value else repr(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"

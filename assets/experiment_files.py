@@ -1,0 +1,94 @@
+"""The sensors that follow spec files, users' data and code: they ask for exactly what is out of date.
+
+Belongs here: handing a plan to Dagster. Does not belong here: making it (``assay.automation``).
+"""
+
+import dagster as dg
+
+from assay.automation.code import code_digest
+from assay.automation.memory import load_memory
+from assay.automation.planning import Plan, Request, look_and_plan
+from assay.automation.wanted import TESTS
+from assay.ids import is_id
+from assets.checks import TEST_CHECKS
+from assets.jobs import EXPERIMENT_KEYS, job_experiment
+from assets.keys import VALID_SPEC
+from partitions.experiments import experiments, known_experiments
+from resources.experiment_store import ExperimentStore
+from resources.ledger import InstanceLedger
+
+SECONDS_BETWEEN_LOOKS = 15
+LONGEST_TAG = 200
+
+CODE = code_digest(["assay", "partitions", "resources", "assets", "definitions"])
+"""Of what this process runs; read when it is loaded, not when somebody edits it later."""
+
+
+@dg.sensor(
+    job=job_experiment,
+    minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Follows experiments/<id>.yaml and the users' data: adds partitions, re-materializes what changed.",
+)
+def experiment_files(context: dg.SensorEvaluationContext, store: ExperimentStore) -> dg.SensorResult:
+    """Look at the spec files and ask for one run per experiment that is out of date."""
+    memory = load_memory(context.cursor)
+    plan = look_and_plan(memory, store.specs, InstanceLedger(context.instance), CODE)
+    tell(context, plan)
+    known = known_experiments(context.instance)
+    names = [request.experiment_id for request in plan.requests] + [name for name in plan.problems if is_id(name)]
+    new = [name for name in names if name not in known]
+    return dg.SensorResult(
+        run_requests=[run_request(request) for request in plan.requests],
+        skip_reason=None if plan.requests else summary(plan),
+        cursor=memory.dump(),
+        dynamic_partitions_requests=[experiments.build_add_request(new)] if new else [],
+        asset_events=[
+            *(verdict(name, problem) for name, problem in plan.problems.items() if is_id(name)),
+            *(verdict(name) for name in plan.mended),
+        ],
+    )
+
+
+def run_request(request: Request) -> dg.RunRequest:
+    """Return the run for a request; when only the tests changed, they are run without making anything anew."""
+    stages = [dg.AssetKey(name) for name in request.assets if "/" not in name]
+    selection = [*EXPERIMENT_KEYS, *(key for key in stages if key not in EXPERIMENT_KEYS)]
+    if dg.AssetKey("trained_model") in selection:
+        selection.append(dg.AssetKey("training_history"))
+    return dg.RunRequest(
+        run_key=request.key,
+        partition_key=request.experiment_id,
+        asset_selection=selection,
+        asset_check_keys=TEST_CHECKS if TESTS in request.assets else None,
+        tags={"assay/reason": "; ".join(request.reasons)[:LONGEST_TAG]},
+    )
+
+
+def tell(context: dg.SensorEvaluationContext, plan: Plan) -> None:
+    """Write the plan into the tick's log."""
+    for request in plan.requests:
+        context.log.info(f"{request.experiment_id}: asks for {', '.join(request.assets)}")
+        for reason in request.reasons:
+            context.log.info(f"{request.experiment_id}: {reason}")
+    for problem in plan.problems.values():
+        context.log.error(problem)
+    for note in plan.notes:
+        context.log.info(note)
+
+
+def summary(plan: Plan) -> str:
+    """Return one line for a tick that starts nothing."""
+    lines = [*plan.problems.values(), *plan.notes]
+    return lines[0] if lines else "Every experiment is up to date."
+
+
+def verdict(experiment_id: str, problem: str = "") -> dg.AssetCheckEvaluation:
+    """Return what the check ``valid_spec`` says about an experiment's file."""
+    return dg.AssetCheckEvaluation(
+        asset_key=dg.AssetKey("experiment"),
+        check_name=VALID_SPEC,
+        passed=not problem,
+        description=problem or "The file is valid.",
+        partition=experiment_id,
+    )

@@ -1,0 +1,72 @@
+"""What Dagster's instance knows of experiments: their runs, and the latest data version of each asset.
+
+Belongs here: asking the instance. Does not belong here: deciding what follows (``assay.automation``).
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+import dagster as dg
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
+
+from assay.automation.wanted import WATCHED, Versions
+
+ACTIVE = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
+PARTITION_TAG = "dagster/partition"
+
+IDS_PER_QUERY = 500
+"""SQLite takes at most 999 values in one statement."""
+
+
+class InstanceLedger:
+    """The instance as automation wants to know it; see ``assay.automation.planning.Ledger``."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self._instance = instance
+
+    def active(self, experiment_ids: Collection[str]) -> set[str]:
+        """Return those that have a run queued or running."""
+        found: set[str] = set()
+        for ids in _batches(experiment_ids):
+            runs = self._instance.get_runs(dg.RunsFilter(statuses=ACTIVE, tags={PARTITION_TAG: ids}))
+            found |= {run.tags[PARTITION_TAG] for run in runs}
+        return found
+
+    def active_count(self) -> int:
+        """Return how many runs are queued or running."""
+        return self._instance.get_runs_count(dg.RunsFilter(statuses=ACTIVE))
+
+    def recorded(self, experiment_ids: Collection[str]) -> Mapping[str, Versions]:
+        """Return the latest data version of every watched asset, by experiment."""
+        found: dict[str, dict[str, str]] = {experiment_id: {} for experiment_id in experiment_ids}
+        for name in WATCHED:
+            for ids in _batches(experiment_ids):
+                for experiment_id, version in latest_versions(self._instance, name, ids).items():
+                    found[experiment_id][name] = version
+        return found
+
+
+def latest_versions(instance: dg.DagsterInstance, asset: str, experiment_ids: Sequence[str]) -> dict[str, str]:
+    """Return the data version of an asset's latest materialization, by experiment, in one query.
+
+    Dagster documents a question per partition only, 5 ms each; this one is how its own staleness asks. A test fails
+    when a new Dagster changes it.
+    """
+    tags = instance.event_log_storage.get_latest_tags_by_partition(
+        dg.AssetKey(asset.split("/")),
+        dg.DagsterEventType.ASSET_MATERIALIZATION,
+        [DATA_VERSION_TAG],
+        list(experiment_ids),
+    )
+    return {name: values[DATA_VERSION_TAG] for name, values in tags.items() if DATA_VERSION_TAG in values}
+
+
+def _batches(experiment_ids: Collection[str]) -> Iterator[list[str]]:
+    ordered = sorted(experiment_ids)
+    for start in range(0, len(ordered), IDS_PER_QUERY):
+        yield ordered[start : start + IDS_PER_QUERY]
