@@ -36,6 +36,10 @@ class StorageError(AssayError):
     """A result that can't be written, read, or is not what its manifest says."""
 
 
+class ServerError(AssayError):
+    """A Dagster web server that does not answer, serves something else, or refuses."""
+
+
 class TrainingError(AssayError):
     """A training that can't go on, such as a loss that is not finite."""
 
