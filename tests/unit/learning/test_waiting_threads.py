@@ -1,0 +1,25 @@
+"""Idle threads sleep: said in the environment before torch, which reads it once, is loaded."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+PACKAGES = ("assay", "assets", "partitions", "resources")
+
+
+def test_the_package_that_loads_torch_says_so_first():
+    asked = "import sys, os, assay.learning; print('torch' in sys.modules, os.environ['OMP_WAIT_POLICY'])"
+    output = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert output.stdout.split() == ["False", "PASSIVE"]
+
+
+def test_no_other_package_imports_torch():
+    modules = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+    importing = {path for path in modules if _imports_torch(path)}
+    assert {path.relative_to(ROOT).parts[:2] for path in importing} == {("assay", "learning")}
+
+
+def _imports_torch(path: Path) -> bool:
+    lines = (line.split() for line in path.read_text().splitlines())
+    return any(len(line) > 1 and line[0] in ("import", "from") and line[1].split(".")[0] == "torch" for line in lines)
