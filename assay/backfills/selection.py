@@ -1,0 +1,108 @@
+"""Which experiments are meant: by ID, by a condition in SQL, or both.
+
+Belongs here: spec files as a relation, and asking it. Does not belong here: what is done with the experiments.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import polars as pl
+
+from assay.errors import AssayError, DataError, SpecError, unknown
+from assay.experiments.folders import ExperimentFolders
+from assay.experiments.specs import SpecFiles
+from assay.experiments.summary import experiment_row
+from assay.spec.experiment import ExperimentSpec
+from assay.warehouse import connect
+
+NEXT = "Write SQL such as: task = 'regression' and seed < 10"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The experiments that were meant.
+
+    Attributes:
+        specs: Their specs by ID, sorted.
+        left_out: IDs of files that are not valid and therefore were not looked at.
+    """
+
+    specs: Mapping[str, ExperimentSpec]
+    left_out: tuple[str, ...] = ()
+
+
+def select_experiments(files: SpecFiles, root: Path, where: str = "", ids: Iterable[str] = ()) -> Selection:
+    """Return the experiments named by ``ids``, or all, for which ``where`` is true.
+
+    Args:
+        files: The spec files: an experiment need not have run.
+        root: Storage root, for the tables that the condition may ask.
+        where: An SQL expression over one row per experiment; empty for no condition.
+        ids: Only these; their files must be valid.
+
+    Raises:
+        DataError: The condition is wrong, or nothing matches.
+        SpecError: A named experiment has no valid file.
+    """
+    named = sorted(set(ids))
+    specs = {name: _load_named(files, name) for name in named}
+    left_out: list[str] = []
+    if not named:
+        specs, left_out = _load_all(files)
+    if where:
+        chosen = _matching(specs, root, where)
+        specs = {name: spec for name, spec in specs.items() if name in chosen}
+    if not specs:
+        raise DataError(_nothing(files, where, left_out))
+    return Selection(specs, tuple(left_out))
+
+
+def _load_named(files: SpecFiles, experiment_id: str) -> ExperimentSpec:
+    if not files.exists(experiment_id):
+        raise SpecError(str(files.folder), [unknown("Experiment", experiment_id, files.ids())])
+    return files.load(experiment_id)
+
+
+def _load_all(files: SpecFiles) -> tuple[dict[str, ExperimentSpec], list[str]]:
+    specs: dict[str, ExperimentSpec] = {}
+    left_out = []
+    for name in files.ids():
+        try:
+            specs[name] = files.load(name)
+        except AssayError:
+            left_out.append(name)  # `assay validate` says why; the valid ones need not wait for it
+    return specs, left_out
+
+
+def _matching(specs: Mapping[str, ExperimentSpec], root: Path, where: str) -> set[str]:
+    rows = experiments_frame(specs, root).to_arrow()
+    with connect(root) as connection:
+        connection.register("spec_files", rows)
+        # Temporary, so it hides the table of experiments that have run.
+        connection.execute("CREATE TEMP TABLE experiments AS SELECT * REPLACE (spec::JSON AS spec) FROM spec_files")
+        relation = connection.table("temp.experiments")
+        try:
+            # An expression, never a statement: DuckDB parses it as such.
+            return {name for (name,) in relation.filter(where).project("experiment_id").fetchall()}
+        except duckdb.Error as error:
+            columns = ", ".join(relation.columns)
+            reason = str(error).strip()
+            raise DataError(f"The condition {where!r} is wrong: {reason}\nColumns: {columns}. {NEXT}") from error
+
+
+def experiments_frame(specs: Mapping[str, ExperimentSpec], root: Path) -> pl.DataFrame:
+    """Return one row per experiment, as the table ``experiments`` has one per experiment that has run."""
+    folders = ExperimentFolders(root)
+    rows = [{"experiment_id": name, **experiment_row(name, spec, folders.find(name))} for name, spec in specs.items()]
+    types = {"experiment_id": pl.String, "run_id": pl.String, "folder": pl.String, "spec": pl.String}
+    return pl.DataFrame(rows, schema_overrides=types) if rows else pl.DataFrame(schema=types)
+
+
+def _nothing(files: SpecFiles, where: str, left_out: list[str]) -> str:
+    broken = f" {len(left_out)} files are not valid: assay validate." if left_out else ""
+    if not files.ids():
+        return f"There are no experiments in {files.folder}. Create one with: assay new regression"
+    match = f"matches {where!r}" if where else "is valid"
+    return f"No experiment {match}; {len(files.ids())} are in {files.folder}.{broken} All of them: --where true"
