@@ -10,11 +10,12 @@ import dagster as dg
 
 from assets import analysis, checks, crops, experiment, generated_images, normalized, predictions, splits, tabular
 from assets import trained_model as training
-from assets.experiment_files import experiment_files
+from assets.conditions import follow_inputs
+from assets.experiment_files import code_changes, experiment_files
 from assets.jobs import JOBS
 from resources.defaults import default_store, resources_for
 
-SENSORS = [experiment_files]
+SENSORS = [experiment_files, follow_inputs, code_changes]
 
 ASSET_MODULES = [experiment, generated_images, splits, crops, tabular, normalized, training, predictions, analysis]
 

@@ -6,10 +6,11 @@ Belongs here: handing a plan to Dagster. Does not belong here: making it (``assa
 import dagster as dg
 
 from assay.automation.code import code_digest
-from assay.automation.memory import load_memory
-from assay.automation.planning import Plan, Request, look_and_plan
+from assay.automation.memory import Memory, load_memory
+from assay.automation.planning import Plan, Request, all_dirty, look_and_plan, plan_dirty
 from assay.automation.wanted import TESTS
 from assay.ids import is_id
+from assay.pipeline import STAGES, digest_of
 from assets.checks import TEST_CHECKS
 from assets.jobs import EXPERIMENT_KEYS, job_experiment
 from assets.keys import VALID_SPEC
@@ -23,6 +24,8 @@ LONGEST_TAG = 200
 CODE = code_digest(["assay", "partitions", "resources", "assets", "definitions"])
 """Of what this process runs; read when it is loaded, not when somebody edits it later."""
 
+STAGE_VERSIONS = digest_of({name: stage.code_version for name, stage in STAGES.items()})
+
 
 @dg.sensor(
     job=job_experiment,
@@ -34,6 +37,25 @@ def experiment_files(context: dg.SensorEvaluationContext, store: ExperimentStore
     """Look at the spec files and ask for one run per experiment that is out of date."""
     memory = load_memory(context.cursor)
     plan = look_and_plan(memory, store.specs, InstanceLedger(context.instance), CODE)
+    return handed_over(context, plan, memory)
+
+
+@dg.sensor(
+    job=job_experiment,
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.STOPPED,
+    description="Makes anew what an earlier code version of a stage made. Off until you wish it.",
+)
+def code_changes(context: dg.SensorEvaluationContext, store: ExperimentStore) -> dg.SensorResult:
+    """Compare every experiment once after each change of a stage's code version."""
+    memory = load_memory(context.cursor)
+    if memory.code != STAGE_VERSIONS:
+        memory = all_dirty(store.specs, STAGE_VERSIONS)
+    return handed_over(context, plan_dirty(memory, store.specs, InstanceLedger(context.instance)), memory)
+
+
+def handed_over(context: dg.SensorEvaluationContext, plan: Plan, memory: Memory) -> dg.SensorResult:
+    """Return a plan in Dagster's words, and tell it in the tick's log."""
     tell(context, plan)
     known = known_experiments(context.instance)
     names = [request.experiment_id for request in plan.requests] + [name for name in plan.problems if is_id(name)]

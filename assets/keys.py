@@ -9,6 +9,7 @@ import dagster as dg
 
 from assay.pipeline import STAGES
 from assay.spec.experiment import SECTION_NAMES
+from assets.conditions import FOLLOWS_INPUTS
 from partitions.experiments import experiments
 
 SECTION_KEYS = {name: dg.AssetKey(["spec", name]) for name in SECTION_NAMES}
@@ -35,4 +36,5 @@ def stage_arguments(name: str, group: str, kinds: set[str]) -> dict[str, Any]:
         "code_version": STAGES[name].code_version,
         "group_name": group,
         "kinds": kinds,
+        "automation_condition": FOLLOWS_INPUTS if STAGES[name].inputs else None,
     }

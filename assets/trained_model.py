@@ -9,6 +9,7 @@ from assay.learning_stages import train
 from assay.pipeline import STAGES, Slice
 from assay.results import Result
 from assay.tables import StoredTable
+from assets.conditions import FOLLOWS_INPUTS
 from assets.keys import optional, spec_of
 from assets.learning_data import learning_data
 from assets.metadata import materialized
@@ -20,7 +21,12 @@ from resources.experiment_store import ExperimentStore
     name="trained_model",
     ins=spec_of("trained_model") | optional("crops", "normalized"),
     outs={
-        "trained_model": dg.AssetOut(io_manager_key="results", kinds={"pytorch"}, description="Weights, logs, curves."),
+        "trained_model": dg.AssetOut(
+            io_manager_key="results",
+            kinds={"pytorch"},
+            description="Weights, logs, curves.",
+            automation_condition=FOLLOWS_INPUTS,
+        ),
         "training_history": dg.AssetOut(io_manager_key="tables", kinds={"duckdb"}, description="Metrics per epoch."),
     },
     group_name="learning",

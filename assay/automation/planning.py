@@ -87,20 +87,34 @@ def look_and_plan(memory: Memory, specs: SpecFiles, ledger: Ledger, code: str) -
         ledger: What the orchestrator knows.
         code: Hash of the code: when it is another one, what did not come about before is asked for again.
     """
-    plan = Plan()
-    for name in notice_files(memory, specs.folder, time.time_ns()):
-        _bury(memory, specs, name, plan)
+    removed = notice_files(memory, specs.folder, time.time_ns())
     notice_sources(memory, time.time())
     if memory.code != code:
         memory.dirty.update(memory.asked)
         memory.code = code
-    if memory.dirty:
-        plan_for(_choose(memory, ledger, plan), memory, specs, ledger, plan)
+    plan = plan_dirty(memory, specs, ledger)
+    for name in removed:
+        _bury(memory, specs, name, plan)
     return plan
 
 
-def plan_for(names: Iterable[str], memory: Memory, specs: SpecFiles, ledger: Ledger, plan: Plan) -> None:
-    """Compare these experiments with what is recorded, and add to the plan what follows."""
+def plan_dirty(memory: Memory, specs: SpecFiles, ledger: Ledger) -> Plan:
+    """Return what to do for the dirty experiments, without looking for new changes."""
+    plan = Plan()
+    if memory.dirty:
+        names = _choose(memory, ledger, plan)
+        _plan_for(names, memory, specs, ledger, plan)
+    return plan
+
+
+def all_dirty(specs: SpecFiles, code: str) -> Memory:
+    """Return a memory in which every experiment waits to be compared."""
+    memory = Memory(code=code)
+    notice_files(memory, specs.folder, time.time_ns())
+    return memory
+
+
+def _plan_for(names: Iterable[str], memory: Memory, specs: SpecFiles, ledger: Ledger, plan: Plan) -> None:
     loaded = {name: spec for name in names if (spec := _load(name, memory, specs, plan)) is not None}
     recorded = ledger.recorded(loaded) if loaded else {}
     for name, spec in loaded.items():
