@@ -15,7 +15,7 @@ from assay.ids import validate_id
 from assay.pipeline import digest_of, slice_of
 from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
 from assay.spec.yaml_text import to_yaml
-from assets.keys import SECTION_KEYS, VALID_SPEC
+from assets.keys import SECTION_KEYS
 from partitions.experiments import experiments
 from resources.experiment_store import ExperimentStore
 from resources.failures import as_failure
@@ -49,19 +49,11 @@ class ExperimentConfig(dg.Config):
         "experiment": set(),
         **{f"spec_{name}": {dg.AssetKey("experiment")} for name in SECTION_NAMES},
     },
-    check_specs=[
-        dg.AssetCheckSpec(
-            VALID_SPEC,
-            asset="experiment",
-            description="The experiment's file can be used; if not, its results stay those of the last valid one.",
-            partitions_def=experiments,
-        )
-    ],
     partitions_def=experiments,
 )
 def experiment(
     context: dg.AssetExecutionContext, config: ExperimentConfig, store: ExperimentStore
-) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+) -> Iterator[dg.MaterializeResult[Any]]:
     """The experiment's spec: from its file, from its task's template, or with the overrides of the Launchpad."""
     experiment_id = context.partition_key
     with as_failure(f"Experiment {experiment_id}"):
@@ -76,9 +68,6 @@ def experiment(
             "spec": dg.MetadataValue.md(f"```yaml\n{to_yaml(values)}```"),
             "folder": dg.MetadataValue.path(str(folder.path)),
         },
-    )
-    yield dg.AssetCheckResult(
-        asset_key="experiment", check_name=VALID_SPEC, passed=True, description="The file is valid."
     )
     for name, key in SECTION_KEYS.items():
         part = slice_of(spec, experiment_id, name)

@@ -13,7 +13,6 @@ from assay.ids import is_id
 from assay.pipeline import STAGES, digest_of
 from assets.checks import TEST_CHECKS
 from assets.jobs import EXPERIMENT_KEYS, job_experiment
-from assets.keys import VALID_SPEC
 from partitions.experiments import experiments, known_experiments
 from resources.experiment_store import ExperimentStore
 from resources.ledger import InstanceLedger
@@ -66,8 +65,8 @@ def handed_over(context: dg.SensorEvaluationContext, plan: Plan, memory: Memory)
         cursor=memory.dump(),
         dynamic_partitions_requests=[experiments.build_add_request(new)] if new else [],
         asset_events=[
-            *(verdict(name, problem) for name, problem in plan.problems.items() if is_id(name)),
-            *(verdict(name) for name in plan.mended),
+            *(observation(name, problem) for name, problem in plan.problems.items() if is_id(name)),
+            *(observation(name) for name in plan.mended),
         ],
     )
 
@@ -105,12 +104,14 @@ def summary(plan: Plan) -> str:
     return lines[0] if lines else "Every experiment is up to date."
 
 
-def verdict(experiment_id: str, problem: str = "") -> dg.AssetCheckEvaluation:
-    """Return what the check ``valid_spec`` says about an experiment's file."""
-    return dg.AssetCheckEvaluation(
-        asset_key=dg.AssetKey("experiment"),
-        check_name=VALID_SPEC,
-        passed=not problem,
-        description=problem or "The file is valid.",
+def observation(experiment_id: str, problem: str = "") -> dg.AssetObservation:
+    """Return what is to be seen on the experiment itself, where no run tells it.
+
+    Not an asset check: Dagster stores one evaluation without a run per check and partition, and fails on the second.
+    """
+    return dg.AssetObservation(
+        asset_key="experiment",
         partition=experiment_id,
+        description=problem or "The file can be used again.",
+        metadata={"file_is_usable": not problem, **({"problem": dg.MetadataValue.md(problem)} if problem else {})},
     )

@@ -15,10 +15,6 @@ from partitions.experiments import experiments
 SECTION_KEYS = {name: dg.AssetKey(["spec", name]) for name in SECTION_NAMES}
 
 
-VALID_SPEC = "valid_spec"
-"""The check that says whether the experiment's file can be used; also told by the sensor, which starts no run then."""
-
-
 def spec_of(section: str) -> dict[str, dg.AssetIn]:
     """Return the input ``spec``: the section of the experiment that an asset reads, and nothing else."""
     return {"spec": dg.AssetIn(SECTION_KEYS[section])}

@@ -1,0 +1,189 @@
+"""Automation with the real daemon: files are saved, and what must follow does, once, and nothing else.
+
+One story in one daemon, because looks at the files are 15 s apart: one test after the other, in the order of the file.
+"""
+
+import time
+from collections import Counter
+
+import dagster as dg
+import pytest
+
+from assay.pipeline import STAGES
+from tests.system.projects import TINY, make_project
+from tests.system.servers import serve, wait_until
+
+pytestmark = pytest.mark.system
+
+ROWS = "a,b,y\n" + "".join(f"{i % 17},{i % 5},{i % 17 + 2 * (i % 5)}\n" for i in range(120))
+TABLE = """\
+task: regression
+generated_images: {{source: {{kind: table, path: {path}, target_column: y}}}}
+trained_model: {{train_params: {{epochs: {epochs}}}}}
+"""
+LEARNING = ("trained_model", "predictions", "analysis")
+FINISHED = {"SUCCESS", "FAILURE", "CANCELED"}
+
+
+class Story:
+    """A project under automation, and what its Dagster instance recorded."""
+
+    def __init__(self, project, servers, instance):
+        self.project = project
+        self.servers = servers
+        self.instance = instance
+
+    def made(self, experiment_id):
+        """Return how often each asset of an experiment was materialized."""
+        counts = Counter()
+        for asset in ("experiment", *STAGES):
+            key = dg.AssetKey(asset)
+            records = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[experiment_id])
+            counts[asset] = len(self.instance.fetch_materializations(records, limit=100).records)
+        return counts
+
+    def runs(self, experiment_id):
+        """Return the runs of an experiment, oldest first."""
+        filters = dg.RunsFilter(tags={"dagster/partition": experiment_id})
+        return self.instance.get_run_records(filters, ascending=True)
+
+    def wait_for_runs(self, experiment_id, count):
+        """Wait until an experiment has had this many runs, all finished, and return the last one's status."""
+
+        def finished():
+            runs = self.runs(experiment_id)
+            return len(runs) >= count and all(run.dagster_run.status.value in FINISHED for run in runs)
+
+        wait_until(finished, f"{count} runs of {experiment_id}", timeout_s=150)
+        runs = self.runs(experiment_id)
+        assert len(runs) == count
+        return runs[-1].dagster_run.status.value
+
+    def tick(self, sensor="experiment_files"):
+        """Wait until a look at the files that began after now is over."""
+        asked = time.time()
+        query = """query($selector: InstigationSelector!) { instigationStateOrError(instigationSelector: $selector) {
+            ... on InstigationState { ticks(limit: 5) { timestamp status endTimestamp } } } }"""
+        selector = {
+            "name": sensor,
+            "repositoryName": "__repository__",
+            "repositoryLocationName": "definitions",
+        }
+
+        def later():
+            state = self.servers.graphql(query, selector=selector)["instigationStateOrError"]
+            ticks = state.get("ticks", [])
+            return [tick for tick in ticks if tick["timestamp"] > asked and tick["status"] != "STARTED"]
+
+        return wait_until(later, f"a tick of {sensor}", timeout_s=60)
+
+    def observed(self, experiment_id):
+        """Return what was last said of the experiment's file."""
+        filters = dg.AssetRecordsFilter(asset_key=dg.AssetKey("experiment"), asset_partitions=[experiment_id])
+        records = self.instance.fetch_observations(filters, limit=1).records
+        return records[0].asset_observation.description if records else ""
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory, request):
+    project = make_project(tmp_path_factory.mktemp("automation"))
+    (project.folder / "experiments" / "tiny.yaml").unlink()
+    with serve(project, request) as servers:
+        servers.start_webserver()
+        servers.start_daemon()
+        with dg.DagsterInstance.from_config(project.environment["DAGSTER_HOME"]) as instance:
+            story = Story(project, servers, instance)
+            story.tick()
+            yield story
+
+
+def table(story, epochs, name="rows.csv"):
+    return TABLE.format(path=story.project.folder / name, epochs=epochs)
+
+
+def test_a_saved_file_becomes_a_partition_a_run_and_results(story):
+    (story.project.folder / "rows.csv").write_text(ROWS)
+    saved = time.time()
+    story.project.write("tab", table(story, epochs=2))
+    story.project.write("tiny", TINY)
+    story.project.write("broken", "task: regression\ntrained_model: {train_params: {epoch: 3}}\n")
+    story.project.write("failing", table(story, epochs=2, name="missing.csv"))
+    assert story.wait_for_runs("tab", 1) == "SUCCESS"
+    assert story.wait_for_runs("tiny", 1) == "SUCCESS"
+    assert story.wait_for_runs("failing", 1) == "FAILURE"
+    started = min(story.runs(name)[0].start_time for name in ("tab", "tiny"))
+    assert started - saved < 35
+    assert story.made("tiny") == dict.fromkeys(("experiment", *STAGES), 1) | {"crops": 1}
+    assert story.made("tab") == {name: int(name != "crops") for name in ("experiment", *STAGES)}
+
+
+def test_a_file_that_can_not_be_used_is_reported_on_the_experiment(story):
+    assert "Did you mean 'epochs'?" in story.observed("broken")
+    assert not story.runs("broken")
+    assert "broken" in story.instance.get_dynamic_partitions("experiments")
+
+
+def test_changes_are_followed_by_exactly_what_depends_on_them(story):
+    before = {name: story.made(name) for name in ("tab", "tiny")}
+    story.project.write("tab", "# a comment\n" + table(story, epochs=2))
+    story.project.write("tiny", TINY.replace("epochs: 2", "epochs: 3"))
+    story.project.write("broken", table(story, epochs=2))
+    assert story.wait_for_runs("tiny", 2) == "SUCCESS"
+    assert story.wait_for_runs("broken", 1) == "SUCCESS"
+    assert story.observed("broken") == "The file can be used again."
+    added = story.made("tiny") - before["tiny"]
+    assert added == dict.fromkeys(("experiment", *LEARNING), 1)
+    assert story.made("tab") == before["tab"]
+    assert "trained_model.train_params.epochs: 2 → 3" in story.runs("tiny")[-1].dagster_run.tags["assay/reason"]
+
+
+def test_an_edit_during_a_run_is_not_lost(story):
+    story.project.write("tiny", TINY.replace("epochs: 2", "epochs: 4"))
+    frozen = story.project.storage / "runs"
+    wait_until(
+        lambda: [run for run in story.runs("tiny")[2:] if any(frozen.glob(f"{run.dagster_run.run_id}/*"))], "it starts"
+    )
+    story.project.write("tiny", TINY.replace("epochs: 2", "epochs: 5"))
+    assert story.wait_for_runs("tiny", 4) == "SUCCESS"
+    latest = story.instance.get_latest_materialization_event(dg.AssetKey("experiment")).asset_materialization
+    assert "epochs: 5" in latest.metadata["spec"].value
+
+
+def test_a_failure_is_tried_again_only_when_something_changed(story):
+    story.tick()
+    assert len(story.runs("failing")) == 1
+    (story.project.folder / "missing.csv").write_text(ROWS.replace("16,", "15,"))
+    assert story.wait_for_runs("failing", 2) == "SUCCESS"
+
+
+def test_changed_data_are_followed(story):
+    before = story.made("tab")
+    (story.project.folder / "rows.csv").write_text(ROWS + "3,4,11\n")
+    assert story.wait_for_runs("tab", 2) == "SUCCESS"
+    assert story.wait_for_runs("broken", 2) == "SUCCESS"
+    added = story.made("tab") - before
+    assert added == {name: 1 for name in ("experiment", *STAGES) if name != "crops"}
+
+
+def test_one_change_never_makes_two_runs(story):
+    """The condition that follows inputs was running all the time: it had nothing to add."""
+    story.tick("follow_inputs")
+    story.tick("follow_inputs")
+    counts = {name: len(story.runs(name)) for name in ("tab", "tiny", "broken", "failing")}
+    assert counts == {"tab": 2, "tiny": 4, "broken": 2, "failing": 2}
+
+
+def test_a_removed_file_leaves_its_results_and_its_id_is_not_used_again(story):
+    path = story.project.folder / "experiments" / "tab.yaml"
+    text = path.read_text()
+    path.unlink()
+    wait_until(lambda: "was removed" in story.observed("tab"), "the removal is reported")
+    assert story.project.assay("path", "tab")[0] == 0
+    story.project.write("tab", table(story, epochs=7))
+    story.tick()
+    story.tick()
+    assert "its ID is not used again. Save the spec under another name" in story.observed("tab")
+    assert len(story.runs("tab")) == 2
+    path.write_text(text)
+    wait_until(lambda: story.observed("tab") == "The file can be used again.", "the former file is welcome")
+    assert len(story.runs("tab")) == 2
