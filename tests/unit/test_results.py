@@ -120,25 +120,55 @@ def test_opening_a_result_that_is_gone_says_what_to_do(tmp_path):
         ResultStore(tmp_path).open("crops", "00")
 
 
-def _count_builds(root: Path, log: Path) -> None:
+def _count_builds(root: Path, log: Path, all_ready) -> None:
     def build(folder):
         with log.open("a") as file:
-            file.write("built\n")
-        time.sleep(0.2)
+            file.write(f"{os.getpid()}\n")
+        time.sleep(0.1)
         return write_hello(folder)
 
+    all_ready.wait()
     ResultStore(root).build(a_slice(), {}, build)
 
 
-def test_processes_that_want_the_same_result_at_once_build_it_once(tmp_path):
+def test_twenty_processes_that_want_the_same_result_at_once_build_it_once(tmp_path):
     context = multiprocessing.get_context("fork")
-    workers = [context.Process(target=_count_builds, args=(tmp_path, tmp_path / "log")) for _ in range(4)]
+    arguments = (tmp_path / "storage", tmp_path / "log", context.Barrier(20))
+    workers = [context.Process(target=_count_builds, args=arguments) for _ in range(20)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join(30)
-    assert [worker.exitcode for worker in workers] == [0] * 4
-    assert (tmp_path / "log").read_text() == "built\n"
+    assert [worker.exitcode for worker in workers] == [0] * 20
+    assert len((tmp_path / "log").read_text().splitlines()) == 1
+    assert len(list((tmp_path / "storage" / "data" / "splits").iterdir())) == 1
+
+
+def _die_in_the_first_build(root: Path, log: Path, all_ready) -> None:
+    def build(folder):
+        with log.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        if len(log.read_text().splitlines()) == 1:
+            write_hello(folder)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return write_hello(folder)
+
+    all_ready.wait()
+    ResultStore(root).build(a_slice(), {}, build)
+
+
+def test_when_the_builder_is_killed_exactly_one_of_those_who_wait_takes_over(tmp_path):
+    context = multiprocessing.get_context("fork")
+    arguments = (tmp_path / "storage", tmp_path / "log", context.Barrier(8))
+    workers = [context.Process(target=_die_in_the_first_build, args=arguments) for _ in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(30)
+    assert sorted(worker.exitcode for worker in workers) == [-signal.SIGKILL] + [0] * 7
+    assert len((tmp_path / "log").read_text().splitlines()) == 2
+    (folder,) = (tmp_path / "storage" / "data" / "splits").iterdir()
+    assert is_complete(folder)
 
 
 def _hang_in_build(root: Path) -> None:
