@@ -35,7 +35,7 @@ def backfill(
         typer.echo(f"{counted(len(selection.specs))}: {', '.join(selection.specs)}")
         _show(url, job, selection.specs)
     else:
-        _start(url, job, selection.specs, as_typed(where.strip(), ids or (), job))
+        _start(url, job, selection.specs, where.strip())
 
 
 def _show(url: str, job: str, specs: Mapping[str, ExperimentSpec]) -> None:
@@ -50,7 +50,7 @@ def _show(url: str, job: str, specs: Mapping[str, ExperimentSpec]) -> None:
     typer.echo(f"{counted(len(new))} would become new partitions. Nothing was started.")
 
 
-def _start(url: str, job: str, specs: Mapping[str, ExperimentSpec], command: str) -> None:
+def _start(url: str, job: str, specs: Mapping[str, ExperimentSpec], where: str) -> None:
     from assay.backfills.launch import launch, needed_assets
     from assay.backfills.server import DagsterServer
     from assay.backfills.workspace import load_workspace
@@ -59,7 +59,8 @@ def _start(url: str, job: str, specs: Mapping[str, ExperimentSpec], command: str
     workspace = load_workspace(server)
     assets = needed_assets(workspace.assets_of(job), specs.values())
     workspace.add_experiments(workspace.unknown_experiments(list(specs)))
-    backfill_id = launch(server, assets, list(specs), command, f"assay backfill {command}")
+    title = f"{job}: {where or shortened(list(specs))}"
+    backfill_id = launch(server, assets, list(specs), title, as_typed(job, where, list(specs)))
     announce(url, backfill_id, len(specs))
 
 
@@ -75,12 +76,10 @@ def announce(url: str, backfill_id: str, experiments: int) -> None:
         typer.echo("Waiting, because no Dagster daemon is running: 'make dev' starts one.", err=True)
 
 
-def as_typed(where: str, ids: Sequence[str], job: str) -> str:
-    """Return the options that mean the same, for titles: of many IDs, only the first."""
-    words = ["--where", where] if where else []
-    words += [word for name in ids[:SHOWN_IDS] for word in ("--id", name)]
-    more = f" … {len(ids) - SHOWN_IDS} more" if len(ids) > SHOWN_IDS else ""
-    return f"{shlex.join([*words, '--job', job])}{more}"
+def as_typed(job: str, where: str, names: Sequence[str]) -> str:
+    """Return a command line that means the same; it names the experiments unless a condition does."""
+    chosen = ["--where", where] if where else [word for name in names for word in ("--id", name)]
+    return shlex.join(["assay", "backfill", "--job", job, *chosen])
 
 
 def shortened(names: Sequence[str]) -> str:
