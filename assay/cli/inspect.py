@@ -67,5 +67,6 @@ def sql(
 
     if rebuild:
         warehouse.rebuild_warehouse(storage_root())
-    statement = query or "select table_schema, table_name from information_schema.tables order by all"
+    tables = "select table_schema, table_name from information_schema.tables where table_schema <> 'assay-index'"
+    statement = query or f"{tables} order by all"
     typer.echo(warehouse.query(storage_root(), statement))

@@ -10,11 +10,18 @@ import pytest
 
 from assay.errors import DataError
 from assay.partition_files import place_of
-from assay.warehouse import INDEX, query, rebuild_warehouse
+from assay.warehouse import INDEX, query, rebuild_warehouse, refresh
+from assay.warehouse_difference import Changes
 
 
 def put(root: Path, key: str, frame: pl.DataFrame, table: str = "analysis", schema: str = "main") -> None:
     place_of(root, schema, table, "experiment_id", key).write(frame)
+
+
+def opened(root: Path, sql: str) -> list[tuple[object, ...]]:
+    """What another tool sees that opens the index as it lies there."""
+    with duckdb.connect(root / INDEX, read_only=True) as index:
+        return index.sql(sql).fetchall()
 
 
 def test_a_table_is_asked_by_its_bare_name(tmp_path: Path) -> None:
@@ -74,8 +81,7 @@ def test_a_corrupt_index_is_rebuilt(content: bytes, tmp_path: Path) -> None:
     put(tmp_path, "a", pl.DataFrame({"x": [1]}))
     (tmp_path / INDEX).write_bytes(content)
     assert query(tmp_path, "select * from analysis").rows() == [(1, "a")]
-    with duckdb.connect(tmp_path / INDEX, read_only=True) as index:
-        assert index.sql("select x from analysis").fetchall() == [(1,)]
+    assert opened(tmp_path, "select x from analysis") == [(1,)]
 
 
 def test_a_truncated_index_is_rebuilt(tmp_path: Path) -> None:
@@ -86,13 +92,19 @@ def test_a_truncated_index_is_rebuilt(tmp_path: Path) -> None:
     assert query(tmp_path, "select * from analysis").rows() == [(1, "a")]
 
 
-def test_the_index_shows_new_partitions_to_whoever_opens_it(tmp_path: Path) -> None:
-    put(tmp_path, "a", pl.DataFrame({"x": [1]}))
+def test_whoever_opens_the_index_sees_wide_tables_as_they_are_and_native_ones_as_of_the_last_refresh(
+    tmp_path: Path,
+) -> None:
+    for table in ("analysis", "wide"):
+        put(tmp_path, "a", pl.DataFrame({"x": [1]}), table)
     rebuild_warehouse(tmp_path)
-    put(tmp_path, "a", pl.DataFrame({"x": [2]}))
-    put(tmp_path, "b", pl.DataFrame({"x": [3]}))
-    with duckdb.connect(tmp_path / INDEX, read_only=True) as index:
-        assert index.sql("select x from analysis order by x").fetchall() == [(2,), (3,)]
+    for table in ("analysis", "wide"):
+        put(tmp_path, "a", pl.DataFrame({"x": [2]}), table)
+        put(tmp_path, "b", pl.DataFrame({"x": [3]}), table)
+    assert opened(tmp_path, "select x from wide order by x") == [(2,), (3,)]
+    assert opened(tmp_path, "select x from analysis order by x") == [(1,)]
+    assert refresh(tmp_path).changes == Changes(new=2, changed=2)
+    assert opened(tmp_path, "select x from analysis order by x") == [(2,), (3,)]
 
 
 @contextmanager
@@ -136,7 +148,7 @@ def test_asking_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_an_empty_or_missing_storage_has_no_tables_and_is_not_made(tmp_path: Path) -> None:
-    assert query(tmp_path / "none", "select table_name from information_schema.tables").is_empty()
+    assert query(tmp_path / "none", "from information_schema.tables where table_schema = 'main'").is_empty()
     assert not (tmp_path / "none").exists()
 
 
