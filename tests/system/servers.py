@@ -31,6 +31,8 @@ from tests.system.projects import BIN, ROOT, Project
 ARTIFACTS = Path(os.environ.get("ASSAY_ARTIFACTS") or ROOT / "test-artifacts")
 CODE = ("-m", "definitions")
 
+STOP_SENSOR = "mutation($id: String) { stopSensor(id: $id) { __typename ... on Error { message } } }"
+
 T = TypeVar("T")
 
 
@@ -131,6 +133,14 @@ class Servers:
             answer = json.load(response)
         assert "errors" not in answer, answer["errors"]
         return answer["data"]
+
+    def pause_automation(self) -> None:
+        """Stop every sensor, as the switch in the UI does: only what the test asks for then runs."""
+        answer = self.graphql("{ repositoriesOrError { ... on RepositoryConnection { nodes { sensors { id } } } } }")
+        for repository in answer["repositoriesOrError"]["nodes"]:
+            for sensor in repository["sensors"]:
+                stopped = self.graphql(STOP_SENSOR, id=sensor["id"])["stopSensor"]
+                assert stopped["__typename"] == "StopSensorMutationResult", stopped
 
 
 @contextmanager
