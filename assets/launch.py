@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import dagster as dg
 
@@ -19,6 +20,7 @@ from assay.spec.experiment import ExperimentSpec
 from partitions.experiments import add_experiment
 from resources.defaults import default_store, resources_for
 from resources.experiment_store import ExperimentStore
+from resources.run_files import RunFiles
 from resources.terminal import TerminalReporter, terminal
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -36,13 +38,16 @@ def run_experiment(experiment_id: str, spec: ExperimentSpec, job_name: str) -> b
         add_experiment(instance, experiment_id)
         store = default_store(TerminalReporter())
         job = definitions.build_defs(resources_for(store)).resolve_job_def(job_name)
-        result = job.execute_in_process(
-            instance=instance,
-            partition_key=experiment_id,
-            run_config=QUIET,
-            asset_selection=needed_assets(job, spec),
-            raise_on_error=False,
-        )
+        run_id = str(uuid4())
+        with RunFiles.of(instance, run_id).held():  # so that the daemon notices when this process is killed
+            result = job.execute_in_process(
+                instance=instance,
+                partition_key=experiment_id,
+                run_config=QUIET,
+                asset_selection=needed_assets(job, spec),
+                raise_on_error=False,
+                run_id=run_id,
+            )
     for evaluation in result.get_asset_check_evaluations():
         if not evaluation.passed:
             print(f"check {evaluation.check_name} ({evaluation.severity.value}): {evaluation.description}")

@@ -1,0 +1,150 @@
+"""Starts every run as a process of its own that outlives the daemon, and tells the daemon which of them are alive.
+
+Belongs here: what Dagster asks of a run launcher. Does not belong here: processes and their files (``run_template``,
+``run_files``). Set in ``dagster.yaml``. Dagster's own launcher keeps runs in the code server: they die with it and
+stay "started" for ever, and each of them imports everything anew.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, RunLauncher, WorkerStatus
+from dagster._core.origin import JobPythonOrigin
+from dagster._grpc.types import ExecuteRunArgs
+from dagster._serdes import ConfigurableClass, ConfigurableClassData, serialize_value
+
+from resources.run_files import RunFiles
+from resources.run_process import ended_within, kill, spawn
+from resources.run_template import TemplateProcess
+
+
+class ProcessRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
+    """One process per run: a copy of a template that has imported everything, or a fresh one where there is none.
+
+    Fresh ones are started while the template loads, after every change of a source file until the next template has
+    loaded, and always where forking is not safe: on macOS the system's own libraries forbid it.
+    """
+
+    def __init__(
+        self, preload: list[str], kill_after_seconds: int, fork: bool, inst_data: ConfigurableClassData | None = None
+    ) -> None:
+        self._preload = preload
+        self._patience_s = kill_after_seconds
+        self._may_fork = fork and sys.platform == "linux"
+        self._inst_data = inst_data
+        self._template: TemplateProcess | None = None
+        self._lock = threading.Lock()
+        self._children: list[subprocess.Popen[bytes]] = []
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    @property
+    def inst_data(self) -> ConfigurableClassData | None:
+        """The entry of ``dagster.yaml``."""
+        return self._inst_data
+
+    @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        """Return the keys of the entry's ``config``."""
+        return {
+            "fork": dg.Field(bool, default_value=True, description="Fork runs from a template where that is safe."),
+            "preload": dg.Field([str], default_value=[], description="Modules the template imports, with definitions."),
+            "kill_after_seconds": dg.Field(int, default_value=20, description="Patience with a run being canceled."),
+        }
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData, config_value: Mapping[str, Any]
+    ) -> "ProcessRunLauncher":
+        """Return the launcher that ``dagster.yaml`` describes."""
+        return cls(inst_data=inst_data, **config_value)
+
+    def launch_run(self, context: LaunchRunContext) -> None:
+        """Start the process of a run, without waiting for it."""
+        run = context.dagster_run
+        origin = run.job_code_origin
+        if origin is None:
+            raise dg.DagsterInvariantViolationError(f"Run {run.run_id} does not say where its code is.")
+        files = RunFiles.of(self._instance, run.run_id)
+        arguments = serialize_value(ExecuteRunArgs(origin, run.run_id, self._instance.get_ref()))
+        with self._lock:
+            pid = self._fork(origin, arguments, files)
+            how = "Forked" if pid else "Started"
+            pid = pid or self._spawn(origin, arguments, files)
+        self._instance.report_engine_event(f"{how} process {pid} for the run; it logs to {files.log}", run)
+
+    def _fork(self, origin: JobPythonOrigin, arguments: str, files: RunFiles) -> int | None:
+        """Return the process ID of a copy of the template, or None when none can be had at once."""
+        if not self._may_fork:
+            return None
+        if self._template and self._template.stale:
+            self._template.close()
+            self._template = None
+        if self._template is None:
+            self._template = TemplateProcess(origin, self._preload)
+        if not (self._template.serves(origin) and self._template.ready):
+            return None
+        return self._template.fork(arguments, files)
+
+    def _spawn(self, origin: JobPythonOrigin, arguments: str, files: RunFiles) -> int:
+        self._children = [child for child in self._children if child.poll() is None]  # which takes their exit status
+        self._children.append(spawn(origin.executable_path, arguments, files))
+        return self._children[-1].pid
+
+    def terminate(self, run_id: str) -> bool:
+        """Interrupt a run, and kill it when it does not end in time.
+
+        Returns:
+            Whether there was something to end.
+        """
+        run = self._instance.get_run_by_id(run_id)
+        if run is None or run.is_finished:
+            return False
+        self._instance.report_run_canceling(run)
+        files = RunFiles.of(self._instance, run_id)
+        pid = files.process_id()
+        if pid is not None and files.alive:
+            os.kill(pid, signal.SIGTERM)
+            threading.Thread(target=self._end_in_time, args=(run, files, pid), daemon=True).start()
+        elif run.status == dg.DagsterRunStatus.STARTED:
+            self._instance.report_run_canceled(run, "The run's process was gone already.")
+        return True  # a process that is about to start sees that it is not wanted
+
+    def _end_in_time(self, run: dg.DagsterRun, files: RunFiles, pid: int) -> None:
+        if not ended_within(self._patience_s, files):
+            kill(pid)
+            message = f"Process {pid} was killed: it did not end within {self._patience_s} s."
+            self._instance.report_run_canceled(run, message)
+
+    @property
+    def supports_check_run_worker_health(self) -> bool:
+        """Yes: this is what ends runs whose process died."""
+        return True
+
+    def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
+        """Return whether a started run's process lives."""
+        files = RunFiles.of(self._instance, run.run_id)
+        pid = files.process_id()
+        if files.alive:
+            return CheckRunHealthResult(WorkerStatus.RUNNING, run_worker_id=str(pid))
+        if not files.known:
+            return CheckRunHealthResult(WorkerStatus.RUNNING, "Not started by this launcher, or about to end.")
+        return CheckRunHealthResult(WorkerStatus.FAILED, f"process {pid} is gone", run_worker_id=str(pid))
+
+    def get_run_worker_debug_info(self, run: dg.DagsterRun, include_container_logs: bool | None = True) -> str | None:
+        """Return the end of the process's log, for the message that the run failed."""
+        files = RunFiles.of(self._instance, run.run_id)
+        tail = files.log_tail()
+        return f"The end of {files.log}:\n{tail}" if tail else None
+
+    def dispose(self) -> None:
+        """End the template; runs go on."""
+        with self._lock:
+            if self._template:
+                self._template.close()
+                self._template = None

@@ -1,0 +1,35 @@
+"""A run's process from inside: executes the run as every other launcher does it, by ``dagster api execute_run``.
+
+Belongs here: what such a process does from its first line to its last. Does not belong here: starting it
+(``run_process``, ``run_template_process``). Imports what the daemon does not need.
+"""
+
+import gc
+import os
+import sys
+from pathlib import Path
+
+from dagster._cli.api import execute_run_command
+
+from assay.leaving import leave
+from resources.run_files import RunFiles
+from resources.run_process import ARGUMENTS
+
+
+def execute(arguments: str, files: RunFiles) -> None:
+    """Execute a run in this process, whatever the run's outcome, and end the process."""
+    # Most objects live as long as this process: looking for garbage among them at every 700th new one costs 0.6 s.
+    gc.set_threshold(100_000, 20, 20)
+    execute_run_command.main([arguments], prog_name="dagster api execute_run", standalone_mode=False)
+    files.release()
+    leave(0)
+
+
+def main() -> None:
+    """Execute the run named on the command line: folder of its files, and its ID."""
+    folder, run_id = sys.argv[1:]
+    execute(os.environ.pop(ARGUMENTS), RunFiles(Path(folder), run_id))
+
+
+if __name__ == "__main__":
+    main()

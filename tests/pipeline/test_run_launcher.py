@@ -1,0 +1,90 @@
+"""The run launcher without a daemon: what dagster.yaml makes of it, and what it tells of runs."""
+
+import importlib.util
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.launcher.base import WorkerStatus
+
+from resources.run_files import RunFiles, note_process
+from resources.run_launcher import ProcessRunLauncher
+from resources.run_template_process import restless_threads, watched_paths
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def instance(tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    shutil.copy(ROOT / "dagster.yaml", home)
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        yield instance
+
+
+@pytest.fixture
+def run(instance):
+    @dg.op
+    def nothing():
+        pass
+
+    @dg.job
+    def job():
+        nothing()
+
+    return instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+
+
+def test_dagster_yaml_names_our_launcher_and_modules_that_exist(instance):
+    launcher = instance.run_launcher
+    assert isinstance(launcher, ProcessRunLauncher)
+    assert launcher.supports_check_run_worker_health
+    for name in launcher.inst_data.config_dict["preload"]:
+        assert importlib.util.find_spec(name), name
+
+
+def test_a_started_run_whose_process_lives_is_running(instance, run):
+    with RunFiles.of(instance, run.run_id).held():
+        assert instance.run_launcher.check_run_worker_health(run).status is WorkerStatus.RUNNING
+
+
+def test_a_started_run_whose_process_is_gone_has_failed_and_its_log_is_shown(instance, run):
+    files = RunFiles.of(instance, run.run_id)
+    claim = files.claim()
+    note_process(claim, os.getpid())
+    os.close(claim)
+    files.log.write_text("MemoryError\n")
+    health = instance.run_launcher.check_run_worker_health(run)
+    assert (health.status, health.msg) == (WorkerStatus.FAILED, f"process {os.getpid()} is gone")
+    assert instance.run_launcher.get_run_worker_debug_info(run).endswith("MemoryError")
+
+
+def test_a_run_that_somebody_else_started_is_left_alone(instance, run):
+    assert instance.run_launcher.check_run_worker_health(run).status is WorkerStatus.RUNNING
+
+
+def test_cancelling_a_run_whose_process_is_gone_ends_it(instance, run):
+    assert instance.run_launcher.terminate(run.run_id)
+    assert instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.CANCELED
+    assert not instance.run_launcher.terminate(run.run_id)
+
+
+def test_the_template_watches_our_sources_and_the_folder_of_installed_packages():
+    watched = watched_paths()
+    assert str(ROOT / "resources" / "run_launcher.py") in watched
+    assert any(path.endswith("site-packages") for path in watched)
+    assert not any("/site-packages/" in path for path in watched)
+
+
+def test_a_thread_of_our_own_is_seen_before_a_fork():
+    stop = threading.Event()
+    thread = threading.Thread(target=stop.wait, name="at work")
+    thread.start()
+    try:
+        assert "at work" in restless_threads()
+    finally:
+        stop.set()
+        thread.join()
