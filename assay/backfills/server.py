@@ -5,8 +5,10 @@ Belongs here: sending a question, telling an answer from an error. Does not belo
 
 import json
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from assay.errors import ServerError
@@ -36,25 +38,36 @@ class DagsterServer:
             ServerError: Nobody answers, or the answer is not one of Dagster.
         """
         body = json.dumps({"query": query, "variables": variables}).encode()
-        address = f"{self.url.rstrip('/')}/graphql"
         try:
-            request = Request(address, body, {"Content-Type": "application/json"})  # noqa: S310 - the user's own server
+            request = Request(self.address, body, {"Content-Type": "application/json"})  # noqa: S310 - http only
             with urlopen(request, timeout=self.timeout_s) as response:  # noqa: S310
-                answer = json.load(response)
+                answer = _parse(response.read())
         except HTTPError as error:
-            answer = _json_or_nothing(error.read())
+            answer = _parse(error.read())
             if "errors" not in answer:
-                raise ServerError(f"{address} is not Dagster's web server: {error.code} {error.reason}.") from error
-        except (URLError, TimeoutError, ConnectionError) as error:
+                raise ServerError(f"{self.url} is not Dagster's web server: {error.code} {error.reason}.") from error
+        except (OSError, HTTPException) as error:
             raise ServerError(self._no_answer(error)) from error
-        except ValueError as error:
-            raise ServerError(f"{self.url} is not the address of Dagster's web server: {error}.") from error
         if "errors" in answer:
-            raise ServerError(f"{address} refused: {'; '.join(each['message'] for each in answer['errors'])}")
+            raise ServerError(f"{self.url} refused: {'; '.join(each['message'] for each in answer['errors'])}")
+        if "data" not in answer:
+            raise ServerError(f"{self.url} is not Dagster's web server: it answers without data.")
         data: Answer = answer["data"]
         return data
 
-    def _no_answer(self, error: OSError) -> str:
+    @property
+    def address(self) -> str:
+        """Where questions go.
+
+        Raises:
+            ServerError: ``url`` is no address of a web server.
+        """
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise ServerError(f"--url {self.url!r} is no web address; expected one such as http://127.0.0.1:3000")
+        return f"{self.url.rstrip('/')}/graphql"
+
+    def _no_answer(self, error: Exception) -> str:
         reason = getattr(error, "reason", None) or error
         return (
             f"No Dagster web server answers at {self.url} ({reason}). Start it in another terminal with 'make dev', "
@@ -62,7 +75,8 @@ class DagsterServer:
         )
 
 
-def _json_or_nothing(text: bytes) -> Answer:
+def _parse(text: bytes) -> Answer:
+    """Return an answer; empty when it is none in JSON."""
     try:
         found = json.loads(text)
     except ValueError:

@@ -136,7 +136,7 @@ def list_backfills(server: DagsterServer, limit: int) -> list[Backfill]:
         ServerError: The server does not answer.
     """
     answer = server.ask(MANY, limit=limit)["partitionBackfillsOrError"]
-    return [_backfill(each) for each in expect(answer, "PartitionBackfills")["results"]]
+    return [backfill_from(each) for each in expect(answer, "PartitionBackfills")["results"]]
 
 
 def load_backfill(server: DagsterServer, backfill_id: str) -> Backfill:
@@ -149,10 +149,11 @@ def load_backfill(server: DagsterServer, backfill_id: str) -> Backfill:
     if answer["__typename"] == "BackfillNotFoundError":
         known = expect(server.ask(IDS)["partitionBackfillsOrError"], "PartitionBackfills")["results"]
         raise ServerError(unknown("Backfill", backfill_id, [each["id"] for each in known]))
-    return _backfill(expect(answer, "PartitionBackfill"))
+    return backfill_from(expect(answer, "PartitionBackfill"))
 
 
-def _backfill(answer: Answer) -> Backfill:
+def backfill_from(answer: Answer) -> Backfill:
+    """Return a backfill as one of the questions above gives it."""
     ended = answer["endTimestamp"]
     return Backfill(
         id=answer["id"],
