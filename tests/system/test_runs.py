@@ -1,0 +1,143 @@
+"""What happens to a run when something dies: its process, the daemon, or the user's patience."""
+
+import signal
+
+import dagster as dg
+import psutil
+import pytest
+
+from assay.locks import holders
+from resources.run_files import RunFiles
+from tests.system.projects import TINY, make_project
+from tests.system.servers import serve, wait_until
+from tests.system.test_kill import digests
+
+pytestmark = pytest.mark.system
+
+SLOW = TINY.replace("epochs: 2", "epochs: 400").replace("max_amount: 3", "max_amount: 2")
+LAUNCH = """mutation($params: ExecutionParams!) { launchRun(executionParams: $params) {
+  __typename ... on LaunchRunSuccess { run { runId } } ... on Error { message } } }"""
+ADD = """mutation($where: RepositorySelector!, $key: String!) {
+  addDynamicPartition(repositorySelector: $where, partitionsDefName: "experiments", partitionKey: $key) {
+    __typename } }"""
+TERMINATE = """mutation($run: String!) { terminateRun(runId: $run) { __typename ... on Error { message } } }"""
+PLACE = {"repositoryLocationName": "definitions", "repositoryName": "__repository__"}
+
+
+class Runs:
+    """The runs of one project under its real daemon."""
+
+    def __init__(self, project, servers, instance):
+        self.project = project
+        self.servers = servers
+        self.instance = instance
+
+    def launch(self, experiment_id):
+        self.servers.graphql(ADD, where=PLACE, key=experiment_id)
+        params = {
+            "selector": {**PLACE, "jobName": "job_experiment"},
+            "executionMetadata": {"tags": [{"key": "dagster/partition", "value": experiment_id}]},
+        }
+        return self.servers.graphql(LAUNCH, params=params)["launchRun"]["run"]["runId"]
+
+    def status(self, run_id):
+        return self.instance.get_run_by_id(run_id).status.value
+
+    def wait_for(self, run_id, *statuses, timeout_s=90):
+        return wait_until(lambda: self.status(run_id) in statuses, f"{run_id} in {statuses}", timeout_s, every_s=0.2)
+
+    def wait_for_training(self, run_id):
+        """Wait until the model is being trained, and return the run's process."""
+
+        def training():
+            started = self.instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_START)
+            return any(event.step_key == "trained_model" for event in started)
+
+        wait_until(training, "training", every_s=0.05)
+        return psutil.Process(RunFiles.of(self.instance, run_id).process_id())
+
+    def alive(self, run_id):
+        return RunFiles.of(self.instance, run_id).alive
+
+    def retry_of(self, run_id):
+        """Wait for the run that Dagster started in place of another one, and return its ID."""
+        tags = {"dagster/parent_run_id": run_id}
+
+        def retries():
+            return self.instance.get_runs(dg.RunsFilter(tags=tags))
+
+        (retry,) = wait_until(retries, "the run is tried again", timeout_s=60)
+        return retry.run_id
+
+    def free(self):
+        """Whether no living process holds a lock, and no slot of a pool is taken."""
+        held = [holder for holder in holders(self.project.storage / "locks") if holder.alive]
+        storage = self.instance.event_log_storage
+        slots = [storage.get_concurrency_info(key).active_slot_count for key in storage.get_concurrency_keys()]
+        return not held and not any(slots)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, request):
+    project = make_project(tmp_path_factory.mktemp("project"))
+    (project.folder / "experiments" / "tiny.yaml").unlink()
+    for name in ("killed", "cancelled", "survivor", "terminal"):
+        project.write(name, SLOW)
+    with serve(project, request) as servers, dg.DagsterInstance.from_config(str(project.folder / "home")) as instance:
+        servers.start_webserver()
+        servers.pause_automation()
+        servers.start_daemon()
+        yield Runs(project, servers, instance)
+
+
+def test_a_killed_run_is_marked_failed_and_tried_again_once_with_the_same_bytes(runs, project):
+    run_id = runs.launch("killed")
+    runs.wait_for_training(run_id).send_signal(signal.SIGKILL)
+    runs.wait_for(run_id, "FAILURE")
+    retry = runs.retry_of(run_id)
+    runs.wait_for(retry, "SUCCESS", "FAILURE")
+    assert runs.status(retry) == "SUCCESS"
+    assert runs.free()
+    project.write("killed", SLOW)
+    code, output = project.assay("run", "killed")
+    assert code == 0, output
+    assert digests(runs.project.storage) == digests(project.storage)
+
+
+def test_a_cancelled_run_ends_and_can_be_run_again(runs):
+    run_id = runs.launch("cancelled")
+    process = runs.wait_for_training(run_id)
+    answer = runs.servers.graphql(TERMINATE, run=run_id)["terminateRun"]
+    assert answer["__typename"] == "TerminateRunSuccess", answer
+    runs.wait_for(run_id, "CANCELED", timeout_s=30)
+    wait_until(lambda: not runs.alive(run_id), f"process {process.pid} ends", timeout_s=20)
+    assert runs.free()
+    again = runs.launch("cancelled")
+    runs.wait_for(again, "SUCCESS", "FAILURE")
+    assert runs.status(again) == "SUCCESS"
+
+
+def test_a_run_outlives_the_daemon(runs):
+    run_id = runs.launch("survivor")
+    runs.wait_for_training(run_id)
+    daemon = runs.servers.processes.pop("daemon")
+    daemon.send_signal(signal.SIGKILL)
+    daemon.wait()
+    runs.wait_for(run_id, "SUCCESS", "FAILURE")
+    assert runs.status(run_id) == "SUCCESS"
+    runs.servers.start_daemon()
+
+
+def test_a_killed_assay_run_is_marked_failed_and_blocks_nobody(runs):
+    terminal = runs.project.start("assay", "run", "terminal")
+    (record,) = wait_until(
+        lambda: runs.instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])), "the run started"
+    )
+    runs.wait_for_training(record.dagster_run.run_id)
+    terminal.send_signal(signal.SIGKILL)
+    terminal.wait()
+    terminal.stdout.close()
+    runs.wait_for(record.dagster_run.run_id, "FAILURE")
+    again = runs.launch("terminal")
+    runs.wait_for(again, "SUCCESS", "FAILURE")
+    assert runs.status(again) == "SUCCESS"
