@@ -75,7 +75,7 @@ def compare(ledger: Ledger, table: TableFiles, native: Collection[str]) -> Diffe
 def unreadable(ledger: Ledger, table: TableFiles, problem: str) -> Difference:
     """Return the difference to a table that only says what is wrong with its files."""
     known = ledger.known(table.full_name) or Known("", Looks(), {})
-    looks = problem_looks(problem)
+    looks = problem_looks(problem, known.looks.columns or {table.column or "problem": "VARCHAR"})
     old = known.looks if known.looks.columns else None
     return Difference(old, looks, remake=True, outdated=list(known.partitions), unread=[], shapes={}, changes=Changes())
 

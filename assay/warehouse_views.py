@@ -22,9 +22,11 @@ def quoted_name(full_name: str) -> str:
     return ".".join(quote_identifier(part) for part in full_name.split("."))
 
 
-def problem_looks(problem: str) -> Looks:
-    """Return a view that says what is wrong to whoever asks it, and to nobody else."""
-    return Looks({"problem": "VARCHAR"}, f"SELECT error({quote_literal(problem)}) AS problem")
+def problem_looks(problem: str, columns: Mapping[str, str]) -> Looks:
+    """Return a view that says what is wrong to whoever asks it, for whichever columns, and to nobody else."""
+    shown = {**columns, "problem": "VARCHAR"}
+    select = ", ".join(f"CAST(NULL AS {kind}) AS {quote_identifier(name)}" for name, kind in shown.items())
+    return Looks(shown, f"SELECT {select} WHERE error({quote_literal(problem)}) IS NULL")
 
 
 def looks_of(
@@ -38,10 +40,10 @@ def looks_of(
         shapes: Every shape of its partitions, by the first partition that has it.
         native: Names of tables whose rows the index holds itself, if they have partitions.
     """
+    columns = columns_of(connection, shapes.values(), table.column)
     conflicts = find_conflicts({key: shape.original for key, shape in shapes.items()})
     if conflicts:
-        return problem_looks(f"The partitions of {table.full_name} don't go together: {'; '.join(conflicts)}")
-    columns = columns_of(connection, shapes.values(), table.column)
+        return problem_looks(f"The partitions of {table.full_name} don't go together: {'; '.join(conflicts)}", columns)
     if table.column and table.table in native:
         return Looks(columns)
     return Looks(columns, _over_files(table))
