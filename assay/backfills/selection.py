@@ -17,6 +17,9 @@ from assay.experiments.summary import experiment_row
 from assay.spec.experiment import ExperimentSpec
 from assay.warehouse import connect
 
+COLUMNS = "* REPLACE (spec::JSON AS spec, tags::JSON AS tags)"
+"""As JSON, ``spec.trained_model.learner.learning_rate < 0.001`` can be written."""
+
 NEXT = "Write SQL such as: task = 'regression' and seed < 10"
 
 
@@ -51,7 +54,7 @@ def select_experiments(files: SpecFiles, root: Path, where: str = "", ids: Itera
     left_out: list[str] = []
     if not named:
         specs, left_out = _load_all(files)
-    if where:
+    if where and specs:
         chosen = _matching(specs, root, where)
         specs = {name: spec for name, spec in specs.items() if name in chosen}
     if not specs:
@@ -77,11 +80,11 @@ def _load_all(files: SpecFiles) -> tuple[dict[str, ExperimentSpec], list[str]]:
 
 
 def _matching(specs: Mapping[str, ExperimentSpec], root: Path, where: str) -> set[str]:
-    rows = experiments_frame(specs, root).to_arrow()
+    rows = _frame(specs, root).to_arrow()
     with connect(root) as connection:
         connection.register("spec_files", rows)
         # Temporary, so it hides the table of experiments that have run.
-        connection.execute("CREATE TEMP TABLE experiments AS SELECT * REPLACE (spec::JSON AS spec) FROM spec_files")
+        connection.execute(f"CREATE TEMP TABLE experiments AS SELECT {COLUMNS} FROM spec_files")  # noqa: S608
         relation = connection.table("temp.experiments")
         try:
             # An expression, never a statement: DuckDB parses it as such.
@@ -92,12 +95,12 @@ def _matching(specs: Mapping[str, ExperimentSpec], root: Path, where: str) -> se
             raise DataError(f"The condition {where!r} is wrong: {reason}\nColumns: {columns}. {NEXT}") from error
 
 
-def experiments_frame(specs: Mapping[str, ExperimentSpec], root: Path) -> pl.DataFrame:
+def _frame(specs: Mapping[str, ExperimentSpec], root: Path) -> pl.DataFrame:
     """Return one row per experiment, as the table ``experiments`` has one per experiment that has run."""
     folders = ExperimentFolders(root)
     rows = [{"experiment_id": name, **experiment_row(name, spec, folders.find(name))} for name, spec in specs.items()]
-    types = {"experiment_id": pl.String, "run_id": pl.String, "folder": pl.String, "spec": pl.String}
-    return pl.DataFrame(rows, schema_overrides=types) if rows else pl.DataFrame(schema=types)
+    types = {"experiment_id": pl.String, "run_id": pl.String, "folder": pl.String}
+    return pl.DataFrame(rows, schema_overrides=types)
 
 
 def _nothing(files: SpecFiles, where: str, left_out: list[str]) -> str:

@@ -90,10 +90,19 @@ class Servers:
 
     def kill(self, name: str) -> None:
         """Kill a process and everything that it started, at once, as a power cut would."""
-        process = self.processes.pop(name)
-        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-        _kill(family)
-        process.wait()
+        _kill(self._family(name))
+        self.processes.pop(name).wait()
+
+    def cut_power(self, *spared: str) -> None:
+        """Kill every process of the project, runs included, except some servers and what they started."""
+        kept = {each.pid for name in spared for each in self._family(name)}
+        _kill([each for each in self.everything() if each.pid not in kept])
+        for name in set(self.processes) - set(spared):
+            self.processes.pop(name).wait()
+
+    def _family(self, name: str) -> list[psutil.Process]:
+        process = psutil.Process(self.processes[name].pid)
+        return [process, *process.children(recursive=True)]
 
     def stop(self, name: str, timeout_s: float = 60) -> None:
         """Ask a process to end, and wait until it did."""

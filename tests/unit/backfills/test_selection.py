@@ -33,6 +33,11 @@ def test_every_key_of_the_spec_can_be_asked_numbers_by_dots_and_texts_by_path(fi
     assert chosen(files, "(spec->>'$.trained_model.model.kind') = 'mlp' and seed >= 1") == ["e1", "e2"]
 
 
+def test_tags_can_be_asked(files):
+    files.store("e1", {"task": "regression", "tags": {"sweep": "first"}})
+    assert chosen(files, "(tags->>'$.sweep') = 'first'") == ["e1"]
+
+
 def test_ids_and_a_condition_must_both_hold(files):
     assert chosen(files, ids=["e3", "e1", "e1"]) == ["e1", "e3"]
     assert chosen(files, "seed > 1", ["e3", "e1"]) == ["e3"]
@@ -82,6 +87,12 @@ def test_nothing_found_says_how_many_there_are(files):
 
 def test_an_empty_folder_says_how_to_begin(tmp_path):
     with pytest.raises(DataError, match="assay new regression"):
+        select_experiments(SpecFiles(tmp_path, tmp_path / "storage"), tmp_path / "storage", "true")
+
+
+def test_a_folder_of_invalid_files_says_how_to_see_why(tmp_path):
+    (tmp_path / "half.yaml").write_text("task: [")
+    with pytest.raises(DataError, match="1 files are not valid: assay validate"):
         select_experiments(SpecFiles(tmp_path, tmp_path / "storage"), tmp_path / "storage", "true")
 
 
