@@ -15,7 +15,7 @@ from assay.ids import validate_id
 from assay.pipeline import digest_of, slice_of
 from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
 from assay.spec.yaml_text import to_yaml
-from assets.keys import SECTION_KEYS
+from assets.keys import SECTION_KEYS, tags_of
 from partitions.experiments import experiments
 from resources.experiment_store import ExperimentStore
 from resources.failures import as_failure
@@ -59,6 +59,7 @@ def experiment(
     with as_failure(f"Experiment {experiment_id}"):
         spec = _read_spec(store, context.run.run_id, validate_id(experiment_id), config.spec)
         folder = store.folders.open(experiment_id, spec)
+    context.instance.add_run_tags(context.run.run_id, tags_of(spec))
     values = spec.as_dict()
     yield dg.MaterializeResult(
         asset_key="experiment",

@@ -7,12 +7,14 @@ import dagster as dg
 
 from assay.automation.code import code_digest
 from assay.automation.memory import Memory, load_memory
-from assay.automation.planning import Plan, Request, all_dirty, look_and_plan, plan_dirty
+from assay.automation.plan import Plan, Request
+from assay.automation.reconciliation import Reconciliation
 from assay.automation.wanted import TESTS
 from assay.ids import is_id
 from assay.pipeline import STAGES, digest_of
 from assets.checks import TEST_CHECKS
 from assets.jobs import EXPERIMENT_KEYS, job_experiment
+from assets.keys import tags_of
 from partitions.experiments import experiments, known_experiments
 from resources.experiment_store import ExperimentStore
 from resources.ledger import InstanceLedger
@@ -34,9 +36,8 @@ STAGE_VERSIONS = digest_of({name: stage.code_version for name, stage in STAGES.i
 )
 def experiment_files(context: dg.SensorEvaluationContext, store: ExperimentStore) -> dg.SensorResult:
     """Look at the spec files and ask for one run per experiment that is out of date."""
-    memory = load_memory(context.cursor)
-    plan = look_and_plan(memory, store.specs, InstanceLedger(context.instance), CODE)
-    return handed_over(context, plan, memory)
+    looking = Reconciliation(load_memory(context.cursor), store.specs, InstanceLedger(context.instance))
+    return handed_over(context, looking.look(CODE), looking.memory)
 
 
 @dg.sensor(
@@ -47,10 +48,8 @@ def experiment_files(context: dg.SensorEvaluationContext, store: ExperimentStore
 )
 def code_changes(context: dg.SensorEvaluationContext, store: ExperimentStore) -> dg.SensorResult:
     """Compare every experiment once after each change of a stage's code version."""
-    memory = load_memory(context.cursor)
-    if memory.code != STAGE_VERSIONS:
-        memory = all_dirty(store.specs, STAGE_VERSIONS)
-    return handed_over(context, plan_dirty(memory, store.specs, InstanceLedger(context.instance)), memory)
+    looking = Reconciliation(load_memory(context.cursor), store.specs, InstanceLedger(context.instance))
+    return handed_over(context, looking.look_at_everything(STAGE_VERSIONS), looking.memory)
 
 
 def handed_over(context: dg.SensorEvaluationContext, plan: Plan, memory: Memory) -> dg.SensorResult:
@@ -61,7 +60,7 @@ def handed_over(context: dg.SensorEvaluationContext, plan: Plan, memory: Memory)
     new = [name for name in names if name not in known]
     return dg.SensorResult(
         run_requests=[run_request(request) for request in plan.requests],
-        skip_reason=None if plan.requests else summary(plan),
+        skip_reason=None if plan.requests else plan.summary,
         cursor=memory.dump(),
         dynamic_partitions_requests=[experiments.build_add_request(new)] if new else [],
         asset_events=[
@@ -82,7 +81,7 @@ def run_request(request: Request) -> dg.RunRequest:
         partition_key=request.experiment_id,
         asset_selection=selection,
         asset_check_keys=TEST_CHECKS if TESTS in request.assets else None,
-        tags={"assay/reason": "; ".join(request.reasons)[:LONGEST_TAG]},
+        tags={**tags_of(request.spec), "assay/reason": "; ".join(request.reasons)[:LONGEST_TAG]},
     )
 
 
@@ -96,12 +95,6 @@ def tell(context: dg.SensorEvaluationContext, plan: Plan) -> None:
         context.log.error(problem)
     for note in plan.notes:
         context.log.info(note)
-
-
-def summary(plan: Plan) -> str:
-    """Return one line for a tick that starts nothing."""
-    lines = [*plan.problems.values(), *plan.notes]
-    return lines[0] if lines else "Every experiment is up to date."
 
 
 def observation(experiment_id: str, problem: str = "") -> dg.AssetObservation:

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from assay.pipeline import STAGES
-from assay.spec.experiment import SECTION_NAMES
+from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
 from assets.conditions import FOLLOWS_INPUTS
 from partitions.experiments import experiments
 
@@ -34,3 +34,8 @@ def stage_arguments(name: str, group: str, kinds: set[str]) -> dict[str, Any]:
         "kinds": kinds,
         "automation_condition": FOLLOWS_INPUTS if STAGES[name].inputs else None,
     }
+
+
+def tags_of(spec: ExperimentSpec) -> dict[str, str]:
+    """Return the tags of an experiment's runs: its task and its own tags, by which the UI filters."""
+    return {"assay/task": spec.task, **{f"assay/{name}": value for name, value in spec.tags.items()}}

@@ -3,7 +3,7 @@
 Belongs here: comparing plain values. Does not belong here: what a change means for the stages.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from assay.experiments.provenance import SECRET_KEY
@@ -27,18 +27,28 @@ class Change(NamedTuple):
         return f"{self.key}: {_shown(self.old)} → {_shown(self.new)}"
 
 
-def changes_between(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
-    """Return the keys that differ, with dots between levels, in the order of ``new``; lists count as one value."""
-    before, after = dict(_flat(old)), dict(_flat(new))
+def changes_between(
+    old: Mapping[str, Any], new: Mapping[str, Any], hidden: Collection[str] = frozenset()
+) -> list[Change]:
+    """Return the keys that differ, with dots between levels, in the order of ``new``; lists count as one value.
+
+    Args:
+        old: Plain values, mappings at any depth.
+        new: The same, later.
+        hidden: Names of keys, at any depth, that are left out.
+    """
+    before, after = dict(_flat(old, hidden)), dict(_flat(new, hidden))
     keys = [*after, *(key for key in before if key not in after)]
     pairs = [Change(key, before.get(key, ABSENT), after.get(key, ABSENT)) for key in keys]
     return [change for change in pairs if change.old != change.new]
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(values: Mapping[str, Any], hidden: Collection[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
+        if key in hidden:
+            continue
         if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from _flat(value, hidden, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 

@@ -103,7 +103,6 @@ def table(story, epochs, name="rows.csv"):
 
 def test_a_saved_file_becomes_a_partition_a_run_and_results(story):
     (story.project.folder / "rows.csv").write_text(ROWS)
-    saved = time.time()
     story.project.write("tab", table(story, epochs=2))
     story.project.write("tiny", TINY)
     story.project.write("broken", "task: regression\ntrained_model: {train_params: {epoch: 3}}\n")
@@ -111,8 +110,6 @@ def test_a_saved_file_becomes_a_partition_a_run_and_results(story):
     assert story.wait_for_runs("tab", 1) == "SUCCESS"
     assert story.wait_for_runs("tiny", 1) == "SUCCESS"
     assert story.wait_for_runs("failing", 1) == "FAILURE"
-    started = min(story.runs(name)[0].start_time for name in ("tab", "tiny"))
-    assert started - saved < 35
     assert story.made("tiny") == dict.fromkeys(("experiment", *STAGES), 1) | {"crops": 1}
     assert story.made("tab") == {name: int(name != "crops") for name in ("experiment", *STAGES)}
 

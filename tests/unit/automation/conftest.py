@@ -1,0 +1,75 @@
+"""A folder of spec files, and an orchestrator that runs nothing: tests say what it has recorded."""
+
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from assay.automation import sources
+from assay.automation.memory import Memory, load_memory
+from assay.automation.reconciliation import Reconciliation
+from assay.automation.wanted import wanted_versions
+from assay.experiments.specs import SpecFiles
+from assay.spec.yaml_text import to_yaml
+
+
+@dataclass
+class Books:
+    """A ledger in memory."""
+
+    versions: dict[str, dict[str, str]] = field(default_factory=dict)
+    busy: set[str] = field(default_factory=set)
+    others: int = 0
+
+    def active(self, experiment_ids):
+        return self.busy & set(experiment_ids)
+
+    def active_count(self):
+        return len(self.busy) + self.others
+
+    def recorded(self, experiment_ids):
+        return {name: self.versions.get(name, {}) for name in experiment_ids}
+
+
+class Desk:
+    """Somebody who saves files, and the looks at them."""
+
+    def __init__(self, folder: Path):
+        self.specs = SpecFiles(folder / "experiments", folder / "storage")
+        self.books = Books()
+        self.memory = Memory()
+        self._saves = 0
+
+    def save(self, name, text=None, **keys):
+        path = self.specs.folder / f"{name}.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(to_yaml({"task": "regression", **keys}) if text is None else text)
+        self._saves += 1
+        self.age(path, 3600 - self._saves)
+
+    @staticmethod
+    def age(path, seconds=60.0):
+        moment = time.time_ns() - int(seconds * 1e9)
+        os.utime(path, ns=(moment, moment))
+
+    def look(self, code="1"):
+        """Look once; the memory goes through its text form, as between two ticks."""
+        looking = Reconciliation(load_memory(self.memory.dump()), self.specs, self.books)
+        plan = looking.look(code)
+        self.memory = looking.memory
+        return plan
+
+    def finish(self, request, source=""):
+        """Record what a successful run of a request would."""
+        wanted = wanted_versions(request.spec, request.experiment_id, source)
+        self.books.versions.setdefault(request.experiment_id, {}).update(
+            {name: wanted[name] for name in request.assets}
+        )
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "SHARE", 0)  # data are looked at every time
+    return Desk(tmp_path)

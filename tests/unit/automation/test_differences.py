@@ -1,0 +1,25 @@
+"""What changed, in words."""
+
+from assay.automation.differences import changes_between
+
+
+def shown(old, new, **options):
+    return [str(change) for change in changes_between(old, new, **options)]
+
+
+def test_a_change_names_key_old_and_new_value():
+    assert shown({"a": {"b": 1, "c": 2}}, {"a": {"b": 3, "c": 2}}) == ["a.b: 1 → 3"]
+
+
+def test_added_and_removed_keys_are_shown_with_none():
+    assert shown({"a": {"b": 1}}, {"a": {"c": [1, 2]}}) == ["a.c: (none) → [1, 2]", "a.b: 1 → (none)"]
+
+
+def test_long_values_are_cut():
+    (line,) = shown({"a": "x"}, {"a": "y" * 500})
+    assert line == f"a: x → {'y' * 60}…"
+
+
+def test_secrets_and_hidden_keys_are_not_shown():
+    assert shown({"api_key": "s3cret"}, {"api_key": "0ther"}) == ["api_key: changed (not shown)"]
+    assert shown({"x": {"private": 1}}, {"x": {"private": 2}}, hidden=["private"]) == []
