@@ -24,10 +24,10 @@ def summarize(row: Row, metric: Metric) -> str:
     """Return one sentence: metric, interval, subset, number of items, and the trivial baseline."""
     unit = f" {row['unit']}" if row["unit"] else ""
     of_class = f" of class {row['class']}" if row["class"] else ""
-    between = "" if row["ci_low"] is None else f" [{_number(row['ci_low'])}, {_number(row['ci_high'])}]"
-    measured = f"{metric.label}{of_class} {_number(row['value'])}{between}{unit}"
+    between = "" if row["ci_low"] is None else f" [{readable_number(row['ci_low'])}, {readable_number(row['ci_high'])}]"
+    measured = f"{metric.label}{of_class} {readable_number(row['value'])}{between}{unit}"
     items = f"{row['count']:,} item{'s' * (row['count'] != 1)}"
-    return f"{measured} on {row['subset']}, {items}; {row['baseline_name']} {_number(row['baseline'])}."
+    return f"{measured} on {row['subset']}, {items}; {row['baseline_name']} {readable_number(row['baseline'])}."
 
 
 def suggest_next(row: Row, metric: Metric, worst: pl.DataFrame, confusion: pl.DataFrame | None) -> str:
@@ -56,7 +56,7 @@ def suggest_next(row: Row, metric: Metric, worst: pl.DataFrame, confusion: pl.Da
 
 
 def _name_worst(row: Row) -> str:
-    values = f"target {_number(row['target'])}, predicted {_number(row['prediction'])}"
+    values = f"target {readable_number(row['target'])}, predicted {readable_number(row['prediction'])}"
     return f"Worst item: {row['item']}, {values}. Check its target, then compare another model (trained_model.model)."
 
 
@@ -71,7 +71,8 @@ def _name_confusion(confusion: pl.DataFrame) -> str:
     )
 
 
-def _number(value: float | None) -> str:
+def readable_number(value: float | None) -> str:
+    """Return a number with about four digits, or that it is not defined."""
     if value is None:
         return "not defined"
     return f"{value:.3f}" if 0.001 <= abs(value) < 10 or value == 0 else f"{value:.4g}"

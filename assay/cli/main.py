@@ -9,6 +9,7 @@ import typer
 
 from assay.cli.backfill import backfill
 from assay.cli.backfills import backfills
+from assay.cli.compare import compare
 from assay.cli.inspect import path, show, sql
 from assay.cli.run import run
 from assay.cli.specs import new, schema, validate
@@ -23,7 +24,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (new, validate, schema, sweep, run, backfill, backfills, show, path, sql, locks, gc):
+for command in (new, validate, schema, sweep, run, backfill, backfills, compare, show, path, sql, locks, gc):
     app.command()(command)
 
 

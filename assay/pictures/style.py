@@ -1,18 +1,20 @@
 """One look for all charts, drawn without pyplot and to the same bytes every time.
 
-Belongs here: colours, sizes, and how a figure becomes a PNG. Does not belong here: a chart.
+Belongs here: colours, sizes, and how a figure becomes a PNG or an SVG. Does not belong here: a chart.
 """
 
 import io
 import threading
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -58,24 +60,38 @@ _DRAWING = threading.Lock()
 """matplotlib's settings are global; one figure at a time has ours."""
 
 
-def render(width_px: int, height_px: int, draw: Callable[[Figure], None]) -> bytes:
-    """Return the PNG of a figure: the same bytes for the same drawing, whatever the user's matplotlib settings.
+Draw = Callable[[Figure], None]
+"""Puts charts into an empty figure."""
 
-    Args:
-        width_px: Width of the picture.
-        height_px: Height of the picture.
-        draw: Called with an empty figure to put charts into it.
-    """
-    with _DRAWING, mpl.rc_context(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        mpl.rcdefaults()
-        mpl.rcParams.update(LOOK)
-        figure = Figure(figsize=(width_px / DPI, height_px / DPI), dpi=DPI, layout="constrained")
+
+def render(width_px: int, height_px: int, draw: Draw) -> bytes:
+    """Return the PNG of a figure: the same bytes for the same drawing, whatever the user's matplotlib settings."""
+    with _our_figure(width_px, height_px) as figure:
         draw(figure)
         canvas: Any = FigureCanvasAgg(figure)
         canvas.draw()
         image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     return _small_png(image)
+
+
+def render_svg(width_px: int, height_px: int, draw: Draw) -> str:
+    """Return the SVG of a figure, its texts as text; equal drawings give equal SVG."""
+    content = io.StringIO()
+    with _our_figure(width_px, height_px) as figure:
+        mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "assay"})
+        draw(figure)
+        canvas: Any = FigureCanvasSVG(figure)
+        canvas.print_svg(content, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    return content.getvalue()
+
+
+@contextmanager
+def _our_figure(width_px: int, height_px: int) -> Iterator[Figure]:
+    with _DRAWING, mpl.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        mpl.rcdefaults()
+        mpl.rcParams.update(LOOK)
+        yield Figure(figsize=(width_px / DPI, height_px / DPI), dpi=DPI, layout="constrained")
 
 
 def _small_png(image: Image.Image) -> bytes:

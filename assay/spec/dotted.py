@@ -50,3 +50,8 @@ def _endings(key: str) -> list[str]:
 def shown(value: Any) -> str:
     """Return a value as it would stand in the file, on one line."""
     return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+
+
+def brief(value: Any) -> str:
+    """Return a value like ``shown``, but a fraction with six digits only."""
+    return f"{value:.6g}" if isinstance(value, float) else shown(value)

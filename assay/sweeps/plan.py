@@ -4,6 +4,7 @@ Belongs here: from base and grid to validated experiments with IDs. Does not bel
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +13,9 @@ from assay.experiments.specs import SpecFiles
 from assay.files import canonical_json
 from assay.ids import validate_id
 from assay.spec.dotted import nest, shown
-from assay.spec.loading import load_values, merged, spec_from
+from assay.spec.loading import merged, spec_from
 from assay.sweeps.grid import Axis, combinations
-
-TAG = "sweep"
-"""Name of the tag that every experiment of a sweep carries."""
+from assay.sweeps.members import TAG, sweep_members
 
 
 @dataclass(frozen=True)
@@ -97,22 +96,12 @@ def _resolve(contents: Sequence[Mapping[str, Any]], grid: Sequence[Mapping[str, 
 
 
 def _resolved_members(store: SpecFiles, name: str) -> dict[str, str]:
-    """Return the ID of each experiment that carries the sweep's tag, by its resolved spec."""
-    return {
-        spec: experiment_id for experiment_id in store.ids() for spec in _resolved_member(store, experiment_id, name)
-    }
-
-
-def _resolved_member(store: SpecFiles, experiment_id: str, name: str) -> Iterator[str]:
-    """Yield nothing for other experiments; and for a file that is half-saved: it is not the same as a valid one."""
-    path = store.path(experiment_id)
-    try:
-        values = load_values(path)
-        tags = values.get("tags")
-        if isinstance(tags, Mapping) and tags.get(TAG) == name:
-            yield canonical_json(spec_from(values, str(path)).as_dict())
-    except SpecError:
-        return
+    """Return the ID of each experiment of the sweep by its resolved spec; one that is not valid is none of ours."""
+    found: dict[str, str] = {}
+    for experiment_id, values in sweep_members(store, name).items():
+        with suppress(SpecError):
+            found[canonical_json(spec_from(values, experiment_id).as_dict())] = experiment_id
+    return found
 
 
 def _free_ids(name: str, count: int, used: Collection[str]) -> Iterator[str]:

@@ -1,0 +1,125 @@
+"""Orders experiments: one table per task, best first, with the keys in which they differ.
+
+Belongs here: metric, order, differing keys. Does not belong here: how a table is shown.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from assay.comparison.entries import Collection, Entry, Score
+from assay.errors import AssayError, unknown
+from assay.metrics.registry import Metric, get_metric
+from assay.spec.analysis import TASK_METRICS
+from assay.spec.dotted import short_names
+from assay.spec.experiment import SECTION_NAMES
+
+UNCOMPARED = ("name", "description", "exp_folder_pattern", "exp_out_location", "remove_key_list", "tags.")
+"""Keys, or beginnings of keys, on which no result depends."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The experiments of one task.
+
+    Attributes:
+        task: The task.
+        metric_name: The metric that orders them; empty when none has results.
+        ranked: Those with results, best first.
+        others: Those without.
+        keys: The keys in which they differ, and how each is called in a table.
+    """
+
+    task: str
+    metric_name: str
+    ranked: tuple[Entry, ...]
+    others: tuple[Entry, ...]
+    keys: Mapping[str, str]
+
+    @cached_property
+    def metric(self) -> Metric:
+        """The metric that orders them."""
+        return get_metric(self.metric_name)
+
+    @property
+    def metric_names(self) -> list[str]:
+        """All metrics that any of them has: the ordering one, those of the task in their order, further ones."""
+        found = {name for entry in self.ranked for name in entry.scores}
+        in_order = (self.metric_name, *TASK_METRICS.get(self.task, ()), *sorted(found))
+        return [name for name in dict.fromkeys(in_order) if name in found]
+
+    def score(self, entry: Entry) -> Score:
+        """Return an experiment's score of the metric that orders them."""
+        return entry.scores[self.metric_name]
+
+    @property
+    def not_separable(self) -> list[Entry]:
+        """The experiments whose intervals overlap with that of the best."""
+        best = self.score(self.ranked[0])
+        return [entry for entry in self.ranked[1:] if _overlap(best, self.score(entry))]
+
+
+def rank(collection: Collection, metric: str | None = None) -> list[Ranking]:
+    """Return one ranking per task, in the order of their first experiments.
+
+    Args:
+        collection: The experiments.
+        metric: What orders them; the task's first metric when left out.
+
+    Raises:
+        AssayError: No experiment has this metric.
+    """
+    tasks = dict.fromkeys(entry.task for entry in collection.entries)
+    groups = [[entry for entry in collection.entries if entry.task == task] for task in tasks]
+    if metric is not None and not any(metric in entry.scores for entry in collection.entries):
+        _refuse(metric, collection)
+    return [_rank(group, metric) for group in groups]
+
+
+def _refuse(metric: str, collection: Collection) -> None:
+    stored = {name for entry in collection.entries for name in entry.scores}
+    if stored:
+        raise AssayError(f"--metric: {unknown('Metric', metric, stored)} On {collection.subset}, about all classes.")
+
+
+def _rank(entries: Sequence[Entry], wished: str | None) -> Ranking:
+    stored = {name for entry in entries for name in entry.scores}
+    task = entries[0].task
+    preferred = [wished or "", *TASK_METRICS.get(task, ()), *sorted(stored)]
+    metric = next((name for name in preferred if name in stored), "")
+    ranked = [entry for entry in entries if metric in entry.scores]
+    others = tuple(entry for entry in entries if metric not in entry.scores)
+    keys = differing_keys([entry.keys for entry in entries])
+    return Ranking(task, metric, _ordered(ranked, metric), others, keys)
+
+
+def _ordered(entries: Sequence[Entry], metric: str) -> tuple[Entry, ...]:
+    """Return the entries best first; undefined values last, equal ones by ID."""
+    if not entries:
+        return ()
+    sign = -1 if get_metric(metric).higher_is_better else 1
+
+    def place(entry: Entry) -> tuple[bool, float, str]:
+        value = entry.scores[metric].value
+        return value is None, sign * (value or 0.0), entry.experiment_id
+
+    return tuple(sorted(entries, key=place))
+
+
+def differing_keys(specs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the keys whose values are not the same everywhere, with short names, in the order of the specs.
+
+    A section's seed that only follows the experiment's own is left out.
+    """
+    keys = dict.fromkeys(key for spec in specs for key in spec if not key.startswith(UNCOMPARED))
+    found = [key for key in keys if any(spec.get(key) != specs[0].get(key) for spec in specs)]
+    following = {f"{name}.seed" for name in SECTION_NAMES}
+    found = [key for key in found if key not in following or any(spec.get(key) != spec.get("seed") for spec in specs)]
+    return short_names(found)
+
+
+def _overlap(one: Score, other: Score) -> bool:
+    if one.low is None or one.high is None or other.low is None or other.high is None:
+        return False
+    return one.low <= other.high and other.low <= one.high

@@ -1,0 +1,91 @@
+"""A comparison as text for the terminal.
+
+Belongs here: columns and lines. Does not belong here: the HTML page.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from assay.analysis.words import readable_number
+from assay.comparison.entries import Entry
+from assay.comparison.ranking import Ranking
+from assay.comparison.words import about, notes, title, value_with_interval, verdict
+from assay.spec.dotted import brief
+from assay.text_table import text_table
+
+MOST_LINES = 10
+"""How many experiments without results, or with notes, are listed."""
+
+LONGEST_CELL = 40
+ALWAYS = 3
+"""The first columns, which are never left out: place, ID, metric."""
+
+
+@dataclass(frozen=True)
+class _Column:
+    name: str
+    cell: Callable[[Entry], str]
+
+
+def as_text(ranking: Ranking, subset: str, width: int) -> list[str]:
+    """Return a ranking as lines.
+
+    Args:
+        ranking: One task's experiments.
+        subset: The compared subset.
+        width: Characters of a line; columns beyond it are named instead of shown.
+    """
+    lines = [title(ranking, subset)]
+    if ranking.ranked:
+        lines += [*_table(ranking, width), verdict(ranking), *_few(notes(ranking))]
+    if ranking.others:
+        lines += [f"Without results: {len(ranking.others)}", *_few([about(entry) for entry in ranking.others])]
+    return lines
+
+
+def _table(ranking: Ranking, width: int) -> list[str]:
+    columns = _columns(ranking)
+    shown_columns = list(columns)
+    table = _lines(shown_columns, ranking.ranked)
+    while len(shown_columns) > ALWAYS and max(len(line) for line in table) > width:
+        shown_columns.pop()
+        table = _lines(shown_columns, ranking.ranked)
+    left_out = [column.name for column in columns[len(shown_columns) :]]
+    return [*table, f"Left out for want of width: {', '.join(left_out)}."] if left_out else table
+
+
+def _columns(ranking: Ranking) -> list[_Column]:
+    """Return the columns, the most telling first: those at the end are left out where there is no room."""
+    places = {entry.experiment_id: str(number) for number, entry in enumerate(ranking.ranked, start=1)}
+    return [
+        _Column("", lambda entry: places[entry.experiment_id]),
+        _Column("experiment", lambda entry: entry.experiment_id),
+        _Column(ranking.metric_name, lambda entry: value_with_interval(ranking.score(entry))),
+        *(_key_column(key, name) for key, name in ranking.keys.items()),
+        *(_metric_column(name) for name in ranking.metric_names[1:]),
+        _Column("trained epochs", lambda entry: str(entry.epochs or "")),
+        *([_Column("name", lambda entry: entry.name)] if len({entry.name for entry in ranking.ranked}) > 1 else []),
+    ]
+
+
+def _key_column(key: str, name: str) -> _Column:
+    return _Column(name, lambda entry: _cut(brief(entry.keys[key])) if key in entry.keys else "-")
+
+
+def _metric_column(name: str) -> _Column:
+    return _Column(name, lambda entry: readable_number(entry.scores[name].value) if name in entry.scores else "-")
+
+
+def _lines(columns: Sequence[_Column], entries: Sequence[Entry]) -> list[str]:
+    rows = [[column.cell(entry) for column in columns] for entry in entries]
+    texts = {"experiment", "name"}
+    return text_table([column.name for column in columns], rows, frozenset(c.name for c in columns) - texts)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_CELL else f"{text[: LONGEST_CELL - 1]}…"
+
+
+def _few(lines: list[str]) -> list[str]:
+    more = [f"  … and {len(lines) - MOST_LINES} more"] if len(lines) > MOST_LINES else []
+    return [*(f"  {line}" for line in lines[:MOST_LINES]), *more]

@@ -1,0 +1,109 @@
+"""The page: self-contained, whatever texts users choose, small with a hundred experiments."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from assay.comparison.entries import HISTORY, Collection
+from assay.comparison.figures import MOST_EPOCHS, curve_panels, key_panels
+from assay.comparison.markup import element, inline_svg, write_page
+from assay.comparison.page import comparison_page, write_comparison
+from assay.comparison.ranking import rank
+from assay.pictures.compared import Curve, Panel, compared
+
+EVIL = '<img src=x onerror="alert(1)"></script><script>alert(2)</script>&amp;'
+PAGE = Path("/storage/compare/x.html")
+
+
+class Reader(HTMLParser):
+    """Collects what a browser would see: elements, and attributes."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.attributes, self.texts = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append(tag)
+        self.attributes += attributes
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+def page_of(collection, name="lr-grid"):
+    return write_page(comparison_page(PAGE, name, rank(collection), collection))
+
+
+def test_the_page_shows_table_and_curves_and_asks_nobody_for_anything(compare):
+    text = page_of(compare(3))
+    page = Reader(text)
+    assert page.elements.count("tr") == 4
+    assert ("href", "../experiments/CLS-2") in page.attributes
+    assert {"loss, training", "loss, validation", "accuracy, validation", "accuracy by learning_rate"} <= set(
+        page.texts
+    )
+    addresses = re.findall(r'(?:src|href)="([^"]*)"', text)
+    assert all(address.startswith(("../experiments/", "#")) for address in addresses)
+    assert "default-src 'none'" in text
+    assert "@import" not in text
+
+
+def test_no_text_of_the_user_becomes_markup(compare, entry):
+    evil = [entry(n, experiment_id=f"{EVIL}{n}", name=f"{EVIL}{n}", note=EVIL, keys={f"a.{EVIL}": n}) for n in (0, 1)]
+    waiting = entry(2, scores={}, note=EVIL)
+    page = Reader(page_of(compare(0, *evil, waiting), EVIL))
+    assert page.elements.count("script") == 1
+    assert "img" not in page.elements
+    assert not any(name.startswith("on") for name, _ in page.attributes)
+    assert EVIL in page.texts
+
+
+def test_long_curves_are_thinned_and_keep_their_last_epoch(compare):
+    collection = compare(10, epochs=1000)
+    (ranking,) = rank(collection)
+    panels = curve_panels(ranking, collection.history)
+    longest = max(len(curve.epochs) for panel in panels for curve in panel.content)
+    assert longest <= MOST_EPOCHS + 1
+    assert all(curve.epochs[-1] == 1000 for panel in panels for curve in panel.content)
+
+
+def test_a_key_that_nobody_or_everybody_lacks_has_no_panel(compare, entry):
+    (ranking,) = rank(compare(0, entry(0), entry(1, keys={"only.here": 5})))
+    assert "accuracy by here" not in [panel.title for panel in key_panels(ranking)]
+    assert "accuracy by kind" in [panel.title for panel in key_panels(ranking)]
+
+
+def test_a_page_of_experiments_without_results_or_history_is_complete(compare, entry, score):
+    collection = compare(0, entry(0, scores={"accuracy": score(None)}, folder=None), entry(1, scores={}))
+    assert page_of(collection).endswith("</html>\n")
+
+
+def test_writing_replaces_the_page_whole(entry, tmp_path):
+    collection = Collection("test", (entry(0),), pl.DataFrame(schema=HISTORY))
+    path = tmp_path / "new" / "x.html"
+    for name in ("first", "second"):
+        write_comparison(path, name, rank(collection), collection)
+    assert "<h1>second</h1>" in path.read_text()
+    assert [found.name for found in path.parent.iterdir()] == ["x.html"]
+
+
+@pytest.mark.parametrize("count", [1, 6, 7])
+def test_every_curve_can_be_found_by_its_experiments_place(count):
+    curves = [Curve(place, [1, 2], [1.0, 0.5]) for place in range(count)]
+    svg = inline_svg(compared([Panel("loss", "epoch", curves)], [f"$x^{n}$" for n in range(count)]))
+    assert sorted(int(part.get("data-row")) for part in svg.iter("g") if part.get("data-row")) == list(range(count))
+    assert "{" not in svg.tag
+
+
+def test_the_same_curves_make_the_same_svg():
+    panels = [Panel("loss", "epoch", [Curve(0, [1, 2], [1.0, 0.5])])]
+    assert compared(panels, ["a"]) == compared(panels, ["a"])
+
+
+def test_content_keeps_its_order():
+    tree = element("p", "a", element("b", "c"), "d", element("i"), "e", class_="x", data_row="1")
+    assert write_page(tree) == '<!doctype html>\n<p class="x" data-row="1">a<b>c</b>d<i></i>e</p>\n'

@@ -1,0 +1,76 @@
+"""Rankings: best first, one per task, and only the keys that differ."""
+
+import pytest
+
+from assay.comparison.ranking import differing_keys, rank
+from assay.comparison.words import verdict
+from assay.errors import AssayError
+
+RATE = "trained_model.learner.learning_rate"
+
+
+def ids(entries):
+    return [entry.experiment_id for entry in entries]
+
+
+def test_the_highest_accuracy_is_first_and_the_lowest_loss_too(compare):
+    (by_accuracy,) = rank(compare(3))
+    (by_loss,) = rank(compare(3), "log_loss")
+    assert ids(by_accuracy.ranked) == ids(by_loss.ranked) == ["lr-02", "lr-01", "lr-00"]
+    assert by_accuracy.metric_names == ["accuracy", "log_loss"]
+    assert by_loss.metric_names == ["log_loss", "accuracy"]
+
+
+def test_equal_values_are_ordered_by_id_and_undefined_ones_are_last(compare, entry, score):
+    entries = [
+        entry(number, experiment_id=name, scores={"accuracy": score(value)})
+        for number, (name, value) in enumerate({"c": None, "b": 0.5, "a": 0.5}.items())
+    ]
+    (ranking,) = rank(compare(0, *entries))
+    assert ids(ranking.ranked) == ["a", "b", "c"]
+
+
+def test_experiments_without_results_are_not_ranked(compare, entry):
+    (ranking,) = rank(compare(0, entry(0, scores={}, note="no results yet"), entry(1)))
+    assert (ids(ranking.ranked), ids(ranking.others)) == (["lr-01"], ["lr-00"])
+
+
+def test_without_any_results_there_is_a_ranking_of_nothing(compare, entry):
+    (ranking,) = rank(compare(0, entry(0, scores={})), "mae")
+    assert (ranking.ranked, ids(ranking.others)) == ((), ["lr-00"])
+
+
+def test_tasks_are_not_mixed(compare, entry, score):
+    other = entry(1, task="regression", scores={"mae": score(0.1), "rmse": score(0.2)})
+    first, second = rank(compare(0, entry(0), other), "rmse")
+    assert (first.task, first.metric_name) == ("classification", "accuracy")
+    assert (second.task, second.metric_name) == ("regression", "rmse")
+
+
+def test_an_unknown_metric_names_the_nearest(compare):
+    with pytest.raises(AssayError, match=r"Metric 'acuracy' does not exist\. Did you mean 'accuracy'\?"):
+        rank(compare(2), "acuracy")
+
+
+def test_only_keys_that_differ_are_shown_by_their_shortest_ends():
+    same = {"seed": 1, "splits.seed": 1, "a.b.width": 3}
+    specs = [{**same, RATE: 0.1, "x.kind": "mlp", "name": "n"}, {**same, RATE: 0.2, "name": "m"}]
+    assert differing_keys(specs) == {RATE: "learning_rate", "x.kind": "kind"}
+
+
+def test_seeds_that_only_follow_the_experiments_own_are_not_repeated():
+    following = [{"seed": seed, "splits.seed": seed} for seed in (1, 2)]
+    assert list(differing_keys(following)) == ["seed"]
+    assert list(differing_keys([{"seed": 1, "splits.seed": seed} for seed in (1, 2)])) == ["splits.seed"]
+
+
+def test_the_verdict_says_whether_the_order_is_certain(compare, entry, score):
+    def ranking(*ends):
+        entries = [entry(number, scores={"accuracy": score(sum(end) / 2, *end)}) for number, end in enumerate(ends)]
+        return rank(compare(0, *entries))[0]
+
+    assert "overlaps with no other's" in verdict(ranking((0.8, 0.9), (0.5, 0.7)))
+    assert "overlaps with the other's" in verdict(ranking((0.8, 0.9), (0.5, 0.81)))
+    assert "overlaps with 1 of 2 others'" in verdict(ranking((0.8, 0.9), (0.5, 0.81), (0.2, 0.3)))
+    assert "reaches the majority class" in verdict(ranking((0.05, 0.9)))
+    assert verdict(ranking((0.8, 0.9))) == "Best: lr-00, 0.850 [0.800, 0.900] on 200 items; majority class 0.100."
