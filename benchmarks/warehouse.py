@@ -19,8 +19,8 @@ from assay.partition_files import CURRENT
 from assay.stored_tables import find_tables
 from assay.tables import write_parquet
 from assay.warehouse import INDEX, NATIVE, query, rebuild_warehouse, refresh
-from assay.warehouse_ledger import Ledger
-from assay.warehouse_update import update
+from assay.warehouse.ledger import Ledger
+from assay.warehouse.update import update
 from benchmarks.run import table
 
 VARIANTS = 100

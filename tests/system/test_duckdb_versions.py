@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 OTHER_VERSIONS = ("1.5.6",)
 TESTS = (
     *(f"tests/unit/test_{name}.py" for name in ("sql_text", "tables", "partition_files", "widening")),
-    *(f"tests/unit/test_warehouse{part}.py" for part in ("", "_queries", "_update")),
+    "tests/unit/warehouse",
     "tests/pipeline/test_duckdb_io_manager.py",
 )
 

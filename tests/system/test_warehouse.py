@@ -21,8 +21,8 @@ from assay.errors import DataError
 from assay.partition_files import Partition, place_of
 from assay.stored_tables import find_tables
 from assay.warehouse import INDEX, query, refresh
-from assay.warehouse_ledger import Ledger
-from assay.warehouse_update import update
+from assay.warehouse.ledger import Ledger
+from assay.warehouse.update import update
 
 pytestmark = pytest.mark.system
 

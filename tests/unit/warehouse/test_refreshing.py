@@ -6,11 +6,9 @@ import polars as pl
 import pytest
 from filelock import FileLock
 
-from assay import warehouse_update
 from assay.errors import DataError
 from assay.partition_files import Partition, place_of
-from assay.warehouse import INDEX, query, refresh
-from assay.warehouse_difference import Changes
+from assay.warehouse import INDEX, Changes, query, refresh
 
 LARGE = 2**24 + 1
 """The smallest whole number that a 32-bit float can't hold: a cast too many shows."""
@@ -85,7 +83,7 @@ def test_what_is_removed_is_gone(tmp_path: Path) -> None:
 
 
 def test_many_partitions_are_read_in_several_transactions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warehouse_update, "BATCH", 2)
+    monkeypatch.setattr("assay.warehouse.update.BATCH", 2)
     for key in "abcde":
         put(tmp_path, key, x=[ord(key)])
     assert refresh(tmp_path).changes == Changes(new=5)

@@ -1,6 +1,6 @@
 """The file of the index: reading it, changing it, and who keeps us from it.
 
-Belongs here: opening ``warehouse.duckdb``. Does not belong here: what is in it (``warehouse_update``).
+Belongs here: opening ``warehouse.duckdb``. Does not belong here: what is in it (``update``).
 
 DuckDB lets one process write a file, or several read it. An update happens in place while nobody reads. While somebody
 does, it happens in a copy that then takes the file's place: readers keep what they opened. Only somebody who has it
@@ -17,7 +17,7 @@ import duckdb
 
 from assay.errors import DataError
 from assay.files import TEMPORARY_PREFIX, atomic_path
-from assay.warehouse_ledger import Ledger
+from assay.warehouse.ledger import Ledger
 
 
 class HeldError(DataError):

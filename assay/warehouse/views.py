@@ -1,6 +1,6 @@
 """What a stored table looks like in the index: rows of its own, a view over its files, or one that says what's wrong.
 
-Belongs here: how DuckDB reads a table's files. Does not belong here: when (``warehouse_update``).
+Belongs here: how DuckDB reads a table's files. Does not belong here: when (``update``).
 
 DuckDB widens numbers of different types by its own rule: a whole number against a 32-bit float becomes a 32-bit float.
 """
@@ -12,8 +12,8 @@ import duckdb
 from assay.partition_files import CURRENT
 from assay.sql_text import escape_glob, quote_identifier, quote_literal
 from assay.stored_tables import TableFiles
-from assay.warehouse_ledger import Looks
-from assay.warehouse_shapes import Shape, columns_of
+from assay.warehouse.ledger import Looks
+from assay.warehouse.shapes import Shape, columns_of
 from assay.widening import find_conflicts
 
 

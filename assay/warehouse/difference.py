@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from assay.stored_tables import TableFiles
-from assay.warehouse_ledger import Known, Ledger, Looks
-from assay.warehouse_shapes import Shape, name_of, stored_columns
-from assay.warehouse_views import looks_of, problem_looks
+from assay.warehouse.ledger import Known, Ledger, Looks
+from assay.warehouse.shapes import Shape, name_of, stored_columns
+from assay.warehouse.views import looks_of, problem_looks
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Brings an index up to date with the files: only what is new, changed or gone since the last time is read.
 
 Belongs here: in which steps the index and its books change. Does not belong here: what differs
-(``warehouse_difference``), the index's own file (``warehouse_file``).
+(``difference``), the index's own file (``file``).
 
 A partition replaced while it is read only costs another look. What was read before stays, so that an update comes to
 its end however busily others write; a table counts as unfinished until it shows every partition of one look.
@@ -14,9 +14,9 @@ import duckdb
 
 from assay.errors import StorageError
 from assay.stored_tables import TableFiles, find_table
-from assay.warehouse_difference import Changes, Difference, compare, unreadable
-from assay.warehouse_ledger import Ledger
-from assay.warehouse_rows import alter, create, delete_rows, drop, insert_rows
+from assay.warehouse.difference import Changes, Difference, compare, unreadable
+from assay.warehouse.ledger import Ledger
+from assay.warehouse.rows import alter, create, delete_rows, drop, insert_rows
 
 ATTEMPTS = 50
 """How often a table is looked at again because a writer replaced one of its files; each time fewer are left to read."""

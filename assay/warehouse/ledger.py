@@ -1,6 +1,6 @@
 """What an index knows of each table: what it looks like there, and which version of which partition it shows.
 
-Belongs here: the index's own bookkeeping. Does not belong here: the tables themselves (``warehouse_update``).
+Belongs here: the index's own bookkeeping. Does not belong here: the tables themselves (``update``).
 """
 
 import json
@@ -13,7 +13,7 @@ import polars as pl
 
 from assay.column_types import decode_types, encode_types
 from assay.sql_text import quote_literal
-from assay.warehouse_shapes import Shape
+from assay.warehouse.shapes import Shape
 
 SCHEMA = "assay-index"
 """No stored table can have this schema: its name would have no dash."""

@@ -1,6 +1,6 @@
 """The tables and views of an index, and the rows of those that are native.
 
-Belongs here: statements that change an index's tables. Does not belong here: which, and when (``warehouse_update``).
+Belongs here: statements that change an index's tables. Does not belong here: which, and when (``update``).
 """
 
 from collections.abc import Collection, Mapping
@@ -9,9 +9,9 @@ import duckdb
 
 from assay.sql_text import escape_glob, quote_identifier
 from assay.stored_tables import TableFiles
-from assay.warehouse_ledger import Looks
-from assay.warehouse_shapes import Shape, without
-from assay.warehouse_views import quoted_name, read_partitions
+from assay.warehouse.ledger import Looks
+from assay.warehouse.shapes import Shape, without
+from assay.warehouse.views import quoted_name, read_partitions
 
 
 def create(connection: duckdb.DuckDBPyConnection, full_name: str, looks: Looks) -> None:

@@ -10,8 +10,7 @@ import pytest
 
 from assay.errors import DataError
 from assay.partition_files import place_of
-from assay.warehouse import INDEX, query, rebuild_warehouse, refresh
-from assay.warehouse_difference import Changes
+from assay.warehouse import INDEX, Changes, query, rebuild_warehouse, refresh
 
 
 def put(root: Path, key: str, frame: pl.DataFrame, table: str = "analysis", schema: str = "main") -> None:
