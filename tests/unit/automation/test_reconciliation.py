@@ -206,4 +206,4 @@ def test_reasons_name_the_key_the_old_and_the_new_value(desk):
     ExperimentFolders(desk.specs.root).open("one", desk.specs.load("one"))
     desk.save("one", trained_model={"learner": {"learning_rate": 0.02}})
     (request,) = desk.look().requests
-    assert request.reasons == ("trained_model.learner.learning_rate: 0.01 → 0.02",)
+    assert request.reasons == ("trained_model.learner.learning_rate: 0.004 → 0.02",)
