@@ -1,0 +1,127 @@
+"""What a run under the daemon costs beyond its work, and a sweep; Dagster's own launcher beside ours.
+
+``python -m benchmarks.run launching``.
+"""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import dagster as dg
+
+from assay.backfills.launch import needed_assets
+from assay.backfills.workspace import AssetPath, load_workspace
+from assay.experiments.contents import stage_results
+from assay.learning_stages import train
+from assay.pipeline import slice_of
+from assay.spec.loading import load_spec
+from benchmarks.dagster_processes import Daemon, RunTimes, medians, times_of, wait_for
+
+JOB = "job_experiment"
+DATA_STAGES = ("generated_images", "splits", "tabular", "normalized")
+LAUNCHERS = {"ours": True, "Dagster's own": False}
+
+
+def run(quick: bool = False) -> list[dict[str, Any]]:
+    """Measure; ``quick`` takes few experiments, to see that it runs."""
+    rows: list[dict[str, Any]] = []
+    for name, own in LAUNCHERS.items():
+        sizes = (1, 6) if quick else (8, 100 if own else 20)
+        with project(own) as (daemon, instance):
+            rows += single_runs(daemon, instance, name, sizes[0])
+            rows += sweep(daemon, instance, name, sizes[1])
+    return rows
+
+
+@contextmanager
+def project(own_launcher: bool) -> Iterator[tuple[Daemon, dg.DagsterInstance]]:
+    """Give a daemon that has worked already: its first runs are not what a user waits for all day."""
+    with tempfile.TemporaryDirectory() as folder:
+        daemon = Daemon(Path(folder), own_launcher)
+        daemon.write("warm", **spec(daemon, 0))
+        with daemon.running() as instance:
+            for _ in range(2):
+                run_all(daemon, instance, ["warm"])
+                time.sleep(5)  # meanwhile the template has loaded
+            yield daemon, instance
+
+
+def spec(daemon: Daemon, number: int) -> dict[str, Any]:
+    """Return an experiment on 200 rows that differs from the others in its learning rate only."""
+    table = daemon.folder / "rows.csv"
+    if not table.exists():
+        table.write_text("a,b,y\n" + "".join(f"{i % 17},{i % 5},{i % 17 + 2 * (i % 5)}\n" for i in range(200)))
+    return {
+        "task": "regression",
+        "generated_images": {"source": {"kind": "table", "path": str(table), "target_column": "y"}},
+        "trained_model": {"train_params": {"epochs": 20}, "learner": {"learning_rate": 1e-3 * (1 + number / 50)}},
+    }
+
+
+def run_all(daemon: Daemon, instance: dg.DagsterInstance, names: list[str]) -> list[dg.RunRecord]:
+    """Run experiments by one backfill, and wait for all of them."""
+    backfill_id = daemon.backfill(assets_of(daemon, names[0]), names)
+    return wait_for(instance, backfill_id, len(names), timeout_s=120 + 30 * len(names))
+
+
+def assets_of(daemon: Daemon, name: str) -> list[AssetPath]:
+    found = load_spec(daemon.folder / "experiments" / f"{name}.yaml")
+    return needed_assets(load_workspace(daemon.server).assets_of(JOB), [found])
+
+
+def single_runs(daemon: Daemon, instance: dg.DagsterInstance, launcher: str, count: int) -> list[dict[str, Any]]:
+    """Run one experiment again and again: all is found, so that everything is overhead."""
+    runs = [times_of(instance, run_all(daemon, instance, ["warm"])[0].dagster_run.run_id) for _ in range(count)]
+    return [row(f"a run with nothing to do, launcher: {launcher}", medians(runs).total, None, where(medians(runs)))]
+
+
+def where(times: RunTimes) -> str:
+    """Tell where a run's time went."""
+    return (
+        f"queue {times.queue:.2f}, process {times.process:.2f}, load {times.load:.2f}, "
+        f"steps {times.steps:.2f} s with {times.events:.0f} events"
+    )
+
+
+def sweep(daemon: Daemon, instance: dg.DagsterInstance, launcher: str, count: int) -> list[dict[str, Any]]:
+    """Run experiments that differ in training only, two at a time."""
+    names = [f"x{number}" for number in range(1, count + 1)]
+    for number, name in enumerate(names, start=1):
+        daemon.write(name, **spec(daemon, number))
+    started = time.perf_counter()
+    runs = run_all(daemon, instance, names)
+    wall_s = time.perf_counter() - started
+    training_s = training_alone(daemon, names[0])
+    built = {stage: results(daemon, stage) for stage in (*DATA_STAGES, "trained_model")}
+    assert all(built[stage] == 1 for stage in DATA_STAGES), built
+    assert built["trained_model"] == count + 1, built
+    times = medians([times_of(instance, run.dagster_run.run_id) for run in runs])
+    note = f"wall {wall_s:.0f} s, training alone {training_s:.2f} s; each data stage built once; {where(times)}"
+    beyond = wall_s / count - training_s
+    return [row(f"sweep of {count}, seconds per experiment beyond training, launcher: {launcher}", beyond, 4.0, note)]
+
+
+def results(daemon: Daemon, stage: str) -> int:
+    """Count the results that a stage has in the store."""
+    return len([path for path in (daemon.folder / "storage").glob(f"*/{stage}/*") if (path / "manifest.json").exists()])
+
+
+def training_alone(daemon: Daemon, name: str) -> float:
+    """Return the seconds of one training in this process, after one that loaded torch."""
+    part = slice_of(load_spec(daemon.folder / "experiments" / f"{name}.yaml"), name, "trained_model")
+    data = stage_results(daemon.folder / "storage", name)["normalized"]
+    seconds = []
+    for _ in range(4):
+        with tempfile.TemporaryDirectory() as folder:
+            started = time.perf_counter()
+            train(part, data, Path(folder))
+            seconds.append(time.perf_counter() - started)
+    return median(seconds[1:])
+
+
+def row(name: str, value: float, target: float | None, note: str) -> dict[str, Any]:
+    return {"benchmark": name, "value": value, "unit": "s", "target": target, "floor": None, "note": note}
