@@ -15,7 +15,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-BENCHMARKS = ("generation", "data_stages", "io_manager", "analysis", "quality", "runs", "launching", "automation", "warehouse")
+BENCHMARKS = (
+    "generation",
+    "data_stages",
+    "io_manager",
+    "analysis",
+    "quality",
+    "runs",
+    "launching",
+    "automation",
+    "warehouse",
+)
 FOLDER = Path(__file__).parent
 PACKAGES = ("dagster", "dagster-duckdb", "duckdb", "polars", "torch", "pillow", "numpy", "scikit-learn")
 COLUMNS = ("benchmark", "value", "unit", "target", "floor", "note")
