@@ -30,7 +30,8 @@ def curve_panels(ranking: Ranking, history: pl.DataFrame) -> list[Panel]:
         curves = list(_curves(ranking, by_id, metric, role))
         if curves:
             what = "training" if role == TRAINING else "validation"
-            panels.append(Panel(f"{metric.replace('_', ' ')}, {what}", "epoch", curves))
+            label = ranking.metric.label if metric == ranking.metric_name else metric
+            panels.append(Panel(f"{label}, {what}", "epoch", curves))
     return panels
 
 

@@ -37,7 +37,9 @@ CROWD = 30
 APART = 0.5
 """Width over which experiments with the same text are spread, in distances between two texts."""
 LOG_SPAN = 30.0
-"""Ratio of the largest to the smallest positive value from which on a logarithmic axis shows more."""
+"""Ratio of the largest to the smallest measured value from which on a logarithmic axis shows more."""
+WIDE_SPAN = 9.9
+"""The same for values that somebody chose: learning rates are chosen by factors."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def _positions(axes: Axes, points: Sequence[Point]) -> list[float]:
     values = [point.x for point in points]
     numbers = [value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
     if len(numbers) == len(values):
-        if _span(numbers) > LOG_SPAN:
+        if _span(numbers) >= WIDE_SPAN:
             axes.set_xscale("log")
         return [float(value) for value in numbers]
     names = list(dict.fromkeys(str(value) for value in values))
