@@ -12,7 +12,7 @@ from assay.errors import SpecError
 from assay.experiments.specs import SpecFiles
 from assay.files import canonical_json
 from assay.ids import validate_id
-from assay.spec.dotted import nest, shown
+from assay.spec.dotted import flatten, nest, shown
 from assay.spec.loading import merged, spec_from
 from assay.sweeps.grid import Axis, combinations
 from assay.sweeps.members import TAG, sweep_members
@@ -62,7 +62,7 @@ def plan_sweep(store: SpecFiles, base: Mapping[str, Any], axes: Sequence[Axis], 
         SpecError: A combination is not valid, or two are the same experiment; lists every problem.
     """
     validate_id(name)
-    tagged = merged(base, {"tags": {TAG: name}})
+    tagged = merged(_with_kinds(base, [axis.key for axis in axes]), {"tags": {TAG: name}})
     grid = combinations(axes)
     contents = [merged(tagged, nest(changes)) for changes in grid]
     resolved = _resolve(contents, grid, name)
@@ -73,6 +73,14 @@ def plan_sweep(store: SpecFiles, base: Mapping[str, Any], axes: Sequence[Axis], 
         for changes, content, spec in zip(grid, contents, resolved, strict=True)
     ]
     return Sweep(name, tuple(members))
+
+
+def _with_kinds(base: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    """Return ``base`` with the kinds that it leaves open but the swept keys belong to: ``width`` is one of a cnn."""
+    resolved = flatten(spec_from(base, "the base of the sweep").as_dict())
+    parts = [key.split(".") for key in keys]
+    kinds = {".".join([*part[:depth], "kind"]) for part in parts for depth in range(1, len(part))}
+    return merged(nest({kind: resolved[kind] for kind in kinds if kind in resolved}), base)
 
 
 def _resolve(contents: Sequence[Mapping[str, Any]], grid: Sequence[Mapping[str, Any]], name: str) -> list[str]:

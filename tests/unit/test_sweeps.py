@@ -144,6 +144,14 @@ def test_another_kind_replaces_the_keys_of_the_former(store):
     ]
 
 
+def test_keys_of_a_kind_that_the_base_leaves_open_can_be_swept(store):
+    sweep = plan(store, "trained_model.model.width=8,16")
+    assert [member.content["trained_model"]["model"] for member in sweep.members] == [
+        {"kind": "cnn", "width": 8},
+        {"kind": "cnn", "width": 16},
+    ]
+
+
 def test_an_id_taken_meanwhile_leaves_nothing_behind(store):
     sweep = plan(store, "epochs=5,10,15")
     store.create({"task": "regression"}, "lr-02")
