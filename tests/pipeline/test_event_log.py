@@ -1,0 +1,69 @@
+"""Our event log stores what Dagster's own stores, where it stores it."""
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+
+from resources.event_log import LocalEventLog
+
+ROOT = Path(__file__).parents[2]
+KEY = dg.AssetKey("made")
+
+
+@pytest.fixture
+def home(tmp_path):
+    shutil.copy(ROOT / "dagster.yaml", tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def instance(home):
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        yield instance
+
+
+def report(instance, partition):
+    instance.report_runless_asset_event(dg.AssetMaterialization(KEY, partition=partition))
+
+
+def partitions(instance):
+    records = instance.fetch_materializations(dg.AssetRecordsFilter(KEY), limit=1000).records
+    return {record.partition_key for record in records}
+
+
+def test_what_it_writes_is_read_by_dagster_s_own_log(instance, home):
+    assert isinstance(instance.event_log_storage, LocalEventLog)
+    report(instance, "p")
+    settings = yaml.safe_load((ROOT / "dagster.yaml").read_text())
+    del settings["event_log_storage"]
+    (home / "dagster.yaml").write_text(yaml.safe_dump(settings))
+    with dg.DagsterInstance.from_config(str(home)) as stock:
+        assert type(stock.event_log_storage) is not LocalEventLog
+        assert partitions(stock) == {"p"}
+        report(stock, "q")
+    assert partitions(instance) == {"p", "q"}
+
+
+def test_threads_and_instances_write_at_the_same_time(instance, home):
+    with dg.DagsterInstance.from_config(str(home)) as other, ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: report((instance, other)[number % 2], f"p{number}"), range(24)))
+    assert partitions(instance) == {f"p{number}" for number in range(24)}
+
+
+def test_few_engines_are_kept_however_many_runs_are_looked_at(instance, monkeypatch):
+    monkeypatch.setattr("resources.event_log.KEPT_ENGINES", 2)
+    for number in range(4):
+        assert instance.all_logs(f"run{number}") == []
+    assert list(instance.event_log_storage._engines) == ["run2", "run3"]
+
+
+def test_it_can_be_wiped_and_used_again(instance):
+    report(instance, "before")
+    instance.event_log_storage.wipe()
+    assert partitions(instance) == set()
+    report(instance, "after")
+    assert partitions(instance) == {"after"}
