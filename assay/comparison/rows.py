@@ -72,7 +72,13 @@ def _columns(ranking: Ranking, page: Path) -> list[_Column]:
         *_ordering_metric(ranking),
         *(_key(key, name) for key, name in ranking.keys.items()),
         *(_metric(name) for name in ranking.metric_names[1:]),
-        _Column("epochs", "epochs trained", lambda e: (str(e.epochs or ""),), lambda e: e.epochs, "number minor"),
+        _Column(
+            "epochs trained",
+            "as stored in training_history",
+            lambda e: (str(e.epochs or ""),),
+            lambda e: e.epochs,
+            "number minor",
+        ),
     ]
 
 

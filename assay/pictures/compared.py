@@ -28,12 +28,12 @@ from assay.pictures.style import (
     short,
 )
 
-GREY = "#B3BCC5"
+GREY = "#9AA5B1"
 COLOURS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY)
 PANEL_WIDTH_PX, PANEL_HEIGHT_PX = 380, 300
 COLUMNS = 3
 CROWD = 30
-"""So many experiments are drawn with smaller dots."""
+"""More experiments than this are drawn finer."""
 APART = 0.5
 """Width over which experiments with the same text are spread, in distances between two texts."""
 LOG_SPAN = 30.0
@@ -108,13 +108,13 @@ def _draw(axes: Axes, panel: Panel, count: int) -> None:
 
 
 def _draw_curve(axes: Axes, curve: Curve, count: int) -> None:
-    stands_out = curve.place == 0 or count <= len(COLOURS)
+    stands_out, few = curve.place == 0 or count <= len(COLOURS), count <= CROWD
     axes.plot(
         curve.epochs,
         curve.values,
         color=colour_of(curve.place, count),
-        linewidth=2.2 if stands_out else 0.8,
-        alpha=1.0 if stands_out else 0.5,
+        linewidth=2.2 if stands_out else 1.2 if few else 0.8,
+        alpha=1.0 if stands_out else 0.8 if few else 0.5,
         marker="o" if len(curve.epochs) == 1 else None,
         markersize=4,
         zorder=3 if curve.place == 0 else 2,
