@@ -8,7 +8,7 @@ works on plain text, because making a ``Path`` costs more than reading a link.
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -80,6 +80,11 @@ def find_tables(root: Path, wanted: Callable[[str], bool] = lambda _: True) -> l
     named = [folder for folder in folders if PLAIN_NAME.fullmatch(folder.name) and folder.is_dir()]
     found = (find_table(folder) for folder in named if wanted(f"{folder.parent.name}.{folder.name}"))
     return [table for table in found if table is not None]
+
+
+def signatures_of(tables: Iterable[TableFiles]) -> dict[str, str]:
+    """Return which files there are of each table, by its full name."""
+    return {table.full_name: table.signature for table in tables}
 
 
 def find_table(folder: Path) -> TableFiles | None:

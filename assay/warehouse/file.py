@@ -47,32 +47,26 @@ def open_index(path: Path) -> Ledger | None:
 
 
 @contextmanager
-def changing(path: Path, anew: bool = False) -> Iterator[Ledger]:
-    """Give the books of the index open for writing, by one process at a time: whoever calls holds a lock.
+def changing(path: Path, keep: bool) -> Iterator[Ledger]:
+    """Give the books of the index open for writing, to a caller who holds the lock and found that nobody else writes.
 
     Args:
         path: The index.
-        anew: Begin with an empty one, as happens anyway when it is missing, broken or of another format.
-
-    Raises:
-        HeldError: Somebody else writes it.
+        keep: Change what is there; it has to be readable. Otherwise an empty index takes its place.
     """
     for leftover in path.parent.glob(f"{TEMPORARY_PREFIX}*-{path.name}*"):
         leftover.unlink(missing_ok=True)
-    found = open_index(path)
-    if found is not None:
-        found.connection.close()
-    in_place = None if anew or found is None else _connect(path)
+    in_place = _connect(path) if keep else None
     if in_place is not None:
         with in_place:
             yield Ledger(in_place)
         return
     with atomic_path(path) as temporary:
-        if found is not None and not anew:
+        if keep:
             shutil.copyfile(path, temporary)
         with duckdb.connect(temporary) as connection:
             ledger = Ledger(connection)
-            if found is None or anew:
+            if not keep:
                 ledger.create()
             yield ledger
         # The log of a writer that died belongs to the index that is about to go.

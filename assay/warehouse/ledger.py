@@ -4,7 +4,7 @@ Belongs here: the index's own bookkeeping. Does not belong here: the tables them
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,9 +76,10 @@ class Ledger:
         except duckdb.Error:
             return False
 
-    def signatures(self) -> dict[str, str]:
-        """Return which files each table shows, by its full name."""
-        return dict(self._rows('SELECT name, signature FROM "assay-index".tables'))
+    def signatures(self, wanted: Callable[[str], bool] = lambda _: True) -> dict[str, str]:
+        """Return which files each of the wanted tables shows, by its full name."""
+        rows = self._rows('SELECT name, signature FROM "assay-index".tables')
+        return {name: signature for name, signature in rows if wanted(name)}
 
     def known(self, name: str) -> Known | None:
         """Return what is known of a table."""

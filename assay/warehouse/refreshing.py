@@ -13,7 +13,7 @@ import duckdb
 from filelock import FileLock, Timeout
 
 from assay.errors import StorageError
-from assay.stored_tables import TableFiles, find_tables
+from assay.stored_tables import TableFiles, find_tables, signatures_of
 from assay.warehouse.difference import Changes
 from assay.warehouse.file import HeldError, changing, open_index
 from assay.warehouse.ledger import Ledger
@@ -77,9 +77,13 @@ def rebuild_warehouse(root: Path) -> list[str]:
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock_of(root)), changing(root / INDEX, anew=True) as ledger:
-            shown, _ = update(ledger, find_tables(root), [], NATIVE)
-            return [table.full_name for table in shown]
+        with FileLock(lock_of(root)):
+            former = open_index(root / INDEX)
+            if former is not None:
+                former.connection.close()
+            with changing(root / INDEX, keep=False) as ledger:
+                shown, _ = update(ledger, find_tables(root), [], NATIVE)
+                return [table.full_name for table in shown]
     except (OSError, duckdb.Error) as error:
         raise StorageError(f"{root / INDEX} can't be written: {error}") from error
 
@@ -92,19 +96,22 @@ def lock_of(root: Path) -> Path:
 def bring_up_to_date(root: Path, wanted: Callable[[str], bool]) -> tuple[list[TableFiles], Changes]:
     """Refresh the wanted tables, under the lock; an index that is up to date is not even opened for writing."""
     tables = find_tables(root, wanted)
-    ledger = open_current(root, tables, wanted)
-    if ledger is not None:
-        ledger.connection.close()
-        return tables, Changes()
+    found = open_index(root / INDEX)
+    gone: set[str] = set()
+    if found is not None:
+        with found.connection:
+            shown = found.signatures(wanted)
+        if shown == signatures_of(tables):
+            return tables, Changes()
+        gone = shown.keys() - signatures_of(tables)
     try:
-        with changing(root / INDEX) as ledger:
-            found = {table.full_name for table in tables}
-            gone = [name for name in ledger.signatures() if wanted(name) and name not in found]
+        with changing(root / INDEX, keep=found is not None) as ledger:
             return update(ledger, tables, gone, NATIVE)
     except duckdb.Error as error:
-        log.warning("Making the index anew: %s", error)
-        with changing(root / INDEX, anew=True) as ledger:
-            return update(ledger, tables, [], NATIVE)
+        log.warning("Making %s anew: %s", root / INDEX, error)
+    # Not above: there the error still keeps the connection to the broken index.
+    with changing(root / INDEX, keep=False) as ledger:
+        return update(ledger, tables, [], NATIVE)
 
 
 def open_current(root: Path, tables: list[TableFiles], wanted: Callable[[str], bool]) -> Ledger | None:
@@ -112,8 +119,7 @@ def open_current(root: Path, tables: list[TableFiles], wanted: Callable[[str], b
     ledger = open_index(root / INDEX)
     if ledger is None:
         return None
-    signatures = {name: signature for name, signature in ledger.signatures().items() if wanted(name)}
-    if signatures == {table.full_name: table.signature for table in tables}:
+    if ledger.signatures(wanted) == signatures_of(tables):
         return ledger
     ledger.connection.close()
     return None
