@@ -82,7 +82,7 @@ def control(servers: Servers, *arguments: str) -> str:
     return output
 
 
-def wait_for(servers: Servers, backfill_id: str, done: int, timeout_s: float = 240) -> Backfill:
+def wait_for(servers: Servers, backfill_id: str, done: int, timeout_s: float = 900) -> Backfill:
     """Wait until so many experiments of a backfill are done."""
 
     def look() -> Backfill | None:
@@ -90,7 +90,7 @@ def wait_for(servers: Servers, backfill_id: str, done: int, timeout_s: float = 2
         print(backfill.status, backfill.counts)
         return backfill if backfill.counts["done"] >= done else None
 
-    return wait_until(look, f"{done} experiments of {backfill_id} are done", timeout_s)
+    return wait_until(look, f"{done} experiments of {backfill_id} are done", timeout_s, every_s=2)
 
 
 def wait_until_over(servers: Servers, backfill_id: str) -> Backfill:
@@ -100,7 +100,7 @@ def wait_until_over(servers: Servers, backfill_id: str) -> Backfill:
         backfill = load_backfill(DagsterServer(servers.url), backfill_id)
         return backfill if backfill.is_finished else None
 
-    return wait_until(look, f"{backfill_id} is over")
+    return wait_until(look, f"{backfill_id} is over", 300, every_s=2)
 
 
 def wait_for_all(servers: Servers, backfill_id: str) -> Backfill:
@@ -110,7 +110,7 @@ def wait_for_all(servers: Servers, backfill_id: str) -> Backfill:
         backfill = load_backfill(DagsterServer(servers.url), backfill_id)
         return backfill if backfill.ids("done", "failed") == backfill.ids(*STATES) else None
 
-    return wait_until(look, f"{backfill_id} has run everything")
+    return wait_until(look, f"{backfill_id} has run everything", 300, every_s=2)
 
 
 def builds(instance: dg.DagsterInstance) -> Counter[tuple[str, str]]:
