@@ -3,7 +3,7 @@
 Belongs here: finding tables and their partitions. Does not belong here: writing them (``partition_files``).
 
 A look reads one folder per table and one symbolic link per partition, no file: ten thousand partitions take 40 ms. It
-works on plain text, because making a ``Path`` costs more than reading a link.
+works on plain text relative to the open folder, because making a ``Path`` costs more than reading a link.
 """
 
 import hashlib
@@ -92,21 +92,33 @@ def find_table(folder: Path) -> TableFiles | None:
 
     A table whose asset got or lost its partitions keeps the files of both; the partitions are what is shown.
     """
-    by_column: dict[str, dict[str, str]] = {}
-    for name in sorted(os.listdir(folder)) if folder.is_dir() else []:  # noqa: PTH208
-        column, equals, key = name.partition("=")
-        version = _current(f"{folder}/{name}") if equals and PLAIN_NAME.fullmatch(column) else None
-        if version is not None:
-            by_column.setdefault(column, {})[key] = version
+    try:
+        place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return None
+    try:
+        by_column, whole = _partitions_in(place), _current("", place)
+    finally:
+        os.close(place)
     if by_column:
         column = max(by_column, key=lambda name: len(by_column[name]))
         return TableFiles(folder, column, by_column[column])
-    version = _current(str(folder))
-    return None if version is None else TableFiles(folder, "", {"": version})
+    return None if whole is None else TableFiles(folder, "", {"": whole})
 
 
-def _current(partition: str) -> str | None:
+def _partitions_in(place: int) -> dict[str, dict[str, str]]:
+    """Return the versions of all partitions by column and key; ``place`` is the open folder of a table."""
+    found: dict[str, dict[str, str]] = {}
+    for name in sorted(os.listdir(place)):
+        column, equals, key = name.partition("=")
+        version = _current(f"{name}/", place) if equals else None
+        if version is not None:
+            found.setdefault(column, {})[key] = version
+    return {column: versions for column, versions in found.items() if PLAIN_NAME.fullmatch(column)}
+
+
+def _current(folder: str, place: int) -> str | None:
     try:
-        return os.readlink(f"{partition}/{CURRENT}")  # noqa: PTH115
+        return os.readlink(f"{folder}{CURRENT}", dir_fd=place)
     except OSError:  # nothing was ever written, or it is being removed
         return None
