@@ -48,7 +48,7 @@ class TemplateProcess:
         if self._process.poll() is not None:
             return True
         return self._ready is not None and any(
-            _changed_since(path, self._ready["started"]) for path in self._ready["watched"]
+            changed_since(path, self._ready["started"]) for path in self._ready["watched"]
         )
 
     @property
@@ -92,7 +92,7 @@ class TemplateProcess:
         return dict(json.loads(line)) if line else None
 
 
-def _changed_since(path: str, moment: float) -> bool:
+def changed_since(path: str, moment: float) -> bool:
     """Whether a file's content, name or metadata changed; unlike ``mtime``, a copy can't set this time back."""
     try:
         return Path(path).stat().st_ctime > moment

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import shutil
 import threading
+import time
 from pathlib import Path
 
 import dagster as dg
@@ -12,6 +13,7 @@ from dagster._core.launcher.base import WorkerStatus
 
 from resources.run_files import RunFiles, note_process
 from resources.run_launcher import ProcessRunLauncher
+from resources.run_template import changed_since
 from resources.run_template_process import restless_threads, watched_paths
 
 ROOT = Path(__file__).parents[2]
@@ -77,6 +79,16 @@ def test_the_template_watches_our_sources_and_the_folder_of_installed_packages()
     assert str(ROOT / "resources" / "run_launcher.py") in watched
     assert any(path.endswith("site-packages") for path in watched)
     assert not any("/site-packages/" in path for path in watched)
+
+
+def test_a_file_that_is_written_or_removed_after_the_template_started_makes_it_stale(tmp_path):
+    source = tmp_path / "module.py"
+    source.write_text("x = 1\n")
+    assert not changed_since(str(source), time.time() + 1)
+    os.utime(source, (0, 0))  # as unpacking an archive does: looks older than it is
+    assert changed_since(str(source), time.time() - 60)
+    source.unlink()
+    assert changed_since(str(source), time.time() + 1)
 
 
 def test_a_thread_of_our_own_is_seen_before_a_fork():

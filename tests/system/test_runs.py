@@ -15,6 +15,7 @@ from tests.system.test_kill import digests
 pytestmark = pytest.mark.system
 
 SLOW = TINY.replace("epochs: 2", "epochs: 400").replace("max_amount: 3", "max_amount: 2")
+FORKED = SLOW.replace("task: regression", "task: regression\nseed: 7")
 LAUNCH = """mutation($params: ExecutionParams!) { launchRun(executionParams: $params) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on Error { message } } }"""
 ADD = """mutation($where: RepositorySelector!, $key: String!) {
@@ -59,6 +60,14 @@ class Runs:
     def alive(self, run_id):
         return RunFiles.of(self.instance, run_id).alive
 
+    def forked(self, run_id):
+        """Whether a run's process is a copy of the template."""
+        notes = self.instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
+        return any((note.dagster_event.message or "").startswith("Forked process") for note in notes)
+
+    def templates(self):
+        return [each for each in self.servers.everything() if "resources.run_template_process" in each.cmdline()]
+
     def retry_of(self, run_id):
         """Wait for the run that Dagster started in place of another one, and return its ID."""
         tags = {"dagster/parent_run_id": run_id}
@@ -81,8 +90,8 @@ class Runs:
 def runs(tmp_path_factory, request):
     project = make_project(tmp_path_factory.mktemp("project"))
     (project.folder / "experiments" / "tiny.yaml").unlink()
-    for name in ("killed", "cancelled", "survivor", "terminal"):
-        project.write(name, SLOW)
+    for name in ("killed", "cancelled", "survivor", "terminal", "warm", "forked"):
+        project.write(name, FORKED if name == "forked" else SLOW)
     with serve(project, request) as servers, dg.DagsterInstance.from_config(str(project.folder / "home")) as instance:
         servers.start_webserver()
         servers.pause_automation()
@@ -125,6 +134,7 @@ def test_a_run_outlives_the_daemon(runs):
     daemon.wait()
     runs.wait_for(run_id, "SUCCESS", "FAILURE")
     assert runs.status(run_id) == "SUCCESS"
+    wait_until(lambda: not runs.templates(), "the template ends with its owner", timeout_s=20)
     runs.servers.start_daemon()
 
 
@@ -141,3 +151,21 @@ def test_a_killed_assay_run_is_marked_failed_and_blocks_nobody(runs):
     again = runs.launch("terminal")
     runs.wait_for(again, "SUCCESS", "FAILURE")
     assert runs.status(again) == "SUCCESS"
+
+
+def test_a_forked_run_makes_the_bytes_of_a_fresh_process(runs, tmp_path):
+    def forked():
+        run_id = runs.launch("warm")
+        runs.wait_for(run_id, "SUCCESS")
+        return runs.forked(run_id)
+
+    wait_until(forked, "the template has loaded", timeout_s=120)
+    run_id = runs.launch("forked")
+    runs.wait_for(run_id, "SUCCESS", "FAILURE")
+    assert (runs.status(run_id), runs.forked(run_id)) == ("SUCCESS", True)
+    fresh = make_project(tmp_path)
+    fresh.write("forked", FORKED)
+    code, output = fresh.assay("run", "forked")
+    assert code == 0, output
+    made, wanted = digests(runs.project.storage), digests(fresh.storage)
+    assert {name: made.get(name) for name in wanted} == wanted
