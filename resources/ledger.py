@@ -6,9 +6,11 @@ Belongs here: asking the instance. Does not belong here: deciding what follows (
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import dagster as dg
-from dagster._core.definitions.data_version import DATA_VERSION_TAG
+from dagster._core.definitions.data_version import DATA_VERSION_TAG, INPUT_DATA_VERSION_TAG_PREFIX
 
+from assay.automation.inputs import Made
 from assay.automation.wanted import WATCHED, Versions
+from assay.pipeline import STAGES
 
 ACTIVE = (
     dg.DagsterRunStatus.QUEUED,
@@ -17,6 +19,7 @@ ACTIVE = (
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 )
+MATERIALIZATION = dg.DagsterEventType.ASSET_MATERIALIZATION
 PARTITION_TAG = "dagster/partition"
 
 IDS_PER_QUERY = 500
@@ -50,6 +53,36 @@ class InstanceLedger:
                     found[experiment_id][name] = version
         return found
 
+    def materialized_after(self, storage_id: int) -> dict[str, int]:
+        """Return the storage ID of the latest event of each experiment that had a stage materialized after another."""
+        found: dict[str, int] = {}
+        for name in STAGES:
+            latest = self._instance.event_log_storage.get_latest_storage_id_by_partition(
+                dg.AssetKey(name), MATERIALIZATION, after_cursor=storage_id
+            )
+            for experiment_id, event_id in latest.items():
+                found[experiment_id] = max(event_id, found.get(experiment_id, 0))
+        return found
+
+    def made(self, experiment_ids: Collection[str]) -> Mapping[str, Mapping[str, Made]]:
+        """Return the latest materialization of every stage, by experiment, in the order of the chain.
+
+        Eight questions per experiment: Dagster answers none about the inputs of many partitions at once.
+        """
+        return {
+            experiment_id: {name: made for name in STAGES if (made := self._made(name, experiment_id)) is not None}
+            for experiment_id in experiment_ids
+        }
+
+    def _made(self, asset: str, experiment_id: str) -> Made | None:
+        record = self._instance.get_latest_data_version_record(dg.AssetKey(asset), partition_key=experiment_id)
+        materialization = record.event_log_entry.asset_materialization if record else None
+        tags = (materialization.tags if materialization else None) or {}
+        if DATA_VERSION_TAG not in tags:
+            return None
+        inputs = {name: tags.get(f"{INPUT_DATA_VERSION_TAG_PREFIX}/{name}") for name in STAGES[asset].inputs}
+        return Made(tags[DATA_VERSION_TAG], {name: version for name, version in inputs.items() if version})
+
 
 def latest_versions(instance: dg.DagsterInstance, asset: str, experiment_ids: Sequence[str]) -> dict[str, str]:
     """Return the data version of an asset's latest materialization, by experiment, in one query.
@@ -58,10 +91,7 @@ def latest_versions(instance: dg.DagsterInstance, asset: str, experiment_ids: Se
     when a new Dagster changes it.
     """
     tags = instance.event_log_storage.get_latest_tags_by_partition(
-        dg.AssetKey(asset.split("/")),
-        dg.DagsterEventType.ASSET_MATERIALIZATION,
-        [DATA_VERSION_TAG],
-        list(experiment_ids),
+        dg.AssetKey(asset.split("/")), MATERIALIZATION, [DATA_VERSION_TAG], list(experiment_ids)
     )
     return {name: values[DATA_VERSION_TAG] for name, values in tags.items() if DATA_VERSION_TAG in values}
 

@@ -3,15 +3,13 @@
 One story in one daemon, because looks at the files are 15 s apart: one test after the other, in the order of the file.
 """
 
-import time
-from collections import Counter
-
 import dagster as dg
 import pytest
 
 from assay.pipeline import STAGES
-from tests.system.projects import TINY, make_project
-from tests.system.servers import serve, wait_until
+from tests.system.projects import TINY
+from tests.system.servers import wait_until
+from tests.system.story import told
 
 pytestmark = pytest.mark.system
 
@@ -22,79 +20,13 @@ generated_images: {{source: {{kind: table, path: {path}, target_column: y}}}}
 trained_model: {{train_params: {{epochs: {epochs}}}}}
 """
 LEARNING = ("trained_model", "predictions", "analysis")
-FINISHED = {"SUCCESS", "FAILURE", "CANCELED"}
-
-
-class Story:
-    """A project under automation, and what its Dagster instance recorded."""
-
-    def __init__(self, project, servers, instance):
-        self.project = project
-        self.servers = servers
-        self.instance = instance
-
-    def made(self, experiment_id):
-        """Return how often each asset of an experiment was materialized."""
-        counts = Counter()
-        for asset in ("experiment", *STAGES):
-            key = dg.AssetKey(asset)
-            records = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[experiment_id])
-            counts[asset] = len(self.instance.fetch_materializations(records, limit=100).records)
-        return counts
-
-    def runs(self, experiment_id):
-        """Return the runs of an experiment, oldest first."""
-        filters = dg.RunsFilter(tags={"dagster/partition": experiment_id})
-        return self.instance.get_run_records(filters, ascending=True)
-
-    def wait_for_runs(self, experiment_id, count):
-        """Wait until an experiment has had this many runs, all finished, and return the last one's status."""
-
-        def finished():
-            runs = self.runs(experiment_id)
-            return len(runs) >= count and all(run.dagster_run.status.value in FINISHED for run in runs)
-
-        wait_until(finished, f"{count} runs of {experiment_id}", timeout_s=150)
-        runs = self.runs(experiment_id)
-        assert len(runs) == count
-        return runs[-1].dagster_run.status.value
-
-    def tick(self, sensor="experiment_files"):
-        """Wait until a look at the files that began after now is over."""
-        asked = time.time()
-        query = """query($selector: InstigationSelector!) { instigationStateOrError(instigationSelector: $selector) {
-            ... on InstigationState { ticks(limit: 5) { timestamp status endTimestamp } } } }"""
-        selector = {
-            "name": sensor,
-            "repositoryName": "__repository__",
-            "repositoryLocationName": "definitions",
-        }
-
-        def later():
-            state = self.servers.graphql(query, selector=selector)["instigationStateOrError"]
-            ticks = state.get("ticks", [])
-            return [tick for tick in ticks if tick["timestamp"] > asked and tick["status"] != "STARTED"]
-
-        return wait_until(later, f"a tick of {sensor}", timeout_s=60)
-
-    def observed(self, experiment_id):
-        """Return what was last said of the experiment's file."""
-        filters = dg.AssetRecordsFilter(asset_key=dg.AssetKey("experiment"), asset_partitions=[experiment_id])
-        records = self.instance.fetch_observations(filters, limit=1).records
-        return records[0].asset_observation.description if records else ""
 
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory, request):
-    project = make_project(tmp_path_factory.mktemp("automation"))
-    (project.folder / "experiments" / "tiny.yaml").unlink()
-    with serve(project, request) as servers:
-        servers.start_webserver()
-        servers.start_daemon()
-        with dg.DagsterInstance.from_config(project.environment["DAGSTER_HOME"]) as instance:
-            story = Story(project, servers, instance)
-            story.tick()
-            yield story
+    with told(tmp_path_factory.mktemp("automation"), request) as story:
+        story.tick()
+        yield story
 
 
 def table(story, epochs, name="rows.csv"):

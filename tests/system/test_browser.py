@@ -1,85 +1,87 @@
-"""The Dagster UI in a real browser: the graph, a materialized partition with pictures, the checks."""
+"""The four things that users do in the Dagster UI, in a real browser with the real daemon; pictures are kept.
 
-import os
-import shutil
-import socket
-import time
-import urllib.request
-from contextlib import closing
-from pathlib import Path
+One story, in the order of the file: materialize a new partition, look at what came out, pause, backfill, resume.
+"""
 
 import pytest
 
+from tests.system.browser import open_page, shot
+from tests.system.projects import TINY
+from tests.system.servers import wait_until
+from tests.system.story import told
+
 pytestmark = pytest.mark.system
 
-ARTIFACTS = Path(os.environ.get("ASSAY_ARTIFACTS") or Path(__file__).parents[2] / "test-artifacts")
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-]
+JOB = "locations/__repository__@definitions/jobs/job_experiment"
+OVERRIDES = """\
+ops:
+  experiment:
+    config:
+      spec:
+        name: from the browser
+        generated_images:
+          source: {kind: numbers, sample_count: 24, img_size: {width: 96, height: 96}, max_amount: 3}
+        trained_model: {train_params: {epochs: 3}}
+"""
 
 
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+@pytest.fixture(scope="module")
+def story(tmp_path_factory, request):
+    with told(tmp_path_factory.mktemp("browser"), request) as story:
+        yield story
 
 
 @pytest.fixture
-def server(project):
-    code, output = project.assay("run", "tiny")
-    assert code == 0, output
-    port = free_port()
-    process = project.start("dagster-webserver", "-h", "127.0.0.1", "-p", str(port), "-m", "definitions")
-    address = f"http://127.0.0.1:{port}"
-    wait_for(f"{address}/server_info")
-    yield address
-    process.terminate()
-    process.communicate(timeout=30)
-
-
-def wait_for(address: str, timeout_s: float = 90) -> None:
-    deadline = time.monotonic() + timeout_s
-    while True:
+def page(story, request):
+    failed_before = request.session.testsfailed
+    with open_page() as page:
         try:
-            urllib.request.urlopen(address, timeout=5).close()  # noqa: S310 - loopback
-            return
-        except OSError:
-            assert time.monotonic() < deadline, f"{address} does not answer"
-            time.sleep(0.5)
+            yield page
+        finally:
+            if request.session.testsfailed > failed_before:
+                shot(page, f"failed-{request.node.name}")
 
 
-@pytest.fixture
-def page():
-    assert CHROMIUM, "chromium is not installed: make browser"
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1600, "height": 1000})
-        page.set_default_timeout(60_000)
-        yield page
-        browser.close()
+def open_dialog(story, page):
+    """Open the dialog that materializes the whole job."""
+    page.goto(f"{story.servers.url}/{JOB}")
+    page.get_by_role("button", name="Materialize all").click()
+    page.get_by_text("Partition selection").wait_for()
+    page.wait_for_timeout(2000)  # it asks for the partitions; what is typed before the answer is lost
 
 
-def shot(page, name: str) -> None:
-    ARTIFACTS.mkdir(parents=True, exist_ok=True)
-    page.wait_for_timeout(1500)  # let the graph's animation come to rest
-    page.screenshot(path=str(ARTIFACTS / f"{name}.png"))
+def test_a_newcomer_materializes_a_new_partition_with_overrides_and_without_a_file(story, page):
+    open_dialog(story, page)
+    page.get_by_text("Add a partition").first.click()
+    page.get_by_placeholder("name").fill("mine")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_role("button", name="Launch 1 run").wait_for()
+    page.get_by_text("Config", exact=True).click()
+    page.get_by_role("button", name="Add config").click()
+    editor = page.locator(".cm-s-config-editor")
+    editor.wait_for()
+    editor.evaluate("(element, text) => element.CodeMirror.setValue(text)", OVERRIDES)
+    page.get_by_text("No errors").wait_for()
+    shot(page, "overrides")
+    page.get_by_role("button", name="Save config").click()
+    page.get_by_role("button", name="Launch 1 run").click()
+    assert story.wait_for_runs("mine", 1) == "SUCCESS"
+    assert "name: from the browser" in (story.project.folder / "experiments" / "mine.yaml").read_text()
 
 
-def test_a_user_sees_graph_pictures_and_checks(server, page):
+def test_what_came_out_is_seen_graph_spec_pictures_and_checks(story, page):
     groups = ",".join(f"global%40global%3A{name}" for name in ("data", "learning"))
-    page.goto(f"{server}/asset-groups?expanded={groups}")
+    page.goto(f"{story.servers.url}/asset-groups?expanded={groups}")
     page.get_by_text("generated_images").first.wait_for()
+    page.wait_for_timeout(1500)  # the graph's animation
     shot(page, "graph")
 
-    page.goto(f"{server}/assets/analysis?view=partitions&partition=tiny")
-    page.get_by_text("tiny").first.wait_for()
+    page.goto(f"{story.servers.url}/assets/experiment?view=partitions&partition=mine")
+    page.get_by_text("[Show Markdown]").first.click()
+    page.get_by_text("from the browser").first.wait_for()
+    shot(page, "spec")
+
+    page.goto(f"{story.servers.url}/assets/analysis?view=partitions&partition=mine")
     page.get_by_text("summary").first.wait_for()
     shot(page, "partition")
     page.get_by_text("[Show Markdown]").first.click()
@@ -88,6 +90,52 @@ def test_a_user_sees_graph_pictures_and_checks(server, page):
     assert picture.evaluate("image => image.naturalWidth") > 300
     shot(page, "picture")
 
-    page.goto(f"{server}/assets/splits?view=checks")
+    page.goto(f"{story.servers.url}/assets/splits?view=checks")
     page.get_by_text("split_leakage").first.wait_for()
     shot(page, "checks")
+
+
+def test_paused_automation_starts_nothing_and_a_backfill_of_five_does(story, page):
+    names = ["mine", *(f"other{number}" for number in range(1, 5))]
+    for name in names[1:]:
+        story.project.write(name, TINY)
+    for name in names[1:]:
+        assert story.wait_for_runs(name, 1) == "SUCCESS"
+
+    switch(story, page, "experiment_files", off=True)
+    for name in names[1:]:
+        story.project.write(name, TINY.replace("epochs: 2", "epochs: 3"))
+    open_dialog(story, page)
+    page.get_by_role("button", name="All", exact=True).click()
+    page.get_by_text("5 partitions").first.wait_for()
+    shot(page, "backfill")
+    page.get_by_role("button", name="Launch backfill").click()
+    for name in names:
+        assert story.wait_for_runs(name, 2) == "SUCCESS"
+    page.goto(f"{story.servers.url}/runs?view=backfills")
+    page.get_by_text("Completed").first.wait_for()
+    shot(page, "backfilled")
+
+
+def test_resumed_automation_explains_itself_and_finds_nothing_left_to_do(story, page):
+    switch(story, page, "experiment_files", off=False)
+    story.tick()
+    page.goto(f"{story.servers.url}/locations/__repository__@definitions/sensors/experiment_files")
+    page.get_by_text("up to date").first.wait_for()
+    shot(page, "ticks")
+    page.goto(f"{story.servers.url}/assets/trained_model?view=automation")
+    page.get_by_text("Not requested").first.click()
+    page.get_by_text("follows its inputs").first.wait_for()
+    shot(page, "condition")
+    assert [len(story.runs(name)) for name in ("mine", "other1", "other4")] == [2, 2, 2]
+
+
+def switch(story, page, sensor, off):
+    """Turn a sensor off or on, on the page of all automations."""
+    page.goto(f"{story.servers.url}/automation")
+    lever = "label[class*=formatSwitch]"
+    row = page.locator("div", has=page.get_by_text(sensor, exact=True)).filter(has=page.locator(lever)).last
+    row.wait_for()
+    shot(page, "automation")
+    row.locator(lever).click()
+    wait_until(lambda: story.is_running(sensor) is not off, f"{sensor} is {'off' if off else 'on'}")
