@@ -110,15 +110,18 @@ class ProcessRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
         pid = files.process_id()
         if pid is not None and files.alive:
             os.kill(pid, signal.SIGTERM)
-            threading.Thread(target=self._end_in_time, args=(run, files, pid), daemon=True).start()
+            threading.Thread(target=self._see_it_end, args=(run_id, files, pid), daemon=True).start()
         elif run.status == dg.DagsterRunStatus.STARTED:
             self._instance.report_run_canceled(run, "The run's process was gone already.")
         return True  # a process that is about to start sees that it is not wanted
 
-    def _end_in_time(self, run: dg.DagsterRun, files: RunFiles, pid: int) -> None:
+    def _see_it_end(self, run_id: str, files: RunFiles, pid: int) -> None:
+        message = f"Process {pid} ended before it could say so."
         if not ended_within(self._patience_s, files):
             kill(pid)
             message = f"Process {pid} was killed: it did not end within {self._patience_s} s."
+        run = self._instance.get_run_by_id(run_id)
+        if run and not run.is_finished:
             self._instance.report_run_canceled(run, message)
 
     @property

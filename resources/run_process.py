@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 
 from resources.run_files import RunFiles, note_process
 
@@ -56,7 +57,8 @@ def ended_within(seconds: float, files: RunFiles) -> bool:
 
 def kill(pid: int) -> None:
     """Kill a run's process, and its children where it has a process group of its own."""
-    if os.getpgid(pid) == pid:
-        os.killpg(pid, signal.SIGKILL)
-    else:
-        os.kill(pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):  # it ended just now
+        if os.getpgid(pid) == pid:
+            os.killpg(pid, signal.SIGKILL)
+        else:
+            os.kill(pid, signal.SIGKILL)

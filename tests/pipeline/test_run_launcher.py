@@ -3,6 +3,9 @@
 import importlib.util
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -72,6 +75,24 @@ def test_cancelling_a_run_whose_process_is_gone_ends_it(instance, run):
     assert instance.run_launcher.terminate(run.run_id)
     assert instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.CANCELED
     assert not instance.run_launcher.terminate(run.run_id)
+
+
+def test_a_run_that_does_not_end_in_time_is_killed(instance, run, monkeypatch):
+    monkeypatch.setattr(instance.run_launcher, "_patience_s", 0)
+    files = RunFiles.of(instance, run.run_id)
+    claim = files.claim()
+    stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(); signal.pause()"
+    command = [sys.executable, "-c", stubborn]
+    process = subprocess.Popen(command, pass_fds=[claim], stdout=subprocess.PIPE, start_new_session=True)
+    process.stdout.readline()
+    note_process(claim, process.pid)
+    os.close(claim)
+    assert instance.run_launcher.terminate(run.run_id)
+    assert process.wait(timeout=10) == -signal.SIGKILL
+    process.stdout.close()
+    while (status := instance.get_run_by_id(run.run_id).status) is not dg.DagsterRunStatus.CANCELED:
+        assert status is dg.DagsterRunStatus.CANCELING
+        time.sleep(0.05)
 
 
 def test_the_template_watches_our_sources_and_the_folder_of_installed_packages():
