@@ -13,6 +13,7 @@ import pytest
 
 from assay.backfills.server import DagsterServer
 from assay.backfills.status import STATES, Backfill, load_backfill
+from assay.locks import hold
 from assay.pipeline import STAGES
 from tests.system.servers import Servers, serve, wait_until
 
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.system
 SPEC = """\
 task: regression
 name: {name}
+filelock_dict: {{gate: {{location: gate}}}}
 generated_images:
   source: {{kind: table, path: {table}, target_column: {target}}}
 splits:
@@ -82,7 +84,7 @@ def control(servers: Servers, *arguments: str) -> str:
     return output
 
 
-def wait_for(servers: Servers, backfill_id: str, done: int, timeout_s: float = 900) -> Backfill:
+def wait_for(servers: Servers, backfill_id: str, done: int, every_s: float = 2) -> Backfill:
     """Wait until so many experiments of a backfill are done."""
 
     def look() -> Backfill | None:
@@ -90,7 +92,7 @@ def wait_for(servers: Servers, backfill_id: str, done: int, timeout_s: float = 9
         print(backfill.status, backfill.counts)
         return backfill if backfill.counts["done"] >= done else None
 
-    return wait_until(look, f"{done} experiments of {backfill_id} are done", timeout_s, every_s=2)
+    return wait_until(look, f"{done} experiments of {backfill_id} are done", 900, every_s)
 
 
 def wait_until_over(servers: Servers, backfill_id: str) -> Backfill:
@@ -156,26 +158,28 @@ def test_fifty_experiments_survive_the_death_of_daemon_and_runs_and_build_nothin
 
 
 def test_a_backfill_is_cancelled_resumed_and_its_failed_experiments_retried_alone(started):
-    for number in range(6):
-        write_experiment(started, f"six{number}", number, target="nowhere" if number == 0 else "y")
-    first = start_backfill(started, "--where", "experiment_id like 'six%'")
-    wait_for(started, first, 1)
-    control(started, first, "--cancel")
-    cancelled = wait_until_over(started, first)
+    for number in range(10):
+        write_experiment(started, f"ten{number}", number, target="nowhere" if number == 0 else "y")
+    first = start_backfill(started, "--where", "experiment_id like 'ten%'")
+    wait_for(started, first, 1, every_s=0.2)
+    # Every stage takes this lock for reading, so from here on nothing can be finished before it is cancelled.
+    with hold(started.project.storage / "locks" / "named", "gate", "write"):
+        control(started, first, "--cancel")
+        cancelled = wait_until_over(started, first)
     assert cancelled.status == "CANCELED"
     assert cancelled.counts["cancelled"] > 0
 
     second = control(started, first, "--resume").splitlines()[0]
     resumed = wait_for_all(started, second)
     assert set(cancelled.ids("done")).isdisjoint(each.experiment_id for each in resumed.experiments)
-    assert {*cancelled.ids("done"), *resumed.ids("done")} == {f"six{number}" for number in range(1, 6)}
-    assert resumed.ids("failed") == ["six0"]
+    assert {*cancelled.ids("done"), *resumed.ids("done")} == {f"ten{number}" for number in range(1, 10)}
+    assert resumed.ids("failed") == ["ten0"]
     shown = control(started, second)
     assert "Column 'nowhere' does not exist. Choices: a, b, y." in shown
-    assert "assay run six0" in shown
+    assert "assay run ten0" in shown
 
-    write_experiment(started, "six0", 0)
+    write_experiment(started, "ten0", 0)
     third = control(started, second, "--retry-failed").splitlines()[0]
     retried = wait_for_all(started, third)
-    assert [(each.experiment_id, each.state) for each in retried.experiments] == [("six0", "done")]
+    assert [(each.experiment_id, each.state) for each in retried.experiments] == [("ten0", "done")]
     assert [line.split()[0] for line in control(started, "--limit", "3").splitlines()[1:]] == [third, second, first]
