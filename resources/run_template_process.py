@@ -118,7 +118,8 @@ def watched_paths() -> list[str]:
     """Return the loaded files outside of Python's own folders, and the folders that packages are installed in."""
     installed = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     found = {Path(file) for module in sys.modules.values() if (file := getattr(module, "__file__", None))}
-    sources = {path for path in found if not any(path.is_relative_to(folder) for folder in installed)}
+    # Some modules of torch name files that do not exist.
+    sources = {path for path in found if path.exists() and not any(path.is_relative_to(place) for place in installed)}
     packages = {Path(sysconfig.get_path(name)) for name in ("purelib", "platlib")}
     return sorted(str(path) for path in sources | packages)
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from pathlib import Path
 
 import dagster as dg
@@ -95,11 +96,15 @@ def test_a_run_that_does_not_end_in_time_is_killed(instance, run, monkeypatch):
         time.sleep(0.05)
 
 
-def test_the_template_watches_our_sources_and_the_folder_of_installed_packages():
+def test_the_template_watches_our_sources_and_the_folder_of_installed_packages(monkeypatch):
+    nowhere = types.ModuleType("nowhere")
+    nowhere.__file__ = "_classes.py"  # as torch has it
+    monkeypatch.setitem(sys.modules, "nowhere", nowhere)
     watched = watched_paths()
     assert str(ROOT / "resources" / "run_launcher.py") in watched
     assert any(path.endswith("site-packages") for path in watched)
     assert not any("/site-packages/" in path for path in watched)
+    assert "_classes.py" not in watched
 
 
 def test_a_file_that_is_written_or_removed_after_the_template_started_makes_it_stale(tmp_path):
