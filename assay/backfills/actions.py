@@ -11,9 +11,9 @@ in several runs. What exists already is found anyway.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from assay.backfills.backfill import Backfill
 from assay.backfills.launch import launch
 from assay.backfills.server import ERRORS, DagsterServer, expect
-from assay.backfills.status import Backfill
 from assay.backfills.workspace import AssetPath, load_workspace
 from assay.errors import ServerError
 

@@ -9,8 +9,8 @@ from assay.errors import DataError
 from assay.text_table import text_table
 
 if TYPE_CHECKING:  # asking a server imports what no other command needs
+    from assay.backfills.backfill import Backfill
     from assay.backfills.server import DagsterServer
-    from assay.backfills.status import Backfill
 
 
 def backfills(
@@ -39,7 +39,8 @@ def backfills(
 
 
 def _list(server: "DagsterServer", limit: int) -> None:
-    from assay.backfills.status import STATES, list_backfills
+    from assay.backfills.backfill import STATES
+    from assay.backfills.status import list_backfills
 
     found = list_backfills(server, limit)
     if not found:

@@ -1,6 +1,6 @@
 """From Dagster's answer to counts: retries, runs of the same experiment, and experiments that never got a run."""
 
-from assay.backfills.status import backfill_from
+from assay.backfills.backfill import backfill_from
 
 
 def answer(status="REQUESTED", runs=(), names=("a", "b", "c"), **more):

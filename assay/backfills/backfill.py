@@ -1,0 +1,161 @@
+"""A backfill as Dagster tells of it: how many of its experiments are done, failed, running, waiting.
+
+Belongs here: reading an answer, counting. Does not belong here: asking (``status``), why a run failed (``failures``).
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from assay.backfills.server import Answer
+from assay.backfills.workspace import AssetPath
+
+State = Literal["done", "failed", "running", "queued", "cancelled"]
+
+STATES: tuple[State, ...] = ("done", "failed", "running", "queued", "cancelled")
+
+STATE_OF_RUN: Mapping[str, State] = {
+    "SUCCESS": "done",
+    "FAILURE": "failed",
+    "CANCELED": "cancelled",
+    "CANCELING": "running",
+    "STARTING": "running",
+    "STARTED": "running",
+    "QUEUED": "queued",
+    "NOT_STARTED": "queued",
+    "MANAGED": "queued",
+}
+
+WORDS = {
+    "REQUESTED": "running",
+    "CANCELING": "cancelling",
+    "CANCELED": "cancelled",
+    "FAILING": "failing",
+    "FAILED": "failed",
+    "COMPLETED": "done",
+    "COMPLETED_SUCCESS": "done",
+    "COMPLETED_FAILED": "failed",
+}
+"""Dagster's names of a backfill's states, as we say them."""
+
+UNFINISHED = ("REQUESTED", "CANCELING", "FAILING")
+
+PARTITION_TAG = "dagster/partition"
+WILL_RETRY_TAG = "dagster/will_retry"
+
+
+@dataclass(frozen=True)
+class ExperimentState:
+    """How far a backfill is with one experiment.
+
+    Attributes:
+        experiment_id: Which one.
+        state: What its newest run in this backfill is.
+        run_id: That run; None when there is none yet.
+    """
+
+    experiment_id: str
+    state: State
+    run_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Backfill:
+    """A backfill as Dagster knows it.
+
+    Attributes:
+        id: Its ID.
+        status: Dagster's name of its state, such as ``COMPLETED_FAILED``.
+        started: When it was asked for, UTC.
+        ended: When its last run ended, UTC; None before.
+        title: What it is about.
+        description: The command that started it, or what somebody wrote in the UI.
+        job: The job whose backfill it is; None for one of assets.
+        assets: What it materializes; empty for a job's.
+        tags: Put on it and on all its runs.
+        problem: What went wrong with the backfill as such, not with a run.
+        experiments: All its experiments, sorted by ID.
+    """
+
+    id: str
+    status: str
+    started: datetime
+    ended: datetime | None
+    title: str
+    description: str
+    job: str | None
+    assets: tuple[AssetPath, ...]
+    tags: Mapping[str, str]
+    problem: str
+    experiments: tuple[ExperimentState, ...]
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.status not in UNFINISHED
+
+    @property
+    def word(self) -> str:
+        """Its state in a word."""
+        return WORDS.get(self.status, self.status.lower())
+
+    @property
+    def counts(self) -> dict[State, int]:
+        """How many experiments are in each state."""
+        found = Counter(each.state for each in self.experiments)
+        return {state: found[state] for state in STATES}
+
+    def ids(self, *states: State) -> list[str]:
+        """Return the experiments in one of these states."""
+        return [each.experiment_id for each in self.experiments if each.state in states]
+
+
+def backfill_from(answer: Answer) -> Backfill:
+    """Return a backfill as the questions of ``status`` give it."""
+    ended = answer["endTimestamp"]
+    return Backfill(
+        id=answer["id"],
+        status=answer["status"],
+        started=datetime.fromtimestamp(answer["timestamp"], UTC),
+        ended=datetime.fromtimestamp(ended, UTC) if ended else None,
+        title=answer["title"] or answer["jobName"] or "",
+        description=answer["description"] or "",
+        job=answer["jobName"],
+        assets=tuple(tuple(key["path"]) for key in answer["assetSelection"] or ()),
+        tags=_tags(answer),
+        problem=(answer["error"] or {}).get("message", "").strip(),
+        experiments=tuple(_experiments(answer)),
+    )
+
+
+def _experiments(answer: Answer) -> list[ExperimentState]:
+    is_finished = answer["status"] not in UNFINISHED
+    waiting: State = "cancelled" if is_finished else "queued"
+    states = {name: ExperimentState(name, waiting) for name in _targets(answer)}
+    for run in sorted(answer["runs"], key=lambda run: float(run["creationTime"])):
+        tags = _tags(run)
+        name = tags.get(PARTITION_TAG)
+        if name is not None:
+            states[name] = ExperimentState(name, _state(run["status"], tags, is_finished), run["runId"])
+    return [states[name] for name in sorted(states)]
+
+
+def _tags(answer: Answer) -> dict[str, str]:
+    return {tag["key"]: tag["value"] for tag in answer["tags"]}
+
+
+def _state(status: str, tags: Mapping[str, str], is_finished: bool) -> State:
+    """A run that failed and that Dagster is about to start again has not failed yet."""
+    state = STATE_OF_RUN.get(status, "queued")
+    will_retry = state == "failed" and tags.get(WILL_RETRY_TAG) == "true" and not is_finished
+    return "queued" if will_retry else state
+
+
+def _targets(answer: Answer) -> Sequence[str]:
+    """Return the experiments that a backfill is for, whichever of its forms Dagster stored."""
+    if answer["partitionNames"] is not None:
+        return list(answer["partitionNames"])
+    roots = (answer["assetBackfillData"] or {}).get("rootTargetedPartitions") or {}
+    return list(roots.get("partitionKeys") or ())
