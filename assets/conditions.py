@@ -17,6 +17,7 @@ from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
 
 from assay.automation.inputs import Look, look_for_changes
 from partitions.experiments import experiments
+from resources.defaults import default_store
 from resources.ledger import InstanceLedger
 
 
@@ -55,7 +56,7 @@ class FollowsInputs(dg.AutomationCondition[dg.AssetKey]):
 @lru_cache(maxsize=1)
 def _look(view: AssetGraphView, seen: int | None, waiting: frozenset[str]) -> Look:
     """Look once for all assets of a tick: they see the same state and ask for one run together."""
-    return look_for_changes(InstanceLedger(view.instance), seen, waiting)
+    return look_for_changes(InstanceLedger(view.instance), default_store().results, seen, waiting)
 
 
 FOLLOWS_INPUTS = FollowsInputs()

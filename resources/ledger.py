@@ -6,9 +6,8 @@ Belongs here: asking the instance. Does not belong here: deciding what follows (
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import dagster as dg
-from dagster._core.definitions.data_version import DATA_VERSION_TAG, INPUT_DATA_VERSION_TAG_PREFIX
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
-from assay.automation.inputs import Made
 from assay.automation.wanted import WATCHED, Versions
 from assay.pipeline import STAGES
 
@@ -63,25 +62,6 @@ class InstanceLedger:
             for experiment_id, event_id in latest.items():
                 found[experiment_id] = max(event_id, found.get(experiment_id, 0))
         return found
-
-    def made(self, experiment_ids: Collection[str]) -> Mapping[str, Mapping[str, Made]]:
-        """Return the latest materialization of every stage, by experiment, in the order of the chain.
-
-        Eight questions per experiment: Dagster answers none about the inputs of many partitions at once.
-        """
-        return {
-            experiment_id: {name: made for name in STAGES if (made := self._made(name, experiment_id)) is not None}
-            for experiment_id in experiment_ids
-        }
-
-    def _made(self, asset: str, experiment_id: str) -> Made | None:
-        record = self._instance.get_latest_data_version_record(dg.AssetKey(asset), partition_key=experiment_id)
-        materialization = record.event_log_entry.asset_materialization if record else None
-        tags = (materialization.tags if materialization else None) or {}
-        if DATA_VERSION_TAG not in tags:
-            return None
-        inputs = {name: tags.get(f"{INPUT_DATA_VERSION_TAG_PREFIX}/{name}") for name in STAGES[asset].inputs}
-        return Made(tags[DATA_VERSION_TAG], {name: version for name, version in inputs.items() if version})
 
 
 def latest_versions(instance: dg.DagsterInstance, asset: str, experiment_ids: Sequence[str]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The file sensor, tick by tick, with the real definitions: what it asks for is run, and then it asks for nothing."""
 
+import dagster as dg
 import pytest
 
 from assay.pipeline import needed_stages
@@ -52,3 +53,30 @@ def test_a_changed_section_asks_for_what_depends_on_it_and_nothing_else(settled,
     result = settled.run(request)
     assert result.success, settled.lab.failure(result)
     assert not settled.tick().run_requests
+
+
+@pytest.mark.filterwarnings("ignore:Parameter `include_sources`")
+def test_what_was_made_from_an_input_follows_it_once(settled, monkeypatch):
+    monkeypatch.setenv("ASSAY_STORAGE", str(settled.lab.folder / "storage"))
+    splits = settled.lab.results("one")["splits"].fingerprint
+
+    def look(cursor=None, version=None):
+        if version:
+            event = dg.AssetMaterialization("splits", partition="one", tags={"dagster/data_version": version})
+            settled.lab.instance.report_runless_asset_event(event)
+        result = dg.evaluate_automation_conditions(settled.definitions, settled.lab.instance, cursor=cursor)
+        names = {"crops", "tabular", "normalized", *LEARNING} - {"training_history"}
+        return result.cursor, {name for name in names if result.get_requested_partitions(dg.AssetKey(name)) == {"one"}}
+
+    cursor, asked = look()
+    assert asked == set()
+    cursor, asked = look(cursor, version="another")
+    assert asked == {"crops", "tabular", "normalized", "trained_model", "predictions", "analysis"}
+    cursor, asked = look(cursor)
+    assert asked == set()
+    cursor, asked = look(cursor, version="another")
+    assert asked == set()
+    cursor, asked = look(cursor, version=splits)
+    assert asked == set()
+    cursor, asked = look(cursor, version="another")
+    assert len(asked) == 6

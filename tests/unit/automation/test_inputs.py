@@ -1,6 +1,10 @@
 """Which results are behind their inputs."""
 
+import pytest
+
 from assay.automation.inputs import Made, behind, look_for_changes
+from assay.files import write_json
+from assay.results import ResultStore
 
 
 def chain(**versions):
@@ -25,7 +29,7 @@ class Events:
     """Materializations of one experiment and whether a run is at work on it."""
 
     def __init__(self):
-        self.last, self.busy, self.latest = 7, set(), chain(splits=("s2", {}), crops=("c1", {"splits": "s1"}))
+        self.last, self.busy, self.versions = 7, set(), {}
 
     def active(self, experiment_ids):
         return self.busy & set(experiment_ids)
@@ -33,21 +37,34 @@ class Events:
     def materialized_after(self, event_id):
         return {"one": self.last} if self.last > event_id else {}
 
-    def made(self, experiment_ids):
-        return {name: self.latest for name in experiment_ids}
+    def recorded(self, experiment_ids):
+        return {name: self.versions for name in experiment_ids}
 
 
-def test_an_experiment_at_work_is_compared_when_it_rests():
+@pytest.fixture
+def results(tmp_path):
+    """A store with crops that were made from splits ``s1``."""
+    write_json(tmp_path / "data" / "crops" / "c1" / "manifest.json", {"inputs": {"splits": "s1"}})
+    return ResultStore(tmp_path)
+
+
+def test_an_experiment_at_work_is_compared_when_it_rests(results):
     events = Events()
-    events.busy = {"one"}
-    look = look_for_changes(events, 0, [])
+    events.busy, events.versions = {"one"}, {"splits": "s2", "crops": "c1"}
+    look = look_for_changes(events, results, 0, [])
     assert (look.seen, look.waiting, look.behind) == (7, {"one"}, {})
     events.busy = set()
-    look = look_for_changes(events, look.seen, look.waiting)
+    look = look_for_changes(events, results, look.seen, look.waiting)
     assert look.behind == {"one": {"crops": "splits s2"}}
-    assert look_for_changes(events, look.seen, look.waiting).behind == {}
+    assert look_for_changes(events, results, look.seen, look.waiting).behind == {}
 
 
-def test_the_first_look_only_notes_where_to_begin():
-    assert look_for_changes(Events(), None, []).seen == 7
-    assert look_for_changes(Events(), None, []).behind == {}
+def test_a_result_that_is_gone_is_not_behind(results):
+    events = Events()
+    events.versions = {"splits": "s2", "crops": "gone"}
+    assert look_for_changes(events, results, 0, []).behind == {"one": {}}
+
+
+def test_the_first_look_only_notes_where_to_begin(results):
+    look = look_for_changes(Events(), results, None, [])
+    assert (look.seen, look.behind) == (7, {})
