@@ -113,7 +113,7 @@ def test_paused_automation_starts_nothing_and_a_backfill_of_five_does(story, pag
     for name in names:
         assert story.wait_for_runs(name, 2) == "SUCCESS"
     page.goto(f"{story.servers.url}/runs?view=backfills")
-    page.get_by_text("Completed").first.wait_for()
+    page.get_by_text("Success").first.wait_for()
     shot(page, "backfilled")
 
 
