@@ -13,9 +13,10 @@ from assets import trained_model as training
 from assets.conditions import follow_inputs
 from assets.experiment_files import code_changes, experiment_files
 from assets.jobs import JOBS
+from assets.warehouse import warehouse
 from resources.defaults import default_store, resources_for
 
-SENSORS = [experiment_files, follow_inputs, code_changes]
+SENSORS = [experiment_files, follow_inputs, code_changes, warehouse]
 
 ASSET_MODULES = [experiment, generated_images, splits, crops, tabular, normalized, training, predictions, analysis]
 

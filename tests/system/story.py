@@ -12,6 +12,7 @@ import dagster as dg
 import pytest
 
 from assay.pipeline import STAGES
+from resources.dagster_home import prepare
 from tests.system.projects import Project, make_project
 from tests.system.servers import Servers, serve, wait_until
 
@@ -85,8 +86,11 @@ def told(folder, request: pytest.FixtureRequest) -> Iterator[Story]:
     """Give a new project with no experiments, its servers running."""
     project = make_project(folder)
     (project.folder / "experiments" / "tiny.yaml").unlink()
-    with serve(project, request) as servers:
+    with (
+        dg.DagsterInstance.from_config(project.environment["DAGSTER_HOME"]) as instance,
+        serve(project, request) as servers,
+    ):
+        prepare(instance)
         servers.start_webserver()
         servers.start_daemon()
-        with dg.DagsterInstance.from_config(project.environment["DAGSTER_HOME"]) as instance:
-            yield Story(project, servers, instance)
+        yield Story(project, servers, instance)
