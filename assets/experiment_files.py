@@ -6,7 +6,7 @@ Belongs here: handing a plan to Dagster. Does not belong here: making it (``assa
 import dagster as dg
 
 from assay.automation.code import code_digest
-from assay.automation.memory import Memory, load_memory
+from assay.automation.memory import MemoryFiles
 from assay.automation.plan import Plan, Request
 from assay.automation.reconciliation import Reconciliation
 from assay.automation.wanted import TESTS
@@ -36,8 +36,9 @@ STAGE_VERSIONS = digest_of({name: stage.code_version for name, stage in STAGES.i
 )
 def experiment_files(context: dg.SensorEvaluationContext, store: ExperimentStore) -> dg.SensorResult:
     """Look at the spec files and ask for one run per experiment that is out of date."""
-    looking = Reconciliation(load_memory(context.cursor), store.specs, InstanceLedger(context.instance))
-    return handed_over(context, looking.look(CODE), looking.memory)
+    states = MemoryFiles(store.path / "automation" / "experiment_files")
+    looking = Reconciliation(states.load(context.cursor), store.specs, InstanceLedger(context.instance))
+    return handed_over(context, looking.look(CODE), states.store(looking.memory))
 
 
 @dg.sensor(
@@ -48,11 +49,12 @@ def experiment_files(context: dg.SensorEvaluationContext, store: ExperimentStore
 )
 def code_changes(context: dg.SensorEvaluationContext, store: ExperimentStore) -> dg.SensorResult:
     """Compare every experiment once after each change of a stage's code version."""
-    looking = Reconciliation(load_memory(context.cursor), store.specs, InstanceLedger(context.instance))
-    return handed_over(context, looking.look_at_everything(STAGE_VERSIONS), looking.memory)
+    states = MemoryFiles(store.path / "automation" / "code_changes")
+    looking = Reconciliation(states.load(context.cursor), store.specs, InstanceLedger(context.instance))
+    return handed_over(context, looking.look_at_everything(STAGE_VERSIONS), states.store(looking.memory))
 
 
-def handed_over(context: dg.SensorEvaluationContext, plan: Plan, memory: Memory) -> dg.SensorResult:
+def handed_over(context: dg.SensorEvaluationContext, plan: Plan, cursor: str) -> dg.SensorResult:
     """Return a plan in Dagster's words, and tell it in the tick's log."""
     tell(context, plan)
     known = known_experiments(context.instance)
@@ -61,7 +63,7 @@ def handed_over(context: dg.SensorEvaluationContext, plan: Plan, memory: Memory)
     return dg.SensorResult(
         run_requests=[run_request(request) for request in plan.requests],
         skip_reason=None if plan.requests else plan.summary,
-        cursor=memory.dump(),
+        cursor=cursor,
         dynamic_partitions_requests=[experiments.build_add_request(new)] if new else [],
         asset_events=[
             *(observation(name, problem) for name, problem in plan.problems.items() if is_id(name)),

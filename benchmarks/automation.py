@@ -13,6 +13,7 @@ from typing import Any
 
 import dagster as dg
 
+from assay.automation.memory import Memory, MemoryFiles
 from assay.automation.wanted import wanted_versions
 from assay.experiments.folders import ExperimentFolders
 from assay.spec.yaml_text import to_yaml
@@ -66,6 +67,10 @@ class Scene:
         self.cursor = result.cursor
         return seconds, len(result.run_requests)
 
+    def memory(self) -> Memory:
+        """Return what the sensor remembers."""
+        return MemoryFiles(self.store.path / "automation" / "experiment_files").load(self.cursor)
+
     def _fill(self) -> None:
         first = self.names[0]
         spec = self.store.specs.load(first)
@@ -100,7 +105,7 @@ def copy_events(folder: Path, first: str, names: list[str]) -> None:
 def _at(size: int) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder, dg.DagsterInstance.local_temp(folder) as instance:
         scene = Scene(Path(folder), instance, size)
-        while '"dirty":[]' not in (scene.cursor or ""):
+        while scene.memory().dirty or not scene.cursor:
             _, asked = scene.tick()
             assert not asked, "the experiments are not up to date"
         return [*_sensor(scene, size), *_condition(scene, size)]
@@ -112,7 +117,7 @@ def _sensor(scene: Scene, size: int) -> list[dict[str, Any]]:
     changed, asked = scene.tick()
     assert asked == 1
     scene.save(scene.names[0], seed=1)
-    note = f"state between ticks: {len(scene.cursor or '') / 1e3:.0f} kB"
+    note = f"state between ticks: {len(scene.memory().dump()) / 1e3:.0f} kB"
     return [
         _row(f"file sensor, {size} experiments, nothing changed", idle, IDLE_TARGETS_S.get(size), note),
         _row(f"file sensor, {size} experiments, one changed", changed, CHANGED_TARGETS_S.get(size)),

@@ -43,6 +43,15 @@ class InstanceLedger:
         """Return how many runs are queued or running."""
         return self._instance.get_runs_count(dg.RunsFilter(statuses=ACTIVE))
 
+    def cancelled(self, experiment_ids: Collection[str]) -> Mapping[str, float]:
+        """Return when the latest of their cancelled runs was made, in seconds since the epoch, by experiment."""
+        found: dict[str, float] = {}
+        for ids in _batches(experiment_ids):
+            filters = dg.RunsFilter(statuses=[dg.DagsterRunStatus.CANCELED], tags={PARTITION_TAG: ids})
+            for record in self._instance.get_run_records(filters, ascending=True):
+                found[record.dagster_run.tags[PARTITION_TAG]] = record.create_timestamp.timestamp()
+        return found
+
     def recorded(self, experiment_ids: Collection[str]) -> Mapping[str, Versions]:
         """Return the latest data version of every watched asset, by experiment."""
         found: dict[str, dict[str, str]] = {experiment_id: {} for experiment_id in experiment_ids}

@@ -1,13 +1,19 @@
-"""What automation remembers from one look to the next, as one JSON text.
+"""What automation remembers from one look to the next, in one small file.
 
-Belongs here: the state and its form. Does not belong here: deciding anything.
+Belongs here: the state, its form and its place. Does not belong here: deciding anything.
 """
 
 import json
+import time
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 from assay.automation.sources import SourceLook
-from assay.files import canonical_json
+from assay.files import canonical_json, write_text
+from assay.pipeline import digest_of
+
+KEPT_S = 86_400
+"""Former states are kept for a day: an orchestrator that lost its last steps goes on from an older one."""
 
 
 @dataclass(frozen=True)
@@ -76,3 +82,33 @@ def load_memory(text: str | None) -> Memory:
         sources={path: SourceLook(**look) for path, look in values["sources"].items()},
         code=values["code"],
     )
+
+
+class MemoryFiles:
+    """States as files named by the hash of their content; the orchestrator keeps the name of the one that counts.
+
+    It stores a sensor's cursor with each look for days: 65 bytes per experiment would be gigabytes there. And a state
+    counts only when the orchestrator has taken it: a look that dies on its way changes nothing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def load(self, name: str | None) -> Memory:
+        """Return the state of a name; a new one, with which everything is compared again, where there is none."""
+        path = self.folder / f"{name}.json"
+        return load_memory(path.read_text() if name and path.is_file() else None)
+
+    def store(self, memory: Memory) -> str:
+        """Write a state, unless it is there already, remove very old ones, and return its name."""
+        text = memory.dump()
+        name = digest_of(text)
+        path = self.folder / f"{name}.json"
+        if not path.is_file():
+            write_text(path, text)
+        else:
+            path.touch()
+        for other in self.folder.glob("*.json"):
+            if other != path and time.time() - other.stat().st_mtime > KEPT_S:
+                other.unlink(missing_ok=True)
+        return name

@@ -17,6 +17,9 @@ class Ledger(Protocol):
     def active_count(self) -> int:
         """Return how many runs are queued or running."""
 
+    def cancelled(self, experiment_ids: Collection[str]) -> Mapping[str, float]:
+        """Return when the latest of their cancelled runs was made, in seconds since the epoch, by experiment."""
+
     def recorded(self, experiment_ids: Collection[str]) -> Mapping[str, Versions]:
         """Return the latest data version of every watched asset, by experiment."""
 

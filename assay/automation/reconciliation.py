@@ -7,6 +7,7 @@ Belongs here: the order of events. Does not belong here: looking (``watching``),
 """
 
 import time
+from collections.abc import Mapping
 
 from assay.automation.memory import Memory, SeenFile
 from assay.automation.plan import Ledger, Plan, Request
@@ -71,10 +72,21 @@ class Reconciliation:
         """Compare the dirty experiments that are at rest with what is recorded of them."""
         loaded = {name: spec for name in self._choose() if (spec := self._load(name)) is not None}
         recorded = self._ledger.recorded(loaded) if loaded else {}
+        cancelled = self._ledger.cancelled(loaded) if loaded else {}
         for name, spec in loaded.items():
             self.memory.dirty.discard(name)
             self._compare(name, spec, recorded.get(name, {}))
+        self.plan.requests = [request for request in self.plan.requests if not self._was_cancelled(request, cancelled)]
         return self.plan
+
+    def _was_cancelled(self, request: Request, cancelled: Mapping[str, float]) -> bool:
+        """Whether somebody cancelled a run of what the file says now: then it stays cancelled."""
+        name = request.experiment_id
+        if cancelled.get(name, 0.0) * 1e9 <= self.memory.files[name].mtime_ns:
+            return False
+        del self.memory.asked[name]
+        self.plan.notes.append(f"{name}: a run of it was cancelled; it is asked for again when its file is saved.")
+        return True
 
     def _choose(self) -> list[str]:
         """Return the dirty experiments to compare now: at rest, saved last first, as many as there is room for."""

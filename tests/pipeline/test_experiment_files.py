@@ -35,7 +35,7 @@ def test_each_task_is_materialized_once_with_exactly_the_versions_that_were_want
     again = automation.tick()
     assert not again.run_requests
     assert "up to date" in again.skip_reason.skip_message
-    assert '"asked":{}' in again.cursor
+    assert automation.lab.store.path.joinpath("automation", "experiment_files", f"{again.cursor}.json").is_file()
 
 
 @pytest.mark.parametrize(

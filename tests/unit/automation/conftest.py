@@ -22,12 +22,16 @@ class Books:
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
     busy: set[str] = field(default_factory=set)
     others: int = 0
+    stopped: dict[str, float] = field(default_factory=dict)
 
     def active(self, experiment_ids):
         return self.busy & set(experiment_ids)
 
     def active_count(self):
         return len(self.busy) + self.others
+
+    def cancelled(self, experiment_ids):
+        return self.stopped
 
     def recorded(self, experiment_ids):
         return {name: self.versions.get(name, {}) for name in experiment_ids}

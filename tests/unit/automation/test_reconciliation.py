@@ -1,5 +1,7 @@
 """What is asked for, when, and what is not: every promise of the automation, without an orchestrator."""
 
+import time
+
 import pytest
 
 from assay.automation import reconciliation
@@ -138,6 +140,17 @@ def test_a_failure_is_not_asked_for_again_until_spec_or_code_change(desk):
     assert len(desk.look(code="2").requests) == 1
     assert desk.look(code="2").requests == []
     desk.save("one", seed=7)
+    assert len(desk.look(code="2").requests) == 1
+
+
+def test_what_somebody_cancelled_stays_cancelled_until_the_file_is_saved_again(desk):
+    desk.save("one")
+    desk.books.stopped = {"one": time.time() - 3000}
+    plan = desk.look()
+    assert (plan.requests, "a run of it was cancelled" in plan.summary) == ([], True)
+    assert desk.look(code="2").requests == []
+    desk.save("one")
+    desk.age(desk.specs.path("one"), 100)
     assert len(desk.look(code="2").requests) == 1
 
 
