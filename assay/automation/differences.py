@@ -3,10 +3,11 @@
 Belongs here: comparing plain values. Does not belong here: what a change means for the stages.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from assay.experiments.provenance import SECRET_KEY
+from assay.experiments.provenance import SECRET_KEY, without_keys
+from assay.spec.dotted import flatten
 
 LONGEST_VALUE = 60
 """Characters of a value that a message shows."""
@@ -37,20 +38,10 @@ def changes_between(
         new: The same, later.
         hidden: Names of keys, at any depth, that are left out.
     """
-    before, after = dict(_flat(old, hidden)), dict(_flat(new, hidden))
+    before, after = (flatten(without_keys(dict(values), frozenset(hidden))) for values in (old, new))
     keys = [*after, *(key for key in before if key not in after)]
     pairs = [Change(key, before.get(key, ABSENT), after.get(key, ABSENT)) for key in keys]
     return [change for change in pairs if change.old != change.new]
-
-
-def _flat(values: Mapping[str, Any], hidden: Collection[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if key in hidden:
-            continue
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, hidden, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _shown(value: Any) -> str:
