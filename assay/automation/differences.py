@@ -6,7 +6,7 @@ Belongs here: comparing plain values. Does not belong here: what a change means 
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from assay.experiments.provenance import SECRET_KEY, without_keys
+from assay.experiments.provenance import without_keys
 from assay.spec.dotted import flatten
 
 LONGEST_VALUE = 60
@@ -23,8 +23,6 @@ class Change(NamedTuple):
     new: Any
 
     def __str__(self) -> str:
-        if SECRET_KEY.search(self.key):
-            return f"{self.key}: changed (not shown)"
         return f"{self.key}: {_shown(self.old)} → {_shown(self.new)}"
 
 
@@ -36,7 +34,7 @@ def changes_between(
     Args:
         old: Plain values, mappings at any depth.
         new: The same, later.
-        hidden: Names of keys, at any depth, that are left out.
+        hidden: Names of keys, at any depth, that are left out, as are those that look like secrets.
     """
     before, after = (flatten(without_keys(dict(values), frozenset(hidden))) for values in (old, new))
     keys = [*after, *(key for key in before if key not in after)]
