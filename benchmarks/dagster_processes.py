@@ -15,13 +15,15 @@ import yaml
 from dagster import DagsterEventType as Kind
 
 from assay.backfills.launch import launch
-from assay.backfills.server import DagsterServer
+from assay.backfills.server import DagsterServer, expect
 from assay.backfills.workspace import AssetPath, load_workspace
 from assay.errors import ServerError
 from benchmarks.runs import BIN, ROOT, Bench
 
 STOP = "mutation($id: String) { stopSensor(id: $id) { __typename } }"
 SENSORS = "{ repositoriesOrError { ... on RepositoryConnection { nodes { sensors { id } } } } }"
+RUN = """mutation($wanted: ExecutionParams!) { launchRun(executionParams: $wanted) {
+  __typename ... on LaunchRunSuccess { run { runId } } ... on Error { message } } }"""
 OVER = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 
@@ -81,6 +83,20 @@ class Daemon(Bench):
         load_workspace(self.server).add_experiments(experiment_ids)
         return launch(self.server, assets, experiment_ids, "benchmark")
 
+    def run_one(self, instance: dg.DagsterInstance, job: str, assets: list[AssetPath], experiment_id: str) -> RunTimes:
+        """Run one experiment at once, as the UI's Materialize does; a backfill waits for the daemon's next look."""
+        place = load_workspace(self.server)
+        place.add_experiments([experiment_id])
+        keys = [{"path": list(path)} for path in assets]
+        wanted = {
+            "selector": {**place.selector, "jobName": job, "assetSelection": keys},
+            "executionMetadata": {"tags": [{"key": "dagster/partition", "value": experiment_id}]},
+        }
+        answer = expect(self.server.ask(RUN, wanted=wanted)["launchRun"], "LaunchRunSuccess")
+        run_id = str(answer["run"]["runId"])
+        wait_for(instance, dg.RunsFilter(run_ids=[run_id]), 1, timeout_s=300)
+        return times_of(instance, run_id)
+
     def _start(self, *command: str) -> subprocess.Popen[bytes]:
         with (self.folder / f"{command[0]}.log").open("ab") as log:
             return subprocess.Popen(
@@ -99,16 +115,15 @@ class Daemon(Bench):
                 time.sleep(0.5)
 
 
-def wait_for(instance: dg.DagsterInstance, backfill_id: str, count: int, timeout_s: float) -> list[dg.RunRecord]:
-    """Wait until a backfill's runs are over.
+def wait_for(instance: dg.DagsterInstance, wanted: dg.RunsFilter, count: int, timeout_s: float) -> list[dg.RunRecord]:
+    """Wait until as many runs are over.
 
     Raises:
         RuntimeError: One of them failed, or they take too long.
     """
     deadline = time.monotonic() + timeout_s
-    filters = dg.RunsFilter(tags={"dagster/backfill": backfill_id})
     while True:
-        runs = instance.get_run_records(filters)
+        runs = instance.get_run_records(wanted)
         if len(runs) == count and all(run.dagster_run.status in OVER for run in runs):
             break
         if time.monotonic() > deadline:
