@@ -14,13 +14,14 @@ ROOT = Path(__file__).parents[2]
 KEY = dg.AssetKey("made")
 
 
-@pytest.fixture
-def home(tmp_path):
-    shutil.copy(ROOT / "dagster.yaml", tmp_path)
-    return tmp_path
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    shutil.copy(ROOT / "dagster.yaml", home)
+    return home
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def instance(home):
     with dg.DagsterInstance.from_config(str(home)) as instance:
         yield instance
@@ -37,21 +38,22 @@ def partitions(instance):
 
 def test_what_it_writes_is_read_by_dagster_s_own_log(instance, home):
     assert isinstance(instance.event_log_storage, LocalEventLog)
-    report(instance, "p")
+    report(instance, "ours")
     settings = yaml.safe_load((ROOT / "dagster.yaml").read_text())
     del settings["event_log_storage"]
     (home / "dagster.yaml").write_text(yaml.safe_dump(settings))
     with dg.DagsterInstance.from_config(str(home)) as stock:
         assert type(stock.event_log_storage) is not LocalEventLog
-        assert partitions(stock) == {"p"}
-        report(stock, "q")
-    assert partitions(instance) == {"p", "q"}
+        assert partitions(stock) == {"ours"}
+        report(stock, "theirs")
+    assert partitions(instance) == {"ours", "theirs"}
 
 
 def test_threads_and_instances_write_at_the_same_time(instance, home):
+    before = partitions(instance)
     with dg.DagsterInstance.from_config(str(home)) as other, ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda number: report((instance, other)[number % 2], f"p{number}"), range(24)))
-    assert partitions(instance) == {f"p{number}" for number in range(24)}
+    assert partitions(instance) - before == {f"p{number}" for number in range(24)}
 
 
 def test_few_engines_are_kept_however_many_runs_are_looked_at(instance, monkeypatch):
