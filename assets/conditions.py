@@ -26,8 +26,12 @@ class FollowsInputs(dg.AutomationCondition[dg.AssetKey]):
 
     @property
     def name(self) -> str:
-        """What the UI calls it."""
+        """What logs call it."""
         return "follows_inputs"
+
+    def get_label(self) -> str:
+        """What the UI calls it, in words."""
+        return "an input has another version than this was made from"
 
     @property
     def description(self) -> str:

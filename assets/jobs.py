@@ -9,19 +9,25 @@ EXPERIMENT = dg.AssetSelection.assets(*EXPERIMENT_KEYS)
 DATA = dg.AssetSelection.assets("generated_images", "splits", "crops", "tabular", "normalized")
 LEARNING = dg.AssetSelection.assets("trained_model", "training_history", "predictions", "analysis")
 
+RETRIED = {"dagster/retry_strategy": "ALL_STEPS"}
+"""A crashed run is tried again as a whole: what exists is found, and an edit meanwhile reaches all of it or nothing."""
+
 job_data_generation = dg.define_asset_job(
     "job_data_generation",
     selection=EXPERIMENT | DATA,
+    tags=RETRIED,
     description="Make an experiment's data: images, splits, crops, tables.",
 )
 job_train = dg.define_asset_job(
     "job_train",
     selection=EXPERIMENT | LEARNING,
+    tags=RETRIED,
     description="Train, predict and analyse on data that exist already, then test the experiment.",
 )
 job_experiment = dg.define_asset_job(
     "job_experiment",
     selection=EXPERIMENT | DATA | LEARNING,
+    tags=RETRIED,
     description="Everything, from the spec to the analysis and the experiment tests.",
 )
 

@@ -127,8 +127,8 @@ def test_resumed_automation_explains_itself_and_finds_nothing_left_to_do(story, 
     page.get_by_text("asks for").first.wait_for()
     shot(page, "tick-log")
     page.goto(f"{story.servers.url}/assets/trained_model?view=automation")
-    page.get_by_text("Not requested").first.click()
-    page.get_by_text("follows its inputs").first.wait_for()
+    page.locator("tr", has_text="Not requested").first.locator("button").first.click()
+    page.get_by_text("an input has another version").first.wait_for()
     shot(page, "condition")
     assert [len(story.runs(name)) for name in ("mine", "other1", "other4")] == [2, 2, 2]
 
