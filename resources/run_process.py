@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from resources.run_files import RunFiles, note_process
 
-ARGUMENTS = "ASSAY_EXECUTE_RUN"
+ARGUMENTS = "DAGSTER_RUN_ARGUMENTS"
 """Environment variable with Dagster's arguments of the run, as JSON: too long for a command line."""
 
 

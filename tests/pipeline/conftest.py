@@ -9,14 +9,18 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from assay.automation.wanted import outdated, wanted_versions
 from assay.experiments.contents import stage_results
 from assay.files import write_text
+from assay.pipeline import slice_of
+from assay.sources import content_digest
 from assay.spec.loading import load_values, merged
 from assay.spec.yaml_text import to_yaml
 from assets.experiment_files import experiment_files
 from definitions import build_defs
 from resources.defaults import resources_for
 from resources.experiment_store import ExperimentStore
+from resources.ledger import InstanceLedger
 from resources.progress import ProgressReporter
 
 SMALL_IMAGES = {"kind": "numbers", "sample_count": 12, "img_size": {"width": 96, "height": 96}, "max_amount": 3}
@@ -65,6 +69,13 @@ class Lab:
         return "\n".join(
             each.user_failure_data.description if each.user_failure_data else str(each.error) for each in failed
         )
+
+    def outdated(self, experiment_id: str):
+        """Return what automation would ask for: what is recorded is not what the spec and the data want."""
+        spec = self.store.specs.load(experiment_id)
+        source = content_digest(slice_of(spec, experiment_id, "generated_images"), self.store.path)
+        recorded = InstanceLedger(self.instance).recorded([experiment_id])[experiment_id]
+        return outdated(wanted_versions(spec, experiment_id, source), recorded)
 
     def results(self, experiment_id: str):
         return stage_results(self.folder / "storage", experiment_id)
@@ -138,11 +149,6 @@ class Automation:
         )
 
 
-@pytest.fixture
-def automation(lab):
-    return Automation(lab)
-
-
 @pytest.fixture(scope="module")
 def settled(tmp_path_factory):
     """Automation with one experiment, which is up to date."""
@@ -150,6 +156,7 @@ def settled(tmp_path_factory):
         automation = Automation(Lab(tmp_path_factory.mktemp("lab"), instance))
         automation.write("one")
         (request,) = automation.tick().run_requests
+        assert len(request.asset_selection) == 10 + 8 + 1
         assert automation.run(request).success
         assert not automation.tick().run_requests
         yield automation

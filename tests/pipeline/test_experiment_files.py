@@ -3,39 +3,14 @@
 import dagster as dg
 import pytest
 
-from assay.pipeline import needed_stages
 from assay.spec.experiment import SECTION_NAMES
 
 ENTRANCE = {"experiment", *(f"spec/{name}" for name in SECTION_NAMES)}
-TWO_CLASSES = {
-    "kind": "numbers",
-    "sample_count": 20,
-    "max_number": 2,
-    "max_amount": 3,
-    "img_size": {"width": 96, "height": 96},
-}
 LEARNING = {"trained_model", "training_history", "predictions", "analysis"}
 
 
 def selected(request):
     return {key.to_user_string() for key in request.asset_selection}
-
-
-def test_each_task_is_materialized_once_with_exactly_the_versions_that_were_wanted(automation):
-    automation.write("one")
-    automation.write("cls", task="classification", generated_images={"source": TWO_CLASSES})
-    first = automation.tick()
-    assert {request.partition_key for request in first.run_requests} == {"one", "cls"}
-    for request in first.run_requests:
-        spec = automation.lab.store.specs.load(request.partition_key)
-        assert selected(request) == ENTRANCE | {*needed_stages(spec), "training_history"}
-        assert automation.run(request).success
-    for name in ("one", "cls"):
-        automation.age(automation.path(name))
-    again = automation.tick()
-    assert not again.run_requests
-    assert "up to date" in again.skip_reason.skip_message
-    assert automation.lab.store.path.joinpath("automation", "experiment_files", f"{again.cursor}.json").is_file()
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ def test_a_classification_goes_from_spec_to_analysis(lab):
     predictions = read_parquet(lab.results("cls")["predictions"].folder / "predictions.parquet")
     probabilities = predictions.select(pl.col("^prob_.*$")).sum_horizontal()
     assert probabilities.is_between(0.999, 1.001).all()
+    assert lab.outdated("cls") == ()
 
 
 def test_a_partition_without_a_file_takes_the_template_and_the_launchpads_overrides(lab):
@@ -101,6 +102,7 @@ def test_a_table_skips_the_image_stages(lab, task):
     result = lab.run("tab")
     assert result.success, lab.failure(result)
     assert lab.results("tab")["crops"].report["crops"] == 0
+    assert lab.outdated("tab") == ()
     rows = read_parquet(lab.results("tab")["predictions"].folder / "predictions.parquet")
     assert len(rows) == 24
 
@@ -115,7 +117,7 @@ def test_changed_user_data_make_new_results_and_keep_the_old_until_collected(lab
     assert first.success, lab.failure(first)
     before = lab.results("own")
     Image.new("RGB", (16, 16), (10, 200, 30)).save(images / "train" / "cat" / "0.png")
-    assert lab.run("own").success
+    assert lab.run("own", job="job_data_generation").success
     after = lab.results("own")
     assert before["generated_images"].fingerprint != after["generated_images"].fingerprint
     assert before["trained_model"].folder.exists()

@@ -35,7 +35,7 @@ def many() -> list[NumberPicture]:
     return pictures(NumbersSource(**SMALL), 250)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(spec=specs, seed=st.integers(0, 2**63 - 1), index=st.integers(0, 999_999))
 def test_mask_boxes_and_sizes_agree_for_any_spec(spec, seed, index):
     picture = NumberPainter(spec, seed).paint(index)
