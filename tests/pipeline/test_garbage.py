@@ -6,6 +6,8 @@ from assay.errors import IdError
 from assay.experiments.garbage import collect, find_garbage
 from assay.locks import hold
 
+pytestmark = pytest.mark.system  # each needs runs of its own
+
 
 @pytest.fixture
 def made(lab):

@@ -1,6 +1,7 @@
 """The whole graph, materialized for real: from spec to analysis, sharing, reuse, the same bytes."""
 
 import dagster as dg
+import pytest
 
 from assay.tables import read_parquet
 
@@ -76,6 +77,7 @@ def test_a_shared_table_is_stored_once(two_runs):
     assert (result.folder / "normalized.parquet").stat().st_nlink >= 3  # the result and one partition each
 
 
+@pytest.mark.system
 def test_the_same_spec_gives_the_same_bytes_in_another_storage(two_runs, lab):
     first = {stage: result.manifest["files"] for stage, result in two_runs[0].results("one").items()}
     lab.write("other")

@@ -107,6 +107,7 @@ def test_a_table_skips_the_image_stages(lab, task):
     assert len(rows) == 24
 
 
+@pytest.mark.system
 def test_changed_user_data_make_new_results_and_keep_the_old_until_collected(lab):
     images = lab.folder / "images"
     make_leaking_folder(images)

@@ -190,6 +190,7 @@ def images_alive() -> int:
     return sum(issubclass(type(thing), Image.Image) for thing in gc.get_objects())
 
 
+@pytest.mark.system
 def test_c11_the_number_of_images_in_memory_does_not_grow_with_their_count(tmp_path):
     in_flight, per_picture = 4, 4
     alive = []
