@@ -62,21 +62,25 @@ class Daemon(Bench):
         self.server = DagsterServer(f"http://127.0.0.1:{self._port}")
 
     @contextmanager
-    def running(self) -> Iterator[dg.DagsterInstance]:
-        """Start both, with automation paused; end them after the block."""
+    def running(self, automation: bool = False) -> Iterator[dg.DagsterInstance]:
+        """Start both, with automation paused unless it is wanted; end them after the block."""
         web = self._start("dagster-webserver", "-h", "127.0.0.1", "-p", str(self._port), "-m", "definitions")
         daemon = self._start("dagster-daemon", "run", "-m", "definitions")
         try:
             self._wait_for_server()
-            for repository in self.server.ask(SENSORS)["repositoriesOrError"]["nodes"]:
-                for sensor in repository["sensors"]:
-                    self.server.ask(STOP, id=sensor["id"])
+            if not automation:
+                self._pause_automation()
             with dg.DagsterInstance.from_config(str(self.folder / "home")) as instance:
                 yield instance
         finally:
             for process in (daemon, web):
                 process.terminate()
                 process.wait()
+
+    def _pause_automation(self) -> None:
+        for repository in self.server.ask(SENSORS)["repositoriesOrError"]["nodes"]:
+            for sensor in repository["sensors"]:
+                self.server.ask(STOP, id=sensor["id"])
 
     def backfill(self, assets: list[AssetPath], experiment_ids: list[str]) -> str:
         """Ask for one run per experiment, and return the backfill's ID."""

@@ -24,6 +24,7 @@ BENCHMARKS = (
     "runs",
     "launching",
     "automation",
+    "saving",
     "warehouse",
 )
 FOLDER = Path(__file__).parent
