@@ -1,6 +1,34 @@
-"""What every test shares: property tests are repeatable, and have no deadline on a busy machine."""
+"""What every test shares: repeatable property tests without a deadline, and packages that register entry points."""
 
+import sys
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
+
+from assay.plugins import plugins
 
 settings.register_profile("assay", deadline=None, derandomize=True)
 settings.load_profile("assay")
+
+
+@pytest.fixture
+def install_package(tmp_path, monkeypatch):
+    """Give ``install(group, kind, target, **modules)``: puts a package on the path, as pip would."""
+    installed = []
+
+    def install(group: str, kind: str, target: str, **modules: str) -> None:
+        for name, text in modules.items():
+            Path(tmp_path / f"{name}.py").write_text(text)
+            installed.append(name)
+        info = tmp_path / "added-1.dist-info"
+        info.mkdir(exist_ok=True)
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: added\nVersion: 1\n")
+        (info / "entry_points.txt").write_text(f"[{group}]\n{kind} = {target}\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        plugins.cache_clear()
+
+    yield install
+    plugins.cache_clear()
+    for name in installed:
+        sys.modules.pop(name, None)

@@ -6,7 +6,6 @@ from pydantic import ValidationError
 
 from assay.exptests import ExperimentFiles, TestResult, run_test, write_exp_tests_csv
 from assay.exptests.runner import BUILT_IN, STAGES
-from assay.plugins import plugins
 from assay.spec.exptest_kinds import BUILT_IN_TESTS
 from assay.spec.exptests import ExptestsSection
 
@@ -28,17 +27,8 @@ KIND = TestKind(SizeTest, run)
 
 
 @pytest.fixture
-def size_plugin(tmp_path, monkeypatch):
-    (tmp_path / "sized.py").write_text(PLUGIN)
-    info = tmp_path / "sized-1.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: sized\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[assay.tests]\nsize = sized:KIND\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    plugins.cache_clear()
-    yield
-    plugins.cache_clear()
-    sys.modules.pop("sized", None)
+def size_plugin(install_package):
+    install_package("assay.tests", "size", "sized:KIND", sized=PLUGIN)
 
 
 def test_every_kind_of_the_spec_has_a_runner_and_a_stage():

@@ -5,26 +5,17 @@ import pytest
 
 from assay.errors import AssayError
 from assay.metrics.registry import BUILT_IN, Metric, get_metric, get_metrics
-from assay.plugins import plugins
 from assay.spec.analysis import TASK_METRICS, AnalysisSection, ResultAnalyzer
 
 
 @pytest.fixture
-def installed(tmp_path, monkeypatch):
-    """A package on the path that registers entry points, as pip would leave it."""
+def installed(install_package):
+    """Installs a package with one module that registers an entry point."""
 
     def install(group, name, module_text, target="added:THING"):
-        (tmp_path / "added.py").write_text(module_text)
-        info = tmp_path / "added-1.dist-info"
-        info.mkdir(exist_ok=True)
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: added\nVersion: 1\n")
-        (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {target}\n")
-        monkeypatch.syspath_prepend(tmp_path)
-        plugins.cache_clear()
+        install_package(group, name, target, added=module_text)
 
-    yield install
-    plugins.cache_clear()
-    sys.modules.pop("added", None)
+    return install
 
 
 MEDIAN = """

@@ -1,12 +1,9 @@
 """Sources: built-in kinds, and those of installed packages."""
 
-import sys
-
 import pytest
 
 from assay.errors import SpecError
 from assay.pipeline import slice_of
-from assay.plugins import plugins
 from assay.sources import build_source, content_digest
 from assay.spec.loading import spec_from
 
@@ -31,17 +28,8 @@ THING = SourceKind(Constant, "added_source:build", "added_source:digest")
 
 
 @pytest.fixture
-def added(tmp_path, monkeypatch):
-    (tmp_path / "added_source.py").write_text(ADDED)
-    info = tmp_path / "added_source-1.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: added_source\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[assay.sources]\nconstant = added_source:THING\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    plugins.cache_clear()
-    yield
-    plugins.cache_clear()
-    sys.modules.pop("added_source", None)
+def added(install_package):
+    install_package("assay.sources", "constant", "added_source:THING", added_source=ADDED)
 
 
 def part_of(**source):

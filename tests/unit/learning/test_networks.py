@@ -5,7 +5,6 @@ import torch
 
 from assay.errors import AssayError
 from assay.learning.registry import build_network
-from assay.plugins import plugins
 from assay.spec.models import CnnModel, MlpModel, ModelSection
 from assay.spec.trained_model import TrainedModelSection
 
@@ -25,20 +24,9 @@ def build(section, input_shape, output_count):
 
 
 @pytest.fixture
-def installed(tmp_path, monkeypatch):
+def installed(install_package):
     """A package on the path that registers one more kind of network."""
-    (tmp_path / "added.py").write_text(ADDED)
-    (tmp_path / "added_network.py").write_text(ADDED_NETWORK)
-    info = tmp_path / "added-1.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: added\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[assay.models]\none_layer = added:KIND\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    plugins.cache_clear()
-    yield
-    plugins.cache_clear()
-    for name in ("added", "added_network"):
-        sys.modules.pop(name, None)
+    install_package("assay.models", "one_layer", "added:KIND", added=ADDED, added_network=ADDED_NETWORK)
 
 
 def test_c5_building_a_network_four_times_gives_the_same_network():
