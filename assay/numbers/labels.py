@@ -9,22 +9,19 @@ from typing import Any
 
 import polars as pl
 
+from assay import items
+from assay.items import Columns
 from assay.looks import Look
 from assay.numbers.picture import DrawnNumber, NumberPicture
 
-OBJECT_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
-    "item": pl.String,
-    "object": pl.Int32,
-    "label": pl.String,
-    "x_px": pl.Int32,
-    "y_px": pl.Int32,
-    "width_px": pl.Int32,
-    "height_px": pl.Int32,
+OBJECT_COLUMNS: Columns = {
+    **items.OBJECT_COLUMNS,
     "rotation_deg": pl.Float64,
     "font": pl.String,
     "font_size_px": pl.Int32,
     "color": pl.String,
 }
+"""One row per number; what boxes of all sources have, and how the number was drawn."""
 
 _ROWS_PER_FRAME = 4096
 
