@@ -38,7 +38,7 @@ test: $(VENV)/dev ## the fast suite: under a minute on two cores
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not system"
 
 test-system: $(VENV)/dev browser ## real processes, web server and browser
-	$(BIN)/python -m pytest -q -m system
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m system
 
 test-all: test test-system ## everything
 
