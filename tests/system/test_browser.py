@@ -12,6 +12,7 @@ from tests.system.story import told
 
 pytestmark = pytest.mark.system
 
+SENSORS = 4
 JOB = "locations/__repository__@definitions/jobs/job_experiment"
 OVERRIDES = """\
 ops:
@@ -137,8 +138,8 @@ def switch(story, page, sensor, off):
     """Turn a sensor off or on, on the page of all automations."""
     page.goto(f"{story.servers.url}/automation")
     lever = "label[class*=formatSwitch]"
+    page.locator(lever).nth(SENSORS - 1).wait_for()  # the rows get their switches one after the other
     row = page.locator("div", has=page.get_by_text(sensor, exact=True)).filter(has=page.locator(lever)).last
-    row.wait_for()
     shot(page, "automation")
     row.locator(lever).click()
     wait_until(lambda: story.is_running(sensor) is not off, f"{sensor} is {'off' if off else 'on'}")
