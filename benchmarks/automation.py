@@ -16,6 +16,9 @@ import dagster as dg
 from assay.automation.memory import Memory, MemoryFiles
 from assay.automation.wanted import wanted_versions
 from assay.experiments.folders import ExperimentFolders
+from assay.files import write_json
+from assay.pipeline import STAGES, used_inputs
+from assay.sealing import MANIFEST
 from assay.spec.yaml_text import to_yaml
 from assets.experiment_files import experiment_files
 from definitions import build_defs
@@ -46,6 +49,7 @@ class Scene:
             root=str(folder / "storage"), experiments_folder=str(folder / "experiments"), reporter=ProgressReporter()
         )
         self.cursor: str | None = None
+        os.environ["ASSAY_STORAGE"] = self.store.root  # where the condition looks
         for name in self.names:
             self.save(name, seed=1)
         self._fill()
@@ -76,7 +80,11 @@ class Scene:
         spec = self.store.specs.load(first)
         ExperimentFolders(self.store.path).open(first, spec)
         self.instance.add_dynamic_partitions("experiments", self.names)
-        for asset, version in wanted_versions(spec, first, "").items():
+        versions = wanted_versions(spec, first, "")
+        for stage in STAGES.keys() & versions.keys():
+            inputs = {name: versions[name] for name in used_inputs(spec, stage)}
+            write_json(self.store.path / "data" / stage / versions[stage] / MANIFEST, {"inputs": inputs})
+        for asset, version in versions.items():
             tags = {"dagster/data_version": version}
             event = dg.AssetMaterialization(asset.split("/"), partition=first, tags=tags)
             self.instance.report_runless_asset_event(event)
