@@ -1,12 +1,12 @@
 """``make demo``: three example experiments from spec to test metrics, and what to try next."""
 
 import shutil
-import sys
 from pathlib import Path
 
 from assay.cli.places import spec_files, storage_root
 from assay.example_data import write_handwritten_digits
 from assay.experiments.contents import stage_results
+from assay.leaving import leave
 from assay.spec.loading import load_spec
 
 EXAMPLES = Path("experiments/examples")
@@ -62,4 +62,4 @@ def _print_next() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())
