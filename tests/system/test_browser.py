@@ -135,11 +135,18 @@ def test_resumed_automation_explains_itself_and_finds_nothing_left_to_do(story, 
 
 
 def switch(story, page, sensor, off):
-    """Turn a sensor off or on, on the page of all automations."""
-    page.goto(f"{story.servers.url}/automation")
-    lever = "label[class*=formatSwitch]"
-    page.locator(lever).nth(SENSORS - 1).wait_for()  # the rows get their switches one after the other
-    row = page.locator("div", has=page.get_by_text(sensor, exact=True)).filter(has=page.locator(lever)).last
-    shot(page, "automation")
-    row.locator(lever).click()
-    wait_until(lambda: story.is_running(sensor) is not off, f"{sensor} is {'off' if off else 'on'}")
+    """Turn a sensor off or on, on the page of all automations; a click before the page knows its state has no effect."""
+
+    def turned():
+        page.goto(f"{story.servers.url}/automation")
+        lever = "label[class*=formatSwitch]"
+        page.locator(lever).nth(SENSORS - 1).wait_for()  # the rows get their switches one after the other
+        page.wait_for_timeout(2000)
+        row = page.locator("div", has=page.get_by_text(sensor, exact=True)).filter(has=page.locator(lever)).last
+        shot(page, "automation")
+        if story.is_running(sensor) is off:
+            row.locator(lever).click()
+            page.wait_for_timeout(2000)
+        return story.is_running(sensor) is not off
+
+    wait_until(turned, f"{sensor} is {'off' if off else 'on'}")
