@@ -135,7 +135,7 @@ def test_resumed_automation_explains_itself_and_finds_nothing_left_to_do(story, 
 
 
 def switch(story, page, sensor, off):
-    """Turn a sensor off or on, on the page of all automations; a click before the page knows its state has no effect."""
+    """Turn a sensor off or on, on the page of all automations; a click that comes too early has no effect."""
 
     def turned():
         page.goto(f"{story.servers.url}/automation")
