@@ -3,6 +3,8 @@
 Belongs here: handing a plan to Dagster. Does not belong here: making it (``assay.automation``).
 """
 
+from collections.abc import Callable
+
 import dagster as dg
 
 from assay.automation.code import code_digest
@@ -36,9 +38,7 @@ STAGE_VERSIONS = digest_of({name: stage.code_version for name, stage in STAGES.i
 )
 def experiment_files(context: dg.SensorEvaluationContext, store: ExperimentStore) -> dg.SensorResult:
     """Look at the spec files and ask for one run per experiment that is out of date."""
-    states = MemoryFiles(store.path / "automation" / "experiment_files")
-    looking = Reconciliation(states.load(context.cursor), store.specs, InstanceLedger(context.instance))
-    return handed_over(context, looking.look(CODE), states.store(looking.memory))
+    return follow(context, store, "experiment_files", lambda looking: looking.look(CODE))
 
 
 @dg.sensor(
@@ -49,13 +49,16 @@ def experiment_files(context: dg.SensorEvaluationContext, store: ExperimentStore
 )
 def code_changes(context: dg.SensorEvaluationContext, store: ExperimentStore) -> dg.SensorResult:
     """Compare every experiment once after each change of a stage's code version."""
-    states = MemoryFiles(store.path / "automation" / "code_changes")
+    return follow(context, store, "code_changes", lambda looking: looking.look_at_everything(STAGE_VERSIONS))
+
+
+def follow(
+    context: dg.SensorEvaluationContext, store: ExperimentStore, name: str, look: Callable[[Reconciliation], Plan]
+) -> dg.SensorResult:
+    """Look once, tell the plan in the tick's log, and return it in Dagster's words with the name of the new state."""
+    states = MemoryFiles(store.path / "automation" / name)
     looking = Reconciliation(states.load(context.cursor), store.specs, InstanceLedger(context.instance))
-    return handed_over(context, looking.look_at_everything(STAGE_VERSIONS), states.store(looking.memory))
-
-
-def handed_over(context: dg.SensorEvaluationContext, plan: Plan, cursor: str) -> dg.SensorResult:
-    """Return a plan in Dagster's words, and tell it in the tick's log."""
+    plan = look(looking)
     tell(context, plan)
     known = known_experiments(context.instance)
     names = [request.experiment_id for request in plan.requests] + [name for name in plan.problems if is_id(name)]
@@ -63,7 +66,7 @@ def handed_over(context: dg.SensorEvaluationContext, plan: Plan, cursor: str) ->
     return dg.SensorResult(
         run_requests=[run_request(request) for request in plan.requests],
         skip_reason=None if plan.requests else plan.summary,
-        cursor=cursor,
+        cursor=states.store(looking.memory),
         dynamic_partitions_requests=[experiments.build_add_request(new)] if new else [],
         asset_events=[
             *(observation(name, problem) for name, problem in plan.problems.items() if is_id(name)),

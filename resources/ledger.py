@@ -26,7 +26,7 @@ IDS_PER_QUERY = 500
 
 
 class InstanceLedger:
-    """The instance as automation wants to know it; see ``assay.automation.planning.Ledger``."""
+    """The instance as automation wants to know it; see ``assay.automation.plan.Ledger``."""
 
     def __init__(self, instance: dg.DagsterInstance) -> None:
         self._instance = instance
@@ -44,13 +44,22 @@ class InstanceLedger:
         return self._instance.get_runs_count(dg.RunsFilter(statuses=ACTIVE))
 
     def cancelled(self, experiment_ids: Collection[str]) -> Mapping[str, float]:
-        """Return when the latest of their cancelled runs was made, in seconds since the epoch, by experiment."""
-        found: dict[str, float] = {}
+        """Return when the latest run was made, in s since the epoch, of each experiment whose latest was cancelled."""
+        found: set[str] = set()
         for ids in _batches(experiment_ids):
             filters = dg.RunsFilter(statuses=[dg.DagsterRunStatus.CANCELED], tags={PARTITION_TAG: ids})
-            for record in self._instance.get_run_records(filters, ascending=True):
-                found[record.dagster_run.tags[PARTITION_TAG]] = record.create_timestamp.timestamp()
-        return found
+            found |= {run.tags[PARTITION_TAG] for run in self._instance.get_runs(filters)}
+        latest = {name: self._latest_run(name) for name in found}
+        is_cancelled = dg.DagsterRunStatus.CANCELED
+        return {
+            name: record.create_timestamp.timestamp()
+            for name, record in latest.items()
+            if record.dagster_run.status is is_cancelled
+        }
+
+    def _latest_run(self, experiment_id: str) -> dg.RunRecord:
+        filters = dg.RunsFilter(tags={PARTITION_TAG: experiment_id})
+        return self._instance.get_run_records(filters, limit=1)[0]
 
     def recorded(self, experiment_ids: Collection[str]) -> Mapping[str, Versions]:
         """Return the latest data version of every watched asset, by experiment."""

@@ -18,7 +18,7 @@ class Ledger(Protocol):
         """Return how many runs are queued or running."""
 
     def cancelled(self, experiment_ids: Collection[str]) -> Mapping[str, float]:
-        """Return when the latest of their cancelled runs was made, in seconds since the epoch, by experiment."""
+        """Return when the latest run was made, in s since the epoch, of each experiment whose latest was cancelled."""
 
     def recorded(self, experiment_ids: Collection[str]) -> Mapping[str, Versions]:
         """Return the latest data version of every watched asset, by experiment."""

@@ -80,7 +80,7 @@ class Reconciliation:
         return self.plan
 
     def _was_cancelled(self, request: Request, cancelled: Mapping[str, float]) -> bool:
-        """Whether somebody cancelled a run of what the file says now: then it stays cancelled."""
+        """Whether the latest run was of what the file says now, and somebody cancelled it: then it stays cancelled."""
         name = request.experiment_id
         if cancelled.get(name, 0.0) * 1e9 <= self.memory.files[name].mtime_ns:
             return False
@@ -90,7 +90,8 @@ class Reconciliation:
 
     def _choose(self) -> list[str]:
         """Return the dirty experiments to compare now: at rest, saved last first, as many as there is room for."""
-        dirty, files = self.memory.dirty, self.memory.files
+        # A file that was gone just now is told as removed at the next look, or is back by then.
+        dirty, files = self.memory.dirty - self.memory.missing, self.memory.files
         if not dirty:
             return []
         room = MOST_RUNS - self._ledger.active_count()

@@ -194,6 +194,15 @@ def test_the_same_file_put_back_restores_an_experiment(desk):
     assert len(desk.look().requests) == 1
 
 
+def test_a_file_that_is_gone_for_one_look_is_not_called_unusable(desk):
+    desk.save("one")
+    assert len(desk.look().requests) == 1
+    desk.specs.path("one").unlink()
+    assert desk.look(code="2").problems == {}
+    desk.save("one")
+    assert len(desk.look(code="2").requests) == 1
+
+
 def test_an_editor_that_removes_and_writes_again_buries_nothing(desk):
     settle(desk, "one")
     desk.specs.path("one").unlink()
