@@ -17,6 +17,7 @@ from assay.metrics.registry import get_metrics
 from assay.spec.analysis import AnalysisSection
 from assay.spec.exptest_kinds import SplitLeakageTest
 from assay.tables import write_parquet
+from benchmarks.rows import row
 
 CLASSES = tuple(str(digit) for digit in range(10))
 
@@ -60,9 +61,9 @@ def run(quick: bool = False) -> list[dict[str, Any]]:
         build_s = time.perf_counter() - start
     what = f"{count:,} predictions, 10 classes, {resamples:,} resamples"
     return [
-        _row("analysis: all metrics with intervals", bootstrap_s, 1.0, what),
-        _row("analysis: whole stage with tables and pictures", build_s, 2.5, what),
-        _row("split_leakage: whole check", _time_of_leakage(count), 1.0, f"{count:,} images in three subsets"),
+        row("analysis: all metrics with intervals", bootstrap_s, 1.0, what),
+        row("analysis: whole stage with tables and pictures", build_s, 2.5, what),
+        row("split_leakage: whole check", _time_of_leakage(count), 1.0, f"{count:,} images in three subsets"),
     ]
 
 
@@ -82,17 +83,6 @@ def _time_of_leakage(count: int) -> float:
         duration_s = time.perf_counter() - start
     assert result.passed, result.description
     return duration_s
-
-
-def _row(benchmark: str, value: float, target: float, note: str) -> dict[str, Any]:
-    return {
-        "benchmark": benchmark,
-        "value": round(value, 3),
-        "unit": "s",
-        "target": target,
-        "floor": None,
-        "note": note,
-    }
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from assay.pipeline import STAGES, used_inputs
 from assay.sealing import MANIFEST
 from assay.spec.yaml_text import to_yaml
 from assets.experiment_files import experiment_files
+from benchmarks.rows import row
 from definitions import build_defs
 from resources.defaults import resources_for
 from resources.experiment_store import ExperimentStore
@@ -127,8 +128,8 @@ def _sensor(scene: Scene, size: int) -> list[dict[str, Any]]:
     scene.save(scene.names[0], seed=1)
     note = f"state between ticks: {len(scene.memory().dump()) / 1e3:.0f} kB"
     return [
-        _row(f"file sensor, {size} experiments, nothing changed", idle, IDLE_TARGETS_S.get(size), note),
-        _row(f"file sensor, {size} experiments, one changed", changed, CHANGED_TARGETS_S.get(size)),
+        row(f"file sensor, {size} experiments, nothing changed", idle, IDLE_TARGETS_S.get(size), note),
+        row(f"file sensor, {size} experiments, one changed", changed, CHANGED_TARGETS_S.get(size)),
     ]
 
 
@@ -148,10 +149,6 @@ def _condition(scene: Scene, size: int) -> list[dict[str, Any]]:
     changed = time.perf_counter() - started
     assert result.total_requested
     return [
-        _row(f"condition, {size} experiments, nothing changed", min(seconds), IDLE_TARGETS_S.get(size)),
-        _row(f"condition, {size} experiments, one input changed", changed, CHANGED_TARGETS_S.get(size)),
+        row(f"condition, {size} experiments, nothing changed", min(seconds), IDLE_TARGETS_S.get(size)),
+        row(f"condition, {size} experiments, one input changed", changed, CHANGED_TARGETS_S.get(size)),
     ]
-
-
-def _row(name: str, seconds: float, target: float | None, note: str = "") -> dict[str, Any]:
-    return {"benchmark": name, "value": seconds, "unit": "s", "target": target, "floor": None, "note": note}

@@ -20,6 +20,7 @@ from assay.learning_stages import train
 from assay.pipeline import slice_of
 from assay.spec.loading import load_spec
 from benchmarks.dagster_processes import Daemon, RunTimes, medians, times_of, wait_for
+from benchmarks.rows import row
 
 JOB = "job_experiment"
 DATA_STAGES = ("generated_images", "splits", "tabular", "normalized")
@@ -128,7 +129,3 @@ def training_alone(daemon: Daemon, name: str) -> float:
             train(part, data, Path(folder))
             seconds.append(time.perf_counter() - started)
     return median(seconds[1:])
-
-
-def row(name: str, value: float, target: float | None, note: str) -> dict[str, Any]:
-    return {"benchmark": name, "value": value, "unit": "s", "target": target, "floor": None, "note": note}

@@ -13,6 +13,7 @@ import dagster as dg
 
 from benchmarks.dagster_processes import Daemon, wait_for
 from benchmarks.launching import spec
+from benchmarks.rows import row
 
 SAVES = 6
 UNEVEN_S = 4.0
@@ -51,7 +52,3 @@ def follow(instance: dg.DagsterInstance, name: str, saved: float) -> tuple[float
     assert record.end_time is not None
     assert record.start_time > saved
     return record.start_time, record.end_time
-
-
-def row(name: str, value: float, target: float | None, note: str = "", floor: float | None = None) -> dict[str, Any]:
-    return {"benchmark": name, "value": value, "unit": "s", "target": target, "floor": floor, "note": note}

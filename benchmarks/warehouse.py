@@ -22,6 +22,7 @@ from assay.tables import write_parquet
 from assay.warehouse import INDEX, NATIVE, query, rebuild_warehouse, refresh
 from assay.warehouse.ledger import Ledger
 from assay.warehouse.update import update
+from benchmarks.rows import row
 from benchmarks.run import table
 
 VARIANTS = 100
@@ -137,27 +138,20 @@ def run(quick: bool = False) -> list[dict[str, Any]]:
             asked.append(seconds(lambda: query(root, SQL)))
     what = f"{count} experiments, {len(files)} tables, {count * len(files)} partitions"
     return [
-        row("first build of the index", build, None, f"{what}; {size_mb:.0f} MB"),
-        row("one metric of all experiments", median(select), 0.5, f"the same over plain views: {views:.1f} s"),
-        row("the same right after one new experiment", median(asked), None, "with the refresh that it needs"),
-        row("refresh after one new experiment", median(one), 1.0, f"{len(files)} new partitions"),
-        row("refresh with nothing changed", median(idle), 0.3, f"a look at {count * len(files)} links"),
+        row("warehouse: first build of the index", build, None, f"{what}; {size_mb:.0f} MB"),
+        row(
+            "warehouse: one metric of all experiments", median(select), 0.5, f"the same over plain views: {views:.1f} s"
+        ),
+        row(
+            "warehouse: the same right after one new experiment", median(asked), None, "with the refresh that it needs"
+        ),
+        row("warehouse: refresh after one new experiment", median(one), 1.0, f"{len(files)} new partitions"),
+        row("warehouse: refresh with nothing changed", median(idle), 0.3, f"a look at {count * len(files)} links"),
     ]
 
 
 def median(values: Sequence[float]) -> float:
     return statistics.median(values)
-
-
-def row(name: str, value: float, target: float | None, note: str) -> dict[str, Any]:
-    return {
-        "benchmark": f"warehouse: {name}",
-        "value": round(value, 3),
-        "unit": "s",
-        "target": target,
-        "floor": None,
-        "note": note,
-    }
 
 
 if __name__ == "__main__":

@@ -11,25 +11,12 @@ import numpy as np
 import polars as pl
 
 from assay.analysis.inputs import AnalysisInputs
+from assay.analysis_schema import ANALYSIS_SCHEMA
 from assay.metrics.baselines import predict_majority, predict_mean
 from assay.metrics.bootstrap import intervals
 from assay.metrics.registry import Metric
 from assay.metrics.samples import ClassificationSample, Floats, Integers, RegressionSample, Sample
 from assay.spec.analysis import ResultAnalyzer
-
-ANALYSIS_SCHEMA = {
-    "subset": pl.String(),
-    "metric": pl.String(),
-    "class": pl.String(),
-    "value": pl.Float64(),
-    "ci_low": pl.Float64(),
-    "ci_high": pl.Float64(),
-    "baseline": pl.Float64(),
-    "baseline_name": pl.String(),
-    "unit": pl.String(),
-    "count": pl.Int64(),
-}
-"""One row per subset and metric, and per class where the metric has one value for each; undefined values are null."""
 
 
 def make_sample(frame: pl.DataFrame, inputs: AnalysisInputs, analyzer: ResultAnalyzer) -> Sample:

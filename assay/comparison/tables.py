@@ -11,25 +11,16 @@ from pathlib import Path
 import polars as pl
 
 from assay import warehouse
+from assay.analysis_schema import ANALYSIS_SCHEMA
 from assay.comparison.entries import HISTORY
 from assay.sql_text import quote_literal
 
 SPECS = pl.Schema({"experiment_id": pl.String(), "spec": pl.String()})
 
 SCORES = pl.Schema(
-    {
-        "experiment_id": pl.String(),
-        "subset": pl.String(),
-        "metric": pl.String(),
-        "value": pl.Float64(),
-        "ci_low": pl.Float64(),
-        "ci_high": pl.Float64(),
-        "baseline": pl.Float64(),
-        "baseline_name": pl.String(),
-        "unit": pl.String(),
-        "count": pl.Int64(),
-    }
+    {"experiment_id": pl.String(), **{name: kind for name, kind in ANALYSIS_SCHEMA.items() if name != "class"}}
 )
+"""Of the metrics about all classes."""
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,10 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -120,52 +122,45 @@ def test_opening_a_result_that_is_gone_says_what_to_do(tmp_path):
         ResultStore(tmp_path).open("crops", "00")
 
 
-def _count_builds(root: Path, log: Path, all_ready) -> None:
-    def build(folder):
+def build_together(count: int, folder: Path, meanwhile: Callable[[int], None]) -> list[int | None]:
+    """Let processes ask for the same result at the same moment; returns their exit codes.
+
+    Each build writes a line into ``folder / "log"``, makes its files, and then calls ``meanwhile`` with their number.
+    """
+    context = multiprocessing.get_context("fork")
+    all_ready, log = context.Barrier(count), folder / "log"
+
+    def build(temporary: Path) -> dict[str, Any]:
         with log.open("a") as file:
             file.write(f"{os.getpid()}\n")
-        time.sleep(0.1)
-        return write_hello(folder)
+        report = write_hello(temporary)
+        meanwhile(len(log.read_text().splitlines()))
+        return report
 
-    all_ready.wait()
-    ResultStore(root).build(a_slice(), {}, build)
+    def ask() -> None:
+        all_ready.wait()
+        ResultStore(folder / "storage").build(a_slice(), {}, build)
 
-
-def test_twenty_processes_that_want_the_same_result_at_once_build_it_once(tmp_path):
-    context = multiprocessing.get_context("fork")
-    arguments = (tmp_path / "storage", tmp_path / "log", context.Barrier(20))
-    workers = [context.Process(target=_count_builds, args=arguments) for _ in range(20)]
+    workers = [context.Process(target=ask) for _ in range(count)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join(30)
-    assert [worker.exitcode for worker in workers] == [0] * 20
+    return [worker.exitcode for worker in workers]
+
+
+def test_twenty_processes_that_want_the_same_result_at_once_build_it_once(tmp_path):
+    assert build_together(20, tmp_path, lambda builds: time.sleep(0.1)) == [0] * 20
     assert len((tmp_path / "log").read_text().splitlines()) == 1
     assert len(list((tmp_path / "storage" / "data" / "splits").iterdir())) == 1
 
 
-def _die_in_the_first_build(root: Path, log: Path, all_ready) -> None:
-    def build(folder):
-        with log.open("a") as file:
-            file.write(f"{os.getpid()}\n")
-        if len(log.read_text().splitlines()) == 1:
-            write_hello(folder)
-            os.kill(os.getpid(), signal.SIGKILL)
-        return write_hello(folder)
-
-    all_ready.wait()
-    ResultStore(root).build(a_slice(), {}, build)
-
-
 def test_when_the_builder_is_killed_exactly_one_of_those_who_wait_takes_over(tmp_path):
-    context = multiprocessing.get_context("fork")
-    arguments = (tmp_path / "storage", tmp_path / "log", context.Barrier(8))
-    workers = [context.Process(target=_die_in_the_first_build, args=arguments) for _ in range(8)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(30)
-    assert sorted(worker.exitcode for worker in workers) == [-signal.SIGKILL] + [0] * 7
+    def die_first(builds: int) -> None:
+        if builds == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert sorted(build_together(8, tmp_path, die_first)) == [-signal.SIGKILL] + [0] * 7
     assert len((tmp_path / "log").read_text().splitlines()) == 2
     (folder,) = (tmp_path / "storage" / "data" / "splits").iterdir()
     assert is_complete(folder)
