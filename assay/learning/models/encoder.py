@@ -1,0 +1,51 @@
+"""What the networks for whole images share: features at four scales, and merging them from coarse to fine.
+
+After He et al., *Deep Residual Learning for Image Recognition* (2015), for the way down, and Lin et al., *Feature
+Pyramid Networks for Object Detection* (2017), for the way up. Does not belong here: heads.
+"""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from assay.learning.models.blocks import ResidualBlock, convolution
+
+STRIDE = 16
+"""Heights and widths of images must be multiples of this."""
+
+
+def encoder_channels(width: int) -> tuple[int, int, int, int]:
+    """Return the channels of the features at strides 2, 4, 8 and 16."""
+    return width, 2 * width, 4 * width, 6 * width
+
+
+class Encoder(nn.Module):
+    """From an image to features at strides 2, 4, 8 and 16."""
+
+    def __init__(self, channels_in: int, width: int) -> None:
+        super().__init__()
+        first, second, third, fourth = encoder_channels(width)
+        self.stem = convolution(channels_in, first, stride=2)
+        self.down4 = nn.Sequential(convolution(first, second, stride=2), ResidualBlock(second))
+        self.down8 = nn.Sequential(convolution(second, third, stride=2), ResidualBlock(third))
+        self.down16 = nn.Sequential(convolution(third, fourth, stride=2), ResidualBlock(fourth))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Map images (B, C, H, W) to features, from fine to coarse."""
+        stride2 = self.stem(images)  # (B, w, H/2, W/2)
+        stride4 = self.down4(stride2)  # (B, 2w, H/4, W/4)
+        stride8 = self.down8(stride4)  # (B, 4w, H/8, W/8)
+        return stride2, stride4, stride8, self.down16(stride8)  # (B, 6w, H/16, W/16)
+
+
+class Merge(nn.Module):
+    """Bring coarse features, which know what is there, to the finer ones, which know where."""
+
+    def __init__(self, coarse: int, fine: int, channels_out: int | None = None) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(coarse, fine, 1)
+        self.mix = convolution(fine, channels_out or fine)
+
+    def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
+        """Add (B, coarse, H/2, W/2), enlarged, to (B, fine, H, W), and mix the sum: (B, channels_out, H, W)."""
+        mixed: Tensor = self.mix(fine + F.interpolate(self.reduce(coarse), scale_factor=2.0, mode="nearest"))
+        return mixed
