@@ -40,11 +40,15 @@ STAGES: dict[str, Stage] = {
         Stage("crops", "1", ("splits",)),
         Stage("tabular", "1", ("generated_images", "splits", "crops")),
         Stage("normalized", "1", ("tabular",)),
-        Stage("trained_model", "1", ("crops", "normalized"), reads_task=True),
-        Stage("predictions", "1", ("trained_model", "crops", "normalized"), reads_task=True),
-        Stage("analysis", "1", ("trained_model", "predictions", "crops", "normalized"), reads_task=True),
+        Stage("trained_model", "1", ("splits", "crops", "normalized"), reads_task=True),
+        Stage("predictions", "1", ("trained_model", "splits", "crops", "normalized"), reads_task=True),
+        Stage("analysis", "1", ("trained_model", "predictions", "splits", "crops", "normalized"), reads_task=True),
     )
 }
+
+
+DATA_OF_MODELS = ("splits", "crops", "normalized")
+"""Stages that a model may learn from: whole images, pictures of objects, rows; an experiment reads one of them."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Slice:
     Attributes:
         experiment_id: Names the experiment in messages; not part of the digest.
         stage: Stage or section name.
-        task: The experiment's task.
+        task: The experiment's kind of learning: its task, or ``multi_label``.
         seed: The section's own seed, or the experiment's.
         section: The validated section.
         digest: Hash of what the stage reads: equal digests, equal wishes.
@@ -90,8 +94,8 @@ def slice_of(spec: ExperimentSpec, experiment_id: str, stage: str) -> Slice:
     if "seed" in type(section).model_fields:
         content["section"]["seed"] = seed
     if stage not in STAGES or STAGES[stage].reads_task:
-        content["task"] = spec.task
-    return Slice(experiment_id, stage, spec.task, seed, section, digest_of(content))
+        content["task"] = spec.learning
+    return Slice(experiment_id, stage, spec.learning, seed, section, digest_of(content))
 
 
 def needed_stages(spec: ExperimentSpec) -> tuple[str, ...]:
@@ -112,14 +116,17 @@ def used_inputs(spec: ExperimentSpec, stage: str) -> tuple[str, ...]:
     if stage == "tabular":
         return tuple(name for name in inputs if name != ("generated_images" if spec.uses_images else "crops"))
     if stage in ("trained_model", "predictions", "analysis"):
-        used = {trains_from(spec), *(["crops"] if stage == "analysis" and spec.uses_images else [])}
-        return tuple(name for name in inputs if name in used or name not in ("crops", "normalized"))
+        data = trains_from(spec)
+        shown = "crops" if stage == "analysis" and spec.uses_images and data != "splits" else data
+        return tuple(name for name in inputs if name in (data, shown) or name not in DATA_OF_MODELS)
     return inputs
 
 
 def trains_from(spec: ExperimentSpec) -> str:
-    """Return ``crops`` or ``normalized``: where the model's inputs come from."""
+    """Return which of ``DATA_OF_MODELS`` the model's inputs come from."""
+    if spec.learning in ("segmentation", "detection"):
+        return "splits"
     chosen = spec.trained_model.data_description.input
     if chosen is not None:
         return str(chosen)
-    return "crops" if spec.task == "classification" and spec.uses_images else "normalized"
+    return "normalized" if spec.task == "regression" or not spec.uses_images else "crops"

@@ -6,7 +6,6 @@ decoding pictures (``images``), random changes (``augment``).
 
 import fnmatch
 import re
-from typing import Literal
 
 import polars as pl
 import torch
@@ -17,8 +16,8 @@ from assay.errors import DataError
 from assay.learning.images import load_images, natural_size
 from assay.learning.source import DataSource, require_columns
 from assay.spec.base import Section
+from assay.spec.recipes import View
 from assay.spec.trained_model import TrainedModelSection
-from assay.spec.training_defaults import View
 
 PIXEL = re.compile(r"px_(\d+)_(\d+)")
 EPSILON = {"crops": 0.05, "pixels": 1e-3}
@@ -28,8 +27,8 @@ EPSILON = {"crops": 0.05, "pixels": 1e-3}
 class Inputs(Section):
     """How an item becomes a tensor; the same in training and prediction."""
 
-    view: Literal["crops", "pixels", "columns"]
-    """Images, rows of pixels, or rows of other columns."""
+    view: View
+    """Pictures of objects, rows of pixels, rows of other columns, or whole images."""
     image_size: int = Field(default=0, ge=0)
     """Side of an image in pixels; 0 for rows."""
     columns: tuple[str, ...] = ()

@@ -23,8 +23,9 @@ from assay.learning.trainer import Lesson, Training, fit
 from assay.learning.weights import network_of, save_model
 from assay.pictures.curves import learning_curves
 from assay.progress import Progress, silent
+from assay.spec.recipes import View
 from assay.spec.trained_model import TrainedModelSection
-from assay.spec.training_defaults import View, resolved
+from assay.spec.training_defaults import resolved
 from assay.tables import write_parquet
 
 CHOSEN, LAST = "models/model.safetensors", "models/last.safetensors"

@@ -21,8 +21,22 @@ TASK_METRICS: dict[str, tuple[str, ...]] = {
         "recall",
         "f1",
     ),
+    "multi_label": (
+        "macro_f1",
+        "micro_f1",
+        "exact_match",
+        "hamming_loss",
+        "ranking_average_precision",
+        "coverage_error",
+        "precision",
+        "recall",
+        "f1",
+        "average_precision",
+    ),
+    "segmentation": ("mean_iou", "foreground_iou", "mean_dice", "pixel_accuracy", "iou", "dice", "precision", "recall"),
+    "detection": ("map50_95", "map50", "map75", "recall100", "ap50_95", "ap50"),
 }
-"""The built-in metrics of each task; the first is the one that headlines and default tests use."""
+"""The built-in metrics of each kind of learning; the first is the one that headlines and default tests use."""
 
 METRIC_PLUGINS = "assay.metrics"
 """Entry point group whose names are further metrics."""
@@ -66,7 +80,7 @@ class ResultAnalyzer(Section):
         if self.metrics is None:
             return TASK_METRICS[task]
         for other, names in TASK_METRICS.items():
-            wrong = [name for name in self.metrics if other != task and name in names]
+            wrong = [name for name in self.metrics if name in names and name not in TASK_METRICS[task]]
             if wrong:
                 raise ValueError(
                     f"result_analyzer.metrics: {', '.join(wrong)} belong to task {other}, but task is {task}. "

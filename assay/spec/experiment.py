@@ -19,9 +19,17 @@ from assay.spec.tabular import TabularSection
 from assay.spec.tags import Tags
 from assay.spec.trained_model import TrainedModelSection
 
-Task = Literal["regression", "classification"]
+Task = Literal["regression", "classification", "segmentation", "detection"]
 
-TASK_PREFIX: dict[str, str] = {"regression": "REG", "classification": "CLS"}
+TASK_PREFIX: dict[str, str] = {
+    "regression": "REG",
+    "classification": "CLS",
+    "segmentation": "SEG",
+    "detection": "DET",
+}
+
+Learning = Literal["regression", "classification", "multi_label", "segmentation", "detection"]
+"""What differs in training, prediction and analysis."""
 
 SECTION_NAMES = (
     "generated_images",
@@ -51,7 +59,8 @@ class ExperimentSpec(Section):
     """One experiment. Every key but ``task`` has a default."""
 
     task: Task
-    """What is learned: ``regression`` (a number) or ``classification`` (a class)."""
+    """What is learned: ``regression`` (a number), ``classification`` (a class, or several labels at once),
+    ``segmentation`` (the class of every pixel) or ``detection`` (boxes around objects, and their classes)."""
     name: str = Field(default="", max_length=200)
     """Free text; shown in tables."""
     description: str = Field(default="", max_length=10_000)
@@ -109,6 +118,12 @@ class ExperimentSpec(Section):
     def uses_images(self) -> bool:
         """Whether the source is images rather than a table."""
         return self.generated_images.source.kind != "table"
+
+    @property
+    def learning(self) -> Learning:
+        """The kind of learning: the task, but for labels of which an item may have several."""
+        several = self.task == "classification" and self.trained_model.data_description.multi_label
+        return "multi_label" if several else self.task
 
     def section(self, name: str) -> Section:
         """Return one of the sections by its name."""

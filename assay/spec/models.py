@@ -17,8 +17,8 @@ MODEL_PLUGINS = "assay.models"
 class ModelSection(Section):
     """What all networks share. Subclasses add ``kind`` and their own keys."""
 
-    needs_images: ClassVar[bool] = False
-    """Whether the network can read images only, not rows of a table."""
+    reads: ClassVar[tuple[str, ...]] = ("crops", "pixels", "columns")
+    """Kinds of input that the network can read: of these, and ``images`` for whole images with all their objects."""
 
     kind: str
     """Which network."""
@@ -38,7 +38,7 @@ class MlpModel(ModelSection):
 class CnnModel(ModelSection):
     """A compact residual network for small images."""
 
-    needs_images: ClassVar[bool] = True
+    reads: ClassVar[tuple[str, ...]] = ("crops",)
 
     kind: Literal["cnn"] = "cnn"
     """cnn."""
@@ -46,6 +46,28 @@ class CnnModel(ModelSection):
     """Channels of the first layer; later ones have two and four times as many."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of the features switched off at random in each training step."""
+
+
+class UnetModel(ModelSection):
+    """A compact U-Net: one class for every pixel of an image."""
+
+    reads: ClassVar[tuple[str, ...]] = ("images",)
+
+    kind: Literal["unet"] = "unet"
+    """unet."""
+    width: int = Field(default=24, ge=1, le=512)
+    """Channels of the first layer; deeper ones have more."""
+
+
+class DetectorModel(ModelSection):
+    """A compact dense detector: boxes and their classes, found at every fourth pixel of an image."""
+
+    reads: ClassVar[tuple[str, ...]] = ("images",)
+
+    kind: Literal["detector"] = "detector"
+    """detector."""
+    width: int = Field(default=24, ge=1, le=512)
+    """Channels of the first layer; deeper ones have more."""
 
 
 class ModelKind:
@@ -66,11 +88,13 @@ class ModelKind:
 BUILT_IN_MODELS: dict[str, ModelKind] = {
     "mlp": ModelKind(MlpModel, "assay.learning.models.mlp:build_mlp"),
     "cnn": ModelKind(CnnModel, "assay.learning.models.cnn:build_cnn"),
+    "unet": ModelKind(UnetModel, "assay.learning.models.unet:build_unet"),
+    "detector": ModelKind(DetectorModel, "assay.learning.models.detector:build_detector"),
 }
 
 
 AnyModel = Annotated[
-    SerializeAsAny[Annotated[MlpModel | CnnModel, Field(discriminator="kind")]],
+    SerializeAsAny[Annotated[MlpModel | CnnModel | UnetModel | DetectorModel, Field(discriminator="kind")]],
     or_plugin(MODEL_PLUGINS, BUILT_IN_MODELS, ModelKind),
 ]
 """A built-in network, or one that an installed package adds."""

@@ -13,7 +13,7 @@ from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
 from assay.spec.exptests import ExptestsSection
 from assay.spec.own_data import TableSource
 from assay.spec.trained_model import TrainedModelSection
-from assay.spec.training_defaults import resolved, view_of
+from assay.spec.training_defaults import DENSE, resolved, view_of
 
 
 def resolve(spec: ExperimentSpec) -> ExperimentSpec:
@@ -23,19 +23,29 @@ def resolve(spec: ExperimentSpec) -> ExperimentSpec:
         ValueError: Keys of different sections contradict each other; names both.
     """
     _check_subsets(spec)
+    _check_source(spec)
     for sentence in keys_without_effect(spec.generated_images.source.kind, {n: spec.section(n) for n in SECTION_NAMES}):
         raise ValueError(sentence)
     changes: dict[str, Any] = {name: _with_seed(spec, name) for name in SECTION_NAMES}
     changes["trained_model"] = _with_target(spec, changes["trained_model"])
-    view = view_of(spec.trained_model, spec.task, spec.uses_images)
+    view = view_of(spec.trained_model, spec.learning, spec.uses_images)
     try:
-        changes["trained_model"] = resolved(changes["trained_model"], spec.task, view)
+        changes["trained_model"] = resolved(changes["trained_model"], spec.learning, view)
     except ValueError as error:
         raise ValueError(f"trained_model.{error}") from error
-    changes["analysis"] = _with_metrics(changes["analysis"], spec.task)
-    changes["exptests"] = ExptestsSection(tests=spec.exptests.tests_for(spec.task, headline_subset(spec)))
+    changes["analysis"] = _with_metrics(changes["analysis"], spec.learning)
+    changes["exptests"] = ExptestsSection(tests=spec.exptests.tests_for(spec.learning, headline_subset(spec)))
     _check_tested_subsets(spec.predictions.datasets, changes["exptests"])
     return spec.model_copy(update=changes)
+
+
+def _check_source(spec: ExperimentSpec) -> None:
+    """Refuse a table where places in images are learned."""
+    if spec.learning in DENSE and not spec.uses_images:
+        raise ValueError(
+            f"task is {spec.task}, but generated_images.source.kind is table, which has no images; "
+            "expected numbers, coco, yolo or masks"
+        )
 
 
 def _with_target(spec: ExperimentSpec, section: TrainedModelSection) -> TrainedModelSection:
@@ -52,9 +62,9 @@ def headline_subset(spec: ExperimentSpec) -> str:
     return "test" if "test" in spec.predictions.datasets else spec.predictions.datasets[-1]
 
 
-def _with_metrics(section: AnalysisSection, task: str) -> AnalysisSection:
+def _with_metrics(section: AnalysisSection, learning: str) -> AnalysisSection:
     try:
-        metrics = section.result_analyzer.metrics_for(task)
+        metrics = section.result_analyzer.metrics_for(learning)
     except ValueError as error:
         raise ValueError(f"analysis.{error}") from error
     return section.model_copy(

@@ -58,14 +58,15 @@ class TrainedModelSection(Section):
     @model_validator(mode="after")
     def _model_reads_the_input(self) -> Self:
         description = self.data_description
-        if self.model is not None and self.model.needs_images and description.input == "normalized":
+        if self.model is not None and "columns" not in self.model.reads and description.input == "normalized":
             raise ValueError(
                 f"model.kind {self.model.kind!r} reads images, but data_description.input is 'normalized'; "
                 "use model.kind: mlp or data_description.input: crops"
             )
-        if description.inputs is not None and description.input == "crops":
+        if description.inputs is not None and description.input in ("crops", "splits"):
             raise ValueError(
-                "data_description.inputs names columns, but data_description.input is 'crops'; leave one of them out"
+                f"data_description.inputs names columns, but data_description.input is {description.input!r}; "
+                "leave one of them out"
             )
         return self
 

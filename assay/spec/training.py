@@ -10,26 +10,33 @@ from pydantic import Field
 
 from assay.spec.base import Probability, Section, Switch
 
-Input = Literal["crops", "normalized"]
+Input = Literal["splits", "crops", "normalized"]
 
 
 class DataDescription(Section):
     """Which columns or images are the inputs, what is the target, and which classes there are."""
 
     input: Input | None = None
-    """Learn from images (``crops``) or from rows of the table (``normalized``); null: rows for regression and tables,
-    images for classification."""
+    """Learn from whole images (``splits``), from pictures of single objects (``crops``) or from rows of the table
+    (``normalized``); null: whole images for segmentation and detection, pictures for classification, rows for
+    regression and tables."""
     inputs: tuple[str, ...] | None = Field(default=None, min_length=1)
     """Input columns, as names or patterns with ``*``; null: all pixels, or all columns but the target. Tables only."""
     target: str | None = Field(default=None, min_length=1)
     """Column that is learned; null: the number, or the class, that the data carry."""
     classes: tuple[str, ...] | None = Field(default=None, min_length=2)
     """Classes in the order of the outputs; null: those of the training rows, sorted."""
+    multi_label: bool = False
+    """Whether an item may have several classes at once, or none. Classification only."""
     class_mapping: dict[str, str] = {}
     """Class of each label, such as ``{"0": small, "1": small, "2": large}``; empty: every label is its own class."""
-    image_size: int | None = Field(default=None, ge=4, le=1024)
-    """Side in pixels that images are brought to, with a border where they are not square; null: 24, or 16 for images
-    that are no larger than that."""
+    image_size: int | None = Field(default=None, ge=4, le=8192)
+    """Side in pixels that pictures of objects are brought to, with a border where they are not square; null: 24, or 16
+    for pictures that are no larger than that. Of whole images, the longest side to which larger ones are reduced; null:
+    so that the median object has about 48 pixels."""
+    window_size: int | None = Field(default=None, ge=32, le=4096, multiple_of=16)
+    """Side in pixels of the squares, mostly around objects, that are cut out of whole images to learn from; null: 128.
+    Segmentation and detection only."""
     standardize: bool | None = None
     """Give each image or row of pixels mean 0 and standard deviation 1, so that brightness and contrast do not matter;
     null: yes for images and pixels, no for other columns, which have units of their own."""
@@ -79,8 +86,11 @@ class ValidationData(Section):
 class Learner(Section):
     """Loss and optimizer."""
 
-    loss: Literal["cross_entropy", "smooth_l1", "mse"] | None = None
-    """What is made small; null: cross_entropy for classes, smooth_l1 for numbers."""
+    loss: Literal["cross_entropy", "binary_cross_entropy", "smooth_l1", "mse", "segmentation", "detection"] | None = (
+        None
+    )
+    """What is made small; null: cross_entropy for classes, binary_cross_entropy for several at once, smooth_l1 for
+    numbers; segmentation and detection have one of their own."""
     smooth_l1_beta: float = Field(default=0.5, gt=0)
     """Error from which on smooth_l1 grows linearly, in standard deviations of the training targets."""
     label_smoothing: float | None = Field(default=None, ge=0, lt=1)
@@ -110,7 +120,7 @@ class TrainParams(Section):
     """How long to train, and which epoch to keep."""
 
     epochs: int | None = Field(default=None, ge=1, le=100_000)
-    """Passes over the training data; null: 20 for images, 160 for rows of pixels, 80 for others."""
+    """Passes over the training data; null: by the kind of input, 20 for pictures of objects."""
     least_steps: int | None = Field(default=None, ge=0)
     """Where few items make few steps, go on beyond ``epochs``, up to ten times as long, until there are so many; null:
     700 when ``epochs`` is left open, otherwise 0."""
@@ -118,8 +128,8 @@ class TrainParams(Section):
     """Batches per epoch; null: as many whole ones as the subset has."""
     choose_epoch: Literal["best", "last"] = "best"
     """Keep the epoch that is best on the validation data, or the last one."""
-    metric: Literal["loss", "accuracy", "mae", "rmse"] = "loss"
-    """What ``best`` means: the lowest loss, mae or rmse, or the highest accuracy, of the validation data."""
+    metric: Literal["loss", "accuracy", "mae", "rmse", "macro_f1", "mean_iou", "foreground_iou", "map50"] = "loss"
+    """What ``best`` means: the lowest loss, mae or rmse, or the highest of the others, of the validation data."""
     threads: int = Field(default=2, ge=1, le=256)
     """Threads of the arithmetic; another number rounds differently, so the same number gives the same weights."""
     precision: Literal["fp32", "bf16"] = "fp32"

@@ -1,101 +1,94 @@
 """Defaults of ``trained_model`` that depend on what is learned from what: every null becomes a number.
 
-Belongs here: the recipes, and filling them in. Does not belong here: keys and rules (``assay.spec.training``).
+Belongs here: filling them in, and refusing keys without meaning. Does not belong here: the numbers (``recipes``), keys
+and rules of one section (``assay.spec.training``).
 """
 
-from typing import Any, Literal
+from typing import Any
 
-from assay.spec.models import AnyModel, CnnModel, MlpModel
+from assay.spec.recipes import MOST_TIMES, Recipe, View, recipe_of
 from assay.spec.trained_model import TrainedModelSection
 from assay.spec.training import Augmentation, TrainParams
 
-View = Literal["crops", "pixels", "columns"]
-"""What an item is to the network: an image, a row of grey pixels, or a row of any other columns."""
+WINDOW_SIZE = 128
+"""Side in pixels of what is cut out of whole images to learn from."""
 
-AUGMENTATIONS: dict[str, Augmentation] = {
-    "crops": Augmentation(
-        rotation_degrees=15,
-        zoom=0.2,
-        shift=0.06,
-        invert_probability=0.3,
-        colour_shift=0.5,
-        contrast=0.3,
-        noise=0,
-    ),
-    "pixels": Augmentation(
-        rotation_degrees=6,
-        zoom=0.06,
-        shift=0.03,
-        invert_probability=0.5,
-        colour_shift=0,
-        contrast=0,
-        noise=0.05,
-    ),
-    "columns": Augmentation(
-        rotation_degrees=0,
-        zoom=0,
-        shift=0,
-        invert_probability=0,
-        colour_shift=0,
-        contrast=0,
-        noise=0,
-    ),
+DENSE = ("segmentation", "detection")
+"""Kinds of learning whose answers have a place in the image: they see whole images."""
+
+LOSSES: dict[str, tuple[str, ...]] = {
+    "regression": ("smooth_l1", "mse"),
+    "classification": ("cross_entropy",),
+    "multi_label": ("binary_cross_entropy",),
+    "segmentation": ("segmentation",),
+    "detection": ("detection",),
 }
+"""Losses by kind of learning; the first is the default."""
 
-EPOCHS: dict[str, int] = {"crops": 20, "pixels": 160, "columns": 80}
-LEAST_STEPS, MOST_TIMES = 700, 10
-"""Steps that a network needs in any case, and how many times the usual epochs that may take."""
-BATCH_SIZES: dict[str, int] = {"crops": 32, "pixels": 128, "columns": 64}
-LEARNING_RATES: dict[str, float] = {"adamw": 4e-3, "sgd": 0.1}
-LABEL_SMOOTHING = 0.05
+TRAINING_METRICS: dict[str, tuple[str, ...]] = {
+    "regression": ("loss", "mae", "rmse"),
+    "classification": ("loss", "accuracy"),
+    "multi_label": ("loss", "macro_f1"),
+    "segmentation": ("loss", "mean_iou", "foreground_iou"),
+    "detection": ("loss", "map50"),
+}
+"""What may choose the epoch, by kind of learning."""
 
 
-def view_of(section: TrainedModelSection, task: str, uses_images: bool) -> View:
+def view_of(section: TrainedModelSection, learning: str, uses_images: bool) -> View:
     """Return what an item is to the network."""
+    if learning in DENSE:
+        return "images"
     chosen = section.data_description.input
-    if uses_images and (chosen == "crops" or (chosen is None and task == "classification")):
+    of_objects = chosen == "crops" or (chosen is None and learning in ("classification", "multi_label"))
+    if uses_images and of_objects:
         return "crops"
     return "pixels" if uses_images else "columns"
 
 
-def resolved(section: TrainedModelSection, task: str, view: View) -> TrainedModelSection:
+def resolved(section: TrainedModelSection, learning: str, view: View) -> TrainedModelSection:
     """Return the section with a number wherever null meant "by the task or the input".
 
     What only the data can tell stays null: input columns, target, classes, and image size.
 
     Raises:
-        ValueError: A key has no meaning for this task or input.
+        ValueError: A key has no meaning for this kind of learning or input.
     """
-    _check_task(section, task)
-    model = section.model or default_model(view)
-    if model.needs_images and view != "crops":
-        raise ValueError(f"model.kind {model.kind!r} reads images, but the inputs are {view}; use model.kind: mlp")
-    _check_augmentation(section.data_train.augmentation, view)
+    _check_learning(section, learning)
+    _check_input(section, learning, view)
+    recipe = recipe_of(learning, view)
     changes: dict[str, Any] = {
-        "model": model,
-        "data_description": _filled(
-            section.data_description,
-            input="crops" if view == "crops" else "normalized",
-            standardize=view != "columns",
-        ),
+        "model": section.model or recipe.model,
+        "data_description": _described(section, view),
         "data_train": _filled(
             section.data_train,
-            batch_size=BATCH_SIZES[view],
-            augmentation=_filled(section.data_train.augmentation, **dict(AUGMENTATIONS[view])),
+            batch_size=recipe.batch_size,
+            augmentation=_filled(section.data_train.augmentation, **dict(recipe.augmentation)),
         ),
-        "learner": _filled(
-            section.learner,
-            loss="cross_entropy" if task == "classification" else "smooth_l1",
-            learning_rate=LEARNING_RATES[section.learner.optimizer],
-            label_smoothing=LABEL_SMOOTHING if task == "classification" else 0.0,
-        ),
+        "learner": _learner(section, learning, recipe),
         "train_params": _filled(
             section.train_params,
-            epochs=EPOCHS[view],
-            least_steps=LEAST_STEPS if section.train_params.epochs is None else 0,
+            epochs=recipe.epochs,
+            least_steps=recipe.least_steps if section.train_params.epochs is None else 0,
         ),
     }
     return section.model_copy(update=changes)
+
+
+def _described(section: TrainedModelSection, view: View) -> Any:
+    stage = {"images": "splits", "crops": "crops"}.get(view, "normalized")
+    window = {"window_size": WINDOW_SIZE} if view == "images" else {}
+    return _filled(section.data_description, input=stage, standardize=view != "columns", **window)
+
+
+def _learner(section: TrainedModelSection, learning: str, recipe: Recipe) -> Any:
+    rates = {"adamw": recipe.adamw, "sgd": recipe.sgd}
+    return _filled(
+        section.learner,
+        loss=LOSSES[learning][0],
+        learning_rate=rates[section.learner.optimizer],
+        label_smoothing=recipe.label_smoothing if learning == "classification" else 0.0,
+    )
 
 
 def epoch_count(params: TrainParams, steps_per_pass: int) -> int:
@@ -110,13 +103,6 @@ def epoch_count(params: TrainParams, steps_per_pass: int) -> int:
     return max(usual, min(MOST_TIMES * usual, wanted))
 
 
-def default_model(view: View) -> AnyModel:
-    """Return the network for a kind of input."""
-    if view == "crops":
-        return CnnModel()
-    return MlpModel() if view == "pixels" else MlpModel(width=128)
-
-
 def _filled(section: Any, **defaults: Any) -> Any:
     """Return a copy whose null keys have the defaults; sections within are replaced as they are given."""
     replace = {name: value for name, value in defaults.items() if _is_open(getattr(section, name))}
@@ -127,15 +113,16 @@ def _is_open(value: Any) -> bool:
     return value is None or isinstance(value, Augmentation)
 
 
-def _check_task(section: TrainedModelSection, task: str) -> None:
+def _check_learning(section: TrainedModelSection, learning: str) -> None:
     learner, metric = section.learner, section.train_params.metric
-    losses = ("cross_entropy",) if task == "classification" else ("smooth_l1", "mse")
+    losses, metrics = LOSSES[learning], TRAINING_METRICS[learning]
     if learner.loss is not None and learner.loss not in losses:
-        raise ValueError(f"learner.loss is {learner.loss}, but task is {task}; expected {' or '.join(losses)}")
-    metrics = ("loss", "accuracy") if task == "classification" else ("loss", "mae", "rmse")
+        raise ValueError(f"learner.loss is {learner.loss}, but {_learned(learning)}; expected {' or '.join(losses)}")
     if metric not in metrics:
-        raise ValueError(f"train_params.metric is {metric}, but task is {task}; expected {' or '.join(metrics)}")
-    if task == "classification":
+        raise ValueError(f"train_params.metric is {metric}, but {_learned(learning)}; expected {' or '.join(metrics)}")
+    if section.data_description.multi_label and learning != "multi_label":
+        raise ValueError(f"data_description.multi_label is true, but {_learned(learning)}; leave it out")
+    if learning != "regression":
         return
     meaningless = {
         "learner.class_weights": learner.class_weights,
@@ -145,11 +132,37 @@ def _check_task(section: TrainedModelSection, task: str) -> None:
     }
     for key, value in meaningless.items():
         if value:
-            raise ValueError(f"{key} is set, but task is {task}: there are no classes; leave it out")
+            raise ValueError(f"{key} is set, but task is regression: there are no classes; leave it out")
+
+
+def _learned(learning: str) -> str:
+    """Say what is learned in the words of the spec."""
+    return "data_description.multi_label is true" if learning == "multi_label" else f"task is {learning}"
+
+
+def _check_input(section: TrainedModelSection, learning: str, view: View) -> None:
+    description, model = section.data_description, section.model
+    if view == "images" and description.input not in (None, "splits"):
+        raise ValueError(
+            f"data_description.input is {description.input}, but task is {learning}, which learns from whole images; "
+            "leave it out"
+        )
+    if view != "images" and description.input == "splits":
+        raise ValueError(f"data_description.input is splits, but {_learned(learning)}; expected crops or normalized")
+    if view != "images" and description.window_size is not None:
+        raise ValueError(f"data_description.window_size is set, but {_learned(learning)}; leave it out")
+    if model is not None and view not in model.reads:
+        fitting = recipe_of(learning, view).model.kind
+        raise ValueError(
+            f"model.kind {model.kind!r} reads images, but the inputs are {view}; use model.kind: {fitting}"
+            if view in ("pixels", "columns")
+            else f"model.kind {model.kind!r} can't learn {learning}; use model.kind: {fitting}"
+        )
+    _check_augmentation(section.data_train.augmentation, view)
 
 
 def _check_augmentation(augmentation: Augmentation, view: View) -> None:
-    if view == "crops":
+    if view in ("crops", "images"):
         return
     meaningless = {"colour_shift", "contrast"}
     if view == "columns":

@@ -4,8 +4,8 @@ import torch
 from assay.learning.augment import add_noise, augment, invert, move, recolour
 from assay.learning.determinism import generator
 from assay.learning.inputs import Inputs
+from assay.spec.recipes import RECIPES
 from assay.spec.training import Augmentation
-from assay.spec.training_defaults import AUGMENTATIONS
 
 IMAGES = Inputs(view="crops", image_size=8)
 PIXELS = Inputs(view="pixels", columns=tuple(f"px_{y}_{x}" for y in range(4) for x in range(4)), grid=(4, 4))
@@ -19,14 +19,14 @@ def batch(*shape):
 def test_a_batch_keeps_its_shape_and_its_source(inputs, shape):
     before = batch(*shape)
     copy = before.clone()
-    after = augment(before, inputs, AUGMENTATIONS[inputs.view], generator(0, 2))
+    after = augment(before, inputs, RECIPES[inputs.view].augmentation, generator(0, 2))
     assert after.shape == shape
     assert not torch.equal(after, before)
     assert torch.equal(before, copy)
 
 
 def test_the_generator_alone_decides():
-    strength = AUGMENTATIONS["crops"]
+    strength = RECIPES["crops"].augmentation
     one, same, other = (augment(batch(5, 3, 8, 8), IMAGES, strength, generator(seed, 2)) for seed in (0, 0, 1))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
@@ -39,7 +39,7 @@ def test_no_strength_changes_nothing():
 
 def test_images_stay_channels_last():
     images = batch(5, 3, 8, 8).contiguous(memory_format=torch.channels_last)
-    after = augment(images, IMAGES, AUGMENTATIONS["crops"], generator(0, 2))
+    after = augment(images, IMAGES, RECIPES["crops"].augmentation, generator(0, 2))
     assert after.is_contiguous(memory_format=torch.channels_last)
 
 

@@ -1,0 +1,68 @@
+"""What is learned how, when the user leaves it open: one recipe per kind of input.
+
+Belongs here: numbers that were found by trying. Does not belong here: filling them in (``training_defaults``).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from assay.spec.models import CnnModel, DetectorModel, MlpModel, ModelSection, UnetModel
+from assay.spec.training import Augmentation
+
+View = Literal["crops", "pixels", "columns", "images"]
+"""What an item is to the network: a picture of one object, a row of grey pixels, a row of any other columns, or a whole
+image with everything in it."""
+
+LEAST_STEPS, MOST_TIMES = 700, 10
+"""Steps that a network needs in any case, and how many times the usual epochs that may take."""
+
+UNCHANGED = Augmentation(rotation_degrees=0, zoom=0, shift=0, invert_probability=0, colour_shift=0, contrast=0, noise=0)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Numbers that go together.
+
+    Attributes:
+        model: The network.
+        epochs: Passes over the training data.
+        batch_size: Items per step.
+        augmentation: Random changes.
+        adamw: Learning rate of this optimizer.
+        sgd: Learning rate of this optimizer.
+        label_smoothing: For classes.
+        least_steps: Steps that the network needs in any case.
+        precision: Of the arithmetic.
+    """
+
+    model: ModelSection
+    epochs: int
+    batch_size: int
+    augmentation: Augmentation
+    adamw: float = 4e-3
+    sgd: float = 0.1
+    label_smoothing: float = 0.0
+    least_steps: int = LEAST_STEPS
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+
+_OBJECTS = Augmentation(
+    rotation_degrees=15, zoom=0.2, shift=0.06, invert_probability=0.3, colour_shift=0.5, contrast=0.3, noise=0
+)
+_PIXELS = Augmentation(
+    rotation_degrees=6, zoom=0.06, shift=0.03, invert_probability=0.5, colour_shift=0, contrast=0, noise=0.05
+)
+_SCENES = _OBJECTS.model_copy(update={"rotation_degrees": 0.0})
+
+RECIPES: dict[str, Recipe] = {
+    "crops": Recipe(CnnModel(), 20, 32, _OBJECTS, label_smoothing=0.05),
+    "pixels": Recipe(MlpModel(), 160, 128, _PIXELS, label_smoothing=0.05),
+    "columns": Recipe(MlpModel(width=128), 80, 64, UNCHANGED, label_smoothing=0.05),
+    "segmentation": Recipe(UnetModel(), 12, 16, _OBJECTS, adamw=3e-3),
+    "detection": Recipe(DetectorModel(), 12, 16, _SCENES, adamw=3e-3),
+}
+
+
+def recipe_of(learning: str, view: View) -> Recipe:
+    """Return the recipe for what is learned from whole images, or else for the kind of input."""
+    return RECIPES[learning if view == "images" else view]
