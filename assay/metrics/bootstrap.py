@@ -12,9 +12,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from assay.metrics.samples import ClassificationSample, Floats, Integers, RegressionSample
+from assay.metrics.samples import ClassificationSample, Floats, Integers, MultiLabelSample, RegressionSample
 
-AnySample = TypeVar("AnySample", bound=RegressionSample | ClassificationSample)
+AnySample = TypeVar("AnySample", bound=RegressionSample | ClassificationSample | MultiLabelSample)
 
 BLOCK_ELEMENTS = 2_000_000
 """Weights, or cells of confusion matrices, in memory at once (16 MB): constant memory for any number of items."""
@@ -54,7 +54,7 @@ def intervals(
     return {name: _percentiles(values, shares) for name, values in blocks.items()}
 
 
-def _block_rows(sample: RegressionSample | ClassificationSample) -> int:
+def _block_rows(sample: RegressionSample | ClassificationSample | MultiLabelSample) -> int:
     cells = sample.class_count**2 if isinstance(sample, ClassificationSample) else 1
     return max(1, BLOCK_ELEMENTS // max(len(sample.target), cells))
 

@@ -6,7 +6,7 @@ Does not belong here: intervals, calibration.
 
 import numpy as np
 
-from assay.metrics.samples import ClassificationSample, Floats, divide
+from assay.metrics.samples import ClassificationSample, Floats, divide, mean_of_defined
 
 
 def accuracy(sample: ClassificationSample) -> Floats:
@@ -16,12 +16,12 @@ def accuracy(sample: ClassificationSample) -> Floats:
 
 def balanced_accuracy(sample: ClassificationSample) -> Floats:
     """Return the mean recall over the classes that occur, so that a frequent class counts no more than a rare one."""
-    return _mean_of_defined(recall(sample))
+    return mean_of_defined(recall(sample))
 
 
 def macro_f1(sample: ClassificationSample) -> Floats:
     """Return the mean F1 over the classes that occur or are predicted."""
-    return _mean_of_defined(f1(sample))
+    return mean_of_defined(f1(sample))
 
 
 def precision(sample: ClassificationSample) -> Floats:
@@ -70,8 +70,3 @@ def roc_auc(sample: ClassificationSample) -> Floats:
 def _hits(sample: ClassificationSample) -> Floats:
     hits: Floats = np.diagonal(sample.confusion, axis1=1, axis2=2)
     return hits
-
-
-def _mean_of_defined(values: Floats) -> Floats:
-    """Return the mean over classes (b,) of values (b, k), leaving out NaN."""
-    return divide(np.nansum(values, axis=1), np.sum(~np.isnan(values), axis=1).astype(np.float64))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Booleans = NDArray[np.bool_]
 Integers = NDArray[np.int64]
 
 
@@ -78,7 +79,44 @@ class ClassificationSample:
         return mean
 
 
+@dataclass(frozen=True)
+class MultiLabelSample:
+    """Items with any number of classes each.
+
+    Attributes:
+        target: (n, k) whether the item has the class.
+        predicted: (n, k) whether it is said to have it.
+        probabilities: (n, k) each from 0 to 1, for itself.
+        weights: (b, n) how often each item counts, in each of b weightings; every row has a positive sum.
+    """
+
+    target: Booleans
+    predicted: Booleans
+    probabilities: Floats
+    weights: Floats
+
+    @property
+    def class_count(self) -> int:
+        """Number k of classes."""
+        return int(self.target.shape[1])
+
+    def mean(self, values: Floats) -> Floats:
+        """Return the weighted mean of values (n,) under each weighting: (b,)."""
+        mean: Floats = self.weights @ values / self.weights.sum(axis=1)
+        return mean
+
+    def total(self, marked: Booleans) -> Floats:
+        """Return the weight of the items marked (n, k) for each class, under each weighting: (b, k)."""
+        total: Floats = self.weights @ marked.astype(np.float64)
+        return total
+
+
 Sample = RegressionSample | ClassificationSample
+
+
+def mean_of_defined(values: Floats) -> Floats:
+    """Return the mean over classes (b,) of values (b, k), leaving out NaN."""
+    return divide(np.nansum(values, axis=1), np.sum(~np.isnan(values), axis=1).astype(np.float64))
 
 
 def divide(numerator: Floats, denominator: Floats) -> Floats:
