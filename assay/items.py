@@ -6,12 +6,14 @@ Belongs here: what ``items.parquet`` means to every stage. Does not belong here:
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 ITEMS_FILE = "items.parquet"
 OBJECTS_FILE = "objects.parquet"
 CROPS_FILE = "crops.parquet"
+MASK_CLASSES_FILE = "mask_classes.parquet"
 _REPORT = "report.json"
 
 Columns = Mapping[str, pl.DataType | type[pl.DataType]]
@@ -19,18 +21,22 @@ Columns = Mapping[str, pl.DataType | type[pl.DataType]]
 IMAGE_ITEM_COLUMNS: Columns = {
     "item": pl.String,
     "file": pl.String,
+    "mask": pl.String,
     "width_px": pl.Int32,
     "height_px": pl.Int32,
     "sha256": pl.String,
     "pixels": pl.String,
     "thumbnail": pl.Binary,
     "label": pl.String,
+    "labelled": pl.Boolean,
     "folder": pl.String,
     "background": pl.String,
     "given_subset": pl.String,
 }
-"""One row per image. ``file`` is relative to the root; ``label`` is null where boxes hold the labels.
+"""One row per image. ``file`` is relative to the root, ``mask`` to the masks' root and null where there is none.
 
+``label`` is null where boxes or masks hold the labels. ``labelled`` is false where the truth is unknown; an image that
+is labelled and has neither a label nor boxes is known to be empty.
 ``pixels`` and ``thumbnail`` are its ``assay.looks.Look``, taken once, while the image is in memory.
 """
 
@@ -42,8 +48,21 @@ OBJECT_COLUMNS: Columns = {
     "y_px": pl.Int32,
     "width_px": pl.Int32,
     "height_px": pl.Int32,
+    "crowd": pl.Boolean,
 }
-"""One row per labelled box, of pixels ``x_px … x_px + width_px - 1``; sources may add columns."""
+"""One row per labelled box, of pixels ``x_px … x_px + width_px - 1``; sources may add columns.
+
+``crowd`` is true for a region of so many objects that they were not told apart: finding one there is neither right nor
+wrong.
+"""
+
+MASK_CLASS_COLUMNS: Columns = {"value": pl.Int32, "label": pl.String, "role": pl.String}
+"""One row per value that pixels of masks have; see ``assay.mask_values`` for what a pixel's value is.
+
+``role`` is ``class``, ``background`` or ``ignore`` (the truth is unknown there); ``label`` is null but for classes.
+"""
+
+CLASS, BACKGROUND, IGNORE = "class", "background", "ignore"
 
 ROW_ITEM_COLUMNS: Columns = {
     "item": pl.String,
@@ -57,9 +76,19 @@ ROW_ITEM_COLUMNS: Columns = {
 
 def root_of(folder: Path) -> Path:
     """Return the folder that ``file`` in a result's index is relative to: as its report says, or itself."""
-    report = folder / _REPORT
-    root = json.loads(report.read_text(encoding="utf-8")).get("root", ".") if report.is_file() else "."
-    return folder / str(root)
+    return folder / str(_report(folder).get("root", "."))
+
+
+def mask_root_of(folder: Path) -> Path:
+    """Return the folder that ``mask`` in a result's index is relative to: the files' root unless its report differs."""
+    report = _report(folder)
+    return folder / str(report.get("mask_root", report.get("root", ".")))
+
+
+def _report(folder: Path) -> dict[str, Any]:
+    path = folder / _REPORT
+    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return report
 
 
 def is_nested() -> pl.Expr:

@@ -35,8 +35,8 @@ class Stage:
 STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
-        Stage("generated_images", "1", ()),
-        Stage("splits", "1", ("generated_images",)),
+        Stage("generated_images", "2", ()),
+        Stage("splits", "2", ("generated_images",)),
         Stage("crops", "1", ("splits",)),
         Stage("tabular", "1", ("generated_images", "splits", "crops")),
         Stage("normalized", "1", ("tabular",)),

@@ -8,8 +8,9 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from assay.items import MASK_CLASSES_FILE
 from assay.looks import look_of
-from assay.numbers.labels import item_name, item_row, label_text, object_rows
+from assay.numbers.labels import item_name, item_row, label_text, mask_classes, object_rows
 from assay.numbers.picture import NumberPainter
 from assay.numbers.samples import SAMPLES, draw_sample
 from assay.numbers.summary import Summary, Written
@@ -17,6 +18,7 @@ from assay.parallel import map_in_order, usable_cores
 from assay.png import encode_png
 from assay.progress import Progress, silent
 from assay.spec.numbers import NumbersSource
+from assay.tables import write_parquet
 
 
 def build_numbers(
@@ -24,8 +26,9 @@ def build_numbers(
 ) -> dict[str, Any]:
     """Fill ``folder`` with generated pictures and return statistics about them.
 
-    Writes images/, masks/ and labels/ (where the spec wants them), items.parquet, objects.parquet and
-    pictures/samples.png. The bytes depend on the spec and the seed alone; memory does not grow with the count.
+    Writes images/, masks/ and labels/ (where the spec wants them), items.parquet, objects.parquet,
+    mask_classes.parquet (where there are masks) and pictures/samples.png. The bytes depend on the spec and the seed
+    alone; memory does not grow with the count.
 
     Args:
         spec: What to generate.
@@ -43,6 +46,8 @@ def build_numbers(
         summary.add(written)
         progress(done, spec.sample_count, f"{summary.objects_count} numbers drawn")
     summary.save(folder)
+    if spec.masks:
+        write_parquet(mask_classes(spec.max_number), folder / MASK_CLASSES_FILE)
     return summary.report()
 
 
@@ -71,7 +76,7 @@ class PictureWriter:
         if self._spec.detection_labels:
             (self._folder / "labels" / f"{item}.json").write_text(label_text(item, picture))
         return Written(
-            item=item_row(item, picture, hashlib.sha256(image).hexdigest(), look_of(picture.image)),
+            item=item_row(item, picture, hashlib.sha256(image).hexdigest(), look_of(picture.image), self._spec.masks),
             objects=object_rows(item, picture),
             without_room=picture.without_room,
             sample=draw_sample(picture) if index < SAMPLES else None,

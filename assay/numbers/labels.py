@@ -12,7 +12,7 @@ import polars as pl
 from assay import items
 from assay.items import Columns
 from assay.looks import Look
-from assay.numbers.picture import DrawnNumber, NumberPicture
+from assay.numbers.picture import BACKGROUND_INDEX, DrawnNumber, NumberPicture
 
 OBJECT_COLUMNS: Columns = {
     **items.OBJECT_COLUMNS,
@@ -31,17 +31,19 @@ def item_name(index: int) -> str:
     return f"{index:06d}"
 
 
-def item_row(item: str, picture: NumberPicture, sha256: str, look: Look) -> dict[str, Any]:
+def item_row(item: str, picture: NumberPicture, sha256: str, look: Look, has_mask: bool) -> dict[str, Any]:
     """Return the picture's row of items.parquet."""
     return {
         "item": item,
         "file": f"images/{item}.png",
+        "mask": f"masks/{item}.png" if has_mask else None,
         "width_px": picture.image.width,
         "height_px": picture.image.height,
         "sha256": sha256,
         "pixels": look.pixels,
         "thumbnail": look.thumbnail,
         "label": None,
+        "labelled": True,
         "folder": "",
         "background": picture.background,
         "given_subset": None,
@@ -50,7 +52,17 @@ def item_row(item: str, picture: NumberPicture, sha256: str, look: Look) -> dict
 
 def object_rows(item: str, picture: NumberPicture) -> list[dict[str, Any]]:
     """Return one row of objects.parquet per visible number."""
-    return [{"item": item, "object": position, **describe(number)} for position, number in enumerate(picture.numbers)]
+    return [
+        {"item": item, "object": position, "crowd": False, **describe(number)}
+        for position, number in enumerate(picture.numbers)
+    ]
+
+
+def mask_classes(max_number: int) -> pl.DataFrame:
+    """Return mask_classes.parquet: each number below ``max_number`` is its own value in masks."""
+    numbers = [(number, str(number), items.CLASS) for number in range(max_number)]
+    rows = [*numbers, (BACKGROUND_INDEX, None, items.BACKGROUND)]
+    return pl.DataFrame(rows, schema=dict(items.MASK_CLASS_COLUMNS), orient="row")
 
 
 def describe(number: DrawnNumber) -> dict[str, Any]:

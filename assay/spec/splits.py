@@ -10,6 +10,8 @@ from assay.spec.base import Location, Section, Switch
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 """Names of the standard subsets."""
+MASK_FOLDER = "masks"
+"""Folder beside those of the subsets in which masks are linked."""
 
 SubFolder = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,62}(/[A-Za-z0-9][A-Za-z0-9_.-]{0,62})*)?$")]
 """A relative folder such as ``images`` or ``a/b``; empty for none."""
@@ -70,6 +72,8 @@ class SplitsSection(Section):
         if len(set(names)) < len(names):
             twice = sorted({name for name in names if names.count(name) > 1})
             raise ValueError(f"set_infos: set_name {', '.join(twice)} is given twice; every subset has its own name")
+        if MASK_FOLDER in names:
+            raise ValueError(f"set_infos: got set_name {MASK_FOLDER!r}, the folder of all masks; choose another name")
         if TRAIN not in names:
             guess = nearest(TRAIN, names)
             hint = f" Rename {guess!r}?" if guess else ""

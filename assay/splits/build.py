@@ -3,15 +3,17 @@
 Belongs here: the order of steps and the report. Does not belong here: any rule.
 """
 
+import shutil
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import polars as pl
 
 from assay.errors import DataError
-from assay.items import ITEMS_FILE, OBJECTS_FILE, is_nested, root_of
+from assay.items import ITEMS_FILE, MASK_CLASSES_FILE, OBJECTS_FILE, is_nested, mask_root_of, root_of
+from assay.own_data.layout import SUBSET_NAMES
 from assay.progress import Progress, silent
-from assay.spec.splits import SplitsSection
+from assay.spec.splits import MASK_FOLDER, SplitsSection
 from assay.splits.division import divide, uses_given
 from assay.splits.groups import label_counts
 from assay.splits.linking import link_files
@@ -27,7 +29,8 @@ def build_splits(
     """Divide the items of a source into subsets and return statistics about the division.
 
     Writes items.parquet (the source's rows with ``subset`` and ``group``), objects.parquet (the boxes with
-    ``subset``) and, for images, a hard link ``<subset>/[<sub_dir>/]<item>`` to each file.
+    ``subset``) and, for images, a hard link ``<subset>/[<sub_dir>/]<item>`` to each file, and
+    ``masks/<subset>/[<sub_dir>/]<item>`` to its mask if it has one.
 
     Args:
         source_folder: Result of ``generated_images``.
@@ -45,15 +48,18 @@ def build_splits(
     divided = divide(taken, objects, spec, seed)
     given = uses_given(taken, spec)
     require_usable(divided, spec)
-    root = "."
+    roots = {"root": "."}
     if "file" in divided.columns:
-        divided, root = _with_links(divided, source_folder, folder, _inner_names(divided, spec, given), progress)
+        divided, roots = _with_links(divided, source_folder, folder, _inner_names(divided, spec), progress)
+    if (source_folder / MASK_CLASSES_FILE).exists():
+        shutil.copyfile(source_folder / MASK_CLASSES_FILE, folder / MASK_CLASSES_FILE)
     write_parquet(divided, folder / ITEMS_FILE)
     if objects is not None:
         write_parquet(objects.join(divided.select("item", "subset"), on="item", how="left"), folder / OBJECTS_FILE)
     report = _report(divided, label_counts(divided, objects), spec)
-    return report | {
-        "root": root,
+    return {
+        **report,
+        **roots,
         "left_out_nested": len(items) - len(taken),
         "given_subsets_kept": given,
         "warnings": warnings(divided, spec, given),
@@ -77,24 +83,36 @@ def _objects(source_folder: Path, items: pl.DataFrame) -> pl.DataFrame | None:
     return read_parquet(path).join(items.select("item"), on="item", how="semi").sort("item", "object")
 
 
-def _inner_names(items: pl.DataFrame, spec: SplitsSection, given: bool) -> list[str]:
-    """Return where each file goes; a given subset's own folder is not repeated below the subset."""
+def _inner_names(items: pl.DataFrame, spec: SplitsSection) -> list[str]:
+    """Return where each file goes; where subsets are kept, their own folders are not repeated below the subset."""
+    given = uses_given(items, spec)
     names = []
-    for item, file, subset in items.select("item", "file", "subset").iter_rows():
+    for item, file, subset, known_as in items.select("item", "file", "subset", "given_subset").iter_rows():
         ending = PurePosixPath(file).suffix
         name = item if item.endswith(ending) else item + ending
-        names.append(str(PurePosixPath(subset, spec.sub_dir, name.split("/", 1)[1] if given else name)))
+        first, _, rest = name.partition("/")
+        repeated = given and rest and SUBSET_NAMES.get(first.lower()) == known_as
+        names.append(str(PurePosixPath(subset, spec.sub_dir, rest if repeated else name)))
     return names
 
 
 def _with_links(
     items: pl.DataFrame, source_folder: Path, folder: Path, names: list[str], progress: Progress
-) -> tuple[pl.DataFrame, str]:
-    """Return the items with ``file`` as it is from now on, and the root that it is relative to."""
-    root = root_of(source_folder)
-    if link_files(list(zip(items["file"], names, strict=True)), root, folder, progress):
-        return items.with_columns(pl.Series("file", names)), "."
-    return items, str(root.resolve())
+) -> tuple[pl.DataFrame, dict[str, str]]:
+    """Return the items with ``file`` and ``mask`` as they are from now on, and the roots that these are relative to."""
+    root, mask_root = root_of(source_folder), mask_root_of(source_folder)
+    masks = [_mask_name(name, mask) for name, mask in zip(names, items["mask"], strict=True)]
+    files = [(root / file, name) for file, name in zip(items["file"], names, strict=True)]
+    files += [(mask_root / mask, name) for mask, name in zip(items["mask"], masks, strict=True) if name]
+    if link_files(files, folder, progress):
+        linked = [pl.Series("file", names), pl.Series("mask", masks, dtype=pl.String)]
+        return items.with_columns(linked), {"root": "."}
+    return items, {"root": str(root.resolve()), "mask_root": str(mask_root.resolve())}
+
+
+def _mask_name(name: str, mask: str | None) -> str | None:
+    """Return where a mask goes, given where its image goes; images ``a.jpg`` and ``a.png`` have a mask each."""
+    return f"{MASK_FOLDER}/{name}{PurePosixPath(mask).suffix}" if mask else None
 
 
 def _report(items: pl.DataFrame, labels: pl.DataFrame, spec: SplitsSection) -> dict[str, Any]:

@@ -16,12 +16,11 @@ _NO_LINKS_HERE = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.E
 """Another disk, a file system without links, somebody else's files, or too many links to one file."""
 
 
-def link_files(files: Sequence[tuple[str, str]], root: Path, folder: Path, progress: Progress) -> bool:
+def link_files(files: Sequence[tuple[Path, str]], folder: Path, progress: Progress) -> bool:
     """Hard-link files into ``folder``; either all of them or, where links can't be made, none.
 
     Args:
-        files: Path relative to ``root``, and the wanted path relative to ``folder``.
-        root: Where the files are.
+        files: Path, and the wanted path relative to ``folder``.
         folder: Where the links go.
         progress: Called now and then.
 
@@ -31,16 +30,16 @@ def link_files(files: Sequence[tuple[str, str]], root: Path, folder: Path, progr
     Raises:
         DataError: Files are gone since they were indexed.
     """
-    missing = [source for source, _ in files if not (root / source).is_file()]
+    missing = [str(source) for source, _ in files if not source.is_file()]
     if missing:
-        raise DataError(f"{len(missing)} files in {root} are gone since they were indexed. Run again.", missing)
+        raise DataError(f"{len(missing)} files are gone since they were indexed. Run again.", missing)
     made: set[Path] = set()
     for done, (source, target) in enumerate(files, 1):
         path = folder / target
         if path.parent not in made:
             path.parent.mkdir(parents=True, exist_ok=True)
             made.add(path.parent)
-        if not _link((root / source).resolve(), path):
+        if not _link(source.resolve(), path):
             _remove_trees(folder, files)
             return False
         progress(done, len(files), "files linked")
@@ -57,6 +56,6 @@ def _link(source: Path, target: Path) -> bool:
     return True
 
 
-def _remove_trees(folder: Path, files: Sequence[tuple[str, str]]) -> None:
+def _remove_trees(folder: Path, files: Sequence[tuple[Path, str]]) -> None:
     for top in {PurePosixPath(target).parts[0] for _, target in files}:
         shutil.rmtree(folder / top, ignore_errors=True)

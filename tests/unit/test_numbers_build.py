@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from assay.errors import DataError
-from assay.items import IMAGE_ITEM_COLUMNS
+from assay.items import IMAGE_ITEM_COLUMNS, MASK_CLASS_COLUMNS
 from assay.looks import Look, look_of
 from assay.numbers.build import build_numbers
 from assay.numbers.labels import OBJECT_COLUMNS, RowCollector
@@ -19,6 +19,7 @@ from assay.progress import silent
 from assay.spec.numbers import NumbersSource
 
 SMALL = {"img_size": {"width": 80, "height": 64}, "font_size_min": 12, "font_size_max": 18, "max_amount": 4}
+TABLES = {"items.parquet", "objects.parquet", "mask_classes.parquet"}
 KINDS = [("images", "png"), ("masks", "png"), ("labels", "json")]
 
 
@@ -41,7 +42,7 @@ def test_one_image_mask_and_label_is_written_per_item_and_nothing_else(built):
     folder, _ = built
     names = [f"{index:06d}" for index in range(12)]
     expected = {f"{kind}/{name}.{ending}" for kind, ending in KINDS for name in names}
-    assert set(bytes_of(folder)) == expected | {"items.parquet", "objects.parquet", "pictures/samples.png"}
+    assert set(bytes_of(folder)) == expected | TABLES | {"pictures/samples.png"}
 
 
 def test_items_describe_the_files(built):
@@ -56,7 +57,8 @@ def test_items_describe_the_files(built):
             assert (image.size, image.mode) == ((row["width_px"], row["height_px"]), "RGB")
             assert Look(row["pixels"], row["thumbnail"]) == look_of(image)
         assert row["background"] in SHIPPED_PHOTOS
-        assert row["label"] is None
+        assert (row["label"], row["labelled"]) == (None, True)
+        assert row["mask"] == f"masks/{row['item']}.png"
         assert row["given_subset"] is None
 
 
@@ -69,7 +71,8 @@ def test_label_files_and_the_table_of_objects_say_the_same(built):
         label = json.loads(path.read_text())
         assert label["image"] == f"images/{path.stem}.png"
         told += [{"item": path.stem, "object": number, **row} for number, row in enumerate(label["objects"])]
-    assert told == objects.to_dicts()
+    assert told == objects.drop("crowd").to_dicts()
+    assert not objects["crowd"].any()
 
 
 def test_a4_stored_masks_hold_only_the_labels_of_their_image_and_background(built):
@@ -79,6 +82,14 @@ def test_a4_stored_masks_hold_only_the_labels_of_their_image_and_background(buil
         with Image.open(path) as mask:
             assert mask.mode == "L"
             assert set(np.unique(mask)) == {int(row["label"]) for row in label["objects"]} | {255}
+
+
+def test_the_values_of_masks_are_told(built):
+    folder, _ = built
+    classes = pl.read_parquet(folder / "mask_classes.parquet")
+    assert classes.schema == pl.Schema(MASK_CLASS_COLUMNS)
+    assert classes.filter(role="class").rows() == [(number, str(number), "class") for number in range(10)]
+    assert classes.filter(pl.col("role") != "class").rows() == [(255, None, "background")]
 
 
 def test_a11_stored_boxes_are_the_extents_of_the_stored_masks(built):
@@ -137,8 +148,12 @@ def test_another_seed_gives_other_images(built, tmp_path):
 def test_what_is_not_wanted_is_not_written_and_changes_nothing_else(built, tmp_path, keys, absent):
     folder, _ = built
     build(tmp_path / "less", sample_count=12, **keys)
-    expected = {name: content for name, content in bytes_of(folder).items() if not name.startswith(absent)}
-    assert bytes_of(tmp_path / "less") == expected
+    images = {name: content for name, content in bytes_of(folder).items() if name.startswith("images/")}
+    less = bytes_of(tmp_path / "less")
+    assert {name: content for name, content in less.items() if name.startswith("images/")} == images
+    assert not [name for name in less if name.startswith(absent + "/")]
+    assert ("mask_classes.parquet" in less) == (absent != "masks")
+    assert less["objects.parquet"] == bytes_of(folder)["objects.parquet"]
 
 
 def test_the_compression_level_changes_the_files_and_not_the_pixels(built, tmp_path):

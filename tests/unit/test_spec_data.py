@@ -47,6 +47,7 @@ def table(path="x.csv", **keys):
         (lambda: SplitsSection(**infos(training=0.7, test=0.3)), "expected one set_name 'train'. Rename 'training'?"),
         (lambda: SplitsSection(set_infos=[*infos(train=0.5)["set_infos"]] * 2), "set_name train is given twice"),
         (lambda: SplitsSection(**infos(train=1.0, test=0.0)), "greater than 0"),
+        (lambda: SplitsSection(**infos(train=0.5, masks=0.5)), "got set_name 'masks', the folder of all masks"),
         (lambda: SplitsSection(max_split=2), "max_split has no effect without name_delimiter"),
         (lambda: SplitsSection(name_delimiter="_", group_key="folder"), "group_key and name_delimiter both"),
         (lambda: SplitsSection(sub_dir="../x"), "should match pattern"),

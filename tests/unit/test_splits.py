@@ -5,7 +5,7 @@ import pytest
 
 from assay.errors import DataError
 from assay.files import write_json
-from assay.items import IMAGE_ITEM_COLUMNS, OBJECT_COLUMNS, ROW_ITEM_COLUMNS, root_of
+from assay.items import IMAGE_ITEM_COLUMNS, MASK_CLASS_COLUMNS, OBJECT_COLUMNS, ROW_ITEM_COLUMNS, mask_root_of, root_of
 from assay.spec.splits import SplitsSection
 from assay.splits import build_splits, linking
 from assay.splits.groups import name_group
@@ -21,12 +21,14 @@ def index_images(folder, names, **columns):
     rows = {
         "item": names,
         "file": names,
+        "mask": [None] * len(names),
         "width_px": [4] * len(names),
         "height_px": [4] * len(names),
         "sha256": [f"hash of {name}" for name in names],
         "pixels": [f"pixels of {name}" for name in names],
         "thumbnail": [name.encode() for name in names],
         "label": [name.split("/")[0] if "/" in name else None for name in names],
+        "labelled": [True] * len(names),
         "folder": [name.rpartition("/")[0] for name in names],
         "background": [None] * len(names),
         "given_subset": [None] * len(names),
@@ -93,6 +95,56 @@ def test_a_file_without_an_ending_in_its_item_gets_that_of_its_file(divide, tmp_
     source = index_images(tmp_path / "source", names, item=[name.removesuffix(".png") for name in names])
     _, items, _ = divide(source, sub_dir="pictures/small")
     assert items.filter(pl.col("item") == "003")["file"][0].endswith("/pictures/small/003.png")
+
+
+def with_masks(source, names, mask_root="."):
+    """Give every other image of a source a mask below its own root."""
+    items = read_parquet(source / "items.parquet")
+    masks = [f"{name}.mask.png" if index % 2 else None for index, name in enumerate(names)]
+    for name in filter(None, masks):
+        (source / mask_root / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / mask_root / name).write_text(f"mask {name}")
+    write_parquet(items.with_columns(pl.Series("mask", masks)), source / "items.parquet")
+    write_json(source / "report.json", {"root": ".", "mask_root": mask_root})
+    classes = pl.DataFrame([(1, "cat", "class")], schema=dict(MASK_CLASS_COLUMNS), orient="row")
+    write_parquet(classes, source / "mask_classes.parquet")
+    return dict(zip(names, masks, strict=True))
+
+
+@pytest.mark.parametrize("mask_root", [".", "drawn"])
+def test_masks_are_linked_beside_the_subsets(divide, tmp_path, mask_root):
+    names = names_of(20, "a/{}.jpg")
+    source = index_images(tmp_path / "source", names)
+    masks = with_masks(source, names, mask_root)
+    report, items, folder = divide(source)
+    assert (report["root"], mask_root_of(folder)) == (".", folder)
+    for item, mask, subset in items.select("item", "mask", "subset").iter_rows():
+        assert mask == (f"masks/{subset}/{item}.png" if masks[item] else None)
+        assert mask is None or (folder / mask).samefile(source / mask_root / masks[item])
+    assert read_parquet(folder / "mask_classes.parquet")["label"].to_list() == ["cat"]
+
+
+def test_masks_are_referred_to_where_links_cannot_be_made(divide, tmp_path, monkeypatch):
+    names = names_of(20)
+    source = index_images(tmp_path / "source", names)
+    masks = with_masks(source, names, "drawn")
+
+    def no_link(one, other):
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(linking.os, "link", no_link)
+    _, items, folder = divide(source)
+    assert dict(items.select("item", "mask").iter_rows()) == masks
+    assert mask_root_of(folder) == source / "drawn"
+    assert root_of(folder) == source
+
+
+def test_given_subsets_of_images_that_lie_elsewhere_keep_their_folders(divide, tmp_path):
+    names = [f"2017/{index}.jpg" for index in range(9)]
+    subsets = ["train", "validation", "test"] * 3
+    source = index_images(tmp_path / "source", names, given_subset=subsets, label=["cat"] * 9)
+    _, items, _ = divide(source)
+    assert all(file == f"{subset}/{item}" for item, file, subset in items.select("item", "file", "subset").iter_rows())
 
 
 def test_files_that_are_gone_are_named(divide, tmp_path):

@@ -1,0 +1,49 @@
+"""Masks as the numbers that their pixels hold, whatever the kind of image file.
+
+Belongs here: what a pixel's value is. Does not belong here: what it means (mask_classes.parquet), shrinking masks.
+"""
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+MaskValues = NDArray[np.int32]
+"""(height, width)"""
+
+_NUMBERS = ("L", "P", "1", "I", "I;16", "I;16B", "I;16L", "I;16N")
+_WITH_ALPHA = {"LA": "L", "RGBA": "RGB"}
+
+
+def read_mask(content: bytes) -> MaskValues:
+    """Return the value of every pixel of a mask, upright.
+
+    The value is the index into the palette (its colours don't matter), the grey level of 8 or 16 bits, 0 or 1 of one
+    bit, and ``red << 16 | green << 8 | blue`` of a colour; transparency is left out.
+
+    Args:
+        content: Bytes of the image file.
+
+    Raises:
+        ValueError: The pixels are no whole numbers or colours, or the format is JPEG, which changes values.
+        Exception: Any of ``assay.own_data.pixels.DECODE_ERRORS`` when the file is damaged.
+    """
+    with Image.open(io.BytesIO(content)) as image:
+        if image.format in ("JPEG", "MPO"):
+            raise ValueError("is a JPEG, which changes the values of pixels; save masks as PNG")
+        image.load()
+        return values_of(ImageOps.exif_transpose(image))
+
+
+def values_of(mask: Image.Image) -> MaskValues:
+    """Return the value of every pixel of a decoded mask, as ``read_mask`` does."""
+    if mask.mode in _NUMBERS:
+        return np.asarray(mask).astype(np.int32)
+    if mask.mode in _WITH_ALPHA:
+        return values_of(mask.convert(_WITH_ALPHA[mask.mode]))
+    if mask.mode == "RGB":
+        red, green, blue = np.moveaxis(np.asarray(mask).astype(np.int32), -1, 0)
+        packed: MaskValues = red << 16 | green << 8 | blue
+        return packed
+    raise ValueError(f"has pixels of mode {mask.mode}, expected indices, grey levels or colours (RGB)")
