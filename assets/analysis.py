@@ -15,7 +15,7 @@ from resources.experiment_store import ExperimentStore
 
 
 @dg.asset(
-    ins=spec_of("analysis") | optional("crops", "normalized"),
+    ins=spec_of("analysis") | optional("splits", "crops", "normalized"),
     io_manager_key="tables",
     **stage_arguments("analysis", "learning", {"duckdb"}),
 )
@@ -24,16 +24,17 @@ def analysis(
     spec: Slice,
     trained_model: Result,
     predictions: StoredTable,
+    splits: Result | None,
     crops: Result | None,
     normalized: StoredTable | None,
     store: ExperimentStore,
 ) -> dg.MaterializeResult[Any]:
     """Metrics per subset in the target's own unit, pictures of what went wrong, and what to do next."""
-    data = learning_data(store, crops, normalized)
+    data = learning_data(store, splits, crops, normalized)
     (kind,) = trained_model.report["trained_on"]
     predicted = store.results.open("predictions", predictions.fingerprint)
     inputs = {"trained_model": trained_model, "predictions": predicted, kind: data.named(kind)}
-    if data.shown_crops is not None:
+    if data.shown_crops is not None and kind != "splits":
         inputs["crops"] = data.shown_crops
     result = store.build(
         context, spec, inputs, lambda folder, progress: analyse(spec, inputs, inputs[kind], folder, progress)

@@ -1,4 +1,4 @@
-"""Which result feeds the model: crops or normalized rows, whichever the spec or the trained model says.
+"""Which result feeds the model: whole images, crops or rows, whichever the spec or the trained model says.
 
 Belongs here: choosing among optional inputs. Does not belong here: reading them (``assay.learning.source``).
 """
@@ -15,8 +15,9 @@ from resources.failures import as_failure
 
 @dataclass(frozen=True)
 class LearningData:
-    """The two kinds of data that a model may learn from; None where not materialized."""
+    """The kinds of data that a model may learn from; None where not materialized."""
 
+    splits: Result | None
     crops: Result | None
     normalized: Result | None
 
@@ -37,8 +38,10 @@ class LearningData:
         return self.crops if self.crops is not None and self.crops.report["crops"] else None
 
 
-def learning_data(store: ExperimentStore, crops: Result | None, normalized: StoredTable | None) -> LearningData:
+def learning_data(
+    store: ExperimentStore, splits: Result | None, crops: Result | None, normalized: StoredTable | None
+) -> LearningData:
     """Return the data with the table's whole result folder: the scaling of its columns lies beside it."""
     with as_failure("normalized"):
         rows = store.results.open("normalized", normalized.fingerprint) if normalized else None
-    return LearningData(crops, rows)
+    return LearningData(splits, crops, rows)

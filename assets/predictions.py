@@ -15,7 +15,7 @@ from resources.experiment_store import ExperimentStore
 
 
 @dg.asset(
-    ins=spec_of("predictions") | optional("crops", "normalized"),
+    ins=spec_of("predictions") | optional("splits", "crops", "normalized"),
     io_manager_key="tables",
     **stage_arguments("predictions", "learning", {"pytorch", "duckdb"}),
 )
@@ -23,13 +23,14 @@ def predictions(
     context: dg.AssetExecutionContext,
     spec: Slice,
     trained_model: Result,
+    splits: Result | None,
     crops: Result | None,
     normalized: StoredTable | None,
     store: ExperimentStore,
 ) -> dg.MaterializeResult[Any]:
     """One row per item: target, prediction, and the probability of every class."""
     (kind,) = trained_model.report["trained_on"]
-    data = learning_data(store, crops, normalized).named(kind)
+    data = learning_data(store, splits, crops, normalized).named(kind)
     result = store.build(
         context,
         spec,

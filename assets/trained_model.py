@@ -19,7 +19,7 @@ from resources.experiment_store import ExperimentStore
 
 @dg.multi_asset(
     name="trained_model",
-    ins=spec_of("trained_model") | optional("crops", "normalized"),
+    ins=spec_of("trained_model") | optional("splits", "crops", "normalized"),
     outs={
         "trained_model": dg.AssetOut(
             io_manager_key="results",
@@ -36,13 +36,14 @@ from resources.experiment_store import ExperimentStore
 def trained_model(
     context: dg.AssetExecutionContext,
     spec: Slice,
+    splits: Result | None,
     crops: Result | None,
     normalized: StoredTable | None,
     store: ExperimentStore,
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """A network trained from nothing, with the weights of the epoch that the spec's rule chose."""
     kind = spec.section.data_description.input
-    data = learning_data(store, crops, normalized).named(kind)
+    data = learning_data(store, splits, crops, normalized).named(kind)
     store.require_passed(context, data)
     result = store.build(context, spec, {kind: data}, lambda folder, progress: train(spec, data, folder, progress))
     yield materialized(result)._replace(asset_key=dg.AssetKey("trained_model"))

@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from assay.errors import DataError, unknown
+from assay.items import ITEMS_FILE
 from assay.normalization import read_normalization
 from assay.table_info import read_table_info
 from assay.tables import read_parquet
@@ -20,10 +21,10 @@ class DataSource:
     """A result of the stage that feeds the model.
 
     Attributes:
-        kind: ``crops`` or ``normalized``: its table is ``<kind>.parquet`` in the folder.
+        kind: ``splits``, ``crops`` or ``normalized``.
         folder: Folder of the result; pictures are named relative to it.
         fingerprint: Names its content; a model remembers it.
-        norm_info: File that says how each column was scaled; None for crops.
+        norm_info: File that says how each column was scaled; None for images.
     """
 
     kind: str
@@ -34,12 +35,12 @@ class DataSource:
     @property
     def table(self) -> Path:
         """Its Parquet file."""
-        return self.folder / f"{self.kind}.parquet"
+        return self.folder / (ITEMS_FILE if self.kind == "splits" else f"{self.kind}.parquet")
 
     @property
     def features(self) -> tuple[str, ...]:
-        """The columns of its table from which others may be predicted; none for crops."""
-        return () if self.kind == "crops" else read_table_info(self.folder).features
+        """The columns of its table from which others may be predicted; none for images."""
+        return () if self.kind != "normalized" else read_table_info(self.folder).features
 
 
 def read_subsets(source: DataSource, names: Sequence[str], target: str) -> dict[str, pl.DataFrame]:

@@ -1,0 +1,96 @@
+"""What is learned about whole images: the class of every pixel, or boxes with their classes.
+
+Belongs here: classes of masks and boxes, saved with the weights. Does not belong here: reading masks and boxes
+(``scene_truth``), losses.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from assay.errors import DataError
+from assay.spec.base import Section
+from assay.spec.class_description import ClassDescription, classes_of_labels, unknown_subclasses
+from assay.spec.training import DataDescription
+
+BACKGROUND = "background"
+"""What pixels of no class are called."""
+
+
+class SceneTarget(Section):
+    """Classes of what is in an image."""
+
+    classes: tuple[str, ...]
+    """Classes in the order of the outputs."""
+    mapping: dict[str, str]
+    """Class of each label; objects of other labels are not looked for."""
+
+    @property
+    def column(self) -> str:
+        """Column of the labels."""
+        return "label"
+
+    def index_of(self, label: str | None) -> int | None:
+        """Return the place of a label's class, None for labels that are not looked for."""
+        name = self.mapping.get(label or "")
+        return None if name is None else self.classes.index(name)
+
+
+class MaskTarget(SceneTarget):
+    """The class of every pixel; class 0 of the outputs is the background."""
+
+    kind: Literal["masks"] = "masks"
+    """masks."""
+
+    @property
+    def output_count(self) -> int:
+        """Outputs that the network needs for each pixel: the background, and one per class."""
+        return 1 + len(self.classes)
+
+
+class BoxTarget(SceneTarget):
+    """Boxes and their classes."""
+
+    kind: Literal["boxes"] = "boxes"
+    """boxes."""
+
+    @property
+    def output_count(self) -> int:
+        """Outputs that the network needs for each cell: one per class, and the distances to four edges."""
+        return len(self.classes) + 4
+
+
+def scene_classes(description: DataDescription, found: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return the classes, and the class of each label of the training data that belongs to one.
+
+    Args:
+        description: Classes and mapping of the spec; without both, every label is a class.
+        found: Labels of the training data, in order.
+
+    Raises:
+        DataError: The training data have no label, a class has none in them, or a subclass does not exist.
+    """
+    if not found:
+        raise DataError("The training data show no object of any class. Look at the labels of generated_images.")
+    if description.class_mapping:
+        mapping = {label: description.class_mapping[label] for label in found if label in description.class_mapping}
+        names = tuple(each.name for each in described(description)) or tuple(dict.fromkeys(mapping.values()))
+    elif description.classes:
+        classes = described(description)
+        if wrong := unknown_subclasses(classes, found):
+            raise DataError("data_description.classes: these are neither classes nor labels of the data.", wrong)
+        names = tuple(each.name for each in classes)
+        places = classes_of_labels(classes)
+        mapping = {label: names[places[label][0]] for label in found if label in places}
+    else:
+        names, mapping = tuple(found), {label: label for label in found}
+    missing = [name for name in names if name not in mapping.values()]
+    if missing or not names:
+        raise DataError(
+            f"data_description: the training data show nothing of these classes; they show {', '.join(found)}.", missing
+        )
+    return names, mapping
+
+
+def described(description: DataDescription) -> list[ClassDescription]:
+    """Return the classes of a spec, none when they are left open."""
+    return [ClassDescription.model_validate(each) for each in description.classes or ()]

@@ -1,0 +1,167 @@
+"""What is in whole images, as tensors that go with their reduced pixels: boxes, and maps of classes.
+
+Belongs here: from the index and mask files to tensors. Does not belong here: pixels (``scenes``), which classes there
+are (``scene_targets``).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from assay.errors import DataError
+from assay.items import CLASS, IGNORE, MASK_CLASSES_FILE, OBJECTS_FILE, mask_root_of
+from assay.learning.scene_targets import SceneTarget
+from assay.learning.scenes import reduced_size
+from assay.learning.source import DataSource
+from assay.mask_values import MaskValues, read_mask
+from assay.own_data.pixels import DECODE_ERRORS
+from assay.parallel import map_in_order
+from assay.tables import read_parquet
+
+IGNORED = 255
+"""Value in class maps of pixels whose truth is unknown."""
+CROWD = -2.0
+"""Class of a region in which nothing is right or wrong."""
+
+ClassMap = NDArray[np.uint8]
+
+
+def objects_of(source: DataSource, rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the labelled boxes of some items, in the order of the items."""
+    objects = read_parquet(source.folder / OBJECTS_FILE)
+    return rows.select("item").join(objects, on="item", how="inner", maintain_order="left")
+
+
+def read_boxes(source: DataSource, rows: pl.DataFrame, target: SceneTarget, longest_px: int) -> list[Tensor]:
+    """Return the boxes of each item: float32 (m, 5), class index, left, top, right, bottom in reduced pixels.
+
+    Boxes of labels that are not looked for are left out; crowd regions have the class ``CROWD``.
+    """
+    objects = objects_of(source, rows)
+    by_item = {str(key[0]): part for key, part in objects.group_by("item")}
+    return [
+        _boxes(by_item.get(item), target, _scale(width, height, longest_px))
+        for item, width, height in rows.select("item", "width_px", "height_px").iter_rows()
+    ]
+
+
+def _scale(width_px: int, height_px: int, longest_px: int) -> tuple[float, float]:
+    width, height = reduced_size(width_px, height_px, longest_px)
+    return width / width_px, height / height_px
+
+
+def _boxes(objects: pl.DataFrame | None, target: SceneTarget, scale: tuple[float, float]) -> Tensor:
+    if objects is None:
+        return torch.zeros(0, 5)
+    columns = objects.select("label", "x_px", "y_px", "width_px", "height_px", pl.col("crowd").fill_null(False))
+    boxes = []
+    for label, left, top, width, height, crowd in columns.iter_rows():
+        index = target.index_of(label)
+        if crowd or index is not None:
+            place = CROWD if crowd or index is None else float(index)
+            boxes.append((place, left, top, left + width, top + height))
+    across, down = scale
+    return torch.tensor(boxes).reshape(-1, 5) * torch.tensor([1.0, across, down, across, down])
+
+
+def read_class_maps(
+    source: DataSource, rows: pl.DataFrame, target: SceneTarget, longest_px: int, threads: int
+) -> list[Tensor]:
+    """Return the class of every pixel of each item: uint8 (h, w), 0 background, 1..k classes, 255 unknown.
+
+    Raises:
+        DataError: A mask is missing, can't be read, has another size than its image, or a value without meaning.
+    """
+    meaning = _meanings(source, target)
+
+    def reduced(values: MaskValues) -> Tensor:
+        height, width = values.shape
+        image = Image.fromarray(meaning.apply(values))
+        size = reduced_size(width, height, longest_px)
+        return torch.from_numpy(np.array(image.resize(size, Image.Resampling.NEAREST)))
+
+    paths = mask_paths(source, rows)
+    return list(map_in_order(lambda path: reduced(_read(path)), paths, threads))
+
+
+def mask_paths(source: DataSource, rows: pl.DataFrame) -> list[Path]:
+    """Return the mask file of each item.
+
+    Raises:
+        DataError: Items have none.
+    """
+    root = mask_root_of(source.folder)
+    without = rows.filter(pl.col("mask").is_null())["item"].to_list() if "mask" in rows.columns else list(rows["item"])
+    if without:
+        advice = "Segmentation needs one for each: set generated_images.source.masks, or use kind masks or coco."
+        raise DataError(f"{len(without)} image(s) have no mask. {advice}", without)
+    return [root / name for name in rows["mask"]]
+
+
+def _read(path: Path) -> MaskValues:
+    try:
+        return read_mask(path.read_bytes())
+    except DECODE_ERRORS as error:
+        raise DataError(f"{path}: the mask can't be read ({error}). Materialize splits again.") from error
+
+
+class _Meanings:
+    """From values of pixels to class indices."""
+
+    def __init__(self, values: Sequence[int], indices: Sequence[int]) -> None:
+        order = np.argsort(values)
+        self._values = np.asarray(values, np.int64)[order]
+        self._indices = np.asarray(indices, np.uint8)[order]
+
+    def apply(self, values: MaskValues) -> ClassMap:
+        """Return class indices of the same shape.
+
+        Raises:
+            DataError: A value has no meaning.
+        """
+        places = np.searchsorted(self._values, values).clip(max=len(self._values) - 1)
+        unknown = self._values[places] != values
+        if unknown.any():
+            raise DataError(f"A mask has the value {values[unknown][0]}, which {MASK_CLASSES_FILE} does not name.")
+        indices: ClassMap = self._indices[places]
+        return indices
+
+
+def _meanings(source: DataSource, target: SceneTarget) -> _Meanings:
+    table = read_parquet(source.folder / MASK_CLASSES_FILE)
+    indices = []
+    for label, role in table.select("label", "role").iter_rows():
+        place = target.index_of(label) if role == CLASS else None
+        indices.append(IGNORED if role == IGNORE else 0 if place is None else 1 + place)
+    return _Meanings(table["value"].to_list(), indices)
+
+
+def labels_in_masks(source: DataSource, rows: pl.DataFrame, threads: int) -> tuple[list[str], list[float]]:
+    """Return the labels that masks show, in the order of their values, and the longer side of each coherent region.
+
+    Raises:
+        DataError: A mask is missing or can't be read.
+    """
+    table = read_parquet(source.folder / MASK_CLASSES_FILE).filter(pl.col("role") == CLASS).sort("value")
+    names = dict(table.select("value", "label").iter_rows())
+    shown: set[int] = set()
+    sides: list[float] = []
+    for present, found in map_in_order(lambda path: _regions(_read(path), names), mask_paths(source, rows), threads):
+        shown |= present
+        sides += found
+    return [label for value, label in names.items() if value in shown], sides
+
+
+def _regions(values: MaskValues, names: dict[int, str]) -> tuple[set[int], list[float]]:
+    from skimage.measure import label, regionprops  # 0.3 s, which only segmentation needs
+
+    present = {int(value) for value in np.unique(values) if int(value) in names}
+    shown = np.where(np.isin(values, list(present)), values, -1)
+    boxes = [region.bbox for region in regionprops(label(shown, background=-1))]
+    return present, [float(max(bottom - top, right - left)) for top, left, bottom, right in boxes]
