@@ -108,7 +108,7 @@ def fit_target(description: DataDescription, task: str, column: str, train: pl.D
         spread = values.std(correction=0).item()
         return NumberTarget(column=column, mean=values.mean().item(), std=spread or 1.0)
     found = sorted(set(class_names(train, column, description.class_mapping)), key=_natural)
-    classes = description.classes or tuple(found)
+    classes = description.class_names or tuple(found)
     missing = [name for name in classes if name not in found]
     if missing:
         raise DataError("data_description.classes: no training item of these classes; leave them out.", missing)

@@ -5,6 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from assay.spec.base import PLACE_ONLY, Location, Section, Switch
+from assay.spec.class_description import did_you_mean
 from assay.spec.models import AnyModel
 from assay.spec.training import (
     DataDescription,
@@ -71,17 +72,21 @@ class TrainedModelSection(Section):
         return self
 
     @model_validator(mode="after")
-    def _classes_are_consistent(self) -> Self:
-        description, weights = self.data_description, self.learner.class_weights
-        classes, mapping = description.classes, description.class_mapping
-        if classes is not None and len(set(classes)) < len(classes):
-            raise ValueError(f"data_description.classes names a class twice: {', '.join(classes)}")
-        if classes is not None and mapping and (wrong := sorted(set(mapping.values()) - set(classes))):
-            raise ValueError(
-                f"data_description.class_mapping maps to {', '.join(wrong)}, not in data_description.classes"
-            )
-        if isinstance(weights, dict) and (bad := sorted(name for name, weight in weights.items() if weight < 0)):
+    def _class_weights_fit(self) -> Self:
+        names, weights = self.data_description.class_names, self.learner.class_weights
+        if not isinstance(weights, dict):
+            return self
+        if bad := sorted(name for name, weight in weights.items() if weight < 0):
             raise ValueError(f"learner.class_weights: negative for {', '.join(bad)}")
-        if isinstance(weights, dict) and classes is not None and (wrong := sorted(set(weights) - set(classes))):
-            raise ValueError(f"learner.class_weights names {', '.join(wrong)}, not in data_description.classes")
+        if names and (wrong := sorted(set(weights) - set(names))):
+            hint = did_you_mean(wrong[0], names)
+            raise ValueError(f"learner.class_weights names {', '.join(wrong)}, not in data_description.classes{hint}")
+        if names and not any(weights.get(name, 1.0) for name in names):
+            raise ValueError("learner.class_weights: every class has weight 0; there is nothing to learn")
+        return self
+
+    @model_validator(mode="after")
+    def _thresholds_are_chosen_on_validation_data(self) -> Self:
+        if self.train_params.decision == "tuned" and self.data_validation is None:
+            raise ValueError("train_params.decision is 'tuned', but data_validation is null; name a subset")
         return self

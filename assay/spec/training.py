@@ -4,11 +4,12 @@ Belongs here: keys and rules on their values. Does not belong here: defaults tha
 (``assay.spec.training_defaults``); wherever one does, the key's default here is null.
 """
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from assay.spec.base import Probability, Section, Switch
+from assay.spec.class_description import ClassDescription, check_classes
 
 Input = Literal["splits", "crops", "normalized"]
 
@@ -24,12 +25,20 @@ class DataDescription(Section):
     """Input columns, as names or patterns with ``*``; null: all pixels, or all columns but the target. Tables only."""
     target: str | None = Field(default=None, min_length=1)
     """Column that is learned; null: the number, or the class, that the data carry."""
-    classes: tuple[str, ...] | None = Field(default=None, min_length=2)
-    """Classes in the order of the outputs; null: those of the training rows, sorted."""
+    classes: tuple[ClassDescription, ...] | None = Field(default=None, min_length=1)
+    """Classes in the order of the outputs, as names or as ``{name: even, subclasses: ["0", "2"], weight: 2.0}``; null:
+    the labels of the training rows, sorted."""
     multi_label: bool = False
     """Whether an item may have several classes at once, or none. Classification only."""
+    label_separator: str | None = Field(default=None, min_length=1, max_length=8)
+    """Text between the labels of an item, such as ``|`` in ``cat|outdoor``; null: an item has one label. With
+    multi_label only."""
+    labels_of_no_class: tuple[str, ...] = ()
+    """Labels of items that belong to none of the classes, such as ``["nothing"]``; any other label without a class is
+    an error. With multi_label only."""
     class_mapping: dict[str, str] = {}
-    """Class of each label, such as ``{"0": small, "1": small, "2": large}``; empty: every label is its own class."""
+    """Class of each label, such as ``{"0": small, "1": small, "2": large}``; empty: every label is its own class. With
+    multi_label, list labels as subclasses instead."""
     image_size: int | None = Field(default=None, ge=4, le=8192)
     """Side in pixels that pictures of objects are brought to, with a border where they are not square; null: 24, or 16
     for pictures that are no larger than that. Of whole images, the longest side to which larger ones are reduced; null:
@@ -40,6 +49,34 @@ class DataDescription(Section):
     standardize: bool | None = None
     """Give each image or row of pixels mean 0 and standard deviation 1, so that brightness and contrast do not matter;
     null: yes for images and pixels, no for other columns, which have units of their own."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes; empty when the data tell them."""
+        return tuple(each.name for each in self.classes or ())
+
+    @model_validator(mode="after")
+    def _classes_fit(self) -> Self:
+        check_classes(self.classes or (), exclusive=not self.multi_label)
+        if len(self.class_names) == 1 and not self.multi_label:
+            raise ValueError(f"classes has only {self.class_names[0]!r}; expected two or more, or multi_label: true")
+        return self
+
+    @model_validator(mode="after")
+    def _labels_have_one_meaning(self) -> Self:
+        without_effect = [key for key in ("label_separator", "labels_of_no_class") if getattr(self, key)]
+        if without_effect and not self.multi_label:
+            raise ValueError(f"{without_effect[0]} has no effect without multi_label: true; leave one of them out")
+        if self.class_mapping and self.multi_label:
+            raise ValueError(
+                "class_mapping gives a label one class, but multi_label is true; list labels as subclasses of classes"
+            )
+        if self.class_mapping and any(each.subclasses for each in self.classes or ()):
+            raise ValueError("class_mapping and subclasses both say which labels a class has; give one of them")
+        wrong = sorted(set(self.class_mapping.values()) - set(self.class_names))
+        if self.classes and wrong:
+            raise ValueError(f"class_mapping maps to {', '.join(wrong)}, not in classes")
+        return self
 
 
 class Augmentation(Section):
@@ -94,10 +131,12 @@ class Learner(Section):
     smooth_l1_beta: float = Field(default=0.5, gt=0)
     """Error from which on smooth_l1 grows linearly, in standard deviations of the training targets."""
     label_smoothing: float | None = Field(default=None, ge=0, lt=1)
-    """Probability spread evenly over all classes, against overconfidence; null: 0.05. Classification only."""
+    """Probability spread evenly over all classes, against overconfidence; null: 0.05, or 0 where items may have several
+    classes. Classification only."""
     class_weights: dict[str, float] | Literal["balanced"] | None = None
     """Weight of each class in the loss (1 for classes left out); ``balanced``: inverse to the class's frequency in the
-    training data. Classification only."""
+    training data; of several classes at once, items with and without the class count the same. Multiplied by the weight
+    that data_description.classes gives. Not for regression."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """adamw, or sgd with Nesterov momentum."""
     learning_rate: float | None = Field(default=None, gt=0, le=100)
@@ -126,6 +165,9 @@ class TrainParams(Section):
     700 when ``epochs`` is left open, otherwise 0."""
     steps_per_epoch: int | None = Field(default=None, ge=1)
     """Batches per epoch; null: as many whole ones as the subset has."""
+    decision: Literal["fixed", "tuned"] | None = None
+    """From which probability on an item is said to have a class: ``fixed``: 0.5; ``tuned``: for each class the one with
+    the best F1 on the validation data. Null: fixed. With data_description.multi_label only."""
     choose_epoch: Literal["best", "last"] = "best"
     """Keep the epoch that is best on the validation data, or the last one."""
     metric: Literal["loss", "accuracy", "mae", "rmse", "macro_f1", "mean_iou", "foreground_iou", "map50"] = "loss"

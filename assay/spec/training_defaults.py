@@ -68,6 +68,7 @@ def resolved(section: TrainedModelSection, learning: str, view: View) -> Trained
         "learner": _learner(section, learning, recipe),
         "train_params": _filled(
             section.train_params,
+            decision="fixed" if learning == "multi_label" else None,
             epochs=recipe.epochs,
             least_steps=recipe.least_steps if section.train_params.epochs is None else 0,
         ),
@@ -122,6 +123,8 @@ def _check_learning(section: TrainedModelSection, learning: str) -> None:
         raise ValueError(f"train_params.metric is {metric}, but {_learned(learning)}; expected {' or '.join(metrics)}")
     if section.data_description.multi_label and learning != "multi_label":
         raise ValueError(f"data_description.multi_label is true, but {_learned(learning)}; leave it out")
+    if section.train_params.decision is not None and learning != "multi_label":
+        raise ValueError(f"train_params.decision is set, but {_learned(learning)}; leave it out")
     if learning != "regression":
         return
     meaningless = {

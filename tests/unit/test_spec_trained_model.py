@@ -20,8 +20,27 @@ def section(**keys):
         ({"data_validation": None}, "data_validation is null, but train_params.choose_epoch is 'best'"),
         ({"model": {"kind": "cnn"}, "data_description": {"input": "normalized"}}, "model.kind 'cnn' reads images"),
         ({"data_description": {"inputs": ["a"], "input": "crops"}}, "data_description.inputs names columns"),
-        ({"data_description": {"classes": ["a", "a"]}}, "names a class twice"),
+        ({"data_description": {"classes": ["a", "a"]}}, "classes names a twice"),
         ({"data_description": {"classes": ["a", "b"], "class_mapping": {"1": "c"}}}, "class_mapping maps to c"),
+        ({"data_description": {"classes": ["a"]}}, "classes has only 'a'; expected two or more"),
+        ({"data_description": {"label_separator": "|"}}, "label_separator has no effect without multi_label: true"),
+        ({"data_description": {"labels_of_no_class": ["x"]}}, "labels_of_no_class has no effect without multi_label"),
+        (
+            {"data_description": {"multi_label": True, "class_mapping": {"1": "c"}}},
+            "list labels as subclasses of classes",
+        ),
+        (
+            {"data_description": {"classes": ["b", {"name": "a", "subclasses": ["1"]}], "class_mapping": {"1": "a"}}},
+            "class_mapping and subclasses both say",
+        ),
+        (
+            {"train_params": {"decision": "tuned", "choose_epoch": "last"}, "data_validation": None},
+            "train_params.decision is 'tuned', but data_validation is null",
+        ),
+        (
+            {"learner": {"class_weights": {"a": 0, "b": 0}}, "data_description": {"classes": ["a", "b"]}},
+            "every class has weight 0",
+        ),
         ({"learner": {"class_weights": {"a": -1}}}, "learner.class_weights: negative for a"),
         (
             {"learner": {"class_weights": {"c": 1}}, "data_description": {"classes": ["a", "b"]}},
@@ -82,6 +101,8 @@ def test_resolving_twice_changes_nothing():
     ("keys", "task", "view", "message"),
     [
         ({"learner": {"loss": "mse"}}, "classification", "crops", "expected cross_entropy"),
+        ({"learner": {"loss": "cross_entropy"}}, "multi_label", "crops", "expected binary_cross_entropy"),
+        ({"train_params": {"decision": "tuned"}}, "classification", "crops", "train_params.decision is set, but task"),
         ({"train_params": {"metric": "accuracy"}}, "regression", "pixels", "expected loss or mae or rmse"),
         ({"learner": {"class_weights": "balanced"}}, "regression", "pixels", "there are no classes"),
         ({"learner": {"label_smoothing": 0.1}}, "regression", "pixels", "there are no classes"),
