@@ -45,17 +45,28 @@ def move(images: Tensor, strength: Augmentation, generator: Generator) -> Tensor
         strength: Reads rotation_degrees, zoom and shift.
         generator: Source of randomness.
     """
-    angle, zoom, shift = strength.rotation_degrees or 0.0, strength.zoom or 0.0, strength.shift or 0.0
-    if not (angle or zoom or shift):
+    if not (strength.rotation_degrees or strength.zoom or strength.shift):
         return images
-    count = len(images)
+    grid = F.affine_grid(random_maps(len(images), strength, generator), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def random_maps(count: int, strength: Augmentation, generator: Generator) -> Tensor:
+    """Return random maps (count, 2, 3) from the place in a moved image to the place in the original.
+
+    Places are (x, y, 1), from -1 to 1 across the image as ``torch.nn.functional.affine_grid`` has them.
+
+    Args:
+        count: Number of maps.
+        strength: Reads rotation_degrees, zoom and shift.
+        generator: Source of randomness.
+    """
+    angle, zoom, shift = strength.rotation_degrees or 0.0, strength.zoom or 0.0, strength.shift or 0.0
     turn = between(-angle, angle, count, generator) * (math.pi / 180)
     scale = torch.exp(between(-math.log1p(zoom), math.log1p(zoom), count, generator))
     right, down = (between(-2 * shift, 2 * shift, count, generator) for _ in range(2))  # the width is 2 in grid units
     cos, sin = torch.cos(turn) * scale, torch.sin(turn) * scale
-    maps = torch.stack([torch.stack([cos, -sin, right], 1), torch.stack([sin, cos, down], 1)], 1)  # (B, 2, 3)
-    grid = F.affine_grid(maps, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return torch.stack([torch.stack([cos, -sin, right], 1), torch.stack([sin, cos, down], 1)], 1)
 
 
 def recolour(images: Tensor, contrast: float, colour_shift: float, generator: Generator) -> Tensor:

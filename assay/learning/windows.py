@@ -1,0 +1,93 @@
+"""Square windows cut out of whole images to learn from, mostly around objects, turned and zoomed as they are cut.
+
+Belongs here: where windows lie, and their pixels; masks are cut like images. Does not belong here: what becomes of
+boxes (``detection.windows``), changes of colour (``augment``).
+"""
+
+import math
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from assay.spec.training import Augmentation
+
+ELSEWHERE = 0.1
+"""Share of the windows that may lie anywhere, so that the network also sees what has no object in it."""
+
+
+def choose_anchors(boxes: list[Tensor], sizes: Tensor, generator: Generator) -> Tensor:
+    """Return what each window is to show: an object of its image, any of them as likely, or the whole image.
+
+    Args:
+        boxes: Of each image (m, 4): left, top, right, bottom in pixels; may be empty.
+        sizes: (B, 2) width and height of each image.
+        generator: Source of randomness.
+
+    Returns:
+        (B, 4) float32.
+    """
+    which, elsewhere = torch.rand(2, len(boxes), generator=generator)
+    chosen = torch.cat([torch.zeros(len(boxes), 2), sizes.float()], 1)
+    for row, own in enumerate(boxes):
+        if len(own) and elsewhere[row] >= ELSEWHERE:
+            chosen[row] = own[int(which[row] * len(own))]
+    return chosen
+
+
+def draw_corners(anchors: Tensor, sizes: Tensor, side: int, generator: Generator) -> Tensor:
+    """Return the left and top edge of a random window for each anchor: (B, 2) int64.
+
+    The window shows all of the anchor, or lies within it where the anchor is the larger one; it leaves the image only
+    where that is smaller than the window, which then shows all of it.
+
+    Args:
+        anchors: (B, 4): left, top, right, bottom in pixels.
+        sizes: (B, 2) width and height of the images.
+        side: Of the windows in pixels.
+        generator: Source of randomness.
+    """
+    one_end, other_end = anchors[:, 2:] - side, anchors[:, :2]
+    corners = one_end + torch.rand(len(anchors), 2, generator=generator) * (other_end - one_end)
+    room = sizes - side
+    return corners.round().long().clamp(room.clamp(max=0), room.clamp(min=0))
+
+
+def cut(image: Tensor, corner: tuple[int, int], side: int, fill: int) -> Tensor:
+    """Return a window of an image, filled up where it leaves the image.
+
+    Args:
+        image: (C, H, W) or (H, W).
+        corner: Left and top edge of the window; may be negative.
+        side: Of the window in pixels.
+        fill: Value outside of the image.
+    """
+    left, top = corner
+    height, width = image.shape[-2:]
+    rows = slice(max(top, 0), max(min(top + side, height), 0))
+    columns = slice(max(left, 0), max(min(left + side, width), 0))
+    window = image.new_full((*image.shape[:-2], side, side), fill)
+    part = image[..., rows, columns]
+    y, x = rows.start - top, columns.start - left
+    window[..., y : y + part.shape[-2], x : x + part.shape[-1]] = part
+    return window
+
+
+def margin_of(side: int, strength: Augmentation) -> int:
+    """Return how many pixels around a window its random movement may bring in."""
+    turn = math.radians(min(strength.rotation_degrees or 0.0, 45.0))
+    reach = (math.cos(turn) + math.sin(turn)) * (1 + (strength.zoom or 0.0)) - 1 + 2 * (strength.shift or 0.0)
+    return math.ceil(side / 2 * reach)
+
+
+def resampled(windows: Tensor, maps: Tensor, side: int, mode: str = "bilinear") -> Tensor:
+    """Return the inner part of the windows, moved.
+
+    Args:
+        windows: (B, C, S + 2m, S + 2m) float32, cut with a margin.
+        maps: (B, 2, 3) from ``augment.random_maps``; the identity takes the inner part as it is.
+        side: S in pixels.
+        mode: ``bilinear`` for pixels, ``nearest`` for masks.
+    """
+    grid = F.affine_grid(maps, [len(windows), 1, side, side], align_corners=False)
+    return F.grid_sample(windows, grid * (side / windows.shape[-1]), mode=mode, align_corners=False)
