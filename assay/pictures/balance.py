@@ -1,11 +1,10 @@
 """Picture of how often each class occurs in each subset."""
 
-import re
-
 import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
+from assay.natural import natural_key
 from assay.pictures.style import headline, literal, render, short, subset_colour
 
 MOST_CLASSES = 60
@@ -20,7 +19,7 @@ def class_balance(counts: pl.DataFrame) -> bytes:
     totals = counts.group_by("subset", maintain_order=True).agg(pl.sum("count"))
     subsets = totals["subset"].to_list()
     frequent = counts.group_by("label").agg(pl.sum("count")).sort("count", "label", descending=[True, False])
-    labels = sorted(frequent["label"].head(MOST_CLASSES).to_list(), key=_natural)
+    labels = sorted(frequent["label"].head(MOST_CLASSES).to_list(), key=natural_key)
     left_out = len(frequent) - len(labels)
 
     def draw(figure: Figure) -> None:
@@ -43,9 +42,3 @@ def class_balance(counts: pl.DataFrame) -> bytes:
         headline(axes, "Classes per subset", f"The {len(labels)} most frequent of {len(frequent)}." * bool(left_out))
 
     return render(800, 420, draw)
-
-
-def _natural(label: str) -> list[tuple[bool, float, str]]:
-    """Sort the numbers in names by value: 2 before 10."""
-    parts = re.split(r"(\d+)", label)
-    return [(not part.isdigit(), float(part) if part.isdigit() else 0.0, part) for part in parts if part]

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from assay.spec.base import Location, Section, Switch
+from assay.spec.base import Location, Probability, Section, Switch
 
 
 class ModelLoader(Section):
@@ -34,7 +34,16 @@ class PredictionHandler(Section):
     """What is written for each item besides target and prediction."""
 
     copy_columns: tuple[str, ...] = ()
-    """Columns of the data to keep beside the predictions, as names or patterns with ``*``."""
+    """Columns of the data to keep beside the predictions, as names or patterns with ``*``. Not for detection and
+    segmentation, whose rows are boxes and classes; their images are in predicted_items.parquet."""
+    min_confidence: Probability = 0.02
+    """Boxes of which the model is less sure are left out; low, because precision-recall curves need the unsure ones too.
+    Detection only."""
+    most_overlap: Probability = 0.5
+    """Intersection over union above which two boxes of one class are the same object, and the surer one stays.
+    Detection only."""
+    max_boxes: int = Field(default=100, ge=1, le=1000)
+    """Boxes per image at most, the surest. Detection only."""
 
 
 class PredictionsSection(Section):
@@ -45,7 +54,7 @@ class PredictionsSection(Section):
     prediction_steps: int | None = Field(default=None, ge=1)
     """Predict exactly this many batches of each subset; null: all."""
     batch_size: int = Field(default=512, ge=1, le=65_536)
-    """Items predicted at once."""
+    """Items predicted at once, and the unit of ``prediction_steps``; whole images are predicted in smaller portions."""
     model_loader: ModelLoader = ModelLoader()
     """Which weights are used."""
     prediction_function: Annotated[PlainFunction | AugmentedFunction, Field(discriminator="kind")] = PlainFunction()

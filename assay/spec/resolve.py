@@ -24,6 +24,7 @@ def resolve(spec: ExperimentSpec) -> ExperimentSpec:
     """
     _check_subsets(spec)
     _check_source(spec)
+    _check_handler(spec)
     for sentence in keys_without_effect(spec.generated_images.source.kind, {n: spec.section(n) for n in SECTION_NAMES}):
         raise ValueError(sentence)
     changes: dict[str, Any] = {name: _with_seed(spec, name) for name in SECTION_NAMES}
@@ -45,6 +46,22 @@ def _check_source(spec: ExperimentSpec) -> None:
         raise ValueError(
             f"task is {spec.task}, but generated_images.source.kind is table, which has no images; "
             "expected numbers, coco, yolo or masks"
+        )
+
+
+def _check_handler(spec: ExperimentSpec) -> None:
+    """Refuse keys of the prediction that mean nothing for what is learned."""
+    handler, of_boxes = spec.predictions.prediction_handler, ("min_confidence", "most_overlap", "max_boxes")
+    idle = of_boxes if spec.learning != "detection" else ()
+    for key in (*idle, *(("copy_columns",) if spec.learning in DENSE else ())):
+        if getattr(handler, key) != type(handler).model_fields[key].default:
+            raise ValueError(
+                f"predictions.prediction_handler.{key} has no effect when task is {spec.task}; leave it out"
+            )
+    if spec.learning in DENSE and spec.predictions.prediction_function.kind != "plain":
+        raise ValueError(
+            f"predictions.prediction_function.kind is {spec.predictions.prediction_function.kind!r}, but task is "
+            f"{spec.task}, whose answers have places; expected plain"
         )
 
 
