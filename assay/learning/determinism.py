@@ -1,10 +1,14 @@
 """Same spec, same bytes: fixed threads, deterministic operations, random numbers of our own; all undone afterwards."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Generator
+
+ORDER, AUGMENTATION, DROPOUT = 1, 2, 3
+"""Purposes of random numbers."""
 
 
 @contextmanager
@@ -30,6 +34,18 @@ def deterministic(threads: int, seed: int) -> Iterator[None]:
             torch.set_num_threads(former_threads)
 
 
-def generator(seed: int, purpose: int) -> Generator:
-    """Return a generator of its own for each purpose, so that more draws for one do not change another."""
-    return Generator().manual_seed((seed * 1_000_003 + purpose) % 2**63)
+def generator(seed: int, purpose: int, *numbers: int) -> Generator:
+    """Return a generator of its own for each purpose and number, so that more draws for one do not change another.
+
+    Args:
+        seed: Of the training.
+        purpose: One of this module's constants.
+        numbers: Such as the step: what is drawn depends on nothing that happened before it.
+    """
+    return Generator().manual_seed(derived_seed(seed, purpose, *numbers))
+
+
+def derived_seed(*numbers: int) -> int:
+    """Return a seed of 63 bits for some numbers; neighbouring numbers have unrelated seeds."""
+    digest = hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1

@@ -3,7 +3,8 @@
 Belongs here: the order of a step. Does not belong here: epochs, data, networks, files.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -11,12 +12,27 @@ from torch import Tensor, nn
 
 from assay.errors import TrainingError
 from assay.learning.average import AveragedNetwork
-from assay.learning.batches import Batch
-from assay.learning.losses import Loss
+from assay.learning.lesson import Batch, Loss, Meter
 from assay.learning.optimizers import Optimizer
 
-Score = Callable[[Tensor, Tensor], dict[str, Tensor]]
-"""``score(outputs, targets)``: further values, one per item (B,), whose means are reported."""
+
+@dataclass(frozen=True)
+class Step:
+    """What one change of the weights is made from.
+
+    Attributes:
+        name: Said in errors, such as ``epoch 3, step 17``.
+        learning_rate: Of this step.
+        items: In all parts together.
+        parts: The batch, in the parts that go through the network at once; made one by one.
+        seed: Of dropout.
+    """
+
+    name: str
+    learning_rate: float
+    items: int
+    parts: Iterable[Batch]
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -35,24 +51,16 @@ class StepRules:
 
 
 def train_one_epoch(
-    network: nn.Module,
-    batches: Iterable[Batch],
-    learning_rates: Iterator[float],
-    rules: StepRules,
-    optimizer: Optimizer,
-    average: AveragedNetwork,
-    where: str = "the epoch",
+    network: nn.Module, steps: Iterable[Step], rules: StepRules, optimizer: Optimizer, average: AveragedNetwork
 ) -> dict[str, float]:
-    """Change the network once per batch: forward, loss, finite check, backward, clip, step.
+    """Change the network once per step: forward, loss, finite check, backward, clip, step.
 
     Args:
         network: Changed in place.
-        batches: The epoch's batches, already augmented.
-        learning_rates: One for each step.
+        steps: The epoch's steps, their batches already augmented.
         rules: Loss, clipping, precision.
         optimizer: Holds the network's parameters.
         average: Follows the network.
-        where: Named in the error, such as ``epoch 3``.
 
     Returns:
         ``loss``, the mean over the steps, and ``learning_rate`` of the last step.
@@ -61,49 +69,48 @@ def train_one_epoch(
         TrainingError: The loss is not finite; names epoch, step and learning rate.
     """
     network.train()
-    total, rate, steps = 0.0, 0.0, 0
-    for inputs, targets in batches:
-        rate = next(learning_rates)
-        loss = rules.loss(forward(network, inputs, rules.bf16), targets)
-        value = loss.item()
-        if not torch.isfinite(loss):
-            raise not_finite(value, f"{where}, step {steps + 1} at learning rate {rate:.3g}")
+    total, rate, count = 0.0, 0.0, 0
+    for step in steps:
+        torch.default_generator.manual_seed(step.seed)  # dropout takes no generator
         network.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        for inputs, targets in step.parts:
+            loss = rules.loss(forward(network, inputs, rules.bf16), targets) * (len(inputs) / step.items)
+            value = require_finite(loss.item(), f"{step.name} at learning rate {step.learning_rate:.3g}")
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += value
         if rules.clip_norm is not None:
             nn.utils.clip_grad_norm_(optimizer.parameters, rules.clip_norm)
-        optimizer.step(rate)
+        optimizer.step(step.learning_rate)
         average.follow(network)
-        total, steps = total + value, steps + 1
+        rate, count = step.learning_rate, count + 1
     average.copy_statistics(network)
-    return {"loss": total / max(1, steps), "learning_rate": rate}
+    return {"loss": total / max(1, count), "learning_rate": rate}
 
 
 @torch.no_grad()
 def evaluate(
-    network: nn.Module, batches: Iterable[Batch], loss: Loss, score: Score | None = None, bf16: bool = False
+    network: nn.Module, batches: Iterable[Batch], loss: Loss, meter: Meter | None = None, bf16: bool = False
 ) -> dict[str, float]:
-    """Return the means over all items of the loss and of each score; nothing is changed.
+    """Return the mean of the loss over all items, and what the meter says; nothing is changed.
 
     Args:
         network: Put into evaluation mode for the call, then back.
         batches: All of a subset, in any sizes.
         loss: Mean over a batch.
-        score: Further values per item.
+        meter: Further measures; a new one.
         bf16: Whether the network computes in bfloat16.
     """
     was_training = network.training
     network.eval()
-    sums: dict[str, float] = {}
-    count = 0
+    total, count = 0.0, 0
     for inputs, targets in batches:
         outputs = forward(network, inputs, bf16)
-        values = {"loss": loss(outputs, targets) * len(targets)}
-        values |= {name: each.sum() for name, each in (score(outputs, targets) if score else {}).items()}
-        sums = {name: sums.get(name, 0.0) + value.item() for name, value in values.items()}
+        total += loss(outputs, targets).item() * len(targets)
         count += len(targets)
+        if meter is not None:
+            meter.add(outputs, targets)
     network.train(was_training)
-    return {name: value / count for name, value in sums.items()}
+    return {"loss": total / count, **(meter.values() if meter else {})}
 
 
 def forward(network: nn.Module, inputs: Tensor, bf16: bool = False) -> Tensor:
@@ -113,9 +120,15 @@ def forward(network: nn.Module, inputs: Tensor, bf16: bool = False) -> Tensor:
     return outputs.float()
 
 
-def not_finite(value: float, where: str) -> TrainingError:
-    """Return the error for a loss that is NaN or infinite."""
-    return TrainingError(
-        f"The loss became {value} in {where}. "
+def require_finite(loss: float, where: str) -> float:
+    """Return a loss.
+
+    Raises:
+        TrainingError: It is NaN or infinite.
+    """
+    if math.isfinite(loss):
+        return loss
+    raise TrainingError(
+        f"The loss became {loss} in {where}. "
         "Lower learner.learning_rate, or look for extreme values in the inputs and the target."
     )

@@ -3,18 +3,14 @@
 Belongs here: what is made small, and class weights. Does not belong here: metrics for people.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from assay.errors import DataError
+from assay.learning.lesson import Loss
 from assay.learning.targets import ClassTarget, Target
 from assay.spec.training import Learner
-
-Loss = Callable[[Tensor, Tensor], Tensor]
-"""``loss(outputs, targets)``: one number, differentiable."""
 
 
 def training_loss(learner: Learner, target: Target, targets: Tensor) -> Loss:

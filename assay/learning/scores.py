@@ -1,13 +1,16 @@
 """What people read while a model trains: accuracy, or errors in the label's unit."""
 
 import math
+from collections.abc import Callable
 
 from torch import Tensor
 
-from assay.learning.engine import Score
 from assay.learning.targets import NumberTarget, Target
 
-HIGHER_IS_BETTER = frozenset({"accuracy"})
+LOWER_IS_BETTER = frozenset({"loss", "mae", "rmse"})
+
+Score = Callable[[Tensor, Tensor], dict[str, Tensor]]
+"""``score(outputs, targets)``: values, one per item (B,), whose means are reported."""
 
 
 def score_of(target: Target) -> Score:
@@ -34,7 +37,7 @@ def is_better(metric: str, value: float, best: float | None) -> bool:
     """Return whether a value beats the best so far; equal values do not, so the earliest epoch stays."""
     if best is None:
         return True
-    return value > best if metric in HIGHER_IS_BETTER else value < best
+    return value < best if metric in LOWER_IS_BETTER else value > best
 
 
 def as_note(values: dict[str, float]) -> str:

@@ -12,14 +12,16 @@ import torch
 
 from assay.errors import DataError, SpecError
 from assay.files import write_bytes, write_json
-from assay.learning.batches import Items
 from assay.learning.card import ModelCard
 from assay.learning.determinism import deterministic
+from assay.learning.flat import FlatItems, MeanMeter
 from assay.learning.history import history_table, write_train_logs
 from assay.learning.inputs import Inputs, describe_inputs, load_inputs
+from assay.learning.lesson import Lesson
+from assay.learning.losses import plain_loss, training_loss
 from assay.learning.source import DataSource, read_subsets, row_counts
 from assay.learning.targets import Target, fit_target, target_column
-from assay.learning.trainer import Lesson, Training, fit
+from assay.learning.trainer import Training, fit
 from assay.learning.weights import network_of, save_model
 from assay.pictures.curves import learning_curves
 from assay.progress import Progress, silent
@@ -76,13 +78,13 @@ def build_trained_model(
     inputs = describe_inputs(spec, source, train_rows, column)
     section = resolve(spec, task, inputs.view)
     lesson = _lesson(request, section, inputs, target, subsets)
-    card = _card(request, lesson, row_counts(subsets))
+    card = _card(request, section, inputs, target, row_counts(subsets))
     with deterministic(section.train_params.threads, seed):
         network = network_of(card)
         training = fit(network, lesson, progress)
     _write_models(folder, training, card)
     _write_history(folder, training, section)
-    return _report(card_of(card, training, training.chosen_epoch), network, lesson.epochs)
+    return _report(card_of(card, training, training.chosen_epoch), network, len(training.history))
 
 
 def resolve(spec: TrainedModelSection, task: str, view: View) -> TrainedModelSection:
@@ -105,24 +107,33 @@ def _subset_names(spec: TrainedModelSection) -> list[str]:
 def _lesson(
     request: Request, section: TrainedModelSection, inputs: Inputs, target: Target, subsets: dict[str, pl.DataFrame]
 ) -> Lesson:
-    threads = section.train_params.threads
+    threads, augmentation = section.train_params.threads, section.data_train.augmentation
     items = {
-        name: Items(load_inputs(inputs, request.source, rows, threads), target.encode(rows))
+        name: FlatItems(inputs, load_inputs(inputs, request.source, rows, threads), target.encode(rows), augmentation)
         for name, rows in subsets.items()
     }
     train = items[section.data_train.subset]
     if len(train) < 2:
         raise DataError(f"The subset {section.data_train.subset!r} has 1 item; training needs at least 2.")
-    validation = items[section.data_validation.subset] if section.data_validation else None
-    return Lesson(section, inputs, target, train, validation, request.seed)
+    return Lesson(
+        section=section,
+        train=train,
+        validation=items[section.data_validation.subset] if section.data_validation else None,
+        loss=training_loss(section.learner, target, train.targets),
+        plain_loss=plain_loss(section.learner, target),
+        meter=lambda: MeanMeter(target),
+        seed=request.seed,
+    )
 
 
-def _card(request: Request, lesson: Lesson, rows: dict[str, int]) -> ModelCard:
+def _card(
+    request: Request, section: TrainedModelSection, inputs: Inputs, target: Target, rows: dict[str, int]
+) -> ModelCard:
     return ModelCard(
         task=request.task,
-        section=lesson.section,
-        inputs=lesson.inputs,
-        target=lesson.target,
+        section=section,
+        inputs=inputs,
+        target=target,
         trained_on={request.source.kind: request.source.fingerprint},
         rows=rows,
         seed=request.seed,

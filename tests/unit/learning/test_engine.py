@@ -1,4 +1,3 @@
-import itertools
 import math
 
 import pytest
@@ -8,7 +7,7 @@ from torch.nn.functional import mse_loss
 
 from assay.errors import TrainingError
 from assay.learning.average import AveragedNetwork
-from assay.learning.engine import StepRules, evaluate, train_one_epoch
+from assay.learning.engine import Step, StepRules, evaluate, train_one_epoch
 from assay.learning.optimizers import AdamW
 
 INPUTS = torch.linspace(-1, 1, 64).view(64, 1)
@@ -29,13 +28,29 @@ def batches(size=16):
     return list(zip(INPUTS.split(size), TARGETS.split(size), strict=True))
 
 
-def train(network, epochs=1, rate=0.1, rules=None, decay=0.0, data=None):
+class MeanAbsoluteError:
+    def __init__(self):
+        self.errors = []
+
+    def add(self, outputs, targets):
+        self.errors.extend((outputs[:, 0] - targets).abs().tolist())
+
+    def values(self):
+        return {"mae": sum(self.errors) / len(self.errors)}
+
+
+def steps(data, epoch, rate, parts=1):
+    for number, (inputs, targets) in enumerate(data, start=1):
+        pieces = zip(inputs.tensor_split(parts), targets.tensor_split(parts), strict=True)
+        yield Step(f"epoch {epoch}, step {number}", rate, len(inputs), pieces)
+
+
+def train(network, epochs=1, rate=0.1, rules=None, decay=0.0, data=None, parts=1):
     optimizer = AdamW(network.parameters(), 0.9, 0.0)
     average = AveragedNetwork(network, decay)
     rules = rules or StepRules(loss_of)
-    rates = itertools.repeat(rate)
     results = [
-        train_one_epoch(network, data or batches(), rates, rules, optimizer, average, f"epoch {epoch}")
+        train_one_epoch(network, steps(data or batches(), epoch, rate, parts), rules, optimizer, average)
         for epoch in range(1, epochs + 1)
     ]
     return results, average
@@ -78,10 +93,7 @@ def test_without_decay_the_average_is_the_network_itself(network):
 
 
 def test_the_size_of_the_batches_does_not_change_an_evaluation(network):
-    def score(outputs, targets):
-        return {"mae": (outputs[:, 0] - targets).abs()}
-
-    whole, single, uneven = (evaluate(network, batches(size), loss_of, score) for size in (64, 1, 23))
+    whole, single, uneven = (evaluate(network, batches(size), loss_of, MeanAbsoluteError()) for size in (64, 1, 23))
     assert whole == pytest.approx(single, rel=1e-5)
     assert whole == pytest.approx(uneven, rel=1e-5)
 

@@ -1,0 +1,79 @@
+"""What happens at each step of a training, as pure functions of the step's number: a resumed training needs no history.
+
+Belongs here: which items, in which parts, at which learning rate. Does not belong here: making the steps.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from assay.learning.determinism import AUGMENTATION, DROPOUT, derived_seed, generator
+from assay.learning.engine import Step
+from assay.learning.lesson import Batch, Lesson
+from assay.learning.order import in_order, shuffled
+from assay.learning.schedule import learning_rate
+from assay.spec.training_defaults import epoch_count
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps of a training. Steps, passes and parts count from 0, epochs from 1."""
+
+    lesson: Lesson
+    _orders: dict[int, Tensor] = field(default_factory=dict, repr=False)
+
+    @property
+    def batch_size(self) -> int:
+        """Items per step; batches are whole, as batch normalization wants."""
+        count = len(self.lesson.train)
+        return min(self.lesson.section.data_train.batch_size or count, count)
+
+    @property
+    def steps_per_pass(self) -> int:
+        """Whole batches in one pass over all items; with shuffling, the items left over are others each time."""
+        return len(self.lesson.train) // self.batch_size
+
+    @property
+    def steps(self) -> int:
+        """Steps per epoch."""
+        return self.lesson.section.train_params.steps_per_epoch or self.steps_per_pass
+
+    @cached_property
+    def epochs(self) -> int:
+        """Number of epochs."""
+        return epoch_count(self.lesson.section.train_params, self.steps_per_pass)
+
+    def items(self, step: int) -> Tensor:
+        """Return the indices of the items of a step (B,)."""
+        number, place = divmod(step, self.steps_per_pass)
+        return self._order(number)[place * self.batch_size :][: self.batch_size]
+
+    def _order(self, number: int) -> Tensor:
+        """Return the order of the items in a pass; that of the present pass is remembered."""
+        if number not in self._orders:
+            order = shuffled if self.lesson.section.data_train.shuffle else in_order
+            self._orders.clear()
+            self._orders[number] = order(len(self.lesson.train), self.lesson.seed, number)
+        return self._orders[number]
+
+    def parts(self, step: int) -> Iterator[Batch]:
+        """Yield the batch of a step, randomly changed, in the parts that go through the network at once."""
+        parts = torch.tensor_split(self.items(step), 1)
+        for number, order in enumerate(parts):
+            yield self.lesson.train.batch(order, generator(self.lesson.seed, AUGMENTATION, step, number))
+
+    def learning_rate(self, step: int) -> float:
+        """Return the learning rate of a step."""
+        learner = self.lesson.section.learner
+        steps = self.epochs * self.steps
+        return learning_rate(learner.schedule, learner.learning_rate or 0.0, step, steps, learner.warmup)
+
+    def epoch(self, number: int, first: int) -> Iterator[Step]:
+        """Yield what is left of an epoch from the step ``first`` on."""
+        for step in range(first, number * self.steps):
+            name = f"epoch {number}, step {step % self.steps + 1}"
+            seed = derived_seed(self.lesson.seed, DROPOUT, step)
+            yield Step(name, self.learning_rate(step), self.batch_size, self.parts(step), seed)
