@@ -37,8 +37,8 @@ class PredictionHandler(Section):
     """Columns of the data to keep beside the predictions, as names or patterns with ``*``. Not for detection and
     segmentation, whose rows are boxes and classes; their images are in predicted_items.parquet."""
     min_confidence: Probability = 0.02
-    """Boxes of which the model is less sure are left out; low, because precision-recall curves need the unsure ones too.
-    Detection only."""
+    """Boxes of which the model is less sure are left out; low, because precision-recall curves need them too. Detection
+    only."""
     most_overlap: Probability = 0.5
     """Intersection over union above which two boxes of one class are the same object, and the surer one stays.
     Detection only."""
