@@ -31,7 +31,7 @@ def build_image_folder(spec: ImageFolderSource, folder: Path, progress: Progress
     """
     root = existing_path(spec.path, want_folder=True)
     layout = read_layout(root, spec)
-    found = inspect_images(root, layout.images, spec.max_pixels, progress)
+    found = inspect_images(root, [image.item for image in layout.images], spec.max_pixels, progress)
     _raise_problems(spec, layout, found)
     items = _items(layout.images, found)
     write_parquet(items, folder / ITEMS_FILE)

@@ -10,29 +10,33 @@ from pathlib import Path
 
 from assay.looks import look_of
 from assay.own_data.layout import ImageFile
-from assay.own_data.pixels import DECODE_ERRORS, decode
+from assay.own_data.pixels import DECODE_ERRORS, decode_turned
 from assay.parallel import map_in_order, usable_cores
 from assay.progress import Progress
 
 
 @dataclass(frozen=True)
 class Inspected:
-    """What is in one file; ``problem`` says why it can't be used, and is empty when it can."""
+    """What is in one file; ``problem`` says why it can't be used, and is empty when it can.
+
+    Width and height are those of the upright image; ``orientation`` is the EXIF orientation that made it upright.
+    """
 
     sha256: str = ""
     width_px: int = 0
     height_px: int = 0
     pixels: str = ""
     thumbnail: bytes = b""
+    orientation: int = 1
     problem: str = ""
 
 
-def inspect_images(root: Path, images: Sequence[ImageFile], max_pixels: int, progress: Progress) -> list[Inspected]:
-    """Decode every image in threads and return what is in it, in the order of ``images``."""
+def inspect_images(root: Path, files: Sequence[str], max_pixels: int, progress: Progress) -> list[Inspected]:
+    """Decode every image in threads and return what is in it, in the order of ``files``, which are below ``root``."""
     found: list[Inspected] = []
-    for one in map_in_order(lambda image: _inspect(root / image.item, max_pixels), images, usable_cores()):
+    for one in map_in_order(lambda file: _inspect(root / file, max_pixels), files, usable_cores()):
         found.append(one)
-        progress(len(found), len(images), "images checked")
+        progress(len(found), len(files), "images checked")
     return found
 
 
@@ -44,11 +48,11 @@ def _inspect(path: Path, max_pixels: int) -> Inspected:
     if not content:
         return Inspected(problem="is empty")
     try:
-        image = decode(content, max_pixels)
+        image, orientation = decode_turned(content, max_pixels)
     except DECODE_ERRORS as error:
         return Inspected(problem=_in_words(error))
     look = look_of(image)
-    return Inspected(hashlib.sha256(content).hexdigest(), *image.size, look.pixels, look.thumbnail)
+    return Inspected(hashlib.sha256(content).hexdigest(), *image.size, look.pixels, look.thumbnail, orientation)
 
 
 def _in_words(error: BaseException) -> str:

@@ -8,7 +8,7 @@ import struct
 import zlib
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 DECODE_ERRORS = (
     OSError,
@@ -41,12 +41,23 @@ def decode(content: bytes, max_pixels: int | None = None) -> Image.Image:
         ValueError: Too many pixels, or pixels that have no meaning as 8-bit ones.
         Exception: Any of ``DECODE_ERRORS`` from Pillow when the file is damaged.
     """
+    return decode_turned(content, max_pixels)[0]
+
+
+def decode_turned(content: bytes, max_pixels: int | None = None) -> tuple[Image.Image, int]:
+    """Return what ``decode`` does, and the EXIF orientation that was applied: 1 (none) to 8."""
     with Image.open(io.BytesIO(content)) as image:
         if max_pixels is not None and image.width * image.height > max_pixels:
             size = f"{image.width}x{image.height} = {image.width * image.height:,}"
             raise ValueError(f"has {size} pixels, expected at most {max_pixels:,} (source.max_pixels)")
         image.load()
-        return _eight_bit(ImageOps.exif_transpose(image))
+        return _eight_bit(ImageOps.exif_transpose(image)), orientation_of(image)
+
+
+def orientation_of(image: Image.Image) -> int:
+    """Return the EXIF orientation of a loaded image, 1 where there is none or it means nothing."""
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
