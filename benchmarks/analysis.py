@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 
 from assay.analysis import AnalysisInputs, build_analysis
-from assay.analysis.evaluate import evaluate_subset
+from assay.analysis.evaluate import evaluate_part
+from assay.analysis.kinds import KINDS
 from assay.exptests import ExperimentFiles, run_test
 from assay.items import ITEMS_FILE
 from assay.looks import THUMBNAIL_PX
@@ -52,7 +53,8 @@ def run(quick: bool = False) -> list[dict[str, Any]]:
         inputs = AnalysisInputs(predictions, pl.Series([*CLASSES] * 10), "classification", CLASSES)
         metrics = get_metrics(spec.result_analyzer.metrics_for("classification"), "classification", 10)
         start = time.perf_counter()
-        evaluate_subset(frame, inputs, metrics, spec.result_analyzer, 0)
+        (part,) = KINDS["classification"].parts(inputs, spec.result_analyzer)
+        evaluate_part(part, CLASSES, metrics, spec.result_analyzer, 0)
         bootstrap_s = time.perf_counter() - start
         out = Path(folder) / "analysis"
         out.mkdir()

@@ -1,18 +1,13 @@
-"""What the analysis reads, checked before anything is computed.
+"""What the analysis reads, and how subsets are ordered.
 
-Belongs here: reading predictions and refusing those that would give wrong numbers. Does not belong here: metrics.
+Belongs here: where predictions and truth are. Does not belong here: reading them.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import combinations
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
-import polars.selectors as cs
-
-from assay.errors import DataError
-from assay.tables import read_parquet
 
 STANDARD_SUBSETS = ("train", "validation", "test")
 
@@ -22,40 +17,24 @@ class AnalysisInputs:
     """What the analysis reads.
 
     Attributes:
-        predictions: The file ``predictions.parquet``.
-        train_target: Target, or class name, of each training item: what baselines know.
-        task: ``regression`` or ``classification``.
-        classes: Class names in the model's order; empty for regression.
+        predictions: The file ``predictions.parquet``; what else was predicted lies beside it.
+        train_target: Target, or class name, or list of class names, of each training item: what baselines know. Empty
+            where masks or boxes are learned, whose truth is in ``splits_folder``.
+        task: The kind of learning, such as ``regression`` or ``multi_label``.
+        classes: Class names in the model's order, without background; empty for regression.
         crops_folder: Result folder of ``crops``, whose images show the worst items; None when there are none.
+        splits_folder: Result folder of ``splits``, with the images and their true masks or boxes; None where neither is
+            learned.
+        train_subset: Name of the subset that the model learned from.
     """
 
     predictions: Path
-    train_target: pl.Series
-    task: str
+    train_target: pl.Series = field(default_factory=lambda: pl.Series("target", [], pl.String))
+    task: str = "regression"
     classes: tuple[str, ...] = ()
     crops_folder: Path | None = None
-
-
-def read_predictions(inputs: AnalysisInputs) -> pl.DataFrame:
-    """Return the predictions, classes as text.
-
-    Raises:
-        DataError: Columns or values are missing, a class is unknown, or an item occurs twice; lists every problem.
-    """
-    frame = read_parquet(inputs.predictions)
-    wanted = _wanted_columns(inputs)
-    absent = [name for name in wanted if name not in frame.columns]
-    if absent:
-        raise DataError(f"{inputs.predictions.name} lacks columns: {', '.join(absent)}.")
-    if inputs.task == "classification":
-        frame = frame.with_columns(pl.col("target_class", "predicted_class").cast(pl.String))
-    train_target = inputs.train_target.drop_nulls()
-    problems = [*_missing(frame.select(wanted)), *_repeated(frame), *_unknown_classes(frame, inputs)]
-    problems += [] if len(train_target) else ["there is no training target to make a baseline from"]
-    problems += [] if len(frame) else ["there is no prediction"]
-    if problems:
-        raise DataError(f"{inputs.predictions.name} can't be analysed. Materialize predictions again.", problems)
-    return frame
+    splits_folder: Path | None = None
+    train_subset: str = "train"
 
 
 def ordered_subsets(frame: pl.DataFrame) -> list[str]:
@@ -64,56 +43,11 @@ def ordered_subsets(frame: pl.DataFrame) -> list[str]:
     return [name for name in STANDARD_SUBSETS if name in names] + [n for n in names if n not in STANDARD_SUBSETS]
 
 
+def by_subset(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Return the rows of each subset, in the order of reports."""
+    return {subset: frame.filter(pl.col("subset") == subset) for subset in ordered_subsets(frame)}
+
+
 def headline_subset(subsets: Sequence[str]) -> str:
     """Return the subset that the summary is about: test, or else the last."""
     return "test" if "test" in subsets else subsets[-1]
-
-
-def _wanted_columns(inputs: AnalysisInputs) -> list[str]:
-    if inputs.task == "regression":
-        return ["item", "subset", "target", "prediction"]
-    probabilities = [f"prob_{name}" for name in inputs.classes]
-    return ["item", "subset", "target_class", "predicted_class", "confidence", *probabilities]
-
-
-def _missing(frame: pl.DataFrame) -> list[str]:
-    """Return one line per column with null or NaN: a mean that leaves them out would flatter the model."""
-    counts = frame.with_columns(cs.float().fill_nan(None)).null_count().row(0)
-    return [
-        f"column {name!r} has {count} missing values"
-        for name, count in zip(frame.columns, counts, strict=True)
-        if count
-    ]
-
-
-def _repeated(frame: pl.DataFrame) -> list[str]:
-    """Return one line per pair of subsets that share items, and one for items twice in one subset."""
-    items = {subset: frame.filter(pl.col("subset") == subset)["item"] for subset in ordered_subsets(frame)}
-    problems = [
-        f"{len(series) - series.n_unique()} items occur more than once in subset {subset!r}"
-        for subset, series in items.items()
-        if series.n_unique() < len(series)
-    ]
-    for (first, ours), (second, theirs) in combinations(items.items(), 2):
-        shared = sorted(set(ours) & set(theirs))
-        if shared and set(ours) == set(theirs):
-            problems.append(f"subsets {first!r} and {second!r} are the same {len(shared)} items")
-        elif shared:
-            problems.append(f"{len(shared)} items are in both {first!r} and {second!r}, such as {shared[0]!r}")
-    return problems
-
-
-def _unknown_classes(frame: pl.DataFrame, inputs: AnalysisInputs) -> list[str]:
-    if inputs.task == "regression":
-        return []
-    known = set(inputs.classes)
-    named = {
-        "target_class": frame["target_class"],
-        "predicted_class": frame["predicted_class"],
-        "the training targets": inputs.train_target.cast(pl.String),
-    }
-    return [
-        f"{where} has {name!r}, which is no class of the model ({', '.join(inputs.classes)})"
-        for where, values in named.items()
-        for name in sorted(set(values.drop_nulls()) - known)
-    ]

@@ -20,25 +20,28 @@ def headline_row(analysis: pl.DataFrame, subset: str) -> Row:
     return (whole if len(whole) else rows).row(0, named=True)
 
 
-def summarize(row: Row, metric: Metric) -> str:
-    """Return one sentence: metric, interval, subset, number of items, and the trivial baseline."""
-    unit = f" {row['unit']}" if row["unit"] else ""
-    of_class = f" of class {row['class']}" if row["class"] else ""
-    between = "" if row["ci_low"] is None else f" [{readable_number(row['ci_low'])}, {readable_number(row['ci_high'])}]"
-    measured = f"{metric.label}{of_class} {readable_number(row['value'])}{between}{unit}"
-    items = f"{row['count']:,} item{'s' * (row['count'] != 1)}"
-    return f"{measured} on {row['subset']}, {items}; {row['baseline_name']} {readable_number(row['baseline'])}."
-
-
-def suggest_next(row: Row, metric: Metric, worst: pl.DataFrame, confusion: pl.DataFrame | None) -> str:
-    """Return what to do next, by how the model compares with the baseline and where it fails.
+def summarize(row: Row, metric: Metric, items: str) -> str:
+    """Return one sentence: metric, interval, subset, number of items, and the trivial baseline.
 
     Args:
         row: The headline row.
         metric: Its metric.
-        worst: Worst items of the headline subset.
-        confusion: Confusion rows of the headline subset; None for regression.
+        items: How many of what it is about, such as ``48 items``.
     """
+    unit = f" {row['unit']}" if row["unit"] else ""
+    of_class = f" of class {row['class']}" if row["class"] else ""
+    between = "" if row["ci_low"] is None else f" [{readable_number(row['ci_low'])}, {readable_number(row['ci_high'])}]"
+    measured = f"{metric.label}{of_class} {readable_number(row['value'])}{between}{unit}"
+    return f"{measured} on {row['subset']}, {items}; {row['baseline_name']} {readable_number(row['baseline'])}."
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number of things in words: ``1 item``, ``1,200 images``."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def warn(row: Row, metric: Metric) -> str:
+    """Return what to do first where the model can't be said to be better than the baseline; empty where it can."""
     value, baseline = row["value"], row["baseline"]
     if value is None or baseline is None:
         return f"{metric.label} is not defined here: give subset {row['subset']} more, and more varied, items."
@@ -50,25 +53,7 @@ def suggest_next(row: Row, metric: Metric, worst: pl.DataFrame, confusion: pl.Da
     worse_end = row["ci_low"] if metric.higher_is_better else row["ci_high"]
     if worse_end is not None and not metric.beats(worse_end, baseline):
         return f"The interval reaches the {row['baseline_name']}: predict more items of subset {row['subset']}."
-    if not len(worst):
-        return f"There is no mistake on {row['subset']}: make sure that split_leakage passed, then try harder data."
-    return _name_worst(worst.row(0, named=True)) if confusion is None else _name_confusion(confusion)
-
-
-def _name_worst(row: Row) -> str:
-    values = f"target {readable_number(row['target'])}, predicted {readable_number(row['prediction'])}"
-    return f"Worst item: {row['item']}, {values}. Check its target, then compare another model (trained_model.model)."
-
-
-def _name_confusion(confusion: pl.DataFrame) -> str:
-    mistakes = confusion.filter(pl.col("target_class") != pl.col("predicted_class"))
-    order = ["count", "target_class", "predicted_class"]
-    pair = mistakes.sort(order, descending=[True, False, False]).row(0, named=True)
-    total = confusion.filter(pl.col("target_class") == pair["target_class"])["count"].sum()
-    return (
-        f"Most frequent mistake: {pair['target_class']} taken for {pair['predicted_class']} "
-        f"({pair['count']} of {total}). Look at these items in worst_items: wrong labels, or too few to learn from?"
-    )
+    return ""
 
 
 def readable_number(value: float | None) -> str:

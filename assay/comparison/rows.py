@@ -15,7 +15,7 @@ from assay.comparison.entries import Entry, Score
 from assay.comparison.markup import Content, Element, element
 from assay.comparison.ranking import Ranking
 from assay.comparison.words import interval
-from assay.metrics.registry import BUILT_IN
+from assay.metrics.registry import label_of
 from assay.spec.dotted import brief
 
 WHISKER_WIDTH, WHISKER_HEIGHT = 150, 18
@@ -147,12 +147,10 @@ def _key(key: str, name: str) -> _Column:
 
 
 def _metric(name: str) -> _Column:
-    label = BUILT_IN[name].label if name in BUILT_IN else name
-
     def content(entry: Entry) -> tuple[Content, ...]:
         return (readable_number(entry.scores[name].value) if name in entry.scores else "–",)
 
     def value(entry: Entry) -> float | None:
         return entry.scores[name].value if name in entry.scores else None
 
-    return _Column(label, name, content, value, "number minor")
+    return _Column(label_of(name), name, content, value, "number minor")

@@ -8,21 +8,19 @@ Belongs here: drawing weights and taking percentiles. Does not belong here: metr
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 
-from assay.metrics.samples import ClassificationSample, Floats, Integers, MultiLabelSample, RegressionSample
-
-AnySample = TypeVar("AnySample", bound=RegressionSample | ClassificationSample | MultiLabelSample)
+from assay.metrics.samples import Floats, Integers, Sample
 
 BLOCK_ELEMENTS = 2_000_000
 """Weights, or cells of confusion matrices, in memory at once (16 MB): constant memory for any number of items."""
 
 
 def intervals(
-    metrics: Mapping[str, Callable[[AnySample], Floats]],
-    sample: AnySample,
+    metrics: Mapping[str, Callable[[Any], Floats]],
+    sample: Sample,
     groups: Integers,
     rng: np.random.Generator,
     *,
@@ -46,17 +44,13 @@ def intervals(
         than two groups leave nothing to vary, or when no resamples are asked for.
     """
     blocks: dict[str, list[Floats]] = {name: [] for name in metrics}
-    for weights in _resampled_weights(groups, rng, resamples, _block_rows(sample)):
+    block_rows = max(1, BLOCK_ELEMENTS // max(len(groups), sample.cells))
+    for weights in _resampled_weights(groups, rng, resamples, block_rows):
         resampled = replace(sample, weights=weights)
         for name, metric in metrics.items():
             blocks[name].append(metric(resampled))
     shares = [(1 - confidence) / 2, (1 + confidence) / 2]
     return {name: _percentiles(values, shares) for name, values in blocks.items()}
-
-
-def _block_rows(sample: RegressionSample | ClassificationSample | MultiLabelSample) -> int:
-    cells = sample.class_count**2 if isinstance(sample, ClassificationSample) else 1
-    return max(1, BLOCK_ELEMENTS // max(len(sample.target), cells))
 
 
 def _resampled_weights(groups: Integers, rng: np.random.Generator, resamples: int, rows: int) -> Iterator[Floats]:

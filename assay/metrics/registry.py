@@ -1,10 +1,10 @@
-"""All metrics by name: what each is computed by, which way is better, and its unit.
+"""All metrics by kind of learning and name: what each is computed by, which way is better, and its unit.
 
 Belongs here: the list. Does not belong here: arithmetic. An installed package adds a metric by an entry point in the
 group ``assay.metrics`` whose name is the metric's and whose object is a ``Metric``.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,20 +14,28 @@ from assay.metrics.samples import Floats
 from assay.plugins import load_plugin, plugins
 from assay.spec.analysis import METRIC_PLUGINS
 
+BASELINES = {
+    "regression": "train mean",
+    "classification": "majority class",
+}
+"""The trivial prediction that stands beside a metric of each kind of learning unless the metric names another one."""
+
+FREQUENCIES = "train frequencies"
+
 
 @dataclass(frozen=True)
 class Metric:
     """One way to score predictions.
 
     Attributes:
-        task: ``regression`` or ``classification``.
+        task: The kind of learning, such as ``regression`` or ``multi_label``.
         compute: From a sample with b weightings to values (b,), or (b, k) when ``per_class``.
         label: How people write its name.
         higher_is_better: Which way is better.
         unit: Unit of the value; ``{unit}`` stands for the label's.
         per_class: Whether there is one value for each class.
         class_count: The only number of classes it is defined for, if any.
-        probabilistic: Whether it scores probabilities rather than the predicted class.
+        baseline: The trivial prediction that stands beside it; empty for the usual one of its kind of learning.
     """
 
     task: str
@@ -37,14 +45,12 @@ class Metric:
     unit: str = ""
     per_class: bool = False
     class_count: int | None = None
-    probabilistic: bool = False
+    baseline: str = ""
 
     @property
     def baseline_name(self) -> str:
         """What the trivial prediction beside it knows of the training targets."""
-        if self.task == "regression":
-            return "train mean"
-        return "train frequencies" if self.probabilistic else "majority class"
+        return self.baseline or BASELINES[self.task]
 
     def unit_for(self, label_unit: str) -> str:
         """Return the unit, empty when it derives from a label whose unit is not known."""
@@ -57,47 +63,69 @@ class Metric:
         return value > baseline if self.higher_is_better else value < baseline
 
 
-BUILT_IN: dict[str, Metric] = {
+_REGRESSION = {
     "mae": Metric("regression", regression.mean_absolute_error, "MAE", False, "{unit}"),
     "rmse": Metric("regression", regression.root_mean_squared_error, "RMSE", False, "{unit}"),
     "mse": Metric("regression", regression.mean_squared_error, "MSE", False, "{unit}²"),
     "r2": Metric("regression", regression.r_squared, "R²"),
+}
+_CLASSIFICATION = {
     "accuracy": Metric("classification", classification.accuracy, "accuracy"),
     "balanced_accuracy": Metric("classification", classification.balanced_accuracy, "balanced accuracy"),
     "macro_f1": Metric("classification", classification.macro_f1, "macro F1"),
-    "log_loss": Metric("classification", classification.log_loss, "log loss", False, "nats", probabilistic=True),
+    "log_loss": Metric("classification", classification.log_loss, "log loss", False, "nats", baseline=FREQUENCIES),
     "calibration_error": Metric(
-        "classification", calibration.calibration_error, "calibration error", False, probabilistic=True
+        "classification", calibration.calibration_error, "calibration error", False, baseline=FREQUENCIES
     ),
-    "roc_auc": Metric("classification", classification.roc_auc, "ROC AUC", class_count=2, probabilistic=True),
+    "roc_auc": Metric("classification", classification.roc_auc, "ROC AUC", class_count=2, baseline=FREQUENCIES),
     "precision": Metric("classification", classification.precision, "precision", per_class=True),
     "recall": Metric("classification", classification.recall, "recall", per_class=True),
     "f1": Metric("classification", classification.f1, "F1", per_class=True),
 }
+BUILT_IN: Mapping[str, Mapping[str, Metric]] = {
+    "regression": _REGRESSION,
+    "classification": _CLASSIFICATION,
+}
+"""By kind of learning, then by name. A name that several kinds have means the same in each, the better way included."""
 
 
-def get_metric(name: str) -> Metric:
+def get_metric(name: str, task: str = "") -> Metric:
     """Return a metric, importing the package that adds it only now.
 
+    Args:
+        name: Its name.
+        task: The kind of learning; empty takes any that has the metric, for its label and which way is better.
+
     Raises:
-        AssayError: No metric has this name.
+        AssayError: No metric has this name, or none of this kind of learning.
     """
-    if name in BUILT_IN:
-        return BUILT_IN[name]
+    tasks = [task] if task else [*BUILT_IN]
+    for each in tasks:
+        if name in BUILT_IN.get(each, {}):
+            return BUILT_IN[each][name]
     if name in plugins(METRIC_PLUGINS):
         metric: Metric = load_plugin(METRIC_PLUGINS, name, Metric)
-        return metric
-    raise AssayError(unknown("Metric", name, [*BUILT_IN, *plugins(METRIC_PLUGINS)]))
+        if task in ("", metric.task):
+            return metric
+    if others := [each for each, metrics in BUILT_IN.items() if name in metrics]:
+        raise AssayError(f"{name} is not a metric of {task}, but of {', '.join(others)}.")
+    raise AssayError(unknown("Metric", name, [*_built_in_names(), *plugins(METRIC_PLUGINS)]))
 
 
 def get_metrics(names: Iterable[str], task: str, class_count: int | None = None) -> dict[str, Metric]:
     """Return metrics by name, without those that are not defined for this number of classes.
 
     Raises:
-        AssayError: A metric does not exist or belongs to another task.
+        AssayError: A metric does not exist or belongs to another kind of learning.
     """
-    metrics = {name: get_metric(name) for name in names}
-    wrong = sorted(name for name, metric in metrics.items() if metric.task != task)
-    if wrong:
-        raise AssayError(f"Metrics {', '.join(wrong)} are not metrics of task {task}.")
+    metrics = {name: get_metric(name, task) for name in names}
     return {name: metric for name, metric in metrics.items() if metric.class_count in (None, class_count)}
+
+
+def label_of(name: str) -> str:
+    """Return how people write the name of a metric; its name where a package adds it, which is not imported."""
+    return next((metrics[name].label for metrics in BUILT_IN.values() if name in metrics), name)
+
+
+def _built_in_names() -> list[str]:
+    return list(dict.fromkeys(name for metrics in BUILT_IN.values() for name in metrics))

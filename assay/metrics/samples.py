@@ -3,8 +3,9 @@
 Belongs here: the arrays and sums that several metrics share. Does not belong here: a metric.
 """
 
-from dataclasses import dataclass
+from dataclasses import Field, dataclass
 from functools import cached_property
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,24 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
 Integers = NDArray[np.int64]
+
+
+class Sample(Protocol):
+    """What is known of every sample, whatever was learned; each is a frozen dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def weights(self) -> Floats:
+        """How often each item counts, in each of b weightings: (b, n)."""
+
+    @property
+    def cells(self) -> int:
+        """Numbers that metrics hold in memory for each weighting, beside the n weights."""
+
+    @property
+    def class_counts(self) -> list[int]:
+        """How many items, or objects, of each class there are; nothing where there are no classes."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +46,16 @@ class RegressionSample:
     target: Floats
     prediction: Floats
     weights: Floats
+
+    @property
+    def cells(self) -> int:
+        """One mean per weighting."""
+        return 1
+
+    @property
+    def class_counts(self) -> list[int]:
+        """Nothing: numbers have no classes."""
+        return []
 
     def mean(self, values: Floats) -> Floats:
         """Return the weighted mean of values (n,) under each weighting: (b,)."""
@@ -56,6 +85,17 @@ class ClassificationSample:
     def class_count(self) -> int:
         """Number k of classes."""
         return int(self.probabilities.shape[1])
+
+    @property
+    def cells(self) -> int:
+        """The cells of one confusion matrix."""
+        return self.class_count**2
+
+    @property
+    def class_counts(self) -> list[int]:
+        """Items of each class."""
+        counts: list[int] = np.bincount(self.target, minlength=self.class_count).tolist()
+        return counts
 
     @property
     def confidence(self) -> Floats:
@@ -100,6 +140,17 @@ class MultiLabelSample:
         """Number k of classes."""
         return int(self.target.shape[1])
 
+    @property
+    def cells(self) -> int:
+        """One sum per class."""
+        return self.class_count
+
+    @property
+    def class_counts(self) -> list[int]:
+        """Items that have each class."""
+        counts: list[int] = self.target.sum(axis=0).tolist()
+        return counts
+
     def mean(self, values: Floats) -> Floats:
         """Return the weighted mean of values (n,) under each weighting: (b,)."""
         mean: Floats = self.weights @ values / self.weights.sum(axis=1)
@@ -109,9 +160,6 @@ class MultiLabelSample:
         """Return the weight of the items marked (n, k) for each class, under each weighting: (b, k)."""
         total: Floats = self.weights @ marked.astype(np.float64)
         return total
-
-
-Sample = RegressionSample | ClassificationSample
 
 
 def mean_of_defined(values: Floats) -> Floats:

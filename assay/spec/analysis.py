@@ -72,10 +72,10 @@ class ResultAnalyzer(Section):
     """Unit of a regression target, such as ``mm``; shown beside its metrics."""
 
     def metrics_for(self, task: str) -> tuple[str, ...]:
-        """Return the metrics to compute for a task, in the order asked for.
+        """Return the metrics to compute for a kind of learning, in the order asked for.
 
         Raises:
-            ValueError: A metric belongs to another task.
+            ValueError: A metric belongs to another kind of learning.
         """
         if self.metrics is None:
             return TASK_METRICS[task]

@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 from assay.analysis import AnalysisInputs, build_analysis
-from assay.analysis.compute import compute_analysis, report_of
+from assay.analysis.compute import compute_analysis
+from assay.analysis.kinds import KINDS
+from assay.analysis.report import report_of
 from assay.errors import DataError
 from assay.spec.analysis import AnalysisSection
 
@@ -87,7 +89,7 @@ def analyse(ask):
     def run(frame, seed=1, **keys):
         inputs, spec = ask(frame, **keys)
         analysis = compute_analysis(inputs, spec.result_analyzer, seed)
-        return report_of(analysis), analysis.tables
+        return report_of(analysis, KINDS[inputs.task]), analysis.tables
 
     return run
 

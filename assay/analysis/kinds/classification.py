@@ -1,0 +1,84 @@
+"""Analysis of predicted classes, one per item.
+
+Belongs here: from predictions to samples, confusion, calibration, confident mistakes, the pictures. Does not belong
+here: metrics, charts.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import polars as pl
+
+from assay.analysis.confusion import confusion_rows, name_confusion
+from assay.analysis.inputs import AnalysisInputs, by_subset
+from assay.analysis.item_rows import class_indices, equal_weights, groups_of, place_columns, read_items
+from assay.analysis.kind import Analysis, Kind, Part
+from assay.analysis.worst_crops import draw_worst_crops
+from assay.files import write_bytes
+from assay.metrics.baselines import predict_majority
+from assay.metrics.calibration import calibration_table
+from assay.metrics.samples import ClassificationSample
+from assay.pictures.confusion import confusion_matrix
+from assay.pictures.reliability import reliability
+from assay.spec.analysis import ResultAnalyzer
+
+NAMED = ("target_class", "predicted_class")
+
+
+def _parts(inputs: AnalysisInputs, analyzer: ResultAnalyzer) -> list[Part]:
+    probabilities = [f"prob_{name}" for name in inputs.classes]
+    frame = read_items(inputs, "target_class", ["predicted_class", "confidence", *probabilities], NAMED)
+    return [_part(subset, rows, inputs, analyzer) for subset, rows in by_subset(frame).items()]
+
+
+def _part(subset: str, rows: pl.DataFrame, inputs: AnalysisInputs, analyzer: ResultAnalyzer) -> Part:
+    sample = _sample(rows, inputs.classes, analyzer.calibration_bins)
+    train_target = inputs.train_target.drop_nulls().cast(pl.String)
+    trivial = predict_majority(sample, class_indices(train_target, inputs.classes))
+    tables = {
+        "worst_items": _confident_mistakes(rows, analyzer.worst_items),
+        "confusion_matrix": confusion_rows(subset, sample.confusion[0], inputs.classes),
+        "calibration": calibration_table(sample).select(pl.lit(subset).alias("subset"), pl.all()),
+    }
+    baselines = {"majority class": trivial, "train frequencies": trivial}
+    return Part(subset, sample, baselines, groups_of(rows, analyzer), tables)
+
+
+def _sample(rows: pl.DataFrame, classes: tuple[str, ...], calibration_bins: int) -> ClassificationSample:
+    probabilities = rows.select(f"prob_{name}" for name in classes).to_numpy().astype(np.float64)
+    # Stored in single precision, their sums are off by 1e-7.
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    target, predicted = (class_indices(rows[name], classes) for name in NAMED)
+    return ClassificationSample(target, predicted, probabilities, equal_weights(rows), calibration_bins)
+
+
+def _confident_mistakes(rows: pl.DataFrame, limit: int) -> pl.DataFrame:
+    """Return the mistakes, the most confident first."""
+    mistakes = rows.filter(pl.col("target_class") != pl.col("predicted_class"))
+    found = mistakes.select(*place_columns(rows), *NAMED, "confidence")
+    return found.sort("confidence", "item", descending=[True, False]).head(limit)
+
+
+def _draw(analysis: Analysis, inputs: AnalysisInputs, analyzer: ResultAnalyzer, folder: Path) -> None:
+    part = analysis.parts[analysis.headline]
+    sample = cast(ClassificationSample, part.sample)
+    about = f"{part.subset}, {part.item_count:,} items"
+    counts = sample.confusion[0].astype(np.int64)
+    write_bytes(
+        folder / "confusion_matrix.png", confusion_matrix(counts, inputs.classes, f"Confusion matrix · {about}")
+    )
+    write_bytes(folder / "reliability.png", reliability(calibration_table(sample), f"Calibration · {about}"))
+    draw_worst_crops(analysis, inputs, _caption, folder)
+
+
+def _caption(row: Mapping[str, Any]) -> str:
+    return f"{row['target_class']} as {row['predicted_class']} {row['confidence']:.2f}"
+
+
+def _advise(analysis: Analysis) -> str:
+    return name_confusion(analysis.of_headline("confusion_matrix"))
+
+
+CLASSIFICATION = Kind("item", _parts, _draw, _advise)
