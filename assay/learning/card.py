@@ -6,9 +6,16 @@ from pydantic import Field
 
 from assay.files import canonical_json
 from assay.learning.inputs import Inputs
-from assay.learning.targets import ClassTarget, NumberTarget
+from assay.learning.scene_targets import BoxTarget, MaskTarget
+from assay.learning.targets import ClassTarget, LabelsTarget, NumberTarget
 from assay.spec.base import Section
 from assay.spec.trained_model import TrainedModelSection
+
+
+AnyTarget = Annotated[
+    ClassTarget | LabelsTarget | NumberTarget | MaskTarget | BoxTarget, Field(discriminator="kind")
+]
+"""What is learned."""
 
 
 class ModelCard(Section):
@@ -17,13 +24,13 @@ class ModelCard(Section):
     format: Literal["assay-model-1"] = "assay-model-1"
     """Version of this description."""
     task: str
-    """Task of the experiment."""
+    """Kind of learning: the experiment's task, or multi_label."""
     section: TrainedModelSection
     """The spec with every default filled in: network, training, augmentation, threads."""
     inputs: Inputs
     """How an item becomes a tensor."""
-    target: Annotated[ClassTarget | NumberTarget, Field(discriminator="kind")]
-    """How outputs become classes or numbers."""
+    target: AnyTarget
+    """How outputs become answers."""
     trained_on: dict[str, str]
     """Fingerprint of the data, by stage."""
     rows: dict[str, int]

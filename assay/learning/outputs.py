@@ -12,7 +12,6 @@ from torch import Generator, Tensor
 from assay.learning.augment import augment
 from assay.learning.engine import forward
 from assay.learning.inputs import as_batch
-from assay.learning.targets import ClassTarget
 from assay.learning.weights import LoadedModel
 
 
@@ -47,5 +46,4 @@ def _averaged(model: LoadedModel, items: Tensor, copies: int, generator: Generat
 
 
 def _answers(model: LoadedModel, batch: Tensor, bf16: bool) -> Tensor:
-    outputs = forward(model.network, batch, bf16).double()
-    return outputs.softmax(1) if isinstance(model.card.target, ClassTarget) else outputs
+    return model.card.target.answers(forward(model.network, batch, bf16))

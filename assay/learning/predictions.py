@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from torch import Tensor
 
 from assay.errors import DataError
 from assay.learning.determinism import deterministic
 from assay.learning.inputs import load_inputs
 from assay.learning.outputs import predict
 from assay.learning.source import DataSource, read_subsets, require_columns, row_counts
-from assay.learning.targets import ClassTarget, NumberTarget, numbers
 from assay.learning.trained_model import CHOSEN, LAST
 from assay.learning.weights import LoadedModel, load_model
 from assay.progress import Progress, silent
@@ -112,7 +110,7 @@ def predict_subset(request: Request, subset: str, rows: pl.DataFrame) -> pl.Data
     answers = predict(request.model, items, spec.batch_size, spec.prediction_steps, copies, request.seed)
     named = [pl.col("item"), *([pl.col("image")] if "image" in rows.columns else []), pl.lit(subset).alias("subset")]
     kept = copied_columns(rows, spec.prediction_handler.copy_columns)
-    table = rows.select(named).hstack(answer_columns(card.target, answers, rows))
+    table = rows.select(named).hstack(card.target.columns(answers, rows))
     clash = [name for name in kept if name in table.columns]
     if clash:
         raise DataError("prediction_handler.copy_columns: predictions already have columns of these names.", clash)
@@ -129,28 +127,3 @@ def copied_columns(rows: pl.DataFrame, patterns: tuple[str, ...]) -> list[str]:
         if not fnmatch.filter(rows.columns, pattern):
             require_columns(rows, [pattern], "prediction_handler.copy_columns")
     return [name for name in rows.columns if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
-
-
-def answer_columns(target: ClassTarget | NumberTarget, answers: Tensor, rows: pl.DataFrame) -> pl.DataFrame:
-    """Return target and prediction as columns: numbers in the label's unit, or classes with their probabilities.
-
-    Args:
-        target: What the model learned.
-        answers: float64 (n, outputs).
-        rows: The n rows.
-    """
-    if isinstance(target, NumberTarget):
-        wanted = pl.Series("target", numbers(rows, target.column), pl.Float64)
-        return pl.DataFrame([wanted, pl.Series("prediction", target.decode(answers[:, 0]).numpy())])
-    encoded = target.encode(rows)
-    confidence, best = answers.max(1)
-    probabilities = answers.float()
-    return pl.DataFrame(
-        {
-            "target_class": target.decode(encoded),
-            "predicted_class": target.decode(best),
-            "confidence": confidence.float().numpy(),
-            **{f"prob_{name}": probabilities[:, place].numpy() for place, name in enumerate(target.classes)},
-        },
-        schema_overrides={"target_class": pl.String, "predicted_class": pl.String},
-    )

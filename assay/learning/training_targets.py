@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from assay.learning.source import DataSource, read_subsets
-from assay.learning.targets import NumberTarget, numbers
+from assay.learning.targets import NumberTarget
 from assay.learning.trained_model import CHOSEN
 from assay.learning.weights import read_card
 
@@ -18,12 +18,10 @@ def training_targets(model_folder: Path, source: DataSource) -> tuple[pl.Series,
         source: What the model learned from.
 
     Returns:
-        Numbers in the target's unit and no classes, or class names and all classes.
+        Numbers in the target's unit and no classes, or class names, or lists of them, and all classes.
     """
     card = read_card(model_folder / CHOSEN)
     subset = card.section.data_train.subset
     target = card.target
     rows = read_subsets(source, [subset], target.column)[subset]
-    if isinstance(target, NumberTarget):
-        return pl.Series("target", numbers(rows, target.column), pl.Float64), ()
-    return pl.Series("target", target.decode(target.encode(rows))), target.classes
+    return target.truth(rows), () if isinstance(target, NumberTarget) else target.classes

@@ -38,7 +38,7 @@ def test_labels_are_mapped_to_classes():
 
 
 def test_a_label_that_the_mapping_lacks_is_named():
-    with pytest.raises(DataError, match=r"class_mapping does not name these labels(.|\n)*- 7"):
+    with pytest.raises(DataError, match=r"belong to no class(.|\n)*class_mapping(.|\n)*- 7"):
         classes(["0", "7"], class_mapping={"0": "small"})
 
 
