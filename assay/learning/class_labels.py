@@ -4,7 +4,6 @@ Belongs here: reading label columns, refusing labels without a class. Does not b
 class (``assay.spec.class_description``), targets.
 """
 
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -12,6 +11,7 @@ import polars as pl
 
 from assay.errors import DataError
 from assay.learning.source import require_columns
+from assay.natural import natural_key
 from assay.spec.class_description import did_you_mean
 
 Labels = tuple[str, ...]
@@ -62,8 +62,8 @@ def refuse_unknown(labels: Iterable[Labels | None], known: Collection[str], summ
     """
     counts = Counter(label for each in labels for label in each or () if label not in known)
     if counts:
-        choices = sorted(known, key=natural)
-        ordered = sorted(counts.items(), key=lambda entry: natural(entry[0]))
+        choices = sorted(known, key=natural_key)
+        ordered = sorted(counts.items(), key=lambda entry: natural_key(entry[0]))
         lines = [f"{label}: {count} item(s){did_you_mean(label, choices)}" for label, count in ordered]
         raise DataError(summary, lines)
 
@@ -71,9 +71,3 @@ def refuse_unknown(labels: Iterable[Labels | None], known: Collection[str], summ
 def places_of(labels: Labels, places: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
     """Return the indices of the classes that any of an item's labels belongs to, ascending."""
     return tuple(sorted({place for label in labels for place in places[label]}))
-
-
-def natural(name: str) -> list[tuple[bool, int, str]]:
-    """Sort "10" after "9", and numbers before words."""
-    parts = [part for part in re.split(r"(\d+)", name) if part]
-    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]

@@ -1,36 +1,57 @@
 """Losses: functions of the network's outputs and the targets, chosen by the spec.
 
-Belongs here: what is made small, and class weights. Does not belong here: metrics for people.
+Belongs here: what is made small. Does not belong here: class weights (``class_weights``), metrics for people.
 """
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from assay.errors import DataError
+from assay.learning.class_weights import class_weights, label_weights
 from assay.learning.lesson import Loss
-from assay.learning.targets import ClassTarget, Target
+from assay.learning.targets import ClassTarget, LabelsTarget, Target
+from assay.spec.trained_model import TrainedModelSection
 from assay.spec.training import Learner
 
 
-def training_loss(learner: Learner, target: Target, targets: Tensor) -> Loss:
+def training_loss(section: TrainedModelSection, target: Target, targets: Tensor) -> Loss:
     """Return the loss that the optimizer makes small.
 
     Args:
-        learner: Resolved: its loss is not null.
+        section: Resolved: its loss is not null.
         target: What is learned.
-        targets: Encoded training targets (n,), for class frequencies.
+        targets: Encoded training targets, (n,) or (n, k), for class frequencies.
     """
+    learner = section.learner
+    smoothing = learner.label_smoothing or 0.0
     if isinstance(target, ClassTarget):
-        weights = class_weights(learner.class_weights, target.classes, targets)
-        smoothing = learner.label_smoothing or 0.0
+        weights = class_weights(section, target.classes, targets.bincount(minlength=target.output_count))
         return lambda outputs, wanted: F.cross_entropy(outputs, wanted, weights, label_smoothing=smoothing)
+    if isinstance(target, LabelsTarget):
+        return labels_loss(label_weights(section, target.classes, targets), smoothing)
     return number_loss(learner)
 
 
 def plain_loss(learner: Learner, target: Target) -> Loss:
     """Return the loss by which epochs are compared: without weights and smoothing, which only help to learn."""
-    return F.cross_entropy if isinstance(target, ClassTarget) else number_loss(learner)
+    if isinstance(target, ClassTarget):
+        return F.cross_entropy
+    return F.binary_cross_entropy_with_logits if isinstance(target, LabelsTarget) else number_loss(learner)
+
+
+def labels_loss(weights: Tensor, smoothing: float) -> Loss:
+    """Return the binary cross-entropy of several labels; outputs and targets are (B, k).
+
+    Args:
+        weights: (2, k) weight of each class in items without it and with it.
+        smoothing: Distance of the targets from 0 and 1, twice: both are drawn towards 1/2.
+    """
+
+    def loss(outputs: Tensor, wanted: Tensor) -> Tensor:
+        soft = wanted * (1 - smoothing) + smoothing / 2
+        return F.binary_cross_entropy_with_logits(outputs, soft, torch.where(wanted > 0, weights[1], weights[0]))
+
+    return loss
 
 
 def number_loss(learner: Learner) -> Loss:
@@ -39,27 +60,3 @@ def number_loss(learner: Learner) -> Loss:
         return lambda outputs, wanted: F.mse_loss(outputs[:, 0], wanted)
     # Huber 1964, divided by beta: |e| - beta/2 beyond beta, e²/(2 beta) within; continuous for every beta.
     return lambda outputs, wanted: F.smooth_l1_loss(outputs[:, 0], wanted, beta=learner.smooth_l1_beta)
-
-
-def class_weights(wanted: dict[str, float] | str | None, classes: tuple[str, ...], targets: Tensor) -> Tensor | None:
-    """Return the weight of each class (k,), or None when all count the same.
-
-    Args:
-        wanted: Weights by class, ``balanced``, or None.
-        classes: Names, in the order of the outputs.
-        targets: Class indices of the training items (n,).
-
-    Raises:
-        DataError: A weight is given to a class that does not exist.
-    """
-    if wanted is None:
-        return None
-    if isinstance(wanted, str):
-        counts = torch.bincount(targets, minlength=len(classes))
-        return len(targets) / (len(classes) * counts.clamp(min=1))
-    unknown = sorted(set(wanted) - set(classes))
-    if unknown:
-        raise DataError(
-            f"learner.class_weights names classes that do not exist; there are {', '.join(classes)}.", unknown
-        )
-    return torch.tensor([float(wanted.get(name, 1.0)) for name in classes])
