@@ -120,7 +120,7 @@ class LabelsTarget(Section):
 
     def decide(self, answers: Tensor) -> Tensor:
         """Return which classes the rows are said to have, from probabilities (n, k): bool (n, k)."""
-        return answers >= torch.tensor(self.thresholds, dtype=answers.dtype)
+        return answers >= answers.new_tensor(self.thresholds)
 
     def truth(self, rows: pl.DataFrame) -> pl.Series:
         """Return the classes of each row as lists, null where they are not known.
