@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assay.errors import AssayError, unknown
-from assay.metrics import calibration, classification, regression
+from assay.metrics import calibration, classification, detection, regression, segmentation
 from assay.metrics.samples import Floats
 from assay.plugins import load_plugin, plugins
 from assay.spec.analysis import METRIC_PLUGINS
@@ -17,6 +17,8 @@ from assay.spec.analysis import METRIC_PLUGINS
 BASELINES = {
     "regression": "train mean",
     "classification": "majority class",
+    "segmentation": "commonest object class",
+    "detection": "mean box of each class",
 }
 """The trivial prediction that stands beside a metric of each kind of learning unless the metric names another one."""
 
@@ -82,9 +84,29 @@ _CLASSIFICATION = {
     "recall": Metric("classification", classification.recall, "recall", per_class=True),
     "f1": Metric("classification", classification.f1, "F1", per_class=True),
 }
+_SEGMENTATION = {
+    "mean_iou": Metric("segmentation", segmentation.mean_iou, "mean IoU"),
+    "foreground_iou": Metric("segmentation", segmentation.foreground_iou, "foreground IoU"),
+    "mean_dice": Metric("segmentation", segmentation.mean_dice, "mean Dice"),
+    "pixel_accuracy": Metric("segmentation", segmentation.pixel_accuracy, "pixel accuracy", baseline="majority class"),
+    "iou": Metric("segmentation", segmentation.iou, "IoU", per_class=True),
+    "dice": Metric("segmentation", segmentation.dice, "Dice", per_class=True),
+    "precision": Metric("segmentation", segmentation.precision, "precision", per_class=True),
+    "recall": Metric("segmentation", segmentation.recall, "recall", per_class=True),
+}
+_DETECTION = {
+    "map50_95": Metric("detection", detection.map50_95, "mAP@50:95"),
+    "map50": Metric("detection", detection.map50, "mAP@50"),
+    "map75": Metric("detection", detection.map75, "mAP@75"),
+    "recall100": Metric("detection", detection.recall100, "recall@100"),
+    "ap50_95": Metric("detection", detection.ap50_95, "AP@50:95", per_class=True),
+    "ap50": Metric("detection", detection.ap50, "AP@50", per_class=True),
+}
 BUILT_IN: Mapping[str, Mapping[str, Metric]] = {
     "regression": _REGRESSION,
     "classification": _CLASSIFICATION,
+    "segmentation": _SEGMENTATION,
+    "detection": _DETECTION,
 }
 """By kind of learning, then by name. A name that several kinds have means the same in each, the better way included."""
 
