@@ -4,18 +4,27 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from assay.errors import AssayError
 from assay.files import canonical_json
 from assay.learning.inputs import Inputs
 from assay.learning.scene_targets import BoxTarget, MaskTarget
-from assay.learning.targets import ClassTarget, LabelsTarget, NumberTarget
+from assay.learning.targets import ClassTarget, LabelsTarget, NumberTarget, Target
 from assay.spec.base import Section
 from assay.spec.trained_model import TrainedModelSection
 
-
-AnyTarget = Annotated[
-    ClassTarget | LabelsTarget | NumberTarget | MaskTarget | BoxTarget, Field(discriminator="kind")
-]
+AnyTarget = Annotated[ClassTarget | LabelsTarget | NumberTarget | MaskTarget | BoxTarget, Field(discriminator="kind")]
 """What is learned."""
+
+
+def require_flat(target: AnyTarget) -> Target:
+    """Return a target that has one answer per item.
+
+    Raises:
+        AssayError: Its answers have places in images.
+    """
+    if isinstance(target, MaskTarget | BoxTarget):
+        raise AssayError(f"A target of kind {target.kind} has no answer per item.")
+    return target
 
 
 class ModelCard(Section):
@@ -45,6 +54,15 @@ class ModelCard(Section):
     """What was measured on the validation data in this epoch."""
     torch_version: str
     """Version of torch."""
+
+    @property
+    def flat_target(self) -> Target:
+        """What is learned about each item as a whole.
+
+        Raises:
+            AssayError: The answers have places in images.
+        """
+        return require_flat(self.target)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values; keys of the spec that say where results are written are left out."""

@@ -46,4 +46,4 @@ def _averaged(model: LoadedModel, items: Tensor, copies: int, generator: Generat
 
 
 def _answers(model: LoadedModel, batch: Tensor, bf16: bool) -> Tensor:
-    return model.card.target.answers(forward(model.network, batch, bf16))
+    return model.card.flat_target.answers(forward(model.network, batch, bf16))

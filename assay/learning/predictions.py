@@ -1,10 +1,8 @@
-"""Stage ``predictions``: one row per item, with its target, what the model says, and how sure it is.
+"""Stage ``predictions``: what the model says about the items of the chosen subsets, and how sure it is.
 
 Belongs here: the order of the stage, and its table. Does not belong here: metrics.
 """
 
-import fnmatch
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +10,15 @@ import polars as pl
 
 from assay.errors import DataError
 from assay.learning.determinism import deterministic
-from assay.learning.inputs import load_inputs
-from assay.learning.outputs import predict
-from assay.learning.source import DataSource, read_subsets, require_columns, row_counts
+from assay.learning.families import PredictionRequest, family_of
+from assay.learning.source import DataSource, read_subsets, row_counts
 from assay.learning.trained_model import CHOSEN, LAST
 from assay.learning.weights import LoadedModel, load_model
 from assay.progress import Progress, silent
 from assay.spec.predictions import PredictionsSection
 from assay.tables import write_parquet
 
-PREDICTIONS = "predictions.parquet"
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the stage is asked for: spec, seed, data and the model."""
-
-    section: PredictionsSection
-    seed: int
-    source: DataSource
-    model: LoadedModel
+PREDICTIONS, PREDICTED_ITEMS = "predictions.parquet", "predicted_items.parquet"
 
 
 def build_predictions(
@@ -44,6 +31,8 @@ def build_predictions(
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Apply a model to the subsets that the spec names and write predictions.parquet into ``folder``.
+
+    Of whole images, predicted_items.parquet says which were predicted; of segmentation, masks/ has what was predicted.
 
     Args:
         spec: The section.
@@ -65,21 +54,33 @@ def build_predictions(
     model = load_model(model_folder / name)
     check_same_data(model, task, source)
     subsets = read_subsets(source, spec.datasets, model.card.target.column)
-    request = Request(spec, seed, source, model)
+    asked = {subset: _first_batches(rows, spec) for subset, rows in subsets.items()}
+    request, family = PredictionRequest(spec, seed, source, model, folder), family_of(task)
     parts = []
-    with deterministic(model.card.section.train_params.threads, seed):
-        for done, (subset, rows) in enumerate(subsets.items(), start=1):
-            parts.append(predict_subset(request, subset, rows))
-            progress(done, len(subsets), f"{subset}: {len(parts[-1])} rows")
+    with deterministic(request.threads, seed):
+        for done, (subset, rows) in enumerate(asked.items(), start=1):
+            parts.append(family.predict(request, subset, rows))
+            progress(done, len(subsets), f"{subset}: {len(rows)} items")
     write_parquet(pl.concat(parts), folder / PREDICTIONS)
+    if source.kind == "splits":
+        write_parquet(pl.concat([_index_of(rows) for rows in asked.values()]), folder / PREDICTED_ITEMS)
     return {
         "rows": row_counts(subsets),
-        "predicted": {subset: len(part) for subset, part in zip(subsets, parts, strict=True)},
+        "predicted": row_counts(asked),
         "model": name,
         "epoch": model.card.epoch,
         "chosen_by": model.card.chosen_by,
         "trained_on": model.card.trained_on,
     }
+
+
+def _first_batches(rows: pl.DataFrame, spec: PredictionsSection) -> pl.DataFrame:
+    return rows if spec.prediction_steps is None else rows.head(spec.prediction_steps * spec.batch_size)
+
+
+def _index_of(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return which images were predicted; of segmentation and detection, predictions have no row per image."""
+    return rows.select("item", "subset", "file", "mask", "labelled", "width_px", "height_px")
 
 
 def check_same_data(model: LoadedModel, task: str, source: DataSource) -> None:
@@ -97,33 +98,3 @@ def check_same_data(model: LoadedModel, task: str, source: DataSource) -> None:
             f"The model was trained on {trained}, but the data are now {source.kind} {source.fingerprint}. "
             "Materialize trained_model again."
         )
-
-
-def predict_subset(request: Request, subset: str, rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the predictions of one subset, in the order of its rows."""
-    spec, card = request.section, request.model.card
-    if spec.prediction_steps is not None:
-        rows = rows.head(spec.prediction_steps * spec.batch_size)
-    function = spec.prediction_function
-    copies = function.copies if function.kind == "augmented" else 0
-    items = load_inputs(card.inputs, request.source, rows, card.section.train_params.threads)
-    answers = predict(request.model, items, spec.batch_size, spec.prediction_steps, copies, request.seed)
-    named = [pl.col("item"), *([pl.col("image")] if "image" in rows.columns else []), pl.lit(subset).alias("subset")]
-    kept = copied_columns(rows, spec.prediction_handler.copy_columns)
-    table = rows.select(named).hstack(card.target.columns(answers, rows))
-    clash = [name for name in kept if name in table.columns]
-    if clash:
-        raise DataError("prediction_handler.copy_columns: predictions already have columns of these names.", clash)
-    return table.hstack(rows.select(kept))
-
-
-def copied_columns(rows: pl.DataFrame, patterns: tuple[str, ...]) -> list[str]:
-    """Return the columns that match the patterns, in the table's order.
-
-    Raises:
-        DataError: A pattern matches none.
-    """
-    for pattern in patterns:
-        if not fnmatch.filter(rows.columns, pattern):
-            require_columns(rows, [pattern], "prediction_handler.copy_columns")
-    return [name for name in rows.columns if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]

@@ -163,5 +163,5 @@ def _regions(values: MaskValues, names: dict[int, str]) -> tuple[set[int], list[
 
     present = {int(value) for value in np.unique(values) if int(value) in names}
     shown = np.where(np.isin(values, list(present)), values, -1)
-    boxes = [region.bbox for region in regionprops(label(shown, background=-1))]
+    boxes = [region.bbox for region in regionprops(label(shown, background=-1))]  # type: ignore[no-untyped-call]
     return present, [float(max(bottom - top, right - left)) for top, left, bottom, right in boxes]

@@ -1,29 +1,29 @@
-"""Stage ``trained_model``: from a table or crops to weights, logs and a history.
+"""Stage ``trained_model``: from a table or images to weights, logs and a history.
 
 Belongs here: the order of the stage, and its files. Does not belong here: how anything of it is done.
 """
 
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import torch
 
 from assay.errors import DataError, SpecError
 from assay.files import write_bytes, write_json
-from assay.learning.card import ModelCard
+from assay.learning.card import AnyTarget, ModelCard
+from assay.learning.checkpoint import Checkpoints
 from assay.learning.determinism import deterministic
-from assay.learning.flat import FlatItems, MeanMeter
+from assay.learning.families import TrainingRequest, family_of
 from assay.learning.history import history_table, write_train_logs
-from assay.learning.inputs import Inputs, describe_inputs, load_inputs
-from assay.learning.lesson import Lesson
-from assay.learning.losses import plain_loss, training_loss
+from assay.learning.inputs import Inputs
 from assay.learning.source import DataSource, read_subsets, row_counts
-from assay.learning.targets import Target, fit_target, target_column
-from assay.learning.trainer import Training, fit
+from assay.learning.state import Training
+from assay.learning.targets import target_column
+from assay.learning.trainer import fit
 from assay.learning.weights import network_of, save_model
 from assay.pictures.curves import learning_curves
+from assay.pipeline import digest_of
 from assay.progress import Progress, silent
 from assay.spec.recipes import View
 from assay.spec.trained_model import TrainedModelSection
@@ -34,16 +34,6 @@ CHOSEN, LAST = "models/model.safetensors", "models/last.safetensors"
 HISTORY, LOGS, CARD = "training_history.parquet", "train_logs.csv", "model.json"
 
 
-@dataclass(frozen=True)
-class Request:
-    """What the stage is asked for: spec, task, seed and data."""
-
-    section: TrainedModelSection
-    task: str
-    seed: int
-    source: DataSource
-
-
 def build_trained_model(
     spec: TrainedModelSection,
     task: str,
@@ -51,16 +41,18 @@ def build_trained_model(
     source: DataSource,
     folder: Path,
     progress: Progress = silent,
+    scratch: Path | None = None,
 ) -> dict[str, Any]:
     """Train a model and fill ``folder``: models/, train_logs.csv, training_history.parquet, model.json, a picture.
 
     Args:
         spec: The section; nulls become the defaults for task and data.
-        task: regression or classification.
+        task: The kind of learning: regression, classification, multi_label, segmentation or detection.
         seed: Of weights, order, augmentation and dropout: same seed, data and spec, same bytes.
         source: The result that it learns from.
         folder: Empty.
         progress: Called after each epoch.
+        scratch: Survives the process: a training that was killed goes on from there; None: it starts anew.
 
     Returns:
         Row counts, classes, network, chosen epoch with its rule and values.
@@ -70,18 +62,18 @@ def build_trained_model(
         SpecError: A key has no meaning for this task or data.
         TrainingError: The loss became NaN or infinite.
     """
-    request = Request(spec, task, seed, source)
-    column = target_column(spec.data_description, task, source.kind)
-    subsets = read_subsets(source, _subset_names(spec), column)
-    train_rows = subsets[spec.data_train.subset]
-    target = fit_target(spec.data_description, task, column, train_rows)
-    inputs = describe_inputs(spec, source, train_rows, column)
+    request, family = TrainingRequest(spec, task, seed, source), family_of(task)
+    subsets = read_subsets(source, _subset_names(spec), target_column(spec.data_description, task, source.kind))
+    inputs, target = family.describe(request, subsets[spec.data_train.subset])
     section = resolve(spec, task, inputs.view)
-    lesson = _lesson(request, section, inputs, target, subsets)
+    lesson = family.prepare(replace(request, section=section), inputs, target, subsets)
+    if len(lesson.train) < 2:
+        raise DataError(f"The subset {section.data_train.subset!r} has 1 item; training needs at least 2.")
     card = _card(request, section, inputs, target, row_counts(subsets))
     with deterministic(section.train_params.threads, seed):
         network = network_of(card)
-        training = fit(network, lesson, progress)
+        checkpoints = Checkpoints(scratch, digest_of(card.as_dict()), section.train_params.checkpoint_every_s)
+        training = fit(network, lesson, progress, checkpoints)
     _write_models(folder, training, card)
     _write_history(folder, training, section)
     return _report(card_of(card, training, training.chosen_epoch), network, len(training.history))
@@ -104,33 +96,11 @@ def _subset_names(spec: TrainedModelSection) -> list[str]:
     return [spec.data_train.subset, *([validation.subset] if validation else [])]
 
 
-def _lesson(
-    request: Request, section: TrainedModelSection, inputs: Inputs, target: Target, subsets: dict[str, pl.DataFrame]
-) -> Lesson:
-    threads, augmentation = section.train_params.threads, section.data_train.augmentation
-    items = {
-        name: FlatItems(inputs, load_inputs(inputs, request.source, rows, threads), target.encode(rows), augmentation)
-        for name, rows in subsets.items()
-    }
-    train = items[section.data_train.subset]
-    if len(train) < 2:
-        raise DataError(f"The subset {section.data_train.subset!r} has 1 item; training needs at least 2.")
-    return Lesson(
-        section=section,
-        train=train,
-        validation=items[section.data_validation.subset] if section.data_validation else None,
-        loss=training_loss(section.learner, target, train.targets),
-        plain_loss=plain_loss(section.learner, target),
-        meter=lambda: MeanMeter(target),
-        seed=request.seed,
-    )
-
-
 def _card(
-    request: Request, section: TrainedModelSection, inputs: Inputs, target: Target, rows: dict[str, int]
+    request: TrainingRequest, section: TrainedModelSection, inputs: Inputs, target: AnyTarget, rows: dict[str, int]
 ) -> ModelCard:
     return ModelCard(
-        task=request.task,
+        task=request.learning,
         section=section,
         inputs=inputs,
         target=target,

@@ -22,6 +22,6 @@ def training_targets(model_folder: Path, source: DataSource) -> tuple[pl.Series,
     """
     card = read_card(model_folder / CHOSEN)
     subset = card.section.data_train.subset
-    target = card.target
+    target = card.flat_target
     rows = read_subsets(source, [subset], target.column)[subset]
     return target.truth(rows), () if isinstance(target, NumberTarget) else target.classes

@@ -1,0 +1,40 @@
+"""What segmentation and detection share: whole images as inputs.
+
+Belongs here: sizes of images, which of them are read. Does not belong here: masks or boxes alone.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import polars as pl
+
+from assay.errors import DataError
+from assay.learning.families import PredictionRequest, TrainingRequest
+from assay.learning.inputs import Inputs
+from assay.learning.scenes import Scene, fitting_size, read_scenes
+
+USUAL_OBJECT_PX = 48.0
+"""Size of the median object to which images are reduced: large enough to be recognized, small enough to be quick."""
+
+
+def describe_scenes(request: TrainingRequest, train: pl.DataFrame, object_sides_px: Sequence[float]) -> Inputs:
+    """Return how images become tensors, from the size of the objects in the training images."""
+    description = request.section.data_description
+    size = description.image_size or fitting_size(train, object_sides_px, USUAL_OBJECT_PX)
+    return Inputs(view="images", image_size=size, standardize=description.standardize is not False)
+
+
+def labelled(rows: pl.DataFrame, subset: str) -> pl.DataFrame:
+    """Return the images whose truth is known: the only ones to learn from.
+
+    Raises:
+        DataError: There are none.
+    """
+    known = rows.filter(pl.col("labelled").fill_null(True))
+    if known.is_empty():
+        raise DataError(f"The subset {subset!r} has {len(rows)} images, but none has labels to learn from.")
+    return known
+
+
+def scenes_to_predict(request: PredictionRequest, rows: pl.DataFrame) -> Iterator[Scene]:
+    """Yield the images to predict, one at a time: memory does not grow with their number."""
+    return read_scenes(request.source, rows, request.card.inputs.image_size, request.threads)
