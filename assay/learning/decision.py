@@ -59,8 +59,7 @@ def _best_threshold(probabilities: Tensor, has: Tensor) -> float:
     values, order = probabilities.double().sort(descending=True)
     predicted = torch.arange(1, len(values) + 1)
     f1 = 2 * has[order].cumsum(0) / (predicted + has.sum())
-    below = torch.cat([values[1:], values.new_zeros(1)])
-    f1[values == below] = -1  # equal probabilities are predicted together
-    between = (values + below) / 2
+    f1[:-1][values[:-1] == values[1:]] = -1  # equal probabilities are predicted together
+    between = (values + torch.cat([values[1:], values.new_zeros(1)])) / 2
     best = (f1 >= f1.max() - 1e-9).nonzero()[:, 0]
     return float(between[best[(between[best] - 0.5).abs().argmin()]])
