@@ -1,0 +1,66 @@
+import pytest
+import torch
+
+from assay.learning.detection.boxes import iou
+from assay.learning.detection.decode import found_objects
+
+SIZE = torch.tensor([[32, 32]])
+
+
+def outputs_with(*answers):
+    """Outputs (1, 2 + 4, 8, 8) with nothing but some answers: class, row, column, logit, four distances."""
+    outputs = torch.cat([torch.full((1, 2, 8, 8), -9.0), torch.ones(1, 4, 8, 8)], 1)
+    for index, row, column, logit, *distances in answers:
+        outputs[0, index, row, column] = logit
+        outputs[0, 2:, row, column] = torch.tensor(distances, dtype=torch.float32)
+    return outputs
+
+
+def test_distances_are_counted_from_the_middle_of_the_cell():
+    (found,) = found_objects(outputs_with((1, 3, 2, 2.0, 4, 5, 6, 7)), SIZE, 0.3, 10)
+    assert found.boxes.tolist() == [[6, 9, 16, 21]]
+    assert found.classes.tolist() == [1]
+    assert found.scores.item() == pytest.approx(torch.tensor(2.0).sigmoid().item())
+
+
+def test_a16_of_overlapping_answers_for_one_object_one_is_left():
+    around = [(0, 3, 3, 1.0, 9, 9, 9, 9), (0, 3, 4, 3.0, 13, 9, 5, 9), (0, 4, 3, 2.0, 9, 13, 9, 5)]
+    outputs = outputs_with(*around)
+    assert (outputs[0, :2].sigmoid() > 0.5).sum() == 3  # a score threshold alone would report three objects
+    (found,) = found_objects(outputs, SIZE, 0.5, 10)
+    assert found.boxes.tolist() == [[5, 5, 23, 23]]
+    assert found.scores.item() == pytest.approx(torch.tensor(3.0).sigmoid().item())
+
+
+def test_objects_side_by_side_and_objects_of_other_classes_stay():
+    answers = [(0, 3, 1, 1.0, 5, 5, 5, 5), (0, 3, 5, 2.0, 5, 5, 5, 5), (1, 3, 1, 3.0, 5, 5, 5, 5)]
+    (found,) = found_objects(outputs_with(*answers), SIZE, 0.5, 10)
+    assert found.classes.tolist() == [1, 0, 0]
+    assert found.scores.tolist() == sorted(found.scores.tolist(), reverse=True)
+
+
+def test_no_more_than_the_wanted_number_is_given_and_nothing_unlikely():
+    answers = [(0, 1, 1, 3.0, 2, 2, 2, 2), (0, 4, 4, 2.0, 2, 2, 2, 2), (0, 6, 6, 1.0, 2, 2, 2, 2)]
+    (two,) = found_objects(outputs_with(*answers), SIZE, 0.3, 2)
+    (none,) = found_objects(outputs_with(*answers), SIZE, 0.99, 2)
+    assert (len(two.boxes), len(none.boxes)) == (2, 0)
+
+
+def test_boxes_end_where_the_image_ends():
+    (found,) = found_objects(outputs_with((0, 7, 7, 3.0, 8, 8, 8, 8)), torch.tensor([[31, 30]]), 0.5, 5)
+    assert found.boxes.tolist() == [[22, 22, 31, 30]]
+
+
+def test_a_batch_finds_what_its_images_show_alone():
+    batch = torch.randn(3, 6, 8, 8, generator=torch.Generator().manual_seed(0))
+    batch[:, 2:] = batch[:, 2:].abs() * 8
+    sizes = SIZE.expand(3, 2)
+    for row, found in enumerate(found_objects(batch, sizes, 0.2, 20)):
+        (alone,) = found_objects(batch[row : row + 1], SIZE, 0.2, 20)
+        assert torch.equal(found.boxes, alone.boxes)
+        assert torch.equal(found.classes, alone.classes)
+        assert all(
+            iou(one, other) <= 0.5 or found.classes[i] != found.classes[j]
+            for i, one in enumerate(found.boxes)
+            for j, other in enumerate(found.boxes[:i])
+        )

@@ -1,0 +1,62 @@
+import torch
+
+from assay.learning.detection.items import DetectionItems
+from assay.spec.training import Augmentation
+
+BRIGHT = 250
+STRENGTH = Augmentation(zoom=0.2, invert_probability=0.5, colour_shift=0.5, contrast=0.3, noise=0.01)
+
+
+def one_object(height, width, box, index=0):
+    """A dark image with a bright box in it."""
+    image = torch.full((3, height, width), 20, dtype=torch.uint8)
+    left, top, right, bottom = box
+    image[:, top:bottom, left:right] = BRIGHT
+    return image, torch.tensor([[index, *box]], dtype=torch.float32)
+
+
+def some_items(augmentation=STRENGTH):
+    wide = one_object(90, 160, (100, 30, 120, 60))
+    small = one_object(24, 30, (5, 6, 15, 16), index=1)
+    empty = (torch.full((3, 70, 70), 20, dtype=torch.uint8), torch.zeros(0, 5))
+    images, boxes = zip(wide, small, empty, strict=True)
+    return DetectionItems(images, boxes, window_size=64, augmentation=augmentation)
+
+
+def test_windows_show_their_objects_where_the_boxes_say():
+    items = some_items(Augmentation(zoom=0.2))
+    generator = torch.Generator().manual_seed(0)
+    shown = 0
+    for _ in range(20):
+        windows, targets = items.batch(torch.tensor([0, 1]), generator)
+        for window, rows in zip(windows, targets, strict=True):
+            for index, left, top, right, bottom in rows[rows[:, 0] >= 0].round().long().tolist():
+                inside = window[:, top + 1 : bottom - 1, left + 1 : right - 1]
+                assert index in (0, 1)
+                assert inside.min() > window.mean()
+                shown += 1
+    assert shown > 30
+
+
+def test_the_same_generator_gives_the_same_batch():
+    items = some_items()
+    first, second = (items.batch(torch.tensor([2, 0, 1]), torch.Generator().manual_seed(5)) for _ in range(2))
+    assert torch.equal(first[0], second[0])
+    assert torch.equal(first[1], second[1])
+    assert first[0].shape == (3, 3, 64, 64)
+    assert first[0].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_batch_of_empty_images_has_no_boxes():
+    windows, targets = some_items().batch(torch.tensor([2, 2]), torch.Generator().manual_seed(0))
+    assert windows.isfinite().all()
+    assert targets.shape == (2, 0, 5)
+
+
+def test_whole_images_come_in_order_with_all_their_boxes():
+    items = some_items()
+    batches = list(items.batches(2))
+    assert len(items) == 3
+    assert [images.shape for images, _ in batches] == [(2, 3, 96, 160), (1, 3, 80, 80)]
+    assert [targets.shape for _, targets in batches] == [(2, 1, 5), (1, 0, 5)]
+    assert batches[0][1][1, 0].tolist() == [1, 5, 6, 15, 16]
