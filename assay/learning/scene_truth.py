@@ -4,32 +4,26 @@ Belongs here: from the index and mask files to tensors. Does not belong here: pi
 are (``scene_targets``).
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from assay.class_maps import read_meanings, read_values
 from assay.errors import DataError
-from assay.items import CLASS, IGNORE, MASK_CLASSES_FILE, OBJECTS_FILE, mask_root_of
+from assay.items import CLASS, MASK_CLASSES_FILE, OBJECTS_FILE, mask_root_of
 from assay.learning.scene_targets import SceneTarget
 from assay.learning.scenes import reduced_size
 from assay.learning.source import DataSource
-from assay.mask_values import MaskValues, read_mask
-from assay.own_data.pixels import DECODE_ERRORS
+from assay.mask_values import MaskValues
 from assay.parallel import map_in_order
 from assay.tables import read_parquet
 
-IGNORED = 255
-"""Value in class maps of pixels whose truth is unknown."""
 CROWD = -2.0
 """Class of a region in which nothing is right or wrong."""
-
-ClassMap = NDArray[np.uint8]
 
 
 def objects_of(source: DataSource, rows: pl.DataFrame) -> pl.DataFrame:
@@ -78,7 +72,7 @@ def read_class_maps(
     Raises:
         DataError: A mask is missing, can't be read, has another size than its image, or a value without meaning.
     """
-    meaning = _meanings(source, target)
+    meaning = read_meanings(source.folder, target.classes, target.mapping)
 
     def reduced(values: MaskValues) -> Tensor:
         height, width = values.shape
@@ -87,7 +81,7 @@ def read_class_maps(
         return torch.from_numpy(np.array(image.resize(size, Image.Resampling.NEAREST)))
 
     paths = mask_paths(source, rows)
-    return list(map_in_order(lambda path: reduced(_read(path)), paths, threads))
+    return list(map_in_order(lambda path: reduced(read_values(path)), paths, threads))
 
 
 def mask_paths(source: DataSource, rows: pl.DataFrame) -> list[Path]:
@@ -104,44 +98,6 @@ def mask_paths(source: DataSource, rows: pl.DataFrame) -> list[Path]:
     return [root / name for name in rows["mask"]]
 
 
-def _read(path: Path) -> MaskValues:
-    try:
-        return read_mask(path.read_bytes())
-    except DECODE_ERRORS as error:
-        raise DataError(f"{path}: the mask can't be read ({error}). Materialize splits again.") from error
-
-
-class _Meanings:
-    """From values of pixels to class indices."""
-
-    def __init__(self, values: Sequence[int], indices: Sequence[int]) -> None:
-        order = np.argsort(values)
-        self._values = np.asarray(values, np.int64)[order]
-        self._indices = np.asarray(indices, np.uint8)[order]
-
-    def apply(self, values: MaskValues) -> ClassMap:
-        """Return class indices of the same shape.
-
-        Raises:
-            DataError: A value has no meaning.
-        """
-        places = np.searchsorted(self._values, values).clip(max=len(self._values) - 1)
-        unknown = self._values[places] != values
-        if unknown.any():
-            raise DataError(f"A mask has the value {values[unknown][0]}, which {MASK_CLASSES_FILE} does not name.")
-        indices: ClassMap = self._indices[places]
-        return indices
-
-
-def _meanings(source: DataSource, target: SceneTarget) -> _Meanings:
-    table = read_parquet(source.folder / MASK_CLASSES_FILE)
-    indices = []
-    for label, role in table.select("label", "role").iter_rows():
-        place = target.index_of(label) if role == CLASS else None
-        indices.append(IGNORED if role == IGNORE else 0 if place is None else 1 + place)
-    return _Meanings(table["value"].to_list(), indices)
-
-
 def labels_in_masks(source: DataSource, rows: pl.DataFrame, threads: int) -> tuple[list[str], list[float]]:
     """Return the labels that masks show, in the order of their values, and the longer side of each coherent region.
 
@@ -152,7 +108,9 @@ def labels_in_masks(source: DataSource, rows: pl.DataFrame, threads: int) -> tup
     names = dict(table.select("value", "label").iter_rows())
     shown: set[int] = set()
     sides: list[float] = []
-    for present, found in map_in_order(lambda path: _regions(_read(path), names), mask_paths(source, rows), threads):
+    for present, found in map_in_order(
+        lambda path: _regions(read_values(path), names), mask_paths(source, rows), threads
+    ):
         shown |= present
         sides += found
     return [label for value, label in names.items() if value in shown], sides

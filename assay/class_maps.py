@@ -1,0 +1,74 @@
+"""Masks as class indices: what the values of pixels mean to a model.
+
+Belongs here: from values (``assay.mask_values``) and their meanings (mask_classes.parquet) to indices. Does not belong
+here: which classes a model has, sizes.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.errors import DataError
+from assay.items import CLASS, IGNORE, MASK_CLASSES_FILE
+from assay.mask_values import MaskValues, read_mask
+from assay.own_data.pixels import DECODE_ERRORS
+from assay.tables import read_parquet
+
+IGNORED = 255
+"""Index of pixels whose truth is unknown."""
+
+ClassMap = NDArray[np.uint8]
+"""(height, width): 0 background, 1 to k the classes, 255 unknown."""
+
+
+class MaskMeanings:
+    """From values of pixels to class indices."""
+
+    def __init__(self, values: Sequence[int], indices: Sequence[int]) -> None:
+        order = np.argsort(values)
+        self._values = np.asarray(values, np.int64)[order]
+        self._indices = np.asarray(indices, np.uint8)[order]
+
+    def apply(self, values: MaskValues) -> ClassMap:
+        """Return class indices of the same shape.
+
+        Raises:
+            DataError: A value has no meaning.
+        """
+        places = np.searchsorted(self._values, values).clip(max=len(self._values) - 1)
+        unknown = self._values[places] != values
+        if unknown.any():
+            raise DataError(f"A mask has the value {values[unknown][0]}, which {MASK_CLASSES_FILE} does not name.")
+        indices: ClassMap = self._indices[places]
+        return indices
+
+
+def read_meanings(folder: Path, classes: Sequence[str], mapping: Mapping[str, str]) -> MaskMeanings:
+    """Return what the values of a data set's masks mean to a model; labels of no class are background.
+
+    Args:
+        folder: Result folder of ``splits``.
+        classes: The model's classes in their order.
+        mapping: Class of each label.
+    """
+    places = {label: 1 + classes.index(name) for label, name in mapping.items()}
+    table = read_parquet(folder / MASK_CLASSES_FILE)
+    indices = [
+        IGNORED if role == IGNORE else places.get(label, 0) if role == CLASS else 0
+        for label, role in table.select("label", "role").iter_rows()
+    ]
+    return MaskMeanings(table["value"].to_list(), indices)
+
+
+def read_values(path: Path) -> MaskValues:
+    """Return the values of a mask file's pixels.
+
+    Raises:
+        DataError: It can't be read; names it, and why.
+    """
+    try:
+        return read_mask(path.read_bytes())
+    except DECODE_ERRORS as error:
+        raise DataError(f"{path}: the mask can't be read ({error}). Materialize splits again.") from error

@@ -1,0 +1,39 @@
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from assay.class_maps import read_meanings, read_values
+from assay.errors import DataError
+
+
+@pytest.fixture
+def meanings(tmp_path):
+    """Meanings of masks with the labels cat, dog and tree, as a model of the class animal understands them."""
+    rows = [
+        (7, "cat", "class"),
+        (3, "dog", "class"),
+        (5, "tree", "class"),
+        (0, None, "background"),
+        (9, None, "ignore"),
+    ]
+    schema = {"value": pl.Int32, "label": pl.String, "role": pl.String}
+    pl.DataFrame(rows, schema, orient="row").write_parquet(tmp_path / "mask_classes.parquet")
+    return read_meanings(tmp_path, ["plant", "animal"], {"cat": "animal", "dog": "animal"})
+
+
+def test_values_become_indices_labels_of_no_class_background(meanings):
+    assert meanings.apply(np.array([[7, 3, 5], [0, 9, 7]], np.int32)).tolist() == [[2, 2, 0], [0, 255, 2]]
+
+
+def test_a_value_without_meaning_is_an_error_that_names_it(meanings):
+    with pytest.raises(DataError, match=r"value 8, which mask_classes\.parquet does not name"):
+        meanings.apply(np.array([[7, 8]], np.int32))
+
+
+def test_a_mask_that_can_not_be_read_is_an_error_that_names_it(tmp_path):
+    Image.new("L", (2, 2), 4).save(tmp_path / "good.png")
+    assert read_values(tmp_path / "good.png").tolist() == [[4, 4], [4, 4]]
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"bad\.png: the mask can't be read"):
+        read_values(tmp_path / "bad.png")
