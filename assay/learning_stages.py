@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from assay.learning.source import DataSource
 
 
-def train(spec: Slice, data: Result, folder: Path, progress: Progress = silent) -> dict[str, Any]:
-    """Train a model on crops or normalized rows; see ``assay.learning.trained_model``."""
+def train(
+    spec: Slice, data: Result, folder: Path, progress: Progress = silent, scratch: Path | None = None
+) -> dict[str, Any]:
+    """Train a model on whole images, crops or normalized rows; see ``assay.learning.trained_model``."""
     from assay.learning.trained_model import build_trained_model
 
-    return build_trained_model(spec.section, spec.task, spec.seed, data_source(data), folder, progress)
+    return build_trained_model(spec.section, spec.task, spec.seed, data_source(data), folder, progress, scratch)
 
 
 def predict(spec: Slice, model: Result, data: Result, folder: Path, progress: Progress = silent) -> dict[str, Any]:
@@ -42,22 +44,15 @@ def analyse(
         progress: Told after each subset.
     """
     from assay.analysis.build import build_analysis
-    from assay.analysis.inputs import AnalysisInputs
-    from assay.learning.training_targets import training_targets
+    from assay.analysis.of_model import inputs_of_model
 
-    targets, classes = training_targets(inputs["trained_model"].folder, data_source(data))
-    read = AnalysisInputs(
-        predictions=inputs["predictions"].folder / "predictions.parquet",
-        train_target=targets,
-        task=spec.task,
-        classes=classes,
-        crops_folder=inputs["crops"].folder if "crops" in inputs else None,
-    )
+    crops = inputs["crops"].folder if "crops" in inputs else None
+    read = inputs_of_model(inputs["trained_model"].folder, inputs["predictions"].folder, data_source(data), crops)
     return build_analysis(read, spec.section, spec.seed, folder, progress)
 
 
 def data_source(data: Result) -> "DataSource":
-    """Return crops or normalized rows as the learning code wants to know them."""
+    """Return images or rows as the learning code wants to know them."""
     from assay.learning.source import DataSource
 
     section = data.manifest["section"]
