@@ -35,7 +35,8 @@ def read_items(inputs: AnalysisInputs, truth: str, predicted: Sequence[str], nam
     absent = [name for name in wanted if name not in frame.columns]
     if absent:
         raise DataError(f"{inputs.predictions.name} lacks columns: {', '.join(absent)}.")
-    frame = frame.filter(pl.col(truth).is_not_null()).with_columns(_as_text(frame[name]) for name in named)
+    frame = frame.filter(pl.col(truth).is_not_null())
+    frame = frame.with_columns(_as_text(frame[name]) for name in named)
     problems = [*_missing(frame.select(wanted)), *repeated_items(frame), *_unknown_classes(frame, inputs, named)]
     problems += (
         [] if inputs.train_target.drop_nulls().len() else ["there is no training target to make a baseline from"]

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from assay.metrics.samples import ClassificationSample, Floats, Integers, RegressionSample
+from assay.metrics.samples import Booleans, ClassificationSample, Floats, Integers, MultiLabelSample, RegressionSample
 
 
 def predict_mean(sample: RegressionSample, train_target: Floats) -> RegressionSample:
@@ -30,3 +30,16 @@ def predict_majority(sample: ClassificationSample, train_target: Integers) -> Cl
         predicted=np.full_like(sample.predicted, int(frequencies.argmax())),
         probabilities=np.tile(frequencies, (len(sample.target), 1)),
     )
+
+
+def predict_frequencies(sample: MultiLabelSample, train_target: Booleans) -> MultiLabelSample:
+    """Return the sample with every prediction replaced by how often the training items have each class.
+
+    An item is said to have the classes that at least half of the training items have.
+
+    Args:
+        sample: Items with true classes.
+        train_target: (m, k) which classes the training items have.
+    """
+    frequencies = np.broadcast_to(train_target.mean(axis=0), sample.target.shape)
+    return replace(sample, predicted=frequencies >= 0.5, probabilities=frequencies.astype(np.float64))

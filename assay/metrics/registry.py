@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from assay.errors import AssayError, unknown
-from assay.metrics import calibration, classification, detection, regression, segmentation
+from assay.metrics import (
+    calibration,
+    classification,
+    detection,
+    multi_label,
+    multi_label_scores,
+    regression,
+    segmentation,
+)
 from assay.metrics.samples import Floats
 from assay.plugins import load_plugin, plugins
 from assay.spec.analysis import METRIC_PLUGINS
@@ -17,6 +25,7 @@ from assay.spec.analysis import METRIC_PLUGINS
 BASELINES = {
     "regression": "train mean",
     "classification": "majority class",
+    "multi_label": "train frequencies",
     "segmentation": "commonest object class",
     "detection": "mean box of each class",
 }
@@ -102,9 +111,26 @@ _DETECTION = {
     "ap50_95": Metric("detection", detection.ap50_95, "AP@50:95", per_class=True),
     "ap50": Metric("detection", detection.ap50, "AP@50", per_class=True),
 }
+_MULTI_LABEL = {
+    "macro_f1": Metric("multi_label", multi_label.macro_f1, "macro F1"),
+    "micro_f1": Metric("multi_label", multi_label.micro_f1, "micro F1"),
+    "exact_match": Metric("multi_label", multi_label.exact_match, "exact match"),
+    "hamming_loss": Metric("multi_label", multi_label.hamming_loss, "Hamming loss", False),
+    "ranking_average_precision": Metric(
+        "multi_label", multi_label_scores.ranking_average_precision, "ranking average precision"
+    ),
+    "coverage_error": Metric("multi_label", multi_label_scores.coverage_error, "coverage error", False, "classes"),
+    "precision": Metric("multi_label", multi_label.precision, "precision", per_class=True),
+    "recall": Metric("multi_label", multi_label.recall, "recall", per_class=True),
+    "f1": Metric("multi_label", multi_label.f1, "F1", per_class=True),
+    "average_precision": Metric(
+        "multi_label", multi_label_scores.average_precision, "average precision", per_class=True
+    ),
+}
 BUILT_IN: Mapping[str, Mapping[str, Metric]] = {
     "regression": _REGRESSION,
     "classification": _CLASSIFICATION,
+    "multi_label": _MULTI_LABEL,
     "segmentation": _SEGMENTATION,
     "detection": _DETECTION,
 }
