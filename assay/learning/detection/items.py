@@ -5,6 +5,7 @@ Belongs here: putting the parts together. Does not belong here: their arithmetic
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Generator, Tensor
@@ -12,7 +13,7 @@ from torch import Generator, Tensor
 from assay.learning.augment import add_noise, invert, random_maps, recolour
 from assay.learning.detection.windows import boxes_in_window, moved_boxes, stacked_boxes
 from assay.learning.lesson import Batch
-from assay.learning.scene_batches import as_scene_batch, levels_of, split_scenes
+from assay.learning.scene_batches import Levels, as_scene_batch, levels_of, split_scenes
 from assay.learning.windows import choose_anchors, cut, draw_corners, margin_of, resampled
 from assay.spec.training import Augmentation
 
@@ -52,6 +53,11 @@ class DetectionItems:
         for part in split_scenes(self.images, batch_size):
             yield as_scene_batch(self.images[part], self.standardize), stacked_boxes(list(self.boxes[part]))
 
+    @cached_property
+    def _levels(self) -> list[Levels]:
+        """Brightness and contrast of the whole images; windows must not be standardized by what they happen to show."""
+        return [levels_of(image, self.standardize) for image in self.images]
+
     def _corners(self, order: Tensor, generator: Generator) -> Tensor:
         indices = order.tolist()
         sizes = torch.tensor([self.images[index].shape[:0:-1] for index in indices])  # (B, 2)
@@ -64,7 +70,7 @@ class DetectionItems:
         windows = []
         for index, corner in zip(order.tolist(), corners.tolist(), strict=True):
             image = self.images[index]
-            mean, spread = levels_of(image, self.standardize)
+            mean, spread = self._levels[index]
             place = (corner[0] - margin, corner[1] - margin)
             windows.append((cut(image, place, self.window_size + 2 * margin, round(mean)).float() - mean) / spread)
         return torch.stack(windows)
