@@ -30,7 +30,7 @@ class Inputs(Section):
     view: View
     """Pictures of objects, rows of pixels, rows of other columns, or whole images."""
     image_size: int = Field(default=0, ge=0)
-    """Side of an image in pixels; 0 for rows."""
+    """Side of a picture, or longest side of a whole image, in pixels; 0 for rows."""
     columns: tuple[str, ...] = ()
     """Names of the input columns, in order; empty for images."""
     grid: tuple[int, int] = (0, 0)
@@ -41,7 +41,7 @@ class Inputs(Section):
     @property
     def item_shape(self) -> tuple[int, ...]:
         """Shape of one item, without the batch."""
-        return (3, self.image_size, self.image_size) if self.view == "crops" else (len(self.columns),)
+        return (3, self.image_size, self.image_size) if self.image_size else (len(self.columns),)
 
 
 def describe_inputs(section: TrainedModelSection, source: DataSource, train: pl.DataFrame, target: str) -> Inputs:
