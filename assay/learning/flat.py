@@ -1,4 +1,4 @@
-"""Items with one target each, a number or a class, as the trainer wants them.
+"""Items with one target each, a number or a class, or several classes, as the trainer wants them.
 
 Belongs here: items in memory as batches, and the meter over their scores. Does not belong here: reading them, the loop.
 """
@@ -11,9 +11,10 @@ from torch import Generator, Tensor
 
 from assay.learning.augment import augment
 from assay.learning.inputs import Inputs, as_batch
-from assay.learning.lesson import Batch
+from assay.learning.label_meter import LabelsMeter
+from assay.learning.lesson import Batch, Meter
 from assay.learning.scores import readable, score_of
-from assay.learning.targets import Target
+from assay.learning.targets import LabelsTarget, Target
 from assay.spec.training import Augmentation
 
 
@@ -24,7 +25,7 @@ class FlatItems:
     Attributes:
         inputs: How items become tensors.
         values: (n, ...) as ``load_inputs`` gives them.
-        targets: (n,) encoded.
+        targets: (n,) encoded, or (n, k).
         augmentation: Strength of the random changes; validation items don't need any.
     """
 
@@ -66,3 +67,8 @@ class MeanMeter:
     def values(self) -> dict[str, float]:
         """Return ``accuracy``, or ``mae`` and ``rmse``."""
         return readable({name: value / self.count for name, value in self.sums.items()})
+
+
+def meter_of(target: Target) -> Meter:
+    """Return a new meter for what is learned."""
+    return LabelsMeter(target) if isinstance(target, LabelsTarget) else MeanMeter(target)

@@ -13,6 +13,7 @@ from assay.errors import DataError, SpecError
 from assay.files import write_bytes, write_json
 from assay.learning.card import AnyTarget, ModelCard
 from assay.learning.checkpoint import Checkpoints
+from assay.learning.decision import with_thresholds
 from assay.learning.determinism import deterministic
 from assay.learning.families import TrainingRequest, family_of
 from assay.learning.history import history_table, write_train_logs
@@ -74,9 +75,14 @@ def build_trained_model(
         network = network_of(card)
         checkpoints = Checkpoints(scratch, digest_of(card.as_dict()), section.train_params.checkpoint_every_s)
         training = fit(network, lesson, progress, checkpoints)
-    _write_models(folder, training, card)
+        kept = ((training.chosen_epoch, training.chosen), (len(training.history), training.last))
+        chosen, last = (
+            with_thresholds(card_of(card, training, epoch), network, weights, lesson.validation)
+            for epoch, weights in kept
+        )
+    _write_models(folder, training, chosen, last)
     _write_history(folder, training, section)
-    return _report(card_of(card, training, training.chosen_epoch), network, len(training.history))
+    return _report(chosen, network, len(training.history))
 
 
 def resolve(spec: TrainedModelSection, task: str, view: View) -> TrainedModelSection:
@@ -124,10 +130,9 @@ def card_of(card: ModelCard, training: Training, epoch: int) -> ModelCard:
     return card.model_copy(update={"epoch": epoch, "chosen_by": chosen_by, "values": values})
 
 
-def _write_models(folder: Path, training: Training, card: ModelCard) -> None:
-    chosen = card_of(card, training, training.chosen_epoch)
+def _write_models(folder: Path, training: Training, chosen: ModelCard, last: ModelCard) -> None:
     save_model(folder / CHOSEN, training.chosen, chosen)
-    save_model(folder / LAST, training.last, card_of(card, training, len(training.history)))
+    save_model(folder / LAST, training.last, last)
     write_json(folder / CARD, chosen.as_dict())
 
 

@@ -11,7 +11,7 @@ import polars as pl
 from assay.errors import DataError
 from assay.learning.card import AnyTarget, require_flat
 from assay.learning.families import PredictionRequest, TrainingRequest
-from assay.learning.flat import FlatItems, MeanMeter
+from assay.learning.flat import FlatItems, meter_of
 from assay.learning.inputs import Inputs, describe_inputs, load_inputs
 from assay.learning.lesson import Lesson
 from assay.learning.losses import plain_loss, training_loss
@@ -43,7 +43,7 @@ def prepare(request: TrainingRequest, inputs: Inputs, target: AnyTarget, subsets
         validation=items[section.data_validation.subset] if section.data_validation else None,
         loss=training_loss(section, target, train.targets),
         plain_loss=plain_loss(section.learner, target),
-        meter=lambda: MeanMeter(target),
+        meter=lambda: meter_of(target),
         seed=request.seed,
     )
 

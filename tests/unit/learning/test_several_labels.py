@@ -1,0 +1,165 @@
+"""Several labels at once: one decoding for training, prediction and analysis, and a real tiny training."""
+
+import hashlib
+
+import polars as pl
+import pytest
+
+from assay.analysis.kinds import KINDS
+from assay.analysis.of_model import inputs_of_model
+from assay.errors import DataError
+from assay.learning.class_targets import LabelsTarget
+from assay.learning.predictions import PREDICTIONS, build_predictions
+from assay.learning.targets import fit_target
+from assay.learning.trained_model import CHOSEN, LAST, build_trained_model
+from assay.learning.weights import read_card
+from assay.spec.analysis import ResultAnalyzer
+from assay.spec.predictions import PredictionsSection
+from assay.spec.training import DataDescription
+from assay.tables import read_parquet
+
+EVEN_ODD = ("0", "1", "2", "3", {"name": "even", "subclasses": ("0", "2")}, {"name": "odd", "subclasses": ("1", "3")})
+
+
+def rows(*labels):
+    return pl.DataFrame({"item": [str(index) for index in range(len(labels))], "label": labels})
+
+
+def fitted(*labels, **description):
+    wanted = DataDescription(multi_label=True, **description)
+    return fit_target(wanted, "multi_label", "label", rows(*labels))
+
+
+@pytest.fixture
+def train(pixel_rows, store_rows, tiny_spec, tmp_path):
+    """A function that trains on which of four rows of pixels is bright, and returns source and model folder."""
+
+    def run(name="model", changed=pixel_rows, classes=EVEN_ODD, fingerprint="aaaa", description=(), **keys):
+        source, folder = store_rows(changed, fingerprint), tmp_path / name
+        folder.mkdir()
+        wanted = {"input": "normalized", "multi_label": True, "classes": classes, **dict(description)}
+        build_trained_model(tiny_spec(data_description=wanted, **keys), "multi_label", 1, source, folder)
+        return source, folder
+
+    return run
+
+
+@pytest.fixture
+def predict(tmp_path):
+    """A function that predicts all subsets and returns the table and its folder."""
+
+    def run(source, model):
+        folder = tmp_path / "predictions"
+        folder.mkdir()
+        section = PredictionsSection(datasets=("train", "validation", "test"))
+        build_predictions(section, "multi_label", 1, source, model, folder)
+        return read_parquet(folder / PREDICTIONS), folder
+
+    return run
+
+
+def test_a5_labels_in_training_prediction_and_analysis_are_the_same(train, predict, pixel_rows):
+    source, model = train()
+    target = read_card(model / CHOSEN).target
+    encoded = target.encode(pixel_rows)
+    expected = {"0": ["0", "even"], "1": ["1", "odd"], "2": ["2", "even"], "3": ["3", "odd"]}
+    assert target.decode(encoded) == [expected[label] for label in pixel_rows["label"]]
+
+    table, folder = predict(source, model)
+    assert table["target_labels"].to_list() == target.decode(encoded)
+
+    inputs = inputs_of_model(model, folder, source)
+    assert inputs.train_target.to_list() == target.decode(encoded[:64])
+    analysed = [row for part in KINDS["multi_label"].parts(inputs, ResultAnalyzer()) for row in part.sample.target]
+    assert [row.tolist() for row in analysed] == encoded.bool().tolist()
+
+
+def test_a6_a_weight_changes_what_is_learned(train):
+    weighted = (*EVEN_ODD[:4], {**EVEN_ODD[4], "weight": 5.0}, EVEN_ODD[5])
+    digests = {
+        hashlib.sha256((train(name, classes=classes, fingerprint=name)[1] / LAST).read_bytes()[-4000:]).hexdigest()
+        for name, classes in (("plain", EVEN_ODD), ("weighted", weighted))
+    }
+    assert len(digests) == 2
+
+
+def test_a_real_training_learns_classes_and_super_classes(train, predict):
+    table, _ = predict(*train(train_params={"epochs": 40}, model={"kind": "mlp", "width": 32}))
+    test = table.filter(pl.col("subset") == "test")
+    right = test["target_labels"] == test["predicted_labels"]
+    assert right.mean() > 0.8
+    assert [name for name in table.columns if name.startswith("prob_")] == [
+        f"prob_{name}" for name in ("0", "1", "2", "3", "even", "odd")
+    ]
+
+
+def test_tuned_thresholds_are_saved_with_the_weights(train):
+    _, model = train(train_params={"decision": "tuned"})
+    target = read_card(model / CHOSEN).target
+    assert len(set(target.thresholds)) > 1
+    assert all(0 <= threshold <= 1 for threshold in target.thresholds)
+
+
+def test_items_without_labels_are_predicted_but_not_learned(train, predict, pixel_rows):
+    unknown = pl.when(pl.col("subset") == "test").then(None).otherwise("label").alias("label")
+    table, _ = predict(*train(changed=pixel_rows.with_columns(unknown)))
+    test = table.filter(pl.col("subset") == "test")
+    assert test["target_labels"].null_count() == len(test) == 20
+    assert test["predicted_labels"].null_count() == 0
+    nothing = pl.when(pl.col("subset") == "train").then(None).otherwise("label").alias("label")
+    with pytest.raises(DataError, match="64 item"):
+        train("nothing", changed=pixel_rows.with_columns(nothing), fingerprint="bbbb")
+
+
+def test_labels_are_separated_trimmed_and_counted_once():
+    target = fitted("cat|outdoor", " outdoor | ", "cat|cat", "", label_separator="|")
+    assert target.classes == ("cat", "outdoor")
+    wanted = rows("cat|outdoor", " outdoor | ", "cat|cat", "", None)
+    assert target.encode(wanted.head(4)).tolist() == [[1, 1], [0, 1], [1, 0], [0, 0]]
+    assert target.truth(wanted).to_list() == [["cat", "outdoor"], ["outdoor"], ["cat"], [], None]
+
+
+def test_a_separator_is_no_separator_unless_it_is_named():
+    assert fitted("a|b", "c").classes == ("a|b", "c")
+
+
+def test_labels_of_no_class_are_named_or_refused():
+    pair = ({"name": "even", "subclasses": ("0", "2")}, {"name": "prime", "subclasses": ("2", "3")})
+    with pytest.raises(DataError, match=r"belong to no class(.|\n)*labels_of_no_class\.\n  - 1: 2 item"):
+        fitted("0", "1", "1", "2", "3", classes=pair)
+    target = fitted("0", "1", "2", "3", classes=pair, labels_of_no_class=("1",))
+    assert target.encode(rows("1", "2")).tolist() == [[0, 0], [1, 1]]
+
+
+def test_a_misspelt_subclass_is_named_with_the_nearest_label():
+    classes = ({"name": "animal", "subclasses": ("cat", "dgo")}, "tree")
+    with pytest.raises(DataError, match=r"animal: 'dgo'; did you mean 'dog'"):
+        fitted("cat", "dog", "tree", classes=classes)
+
+
+def test_a_label_seen_only_later_is_named_with_the_nearest_class():
+    target = fitted("cat", "dog")
+    assert isinstance(target, LabelsTarget)
+    with pytest.raises(DataError, match=r"- dgo: 1 item\(s\); did you mean 'dog'"):
+        target.truth(rows("dgo"))
+
+
+@pytest.mark.parametrize(
+    ("labels", "description", "message"),
+    [
+        (("a", "b"), {"classes": ("a", "b", "c")}, r"no training item of these classes(.|\n)*- c"),
+        (("a", "a"), {}, "gives all training items the same classes"),
+        (("a", "b"), {"classes": ("a", "b"), "labels_of_no_class": ("b",)}, r"belong to a class\.\n  - b"),
+    ],
+)
+def test_classes_that_can_not_be_learned_are_refused(labels, description, message):
+    with pytest.raises(DataError, match=message):
+        fitted(*labels, **description)
+
+
+def test_without_multi_label_subclasses_are_groups_that_exclude_each_other():
+    groups = ({"name": "even", "subclasses": ("0", "2")}, {"name": "odd", "subclasses": ("1", "3")})
+    target = fit_target(DataDescription(classes=groups), "classification", "label", rows("0", "1", "2", "3"))
+    assert target.classes == ("even", "odd")
+    assert target.encode(rows("2", "3", "odd")).tolist() == [0, 1, 1]
+    assert target.truth(rows("0", None)).to_list() == ["even", None]
