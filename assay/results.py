@@ -19,6 +19,8 @@ from assay.pipeline import STAGES, Slice
 from assay.sealing import MANIFEST, describe_files, is_complete, put_in_place, seal, sweep
 
 REPORT = "report.json"
+SCRATCH = ".scratch"
+"""Folder beside results for what unfinished builds keep."""
 
 Report = dict[str, Any]
 Build = Callable[[Path], Report]
@@ -71,6 +73,14 @@ class ResultStore:
         self.root = root.absolute()
         self.lock_folder = self.root / "locks"
 
+    def scratch(self, spec: Slice, inputs: Mapping[str, Result | str]) -> Path:
+        """Return where the build of a result may keep what a killed one needs to go on; gone when the result is there.
+
+        The folder need not exist. Only a build of this very result, which holds its lock, may write there.
+        """
+        place = self.root / spec.section.output_location / spec.stage
+        return scratch_of(place / spec.fingerprint(fingerprints(inputs)))
+
     def build(self, spec: Slice, inputs: Mapping[str, Result | str], build: Build) -> Result:
         """Return the result of ``spec`` on ``inputs``, computing it only when it does not exist yet.
 
@@ -85,7 +95,7 @@ class ResultStore:
         Raises:
             StorageError: The storage can't be written.
         """
-        lineage = {name: value if isinstance(value, str) else value.fingerprint for name, value in inputs.items()}
+        lineage = fingerprints(inputs)
         fingerprint = spec.fingerprint(lineage)
         folder = self.root / spec.section.output_location / spec.stage / fingerprint
         with ExitStack() as stack:
@@ -125,12 +135,23 @@ class ResultStore:
             write_json(temporary / REPORT, report)
             seal(temporary, head)
             put_in_place(temporary, folder)
+            shutil.rmtree(scratch_of(folder), ignore_errors=True)
         except OSError as error:
             reason = f"{error.strerror or error} ({error.filename or folder})"
             problem = f"The result of {head['stage']} can't be written: {reason}."
             raise StorageError(f"{problem} Free space or make it writable, then run again.") from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def scratch_of(folder: Path) -> Path:
+    """Return the scratch folder of a result; hidden from whoever lists results."""
+    return folder.parent / SCRATCH / folder.name
+
+
+def fingerprints(inputs: Mapping[str, Result | str]) -> dict[str, str]:
+    """Return the fingerprint, or digest, of each input."""
+    return {name: value if isinstance(value, str) else value.fingerprint for name, value in inputs.items()}
 
 
 def manifest_head(spec: Slice, fingerprint: str, lineage: Mapping[str, str]) -> dict[str, Any]:

@@ -45,7 +45,10 @@ def trained_model(
     kind = spec.section.data_description.input
     data = learning_data(store, splits, crops, normalized).named(kind)
     store.require_passed(context, data)
-    result = store.build(context, spec, {kind: data}, lambda folder, progress: train(spec, data, folder, progress))
+    scratch = store.results.scratch(spec, {kind: data})
+    result = store.build(
+        context, spec, {kind: data}, lambda folder, progress: train(spec, data, folder, progress, scratch)
+    )
     yield materialized(result)._replace(asset_key=dg.AssetKey("trained_model"))
     history = StoredTable(result.folder / "training_history.parquet", result.fingerprint)
     yield dg.MaterializeResult(

@@ -1,10 +1,11 @@
-"""What can be deleted: results that no experiment refers to, and everything of experiments whose file was removed.
+"""What can be deleted: results and leftovers that nobody refers to, and all of experiments whose file was removed.
 
 Belongs here: finding and deleting garbage. Does not belong here: asking the user.
 """
 
 import json
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,11 @@ from assay.experiments.folders import ExperimentFolders
 from assay.experiments.specs import SpecFiles
 from assay.locks import hold
 from assay.pipeline import STAGES
+from assay.results import SCRATCH
 from assay.sealing import MANIFEST
+
+STALE_S = 7 * 24 * 3600.0
+"""Age from which on nobody is expected to continue a build that was cut off."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,11 @@ class Garbage:
 
 def find_garbage(root: Path, specs: SpecFiles) -> list[Garbage]:
     """Return everything below the storage root that no experiment with a spec file refers to."""
-    return [*_removed_experiments(root, specs), *_unused_results(root, set(specs.ids()))]
+    return [
+        *_removed_experiments(root, specs),
+        *_unused_results(root, set(specs.ids())),
+        *_stale_scratch(root, time.time() - STALE_S),
+    ]
 
 
 def _removed_experiments(root: Path, specs: SpecFiles) -> Iterator[Garbage]:
@@ -58,6 +67,14 @@ def _unused_results(root: Path, known: set[str]) -> Iterator[Garbage]:
             is_result = path.is_dir() and path.parent.parent.name != "tables"
             if is_result and path.name not in used and not path.name.startswith("."):
                 yield Garbage(path, f"{stage}/{path.name}", "no experiment refers to it", _size(path))
+
+
+def _stale_scratch(root: Path, oldest: float) -> Iterator[Garbage]:
+    for stage in STAGES:
+        for path in sorted(root.glob(f"*/{stage}/{SCRATCH}/*")):
+            times = [file.stat().st_mtime for file in (path, *path.rglob("*"))]
+            if max(times) < oldest:
+                yield Garbage(path, f"{stage}/{path.name}", "kept for a build that nobody continued", _size(path))
 
 
 def _used_fingerprints(root: Path, known: set[str]) -> set[str]:

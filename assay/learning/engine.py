@@ -4,16 +4,17 @@ Belongs here: the order of a step. Does not belong here: epochs, data, networks,
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from assay.errors import TrainingError
-from assay.learning.average import AveragedNetwork
 from assay.learning.lesson import Batch, Loss, Meter
-from assay.learning.optimizers import Optimizer
+from assay.learning.state import State
+
+AfterStep = Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -50,41 +51,39 @@ class StepRules:
     bf16: bool = False
 
 
-def train_one_epoch(
-    network: nn.Module, steps: Iterable[Step], rules: StepRules, optimizer: Optimizer, average: AveragedNetwork
-) -> dict[str, float]:
+def train_one_epoch(state: State, steps: Iterable[Step], rules: StepRules, after_step: AfterStep) -> float:
     """Change the network once per step: forward, loss, finite check, backward, clip, step.
 
     Args:
-        network: Changed in place.
-        steps: The epoch's steps, their batches already augmented.
+        state: Changed in place; its tally may hold the beginning of the epoch already.
+        steps: What is left of the epoch, with batches already augmented.
         rules: Loss, clipping, precision.
-        optimizer: Holds the network's parameters.
-        average: Follows the network.
+        after_step: Called when the state is complete again.
 
     Returns:
-        ``loss``, the mean over the steps, and ``learning_rate`` of the last step.
+        The sum of the losses of the epoch's steps.
 
     Raises:
         TrainingError: The loss is not finite; names epoch, step and learning rate.
     """
+    network, optimizer, tally = state.network, state.optimizer, state.tally
     network.train()
-    total, rate, count = 0.0, 0.0, 0
     for step in steps:
         torch.default_generator.manual_seed(step.seed)  # dropout takes no generator
         network.zero_grad(set_to_none=True)
+        total = 0.0
         for inputs, targets in step.parts:
             loss = rules.loss(forward(network, inputs, rules.bf16), targets) * (len(inputs) / step.items)
-            value = require_finite(loss.item(), f"{step.name} at learning rate {step.learning_rate:.3g}")
+            total += require_finite(loss.item(), f"{step.name} at learning rate {step.learning_rate:.3g}")
             loss.backward()  # type: ignore[no-untyped-call]
-            total += value
         if rules.clip_norm is not None:
             nn.utils.clip_grad_norm_(optimizer.parameters, rules.clip_norm)
         optimizer.step(step.learning_rate)
-        average.follow(network)
-        rate, count = step.learning_rate, count + 1
-    average.copy_statistics(network)
-    return {"loss": total / max(1, count), "learning_rate": rate}
+        state.average.follow(network)
+        tally.steps, tally.loss = tally.steps + 1, tally.loss + total
+        after_step()
+    state.average.copy_statistics(network)
+    return tally.loss
 
 
 @torch.no_grad()

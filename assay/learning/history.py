@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from assay.files import write_text
-from assay.learning.trainer import EpochValues
+from assay.learning.state import EpochValues
 
 SCHEMA = pl.Schema({"epoch": pl.Int32(), "subset": pl.String(), "metric": pl.String(), "value": pl.Float64()})
 

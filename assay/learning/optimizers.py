@@ -24,6 +24,9 @@ class Optimizer(Protocol):
 
     parameters: list[nn.Parameter]
 
+    def state(self) -> dict[str, Tensor]:
+        """Return every tensor that a step changes, besides the parameters; not copies."""
+
     def step(self, learning_rate: float) -> None:
         """Change every parameter once; gradients are left as they are."""
 
@@ -37,6 +40,10 @@ class AdamW:
         self.means = [torch.zeros_like(parameter) for parameter in self.parameters]
         self.squares = [torch.zeros_like(parameter) for parameter in self.parameters]
         self.steps = [torch.tensor(0.0) for _ in self.parameters]
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the moments of the gradients, and the steps that they cover."""
+        return numbered(means=self.means, squares=self.squares, steps=self.steps)
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
@@ -65,7 +72,11 @@ class Sgd:
     def __init__(self, parameters: Iterable[nn.Parameter], momentum: float, weight_decay: float) -> None:
         self.parameters = list(parameters)
         self.momentum, self.weight_decay = momentum, weight_decay
-        self.velocities: list[Tensor | None] = [torch.zeros_like(parameter) for parameter in self.parameters]
+        self.velocities = [torch.zeros_like(parameter) for parameter in self.parameters]
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the velocities."""
+        return numbered(velocities=self.velocities)
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
@@ -75,7 +86,7 @@ class Sgd:
         sgd(
             list(self.parameters),
             gradients(self.parameters),
-            self.velocities,
+            list(self.velocities),
             foreach=False,
             weight_decay=0.0,
             momentum=self.momentum,
@@ -84,6 +95,11 @@ class Sgd:
             nesterov=self.momentum > 0,
             maximize=False,
         )
+
+
+def numbered(**groups: list[Tensor]) -> dict[str, Tensor]:
+    """Return all tensors by the group's name and their place in it."""
+    return {f"{name}/{place}": value for name, values in groups.items() for place, value in enumerate(values)}
 
 
 def gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor]:

@@ -61,8 +61,9 @@ class Plan:
 
     def parts(self, step: int) -> Iterator[Batch]:
         """Yield the batch of a step, randomly changed, in the parts that go through the network at once."""
-        parts = torch.tensor_split(self.items(step), 1)
-        for number, order in enumerate(parts):
+        items = self.items(step)
+        count = min(self.lesson.section.learner.accumulate, len(items))
+        for number, order in enumerate(torch.tensor_split(items, count)):
             yield self.lesson.train.batch(order, generator(self.lesson.seed, AUGMENTATION, step, number))
 
     def learning_rate(self, step: int) -> float:

@@ -3,77 +3,63 @@
 Belongs here: the loop over epochs. Does not belong here: a step (``engine``), reading data, writing files.
 """
 
-from dataclasses import dataclass, field
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from assay.learning.average import AveragedNetwork
+from assay.learning.checkpoint import Checkpoints
 from assay.learning.engine import StepRules, evaluate, require_finite, train_one_epoch
 from assay.learning.lesson import Lesson
 from assay.learning.optimizers import build_optimizer
 from assay.learning.plan import Plan
 from assay.learning.scores import as_note, is_better
+from assay.learning.state import EpochValues, State, Training, Weights
 from assay.progress import Progress
 
-Weights = dict[str, Tensor]
 
-
-@dataclass(frozen=True)
-class EpochValues:
-    """What was measured in an epoch; ``validation`` is empty without validation data."""
-
-    epoch: int
-    train: dict[str, float]
-    validation: dict[str, float]
-
-
-@dataclass
-class Training:
-    """What a training leaves behind.
-
-    Attributes:
-        history: One entry per epoch.
-        chosen_epoch: The epoch that the rule of the spec chose, from 1.
-        chosen: Its weights.
-        last: Weights of the last epoch.
-    """
-
-    history: list[EpochValues] = field(default_factory=list)
-    chosen_epoch: int = 0
-    chosen: Weights = field(default_factory=dict)
-    last: Weights = field(default_factory=dict)
-
-    @property
-    def chosen_values(self) -> EpochValues:
-        """What was measured in the chosen epoch."""
-        return self.history[self.chosen_epoch - 1]
-
-
-def fit(network: nn.Module, lesson: Lesson, progress: Progress) -> Training:
+def fit(network: nn.Module, lesson: Lesson, progress: Progress, checkpoints: Checkpoints | None = None) -> Training:
     """Train the network and return the weights of the chosen and of the last epoch.
+
+    A training that was cut off and is called again with the same arguments ends in the same bytes (on the processor).
 
     Args:
         network: With its initial weights; changed in place.
         lesson: Data and rules.
         progress: Called after each epoch.
+        checkpoints: Where the state is kept for the case that the process ends; None for nowhere.
 
     Raises:
         TrainingError: The loss became NaN or infinite.
     """
     plan, learner = Plan(lesson), lesson.section.learner
+    kept = checkpoints or Checkpoints()
     rules = StepRules(lesson.loss, learner.clip_norm, is_bf16(lesson))
-    optimizer = build_optimizer(learner, network)
-    average = AveragedNetwork(network, learner.ema_decay)
-    training = Training()
-    for epoch in range(1, plan.epochs + 1):
-        train = train_one_epoch(network, plan.epoch(epoch, (epoch - 1) * plan.steps), rules, optimizer, average)
-        validation = validate(average.network, lesson, f"the validation of epoch {epoch}")
-        training.history.append(EpochValues(epoch, train, validation))
-        keep_if_better(training, average.network, lesson, last=epoch == plan.epochs)
-        progress(epoch, plan.epochs, as_note(validation or {"loss": train["loss"]}))
-    training.last = weights_of(average.network)
-    return training
+    state = State(network, build_optimizer(learner, network), AveragedNetwork(network, learner.ema_decay))
+    kept.resume(state)
+    while len(state.training.history) < plan.epochs:
+        epoch = len(state.training.history) + 1
+        loss = train_one_epoch(state, plan.epoch(epoch, state.tally.steps), rules, lambda: kept.save_if_due(state))
+        end_epoch(state, plan, loss)
+        progress(epoch, plan.epochs, as_note(state.training.history[-1].validation or {"loss": loss / plan.steps}))
+        kept.save_if_due(state)
+    state.training.last = weights_of(state.average.network)
+    return state.training
+
+
+def end_epoch(state: State, plan: Plan, loss: float) -> None:
+    """Measure the epoch that was just trained, and keep its weights if they are better.
+
+    Args:
+        state: After the epoch's last step.
+        plan: Of the training.
+        loss: Sum over the epoch's steps.
+    """
+    epoch = len(state.training.history) + 1
+    train = {"loss": loss / plan.steps, "learning_rate": plan.learning_rate(state.tally.steps - 1)}
+    validation = validate(state.average.network, plan.lesson, f"the validation of epoch {epoch}")
+    state.training.history.append(EpochValues(epoch, train, validation))
+    state.tally.loss = 0.0
+    keep_if_better(state.training, state.average.network, plan.lesson, last=epoch == plan.epochs)
 
 
 def is_bf16(lesson: Lesson) -> bool:

@@ -15,7 +15,7 @@ from assay.errors import StorageError
 from assay.files import atomic_path
 from assay.learning.card import ModelCard
 from assay.learning.registry import build_network
-from assay.learning.trainer import Weights
+from assay.learning.state import Weights
 
 METADATA_KEY = "assay"
 """The only key: the order of several would be random, and so would be the file's bytes."""

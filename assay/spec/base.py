@@ -16,9 +16,14 @@ class Section(BaseModel):
     )
 
     def content(self) -> dict[str, Any]:
-        """Return what determines the result: every field except those marked ``place_only``."""
-        placed = {name for name, field in type(self).model_fields.items() if PLACE_ONLY in field.metadata}
-        return self.model_dump(mode="json", exclude=placed)
+        """Return what determines the result: every field but those marked ``place_only``, at any depth."""
+        return self.model_dump(mode="json", exclude=self.placed())
+
+    def placed(self) -> dict[str, Any]:
+        """Return the fields that are ``place_only``, as pydantic wants to be told what to exclude."""
+        own = {name: True for name, field in type(self).model_fields.items() if PLACE_ONLY in field.metadata}
+        within = {name: value.placed() for name, value in self if isinstance(value, Section) and name not in own}
+        return {**own, **{name: placed for name, placed in within.items() if placed}}
 
 
 class _PlaceOnly:

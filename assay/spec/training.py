@@ -4,11 +4,11 @@ Belongs here: keys and rules on their values. Does not belong here: defaults tha
 (``assay.spec.training_defaults``); wherever one does, the key's default here is null.
 """
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from assay.spec.base import Probability, Section, Switch
+from assay.spec.base import PLACE_ONLY, Probability, Section, Switch
 from assay.spec.class_description import ClassDescription, check_classes
 
 Input = Literal["splits", "crops", "normalized"]
@@ -153,6 +153,9 @@ class Learner(Section):
     """Moving average of the weights, which is what is evaluated and saved; 0 uses the weights themselves."""
     clip_norm: float | None = Field(default=5.0, gt=0)
     """Largest norm of the gradient; longer ones are shortened. Null: never."""
+    accumulate: int = Field(default=1, ge=1, le=1024)
+    """Parts in which each batch goes through the network, one after the other, where a whole batch needs more memory
+    than there is. The gradient is that of the whole batch; batch normalization sees the parts."""
 
 
 class TrainParams(Section):
@@ -172,6 +175,9 @@ class TrainParams(Section):
     """Keep the epoch that is best on the validation data, or the last one."""
     metric: Literal["loss", "accuracy", "mae", "rmse", "macro_f1", "mean_iou", "foreground_iou", "map50"] = "loss"
     """What ``best`` means: the lowest loss, mae or rmse, or the highest of the others, of the validation data."""
+    checkpoint_every_s: Annotated[float, Field(ge=0), PLACE_ONLY] = 30.0
+    """Seconds between two checkpoints, from which a training that was killed goes on; more when writing one takes long,
+    so that at most 1% of the time goes into them. 0: after every step, without that limit."""
     threads: int = Field(default=2, ge=1, le=256)
     """Threads of the arithmetic; another number rounds differently, so the same number gives the same weights."""
     precision: Literal["fp32", "bf16"] = "fp32"

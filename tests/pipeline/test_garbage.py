@@ -1,10 +1,14 @@
 """Garbage: what no experiment refers to goes when asked, what somebody uses stays."""
 
+import os
+import time
+
 import pytest
 
 from assay.errors import IdError
 from assay.experiments.garbage import collect, find_garbage
 from assay.locks import hold
+from assay.results import SCRATCH
 
 pytestmark = pytest.mark.system  # each needs runs of its own
 
@@ -49,3 +53,16 @@ def test_what_somebody_reads_is_skipped(made):
         skipped = collect(made.store.path, made.store.specs, garbage)
     assert [item.path for item in skipped] == [result.folder]
     assert result.folder.exists()
+
+
+def test_what_an_unfinished_build_left_is_garbage_when_nobody_continued_it_for_a_week(made):
+    folder = made.store.path / "data" / "trained_model" / SCRATCH / "abc"
+    folder.mkdir(parents=True)
+    (folder / "checkpoint.safetensors").write_text("")
+    assert find_garbage(made.store.path, made.store.specs) == []
+    for path in (folder / "checkpoint.safetensors", folder):
+        os.utime(path, (time.time() - 8 * 24 * 3600,) * 2)
+    garbage = find_garbage(made.store.path, made.store.specs)
+    assert [item.path for item in garbage] == [folder]
+    assert collect(made.store.path, made.store.specs, garbage) == []
+    assert not folder.exists()

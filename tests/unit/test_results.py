@@ -53,6 +53,23 @@ def test_a_result_is_built_once_and_found_afterwards(tmp_path):
     assert verify(found) == []
 
 
+def test_what_a_build_that_failed_left_in_scratch_is_there_for_the_next_and_gone_with_the_result(tmp_path):
+    store = ResultStore(tmp_path)
+    scratch = store.scratch(a_slice(), {"source": "x"})
+
+    def fail(folder: Path):
+        scratch.mkdir(parents=True)
+        (scratch / "half").write_text("done")
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        store.build(a_slice(), {"source": "x"}, fail)
+    result = store.build(a_slice(), {"source": "x"}, lambda folder: {"half": (scratch / "half").read_text()})
+    assert result.report == {"half": "done"}
+    assert not scratch.exists()
+    assert scratch != store.scratch(a_slice(), {"source": "y"})
+
+
 def test_another_input_or_another_spec_makes_another_result(tmp_path):
     store = ResultStore(tmp_path)
     one = store.build(a_slice(), {"source": "x"}, write_hello)
