@@ -38,7 +38,7 @@ def draw_threshold_curves(curves: pl.DataFrame, title: str) -> bytes:
             colour, label = colours.get(name, OTHERS), short(name) if name in colours else None
             _draw(left, rows, "recall", "precision", colour, label)
             _draw(right, rows, "threshold", "f1", colour, None)
-        headline(left, title, "One curve for each class.")
+        headline(left, title, "In colour: the classes with the lowest best F1.")
         headline(right, "F1 at each threshold")
         left.set(xlabel="recall", ylabel="precision")
         right.set(xlabel="threshold", ylabel="F1")

@@ -63,6 +63,8 @@ class NoMissingValuesTest(TestSection):
         "objects.*",
         "crops.label",
         "crops.number",
+        "predictions.target*",
+        "curves.*",
     )
     """Columns where nothing is a value too, as ``table.column``, with ``*``; default: those that may be undefined."""
 
