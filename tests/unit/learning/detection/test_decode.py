@@ -16,9 +16,13 @@ def outputs_with(*answers):
     return outputs
 
 
+def edges_of(found):
+    return found.boxes.round(decimals=3).tolist()
+
+
 def test_distances_are_counted_from_the_middle_of_the_cell():
     (found,) = found_objects(outputs_with((1, 3, 2, 2.0, 4, 5, 6, 7)), SIZE, 0.3, 10)
-    assert found.boxes.tolist() == [[6, 9, 16, 21]]
+    assert edges_of(found) == [[6, 9, 16, 21]]
     assert found.classes.tolist() == [1]
     assert found.scores.item() == pytest.approx(torch.tensor(2.0).sigmoid().item())
 
@@ -28,7 +32,7 @@ def test_a16_of_overlapping_answers_for_one_object_one_is_left():
     outputs = outputs_with(*around)
     assert (outputs[0, :2].sigmoid() > 0.5).sum() == 3  # a score threshold alone would report three objects
     (found,) = found_objects(outputs, SIZE, 0.5, 10)
-    assert found.boxes.tolist() == [[5, 5, 23, 23]]
+    assert edges_of(found) == [[5, 5, 23, 23]]
     assert found.scores.item() == pytest.approx(torch.tensor(3.0).sigmoid().item())
 
 
@@ -48,7 +52,19 @@ def test_no_more_than_the_wanted_number_is_given_and_nothing_unlikely():
 
 def test_boxes_end_where_the_image_ends():
     (found,) = found_objects(outputs_with((0, 7, 7, 3.0, 8, 8, 8, 8)), torch.tensor([[31, 30]]), 0.5, 5)
-    assert found.boxes.tolist() == [[22, 22, 31, 30]]
+    assert edges_of(found) == [[22, 22, 31, 30]]
+
+
+def test_what_lies_in_the_padding_is_not_found():
+    outputs = outputs_with((0, 7, 7, 3.0, 2, 2, 2, 2), (0, 1, 1, 2.0, 2, 2, 2, 2))
+    (found,) = found_objects(outputs, torch.tensor([[20, 20]]), 0.5, 5)
+    assert edges_of(found) == [[4, 4, 8, 8]]
+
+
+def test_answers_for_one_object_that_differ_a_little_are_averaged():
+    answers = [(0, 3, 3, 2.0, 9, 9, 9, 9), (0, 3, 4, 2.0, 11, 9, 5, 9)]
+    (found,) = found_objects(outputs_with(*answers), SIZE, 0.5, 5)
+    assert edges_of(found) == [[6, 5, 23, 23]]
 
 
 def test_a_batch_finds_what_its_images_show_alone():
