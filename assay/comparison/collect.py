@@ -19,7 +19,7 @@ from assay.experiments.folders import ExperimentFolders
 from assay.experiments.provenance import without_keys
 from assay.experiments.specs import SpecFiles
 from assay.spec.dotted import flatten
-from assay.spec.experiment import SECTION_NAMES
+from assay.spec.experiment import SECTION_NAMES, learning_of
 
 Spec = Mapping[str, Any]
 
@@ -66,7 +66,7 @@ class _Sources:
         why_not = why_not_its_own(self.root, folder.path, ran) if ran and folder and scores else ""
         return Entry(
             experiment_id=name,
-            task=spec.get("task", ""),
+            task=learning_of(spec),
             name=spec.get("name", ""),
             folder=folder.path if folder else None,
             keys=flatten(without_keys(dict(spec), frozenset(spec.get("remove_key_list", ())))),

@@ -51,7 +51,7 @@ class Entry:
 
     Attributes:
         experiment_id: Its ID.
-        task: What it learns.
+        task: What it learns: the task, or multi_label.
         name: Free text of the user.
         folder: Its folder; None when it never ran.
         keys: Every key of its resolved spec, with dots; without secrets.

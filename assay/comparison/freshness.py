@@ -16,6 +16,7 @@ from assay.errors import StorageError
 from assay.results import ResultStore
 from assay.sealing import MANIFEST
 from assay.spec.dotted import flatten
+from assay.spec.experiment import learning_of
 
 
 def differing_stage(root: Path, folder: Path, spec: Mapping[str, Any]) -> str | None:
@@ -35,7 +36,7 @@ def differing_stage(root: Path, folder: Path, spec: Mapping[str, Any]) -> str | 
     analysis = _made_from(root, "analysis", results["analysis"])
     for stage, fingerprint in {**analysis["ancestors"], "analysis": results["analysis"]}.items():
         made = _made_from(root, stage, fingerprint)
-        if contradict(made["section"], spec.get(stage, {})) or made["task"] not in (None, spec["task"]):
+        if contradict(made["section"], spec.get(stage, {})) or made["task"] not in (None, learning_of(spec)):
             return str(stage)
     return None
 

@@ -3,6 +3,7 @@
 Belongs here: the top-level keys and checks across sections. Does not belong here: reading files, fingerprints.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -133,3 +134,10 @@ class ExperimentSpec(Section):
     def as_dict(self) -> dict[str, Any]:
         """Return every key with its value, defaults included, as plain YAML types."""
         return self.model_dump(mode="json")
+
+
+def learning_of(values: Mapping[str, Any]) -> str:
+    """Return the kind of learning of a spec's plain values, whatever its age; empty when they are none."""
+    task = str(values.get("task", ""))
+    description = values.get("trained_model", {}).get("data_description", {})
+    return "multi_label" if task == "classification" and description.get("multi_label") else task
