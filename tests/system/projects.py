@@ -1,6 +1,8 @@
 """A temporary project: experiments, storage and Dagster home of its own, and the commands run in it."""
 
+import hashlib
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -65,6 +67,17 @@ class Project:
         process = self.start("assay", *arguments)
         output, _ = process.communicate(timeout=timeout)
         return process.returncode, output
+
+
+def digests(storage: Path) -> dict[str, str]:
+    """Hash every result file and table; the table of experiments holds the run's random ID, so it is left out."""
+    found = {}
+    for folder in ("data", "tables"):
+        for path in sorted((storage / folder).rglob("*")):
+            name = re.sub(r"version-[0-9a-f]+/", "", path.relative_to(storage).as_posix())
+            if path.is_file() and "/experiments/" not in name:
+                found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
 
 
 def make_project(folder: Path) -> Project:

@@ -3,30 +3,18 @@
 ASSAY_KILLS sets how many random moments are tried; 50 before a release.
 """
 
-import hashlib
 import os
 import random
-import re
 import signal
 import time
-from pathlib import Path
 
 import pytest
+
+from tests.system.projects import digests
 
 pytestmark = pytest.mark.system
 
 KILLS = int(os.environ.get("ASSAY_KILLS", "6"))
-
-
-def digests(storage: Path) -> dict[str, str]:
-    """Hash every result file and table; the table of experiments holds the run's random ID, so it is left out."""
-    found = {}
-    for folder in ("data", "tables"):
-        for path in sorted((storage / folder).rglob("*")):
-            name = re.sub(r"version-[0-9a-f]+/", "", path.relative_to(storage).as_posix())
-            if path.is_file() and "/experiments/" not in name:
-                found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return found
 
 
 @pytest.fixture(scope="module")

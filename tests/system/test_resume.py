@@ -1,0 +1,76 @@
+"""A training killed at any step and started again ends in the bytes of an undisturbed one, whatever is learned.
+
+ASSAY_KILLS sets at how many random steps each kind of learning is killed; 20 before a release.
+"""
+
+import os
+import random
+import signal
+
+import pytest
+import yaml
+
+from tests.system.projects import digests, make_project
+
+pytestmark = pytest.mark.system
+
+KILLS = int(os.environ.get("ASSAY_KILLS", "2"))
+
+STEPS, EPOCHS = 6, 5
+
+KINDS = {
+    "regression": {"task": "regression"},
+    "classification": {"task": "classification", "trained_model": {"model": {"kind": "cnn", "width": 4}}},
+}
+"""A tiny spec for each kind of learning."""
+
+KILLED_AT_STEP = """
+import os, signal, sys
+from assay.learning.plan import Plan
+items, wanted = Plan.items, int(sys.argv.pop(1))
+def killing(self, step):
+    if step == wanted:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return items(self, step)
+Plan.items = killing
+from assay.cli.main import script
+script()
+"""
+
+
+def spec(kind: str, checkpoint_every_s: float) -> str:
+    keys = KINDS[kind]
+    params = {"epochs": EPOCHS, "steps_per_epoch": STEPS, "checkpoint_every_s": checkpoint_every_s}
+    return yaml.safe_dump(
+        {
+            "generated_images": {
+                "source": {
+                    "kind": "numbers",
+                    "sample_count": 16,
+                    "img_size": {"width": 96, "height": 96},
+                    "max_amount": 3,
+                }
+            },
+            "analysis": {"result_analyzer": {"bootstrap_samples": 50}},
+            **keys,
+            "trained_model": {**keys.get("trained_model", {}), "train_params": params},
+        }
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_training_killed_at_random_steps_ends_in_the_same_bytes(kind, project, tmp_path_factory):
+    undisturbed = make_project(tmp_path_factory.mktemp("undisturbed"))
+    undisturbed.write("tiny", spec(kind, 30.0))
+    code, output = undisturbed.assay("run", "tiny")
+    assert code == 0, output
+    project.write("tiny", spec(kind, 0.0))
+    for step in sorted(random.Random(kind).sample(range(1, STEPS * EPOCHS), KILLS)):
+        process = project.start("python", "-c", KILLED_AT_STEP, str(step), "run", "tiny")
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == -signal.SIGKILL, output
+        assert list(project.storage.glob("data/trained_model/.scratch/*/checkpoint.safetensors")) != []
+    code, output = project.assay("run", "tiny")
+    assert code == 0, output
+    assert digests(project.storage) == digests(undisturbed.storage)
+    assert list(project.storage.rglob("checkpoint.safetensors")) == []
