@@ -32,6 +32,7 @@ BASELINES = {
 """The trivial prediction that stands beside a metric of each kind of learning unless the metric names another one."""
 
 FREQUENCIES = "train frequencies"
+EVERY_CLASS = "every class"
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,8 @@ _DETECTION = {
     "ap50": Metric("detection", detection.ap50, "AP@50", per_class=True),
 }
 _MULTI_LABEL = {
-    "macro_f1": Metric("multi_label", multi_label.macro_f1, "macro F1"),
-    "micro_f1": Metric("multi_label", multi_label.micro_f1, "micro F1"),
+    "macro_f1": Metric("multi_label", multi_label.macro_f1, "macro F1", baseline=EVERY_CLASS),
+    "micro_f1": Metric("multi_label", multi_label.micro_f1, "micro F1", baseline=EVERY_CLASS),
     "exact_match": Metric("multi_label", multi_label.exact_match, "exact match"),
     "hamming_loss": Metric("multi_label", multi_label.hamming_loss, "Hamming loss", False),
     "ranking_average_precision": Metric(
@@ -122,7 +123,7 @@ _MULTI_LABEL = {
     "coverage_error": Metric("multi_label", multi_label_scores.coverage_error, "coverage error", False, "classes"),
     "precision": Metric("multi_label", multi_label.precision, "precision", per_class=True),
     "recall": Metric("multi_label", multi_label.recall, "recall", per_class=True),
-    "f1": Metric("multi_label", multi_label.f1, "F1", per_class=True),
+    "f1": Metric("multi_label", multi_label.f1, "F1", per_class=True, baseline=EVERY_CLASS),
     "average_precision": Metric(
         "multi_label", multi_label_scores.average_precision, "average precision", per_class=True
     ),

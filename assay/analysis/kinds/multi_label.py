@@ -17,8 +17,8 @@ from assay.analysis.kind import Analysis, Kind, Part
 from assay.analysis.words import counted, readable_number
 from assay.analysis.worst_crops import draw_worst_crops
 from assay.files import write_bytes
-from assay.metrics.baselines import predict_frequencies
-from assay.metrics.registry import FREQUENCIES
+from assay.metrics.baselines import predict_every_class, predict_frequencies
+from assay.metrics.registry import EVERY_CLASS, FREQUENCIES
 from assay.metrics.samples import Booleans, MultiLabelSample
 from assay.metrics.threshold_curves import threshold_curves
 from assay.pictures.class_scores import class_scores
@@ -41,7 +41,7 @@ def _part(subset: str, rows: pl.DataFrame, inputs: AnalysisInputs, analyzer: Res
         "worst_items": _worst(rows, sample, inputs.classes, analyzer.worst_items),
         "curves": threshold_curves(sample, inputs.classes).select(pl.lit(subset).alias("subset"), pl.all()),
     }
-    baselines = {FREQUENCIES: predict_frequencies(sample, train_target)}
+    baselines = {FREQUENCIES: predict_frequencies(sample, train_target), EVERY_CLASS: predict_every_class(sample)}
     return Part(subset, sample, baselines, groups_of(rows, analyzer), tables)
 
 
