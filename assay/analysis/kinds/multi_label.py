@@ -89,7 +89,7 @@ def _draw(analysis: Analysis, inputs: AnalysisInputs, analyzer: ResultAnalyzer, 
 
 
 def _caption(row: Mapping[str, Any]) -> str:
-    changes = [f"−{name}" for name in row["missed"]] + [f"+{name}" for name in row["added"]]
+    changes = [f"-{name}" for name in row["missed"]] + [f"+{name}" for name in row["added"]]
     return " ".join(changes)
 
 
