@@ -3,7 +3,7 @@
 Belongs here: where predictions and truth are. Does not belong here: reading them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +25,7 @@ class AnalysisInputs:
         crops_folder: Result folder of ``crops``, whose images show the worst items; None when there are none.
         splits_folder: Result folder of ``splits``, with the images and their true masks or boxes; None where neither is
             learned.
+        label_classes: Class of each label of masks and boxes; objects of other labels are not looked for.
         train_subset: Name of the subset that the model learned from.
     """
 
@@ -34,6 +35,7 @@ class AnalysisInputs:
     classes: tuple[str, ...] = ()
     crops_folder: Path | None = None
     splits_folder: Path | None = None
+    label_classes: Mapping[str, str] = field(default_factory=dict)
     train_subset: str = "train"
 
 

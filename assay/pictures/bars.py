@@ -45,7 +45,7 @@ def _draw_strip(axes: Axes, rows: pl.DataFrame, label: str, subsets: list[str]) 
         if row["value"] is not None:
             _draw_value(axes, row, place, subset_colour(row["subset"], subsets))
     if axes.get_xlim()[0] > 0:
-        axes.set_xlim(left=0)
+        axes.set_xlim(0, 1.02 * axes.get_xlim()[1])
     axes.set_ylim(len(subsets) - 0.4, -0.6)
     axes.set_yticks([])
     axes.spines[["left", "bottom"]].set_visible(False)

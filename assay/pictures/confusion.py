@@ -19,7 +19,9 @@ RIGHT = LinearSegmentedColormap.from_list("right", ["#FFFFFF", "#A9CFE6", BLUE])
 WRONG = LinearSegmentedColormap.from_list("wrong", ["#FFFFFF", "#F6C9A8", VERMILLION])
 
 
-def confusion_matrix(matrix: NDArray[np.int64], names: Sequence[str], title: str = "Confusion matrix") -> bytes:
+def confusion_matrix(
+    matrix: NDArray[np.int64], names: Sequence[str], title: str = "Confusion matrix", *, as_shares: bool = False
+) -> bytes:
     """Draw how often each true class was predicted as each class.
 
     Right answers and mistakes have colours of their own, shaded by their share of the row: with one colour a good
@@ -29,6 +31,7 @@ def confusion_matrix(matrix: NDArray[np.int64], names: Sequence[str], title: str
         matrix: (k, k) counts; rows are true classes.
         names: The k classes.
         title: Headline.
+        as_shares: Write percentages of the row instead of counts, which are long for pixels.
     """
     count = len(names)
     side = int(np.clip(300 + 40 * count, 480, 800))
@@ -40,8 +43,10 @@ def confusion_matrix(matrix: NDArray[np.int64], names: Sequence[str], title: str
         axes.imshow(_colours(shares), interpolation="nearest")
         _name_classes(axes, names)
         if count <= MOST_NUMBERS:
-            _write_counts(axes, matrix, shares)
-        headline(axes, title, "Blue: right. Orange: mistakes. Shade: share of the row.")
+            _write_cells(axes, _percentages(shares) if as_shares else matrix.astype(str), shares)
+        headline(
+            axes, title, "Blue: right. Orange: mistakes. Shade: share of the row." + " Numbers: per cent." * as_shares
+        )
 
     return render(side + 40, side, draw)
 
@@ -69,9 +74,14 @@ def _name_classes(axes: Axes, names: Sequence[str]) -> None:
     axes.grid(False)
 
 
-def _write_counts(axes: Axes, matrix: NDArray[np.int64], shares: NDArray[np.float64]) -> None:
-    size = float(np.clip(130 / len(matrix), 8, 15))
-    for row, column in np.argwhere(matrix > 0):
+def _percentages(shares: NDArray[np.float64]) -> NDArray[np.str_]:
+    """Return shares as whole percentages; those that round to 0 are left empty."""
+    return np.where(shares >= 0.005, np.char.mod("%.0f", 100 * shares), "")
+
+
+def _write_cells(axes: Axes, texts: NDArray[np.str_], shares: NDArray[np.float64]) -> None:
+    size = float(np.clip(130 / len(texts), 8, 15))
+    for row, column in np.argwhere(shares > 0):
         dark = shares[row, column] > (0.6 if row == column else 0.35)
         colour = "white" if dark else INK
-        axes.text(column, row, f"{matrix[row, column]}", ha="center", va="center", color=colour, fontsize=size)
+        axes.text(column, row, str(texts[row, column]), ha="center", va="center", color=colour, fontsize=size)

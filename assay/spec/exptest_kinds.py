@@ -65,6 +65,12 @@ class NoMissingValuesTest(TestSection):
         "crops.number",
         "predictions.target*",
         "curves.*",
+        "detections.*_class",
+        "detections.confidence",
+        "detections.iou",
+        "mask_classes.label",
+        "predicted_items.mask",
+        "predicted_items.labelled",
     )
     """Columns where nothing is a value too, as ``table.column``, with ``*``; default: those that may be undefined."""
 

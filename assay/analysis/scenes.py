@@ -1,0 +1,62 @@
+"""Whole images that were predicted: which they are, and their files.
+
+Belongs here: what the analyses of masks and boxes share. Does not belong here: masks or boxes alone.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+from PIL import Image
+
+from assay.analysis.inputs import AnalysisInputs
+from assay.errors import AssayError, DataError
+from assay.items import root_of
+from assay.own_data.pixels import DECODE_ERRORS, decode
+from assay.tables import read_parquet
+
+PREDICTED_ITEMS = "predicted_items.parquet"
+
+
+def read_scenes(inputs: AnalysisInputs) -> pl.DataFrame:
+    """Return the images that were predicted: item, subset, file, mask, labelled, width_px, height_px.
+
+    Raises:
+        DataError: A column is missing.
+    """
+    columns = ["item", "subset", "file", "mask", "labelled", "width_px", "height_px"]
+    return read_parquet(inputs.predictions.parent / PREDICTED_ITEMS, columns)
+
+
+def splits_of(inputs: AnalysisInputs) -> Path:
+    """Return the result folder of ``splits``.
+
+    Raises:
+        AssayError: There is none, though masks or boxes can't be analysed without.
+    """
+    if inputs.splits_folder is None:
+        raise AssayError(f"The analysis of {inputs.task} reads images and their truth, but got no folder of splits.")
+    return inputs.splits_folder
+
+
+def open_scene(inputs: AnalysisInputs, file: str) -> Image.Image:
+    """Return an image in colour and upright.
+
+    Args:
+        inputs: Where the images are.
+        file: As ``predicted_items.parquet`` names it.
+
+    Raises:
+        DataError: It can't be read.
+    """
+    path = root_of(splits_of(inputs)) / file
+    try:
+        return decode(path.read_bytes()).convert("RGB")
+    except DECODE_ERRORS as error:
+        raise DataError(f"{path}: the image can't be read ({error}). Materialize splits again.") from error
+
+
+def place_of(items: Sequence[str]) -> pl.Expr:
+    """Return the place of column ``item`` among some items, null for others."""
+    places = list(range(len(items)))
+    return pl.col("item").replace_strict(list(items), places, default=None, return_dtype=pl.Int64)
