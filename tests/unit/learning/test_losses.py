@@ -64,7 +64,7 @@ def test_epochs_are_compared_without_weights_and_smoothing():
 
 @given(beta=st.floats(0.05, 3.0))
 @settings(max_examples=30, deadline=None)
-def test_smooth_l1_is_continuous_where_it_becomes_linear(beta):
+def test_a17_smooth_l1_is_continuous_where_it_becomes_linear(beta):
     loss = number_loss(Learner(loss="smooth_l1", smooth_l1_beta=beta))
     below, above = (loss(torch.tensor([[beta + step]]), torch.zeros(1)).item() for step in (-1e-4, 1e-4))
     assert below <= above
