@@ -21,6 +21,7 @@ BENCHMARKS = (
     "io_manager",
     "analysis",
     "quality",
+    "scenes",
     "runs",
     "launching",
     "automation",
