@@ -125,13 +125,25 @@ def _check_learning(section: TrainedModelSection, learning: str) -> None:
         raise ValueError(f"data_description.multi_label is true, but {_learned(learning)}; leave it out")
     if section.train_params.decision is not None and learning != "multi_label":
         raise ValueError(f"train_params.decision is set, but {_learned(learning)}; leave it out")
+    _check_class_keys(section, learning)
+
+
+def _check_class_keys(section: TrainedModelSection, learning: str) -> None:
+    """Refuse what is said about classes where nothing would read it."""
+    learner, description = section.learner, section.data_description
+    weighted = any(each.weight != 1 for each in description.classes or ())
+    if learning == "detection" and (weighted or learner.class_weights or learner.label_smoothing):
+        raise ValueError(
+            "learner.class_weights, learner.label_smoothing or a weight in data_description.classes is set, but task is "
+            "detection, whose loss has neither; leave it out"
+        )
     if learning != "regression":
         return
     meaningless = {
         "learner.class_weights": learner.class_weights,
         "learner.label_smoothing": learner.label_smoothing,
-        "data_description.classes": section.data_description.classes,
-        "data_description.class_mapping": section.data_description.class_mapping,
+        "data_description.classes": description.classes,
+        "data_description.class_mapping": description.class_mapping,
     }
     for key, value in meaningless.items():
         if value:

@@ -105,13 +105,20 @@ def test_resolving_twice_changes_nothing():
         ({"train_params": {"decision": "tuned"}}, "classification", "crops", "train_params.decision is set, but task"),
         ({"train_params": {"metric": "accuracy"}}, "regression", "pixels", "expected loss or mae or rmse"),
         ({"learner": {"class_weights": "balanced"}}, "regression", "pixels", "there are no classes"),
+        (
+            {"learner": {"class_weights": "balanced"}},
+            "detection",
+            "images",
+            "learner.class_weights, .* task is detection",
+        ),
+        ({"data_description": {"classes": ["a", {"name": "b", "weight": 2}]}}, "detection", "images", "or a weight in"),
         ({"learner": {"label_smoothing": 0.1}}, "regression", "pixels", "there are no classes"),
         ({"model": {"kind": "cnn"}}, "regression", "pixels", "reads images, but the inputs are pixels"),
         ({"data_train": {"augmentation": {"contrast": 0.1}}}, "regression", "pixels", "augmentation.contrast is set"),
         ({"data_train": {"augmentation": {"zoom": 0.1}}}, "regression", "columns", "augmentation.zoom is set"),
     ],
 )
-def test_a_key_without_meaning_is_an_error_that_names_it(keys, task, view, message):
+def test_a6_a_key_without_meaning_is_an_error_that_names_it(keys, task, view, message):
     with pytest.raises(ValueError, match=message):
         resolved(section(**keys), task, view)
 
