@@ -18,12 +18,15 @@ DENSE = ("segmentation", "detection")
 
 LOSSES: dict[str, tuple[str, ...]] = {
     "regression": ("smooth_l1", "mse"),
-    "classification": ("cross_entropy",),
-    "multi_label": ("binary_cross_entropy",),
+    "classification": ("cross_entropy", "focal"),
+    "multi_label": ("binary_cross_entropy", "focal"),
     "segmentation": ("segmentation",),
     "detection": ("detection",),
 }
 """Losses by kind of learning; the first is the default."""
+
+WARMUPS = {"one_cycle": 0.25, "cosine": 0.05, "step": 0.05, "constant": 0.0}
+"""Shares of the steps in which the learning rate rises, by schedule."""
 
 TRAINING_METRICS: dict[str, tuple[str, ...]] = {
     "regression": ("loss", "mae", "rmse"),
@@ -88,6 +91,7 @@ def _learner(section: TrainedModelSection, learning: str, recipe: Recipe) -> Any
         section.learner,
         loss=LOSSES[learning][0],
         learning_rate=rates[section.learner.optimizer],
+        warmup=WARMUPS[section.learner.schedule],
         label_smoothing=recipe.label_smoothing if learning == "classification" else 0.0,
     )
 
@@ -125,6 +129,8 @@ def _check_learning(section: TrainedModelSection, learning: str) -> None:
         raise ValueError(f"data_description.multi_label is true, but {_learned(learning)}; leave it out")
     if section.train_params.decision is not None and learning != "multi_label":
         raise ValueError(f"train_params.decision is set, but {_learned(learning)}; leave it out")
+    if learner.focal_alpha is not None and learning != "multi_label":
+        raise ValueError(f"learner.focal_alpha is set, but {_learned(learning)}; use learner.class_weights")
     _check_class_keys(section, learning)
 
 
@@ -134,14 +140,15 @@ def _check_class_keys(section: TrainedModelSection, learning: str) -> None:
     weighted = any(each.weight != 1 for each in description.classes or ())
     if learning == "detection" and (weighted or learner.class_weights or learner.label_smoothing):
         raise ValueError(
-            "learner.class_weights, learner.label_smoothing or a weight in data_description.classes is set, but task is "
-            "detection, whose loss has neither; leave it out"
+            "learner.class_weights, learner.label_smoothing or a weight in data_description.classes is set, "
+            "but task is detection, whose loss has neither; leave it out"
         )
     if learning != "regression":
         return
     meaningless = {
         "learner.class_weights": learner.class_weights,
         "learner.label_smoothing": learner.label_smoothing,
+        "data_train.balance": section.data_train.balance,
         "data_description.classes": description.classes,
         "data_description.class_mapping": description.class_mapping,
     }

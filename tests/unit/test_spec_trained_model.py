@@ -109,7 +109,7 @@ def test_resolving_twice_changes_nothing():
             {"learner": {"class_weights": "balanced"}},
             "detection",
             "images",
-            "learner.class_weights, .* task is detection",
+            "class_weights, .* detection",
         ),
         ({"data_description": {"classes": ["a", {"name": "b", "weight": 2}]}}, "detection", "images", "or a weight in"),
         ({"learner": {"label_smoothing": 0.1}}, "regression", "pixels", "there are no classes"),
