@@ -7,7 +7,16 @@ from matplotlib.figure import Figure
 from assay.metrics.registry import label_of
 from assay.pictures.style import BLUE, FAINT, GREEN, ORANGE, PURPLE, SKY, VERMILLION, headline, literal, render, short
 
-MARKS = {"f1": ("o", BLUE), "precision": (">", ORANGE), "recall": ("<", GREEN), "average_precision": ("D", PURPLE)}
+MARKS = {
+    "f1": ("o", BLUE),
+    "iou": ("o", BLUE),
+    "ap50_95": ("o", BLUE),
+    "precision": (">", ORANGE),
+    "recall": ("<", GREEN),
+    "average_precision": ("D", PURPLE),
+    "dice": ("D", PURPLE),
+    "ap50": ("D", PURPLE),
+}
 SPARE = (("s", VERMILLION), ("^", SKY))
 MOST_CLASSES = 40
 
@@ -38,7 +47,7 @@ def class_scores(rows: pl.DataFrame, title: str) -> bytes:
         figure.legend(loc="outside lower center", ncols=len(metrics))
         left_out = rows["class"].n_unique() - len(classes)
         more = f" {left_out} better classes are left out." if left_out else ""
-        headline(axes, title, f"Bar: interval of {label_of(leading)}. Right: items of the class.{more}")
+        headline(axes, title, f"Bar: interval of {label_of(leading)}. Right: how many of the class there are.{more}")
 
     return render(760, 120 + 26 * len(classes), draw)
 

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from assay.pictures.style import (
     BLUE,
     GREEN,
+    INK,
     ORANGE,
     PURPLE,
     VERMILLION,
@@ -18,15 +19,19 @@ from assay.pictures.style import (
 COLOURS = (VERMILLION, BLUE, GREEN, ORANGE, PURPLE)
 """Of the classes with the lowest best F1; the others are grey."""
 OTHERS = "#B8C2CC"
+TOGETHER = "all together"
 
 
-def draw_threshold_curves(curves: pl.DataFrame, title: str) -> bytes:
+def draw_threshold_curves(curves: pl.DataFrame, title: str, chosen: float | None = None) -> bytes:
     """Draw two panels with a curve for each class; the classes that no threshold makes good are in colour.
 
     Args:
-        curves: Columns class, threshold, precision, recall, f1, of one subset; nulls are left out.
+        curves: Columns class, threshold, precision, recall, f1, of one subset; nulls are left out. A class without a
+            name stands for all together, and is black.
         title: Headline.
+        chosen: The threshold in use, marked by a line.
     """
+    together, curves = curves.filter(pl.col("class") == ""), curves.filter(pl.col("class") != "")
     best = curves.group_by("class", maintain_order=True).agg(pl.col("f1").max()).sort("f1", "class", nulls_last=True)
     colours = dict(zip(best["class"], COLOURS, strict=False))
     ordered = [*best["class"].to_list()[len(COLOURS) :], *reversed(colours)]
@@ -38,8 +43,13 @@ def draw_threshold_curves(curves: pl.DataFrame, title: str) -> bytes:
             colour, label = colours.get(name, OTHERS), short(name) if name in colours else None
             _draw(left, rows, "recall", "precision", colour, label)
             _draw(right, rows, "threshold", "f1", colour, None)
+        if len(together):
+            _draw(left, together, "recall", "precision", INK, TOGETHER)
+            _draw(right, together, "threshold", "f1", INK, None)
+        if chosen is not None:
+            right.axvline(chosen, color=INK, linewidth=1, linestyle="--")
         headline(left, title, "In colour: the classes with the lowest best F1.")
-        headline(right, "F1 at each threshold")
+        headline(right, "F1 at each threshold", f"Dashed: {chosen:.2f}, in use." if chosen is not None else "")
         left.set(xlabel="recall", ylabel="precision")
         right.set(xlabel="threshold", ylabel="F1")
         handles, labels = left.get_legend_handles_labels()

@@ -18,7 +18,7 @@ CURVE_SCHEMA = pl.Schema(
     {
         "subset": pl.String(),
         "class": pl.String(),
-        "confidence": pl.Float64(),
+        "threshold": pl.Float64(),
         "precision": pl.Float64(),
         "recall": pl.Float64(),
         "f1": pl.Float64(),
@@ -36,7 +36,7 @@ def curve_rows(subset: str, sample: DetectionSample, classes: tuple[str, ...]) -
         classes: Class names in the model's order.
 
     Returns:
-        One row per confidence, descending; ``best`` marks the highest F1 of each curve.
+        One row per confidence that a box must have, descending; ``best`` marks the highest F1 of each curve.
     """
     objects = np.array(sample.class_counts)
     labels = sample.predicted.label[sample.matches.boxes]
@@ -49,7 +49,7 @@ def curve_rows(subset: str, sample: DetectionSample, classes: tuple[str, ...]) -
 
 def best_confidence(curves: pl.DataFrame) -> float:
     """Return the confidence with the highest F1 over all classes; 0.5 where nothing was predicted."""
-    best = curves.filter((pl.col("class") == ALL) & pl.col("best"))["confidence"]
+    best = curves.filter((pl.col("class") == ALL) & pl.col("best"))["threshold"]
     return float(best[0]) if len(best) else 0.5
 
 
@@ -66,7 +66,7 @@ def _curve(sample: DetectionSample, chosen: Booleans, object_count: int) -> pl.D
     kept = _thinned(right, best)
     return pl.DataFrame(
         {
-            "confidence": confidence[last][kept],
+            "threshold": confidence[last][kept],
             "precision": (right / boxes)[kept],
             "recall": (right / object_count if object_count else np.zeros(len(right)))[kept],
             "f1": f1[kept],

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from assay.analysis.class_pictures import draw_class_bars
 from assay.analysis.detection.baseline import mean_boxes
 from assay.analysis.detection.curves import best_confidence, curve_rows
 from assay.analysis.detection.draw import draw_scenes
@@ -21,8 +20,9 @@ from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.kind import Analysis, Kind, Part
 from assay.files import write_bytes
 from assay.metrics.detection import DetectionSample, make_sample
+from assay.pictures.class_scores import class_scores
 from assay.pictures.confusion import confusion_matrix
-from assay.pictures.precision_recall import precision_recall
+from assay.pictures.threshold_curves import draw_threshold_curves
 from assay.spec.analysis import ResultAnalyzer
 
 CHOOSES = "validation"
@@ -76,9 +76,11 @@ def _draw(analysis: Analysis, inputs: AnalysisInputs, analyzer: ResultAnalyzer, 
     counts = analysis.of_headline("confusion_matrix")["count"].to_numpy().reshape(len(names), len(names))
     title = f"Confusion at confidence {confidence:.2f} · {about}"
     write_bytes(folder / "confusion_matrix.png", confusion_matrix(counts, names, title))
-    curves = precision_recall(analysis.of_headline("curves"), confidence, f"Precision and recall · {about}")
-    write_bytes(folder / "precision_recall.png", curves)
-    draw_class_bars(analysis, ["ap50_95", "ap50"], f"Classes · {about}", folder / "classes.png")
+    curves = draw_threshold_curves(analysis.of_headline("curves"), f"Thresholds · {about}", confidence)
+    write_bytes(folder / "curves.png", curves)
+    per_class = analysis.of_headline("analysis").filter(pl.col("class") != "")
+    if len(per_class):
+        write_bytes(folder / "classes.png", class_scores(per_class, f"Classes · {about}"))
     for name in ("best_items", "worst_items"):
         rows = analysis.of_headline(name).head(PER_PICTURE)
         draw_scenes(rows, analysis.of_headline("detections"), inputs, folder / f"{name}.png")

@@ -10,7 +10,6 @@ from typing import cast
 import numpy as np
 import polars as pl
 
-from assay.analysis.class_pictures import draw_class_bars
 from assay.analysis.confusion import confusion_rows
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.kind import Analysis, Kind, Part
@@ -20,6 +19,7 @@ from assay.analysis.segmentation.tables import scene_rows, worst_class_sentence
 from assay.files import write_bytes
 from assay.metrics.samples import Floats
 from assay.metrics.segmentation import SegmentationSample
+from assay.pictures.class_scores import class_scores
 from assay.pictures.confusion import confusion_matrix
 from assay.spec.analysis import ResultAnalyzer
 
@@ -54,7 +54,9 @@ def _draw(analysis: Analysis, inputs: AnalysisInputs, analyzer: ResultAnalyzer, 
     title = f"Confusion of pixels · {about}"
     matrix = confusion_matrix(counts.astype(np.int64), [BACKGROUND, *inputs.classes], title, as_shares=True)
     write_bytes(folder / "confusion_matrix.png", matrix)
-    draw_class_bars(analysis, ["iou", "dice"], f"Classes · {about}", folder / "classes.png")
+    per_class = analysis.of_headline("analysis").filter(pl.col("class") != "")
+    if len(per_class):
+        write_bytes(folder / "classes.png", class_scores(per_class, f"Classes · {about}"))
     for name in ("best_items", "worst_items"):
         draw_scenes(analysis.of_headline(name).head(PER_PICTURE), inputs, folder / f"{name}.png")
 
