@@ -36,6 +36,12 @@ def read_mask(content: bytes) -> MaskValues:
         return values_of(ImageOps.exif_transpose(image))
 
 
+def has_colours(content: bytes) -> bool:
+    """Return whether the values of a mask are packed colours."""
+    with Image.open(io.BytesIO(content)) as image:
+        return image.mode in ("RGB", "RGBA")
+
+
 def values_of(mask: Image.Image) -> MaskValues:
     """Return the value of every pixel of a decoded mask, as ``read_mask`` does."""
     if mask.mode in _NUMBERS:

@@ -12,6 +12,7 @@ from assay.errors import AssayError
 from assay.pipeline import Slice
 from assay.plugins import load_plugin
 from assay.progress import Progress, silent
+from assay.spec.annotated_images import CocoSource, MaskFolderSource, YoloSource
 from assay.spec.generated_images import BUILT_IN_SOURCES, SOURCE_PLUGINS, SourceKind
 from assay.spec.numbers import NumbersSource
 from assay.spec.own_data import ImageFolderSource, TableSource
@@ -21,6 +22,9 @@ DIGEST_CACHE = "source_digests.json"
 SOURCES: dict[str, SourceKind] = {
     "numbers": SourceKind(NumbersSource, "assay.sources:build_numbers", "assay.sources:numbers_digest"),
     "image_folder": SourceKind(ImageFolderSource, "assay.sources:build_image_folder", "assay.own_data:source_digest"),
+    "coco": SourceKind(CocoSource, "assay.sources:build_coco", "assay.own_data:source_digest"),
+    "yolo": SourceKind(YoloSource, "assay.sources:build_yolo", "assay.own_data:source_digest"),
+    "masks": SourceKind(MaskFolderSource, "assay.sources:build_masks", "assay.own_data:source_digest"),
     "table": SourceKind(TableSource, "assay.sources:build_table", "assay.own_data:source_digest"),
 }
 
@@ -86,6 +90,27 @@ def build_image_folder(source: ImageFolderSource, seed: int, folder: Path, progr
     from assay.own_data import build_image_folder
 
     return build_image_folder(source, folder, progress)
+
+
+def build_coco(source: CocoSource, seed: int, folder: Path, progress: Progress) -> dict[str, Any]:
+    """Index the user's images with COCO files; there is nothing random about it."""
+    from assay.own_data import build_coco
+
+    return build_coco(source, folder, progress)
+
+
+def build_yolo(source: YoloSource, seed: int, folder: Path, progress: Progress) -> dict[str, Any]:
+    """Index the user's images with YOLO's label files; there is nothing random about it."""
+    from assay.own_data import build_yolo
+
+    return build_yolo(source, folder, progress)
+
+
+def build_masks(source: MaskFolderSource, seed: int, folder: Path, progress: Progress) -> dict[str, Any]:
+    """Index the user's images with masks; there is nothing random about it."""
+    from assay.own_data import build_masks
+
+    return build_masks(source, folder, progress)
 
 
 def build_table(source: TableSource, seed: int, folder: Path, progress: Progress) -> dict[str, Any]:

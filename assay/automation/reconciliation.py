@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from assay.automation.memory import Memory, SeenFile
 from assay.automation.plan import Ledger, Plan, Request
 from assay.automation.reasons import reasons_for
-from assay.automation.sources import known_digest, watched_path
+from assay.automation.sources import known_digest, watched_place
 from assay.automation.wanted import UNKNOWN_SOURCE, Versions, outdated, wanted_versions
 from assay.automation.watching import notice_files, notice_sources, signature_of
 from assay.errors import AssayError
@@ -121,7 +121,7 @@ class Reconciliation:
 
     def _compare(self, name: str, spec: ExperimentSpec, recorded: Versions) -> None:
         seen, root = self.memory.files[name], self._specs.root
-        path = str(watched_path(spec.generated_images.source) or "")
+        path = watched_place(spec.generated_images.source)
         digest = known_digest(spec.generated_images, root, recorded.get("generated_images", ""))
         wanted = wanted_versions(spec, name, UNKNOWN_SOURCE if digest is None else digest)
         self.memory.files[name] = SeenFile(*seen.stamp, wanted["experiment"], path)

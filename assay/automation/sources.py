@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.errors import DataError, StorageError
-from assay.own_data import remembered_digest
+from assay.own_data import remembered_digest, watched_paths
 from assay.own_data.places import walk_files
 from assay.pipeline import digest_of
 from assay.results import ResultStore
 from assay.sources import DIGEST_CACHE, numbers_digest
 from assay.spec.base import Section
-from assay.spec.generated_images import GeneratedImagesSection
+from assay.spec.generated_images import GeneratedImagesSection, OwnData
 from assay.spec.numbers import NumbersSource
-from assay.spec.own_data import ImageFolderSource, TableSource
 
 SHARE = 20
 """A source is looked at again after this many times the duration of the last look: at most 5% of one core."""
@@ -45,28 +44,36 @@ class SourceLook:
         return now >= self.at + SHARE * self.took_s
 
 
-def watched_path(source: Section) -> Path | None:
-    """Return the user's file or folder that a source reads; None for data made by code, and for added kinds."""
+def watched_place(source: Section) -> str:
+    """Return the user's files and folders that a source reads, separated as in PATH.
+
+    The result is empty for data made by code, and for added kinds.
+    """
     if isinstance(source, NumbersSource):
-        return Path(source.background_folder).expanduser().absolute() if source.background_folder else None
-    if isinstance(source, (ImageFolderSource, TableSource)):
-        return Path(source.path).expanduser().absolute()
-    return None
+        return str(Path(source.background_folder).expanduser().absolute()) if source.background_folder else ""
+    if isinstance(source, OwnData):
+        return os.pathsep.join(map(str, watched_paths(source)))
+    return ""
 
 
-def look_at(path: Path) -> SourceLook | None:
-    """Look at a file or at all files of a folder; None while something in it is still being written."""
+def look_at(place: str) -> SourceLook | None:
+    """Look at files and at all files of folders; None while something in them is still being written.
+
+    Args:
+        place: As ``watched_place`` gives it.
+    """
     started = time.time()
-    names = [""] if path.is_file() else list(walk_files(path)) if path.is_dir() else []
     entries = []
-    for name in names:
-        try:
-            status = (path / name if name else path).stat()
-        except FileNotFoundError:
-            return None
-        if started - SETTLED_S < status.st_mtime <= started:
-            return None
-        entries.append([os.fsencode(name).hex(), status.st_size, status.st_mtime_ns])
+    for path in map(Path, place.split(os.pathsep)):
+        names = [""] if path.is_file() else list(walk_files(path)) if path.is_dir() else []
+        for name in names:
+            try:
+                status = (path / name if name else path).stat()
+            except FileNotFoundError:
+                return None
+            if started - SETTLED_S < status.st_mtime <= started:
+                return None
+            entries.append([os.fsencode(name).hex(), status.st_size, status.st_mtime_ns])
     return SourceLook(digest_of(entries), started, time.time() - started)
 
 
@@ -81,7 +88,7 @@ def known_digest(section: GeneratedImagesSection, root: Path, recorded: str) -> 
     """
     source = section.source
     try:
-        if isinstance(source, (ImageFolderSource, TableSource)):
+        if isinstance(source, OwnData):
             return remembered_digest(source, root / DIGEST_CACHE)
         if isinstance(source, NumbersSource):
             return numbers_digest(source, root / DIGEST_CACHE)

@@ -46,7 +46,7 @@ def notice_sources(memory: Memory, now_s: float) -> None:
         known = memory.sources.get(path)
         if known is not None and not known.is_due(now_s):
             continue
-        look = look_at(Path(path))
+        look = look_at(path)
         if look is not None:
             if known is None or known.signature != look.signature:
                 memory.dirty.update(names)
@@ -56,7 +56,7 @@ def notice_sources(memory: Memory, now_s: float) -> None:
 def signature_of(memory: Memory, path: str) -> str:
     """Return what the data at ``path`` looked like, now if never before; empty where that can't be said yet."""
     if path and path not in memory.sources:
-        look = look_at(Path(path))
+        look = look_at(path)
         if look is not None:
             memory.sources[path] = look
     return memory.sources[path].signature if path in memory.sources else ""

@@ -8,12 +8,12 @@ import json
 import os
 import time
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from assay.files import canonical_json, write_json
-from assay.own_data.places import existing_path, walk_files
+from assay.own_data.source_files import Files, source_files
 from assay.parallel import map_in_order, usable_cores
-from assay.spec.own_data import ImageFolderSource, TableSource
+from assay.spec.generated_images import OwnData
 
 SETTLED_NS = 2_000_000_000
 """A file changed less than 2 s ago is not remembered: it may change again within one tick of the file system's clock,
@@ -23,39 +23,38 @@ Known = dict[str, list[int | str]]
 """Size in bytes, modification time in ns and SHA-256, by absolute path."""
 
 
-def source_digest(source: ImageFolderSource | TableSource, cache: Path | None = None) -> str:
+def source_digest(source: OwnData, cache: Path | None = None) -> str:
     """Return the hash over sorted (relative path, size, SHA-256) of the user's files.
 
     Equal files don't cancel out, and names, order of reading and modification times don't matter beyond that:
     renaming a file changes the digest, touching it does not.
 
     Args:
-        source: Where the data are; of an image folder, the files with its extensions count.
+        source: Where the data are; of folders of images, the files with the source's extensions count.
         cache: JSON file that remembers hashes of files by path, size and modification time; damaged or missing, it is
             made anew.
 
     Raises:
         DataError: The folder or file does not exist.
     """
-    root, names = _files(source)
+    files = source_files(source)
     known = _read(cache) if cache else {}
-    entries = _entries(root, names, known)
+    entries = _entries(files, known)
     if cache:
-        _remember(cache, known, {str(root / name): entry for name, entry in entries.items()})
+        _remember(cache, known, {str(files[name]): entry for name, entry in entries.items()})
     return _combined(entries)
 
 
-def remembered_digest(source: ImageFolderSource | TableSource, cache: Path) -> str | None:
+def remembered_digest(source: OwnData, cache: Path) -> str | None:
     """Return what ``source_digest`` would, without reading a file; None when one of them is not remembered.
 
     Raises:
         DataError: The folder or file does not exist.
     """
-    root, names = _files(source)
     known = _read(cache)
     entries: Known = {}
-    for name in names:
-        entry = _remembered(root / name, known)
+    for name, path in sorted(source_files(source).items()):
+        entry = _remembered(path, known)
         if entry is None:
             return None
         entries[name] = entry
@@ -69,19 +68,11 @@ def _combined(entries: Known) -> str:
     return digest.hexdigest()
 
 
-def _files(source: ImageFolderSource | TableSource) -> tuple[Path, list[str]]:
-    if isinstance(source, TableSource):
-        path = existing_path(source.path, want_folder=False)
-        return path.parent, [path.name]
-    root = existing_path(source.path, want_folder=True)
-    return root, sorted(name for name in walk_files(root) if PurePosixPath(name).suffix.lower() in source.extensions)
-
-
-def _entries(root: Path, names: list[str], known: Known) -> Known:
-    """Return size, modification time and hash of each file by name; only new and changed files are read."""
-    found = {name: _remembered(root / name, known) for name in names}
+def _entries(files: Files, known: Known) -> Known:
+    """Return size, modification time and hash of each file by name, sorted; only new and changed files are read."""
+    found = {name: _remembered(files[name], known) for name in sorted(files)}
     unread = [name for name, entry in found.items() if entry is None]
-    read = dict(zip(unread, map_in_order(lambda name: _hashed(root / name), unread, usable_cores()), strict=True))
+    read = dict(zip(unread, map_in_order(lambda name: _hashed(files[name]), unread, usable_cores()), strict=True))
     return {name: entry or read[name] for name, entry in found.items()}
 
 

@@ -50,12 +50,12 @@ def _inspect(path: Path, max_pixels: int) -> Inspected:
     try:
         image, orientation = decode_turned(content, max_pixels)
     except DECODE_ERRORS as error:
-        return Inspected(problem=_in_words(error))
+        return Inspected(problem=in_words(error))
     look = look_of(image)
     return Inspected(hashlib.sha256(content).hexdigest(), *image.size, look.pixels, look.thumbnail, orientation)
 
 
-def _in_words(error: BaseException) -> str:
+def in_words(error: BaseException) -> str:
     """Return Pillow's reason as a clause; it names the memory address of our buffer where the file name belongs."""
     reason = str(error)
     if "cannot identify image file" in reason:
@@ -64,7 +64,7 @@ def _in_words(error: BaseException) -> str:
         return f"is truncated ({reason})"
     if "decompression bomb" in reason:
         return f"is too large to decode safely ({reason})"
-    return reason if reason.startswith("has ") else f"is damaged ({reason})"
+    return reason if reason.startswith(("has ", "is a JPEG")) else f"is damaged ({reason})"
 
 
 def label_conflicts(images: Sequence[ImageFile], found: Sequence[Inspected]) -> list[str]:

@@ -3,6 +3,7 @@
 Belongs here: names of folders and files. Does not belong here: the content of files.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -118,6 +119,12 @@ def _empty_folders(root: Path, layout: Layout, has_subsets: bool) -> list[str]:
     empty = [f"{name}: class folder without images" for name in classes or _folders(root) if name not in used]
     without = [f"{name}: subset folder without images" for name in subsets if name not in used_subsets]
     return twice + (without + empty if has_subsets else empty)
+
+
+def subset_in_name(name: str) -> str | None:
+    """Return our name of the subset that a name such as instances_val2017.json speaks of, if it is one alone."""
+    found = {SUBSET_NAMES[word] for word in re.findall(r"[a-z]+", name.lower()) if word in SUBSET_NAMES}
+    return found.pop() if len(found) == 1 else None
 
 
 def _subsets_given_twice(folders: Sequence[str]) -> list[str]:

@@ -12,24 +12,31 @@ from assay.errors import DataError, nearest
 _ADDED_BY_ARCHIVERS = "__MACOSX"
 
 
-def existing_path(text: str, want_folder: bool) -> Path:
+def existing_path(text: str, want_folder: bool | None, key: str = "path", base: Path | None = None) -> Path:
     """Return the absolute path of the user's data.
 
     Args:
         text: As in the spec; ``~`` is the home folder.
-        want_folder: Whether a folder is expected rather than a file.
+        want_folder: Whether a folder is expected rather than a file; None: either.
+        key: Name of the source's key, for messages.
+        base: What relative paths are relative to; None: the working directory.
 
     Raises:
         DataError: It does not exist, with the nearest name that does; or it is the other of folder and file.
     """
-    path = Path(text).expanduser().absolute()
-    wanted = "folder" if want_folder else "file"
+    path = placed(text, base)
     if not path.exists():
-        raise DataError(f"source.path: {text!r} does not exist (looked for {path}). {_what_is_there(path)}")
-    if path.is_dir() != want_folder:
-        found = "folder" if path.is_dir() else "file"
-        raise DataError(f"source.path: {text!r} is a {found}, expected a {wanted} ({path}).")
+        raise DataError(f"source.{key}: {text!r} does not exist (looked for {path}). {_what_is_there(path)}")
+    if want_folder is not None and path.is_dir() != want_folder:
+        found, wanted = ("folder", "file") if path.is_dir() else ("file", "folder")
+        raise DataError(f"source.{key}: {text!r} is a {found}, expected a {wanted} ({path}).")
     return path
+
+
+def placed(text: str, base: Path | None = None) -> Path:
+    """Return the absolute path that a text in the spec means, whether or not it exists."""
+    path = Path(text).expanduser()
+    return Path(os.path.normpath((base / path if base else path).absolute()))
 
 
 def _what_is_there(path: Path) -> str:

@@ -5,6 +5,7 @@ Belongs here: filling. Does not belong here: where polygons come from.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,10 @@ class Polygons:
         for part in self.parts:
             fill(part, mask)
         return mask
+
+    def scaled(self, factors: tuple[float, float]) -> Self:
+        """Return the parts with x and y multiplied by ``factors``."""
+        return type(self)(tuple(part * np.array(factors) for part in self.parts))
 
     @property
     def edges(self) -> tuple[float, float, float, float]:

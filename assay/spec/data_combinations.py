@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from assay.spec.base import Section
 
+_WITHOUT_CLASS_FOLDERS: dict[str, tuple[str, ...]] = {name: ("recursive",) for name in ("splits", "crops", "tabular")}
+
 WITHOUT_EFFECT: dict[str, dict[str, tuple[str, ...]]] = {
     "table": {
         "splits": ("name_delimiter", "max_split", "recursive", "sub_dir"),
@@ -19,9 +21,10 @@ WITHOUT_EFFECT: dict[str, dict[str, tuple[str, ...]]] = {
         "tabular": ("name_delimiter", "recursive"),
     },
     "image_folder": {"crops": ("margin", "square", "name_delimiter")},
+    **dict.fromkeys(("coco", "yolo", "masks"), _WITHOUT_CLASS_FOLDERS),
 }
-"""By kind of source and section: keys that mean nothing there. Images of class folders have no boxes, generated ones
-no folders and no labels in their names, rows of a table no files."""
+"""By kind of source and section: keys that mean nothing there. Images of class folders have no boxes, annotated ones
+no class folders, generated ones no folders and no labels in their names, rows of a table no files."""
 
 
 def keys_without_effect(source_kind: str, sections: Mapping[str, Section]) -> Iterator[str]:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, SerializeAsAny
 
+from assay.spec.annotated_images import CocoSource, MaskFolderSource, YoloSource
 from assay.spec.base import Location, Section, Switch
 from assay.spec.kinds import or_plugin
 from assay.spec.numbers import NumbersSource
@@ -12,7 +13,7 @@ from assay.spec.own_data import ImageFolderSource, TableSource
 SOURCE_PLUGINS = "assay.sources"
 """Entry point group whose names are further kinds; each object is a ``SourceKind``."""
 
-BUILT_IN_SOURCES = ("numbers", "image_folder", "table")
+BUILT_IN_SOURCES = ("numbers", "image_folder", "coco", "yolo", "masks", "table")
 
 
 class SourceKind:
@@ -33,15 +34,18 @@ class SourceKind:
         self.digest = digest
 
 
-BuiltInSource = Annotated[NumbersSource | ImageFolderSource | TableSource, Field(discriminator="kind")]
+OwnData = ImageFolderSource | CocoSource | YoloSource | MaskFolderSource | TableSource
+"""Sources that read the user's files, whose content is hashed and watched."""
+
+BuiltInSource = Annotated[NumbersSource | OwnData, Field(discriminator="kind")]
 Source = Annotated[SerializeAsAny[BuiltInSource], or_plugin(SOURCE_PLUGINS, BUILT_IN_SOURCES, SourceKind)]
 
 
 class GeneratedImagesSection(Section):
-    """Generated number images, or the user's own folder of images or table."""
+    """Generated number images, or the user's own images or table."""
 
     source: Source = NumbersSource()
-    """What the data are; ``kind`` is numbers, image_folder or table."""
+    """What the data are; ``kind`` is numbers, image_folder, coco, yolo, masks or table."""
     seed: int | None = Field(default=None, ge=0, lt=2**63)
     """Seed of the generator; null takes the experiment's."""
     output_location: Location = "data"

@@ -1,4 +1,4 @@
-"""Sources of the user's own data: a folder of images in class folders, or a table.
+"""Sources of the user's own data: a folder of images in class folders, or a table; what sources of images share.
 
 Belongs here: where the data are and how they are read. Does not belong here: reading, checking, dividing them.
 """
@@ -12,21 +12,16 @@ from assay.spec.base import Section
 
 TABLE_EXTENSIONS = (".csv", ".parquet")
 
+SubsetFolders = Literal["detect", "always", "never"]
 
-class ImageFolderSource(Section):
-    """Images in one folder per class, ``cat/1.png``, or in subsets of such folders, ``train/cat/1.png``."""
 
-    kind: Literal["image_folder"] = "image_folder"
-    """Chooses this source."""
-    path: str = Field(min_length=1)
-    """The folder; relative to the working directory, ``~`` is the home folder."""
+class ImageSource(Section):
+    """What all sources of the user's images share."""
+
     extensions: tuple[str, ...] = Field(
         default=(".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"), min_length=1
     )
     """Ends of the names of images, in any case; other files are left out and counted in the report."""
-    subset_folders: Literal["detect", "always", "never"] = "detect"
-    """Whether top folders named train, validation (val, valid) and test are subsets. ``detect``: when all are so
-    named and train is among them; ``never``: they are classes."""
     max_pixels: int = Field(default=50_000_000, ge=1, le=89_478_485)
     """Largest width times height of an image in pixels, checked before decoding; the limit is Pillow's own."""
 
@@ -37,6 +32,22 @@ class ImageFolderSource(Section):
             if not extension.startswith(".") or len(extension) < 2:
                 raise ValueError(f"got {extension!r}; expected a dot and letters, such as .png")
         return tuple(dict.fromkeys(extension.lower() for extension in extensions))
+
+    def is_image(self, name: str) -> bool:
+        """Return whether a file is an image by the end of its name."""
+        return PurePath(name).suffix.lower() in self.extensions
+
+
+class ImageFolderSource(ImageSource):
+    """Images in one folder per class, ``cat/1.png``, or in subsets of such folders, ``train/cat/1.png``."""
+
+    kind: Literal["image_folder"] = "image_folder"
+    """Chooses this source."""
+    path: str = Field(min_length=1)
+    """The folder; relative to the working directory, ``~`` is the home folder."""
+    subset_folders: SubsetFolders = "detect"
+    """Whether top folders named train, validation (val, valid) and test are subsets. ``detect``: when all are so
+    named and train is among them; ``never``: they are classes."""
 
 
 class TableSource(Section):

@@ -12,7 +12,6 @@ from assay.own_data.polygons import Polygons
 from assay.own_data.runs import Runs, read_counts
 from assay.own_data.whole_boxes import whole_box
 
-
 # pycocotools' own use of NumPy
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 

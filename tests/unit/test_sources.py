@@ -53,7 +53,7 @@ def test_a_wrong_key_of_an_added_source_is_refused(added):
 
 
 def test_a_kind_that_nobody_adds_is_refused_with_the_choices():
-    with pytest.raises(SpecError, match="expected one of numbers, image_folder, table"):
+    with pytest.raises(SpecError, match="expected one of numbers, image_folder, coco, yolo, masks, table"):
         part_of(kind="constant")
 
 

@@ -3,8 +3,10 @@
 import pytest
 from pydantic import ValidationError
 
+from assay.spec.annotated_images import CocoSource, MaskFolderSource, YoloSource
 from assay.spec.crops import CropsSection
 from assay.spec.data_combinations import WITHOUT_EFFECT, keys_without_effect
+from assay.spec.generated_images import BUILT_IN_SOURCES
 from assay.spec.normalized import NormalizedSection
 from assay.spec.own_data import ImageFolderSource, TableSource
 from assay.spec.splits import SplitsSection
@@ -19,7 +21,10 @@ def test_a_newcomer_may_leave_everything_out(section):
     assert section.model_validate(made.model_dump(mode="json")) == made
 
 
-@pytest.mark.parametrize("section", [*SECTIONS.values(), ImageFolderSource, TableSource])
+OWN_DATA = (ImageFolderSource, CocoSource, YoloSource, MaskFolderSource, TableSource)
+
+
+@pytest.mark.parametrize("section", [*SECTIONS.values(), *OWN_DATA])
 def test_every_key_is_described(section):
     assert all(field.description for field in section.model_fields.values())
 
@@ -61,6 +66,10 @@ def table(path="x.csv", **keys):
         ),
         (lambda: NormalizedSection(output_norm_feature_info_file_name="../x.yaml"), "should match pattern"),
         (lambda: ImageFolderSource(path="x", extensions=["png"]), "got 'png'; expected a dot and letters"),
+        (lambda: CocoSource(path="x.json", annotations={"train": "y"}), "path is a JSON file; give the folder as path"),
+        (lambda: MaskFolderSource(path="x", classes={"cat": 0}), "class 'cat' and background both have the value 0"),
+        (lambda: MaskFolderSource(path="x", classes={"cat": "#ff"}), "should match pattern"),
+        (lambda: MaskFolderSource(path="x", classes={" ": 1}), "the class of value 1 has no name"),
         (lambda: table("x.xlsx"), "got 'x.xlsx'; expected a name that ends in .csv or .parquet"),
         (lambda: table("x.parquet", delimiter=";"), "delimiter is for CSV files, but path is 'x.parquet'"),
         (lambda: table(group_column="y"), "target_column and group_column both name column 'y'"),
@@ -85,7 +94,7 @@ def made(**changed):
     return {name: section.model_validate(changed.get(name, {})) for name, section in SECTIONS.items()}
 
 
-@pytest.mark.parametrize("kind", ["numbers", "image_folder", "table"])
+@pytest.mark.parametrize("kind", BUILT_IN_SOURCES)
 def test_defaults_go_with_every_source(kind):
     assert list(keys_without_effect(kind, made())) == []
 

@@ -63,7 +63,7 @@ def test_data_that_appear_later_are_noticed(desk, rows):
 
 def test_data_that_are_being_written_are_waited_for(tmp_path):
     (tmp_path / "a.png").write_bytes(b"1")
-    assert look_at(tmp_path) is None
+    assert look_at(str(tmp_path)) is None
 
 
 def test_touched_but_equal_data_ask_for_the_reading_only_once(desk, rows):

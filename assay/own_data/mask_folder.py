@@ -1,0 +1,153 @@
+"""Source ``masks``: from the user's images and masks to the index of items.
+
+Belongs here: the order of steps, the index and its statistics. Does not belong here: judging places (``mask_places``),
+files (``mask_contents``) or values (``mask_meanings``).
+"""
+
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from PIL import Image
+
+from assay.errors import DataError
+from assay.items import (
+    BACKGROUND,
+    CLASS,
+    IMAGE_ITEM_COLUMNS,
+    ITEMS_FILE,
+    MASK_CLASSES_FILE,
+    OBJECT_COLUMNS,
+    OBJECTS_FILE,
+)
+from assay.own_data.annotated import AnnotatedImage
+from assay.own_data.annotated_index import item_row
+from assay.own_data.inspection import Inspected, inspect_images
+from assay.own_data.mask_contents import MaskContent, inspect_masks
+from assay.own_data.mask_meanings import Meanings, meanings_of, problems_of, table_of
+from assay.own_data.mask_places import MaskedImage, MaskPlaces, find_places
+from assay.own_data.orientation import turned, turned_size
+from assay.own_data.truth_samples import save_truth_samples
+from assay.own_data.turning import needed_turns
+from assay.progress import Progress, silent
+from assay.spec.annotated_images import MaskFolderSource
+from assay.tables import write_parquet
+
+
+def build_masks(spec: MaskFolderSource, folder: Path, progress: Progress = silent) -> dict[str, Any]:
+    """Index the user's images and masks and return statistics about them; both stay where they are.
+
+    Writes items.parquet, an empty objects.parquet, mask_classes.parquet and pictures/samples.png. Where a mask has to
+    be turned with its image, all masks are copied to masks/.
+
+    Raises:
+        DataError: Every file that can't be used, by name and reason, before anything is written.
+    """
+    places = find_places(spec)
+    found = inspect_images(places.root, [image.file for image in places.images], spec.max_pixels, progress)
+    contents = inspect_masks(places.mask_root, [image.mask for image in places.images], progress)
+    _raise_problems(spec, places, found, contents)
+    turns = _turns(places.images, found, contents)
+    mask_root = _turned_masks(places, turns, folder) if any(turn != 1 for turn in turns) else places.mask_root
+    meanings = meanings_of(spec, [content for content in contents if content])
+    items = _items(places.images, found)
+    objects = pl.DataFrame(schema=dict(OBJECT_COLUMNS))
+    write_parquet(items, folder / ITEMS_FILE)
+    write_parquet(objects, folder / OBJECTS_FILE)
+    write_parquet(table_of(meanings), folder / MASK_CLASSES_FILE)
+    background = next((value for value, (_, role) in meanings.items() if role == BACKGROUND), None)
+    save_truth_samples(items, objects, (places.root, mask_root), folder / "pictures" / "samples.png", background)
+    is_ours = mask_root != places.mask_root
+    return _report(places, items, contents, meanings) | {
+        "mask_root": "masks" if is_ours else str(mask_root),
+        "images_turned": sum(turn != 1 for turn in turns),
+    }
+
+
+def _raise_problems(
+    spec: MaskFolderSource, places: MaskPlaces, found: Sequence[Inspected], contents: Sequence[MaskContent | None]
+) -> None:
+    problems = list(places.problems)
+    usable: dict[str, MaskContent] = {}
+    for image, one, content in zip(places.images, found, contents, strict=True):
+        if one.problem:
+            problems.append(f"{image.file}: {one.problem}")
+        if content and content.problem:
+            problems.append(f"{image.mask}: {content.problem}")
+        elif content and image.mask:
+            usable[image.mask] = content
+            if not one.problem and content.size not in (size := _sizes(one)):
+                wanted = " or ".join(f"{width}x{height}" for width, height in size)
+                problems.append(f"{image.mask}: has {content.size[0]}x{content.size[1]} px, its image {wanted} px")
+    problems += problems_of(spec, list(usable), list(usable.values()))
+    if problems:
+        raise DataError(f"source.path {spec.path!r}: {len(problems)} problems; nothing was computed.", problems)
+    if not usable:
+        raise DataError(
+            f"source.path {spec.path!r}: none of {len(places.images)} images has a mask of its name in {spec.masks!r}."
+        )
+
+
+def _sizes(one: Inspected) -> list[tuple[int, int]]:
+    """Return the upright size of an image, and the stored one if that differs."""
+    upright = (one.width_px, one.height_px)
+    return list(dict.fromkeys([upright, turned_size(upright, one.orientation)]))
+
+
+def _turns(
+    images: Sequence[MaskedImage], found: Sequence[Inspected], contents: Sequence[MaskContent | None]
+) -> list[int]:
+    """Return the orientation by which each mask must be turned; masks are like COCO's boxes in that."""
+    stated = [
+        AnnotatedImage(image.file, image.file, None, content.size if content else None)
+        for image, content in zip(images, contents, strict=True)
+    ]
+    return needed_turns(stated, found)[0]
+
+
+def _turned_masks(places: MaskPlaces, turns: Sequence[int], folder: Path) -> Path:
+    """Copy all masks to ``folder``, turned where that is needed, and return their root."""
+    root = folder / "masks"
+    for image, turn in zip(places.images, turns, strict=True):
+        if image.mask is None:
+            continue
+        source, target = places.mask_root / image.mask, root / image.mask
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if turn == 1:
+            shutil.copyfile(source, target)
+        else:
+            with Image.open(source) as mask:
+                turned(mask, turn).save(target, mask.format)
+    return root
+
+
+def _items(images: Sequence[MaskedImage], found: Sequence[Inspected]) -> pl.DataFrame:
+    rows = [item_row(image.file, one, image.mask) for image, one in zip(images, found, strict=True)]
+    for row, image in zip(rows, images, strict=True):
+        row |= {"given_subset": image.given_subset, "labelled": image.mask is not None}
+    return pl.DataFrame(rows, schema=dict(IMAGE_ITEM_COLUMNS), orient="row")
+
+
+def _report(
+    places: MaskPlaces, items: pl.DataFrame, contents: Sequence[MaskContent | None], meanings: Meanings
+) -> dict[str, Any]:
+    pixels: Counter[int] = Counter()
+    images: Counter[int] = Counter()
+    for content in filter(None, contents):
+        pixels.update(dict(content.counts))
+        images.update(value for value, _ in content.counts)
+    classes = {value: label for value, (label, role) in meanings.items() if role == CLASS}
+    return {
+        "root": str(places.root),
+        "images": len(items),
+        "labels": {str(label): images[value] for value, label in classes.items()},
+        "pixel_shares": {str(label): round(pixels[value] / pixels.total(), 6) for value, label in classes.items()},
+        "images_without_truth": int(items["mask"].null_count()),
+        "given_subsets": dict(sorted(Counter(items["given_subset"].drop_nulls()).items())),
+        "equal_files": len(items) - items["sha256"].n_unique(),
+        "other_files": places.other_files,
+        "largest_pixels": max(width * height for width, height in items["width_px", "height_px"].iter_rows()),
+    }

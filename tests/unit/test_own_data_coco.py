@@ -1,0 +1,400 @@
+"""The user's COCO files: what is read, what is mended, and what is refused with its place."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+from pycocotools import mask as rle
+
+from assay.errors import DataError
+from assay.items import IMAGE_ITEM_COLUMNS, MASK_CLASS_COLUMNS, OBJECT_COLUMNS, mask_root_of
+from assay.mask_values import read_mask
+from assay.own_data import build_coco
+from assay.spec.annotated_images import CocoSource
+
+CATEGORIES = [{"id": 90, "name": "cat"}, {"id": 7, "name": "dog"}]
+
+
+def save(path, size=(40, 30), **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    level = sum(map(ord, path.name)) % 200
+    Image.new("RGB", size, (level, 90, 40)).save(path, **options)
+
+
+def image(number, name, size=(40, 30)):
+    return {"id": number, "file_name": name, "width": size[0], "height": size[1]}
+
+
+def box(number, image_id, bbox, category=7, **keys):
+    return {"id": number, "image_id": image_id, "category_id": category, "bbox": bbox, "iscrowd": 0, **keys}
+
+
+def write(path, images, annotations, categories=CATEGORIES):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Return a function that writes images and one COCO file and builds the index."""
+
+    def make(annotations, images=None, categories=CATEGORIES, files=None, **keys):
+        images = [image(0, "a.png"), image(5, "b.png")] if images is None else images
+        for name in files or [one["file_name"] for one in images]:
+            save(tmp_path / "data" / name)
+        write(tmp_path / "data" / "instances.json", images, annotations, categories)
+        return build(tmp_path, **keys)
+
+    return make
+
+
+def build(tmp_path, path="data", **keys):
+    folder = tmp_path / "result"
+    folder.mkdir()
+    report = build_coco(CocoSource(path=str(tmp_path / path), **keys), folder)
+    (folder / "report.json").write_text(json.dumps(report))
+    tables = [pl.read_parquet(folder / f"{name}.parquet") for name in ("items", "objects")]
+    return report, *tables, folder
+
+
+def refused(tmp_path, make, *arguments, **keys):
+    with pytest.raises(DataError) as caught:
+        make(*arguments, **keys)
+    assert not list((tmp_path / "result").iterdir()), "nothing may be computed"
+    return str(caught.value)
+
+
+def boxes_of(objects):
+    return objects.select("item", "label", "x_px", "y_px", "width_px", "height_px", "crowd").rows()
+
+
+def test_images_and_boxes_become_items_and_objects(make):
+    report, items, objects, folder = make([box(1, 0, [2, 3, 10, 5]), box(2, 0, [0, 0, 4, 4], 90)])
+    assert items.schema == pl.Schema(IMAGE_ITEM_COLUMNS)
+    assert objects.schema == pl.Schema(OBJECT_COLUMNS)
+    assert items["item"].to_list() == ["a.png", "b.png"]
+    assert boxes_of(objects) == [("a.png", "dog", 2, 3, 10, 5, False), ("a.png", "cat", 0, 0, 4, 4, False)]
+    assert (report["images"], report["objects"], report["labels"]) == (2, 2, {"dog": 1, "cat": 1})
+    assert (folder / "pictures" / "samples.png").stat().st_size < 100_000
+    assert items["mask"].null_count() == 2
+    assert not (folder / "mask_classes.parquet").exists()
+
+
+def test_ids_of_0_are_ids_like_all_others(make):
+    categories = [{"id": 0, "name": "dog"}]
+    _, _, objects, _ = make([box(0, 0, [2, 3, 10, 5], 0)], [image(0, "a.png")], categories)
+    assert boxes_of(objects) == [("a.png", "dog", 2, 3, 10, 5, False)]
+
+
+def test_images_without_annotations_are_known_to_be_empty(make):
+    report, items, _, _ = make([box(1, 0, [2, 3, 10, 5])])
+    assert report["empty_images"] == 1
+    assert items["labelled"].all()
+
+
+def test_of_a_file_without_annotations_nothing_is_known(make):
+    report, items, objects, _ = make(None)
+    assert not items["labelled"].any()
+    assert (report["images_without_truth"], report["empty_images"], len(objects)) == (2, 0, 0)
+
+
+def test_crowd_regions_are_marked_and_counted_apart(make):
+    runs = {"size": [30, 40], "counts": [0, 60, 1140]}
+    crowd = box(1, 0, [0, 0, 2, 30], iscrowd=1, segmentation=runs)
+    report, _, objects, _ = make([crowd, box(2, 5, [1, 1, 5, 5])])
+    assert objects["crowd"].to_list() == [True, False]
+    assert (report["crowds"], report["objects"]) == (1, 1)
+
+
+def test_an_annotation_that_is_there_twice_word_for_word_counts_once(make):
+    report, _, objects, _ = make([box(1, 0, [2, 3, 10, 5]), box(1, 0, [2, 3, 10, 5])])
+    assert (len(objects), report["duplicates_left_out"]) == (1, 1)
+
+
+def test_file_names_with_folders_are_followed_and_keep_them(make):
+    images = [image(1, "x/a.png"), image(2, "y\\a.png")]
+    _, items, _, _ = make([], images, files=["x/a.png", "y/a.png"])
+    assert items.select("item", "folder").rows() == [("x/a.png", "x"), ("y/a.png", "y")]
+
+
+def test_an_image_that_is_listed_nowhere_is_counted(make):
+    report, _, _, _ = make([], [image(1, "a.png")], files=["a.png", "left.png"])
+    assert report["images_not_listed"] == 1
+
+
+def test_a_box_slightly_outside_is_clipped_and_counted(make):
+    report, _, objects, _ = make([box(1, 0, [-1, 2, 10, 29.6])])
+    assert boxes_of(objects) == [("a.png", "dog", 0, 2, 9, 28, False)]
+    assert report["boxes_clipped"] == 1
+
+
+NAN = float("nan")
+BAD = [
+    (box(3, 0, [5, 5, 0, 4]), "has no area"),
+    (box(3, 0, [5, 5, -3, 4]), "has no area"),
+    (box(3, 0, [NAN, 5, 3, 4]), "no finite number"),
+    (box(3, 0, [100, 5, 3, 4]), "out of the image of 40x30 px"),
+    (box(3, 0, [1, 2, 3]), "bbox is [1, 2, 3], expected four numbers"),
+    (box(3, 0, ["1", 2, 3, 4]), "expected four numbers"),
+    (box(3, 99, [1, 2, 3, 4]), "image_id 99 is the id of no image"),
+    (box(3, 0, [1, 2, 3, 4], 1), "category_id 1 is the id of no category"),
+    (box(3, 0, [1, 2, 3, 4], None), "category_id None is the id of no category"),
+    (box(3, 0, [1, 2, 3, 4], iscrowd=2), "iscrowd is 2, expected 0 or 1"),
+    (box(3, 0, None), "has neither bbox nor segmentation"),
+    (box(3, 0, [1, 2, 3, 4], segmentation=[[1, 2, 3]]), "has 3 numbers; expected pairs, three or more"),
+    (box(3, 0, [1, 2, 3, 4], segmentation=[[1, 2, 3, 4, 5, NAN]]), "holds something that is no finite number"),
+    (box(3, 0, [1, 2, 3, 4], segmentation={"size": [30, 40], "counts": [7]}), "sum to 7, expected 1200 (40x30 px)"),
+    (box(3, 0, [1, 2, 3, 4], segmentation={"size": [3, 4], "counts": [12]}), "are of 4x3 px, but its image is 40x30"),
+    (box(1, 0, [9, 9, 3, 4]), "annotations[0], which is another one, has the same id"),
+]
+
+
+@pytest.mark.parametrize(("annotation", "reason"), BAD, ids=[reason[:30] for _, reason in BAD])
+def test_an_annotation_that_cannot_be_right_is_named_by_entry_and_id(tmp_path, make, annotation, reason):
+    message = refused(tmp_path, make, [box(1, 0, [2, 3, 10, 5]), annotation])
+    assert f"instances.json: annotations[1] (id {annotation['id']}): " in message
+    assert reason in message
+    assert "source.bad_annotations: leave_out" in message
+
+
+def test_all_problems_are_named_at_once(tmp_path, make):
+    message = refused(tmp_path, make, [annotation for annotation, _ in BAD[:8]], [image(0, "a.png")])
+    assert "8 problems; nothing was computed" in message
+
+
+def test_bad_annotations_can_be_left_out_and_are_reported(make):
+    report, _, objects, _ = make([box(1, 0, [2, 3, 10, 5]), BAD[0][0], BAD[6][0]], bad_annotations="leave_out")
+    assert (len(objects), report["left_out"]) == (1, 2)
+    assert "annotations[1] (id 3): its box" in "\n".join(report["left_out_first"])
+
+
+@pytest.mark.parametrize(
+    ("images", "reason"),
+    [
+        ([image(1, "a.png"), image(1, "b.png")], "images[1] (id 1): the image 'a.png' has the same id"),
+        (
+            [image(1, "a.png"), image(2, "a.png")],
+            "image 'a.png' (id 2): the same file is instances.json: image 'a.png'",
+        ),
+        ([image(1, "a.png", (41, 30))], "is stated to be 41x30 px, but the file has 40x30 px; mend width and height"),
+        ([image(1, "a.png", (0, 30))], "has width 0 and height 30; expected whole numbers"),
+        ([{"id": 1}], "images[0] (id 1): has no file_name"),
+        ([{"file_name": "a.png"}], "images[0]: has no id"),
+        ([image(1, "../a.png")], "its file_name leads out of the folder"),
+        ([image(1, "gone.png")], "'gone.png' (id 1): is not in"),
+    ],
+)
+def test_an_image_that_cannot_be_right_is_named_by_entry(tmp_path, make, images, reason):
+    assert reason in refused(tmp_path, make, [], images, files=["a.png", "b.png"])
+
+
+def test_an_image_that_is_listed_twice_word_for_word_counts_once(make):
+    report, items, _, _ = make([], [image(1, "a.png"), image(1, "a.png")])
+    assert (len(items), report["duplicates_left_out"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("categories", "reason"),
+    [
+        ([{"id": 1, "name": "a"}, {"id": 1, "name": "b"}], "categories[1] (id 1): 'b' has the id of 'a'"),
+        ([{"id": 1, "name": "a"}, {"id": 2, "name": "a"}], "another category is called 'a' as well"),
+        ([{"id": 1, "name": " "}], "categories[0] (id 1): has no name"),
+    ],
+)
+def test_a_category_that_cannot_be_right_is_named_by_entry(tmp_path, make, categories, reason):
+    assert reason in refused(tmp_path, make, [], categories=categories)
+
+
+def test_a_damaged_image_is_named_with_its_entry(tmp_path, make):
+    save(tmp_path / "data" / "a.png")
+    write(tmp_path / "data" / "instances.json", [image(1, "a.png")], [])
+    (tmp_path / "data" / "a.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"instances.json: image 'a.png' \(id 1\): is no image that can be read"):
+        build(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"images": [],\n "annot', "instances.json:2: is no JSON, or cut off"),
+        ("[]", "holds a list, as files of predictions do"),
+        ("{}", "is no COCO file: it has no images and no categories"),
+        ('{"images": 1, "categories": []}', "images is no list"),
+    ],
+)
+def test_a_file_that_is_no_coco_file_is_refused(tmp_path, text, reason):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "instances.json").write_text(text)
+    with pytest.raises(DataError) as caught:
+        build(tmp_path)
+    assert reason in str(caught.value)
+
+
+# Rotation: a picture of 40x30 stored as 30x40 or so.
+
+
+def rotated(tmp_path, stated, bbox, **keys):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    save(tmp_path / "data" / "a.jpg", (40, 30), exif=exif)
+    write(tmp_path / "data" / "instances.json", [image(1, "a.jpg", stated)], [box(1, 1, bbox, **keys)])
+    return build(tmp_path)
+
+
+def test_boxes_of_the_upright_image_stay(tmp_path):
+    _, items, objects, _ = rotated(tmp_path, (30, 40), [2, 3, 10, 5])
+    assert items.select("width_px", "height_px").row(0) == (30, 40)
+    assert boxes_of(objects) == [("a.jpg", "dog", 2, 3, 10, 5, False)]
+
+
+def test_boxes_and_masks_of_the_stored_image_are_turned_with_it(tmp_path):
+    report, items, objects, folder = rotated(
+        tmp_path, (40, 30), [2, 3, 10, 5], segmentation=[[2, 3, 12, 3, 12, 8, 2, 8]]
+    )
+    assert boxes_of(objects) == [("a.jpg", "dog", 30 - 8, 2, 5, 10, False)]
+    assert report["images_turned"] == 1
+    mask = read_mask((mask_root_of(folder) / items["mask"][0]).read_bytes())
+    assert mask.shape == (40, 30)
+    assert (mask[2:12, 22:27] == 1).all()
+    assert mask.sum() == 50
+
+
+def test_a_square_image_is_turned_as_the_others_are(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    turned = Image.Exif()
+    turned[0x0112] = 8
+    save(tmp_path / "data" / "square.jpg", (30, 30), exif=exif)
+    save(tmp_path / "data" / "long.jpg", (40, 30), exif=turned)
+    images = [image(1, "square.jpg", (30, 30)), image(2, "long.jpg", (40, 30))]
+    write(tmp_path / "data" / "instances.json", images, [box(1, 1, [0, 0, 10, 5])])
+    _, _, objects, _ = build(tmp_path)
+    assert boxes_of(objects) == [("square.jpg", "dog", 20, 25, 10, 5, False)]
+
+
+# Outlines
+
+
+def masks_of(items, folder):
+    return [read_mask((mask_root_of(folder) / name).read_bytes()) for name in items["mask"]]
+
+
+def test_outlines_become_masks_whatever_their_spelling(make):
+    drawn = np.zeros((30, 40), np.uint8)
+    drawn[4:9, 6:20] = 1
+    packed = rle.encode(np.asfortranarray(drawn))
+    spellings = [
+        [[6, 4, 20, 4, 20, 9, 6, 9]],
+        [6, 4, 20, 4, 20, 9, 6, 9],
+        {"size": [30, 40], "counts": packed["counts"].decode()},
+        {"size": [30, 40], "counts": counts_from(drawn)},
+    ]
+    images = [image(number, f"{number}.png") for number in range(4)]
+    annotations = [box(n, n, [6, 4, 14, 5], segmentation=one) for n, one in enumerate(spellings)]
+    report, items, _, folder = make(annotations, images)
+    assert report["mask_root"] == "."
+    for mask in masks_of(items, folder):
+        assert np.array_equal(mask, drawn)
+
+
+def counts_from(drawn):
+    flat = drawn.T.ravel()
+    ends = np.flatnonzero(np.diff(flat)) + 1
+    return np.diff(np.r_[0, ends, len(flat)]).tolist()
+
+
+def test_values_of_masks_are_told_in_the_order_of_the_categories(make):
+    outline = [[1, 1, 5, 1, 5, 5, 1, 5]]
+    _, _, _, folder = make([box(1, 0, [1, 1, 4, 4], segmentation=outline)])
+    classes = pl.read_parquet(folder / "mask_classes.parquet")
+    assert classes.schema == pl.Schema(MASK_CLASS_COLUMNS)
+    assert classes.rows() == [(0, None, "background"), (1, "dog", "class"), (2, "cat", "class"), (255, None, "ignore")]
+
+
+def test_small_objects_lie_on_large_ones_and_crowds_are_unknown(make):
+    large = box(1, 0, [0, 0, 20, 20], segmentation=[[0, 0, 20, 0, 20, 20, 0, 20]])
+    small = box(2, 0, [5, 5, 4, 4], 90, segmentation=[[5, 5, 9, 5, 9, 9, 5, 9]])
+    crowd = box(3, 0, [0, 0, 2, 30], iscrowd=1, segmentation={"size": [30, 40], "counts": [0, 60, 1140]})
+    only_box = box(4, 0, [30, 20, 5, 5])
+    _, items, _, folder = make([small, large, crowd, only_box])
+    first, empty = masks_of(items, folder)
+    assert (first[6, 6], first[12, 12], first[10, 1], first[25, 1], first[22, 32]) == (2, 1, 1, 255, 255)
+    assert not empty.any()
+
+
+def test_a_box_that_is_not_given_is_that_of_the_outline(make):
+    runs = {"size": [30, 40], "counts": counts_from(np.pad(np.ones((3, 4), np.uint8), ((5, 22), (6, 30))))}
+    polygon = box(1, 0, None, segmentation=[[6, 5, 10, 5, 10, 8, 6, 8]])
+    _, _, objects, _ = make([polygon, box(2, 5, None, segmentation=runs)])
+    assert [row[2:6] for row in boxes_of(objects)] == [(6, 5, 4, 3)] * 2
+
+
+def test_masks_can_be_left_out(make):
+    report, items, _, folder = make([box(1, 0, None, segmentation=[[6, 5, 10, 5, 10, 8, 6, 8]])], masks=False)
+    assert items["mask"].null_count() == 2
+    assert not (folder / "masks").exists()
+    assert "mask_root" not in report
+
+
+# Subsets
+
+
+def test_a_file_per_subset_gives_subsets_and_may_number_categories_differently(tmp_path):
+    root = tmp_path / "data"
+    for number, (subset, year) in enumerate([("train", "train2017"), ("val", "val2017")]):
+        save(root / year / f"{number}.png")
+        categories = [{"id": 1 + number, "name": "dog"}, {"id": 2 - number, "name": "cat"}]
+        annotations = [box(1, 1, [1, 1, 5, 5], 1 + number)]
+        write(
+            root / "annotations" / f"instances_{subset}2017.json", [image(1, f"{number}.png")], annotations, categories
+        )
+    (root / "annotations" / "captions_val2017.json").write_text("{}")
+    report, items, objects, _ = build(tmp_path)
+    assert items.select("item", "given_subset").rows() == [
+        ("train2017/0.png", "train"),
+        ("val2017/1.png", "validation"),
+    ]
+    assert objects["label"].to_list() == ["dog", "dog"]
+    assert report["given_subsets"] == {"train": 1, "validation": 1}
+
+
+def test_subset_folders_with_a_file_each_are_found(tmp_path):
+    for subset in ("train", "valid", "test"):
+        save(tmp_path / "data" / subset / f"{subset}.png")
+        write(tmp_path / "data" / subset / "_annotations.coco.json", [image(1, f"{subset}.png")], [])
+    _, items, _, _ = build(tmp_path)
+    assert sorted(items["given_subset"]) == ["test", "train", "validation"]
+
+
+def test_files_and_images_can_be_named(tmp_path):
+    for name in ("one", "two"):
+        save(tmp_path / "pictures" / f"{name}.png")
+        write(tmp_path / "data" / f"{name}.json", [image(1, f"{name}.png")], [])
+    keys = {"annotations": {"train": "one.json", "val": "two.json"}, "images": "../pictures"}
+    _, items, _, _ = build(tmp_path, **keys)
+    assert items["given_subset"].to_list() == ["train", "validation"]
+
+
+def test_files_whose_subsets_nobody_knows_are_named_with_the_way_out(tmp_path):
+    for name in ("one", "two"):
+        write(tmp_path / "data" / f"{name}.json", [], [])
+    with pytest.raises(DataError, match=r"one.json \(no subset\).*Name them: source.annotations: {train: FILE"):
+        build(tmp_path)
+
+
+def test_an_image_in_two_subsets_is_refused(tmp_path):
+    save(tmp_path / "data" / "images" / "a.png")
+    for subset in ("train", "val"):
+        write(tmp_path / "data" / f"{subset}.json", [image(1, "a.png")], [])
+    with pytest.raises(DataError, match=r"val.json: image 'a.png' \(id 1\): the same file is train.json"):
+        build(tmp_path)
+
+
+def test_a_json_file_in_annotations_finds_its_images_beside_the_folder(tmp_path):
+    save(tmp_path / "data" / "images" / "a.png")
+    write(tmp_path / "data" / "annotations" / "mine.json", [image(1, "a.png")], [])
+    _, items, _, _ = build(tmp_path, "data/annotations/mine.json")
+    assert items["item"].to_list() == ["a.png"]

@@ -1,0 +1,191 @@
+"""The user's folders of masks: what values mean, and what is refused."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from assay.errors import DataError
+from assay.items import mask_root_of, root_of
+from assay.mask_values import read_mask
+from assay.own_data import build_masks
+from assay.spec.annotated_images import MaskFolderSource
+
+
+def save(path, image=None, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    level = sum(map(ord, path.parent.name + path.name)) % 200
+    (image or Image.new("RGB", (8, 6), (level, 90, 40))).save(path, **options)
+
+
+def grey(values, dtype=np.uint8):
+    pixels = np.zeros((6, 8), dtype)
+    pixels[0, : len(values)] = values
+    return Image.fromarray(pixels)
+
+
+def palette(values):
+    image = Image.frombytes("P", (8, 6), grey(values).tobytes())
+    image.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0] + [7] * 759)
+    return image
+
+
+def colours(values):
+    image = Image.new("RGB", (8, 6))
+    for place, value in enumerate(values):
+        image.putpixel((place, 0), value)
+    return image
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "data"
+
+
+def build(root, tmp_path, **keys):
+    folder = tmp_path / "result"
+    folder.mkdir()
+    report = build_masks(MaskFolderSource(path=str(root), **keys), folder)
+    (folder / "report.json").write_text(json.dumps(report))
+    tables = [pl.read_parquet(folder / f"{name}.parquet") for name in ("items", "mask_classes")]
+    return report, *tables, folder
+
+
+def refused(root, tmp_path, **keys):
+    with pytest.raises(DataError) as caught:
+        build(root, tmp_path, **keys)
+    assert not list((tmp_path / "result").iterdir()), "nothing may be computed"
+    return str(caught.value)
+
+
+def pair(root, mask, name="a", ending="png"):
+    save(root / "images" / f"{name}.jpg")
+    save(root / "masks" / f"{name}.{ending}", mask)
+
+
+@pytest.mark.parametrize("mask", [palette([1, 2, 255]), grey([1, 2, 255])], ids=["palette", "grey"])
+def test_every_value_found_is_a_class_of_that_name(root, tmp_path, mask):
+    pair(root, mask)
+    report, items, classes, folder = build(root, tmp_path)
+    assert classes.rows() == [(0, None, "background"), (1, "1", "class"), (2, "2", "class"), (255, None, "ignore")]
+    assert items.select("item", "file", "mask", "labelled").rows() == [("a.jpg", "a.jpg", "a.png", True)]
+    assert (root_of(folder), mask_root_of(folder)) == (root / "images", root / "masks")
+    assert (report["labels"], report["pixel_shares"]["1"]) == ({"1": 1, "2": 1}, round(1 / 48, 6))
+    assert (folder / "pictures" / "samples.png").exists()
+
+
+def test_classes_can_be_named(root, tmp_path):
+    pair(root, palette([1, 2]))
+    _, _, classes, _ = build(root, tmp_path, classes={"cat": 1, "dog": 2, "cow": 3})
+    assert classes.filter(role="class")["label"].to_list() == ["cat", "dog", "cow"]
+
+
+def test_masks_of_16_bits_keep_their_values(root, tmp_path):
+    pair(root, grey([1000, 40000], np.uint16))
+    _, _, classes, _ = build(root, tmp_path, classes={"x": 1000, "y": 40000})
+    assert classes.filter(role="class")["value"].to_list() == [1000, 40000]
+
+
+def test_colours_can_be_classes(root, tmp_path):
+    pair(root, colours([(255, 128, 0), (0, 0, 255)]))
+    report, _, classes, _ = build(root, tmp_path, classes={"road": "#FF8000", "sky": "#0000ff"})
+    assert classes.rows() == [(0, None, "background"), (255, "sky", "class"), (0xFF8000, "road", "class")]
+    assert report["labels"] == {"road": 1, "sky": 1}
+
+
+def test_colours_without_names_are_called_as_they_are_written(root, tmp_path):
+    pair(root, colours([(255, 128, 0), (0, 0, 255)]))
+    _, _, classes, _ = build(root, tmp_path, ignore="#ffffff")
+    assert classes.filter(role="class")["label"].to_list() == ["#0000ff", "#ff8000"]
+    assert classes.filter(role="ignore")["value"].to_list() == [0xFFFFFF]
+
+
+def test_every_pixel_may_belong_to_a_class(root, tmp_path):
+    pair(root, grey([1]))
+    _, _, classes, _ = build(root, tmp_path, background=None, ignore=None)
+    assert classes.rows() == [(0, "0", "class"), (1, "1", "class")]
+
+
+def test_an_image_without_a_mask_is_one_whose_truth_is_unknown(root, tmp_path):
+    pair(root, grey([1]))
+    save(root / "images" / "b.jpg")
+    report, items, _, _ = build(root, tmp_path)
+    assert items.select("mask", "labelled").rows() == [("a.png", True), (None, False)]
+    assert report["images_without_truth"] == 1
+
+
+def test_folders_may_have_other_names(root, tmp_path):
+    save(root / "JPEGImages" / "a.jpg")
+    save(root / "SegmentationClass" / "a.png", palette([1]))
+    _, items, _, _ = build(root, tmp_path, images="JPEGImages", masks="SegmentationClass")
+    assert len(items) == 1
+
+
+@pytest.mark.parametrize("pattern", ["{kind}/{subset}/a", "{subset}/{kind}/a"])
+def test_subsets_are_kept_in_both_layouts(root, tmp_path, pattern):
+    for subset in ("train", "val"):
+        save(root / (pattern.format(kind="images", subset=subset) + ".jpg"))
+        save(root / (pattern.format(kind="masks", subset=subset) + ".png"), grey([1]))
+    _, items, _, folder = build(root, tmp_path)
+    assert items["given_subset"].to_list() == ["train", "validation"]
+    for file, mask in items.select("file", "mask").iter_rows():
+        assert (root_of(folder) / file).is_file()
+        assert (mask_root_of(folder) / mask).is_file()
+
+
+def test_what_cannot_be_used_is_named_at_once_with_the_reason(root, tmp_path):
+    pair(root, grey([1]))
+    pair(root, Image.new("L", (5, 5)), "small")
+    pair(root, Image.new("L", (8, 6)), "lossy", "jpg")
+    pair(root, Image.new("L", (8, 6)), "cut")
+    (root / "masks" / "cut.png").write_bytes(b"nothing")
+    save(root / "masks" / "lone.png", grey([1]))
+    save(root / "images" / "a.bmp")
+    message = refused(root, tmp_path)
+    assert "small.png: has 5x5 px, its image 8x6 px" in message
+    assert "lossy.jpg: is a JPEG, which changes the values of pixels; save masks as PNG" in message
+    assert "cut.png: is no image that can be read" in message
+    assert "lone.png: there is no image of that name" in message
+    assert "a.jpg: has the same name as a.bmp, so that both have one mask" in message
+    assert "5 problems" in message
+
+
+def test_values_that_mean_nothing_are_named_with_those_that_do(root, tmp_path):
+    pair(root, grey([1, 9, 9]))
+    message = refused(root, tmp_path, classes={"cat": 1})
+    assert "a.png: holds 9 (2 px), which mean nothing; known grey levels or indices: 0, 1, 255" in message
+
+
+def test_colours_and_indices_are_not_mixed(root, tmp_path):
+    pair(root, grey([1]))
+    pair(root, colours([(1, 2, 3)]), "b")
+    assert "b.png: holds colours, but other masks hold grey levels or indices" in refused(root, tmp_path)
+
+
+def test_smoothed_masks_are_refused(root, tmp_path):
+    values = np.arange(48 * 8, dtype=np.uint16).reshape(16, 24)
+    save(root / "images" / "a.png", Image.new("RGB", (24, 16)))
+    save(root / "masks" / "a.png", Image.fromarray(values))
+    assert "382 different values; name the classes" in refused(root, tmp_path)
+
+
+def test_no_mask_at_all_is_refused(root, tmp_path):
+    save(root / "images" / "a.jpg")
+    (root / "masks").mkdir()
+    assert "none of 1 images has a mask of its name in 'masks'" in refused(root, tmp_path)
+
+
+def test_a_mask_of_the_stored_image_is_turned_with_it(root, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    save(root / "images" / "a.jpg", Image.new("RGB", (8, 6)), exif=exif)
+    save(root / "masks" / "a.png", grey([1, 1]))
+    pair(root, palette([2]), "b")
+    report, items, _, folder = build(root, tmp_path)
+    first, second = (read_mask((mask_root_of(folder) / mask).read_bytes()) for mask in items["mask"])
+    assert first.shape == (8, 6)
+    assert np.argwhere(first).tolist() == [[0, 5], [1, 5]]
+    assert second[0, 0] == 2
+    assert report["images_turned"] == 1

@@ -1,0 +1,240 @@
+"""The user's YOLO folders: what is read, what is mended, and what is refused with file and line."""
+
+import polars as pl
+import pytest
+from PIL import Image
+
+from assay.errors import DataError
+from assay.mask_values import read_mask
+from assay.own_data import build_yolo
+from assay.spec.annotated_images import YoloSource
+
+NAMES = "names: [cat, dog]\n"
+
+
+def save(path, size=(40, 20), **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    level = sum(map(ord, str(path.parent.name) + path.name)) % 200
+    Image.new("RGB", size, (level, 90, 40)).save(path, **options)
+
+
+def label(path, *lines):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
+
+
+def build(path, tmp_path, **keys):
+    folder = tmp_path / "result"
+    folder.mkdir()
+    report = build_yolo(YoloSource(path=str(path), **keys), folder)
+    return report, pl.read_parquet(folder / "items.parquet"), pl.read_parquet(folder / "objects.parquet"), folder
+
+
+def refused(path, tmp_path, **keys):
+    with pytest.raises(DataError) as caught:
+        build(path, tmp_path, **keys)
+    assert not list((tmp_path / "result").iterdir()), "nothing may be computed"
+    return str(caught.value)
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A folder with data.yaml, one image in train, one in val."""
+    root = tmp_path / "data"
+    for subset in ("train", "val"):
+        save(root / "images" / subset / "a.png")
+        label(root / "labels" / subset / "a.txt", "1 0.5 0.5 0.25 0.5")
+    (root / "data.yaml").write_text(NAMES + "nc: 2\ntrain: images/train\nval: images/val\n")
+    return root
+
+
+def boxes_of(objects):
+    return objects.select("item", "label", "x_px", "y_px", "width_px", "height_px").rows()
+
+
+def test_lines_become_boxes_and_subsets_are_kept(root, tmp_path):
+    report, items, objects, folder = build(root, tmp_path)
+    assert items.select("item", "given_subset", "labelled").rows() == [
+        ("images/train/a.png", "train", True),
+        ("images/val/a.png", "validation", True),
+    ]
+    assert boxes_of(objects) == [(f"images/{subset}/a.png", "dog", 15, 5, 10, 10) for subset in ("train", "val")]
+    assert (report["labels"], report["given_subsets"]) == ({"cat": 0, "dog": 2}, {"train": 1, "validation": 1})
+    assert (folder / "pictures" / "samples.png").exists()
+    assert not objects["crowd"].any()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "names: {0: cat, 1: dog}\ntrain: images/train\nval: images/val\n",
+        "names: [cat, dog]\ntrain: [images/train]\nval: [./images/val]\ntest:\n",
+        "names: [cat, dog]\npath: .\ntrain: images/train\nval: images/val\n",
+        "names: [cat, dog]\npath: ROOT\ntrain: ROOT/images/train\nval: images/val\n",
+        "names: [cat, dog]\ntrain: ../images/train\nval: ../images/val\n",
+        "names: [cat, dog]\ntrain: train.txt\nval: images/val\n",
+    ],
+)
+def test_data_yaml_may_be_written_in_many_ways(root, tmp_path, text):
+    (root / "data.yaml").write_text(text.replace("ROOT", str(root)))
+    (root / "train.txt").write_text("./images/train/a.png\n\n")
+    _, items, objects, _ = build(root, tmp_path)
+    assert items["given_subset"].to_list() == ["train", "validation"]
+    assert objects["label"].to_list() == ["dog", "dog"]
+
+
+def test_the_yaml_file_itself_can_be_the_path(root, tmp_path):
+    (root / "data.yaml").rename(root / "mine.yml")
+    assert len(build(root / "mine.yml", tmp_path)[1]) == 2
+
+
+def test_without_data_yaml_the_names_are_in_classes_txt(root, tmp_path):
+    (root / "data.yaml").unlink()
+    (root / "classes.txt").write_text("cat\ndog\n")
+    _, items, objects, _ = build(root, tmp_path)
+    assert items["given_subset"].to_list() == ["train", "validation"]
+    assert objects["label"].to_list() == ["dog", "dog"]
+
+
+def test_labels_may_lie_beside_the_images(tmp_path):
+    save(tmp_path / "data" / "a.png")
+    label(tmp_path / "data" / "a.txt", "0 0.5 0.5 1 1")
+    (tmp_path / "data" / "classes.txt").write_text("cat\n")
+    _, items, objects, _ = build(tmp_path / "data", tmp_path)
+    assert items["given_subset"].null_count() == 1
+    assert boxes_of(objects) == [("a.png", "cat", 0, 0, 40, 20)]
+
+
+def test_subsets_with_folders_of_their_own_are_found(tmp_path):
+    for subset in ("train", "valid"):
+        save(tmp_path / "data" / subset / "images" / f"{subset}.jpg")
+        label(tmp_path / "data" / subset / "labels" / f"{subset}.txt", "0 0.5 0.5 1 1")
+    (tmp_path / "data" / "data.yaml").write_text(NAMES + "train: ../train/images\nval: ../valid/images\n")
+    _, items, objects, _ = build(tmp_path / "data", tmp_path)
+    assert items["given_subset"].to_list() == ["train", "validation"]
+    assert len(objects) == 2
+
+
+def test_a_missing_or_empty_label_file_means_an_empty_image(root, tmp_path):
+    (root / "labels" / "train" / "a.txt").unlink()
+    (root / "labels" / "val" / "a.txt").write_text("\n")
+    report, items, objects, _ = build(root, tmp_path)
+    assert (report["empty_images"], report["images_without_label_file"], len(objects)) == (2, 1, 0)
+    assert items["labelled"].all()
+
+
+def test_a_line_that_is_there_twice_counts_once(root, tmp_path):
+    label(root / "labels" / "train" / "a.txt", "1 0.5 0.5 0.25 0.5", "1  0.5 0.5 0.25 0.5")
+    report, _, objects, _ = build(root, tmp_path)
+    assert (len(objects), report["duplicates_left_out"]) == (2, 1)
+
+
+def test_a_box_slightly_outside_is_clipped_and_counted(root, tmp_path):
+    label(root / "labels" / "train" / "a.txt", "0 0.1 0.5 0.27 1.0")
+    report, _, objects, _ = build(root, tmp_path)
+    assert boxes_of(objects)[0][2:] == (0, 0, 9, 20)
+    assert report["boxes_clipped"] == 1
+
+
+def test_of_polygons_the_box_is_taken_and_the_mask_drawn(root, tmp_path):
+    label(root / "labels" / "train" / "a.txt", "1 0.25 0.25 0.75 0.25 0.75 0.75 0.25 0.75")
+    report, items, objects, folder = build(root, tmp_path)
+    assert boxes_of(objects)[0] == ("images/train/a.png", "dog", 10, 5, 20, 10)
+    mask = read_mask((folder / items["mask"][0]).read_bytes())
+    assert (mask[5:15, 10:30] == 2).all()
+    assert mask.sum() == 2 * 200
+    assert report["mask_root"] == "."
+
+
+BAD = [
+    ("2 0.5 0.5 0.1 0.1", "class 2 does not exist; expected a whole number from 0 to 1"),
+    ("-1 0.5 0.5 0.1 0.1", "class -1 does not exist"),
+    ("0.5 0.5 0.5 0.1 0.1", "class 0.5 does not exist"),
+    ("dog 0.5 0.5 0.1 0.1", "'dog' is no number"),
+    ("0 0.5 nan 0.1 0.1", "'nan' is no finite number"),
+    ("0 0.5 0.5 0.1", "has 4 values; expected 5 (class, centre x"),
+    ("0 0.5 0.5 0.1 0.1 0.9", "has 6 values"),
+    ("0 0.1 0.1 0.2 0.1 0.2 0.2 0.3", "has 8 values"),
+    ("0 0.5 0.5 0 0.1", "has no area"),
+    ("0 0.5 0.5 -0.1 0.1", "has no area"),
+    ("0 20 10 5 5", "holds 20; expected shares of the image's sides from 0 to 1, not pixels"),
+    ("0 1.2 0.5 0.1 0.1", "reaches from 0.45 to 1.25; expected 0 to 1"),
+    ("0,0.5,0.5,0.1,0.1", "is no number"),
+]
+
+
+@pytest.mark.parametrize(("line", "reason"), BAD)
+def test_a_line_that_cannot_be_right_is_named_by_file_and_line(root, tmp_path, line, reason):
+    label(root / "labels" / "train" / "a.txt", "1 0.5 0.5 0.25 0.5", "", line)
+    message = refused(root, tmp_path)
+    assert "labels/train/a.txt:3: " in message
+    assert reason in message
+
+
+def test_all_bad_lines_are_named_at_once_or_left_out(root, tmp_path):
+    label(root / "labels" / "train" / "a.txt", *(line for line, _ in BAD))
+    assert f"{len(BAD)} problems" in refused(root, tmp_path)
+    (tmp_path / "result").rmdir()
+    report, _, objects, _ = build(root, tmp_path, bad_annotations="leave_out")
+    assert (len(objects), report["left_out"]) == (1, len(BAD))
+
+
+def test_label_files_without_an_image_and_images_with_one_label_file_are_named(root, tmp_path):
+    label(root / "labels" / "train" / "gone.txt", "0 0.5 0.5 0.1 0.1")
+    save(root / "images" / "val" / "a.jpg")
+    message = refused(root, tmp_path)
+    assert "labels/train/gone.txt: there is no image of that name" in message
+    assert "has the same label file as images/val/a." in message
+
+
+def test_a_label_file_that_is_no_text_is_named(root, tmp_path):
+    (root / "labels" / "train" / "a.txt").write_bytes(b"\xff\xfe0 0.5")
+    assert "labels/train/a.txt: can't be read as text" in refused(root, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("names: [cat, dog]\nnc: 3\ntrain: images/train\n", "nc is 3, but names holds 2 classes"),
+        ("names: [cat, cat]\ntrain: images/train\n", "class 'cat' is named twice"),
+        ("names: {1: cat, 2: dog}\ntrain: images/train\n", "names has the keys 1, 2; expected 0, 1, 2"),
+        ("train: images/train\n", "names is None; expected a list of class names"),
+        ("names: [cat, dog]\ntrain: images/trian\n", "train: 'images/trian' does not exist"),
+        ("names: [cat, dog]\n", "has neither train nor val nor test"),
+        ("names: [cat, dog\n", "is not valid YAML"),
+        ("names: [cat, dog]\ntrain: gone.txt\nval: images/val\n", "train: 'gone.txt' does not exist"),
+    ],
+)
+def test_a_data_yaml_that_cannot_be_right_is_named_with_its_key(root, tmp_path, text, reason):
+    (root / "data.yaml").write_text(text)
+    assert reason in refused(root, tmp_path)
+
+
+def test_without_names_of_classes_the_way_out_is_named(root, tmp_path):
+    (root / "data.yaml").unlink()
+    assert "holds neither data.yaml nor classes.txt" in refused(root, tmp_path)
+
+
+def test_an_image_in_two_subsets_is_refused_but_not_where_all_are(root, tmp_path):
+    (root / "data.yaml").write_text(NAMES + "train: images\nval: images/val\n")
+    assert "images/val/a.png: is in train and in validation; keep it in one" in refused(root, tmp_path)
+    (tmp_path / "result").rmdir()
+    (root / "data.yaml").write_text(NAMES + "train: images\nval: images\n")
+    _, items, _, _ = build(root, tmp_path)
+    assert items["given_subset"].null_count() == 2
+
+
+def test_images_that_a_list_names_must_exist(root, tmp_path):
+    (root / "data.yaml").write_text(NAMES + "train: train.txt\nval: images/val\n")
+    (root / "train.txt").write_text("images/train/a.png\nimages/train/b.png\n")
+    assert "images/train/b.png: does not exist" in refused(root, tmp_path)
+
+
+def test_shares_are_of_the_image_as_people_see_it(root, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    save(root / "images" / "train" / "a.png", (40, 20), exif=exif)
+    label(root / "labels" / "train" / "a.txt", "0 0.5 0.25 1 0.5")
+    _, items, objects, _ = build(root, tmp_path)
+    assert items.select("width_px", "height_px").row(0) == (20, 40)
+    assert boxes_of(objects)[0][2:] == (0, 0, 20, 20)
