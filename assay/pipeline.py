@@ -93,6 +93,9 @@ def slice_of(spec: ExperimentSpec, experiment_id: str, stage: str) -> Slice:
     content: dict[str, Any] = {"section": section.content()}
     if "seed" in type(section).model_fields:
         content["section"]["seed"] = seed
+    weights = getattr(section, "starting_weights", None)
+    if weights is not None:
+        content["starting_weights"] = weights.digest()
     if stage not in STAGES or STAGES[stage].reads_task:
         content["task"] = spec.learning
     return Slice(experiment_id, stage, spec.learning, seed, section, digest_of(content))

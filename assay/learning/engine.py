@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from assay.errors import TrainingError
+from assay.learning.freezing import training_mode
 from assay.learning.lesson import Batch, Loss, Meter
 from assay.learning.state import State
 
@@ -67,7 +68,7 @@ def train_one_epoch(state: State, steps: Iterable[Step], rules: StepRules, after
         TrainingError: The loss is not finite; names epoch, step and learning rate.
     """
     network, optimizer, tally = state.network, state.optimizer, state.tally
-    network.train()
+    training_mode(network)
     for step in steps:
         torch.default_generator.manual_seed(step.seed)  # dropout takes no generator
         network.zero_grad(set_to_none=True)

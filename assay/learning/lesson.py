@@ -65,6 +65,7 @@ class Lesson:
         plain_loss: The loss by which epochs are compared: without weights and smoothing, which only help to learn.
         meter: Makes a new meter for each evaluation.
         seed: Of order and augmentation.
+        classes: Class of each training item (n,) int64, or (n, k) of 0 and 1 for several; None where there are none.
     """
 
     section: TrainedModelSection
@@ -74,3 +75,4 @@ class Lesson:
     plain_loss: Loss
     meter: Callable[[], Meter]
     seed: int
+    classes: Tensor | None = None

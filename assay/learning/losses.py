@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from assay.learning.class_weights import class_weights, label_weights
+from assay.learning.focal import focal_labels_loss, focal_loss
 from assay.learning.lesson import Loss
 from assay.learning.targets import ClassTarget, LabelsTarget, Target
 from assay.spec.trained_model import TrainedModelSection
@@ -26,9 +27,14 @@ def training_loss(section: TrainedModelSection, target: Target, targets: Tensor)
     smoothing = learner.label_smoothing or 0.0
     if isinstance(target, ClassTarget):
         weights = class_weights(section, target.classes, targets.bincount(minlength=target.output_count))
+        if learner.loss == "focal":
+            return focal_loss(weights, smoothing, learner.focal_gamma)
         return lambda outputs, wanted: F.cross_entropy(outputs, wanted, weights, label_smoothing=smoothing)
     if isinstance(target, LabelsTarget):
-        return labels_loss(label_weights(section, target.classes, targets), smoothing)
+        sides = label_weights(section, target.classes, targets)
+        if learner.loss == "focal":
+            return focal_labels_loss(sides, smoothing, learner.focal_gamma, learner.focal_alpha)
+        return labels_loss(sides, smoothing)
     return number_loss(learner)
 
 

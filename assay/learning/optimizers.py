@@ -108,6 +108,7 @@ def gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
 
 
 def build_optimizer(learner: Learner, network: nn.Module) -> Optimizer:
-    """Return the optimizer that a spec asks for."""
+    """Return the optimizer that a spec asks for, of all parameters that are not frozen."""
     kind = AdamW if learner.optimizer == "adamw" else Sgd
-    return kind(network.parameters(), learner.momentum, learner.weight_decay)
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    return kind(learning, learner.momentum, learner.weight_decay)

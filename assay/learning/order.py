@@ -31,23 +31,24 @@ def balanced(classes: Tensor) -> Order:
         classes: Class of each item (n,) int64, or which classes an item has (n, k) of 0 and 1. An item of several
             classes counts as one of its rarest; items without any are a class of their own.
     """
-    wanted = shares(classes)
+    rarest, wanted = shares(classes)
 
     def order(count: int, seed: int, number: int) -> Tensor:
         source = generator(seed, ORDER, number)
         places = torch.randperm(count, generator=source)
+        places = places[rarest[places].argsort(stable=True)]  # class by class, each in an order of its own
         chosen = places[systematic_sample(wanted[places], count, torch.rand((), generator=source).item())]
         return chosen[torch.randperm(count, generator=source)]
 
     return order
 
 
-def shares(classes: Tensor) -> Tensor:
-    """Return how often each item is to be seen, as a share of all: float64 (n,), with the sum 1."""
+def shares(classes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the rarest class of each item (n,), and how often it is to be seen, as a share of all: float64 (n,)."""
     has = torch.nn.functional.one_hot(classes) if classes.dim() == 1 else classes.long()
     has = torch.cat([has, (has.sum(1, keepdim=True) == 0).long()], 1).double()  # the last class: no class
-    weights = (has / has.sum(0).clamp(min=1)).amax(1)
-    return weights / weights.sum()
+    weights, rarest = (has / has.sum(0).clamp(min=1)).max(1)
+    return rarest, weights / weights.sum()
 
 
 def systematic_sample(wanted: Tensor, count: int, offset: float) -> Tensor:

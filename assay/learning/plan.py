@@ -10,10 +10,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from assay.errors import DataError
 from assay.learning.determinism import AUGMENTATION, DROPOUT, derived_seed, generator
 from assay.learning.engine import Step
 from assay.learning.lesson import Batch, Lesson
-from assay.learning.order import in_order, shuffled
+from assay.learning.order import Order, balanced, in_order, shuffled
 from assay.learning.schedule import learning_rate
 from assay.spec.training_defaults import epoch_count
 
@@ -46,6 +47,20 @@ class Plan:
         """Number of epochs."""
         return epoch_count(self.lesson.section.train_params, self.steps_per_pass)
 
+    @cached_property
+    def _rule(self) -> Order:
+        """Return the rule of the order.
+
+        Raises:
+            DataError: Classes are to be balanced, but there are none.
+        """
+        data = self.lesson.section.data_train
+        if data.balance is None:
+            return shuffled if data.shuffle else in_order
+        if self.lesson.classes is None:
+            raise DataError("data_train.balance is 'classes', but the items have no classes. Leave it out.")
+        return balanced(self.lesson.classes)
+
     def items(self, step: int) -> Tensor:
         """Return the indices of the items of a step (B,)."""
         number, place = divmod(step, self.steps_per_pass)
@@ -54,9 +69,8 @@ class Plan:
     def _order(self, number: int) -> Tensor:
         """Return the order of the items in a pass; that of the present pass is remembered."""
         if number not in self._orders:
-            order = shuffled if self.lesson.section.data_train.shuffle else in_order
             self._orders.clear()
-            self._orders[number] = order(len(self.lesson.train), self.lesson.seed, number)
+            self._orders[number] = self._rule(len(self.lesson.train), self.lesson.seed, number)
         return self._orders[number]
 
     def parts(self, step: int) -> Iterator[Batch]:
@@ -68,9 +82,7 @@ class Plan:
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of a step."""
-        learner = self.lesson.section.learner
-        steps = self.epochs * self.steps
-        return learning_rate(learner.schedule, learner.learning_rate or 0.0, step, steps, learner.warmup)
+        return learning_rate(self.lesson.section.learner, step, self.epochs * self.steps)
 
     def epoch(self, number: int, first: int) -> Iterator[Step]:
         """Yield what is left of an epoch from the step ``first`` on."""

@@ -33,11 +33,11 @@ def readable(values: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in values.items() if name != "mse"} | {"rmse": math.sqrt(values["mse"])}
 
 
-def is_better(metric: str, value: float, best: float | None) -> bool:
-    """Return whether a value beats the best so far; equal values do not, so the earliest epoch stays."""
+def is_better(metric: str, value: float, best: float | None, margin: float = 0.0) -> bool:
+    """Return whether a value beats the best so far by more than a margin; equal values do not: the earliest stays."""
     if best is None:
         return True
-    return value < best if metric in LOWER_IS_BETTER else value > best
+    return value < best - margin if metric in LOWER_IS_BETTER else value > best + margin
 
 
 def as_note(values: dict[str, float]) -> str:

@@ -35,12 +35,14 @@ class Training:
         chosen_epoch: The epoch that the rule of the spec chose, from 1.
         chosen: Its weights.
         last: Weights of the last epoch.
+        stopped: Why there is no further epoch; empty when all were trained.
     """
 
     history: list[EpochValues] = field(default_factory=list)
     chosen_epoch: int = 0
     chosen: Weights = field(default_factory=dict)
     last: Weights = field(default_factory=dict)
+    stopped: str = ""
 
     @property
     def chosen_values(self) -> EpochValues:

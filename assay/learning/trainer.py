@@ -9,12 +9,16 @@ from torch import nn
 from assay.learning.average import AveragedNetwork
 from assay.learning.checkpoint import Checkpoints
 from assay.learning.engine import StepRules, evaluate, require_finite, train_one_epoch
+from assay.learning.freezing import freeze
 from assay.learning.lesson import Lesson
 from assay.learning.optimizers import build_optimizer
 from assay.learning.plan import Plan
 from assay.learning.scores import as_note, is_better
+from assay.learning.starting_weights import start_from
 from assay.learning.state import EpochValues, State, Training, Weights
+from assay.learning.stopping import reason_to_stop
 from assay.progress import Progress
+from assay.spec.trained_model import TrainedModelSection
 
 
 def fit(network: nn.Module, lesson: Lesson, progress: Progress, checkpoints: Checkpoints | None = None) -> Training:
@@ -34,9 +38,10 @@ def fit(network: nn.Module, lesson: Lesson, progress: Progress, checkpoints: Che
     plan, learner = Plan(lesson), lesson.section.learner
     kept = checkpoints or Checkpoints()
     rules = StepRules(lesson.loss, learner.clip_norm, is_bf16(lesson))
+    prepare(network, lesson.section)
     state = State(network, build_optimizer(learner, network), AveragedNetwork(network, learner.ema_decay))
     kept.resume(state)
-    while len(state.training.history) < plan.epochs:
+    while not is_over(state.training, plan):
         epoch = len(state.training.history) + 1
         loss = train_one_epoch(state, plan.epoch(epoch, state.tally.steps), rules, lambda: kept.save_if_due(state))
         end_epoch(state, plan, loss)
@@ -44,6 +49,25 @@ def fit(network: nn.Module, lesson: Lesson, progress: Progress, checkpoints: Che
         kept.save_if_due(state)
     state.training.last = weights_of(state.average.network)
     return state.training
+
+
+def prepare(network: nn.Module, section: TrainedModelSection) -> None:
+    """Give the network its starting weights and freeze what is not to learn.
+
+    Raises:
+        DataError: The weights do not fit, or no layer has a name that is to be frozen.
+    """
+    if section.starting_weights is not None:
+        start_from(network, section.starting_weights)
+    freeze(network, section.learner.freeze)
+
+
+def is_over(training: Training, plan: Plan) -> bool:
+    """Return whether there is no further epoch, and write down why."""
+    params = plan.lesson.section.train_params
+    if len(training.history) < plan.epochs:
+        training.stopped = reason_to_stop(params.early_stopping, params.metric, training.history)
+    return bool(training.stopped) or len(training.history) == plan.epochs
 
 
 def end_epoch(state: State, plan: Plan, loss: float) -> None:

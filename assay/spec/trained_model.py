@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from assay.spec.base import PLACE_ONLY, Location, Section, Switch
 from assay.spec.class_description import did_you_mean
 from assay.spec.models import AnyModel
+from assay.spec.starting_weights import StartingWeights
 from assay.spec.training import (
     DataDescription,
     ExpInitializer,
@@ -28,6 +29,8 @@ class TrainedModelSection(Section):
     """The data that choose the epoch; null only with ``train_params.choose_epoch: last``."""
     model: AnyModel | None = None
     """The network; null: cnn for images, mlp for rows."""
+    starting_weights: StartingWeights | None = None
+    """First weights, from a local file; null: from chance."""
     learner: Learner = Learner()
     """Loss and optimizer."""
     train_params: TrainParams = TrainParams()

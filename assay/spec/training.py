@@ -105,6 +105,9 @@ class TrainingData(Section):
     """Name of the subset."""
     batch_size: int | None = Field(default=None, ge=2, le=65_536)
     """Items per step; fewer when the subset is smaller. Null: by the kind of input."""
+    balance: Literal["classes"] | None = None
+    """See every class equally often, items of rare classes several times in an epoch; null: every item once. Not for
+    regression."""
     shuffle: bool = True
     """Draw a new order for every epoch; without, the order is that of the table."""
     augmentation: Augmentation = Augmentation()
@@ -123,11 +126,18 @@ class ValidationData(Section):
 class Learner(Section):
     """Loss and optimizer."""
 
-    loss: Literal["cross_entropy", "binary_cross_entropy", "smooth_l1", "mse", "segmentation", "detection"] | None = (
-        None
-    )
+    loss: (
+        Literal["cross_entropy", "binary_cross_entropy", "focal", "smooth_l1", "mse", "segmentation", "detection"]
+        | None
+    ) = None
     """What is made small; null: cross_entropy for classes, binary_cross_entropy for several at once, smooth_l1 for
-    numbers; segmentation and detection have one of their own."""
+    numbers; segmentation and detection have one of their own. focal, instead of the first two, counts items that are
+    already right for less (Lin et al. 2017)."""
+    focal_gamma: float = Field(default=2.0, ge=0, le=10)
+    """How much less focal counts them; 0: not at all."""
+    focal_alpha: float | None = Field(default=None, gt=0, lt=1)
+    """Weight in focal of items that have a class, where 1 less this is that of items without it; null: both count the
+    same. With data_description.multi_label only."""
     smooth_l1_beta: float = Field(default=0.5, gt=0)
     """Error from which on smooth_l1 grows linearly, in standard deviations of the training targets."""
     label_smoothing: float | None = Field(default=None, ge=0, lt=1)
@@ -145,10 +155,15 @@ class Learner(Section):
     """Momentum of sgd, first beta of adamw."""
     weight_decay: float = Field(default=0.02, ge=0)
     """Decoupled shrinking of the weights, as a fraction per unit of learning rate."""
-    schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
-    """How the learning rate changes over the steps."""
-    warmup: float = Field(default=0.25, ge=0, lt=1)
-    """Share of the steps in which one_cycle rises to the largest learning rate."""
+    schedule: Literal["one_cycle", "cosine", "step", "constant"] = "one_cycle"
+    """How the learning rate changes over the steps: one_cycle and cosine fall smoothly, step at milestones."""
+    warmup: float | None = Field(default=None, ge=0, lt=1)
+    """Share of the steps in which the learning rate rises to its largest value; null: 0.25 for one_cycle, 0 for
+    constant, 0.05 for others."""
+    milestones: tuple[Probability, ...] = (0.6, 0.85)
+    """Shares of the steps after which the schedule step multiplies the learning rate by gamma."""
+    gamma: float = Field(default=0.1, gt=0, lt=1)
+    """What the schedule step multiplies the learning rate by."""
     ema_decay: float = Field(default=0.998, ge=0, lt=1)
     """Moving average of the weights, which is what is evaluated and saved; 0 uses the weights themselves."""
     clip_norm: float | None = Field(default=5.0, gt=0)
@@ -156,6 +171,17 @@ class Learner(Section):
     accumulate: int = Field(default=1, ge=1, le=1024)
     """Parts in which each batch goes through the network, one after the other, where a whole batch needs more memory
     than there is. The gradient is that of the whole batch; batch normalization sees the parts."""
+    freeze: tuple[str, ...] = ()
+    """Layers that keep their starting weights, as names or patterns with ``*``; a group's name means all its layers."""
+
+
+class EarlyStopping(Section):
+    """End the training when the validation data say that it gets no better; the best epoch is kept."""
+
+    patience: int = Field(ge=1)
+    """Epochs without a better value of ``metric`` after which the training ends."""
+    min_delta: float = Field(default=0.0, ge=0)
+    """Improvements up to this size don't count, in the metric's unit."""
 
 
 class TrainParams(Section):
@@ -171,6 +197,8 @@ class TrainParams(Section):
     decision: Literal["fixed", "tuned"] | None = None
     """From which probability on an item is said to have a class: ``fixed``: 0.5; ``tuned``: for each class the one with
     the best F1 on the validation data. Null: fixed. With data_description.multi_label only."""
+    early_stopping: EarlyStopping | None = None
+    """When to end before the last epoch; null: never."""
     choose_epoch: Literal["best", "last"] = "best"
     """Keep the epoch that is best on the validation data, or the last one."""
     metric: Literal["loss", "accuracy", "mae", "rmse", "macro_f1", "mean_iou", "foreground_iou", "map50"] = "loss"
@@ -182,6 +210,12 @@ class TrainParams(Section):
     """Threads of the arithmetic; another number rounds differently, so the same number gives the same weights."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16 is up to twice as fast on processors with AVX512_BF16 or AMX, slow on others, and less exact."""
+
+    @model_validator(mode="after")
+    def _stopping_keeps_the_best(self) -> Self:
+        if self.early_stopping is not None and self.choose_epoch == "last":
+            raise ValueError("early_stopping keeps the best epoch, but choose_epoch is 'last'; leave one of them out")
+        return self
 
 
 class ExpInitializer(Section):

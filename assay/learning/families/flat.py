@@ -17,7 +17,7 @@ from assay.learning.lesson import Lesson
 from assay.learning.losses import plain_loss, training_loss
 from assay.learning.outputs import predict as network_answers
 from assay.learning.source import require_columns
-from assay.learning.targets import Target, fit_target, target_column
+from assay.learning.targets import NumberTarget, Target, fit_target, target_column
 
 
 def describe(request: TrainingRequest, train: pl.DataFrame) -> tuple[Inputs, Target]:
@@ -45,6 +45,7 @@ def prepare(request: TrainingRequest, inputs: Inputs, target: AnyTarget, subsets
         plain_loss=plain_loss(section.learner, target),
         meter=lambda: meter_of(target),
         seed=request.seed,
+        classes=None if isinstance(target, NumberTarget) else train.targets,
     )
 
 

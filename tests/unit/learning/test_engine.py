@@ -110,3 +110,12 @@ def test_an_evaluation_changes_nothing():
 def test_bfloat16_comes_close_to_float32(network):
     exact, rounded = (evaluate(network, batches(), loss_of, bf16=bf16) for bf16 in (False, True))
     assert rounded["loss"] == pytest.approx(exact["loss"], rel=0.05)
+
+
+@pytest.mark.parametrize("parts", [2, 3, 16])
+def test_a_batch_in_parts_makes_the_step_of_the_whole_batch_up_to_rounding(parts):
+    networks = [nn.Linear(1, 1) for _ in range(2)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    (whole, _), (divided, _) = (train(each, epochs=3, parts=n) for each, n in zip(networks, (1, parts), strict=True))
+    assert divided == pytest.approx(whole, rel=1e-5)
+    assert torch.allclose(networks[0].weight, networks[1].weight, rtol=1e-5)

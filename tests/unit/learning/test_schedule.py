@@ -4,6 +4,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.learning.schedule import learning_rate
+from assay.spec.training import Learner
+
+
+def rates(steps, **keys):
+    learner = Learner(**keys)
+    return [learning_rate(learner, step, steps) for step in range(steps)]
 
 
 def test_one_cycle_is_torchs_own():
@@ -15,18 +21,28 @@ def test_one_cycle_is_torchs_own():
         theirs.append(cycle.get_last_lr()[0])
         optimizer.step()
         cycle.step() if len(theirs) < 41 else None
-    ours = [learning_rate("one_cycle", 0.4, step, 41, 0.25) for step in range(41)]
+    ours = rates(41, schedule="one_cycle", learning_rate=0.4, warmup=0.25)
     assert ours == pytest.approx(theirs, abs=1e-9)
 
 
-@given(st.sampled_from(["one_cycle", "cosine", "constant"]), st.integers(1, 50), st.floats(0, 0.99))
+@given(st.sampled_from(["one_cycle", "cosine", "step", "constant"]), st.integers(1, 50), st.floats(0, 0.99))
 @settings(max_examples=50)
 def test_every_schedule_stays_between_zero_and_its_peak(schedule, steps, warmup):
-    rates = [learning_rate(schedule, 0.1, step, steps, warmup) for step in range(steps)]
-    assert all(0 <= rate <= 0.1 + 1e-12 for rate in rates)
+    found = rates(steps, schedule=schedule, learning_rate=0.1, warmup=warmup)
+    assert all(0 <= rate <= 0.1 + 1e-12 for rate in found)
 
 
 def test_cosine_falls_from_the_peak_to_zero():
-    assert learning_rate("cosine", 0.1, 0, 11, 0.0) == pytest.approx(0.1)
-    assert learning_rate("cosine", 0.1, 5, 11, 0.0) == pytest.approx(0.05)
-    assert learning_rate("cosine", 0.1, 10, 11, 0.0) == pytest.approx(0.0)
+    found = rates(11, schedule="cosine", learning_rate=0.1, warmup=0.0)
+    assert [found[step] for step in (0, 5, 10)] == pytest.approx([0.1, 0.05, 0.0])
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "step", "constant"])
+def test_the_learning_rate_rises_in_equal_steps_at_first(schedule):
+    found = rates(40, schedule=schedule, learning_rate=0.1, warmup=0.1)
+    assert found[:4] == pytest.approx([0.025, 0.05, 0.075, 0.1])
+
+
+def test_step_falls_at_its_milestones():
+    found = rates(10, schedule="step", learning_rate=1.0, warmup=0.0, milestones=(0.3, 0.8), gamma=0.5)
+    assert found == [1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25]
