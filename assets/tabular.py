@@ -28,7 +28,7 @@ def tabular(
 ) -> dg.MaterializeResult[Any]:
     """One row per crop with its grey pixels as columns; or the user's own table, each row in its subset."""
     from_table = (generated_images.folder / "rows.parquet").exists()
-    cut = None if from_table else LearningData(crops, None).named("crops")
+    cut = None if from_table else LearningData(splits, crops, None).named("crops")
     read = {"crops": cut} if cut else {"generated_images": generated_images}
     result = store.build(
         context,
