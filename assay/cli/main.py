@@ -10,6 +10,7 @@ import typer
 from assay.cli.backfill import backfill
 from assay.cli.backfills import backfills
 from assay.cli.compare import compare
+from assay.cli.export import export
 from assay.cli.inspect import path, show, sql
 from assay.cli.run import run
 from assay.cli.specs import new, schema, validate
@@ -24,7 +25,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (new, validate, schema, sweep, run, backfill, backfills, compare, show, path, sql, locks, gc):
+for command in (new, validate, schema, sweep, run, backfill, backfills, compare, show, path, export, sql, locks, gc):
     app.command()(command)
 
 

@@ -25,13 +25,15 @@ label is one; ``file`` is relative to the crops' folder."""
 
 
 def list_crops(items: pl.DataFrame, objects: pl.DataFrame, delimiter: str) -> pl.DataFrame:
-    """Return columns item, image, subset, label and box, sorted by image and object.
+    """Return columns item, image, subset, label and box, sorted by image and object; of crowds nothing is cut out.
 
     Raises:
         DataError: Boxes that have no label, are empty or leave their image: all of them.
     """
-    placed = objects.join(items.select("item", image_width_px="width_px", image_height_px="height_px"), on="item").sort(
-        "item", "object"
+    placed = (
+        objects.filter(~pl.col("crowd").fill_null(False))
+        .join(items.select("item", image_width_px="width_px", image_height_px="height_px"), on="item")
+        .sort("item", "object")
     )
     _require_inside(placed)
     boxes = placed.select(

@@ -56,11 +56,12 @@ def _column_group(items: pl.DataFrame, key: str) -> pl.Series:
 
 
 def label_counts(items: pl.DataFrame, objects: pl.DataFrame | None) -> pl.DataFrame:
-    """Return columns item, label: one row per label of an item, which are its own or those of its boxes."""
+    """Return columns item, label: a row per label of an item, its own or those of its boxes that are no crowds."""
     own = items.filter(pl.col("label").is_not_null()).select("item", "label")
     if objects is None or len(own):
         return own
-    return objects.filter(pl.col("item").is_in(items["item"].implode())).select("item", "label")
+    alone = objects.filter(~pl.col("crowd").fill_null(False))
+    return alone.filter(pl.col("item").is_in(items["item"].implode())).select("item", "label")
 
 
 def list_groups(items: pl.DataFrame, labels: pl.DataFrame, stratify: bool) -> list[Group]:

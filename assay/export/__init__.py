@@ -1,0 +1,5 @@
+"""Predicted boxes in the formats of other tools."""
+
+from assay.export.detections import Detections, read_detections
+
+__all__ = ["Detections", "read_detections"]
