@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.errors import DataError
-from assay.own_data import source_digest
+from assay.own_data import remembered_digest, source_digest, watched_paths
+from assay.spec.annotated_images import CocoSource, MaskFolderSource, YoloSource
 from assay.spec.own_data import ImageFolderSource, TableSource
 
 LONG_AGO = 1_600_000_000
@@ -120,3 +121,69 @@ def test_a_missing_table_is_named_with_the_nearest_that_exists(tmp_path):
     source = TableSource(path=str(tmp_path / "price.csv"), target_column="a")
     with pytest.raises(DataError, match=r"price.csv' does not exist .* Did you mean '.*Prices.csv'"):
         source_digest(source)
+
+
+def coco_data(root):
+    folder_of(root, {"images/a.jpg": b"1", "instances.json": b"{}", "notes.txt": b"x"})
+    return CocoSource(path=str(root))
+
+
+def yolo_data(root):
+    files = {"data.yaml": b"names: [a]\ntrain: images", "images/a.jpg": b"1", "labels/a.txt": b"0 1 1 1 1", "x.md": b""}
+    folder_of(root, files)
+    return YoloSource(path=str(root))
+
+
+def mask_data(root):
+    folder_of(root, {"images/a.jpg": b"1", "masks/a.png": b"2", "masks/notes.md": b"x"})
+    return MaskFolderSource(path=str(root))
+
+
+@pytest.mark.parametrize(
+    ("make", "read", "unread"),
+    [
+        (coco_data, ["images/a.jpg", "instances.json"], "notes.txt"),
+        (yolo_data, ["data.yaml", "images/a.jpg", "labels/a.txt"], "x.md"),
+        (mask_data, ["images/a.jpg", "masks/a.png"], "masks/notes.md"),
+    ],
+)
+def test_all_that_says_something_about_annotated_images_is_hashed(tmp_path, make, read, unread):
+    source, cache = make(tmp_path / "1"), tmp_path / "cache.json"
+    first = source_digest(source, cache)
+    assert first == source_digest(make(tmp_path / "2")) == remembered_digest(source, cache)
+    for name in read:
+        before = (tmp_path / "1" / name).read_bytes()
+        (tmp_path / "1" / name).write_bytes(before + b"\n")
+        assert source_digest(source) != first, name
+        (tmp_path / "1" / name).write_bytes(before)
+    (tmp_path / "1" / unread).write_bytes(b"other")
+    assert source_digest(source) == first
+
+
+def test_a_label_file_that_appears_changes_the_hash(tmp_path):
+    source = yolo_data(tmp_path)
+    (tmp_path / "labels" / "a.txt").rename(tmp_path / "b.txt")
+    first = source_digest(source)
+    (tmp_path / "b.txt").rename(tmp_path / "labels" / "a.txt")
+    assert source_digest(source) != first
+
+
+def test_one_folder_is_watched_and_images_elsewhere_as_well(tmp_path):
+    folder_of(tmp_path / "pictures", {"a.jpg": b"1"})
+    source = coco_data(tmp_path / "data")
+    assert watched_paths(source) == (tmp_path / "data",)
+    elsewhere = source.model_copy(update={"images": "../pictures"})
+    assert watched_paths(elsewhere) == (tmp_path / "data", tmp_path / "pictures")
+    text = f"names: [a]\ntrain: {tmp_path}/pictures\n"
+    folder_of(tmp_path / "yolo", {"data.yaml": text.encode()})
+    assert watched_paths(YoloSource(path=str(tmp_path / "yolo"))) == (tmp_path / "pictures", tmp_path / "yolo")
+
+
+def test_data_that_are_missing_or_broken_are_watched_where_they_should_be(tmp_path):
+    (tmp_path / "data.yaml").write_text("names: 3\n")
+    for source in (
+        YoloSource(path=str(tmp_path)),
+        CocoSource(path=str(tmp_path)),
+        MaskFolderSource(path=str(tmp_path)),
+    ):
+        assert watched_paths(source) == (tmp_path,)

@@ -1,5 +1,7 @@
 """The user's own data under watch."""
 
+import os
+
 import pytest
 
 from assay.automation.sources import look_at
@@ -73,3 +75,15 @@ def test_touched_but_equal_data_ask_for_the_reading_only_once(desk, rows):
     (request,) = desk.look().requests
     finish(desk, request)
     assert desk.look().requests == []
+
+
+def test_files_and_folders_are_looked_at_together(desk, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").write_bytes(b"1")
+        desk.age(tmp_path / name / "a.png")
+    place = os.pathsep.join([str(tmp_path / "one"), str(tmp_path / "two" / "a.png"), str(tmp_path / "missing")])
+    first = look_at(place).signature
+    (tmp_path / "two" / "a.png").write_bytes(b"22")
+    desk.age(tmp_path / "two" / "a.png")
+    assert look_at(place).signature != first
