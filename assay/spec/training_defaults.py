@@ -92,7 +92,7 @@ def _learner(section: TrainedModelSection, learning: str, recipe: Recipe) -> Any
         loss=LOSSES[learning][0],
         learning_rate=rates[section.learner.optimizer],
         warmup=WARMUPS[section.learner.schedule],
-        label_smoothing=recipe.label_smoothing if learning == "classification" else 0.0,
+        label_smoothing=recipe.label_smoothing if learning in ("classification", "multi_label") else 0.0,
     )
 
 

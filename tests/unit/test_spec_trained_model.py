@@ -65,6 +65,7 @@ def test_a_wrong_value_or_combination_names_its_keys(keys, message):
         ("regression", False, "columns", "mlp", "smooth_l1"),
         ("classification", True, "crops", "cnn", "cross_entropy"),
         ("classification", False, "columns", "mlp", "cross_entropy"),
+        ("multi_label", True, "crops", "cnn", "binary_cross_entropy"),
     ],
 )
 def test_defaults_become_numbers_by_task_and_input(task, images, view, kind, loss):
