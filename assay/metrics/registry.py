@@ -32,7 +32,7 @@ BASELINES = {
 """The trivial prediction that stands beside a metric of each kind of learning unless the metric names another one."""
 
 FREQUENCIES = "train frequencies"
-EVERY_CLASS = "every class"
+EVERY_CLASS = "guess of every class"
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def test_several_labels_give_tables_pictures_and_two_sentences(ask, tmp_path):
         "worst_items.parquet",
     ]
     assert report["summary"].startswith("macro F1 0.")
-    assert "every class 0." in report["summary"]
+    assert "guess of every class 0." in report["summary"]
     assert report["next"].startswith("Worst class: ")
 
 
