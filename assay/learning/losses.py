@@ -29,7 +29,7 @@ def training_loss(section: TrainedModelSection, target: Target, targets: Tensor)
         weights = class_weights(section, target.classes, targets.bincount(minlength=target.output_count))
         if learner.loss == "focal":
             return focal_loss(weights, smoothing, learner.focal_gamma)
-        return lambda outputs, wanted: F.cross_entropy(outputs, wanted, weights, label_smoothing=smoothing)
+        return classes_loss(weights, smoothing)
     if isinstance(target, LabelsTarget):
         sides = label_weights(section, target.classes, targets)
         if learner.loss == "focal":
@@ -45,6 +45,21 @@ def plain_loss(learner: Learner, target: Target) -> Loss:
     return F.binary_cross_entropy_with_logits if isinstance(target, LabelsTarget) else number_loss(learner)
 
 
+def classes_loss(weights: Tensor | None, smoothing: float) -> Loss:
+    """Return the cross-entropy of one class per item; outputs are (B, k), targets (B,).
+
+    Args:
+        weights: (k,) weight of each class; None for 1.
+        smoothing: Probability spread evenly over all classes.
+    """
+
+    def loss(outputs: Tensor, wanted: Tensor) -> Tensor:
+        scale = None if weights is None else weights.to(outputs)
+        return F.cross_entropy(outputs, wanted, scale, label_smoothing=smoothing)
+
+    return loss
+
+
 def labels_loss(weights: Tensor, smoothing: float) -> Loss:
     """Return the binary cross-entropy of several labels; outputs and targets are (B, k).
 
@@ -54,8 +69,8 @@ def labels_loss(weights: Tensor, smoothing: float) -> Loss:
     """
 
     def loss(outputs: Tensor, wanted: Tensor) -> Tensor:
-        soft = wanted * (1 - smoothing) + smoothing / 2
-        return F.binary_cross_entropy_with_logits(outputs, soft, torch.where(wanted > 0, weights[1], weights[0]))
+        soft, scale = wanted * (1 - smoothing) + smoothing / 2, weights.to(outputs)
+        return F.binary_cross_entropy_with_logits(outputs, soft, torch.where(wanted > 0, scale[1], scale[0]))
 
     return loss
 
