@@ -16,13 +16,16 @@ ELSEWHERE = 0.1
 """Share of the windows that may lie anywhere, so that the network also sees what has no object in it."""
 
 
-def choose_anchors(boxes: list[Tensor], sizes: Tensor, generator: Generator) -> Tensor:
+def choose_anchors(
+    boxes: list[Tensor], sizes: Tensor, generator: Generator, elsewhere_share: float = ELSEWHERE
+) -> Tensor:
     """Return what each window is to show: an object of its image, any of them as likely, or the whole image.
 
     Args:
         boxes: Of each image (m, 4): left, top, right, bottom in pixels; may be empty.
         sizes: (B, 2) width and height of each image.
         generator: Source of randomness.
+        elsewhere_share: Share of the windows that may lie anywhere.
 
     Returns:
         (B, 4) float32.
@@ -30,7 +33,7 @@ def choose_anchors(boxes: list[Tensor], sizes: Tensor, generator: Generator) -> 
     which, elsewhere = torch.rand(2, len(boxes), generator=generator)
     chosen = torch.cat([torch.zeros(len(boxes), 2), sizes.float()], 1)
     for row, own in enumerate(boxes):
-        if len(own) and elsewhere[row] >= ELSEWHERE:
+        if len(own) and elsewhere[row] >= elsewhere_share:
             chosen[row] = own[int(which[row] * len(own))]
     return chosen
 

@@ -1,0 +1,102 @@
+"""U-Net for whole images: a class for every pixel, learned with the help of the middles of objects.
+
+After Ronneberger et al., *U-Net* (2015), for the shape, and Zhou et al., *Objects as Points* (2019), for the middles.
+The question "which class is this pixel of" is hard to learn from where in the object the pixel happens to be, and easy
+from the object's middle (``docs/segmentation.md`` has the figures). So there are three answers: whether a pixel shows
+anything at all, at full size; where middles of objects are, by class; and, from the features and the middles around,
+which class it would be. One network for images of any size: it has no idea of where in the image it is.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from assay.learning.models.blocks import ResidualBlock, convolution
+from assay.learning.models.detector import CELL, RARE
+from assay.learning.models.encoder import Encoder, Merge, encoder_channels
+from assay.spec.models import UnetModel
+
+REACH = 4
+"""Cells in each direction from which a pixel hears of middles: half of an object of the usual size."""
+
+
+class CellAnswers(NamedTuple):
+    """What the network says while it learns, as logits.
+
+    Attributes:
+        shown: (B, H, W): whether a pixel shows anything but background.
+        classes: (B, k, H/4, W/4): its class, if so.
+        middles: (B, k, H/4, W/4): whether the middle of an object of a class is in the cell.
+    """
+
+    shown: Tensor
+    classes: Tensor
+    middles: Tensor
+
+
+class Unet(nn.Module):
+    """Encoder, way up to stride 2, and three heads."""
+
+    def __init__(self, channels: int, class_count: int, width: int) -> None:
+        super().__init__()
+        first, second, third, fourth = encoder_channels(width)
+        self.encoder = Encoder(channels, width)
+        self.merge8 = Merge(fourth, third)
+        self.merge4 = Merge(third, second, 2 * second)
+        self.mix = ResidualBlock(2 * second)
+        self.middles = nn.Conv2d(2 * second, class_count, 1)
+        self.classes = nn.Sequential(
+            convolution(2 * second + class_count, 2 * second), nn.Conv2d(2 * second, class_count, 1)
+        )
+        self.merge2 = Merge(2 * second, first, 2 * first)
+        self.shown = nn.Conv2d(2 * first, 4, 1)  # the four pixels at each place of stride 2
+        nn.init.constant_(self.middles.get_parameter("bias"), math.log(RARE / (1 - RARE)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (B, C, H, W), sides multiples of 16, to outputs.
+
+        Returns:
+            In training, all answers in one tensor (B, 16 + 2k, H/4, W/4) for ``cell_answers``. Otherwise the logarithms
+            of the probabilities of background and classes: (B, 1 + k, H, W) float32.
+        """
+        stride2, stride4, stride8, stride16 = self.encoder(images)
+        features = self.mix(self.merge4(self.merge8(stride16, stride8), stride4))
+        middles = self.middles(features)  # (B, k, H/4, W/4)
+        around = F.max_pool2d(middles, 2 * REACH + 1, stride=1, padding=REACH)
+        classes = self.classes(torch.cat([features, around], 1))  # (B, k, H/4, W/4)
+        shown = F.pixel_shuffle(self.shown(self.merge2(features, stride2)), 2)  # (B, 1, H, W)
+        if self.training:
+            return torch.cat([F.pixel_unshuffle(shown, CELL), classes, middles], 1)
+        return pixel_answers(shown.float(), classes.float())
+
+
+def cell_answers(outputs: Tensor) -> CellAnswers:
+    """Return the parts of what the network says while it learns: (B, 16 + 2k, H/4, W/4)."""
+    class_count = (outputs.shape[1] - CELL**2) // 2
+    shown, classes, middles = outputs.split((CELL**2, class_count, class_count), 1)
+    return CellAnswers(F.pixel_shuffle(shown, CELL)[:, 0], classes, middles)
+
+
+def pixel_answers(shown: Tensor, classes: Tensor) -> Tensor:
+    """Return the logarithms of the probabilities of background and classes at every pixel.
+
+    Args:
+        shown: (B, 1, H, W) logits.
+        classes: (B, k, H/4, W/4) logits.
+    """
+    enlarged = F.interpolate(classes, scale_factor=float(CELL), mode="bilinear", align_corners=False)
+    return torch.cat([F.logsigmoid(-shown), F.logsigmoid(shown) + enlarged.log_softmax(1)], 1)  # (B, 1 + k, H, W)
+
+
+def build_unet(section: UnetModel, input_shape: tuple[int, ...], output_count: int) -> Any:
+    """Return an untrained network with random weights from torch's current generator.
+
+    Args:
+        section: Its width.
+        input_shape: (channels, height, width); the sizes do not matter.
+        output_count: Classes plus 1 for the background.
+    """
+    return Unet(input_shape[0], output_count - 1, section.width)

@@ -1,0 +1,111 @@
+"""Images and their masks in memory, as batches of windows to learn from, or of whole images to look at.
+
+Belongs here: putting the parts together. Does not belong here: their arithmetic.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Generator, Tensor
+
+from assay.class_maps import IGNORED
+from assay.learning.augment import random_maps
+from assay.learning.lesson import Batch
+from assay.learning.scene_batches import Levels, as_scene_batch, levels_of, split_scenes
+from assay.learning.scene_windows import recoloured, standard_windows
+from assay.learning.segmentation.regions import numbered_regions, region_boxes
+from assay.learning.windows import choose_anchors, cut, draw_corners, margin_of, resampled
+from assay.spec.training import Augmentation
+
+WINDOWS_PER_IMAGE = 4
+"""Windows of each image in one pass: they are small, so one would show little of it."""
+
+ELSEWHERE = 0.4
+"""Share of the windows that may lie anywhere in their image: fewer, and too much of the background becomes something;
+more, and the classes are learned more slowly."""
+
+
+@dataclass(frozen=True)
+class SegmentationItems:
+    """A subset in memory; serves to learn from and to look at.
+
+    To learn from, an item is a window, and each image gives ``WINDOWS_PER_IMAGE`` of them. To look at, an item is an
+    image.
+
+    Attributes:
+        images: uint8 (3, h, w) each, of any sizes.
+        masks: uint8 (h, w) of each image: 0 background, 1..k classes, 255 unknown.
+        window_size: Side in pixels of the windows to learn from.
+        standardize: Give each image mean 0 and standard deviation 1.
+        augmentation: Strength of the random changes; validation items don't need any.
+    """
+
+    images: Sequence[Tensor]
+    masks: Sequence[Tensor]
+    window_size: int
+    standardize: bool = True
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __len__(self) -> int:
+        return WINDOWS_PER_IMAGE * len(self.images)
+
+    def batch(self, order: Tensor, generator: Generator) -> Batch:
+        """Return a randomly chosen and changed window for each of these indices.
+
+        Returns:
+            Windows (B, 3, S, S), and uint8 (B, 2, S, S): their classes, and the numbers of their regions.
+        """
+        indices = (order % len(self.images)).tolist()
+        margin = margin_of(self.window_size, self.augmentation)
+        corners = self._corners(indices, generator) - margin
+        maps = random_maps(len(order), self.augmentation, generator)
+        side = self.window_size + 2 * margin
+        images, levels = [self.images[index] for index in indices], [self._levels[index] for index in indices]
+        windows = resampled(standard_windows(images, levels, corners, side), maps, self.window_size)
+        masks = resampled(self._masks(indices, corners, side), maps, self.window_size, "nearest")
+        return recoloured(windows, self.augmentation, generator), masks.to(torch.uint8)
+
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """Yield all images in order, whole, with their masks uint8 (B, H, W); fewer at once where they are large."""
+        for part in split_scenes(self.images, batch_size):
+            batch = as_scene_batch(self.images[part], self.standardize)
+            yield batch, stacked_masks(self.masks[part], *batch.shape[2:])
+
+    @cached_property
+    def _levels(self) -> list[Levels]:
+        return [levels_of(image, self.standardize) for image in self.images]
+
+    @cached_property
+    def _regions(self) -> list[Tensor]:
+        return [numbered_regions(mask) for mask in self.masks]
+
+    @cached_property
+    def _boxes(self) -> list[Tensor]:
+        """Boxes around the regions of each image (m, 4)."""
+        return [
+            region_boxes(mask[None], regions[None])[0, :, 1:]
+            for mask, regions in zip(self.masks, self._regions, strict=True)
+        ]
+
+    def _corners(self, indices: list[int], generator: Generator) -> Tensor:
+        sizes = torch.tensor([self.images[index].shape[:0:-1] for index in indices])  # (B, 2)
+        anchors = choose_anchors([self._boxes[index] for index in indices], sizes, generator, ELSEWHERE)
+        return draw_corners(anchors, sizes, self.window_size, generator)
+
+    def _masks(self, indices: list[int], corners: Tensor, side: int) -> Tensor:
+        """Return classes and regions in the windows (B, 2, side, side); nothing is known of what lies outside."""
+        windows = [
+            torch.stack([cut(self.masks[index], corner, side, IGNORED), cut(self._regions[index], corner, side, 0)])
+            for index, corner in zip(indices, corners.tolist(), strict=True)
+        ]
+        return torch.stack(windows).float()
+
+
+def stacked_masks(masks: Sequence[Tensor], height: int, width: int) -> Tensor:
+    """Return masks in the top left corners of larger ones (B, height, width), unknown around."""
+    stacked = torch.full((len(masks), height, width), IGNORED, dtype=torch.uint8)
+    for row, mask in enumerate(masks):
+        stacked[row, : mask.shape[0], : mask.shape[1]] = mask
+    return stacked
