@@ -1,0 +1,139 @@
+"""Segmentation: the class of every pixel.
+
+Belongs here: putting the parts together. Does not belong here: any of them (``assay.learning.segmentation``).
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from assay.class_maps import IGNORED
+from assay.errors import AssayError
+from assay.learning.card import AnyTarget
+from assay.learning.class_weights import class_weights
+from assay.learning.engine import forward
+from assay.learning.families import PredictionRequest, TrainingRequest
+from assay.learning.families.scenes import describe_scenes, labelled, scenes_to_predict
+from assay.learning.inputs import Inputs
+from assay.learning.lesson import Lesson
+from assay.learning.predicted_masks import save_mask
+from assay.learning.scene_batches import as_scene_batch
+from assay.learning.scene_targets import BACKGROUND, MaskTarget, scene_classes
+from assay.learning.scene_truth import labels_in_masks, read_class_maps
+from assay.learning.scenes import Scene, enlarged, read_scenes
+from assay.learning.segmentation.decode import class_map
+from assay.learning.segmentation.items import SegmentationItems
+from assay.learning.segmentation.loss import SegmentationLoss, plain_loss
+from assay.learning.segmentation.meter import SegmentationMeter
+
+FULL_SIZE = 1 << 30
+"""Longest side of truth that is not reduced."""
+
+SCHEMA = pl.Schema(
+    {
+        "item": pl.String(),
+        "subset": pl.String(),
+        "target_class": pl.String(),
+        "predicted_class": pl.String(),
+        "pixels": pl.Int64(),
+    }
+)
+
+
+def describe(request: TrainingRequest, train: pl.DataFrame) -> tuple[Inputs, MaskTarget]:
+    """Return the size of the images and the classes that the training masks show."""
+    threads = request.section.train_params.threads
+    found, sides = labels_in_masks(request.source, labelled(train, request.section.data_train.subset), threads)
+    classes, mapping = scene_classes(request.section.data_description, found)
+    return describe_scenes(request, train, sides), MaskTarget(classes=classes, mapping=mapping)
+
+
+def prepare(request: TrainingRequest, inputs: Inputs, target: AnyTarget, subsets: Mapping[str, pl.DataFrame]) -> Lesson:
+    """Return images and masks, loss and meter."""
+    section, masks = request.section, mask_target(target)
+    items = {name: _items(request, inputs, masks, labelled(rows, name)) for name, rows in subsets.items()}
+    train = items[section.data_train.subset]
+    weights = class_weights(section, masks.classes, _pixels_of_classes(train.masks, len(masks.classes)))
+    return Lesson(
+        section=section,
+        train=train,
+        validation=items[section.data_validation.subset] if section.data_validation else None,
+        loss=SegmentationLoss(weights),
+        plain_loss=plain_loss,
+        meter=partial(SegmentationMeter, len(masks.classes)),
+        seed=request.seed,
+    )
+
+
+def _items(request: TrainingRequest, inputs: Inputs, target: MaskTarget, rows: pl.DataFrame) -> SegmentationItems:
+    section, size, threads = request.section, inputs.image_size, request.section.train_params.threads
+    return SegmentationItems(
+        images=[scene.pixels for scene in read_scenes(request.source, rows, size, threads)],
+        masks=read_class_maps(request.source, rows, target, size, threads),
+        window_size=section.data_description.window_size or 0,
+        standardize=inputs.standardize,
+        augmentation=section.data_train.augmentation,
+    )
+
+
+def _pixels_of_classes(masks: Sequence[Tensor], class_count: int) -> Tensor:
+    """Return how many pixels each class has (k,)."""
+    counts = sum((torch.bincount(mask.flatten(), minlength=256) for mask in masks), torch.zeros(256, dtype=torch.int64))
+    return counts[1 : 1 + class_count]
+
+
+@torch.no_grad()
+def predict(request: PredictionRequest, subset: str, rows: pl.DataFrame) -> pl.DataFrame:
+    """Return how many pixels of each image are of which true and predicted class; masks go into masks/."""
+    target = mask_target(request.card.target)
+    parts = [SCHEMA.to_frame()]
+    for row, scene in zip(rows.iter_slices(1), scenes_to_predict(request, rows), strict=True):
+        predicted = _predicted(request, scene)
+        item = row["item"].item()
+        save_mask(request.folder / "masks" / f"{item}.png", predicted, len(target.classes))
+        parts.append(_counts(item, subset, _truth(request, target, row), predicted, target.classes))
+    return pl.concat(parts)
+
+
+def _predicted(request: PredictionRequest, scene: Scene) -> Tensor:
+    """Return the class of every pixel of the file's image: uint8 (height, width)."""
+    card = request.card
+    batch = as_scene_batch([scene.pixels], card.inputs.standardize)
+    outputs = forward(request.model.network, batch, card.section.train_params.precision == "bf16")
+    height, width = scene.pixels.shape[1:]
+    return enlarged(class_map(outputs[0], width, height), scene.width_px, scene.height_px)
+
+
+def _truth(request: PredictionRequest, target: MaskTarget, row: pl.DataFrame) -> Tensor | None:
+    """Return the true class of every pixel, None where the truth is not known."""
+    known = row["mask"].item() is not None and row["labelled"].item() is not False
+    return read_class_maps(request.source, row, target, FULL_SIZE, 1)[0] if known else None
+
+
+def _counts(item: str, subset: str, truth: Tensor | None, predicted: Tensor, classes: tuple[str, ...]) -> pl.DataFrame:
+    """Return one row per pair of classes that occurs; pixels whose truth is not known are left out."""
+    names = np.array([BACKGROUND, *classes])
+    if truth is None:
+        answers, pixels = np.unique(predicted.numpy(), return_counts=True)
+        wanted = np.full(len(answers), None)
+    else:
+        known = truth != IGNORED
+        pairs, pixels = np.unique((truth[known].long() * 256 + predicted[known]).numpy(), return_counts=True)
+        wanted, answers = names[pairs // 256], pairs % 256
+    columns = {"target_class": wanted, "predicted_class": names[answers], "pixels": pixels}
+    return (
+        pl.DataFrame(columns)
+        .select(pl.lit(item).alias("item"), pl.lit(subset).alias("subset"), pl.all())
+        .cast(dict(SCHEMA))
+    )
+
+
+def mask_target(target: AnyTarget) -> MaskTarget:
+    """Return a target of masks, as only such are trained here."""
+    if not isinstance(target, MaskTarget):
+        raise AssayError(f"Targets of kind {target.kind} are no masks.")
+    return target
