@@ -126,9 +126,7 @@ def _counts(item: str, subset: str, truth: Tensor | None, predicted: Tensor, cla
         wanted, answers = names[pairs // 256], pairs % 256
     columns = {"target_class": wanted, "predicted_class": names[answers], "pixels": pixels}
     return (
-        pl.DataFrame(columns)
-        .select(pl.lit(item).alias("item"), pl.lit(subset).alias("subset"), pl.all())
-        .cast(dict(SCHEMA))
+        pl.DataFrame(columns).select(pl.lit(item).alias("item"), pl.lit(subset).alias("subset"), pl.all()).cast(SCHEMA)
     )
 
 
