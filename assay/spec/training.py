@@ -141,8 +141,8 @@ class Learner(Section):
     smooth_l1_beta: float = Field(default=0.5, gt=0)
     """Error from which on smooth_l1 grows linearly, in standard deviations of the training targets."""
     label_smoothing: float | None = Field(default=None, ge=0, lt=1)
-    """Probability spread evenly over all classes, against overconfidence; null: 0.05, or 0 where items may have several
-    classes. Classification only."""
+    """Probability spread evenly over all classes, against overconfidence; of several classes at once, over having each
+    and not having it. Null: 0.05. Classification only."""
     class_weights: dict[str, float] | Literal["balanced"] | None = None
     """Weight of each class in the loss (1 for classes left out); ``balanced``: inverse to the class's frequency in the
     training data; of several classes at once, items with and without the class count the same. Multiplied by the weight
@@ -188,7 +188,8 @@ class TrainParams(Section):
     """How long to train, and which epoch to keep."""
 
     epochs: int | None = Field(default=None, ge=1, le=100_000)
-    """Passes over the training data; null: by the kind of input, 20 for pictures of objects."""
+    """Passes over the training data; null: by the kind of input: 20 for pictures of objects, 30 where they may have
+    several classes."""
     least_steps: int | None = Field(default=None, ge=0)
     """Where few items make few steps, go on beyond ``epochs``, up to ten times as long, until there are so many; null:
     700 when ``epochs`` is left open, otherwise 0."""
