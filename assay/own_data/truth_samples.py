@@ -32,7 +32,8 @@ def save_truth_samples(
         path: The PNG file, at most 100 KB.
         background: Value in masks that is not tinted.
     """
-    filled = items.filter(pl.col("item").is_in(objects["item"].implode()) | pl.col("mask").is_not_null())
+    holds_boxes = pl.col("item").is_in(objects["item"].implode())
+    filled = items.filter(holds_boxes if len(objects) else pl.col("mask").is_not_null())
     shown = (filled if len(filled) else items).sort("item").head(SAMPLES)
     tiles = []
     for item, file, mask in shown.select("item", "file", "mask").iter_rows():

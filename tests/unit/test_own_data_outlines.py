@@ -22,7 +22,7 @@ def random_mask(seed, height, width):
 
 
 @given(st.integers(0, 10_000), st.integers(1, 40), st.integers(1, 40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_compressed_runs_are_what_pycocotools_wrote(seed, height, width):
     mask = random_mask(seed, height, width)
     text = coco.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode()
@@ -55,7 +55,7 @@ def test_runs_that_mean_nothing_are_refused(counts, reason):
 
 
 @given(st.integers(0, 10_000), st.integers(3, 9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_polygons_are_filled_like_pycocotools_but_for_the_pixels_on_their_sides(seed, corners):
     points = np.random.default_rng(seed).uniform(-5, 65, (corners, 2))
     ours = Polygons((points,)).mask(60, 50)
