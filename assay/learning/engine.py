@@ -5,6 +5,7 @@ Belongs here: the order of a step. Does not belong here: epochs, data, networks,
 
 import math
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +14,9 @@ from torch import Tensor, nn
 from assay.errors import TrainingError
 from assay.learning.freezing import training_mode
 from assay.learning.lesson import Batch, Loss, Meter
+from assay.learning.machine import device_of
 from assay.learning.state import State
+from assay.learning.team import ALONE, Team
 
 AfterStep = Callable[[], None]
 
@@ -45,15 +48,17 @@ class StepRules:
         loss: What is made small.
         clip_norm: Largest norm of the gradient; None for any.
         bf16: Whether the network computes in bfloat16.
+        team: Whoever makes the other shares of the step.
     """
 
     loss: Loss
     clip_norm: float | None = None
     bf16: bool = False
+    team: Team = ALONE
 
 
 def train_one_epoch(state: State, steps: Iterable[Step], rules: StepRules, after_step: AfterStep) -> float:
-    """Change the network once per step: forward, loss, finite check, backward, clip, step.
+    """Change the network once per step: forward, loss, finite check that raises, backward, clip, step.
 
     Args:
         state: Changed in place; its tally may hold the beginning of the epoch already.
@@ -73,10 +78,14 @@ def train_one_epoch(state: State, steps: Iterable[Step], rules: StepRules, after
         torch.default_generator.manual_seed(step.seed)  # dropout takes no generator
         network.zero_grad(set_to_none=True)
         total = 0.0
-        for inputs, targets in step.parts:
-            loss = rules.loss(forward(network, inputs, rules.bf16), targets) * (len(inputs) / step.items)
-            total += require_finite(loss.item(), f"{step.name} at learning rate {step.learning_rate:.3g}")
+        for part in step.parts:
+            loss = loss_of(network, part, rules.loss, rules.bf16) * (len(part[0]) / step.items)
+            total += loss.item()
+            if not math.isfinite(total):
+                break
             loss.backward()  # type: ignore[no-untyped-call]
+        total = require_finite(rules.team.sum(total), f"{step.name} at learning rate {step.learning_rate:.3g}")
+        rules.team.join(optimizer.parameters, network.buffers())
         if rules.clip_norm is not None:
             nn.utils.clip_grad_norm_(optimizer.parameters, rules.clip_norm)
         optimizer.step(step.learning_rate)
@@ -105,6 +114,7 @@ def evaluate(
     total, count = 0.0, 0
     for inputs, targets in batches:
         outputs = forward(network, inputs, bf16)
+        targets = targets.to(outputs.device)
         total += loss(outputs, targets).item() * len(targets)
         count += len(targets)
         if meter is not None:
@@ -114,10 +124,17 @@ def evaluate(
 
 
 def forward(network: nn.Module, inputs: Tensor, bf16: bool = False) -> Tensor:
-    """Return the network's outputs in float32."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        outputs: Tensor = network(inputs)
+    """Return the network's outputs in float32, computed where its weights are."""
+    device = device_of(network)
+    with torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext():
+        outputs: Tensor = network(inputs.to(device, non_blocking=True))
     return outputs.float()
+
+
+def loss_of(network: nn.Module, batch: Batch, loss: Loss, bf16: bool) -> Tensor:
+    """Return the loss of a batch."""
+    outputs = forward(network, batch[0], bf16)
+    return loss(outputs, batch[1].to(outputs.device, non_blocking=True))
 
 
 def require_finite(loss: float, where: str) -> float:

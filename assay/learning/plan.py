@@ -16,6 +16,7 @@ from assay.learning.engine import Step
 from assay.learning.lesson import Batch, Lesson
 from assay.learning.order import Order, balanced, in_order, shuffled
 from assay.learning.schedule import learning_rate
+from assay.learning.team import ALONE, Team
 from assay.spec.training_defaults import epoch_count
 
 
@@ -24,6 +25,7 @@ class Plan:
     """The steps of a training. Steps, passes and parts count from 0, epochs from 1."""
 
     lesson: Lesson
+    team: Team = ALONE
     _orders: dict[int, Tensor] = field(default_factory=dict, repr=False)
 
     @property
@@ -74,10 +76,14 @@ class Plan:
         return self._orders[number]
 
     def parts(self, step: int) -> Iterator[Batch]:
-        """Yield the batch of a step, randomly changed, in the parts that go through the network at once."""
+        """Yield the batch of a step, randomly changed, in the parts that go through the network at once.
+
+        A part has at least two items, for batch normalization; processes that train together share the parts.
+        """
         items = self.items(step)
-        count = min(self.lesson.section.learner.accumulate, len(items))
-        for number, order in enumerate(torch.tensor_split(items, count)):
+        count = min(self.lesson.section.learner.accumulate * self.team.size, max(1, len(items) // 2))
+        parts = list(enumerate(torch.tensor_split(items, count)))
+        for number, order in parts[self.team.rank :: self.team.size]:
             yield self.lesson.train.batch(order, generator(self.lesson.seed, AUGMENTATION, step, number))
 
     def learning_rate(self, step: int) -> float:
@@ -88,5 +94,5 @@ class Plan:
         """Yield what is left of an epoch from the step ``first`` on."""
         for step in range(first, number * self.steps):
             name = f"epoch {number}, step {step % self.steps + 1}"
-            seed = derived_seed(self.lesson.seed, DROPOUT, step)
+            seed = derived_seed(self.lesson.seed, DROPOUT, step, self.team.rank)
             yield Step(name, self.learning_rate(step), self.batch_size, self.parts(step), seed)

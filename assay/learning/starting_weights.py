@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from assay.errors import DataError
-from assay.spec.starting_weights import StartingWeights
+from assay.spec.starting_weights import ADVICE, StartingWeights
 
 
 def start_from(network: nn.Module, spec: StartingWeights) -> None:
@@ -52,8 +52,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         tensors: dict[str, Tensor] = load_file(path)
     except (SafetensorError, OSError) as error:
         raise DataError(
-            f"starting_weights.path: {path} is no safetensors file ({error}). Convert the weights once, where you "
-            "trust them: safetensors.torch.save_file(torch.load(path, weights_only=True), 'weights.safetensors')."
+            f"starting_weights.path: {path} is no safetensors file ({error}). If it holds weights, {ADVICE}."
         ) from error
     return tensors
 

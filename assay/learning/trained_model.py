@@ -3,32 +3,28 @@
 Belongs here: the order of the stage, and its files. Does not belong here: how anything of it is done.
 """
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from assay.errors import DataError, SpecError
 from assay.files import write_bytes, write_json
-from assay.learning.card import AnyTarget, ModelCard
+from assay.learning.card import ModelCard
 from assay.learning.checkpoint import Checkpoints
 from assay.learning.decision import with_thresholds
 from assay.learning.determinism import deterministic
-from assay.learning.families import TrainingRequest, family_of
+from assay.learning.families import TrainingRequest
+from assay.learning.helpers import helpers
 from assay.learning.history import history_table, write_train_logs
-from assay.learning.inputs import Inputs
-from assay.learning.source import DataSource, read_subsets, row_counts
+from assay.learning.preparing import prepare_training
+from assay.learning.source import DataSource
 from assay.learning.state import Training
-from assay.learning.targets import target_column
 from assay.learning.trainer import fit
 from assay.learning.weights import network_of, save_model
 from assay.pictures.curves import learning_curves
 from assay.pipeline import digest_of
 from assay.progress import Progress, silent
-from assay.spec.recipes import View
 from assay.spec.trained_model import TrainedModelSection
-from assay.spec.training_defaults import resolved
 from assay.tables import write_parquet
 
 CHOSEN, LAST = "models/model.safetensors", "models/last.safetensors"
@@ -63,61 +59,22 @@ def build_trained_model(
         SpecError: A key has no meaning for this task or data.
         TrainingError: The loss became NaN or infinite.
     """
-    request, family = TrainingRequest(spec, task, seed, source), family_of(task)
-    subsets = read_subsets(source, _subset_names(spec), target_column(spec.data_description, task, source.kind))
-    inputs, target = family.describe(request, subsets[spec.data_train.subset])
-    section = resolve(spec, task, inputs.view)
-    lesson = family.prepare(replace(request, section=section), inputs, target, subsets)
-    if len(lesson.train) < 2:
-        raise DataError(f"The subset {section.data_train.subset!r} has 1 item; training needs at least 2.")
-    card = _card(request, section, inputs, target, row_counts(subsets))
-    with deterministic(section.train_params.threads, seed):
-        network = network_of(card)
-        checkpoints = Checkpoints(scratch, digest_of(card.as_dict()), section.train_params.checkpoint_every_s)
-        training = fit(network, lesson, progress, checkpoints)
+    request = TrainingRequest(spec, task, seed, source)
+    prepared = prepare_training(request)
+    lesson, card, params = prepared.lesson, prepared.card, prepared.card.section.train_params
+    with deterministic(params.threads, seed, params.device):
+        with helpers(request, params.device):
+            checkpoints = Checkpoints(scratch, digest_of(card.as_dict()), params.checkpoint_every_s)
+            network = network_of(card)
+            training = fit(network, lesson, progress, checkpoints)
         kept = ((training.chosen_epoch, training.chosen), (len(training.history), training.last))
         chosen, last = (
             with_thresholds(card_of(card, training, epoch), network, weights, lesson.validation)
             for epoch, weights in kept
         )
     _write_models(folder, training, chosen, last)
-    _write_history(folder, training, section)
-    return _report(chosen, network, len(training.history))
-
-
-def resolve(spec: TrainedModelSection, task: str, view: View) -> TrainedModelSection:
-    """Return the section with all defaults for task and data.
-
-    Raises:
-        SpecError: A key has no meaning for them.
-    """
-    try:
-        return resolved(spec, task, view)
-    except ValueError as error:
-        raise SpecError("the spec", [f"trained_model.{error}"]) from None
-
-
-def _subset_names(spec: TrainedModelSection) -> list[str]:
-    validation = spec.data_validation
-    return [spec.data_train.subset, *([validation.subset] if validation else [])]
-
-
-def _card(
-    request: TrainingRequest, section: TrainedModelSection, inputs: Inputs, target: AnyTarget, rows: dict[str, int]
-) -> ModelCard:
-    return ModelCard(
-        task=request.learning,
-        section=section,
-        inputs=inputs,
-        target=target,
-        trained_on={request.source.kind: request.source.fingerprint},
-        rows=rows,
-        seed=request.seed,
-        epoch=0,
-        chosen_by="not trained",
-        values={},
-        torch_version=torch.__version__,
-    )
+    _write_history(folder, training, card.section)
+    return {**_report(chosen, network, len(training.history)), "stopped": training.stopped}
 
 
 def card_of(card: ModelCard, training: Training, epoch: int) -> ModelCard:

@@ -11,12 +11,14 @@ from assay.learning.checkpoint import Checkpoints
 from assay.learning.engine import StepRules, evaluate, require_finite, train_one_epoch
 from assay.learning.freezing import freeze
 from assay.learning.lesson import Lesson
+from assay.learning.machine import compile_network
 from assay.learning.optimizers import build_optimizer
 from assay.learning.plan import Plan
 from assay.learning.scores import as_note, is_better
 from assay.learning.starting_weights import start_from
 from assay.learning.state import EpochValues, State, Training, Weights
 from assay.learning.stopping import reason_to_stop
+from assay.learning.team import Team, present_team
 from assay.progress import Progress
 from assay.spec.trained_model import TrainedModelSection
 
@@ -30,17 +32,21 @@ def fit(network: nn.Module, lesson: Lesson, progress: Progress, checkpoints: Che
         network: With its initial weights; changed in place.
         lesson: Data and rules.
         progress: Called after each epoch.
-        checkpoints: Where the state is kept for the case that the process ends; None for nowhere.
+        checkpoints: Where the state is kept for the case that the process ends; None for nowhere. Among processes that
+            train together, only the leader's counts.
 
     Raises:
         TrainingError: The loss became NaN or infinite.
     """
-    plan, learner = Plan(lesson), lesson.section.learner
-    kept = checkpoints or Checkpoints()
-    rules = StepRules(lesson.loss, learner.clip_norm, is_bf16(lesson))
+    team, learner = present_team(), lesson.section.learner
+    plan, kept = Plan(lesson, team), checkpoints or Checkpoints()
+    rules = StepRules(lesson.loss, learner.clip_norm, is_bf16(lesson), team)
     prepare(network, lesson.section)
     state = State(network, build_optimizer(learner, network), AveragedNetwork(network, learner.ema_decay))
+    if lesson.section.train_params.compile:
+        compile_network(network)
     kept.resume(state)
+    share_state(state, team)
     while not is_over(state.training, plan):
         epoch = len(state.training.history) + 1
         loss = train_one_epoch(state, plan.epoch(epoch, state.tally.steps), rules, lambda: kept.save_if_due(state))
@@ -52,7 +58,7 @@ def fit(network: nn.Module, lesson: Lesson, progress: Progress, checkpoints: Che
 
 
 def prepare(network: nn.Module, section: TrainedModelSection) -> None:
-    """Give the network its starting weights and freeze what is not to learn.
+    """Give the network its starting weights, freeze what is not to learn, and bring it where it computes.
 
     Raises:
         DataError: The weights do not fit, or no layer has a name that is to be frozen.
@@ -60,14 +66,26 @@ def prepare(network: nn.Module, section: TrainedModelSection) -> None:
     if section.starting_weights is not None:
         start_from(network, section.starting_weights)
     freeze(network, section.learner.freeze)
+    network.to("cuda" if section.train_params.device == "cuda" else "cpu")
+
+
+def share_state(state: State, team: Team) -> None:
+    """Let all processes start from the leader's state, which may be that of a training that was cut off."""
+    if team.size == 1:
+        return
+    numbers = team.agree(state.numbers() if team.leads else None)
+    team.copy(state.live_tensors().values())
+    if not team.leads:
+        state.restore(state.live_tensors(), numbers)
 
 
 def is_over(training: Training, plan: Plan) -> bool:
     """Return whether there is no further epoch, and write down why."""
     params = plan.lesson.section.train_params
-    if len(training.history) < plan.epochs:
+    if len(training.history) < plan.epochs and plan.team.leads:
         training.stopped = reason_to_stop(params.early_stopping, params.metric, training.history)
-    return bool(training.stopped) or len(training.history) == plan.epochs
+    stopped = plan.team.agree({"stopped": training.stopped} if plan.team.leads else None)["stopped"]
+    return bool(stopped) or len(training.history) == plan.epochs
 
 
 def end_epoch(state: State, plan: Plan, loss: float) -> None:
@@ -80,10 +98,12 @@ def end_epoch(state: State, plan: Plan, loss: float) -> None:
     """
     epoch = len(state.training.history) + 1
     train = {"loss": loss / plan.steps, "learning_rate": plan.learning_rate(state.tally.steps - 1)}
-    validation = validate(state.average.network, plan.lesson, f"the validation of epoch {epoch}")
+    leads = plan.team.leads
+    validation = validate(state.average.network, plan.lesson, f"the validation of epoch {epoch}") if leads else {}
     state.training.history.append(EpochValues(epoch, train, validation))
     state.tally.loss = 0.0
-    keep_if_better(state.training, state.average.network, plan.lesson, last=epoch == plan.epochs)
+    if leads:
+        keep_if_better(state.training, state.average.network, plan.lesson, last=epoch == plan.epochs)
 
 
 def is_bf16(lesson: Lesson) -> bool:
@@ -118,8 +138,8 @@ def keep_if_better(training: Training, network: nn.Module, lesson: Lesson, last:
 
 
 def weights_of(network: nn.Module) -> Weights:
-    """Return a copy of all parameters and buffers, contiguous, by name."""
+    """Return a copy of all parameters and buffers, contiguous and in main memory, by name."""
     return {
-        name: value.detach().clone(memory_format=torch.contiguous_format)
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, value in network.state_dict().items()
     }

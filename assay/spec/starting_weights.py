@@ -10,6 +10,10 @@ from pydantic import Field, field_validator
 from assay.spec.base import Section
 
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".h5", ".hdf5", ".keras")
+ADVICE = (
+    "convert it once, where you trust it: read it with torch.load and weights_only=True, write the tensors with "
+    "safetensors.torch.save_file"
+)
 
 
 class StartingWeights(Section):
@@ -44,10 +48,7 @@ class StartingWeights(Section):
         if "://" in path:
             raise ValueError(f"{path!r} is a web address; weights are never downloaded: give the path of a local file")
         if path.lower().endswith(PICKLES):
-            raise ValueError(
-                f"{path!r} may run code when it is read; convert it once, where you trust it, to a .safetensors file: "
-                "safetensors.torch.save_file(torch.load(path, weights_only=True), 'weights.safetensors')"
-            )
+            raise ValueError(f"{path!r} may run code when it is read; {ADVICE}")
         return path
 
 

@@ -209,8 +209,16 @@ class TrainParams(Section):
     so that at most 1% of the time goes into them. 0: after every step, without that limit."""
     threads: int = Field(default=2, ge=1, le=256)
     """Threads of the arithmetic; another number rounds differently, so the same number gives the same weights."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """bf16 is up to twice as fast on processors with AVX512_BF16 or AMX, slow on others, and less exact."""
+    processes: int = Field(default=1, ge=1, le=64)
+    """Processes of this machine that share every batch, one per GPU where there are GPUs; each has its own copy of the
+    data and as many threads. The result is that of one process with ``learner.accumulate`` as large, up to rounding."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the network computes; auto: on a GPU (cuda) when there is one."""
+    compile: bool = False
+    """Compile the network by torch.compile, which takes a minute or more and then saves up to half of each step."""
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"
+    """bf16 is up to twice as fast on processors with AVX512_BF16 or AMX and on newer GPUs, slow on others, and less
+    exact; auto: bf16 where it is fast. What was used is written into the model's card."""
 
     @model_validator(mode="after")
     def _stopping_keeps_the_best(self) -> Self:

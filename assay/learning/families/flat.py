@@ -15,6 +15,7 @@ from assay.learning.flat import FlatItems, meter_of
 from assay.learning.inputs import Inputs, describe_inputs, load_inputs
 from assay.learning.lesson import Lesson
 from assay.learning.losses import plain_loss, training_loss
+from assay.learning.machine import near
 from assay.learning.outputs import predict as network_answers
 from assay.learning.source import require_columns
 from assay.learning.targets import NumberTarget, Target, fit_target, target_column
@@ -31,9 +32,12 @@ def describe(request: TrainingRequest, train: pl.DataFrame) -> tuple[Inputs, Tar
 def prepare(request: TrainingRequest, inputs: Inputs, target: AnyTarget, subsets: Mapping[str, pl.DataFrame]) -> Lesson:
     """Return items, loss and meter."""
     section, target = request.section, require_flat(target)
+    device = section.train_params.device
     threads, augmentation = section.train_params.threads, section.data_train.augmentation
     items = {
-        name: FlatItems(inputs, load_inputs(inputs, request.source, rows, threads), target.encode(rows), augmentation)
+        name: FlatItems(
+            inputs, near(load_inputs(inputs, request.source, rows, threads), device), target.encode(rows), augmentation
+        )
         for name, rows in subsets.items()
     }
     train = items[section.data_train.subset]

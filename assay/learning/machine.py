@@ -1,0 +1,93 @@
+"""What this machine can do: where a network computes, and how exactly.
+
+Belongs here: ``auto`` becoming what it means here, and moving things there. Does not belong here: the loop.
+"""
+
+import logging
+import os
+import shutil
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor, nn
+
+from assay.errors import TrainingError
+from assay.spec.trained_model import TrainedModelSection
+
+log = logging.getLogger(__name__)
+
+SHARE_OF_MEMORY = 0.5
+"""Part of a GPU's free memory that training data may take; the rest is for the network's steps."""
+
+
+def settled(section: TrainedModelSection) -> TrainedModelSection:
+    """Return a section with device and precision as they are used on this machine.
+
+    Raises:
+        TrainingError: The device that the spec asks for is not there.
+    """
+    params = section.train_params
+    device = device_here(params.device, params.processes)
+    precision = params.precision
+    if precision == "auto":
+        precision = "bf16" if has_fast_bf16(device) else "fp32"
+    update = {"device": device, "precision": precision}
+    return section.model_copy(update={"train_params": params.model_copy(update=update)})
+
+
+def device_here(wanted: str, processes: int = 1) -> str:
+    """Return ``cpu`` or ``cuda``.
+
+    Raises:
+        TrainingError: There are fewer GPUs than were asked for.
+    """
+    count = torch.cuda.device_count()
+    if wanted == "cuda" and count < processes:
+        raise TrainingError(
+            f"train_params.device is cuda with {processes} process(es), but torch {torch.__version__} finds {count} "
+            "GPU(s). Set train_params.device: auto or fewer processes."
+        )
+    return "cuda" if wanted != "cpu" and count >= processes else "cpu"
+
+
+def has_fast_bf16(device: str) -> bool:
+    """Return whether arithmetic in bfloat16 is faster than in float32: by AVX512_BF16, AMX, or on a GPU since 2020."""
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Return where a network's weights are."""
+    return next(network.parameters()).device
+
+
+def near(data: Tensor, device: str) -> Tensor:
+    """Return training data in the GPU's memory when they fit there, so that nothing is copied at each step.
+
+    Args:
+        data: All items of a subset.
+        device: ``cpu`` or ``cuda``.
+    """
+    if device != "cuda" or data.nbytes > SHARE_OF_MEMORY * torch.cuda.mem_get_info()[0]:
+        return data
+    return data.to("cuda")
+
+
+def compile_network(network: nn.Module) -> None:
+    """Have torch compile the network at its first step; where that is impossible, say so and leave it as it is."""
+    missing = missing_compiler(device_of(network).type)
+    if missing:
+        log.warning(f"train_params.compile is true, but {missing}; the network is not compiled.")
+    else:
+        network.compile()
+
+
+def missing_compiler(device: str) -> str:
+    """Return what torch.compile lacks on this machine; empty when it has all that it needs."""
+    if device == "cuda":
+        return "" if find_spec("triton") else "the package triton is not installed"
+    names = (os.environ.get("CXX", ""), "c++", "g++", "clang++")
+    return (
+        "" if any(name and shutil.which(name) for name in names) else "there is no C++ compiler (c++, g++ or clang++)"
+    )

@@ -1,0 +1,127 @@
+"""Several processes train one network together: the result of one process, up to rounding."""
+
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from assay.errors import TrainingError
+from assay.learning.source import DataSource
+from assay.learning.trained_model import HISTORY, LAST, build_trained_model
+from assay.normalization import NormalizationInfo
+from assay.spec.trained_model import TrainedModelSection
+from assay.table_info import TableInfo
+from assay.tables import read_parquet, write_parquet
+
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Forty rows of four columns whose sum is the target, as the result of the stage normalized."""
+    values = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+    columns = {f"c{place}": values[:, place] for place in range(4)}
+    rows = {"item": [f"{index:02d}" for index in range(40)], "subset": ["train"] * 32 + ["validation"] * 8}
+    folder = tmp_path / "normalized"
+    folder.mkdir()
+    write_parquet(
+        pl.DataFrame({**rows, "target": values.sum(axis=1).astype(float), **columns}), folder / "normalized.parquet"
+    )
+    TableInfo("target", tuple(columns)).write(folder)
+    NormalizationInfo(fitted_rows=32, norm_infos=()).write(folder / "scaling.yaml")
+    return DataSource("normalized", folder, "aaaa", folder / "scaling.yaml")
+
+
+def section(**params):
+    learner = params.pop("learner", {})
+    keys = {"epochs": 4, "least_steps": 0, "threads": 1, "checkpoint_every_s": 0, **params}
+    return TrainedModelSection.model_validate(
+        {
+            "model": {"kind": "mlp", "width": 8, "dropout": 0.0},
+            "data_train": {"batch_size": 16},
+            "learner": learner,
+            "train_params": keys,
+        }
+    )
+
+
+def train(spec, source, folder, scratch=None):
+    folder.mkdir()
+    build_trained_model(spec, "regression", 1, source, folder, scratch=scratch)
+    return load_file(folder / LAST), read_parquet(folder / HISTORY)
+
+
+SGD = {"optimizer": "sgd", "learning_rate": 0.05}
+"""AdamW would divide rounding errors by themselves, where batch normalization makes gradients vanish."""
+
+
+def is_statistic(name):
+    return "running" in name or "batches" in name
+
+
+def test_two_processes_learn_what_one_learns_from_batches_in_two_parts(source, tmp_path):
+    """Batch normalization counts the two parts one after the other or at once, so its running means may differ."""
+    together, history = train(section(processes=2, learner=SGD), source, tmp_path / "together")
+    alone, _ = train(section(learner={**SGD, "accumulate": 2}), source, tmp_path / "alone")
+    for name, value in alone.items():
+        assert is_statistic(name) or torch.allclose(together[name], value, atol=1e-5), name
+    losses = history.filter(pl.col("subset") == "validation", pl.col("metric") == "loss")["value"]
+    assert losses[-1] < losses[0]
+
+
+def test_three_processes_share_a_batch_that_cannot_be_divided(source, tmp_path):
+    together, _ = train(section(processes=3, learner=SGD), source, tmp_path / "together")
+    alone, _ = train(section(learner={**SGD, "accumulate": 3}), source, tmp_path / "alone")
+    assert all(is_statistic(name) or torch.allclose(together[name], alone[name], atol=1e-5) for name in alone)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from assay.learning.plan import Plan
+from assay.learning.source import DataSource
+from assay.learning.trained_model import build_trained_model
+from assay.spec.trained_model import TrainedModelSection
+items = Plan.items
+def killing(self, step):
+    if step == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return items(self, step)
+Plan.items = killing
+spec = TrainedModelSection.model_validate_json(sys.argv[1])
+folder, scratch = Path(sys.argv[2]), Path(sys.argv[3])
+source = DataSource("normalized", folder, "aaaa", folder / "scaling.yaml")
+build_trained_model(spec, "regression", 1, source, Path(sys.argv[4]), scratch=scratch)
+"""
+
+
+def helpers_left():
+    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in listed.splitlines() if "assay.learning.helpers" in line]
+
+
+def test_processes_that_were_killed_go_on_to_the_same_bytes_and_leave_no_helper(source, tmp_path):
+    spec, scratch = section(processes=2), tmp_path / "scratch"
+    wanted, _ = train(spec, source, tmp_path / "undisturbed")
+    (tmp_path / "killed").mkdir()
+    arguments = [spec.model_dump_json(), source.folder, scratch, tmp_path / "killed"]
+    process = subprocess.run([sys.executable, "-c", KILLED, *map(str, arguments)], check=False)
+    assert process.returncode == -signal.SIGKILL
+    assert (scratch / "checkpoint.safetensors").is_file()
+    found, _ = train(spec, source, tmp_path / "resumed", scratch)
+    assert all(torch.equal(found[name], value) for name, value in wanted.items())
+    assert not helpers_left()
+
+
+def test_a_loss_that_explodes_is_the_same_error_and_leaves_no_helper(source, tmp_path):
+    learner = {"learning_rate": 100, "optimizer": "sgd", "clip_norm": None, "loss": "mse"}
+    rows = read_parquet(source.table).with_columns(pl.col("^c.$") * 1e30, pl.col("target") * 1e30)
+    write_parquet(rows, source.table)
+    with pytest.raises(TrainingError, match="The loss became"):
+        train(section(processes=2, learner=learner), source, tmp_path / "model")
+    assert not helpers_left()
