@@ -76,8 +76,8 @@ class Unet(nn.Module):
 def cell_answers(outputs: Tensor) -> CellAnswers:
     """Return the parts of what the network says while it learns: (B, 16 + 2k, H/4, W/4)."""
     class_count = (outputs.shape[1] - CELL**2) // 2
-    shown, classes, middles = outputs.split((CELL**2, class_count, class_count), 1)
-    return CellAnswers(F.pixel_shuffle(shown, CELL)[:, 0], classes, middles)
+    end = CELL**2 + class_count
+    return CellAnswers(F.pixel_shuffle(outputs[:, : CELL**2], CELL)[:, 0], outputs[:, CELL**2 : end], outputs[:, end:])
 
 
 def pixel_answers(shown: Tensor, classes: Tensor) -> Tensor:

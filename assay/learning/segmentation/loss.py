@@ -111,7 +111,7 @@ def class_shares(classes: Tensor, class_count: int) -> Tensor:
     counts = torch.zeros(len(classes), 1 + class_count, pixels.shape[2], device=classes.device)
     counts.scatter_add_(1, pixels, torch.ones((), device=classes.device).expand(pixels.shape))
     height, width = (side // CELL for side in classes.shape[1:])
-    return counts[:, 1:].unflatten(2, (height, width)) / CELL**2
+    return counts[:, 1:].reshape(len(classes), class_count, height, width) / CELL**2
 
 
 def middles_loss(logits: Tensor, classes: Tensor, regions: Tensor) -> Tensor:

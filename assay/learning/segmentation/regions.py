@@ -54,7 +54,7 @@ def region_boxes(classes: Tensor, regions: Tensor) -> Tensor:
         float32 (B, M, 5): class from 0, left, top, right, bottom in pixels, right and bottom exclusive; rows of class
         -1 fill up where an image has fewer regions than another.
     """
-    image, y, x = (regions > 0).nonzero(as_tuple=True)
+    image, y, x = ((regions > 0) & (classes > 0) & (classes != IGNORED)).nonzero(as_tuple=True)
     keys, owner, counts = torch.unique(
         image * 256 + regions[image, y, x].long(), return_inverse=True, return_counts=True
     )

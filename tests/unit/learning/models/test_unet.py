@@ -1,0 +1,55 @@
+import pytest
+import torch
+
+from assay.learning.models.unet import build_unet, cell_answers
+from assay.learning.registry import build_network
+from assay.spec.models import UnetModel
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return build_unet(UnetModel(width=4), (3, 64, 64), output_count=1 + 3).eval()
+
+
+def noise(*shape):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 48), (16, 160)])
+@torch.no_grad()
+def test_every_pixel_of_an_image_of_any_size_has_probabilities_of_background_and_classes(network, height, width):
+    outputs = network(noise(2, 3, height, width))
+    assert outputs.shape == (2, 4, height, width)
+    assert torch.allclose(outputs.exp().sum(1), torch.ones(2, height, width), atol=1e-5)
+
+
+@torch.no_grad()
+def test_the_answers_while_it_learns_say_the_same_of_every_pixel(network):
+    images = noise(2, 3, 32, 48)
+    after = network(images)
+    network.train()
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.eval()
+    shown, classes, middles = cell_answers(network(images))
+    assert shown.shape == (2, 32, 48)
+    assert classes.shape == middles.shape == (2, 3, 8, 12)
+    assert torch.allclose(1 - after[:, 0].exp(), shown.sigmoid(), atol=1e-5)
+
+
+@torch.no_grad()
+def test_an_untrained_network_expects_middles_nearly_nowhere(network):
+    middles = cell_answers(network.train()(noise(2, 3, 32, 32))).middles
+    assert middles.sigmoid().mean() < 0.1
+
+
+@torch.no_grad()
+def test_a_batch_gives_what_its_images_give_alone(network):
+    images = noise(3, 3, 32, 32)
+    alone = torch.cat([network(image[None]) for image in images])
+    assert torch.allclose(network(images), alone, atol=1e-4)
+
+
+def test_the_spec_builds_it():
+    assert build_network(UnetModel(width=4), (3, 256, 256), 3).middles.out_channels == 2

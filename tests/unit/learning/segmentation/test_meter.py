@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from assay.class_maps import IGNORED
+from assay.learning.segmentation.decode import class_map
+from assay.learning.segmentation.meter import SegmentationMeter
+
+
+def drawn(seed, classes=4):
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, classes, (6, 9, 7))
+    truth[rng.random(truth.shape) < 0.2] = IGNORED
+    return truth.astype(np.uint8), rng.integers(0, classes, truth.shape)
+
+
+def brute_force(truth, predicted):
+    known = truth != IGNORED
+    truth, predicted = truth[known], predicted[known]
+    ious = []
+    for index in set(truth) | set(predicted):
+        if index:
+            both, either = (truth == index) & (predicted == index), (truth == index) | (predicted == index)
+            ious.append(both.sum() / either.sum())
+    foreground = ((truth > 0) & (predicted > 0)).sum() / ((truth > 0) | (predicted > 0)).sum()
+    return {"mean_iou": np.mean(ious), "foreground_iou": foreground}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_meter_equals_counting_pixel_by_pixel(seed):
+    truth, predicted = drawn(seed)
+    outputs = functional.one_hot(torch.from_numpy(predicted), 6).permute(0, 3, 1, 2).float()  # class 5 never occurs
+    meter = SegmentationMeter(5)
+    for part in (slice(0, 4), slice(4, 6)):
+        meter.add(outputs[part], torch.from_numpy(truth[part]))
+    assert meter.values() == pytest.approx(brute_force(truth, predicted))
+
+
+def test_nothing_shown_and_nothing_found_is_no_success():
+    meter = SegmentationMeter(2)
+    meter.add(torch.tensor([[[[1.0]], [[0.0]], [[0.0]]]]), torch.zeros(1, 1, 1, dtype=torch.uint8))
+    assert meter.values() == {"mean_iou": 0.0, "foreground_iou": 0.0}
+
+
+def test_a_map_has_the_size_of_its_image_without_padding():
+    outputs = torch.zeros(3, 16, 32)
+    outputs[2, 4, 5] = 1.0
+    found = class_map(outputs, width=19, height=11)
+    assert found.shape == (11, 19)
+    assert found.dtype == torch.uint8
+    assert found.nonzero().tolist() == [[4, 5]]
+    assert found[4, 5] == 2
