@@ -12,7 +12,7 @@ from assay.analysis.compute import compute_analysis
 from assay.analysis.kinds import KINDS
 from assay.analysis.report import report_of
 from assay.errors import DataError
-from assay.spec.analysis import AnalysisSection
+from assay.spec.analysis import TASK_METRICS, AnalysisSection
 
 DIGITS = ("0", "1", "2")
 QUICK = {"bootstrap_samples": 200}
@@ -327,3 +327,7 @@ def test_an_interval_that_reaches_the_baseline_asks_for_more_items(analyse):
     report, _ = analyse(frame.with_columns(target_class=pl.Series(target), predicted_class=pl.Series(predicted)))
     assert "interval reaches the majority class" in report["next"]
     assert report["metrics"]["test"]["accuracy"]["baseline_name"] == "majority class"
+
+
+def test_every_kind_of_learning_has_an_analysis():
+    assert set(KINDS) == set(TASK_METRICS)

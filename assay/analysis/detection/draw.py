@@ -17,6 +17,8 @@ from assay.pictures.overlays import Mark, draw_marks
 from assay.pictures.sheets import Colour, rgb, save_sheet, sheet
 
 COLUMNS = 2
+MOST_LETTERS = 14
+"""Letters of a class name in a tag."""
 TRUTH = rgb("#FFFFFF")
 COLOURS = {
     FOUND: rgb("#3DDC84"),
@@ -74,9 +76,13 @@ def _place(row: dict[str, Any]) -> tuple[float, float, float, float]:
 
 def _tag(row: dict[str, Any]) -> str:
     if row["match"] == MISSED:
-        return str(row["target_class"])
-    instead = f" not {row['target_class']}" * (row["match"] == CONFUSED)
-    return f"{row['predicted_class']}{instead} {row['confidence']:.2f}"
+        return _short(row["target_class"])
+    instead = f" not {_short(row['target_class'])}" if row["match"] == CONFUSED else ""
+    return f"{_short(row['predicted_class'])}{instead} {row['confidence']:.2f}"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…"
 
 
 def _caption(row: dict[str, Any]) -> str:
