@@ -5,13 +5,14 @@ Belongs here: writing the lines. Does not belong here: what a stage does.
 
 import os
 import time
+from collections.abc import Mapping
 from functools import cache
 from typing import TextIO
 
 import dagster as dg
 
-from assay.progress import Progress
-from resources.progress import ProgressReporter
+from assay.progress import NO_VALUES, Progress
+from resources.progress import Pause, ProgressReporter
 
 CLEAR_LINE = "\r\x1b[2K"
 
@@ -35,18 +36,18 @@ class TerminalReporter(ProgressReporter):
 
     def start(self, context: dg.AssetExecutionContext, stage: str) -> Progress:
         """Return a callback that rewrites the stage's line; silent where output goes to a file."""
-        started = last = _started[stage] = time.monotonic()
+        started = _started[stage] = time.monotonic()
+        observe, line = self.observer(context, stage), Pause(self.seconds_between_lines)
         live = terminal().isatty()
         if live:
             write(f"{CLEAR_LINE}{stage:<17} …")
 
-        def report(done: int, total: int, note: str = "") -> None:
-            nonlocal last
-            now = time.monotonic()
-            if live and now - last >= self.seconds_between_lines:
-                last = now
-                left_s = (now - started) / max(done, 1) * (total - done)
-                write(f"{CLEAR_LINE}{stage:<17} {done}/{total}  {left_s:.0f} s left  {note}")
+        def report(done: int, total: int, note: str = "", values: Mapping[str, float] = NO_VALUES) -> None:
+            if live and line.is_over():
+                left_s = (time.monotonic() - started) / max(done, 1) * (total - done)
+                left = "" if "seconds_left" in values else f"{left_s:.0f} s left  "
+                write(f"{CLEAR_LINE}{stage:<17} {done}/{total}  {left}{note}")
+            observe(values)
 
         return report
 

@@ -11,10 +11,11 @@ from assay.learning.checkpoint import Checkpoints
 from assay.learning.engine import StepRules, evaluate, require_finite, train_one_epoch
 from assay.learning.freezing import freeze
 from assay.learning.lesson import Lesson
+from assay.learning.live import Live
 from assay.learning.machine import compile_network
 from assay.learning.optimizers import build_optimizer
 from assay.learning.plan import Plan
-from assay.learning.scores import as_note, is_better
+from assay.learning.scores import is_better
 from assay.learning.starting_weights import start_from
 from assay.learning.state import EpochValues, State, Training, Weights
 from assay.learning.stopping import reason_to_stop
@@ -31,7 +32,7 @@ def fit(network: nn.Module, lesson: Lesson, progress: Progress, checkpoints: Che
     Args:
         network: With its initial weights; changed in place.
         lesson: Data and rules.
-        progress: Called after each epoch.
+        progress: Called after each epoch, and now and then within long ones.
         checkpoints: Where the state is kept for the case that the process ends; None for nowhere. Among processes that
             train together, only the leader's counts.
 
@@ -47,12 +48,18 @@ def fit(network: nn.Module, lesson: Lesson, progress: Progress, checkpoints: Che
         compile_network(network)
     kept.resume(state)
     share_state(state, team)
+    live = Live(progress, plan, state)
+
+    def after_step() -> None:
+        kept.save_if_due(state)
+        live.after_step()
+
     while not is_over(state.training, plan):
         epoch = len(state.training.history) + 1
-        loss = train_one_epoch(state, plan.epoch(epoch, state.tally.steps), rules, lambda: kept.save_if_due(state))
+        loss = train_one_epoch(state, plan.epoch(epoch, state.tally.steps), rules, after_step)
         end_epoch(state, plan, loss)
-        progress(epoch, plan.epochs, as_note(state.training.history[-1].validation or {"loss": loss / plan.steps}))
         kept.save_if_due(state)
+        live.after_epoch()
     state.training.last = weights_of(state.average.network)
     return state.training
 

@@ -33,7 +33,9 @@ def test_a_small_regression_learns_and_says_so(pixel_rows, store_rows, tiny_spec
     notes = []
     spec = tiny_spec(train_params={"epochs": 20, "threads": 1})
     folder, report = train(
-        store_rows(pixel_rows), spec, progress=lambda done, total, note: notes.append((done, total, note))
+        store_rows(pixel_rows),
+        spec,
+        progress=lambda done, total, note, values: notes.append((done, total, note, values)),
     )
     history = read_parquet(folder / HISTORY)
     losses = history.filter((pl.col("subset") == "train") & (pl.col("metric") == "loss"))["value"]
@@ -44,6 +46,9 @@ def test_a_small_regression_learns_and_says_so(pixel_rows, store_rows, tiny_spec
     assert report["validation_mae"] < 0.9
     assert [note[:2] for note in notes] == [(epoch, 20) for epoch in range(1, 21)]
     assert notes[0][2].startswith("loss ")
+    assert set(notes[0][3]) == {
+        *("epoch", "loss", "items_per_s", "seconds_left", "validation_loss", "validation_mae", "validation_rmse")
+    }
     header, *lines = (folder / LOGS).read_text().splitlines()
     assert header == "epoch,loss,learning_rate,val_loss,val_mae,val_rmse"
     assert len(lines) == 20
@@ -192,3 +197,10 @@ def test_validation_classes_that_train_lacks_are_an_error(pixel_rows, store_rows
 def test_bfloat16_trains_too(pixel_rows, store_rows, tiny_spec, train):
     _, report = train(store_rows(pixel_rows), tiny_spec(train_params={"epochs": 2, "precision": "bf16"}))
     assert report["validation_loss"] > 0
+
+
+def test_c12_two_models_are_kept_however_many_epochs_there_are(pixel_rows, store_rows, tiny_spec, train):
+    for epochs in (2, 6):
+        folder, _ = train(store_rows(pixel_rows), tiny_spec(train_params={"epochs": epochs}), name=f"of-{epochs}")
+        kept = {path.relative_to(folder).as_posix() for path in folder.rglob("*.safetensors")}
+        assert kept == {CHOSEN, LAST}

@@ -1,0 +1,48 @@
+"""What a stage tells while it works reaches Dagster at once, not at the run's end."""
+
+import dagster as dg
+import pytest
+
+from resources.progress import ProgressReporter
+
+
+def run(told, instance, reporter):
+    """Materialize an asset that tells something and then looks at what Dagster knows by then."""
+    seen = []
+
+    @dg.asset(name="trained_model", partitions_def=dg.StaticPartitionsDefinition(["ab12"]))
+    def asset(context: dg.AssetExecutionContext) -> None:
+        report = reporter.start(context, "trained_model")
+        for arguments in told:
+            report(*arguments)
+            seen.append(instance.fetch_observations(dg.AssetKey("trained_model"), limit=10).records)
+
+    assert dg.materialize([asset], instance=instance, partition_key="ab12").success
+    return seen
+
+
+@pytest.fixture
+def instance():
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+def test_numbers_are_observations_of_the_asset_while_it_is_made(instance):
+    told = [(1, 9, "loss 0.5", {"loss": 0.5, "epoch": 1}), (2, 9, "loss 0.4", {"loss": 0.4, "epoch": 2})]
+    first, second = run(told, instance, ProgressReporter(seconds_between_observations=0))
+    assert [len(first), len(second)] == [1, 2]
+    newest = second[0].asset_observation
+    assert newest.partition == "ab12"
+    assert newest.metadata == {"loss": dg.MetadataValue.float(0.4), "epoch": dg.MetadataValue.float(2.0)}
+
+
+def test_without_numbers_there_is_no_observation_and_with_many_only_now_and_then(instance):
+    assert run([(1, 9, "half")], instance, ProgressReporter(seconds_between_observations=0)) == [[]]
+    assert run([(1, 9, "", {"loss": 1.0})], instance, ProgressReporter()) == [[]]
+
+
+def test_the_run_log_says_how_far_it_is(instance):
+    run([(3, 9, "loss 0.5, 1,200 items/s, 12 min left")], instance, ProgressReporter(seconds_between_lines=0))
+    (record,) = instance.get_run_records()
+    messages = [entry.user_message for entry in instance.all_logs(record.dagster_run.run_id)]
+    assert "trained_model: 3 of 9, loss 0.5, 1,200 items/s, 12 min left" in messages
