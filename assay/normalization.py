@@ -126,8 +126,8 @@ class NormalizationInfo(Section):
 
     fit_on: Literal["train", "all"] = "train"
     """Rows that it was fitted on."""
-    fitted_rows: int = Field(ge=1)
-    """Number of these rows."""
+    fitted_rows: int = Field(ge=0)
+    """Number of these rows; 0 for a table without rows."""
     norm_infos: tuple[NormInfo, ...] = ()
     """One entry per scaled column, in the table's order."""
 

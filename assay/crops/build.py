@@ -30,7 +30,7 @@ def build_crops(splits_folder: Path, spec: CropsSection, folder: Path, progress:
     """Cut every labelled object out of its image and return statistics about the crops.
 
     Writes crops.parquet, ``<subset>/[<sub_dir>/]<crop>.png`` and pictures/crops.png; for a table, which has no images,
-    only an empty crops.parquet.
+    and for images that only have masks, an empty crops.parquet.
 
     Raises:
         DataError: Boxes outside their image; no crop at all; images changed since they were indexed.
@@ -40,6 +40,8 @@ def build_crops(splits_folder: Path, spec: CropsSection, folder: Path, progress:
         return _no_crops(folder, "The source is a table: there are no images to cut from.")
     taken = items if spec.recursive else items.filter(~is_nested())
     crops = list_crops(taken, read_parquet(splits_folder / OBJECTS_FILE), spec.name_delimiter)
+    if crops.is_empty() and len(taken) and taken["mask"].null_count() < len(taken):
+        return _no_crops(folder, "The images have masks, but no boxes and no labels: there is nothing to cut out.")
     if crops.is_empty():
         raise DataError(_nothing_to_cut(len(items), len(taken)))
     crops = crops.with_columns(pl.Series("file", _file_names(crops, spec)))

@@ -41,6 +41,8 @@ def build_normalized(
         DataError: Missing values, keys that match nothing, classes that train lacks, no row of train.
     """
     table, info = read_parquet(tabular_folder / TABULAR_FILE), read_table_info(tabular_folder)
+    if table.is_empty():
+        return _without_rows(table, info, spec, folder)
     _require_values(table, info)
     kinds = choose_columns(table.schema, info, spec)
     progress(1, 3, f"{len(kinds)} columns to scale")
@@ -56,6 +58,16 @@ def build_normalized(
     info.write(folder)
     progress(3, 3, "table written")
     return _report(normalization, scaled, info)
+
+
+def _without_rows(table: pl.DataFrame, info: TableInfo, spec: NormalizedSection, folder: Path) -> dict[str, Any]:
+    """Write a table without rows: of images that only have masks, nothing is cut out."""
+    write_parquet(table, folder / NORMALIZED_FILE)
+    NormalizationInfo(fit_on=spec.fit_on, fitted_rows=0, norm_infos=()).write(
+        folder / spec.output_norm_feature_info_file_name
+    )
+    info.write(folder)
+    return {"rows": 0, "target_column": info.target_column, "fit_on": spec.fit_on, "fitted_rows": 0}
 
 
 def _require_values(table: pl.DataFrame, info: TableInfo) -> None:

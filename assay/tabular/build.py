@@ -78,7 +78,10 @@ def _own_table(source_folder: Path, items: pl.DataFrame, spec: TabularSection) -
 def _table_of_crops(
     crops_folder: Path, items: pl.DataFrame, spec: TabularSection, folder: Path, progress: Progress
 ) -> tuple[pl.DataFrame, TableInfo]:
-    crops = chosen_crops(read_parquet(crops_folder / CROPS_FILE), items, spec)
+    cut = read_parquet(crops_folder / CROPS_FILE)
+    if cut.is_empty():  # images that only have masks
+        return cut.select("item", "image", "subset", "label"), TableInfo("label", ())
+    crops = chosen_crops(cut, items, spec)
     pixels = _read_pixels([crops_folder / file for file in crops["file"]], spec, progress)
     table = crop_table(crops, pixels, spec)
     numbered = crops.select("label", "item", file=pl.int_range(len(crops)).cast(pl.String))
