@@ -48,9 +48,8 @@ class Unet(nn.Module):
         self.merge4 = Merge(third, second, 2 * second)
         self.mix = ResidualBlock(2 * second)
         self.middles = nn.Conv2d(2 * second, class_count, 1)
-        self.classes = nn.Sequential(
-            convolution(2 * second + class_count, 2 * second), nn.Conv2d(2 * second, class_count, 1)
-        )
+        self.hear = nn.Conv2d(class_count, 2 * second, 1)
+        self.classes = nn.Sequential(convolution(2 * second, second), nn.Conv2d(second, class_count, 1))
         self.merge2 = Merge(2 * second, first, 2 * first)
         self.shown = nn.Conv2d(2 * first, 4, 1)  # the four pixels at each place of stride 2
         nn.init.constant_(self.middles.get_parameter("bias"), math.log(RARE / (1 - RARE)))
@@ -65,12 +64,18 @@ class Unet(nn.Module):
         stride2, stride4, stride8, stride16 = self.encoder(images)
         features = self.mix(self.merge4(self.merge8(stride16, stride8), stride4))
         middles = self.middles(features)  # (B, k, H/4, W/4)
-        around = F.max_pool2d(middles, 2 * REACH + 1, stride=1, padding=REACH)
-        classes = self.classes(torch.cat([features, around], 1))  # (B, k, H/4, W/4)
+        classes = self.classes(features + self.hear(highest_around(middles)))  # (B, k, H/4, W/4)
         shown = F.pixel_shuffle(self.shown(self.merge2(features, stride2)), 2)  # (B, 1, H, W)
         if self.training:
             return torch.cat([F.pixel_unshuffle(shown, CELL), classes, middles], 1)
         return pixel_answers(shown.float(), classes.float())
+
+
+def highest_around(cells: Tensor) -> Tensor:
+    """Return the highest value within ``REACH`` of each cell; columns, then rows: a quarter of the comparisons."""
+    side = 2 * REACH + 1
+    columns = F.max_pool2d(cells, (side, 1), stride=1, padding=(REACH, 0))
+    return F.max_pool2d(columns, (1, side), stride=1, padding=(0, REACH))
 
 
 def cell_answers(outputs: Tensor) -> CellAnswers:
