@@ -211,3 +211,11 @@ def test_a_table_has_no_crops_and_says_so(crop, tmp_path):
     report, crops, _ = crop(tmp_path / "splits")
     assert report == {"crops": 0, "note": "The source is a table: there are no images to cut from."}
     assert crops.schema == pl.Schema(CROP_COLUMNS)
+
+
+def test_nothing_is_cut_out_of_a_crowd(crop, tmp_path):
+    splits = write_splits(tmp_path / "splits", {"train/a.png": None}, [("a.png", "cat", 1, 1, 9, 9)] * 2)
+    objects = read_parquet(splits / "objects.parquet")
+    write_parquet(objects.with_columns(crowd=pl.Series([True, False])), splits / "objects.parquet")
+    _, crops, _ = crop(splits)
+    assert crops["item"].to_list() == ["a.png_1"]
