@@ -10,9 +10,6 @@ from assay.spec.recipes import MOST_TIMES, Recipe, View, recipe_of
 from assay.spec.trained_model import TrainedModelSection
 from assay.spec.training import Augmentation, TrainParams
 
-WINDOW_SIZE = 128
-"""Side in pixels of what is cut out of whole images to learn from."""
-
 DENSE = ("segmentation", "detection")
 """Kinds of learning whose answers have a place in the image: they see whole images."""
 
@@ -62,7 +59,7 @@ def resolved(section: TrainedModelSection, learning: str, view: View) -> Trained
     recipe = recipe_of(learning, view)
     changes: dict[str, Any] = {
         "model": section.model or recipe.model,
-        "data_description": _described(section, view),
+        "data_description": _described(section, view, recipe.window_size),
         "data_train": _filled(
             section.data_train,
             batch_size=recipe.batch_size,
@@ -74,15 +71,15 @@ def resolved(section: TrainedModelSection, learning: str, view: View) -> Trained
             decision="fixed" if learning == "multi_label" else None,
             epochs=recipe.epochs,
             least_steps=recipe.least_steps if section.train_params.epochs is None else 0,
+            precision=recipe.precision,
         ),
     }
     return section.model_copy(update=changes)
 
 
-def _described(section: TrainedModelSection, view: View) -> Any:
+def _described(section: TrainedModelSection, view: View, window_size: int | None) -> Any:
     stage = {"images": "splits", "crops": "crops"}.get(view, "normalized")
-    window = {"window_size": WINDOW_SIZE} if view == "images" else {}
-    return _filled(section.data_description, input=stage, standardize=view != "columns", **window)
+    return _filled(section.data_description, input=stage, standardize=view != "columns", window_size=window_size)
 
 
 def _learner(section: TrainedModelSection, learning: str, recipe: Recipe) -> Any:
@@ -137,11 +134,13 @@ def _check_learning(section: TrainedModelSection, learning: str) -> None:
 def _check_class_keys(section: TrainedModelSection, learning: str) -> None:
     """Refuse what is said about classes where nothing would read it."""
     learner, description = section.learner, section.data_description
+    if learning in DENSE and learner.label_smoothing:
+        raise ValueError(f"learner.label_smoothing is set, but {_learned(learning)}, whose loss has none; leave it out")
     weighted = any(each.weight != 1 for each in description.classes or ())
-    if learning == "detection" and (weighted or learner.class_weights or learner.label_smoothing):
+    if learning == "detection" and (weighted or learner.class_weights):
         raise ValueError(
-            "learner.class_weights, learner.label_smoothing or a weight in data_description.classes is set, "
-            "but task is detection, whose loss has neither; leave it out"
+            "learner.class_weights or a weight in data_description.classes is set, but task is detection, "
+            "whose loss weighs all classes the same; leave it out"
         )
     if learning != "regression":
         return

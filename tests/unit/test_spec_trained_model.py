@@ -113,6 +113,7 @@ def test_resolving_twice_changes_nothing():
             "class_weights, .* detection",
         ),
         ({"data_description": {"classes": ["a", {"name": "b", "weight": 2}]}}, "detection", "images", "or a weight in"),
+        ({"learner": {"label_smoothing": 0.1}}, "segmentation", "images", "label_smoothing is set, but task is seg"),
         ({"learner": {"label_smoothing": 0.1}}, "regression", "pixels", "there are no classes"),
         ({"model": {"kind": "cnn"}}, "regression", "pixels", "reads images, but the inputs are pixels"),
         ({"data_train": {"augmentation": {"contrast": 0.1}}}, "regression", "pixels", "augmentation.contrast is set"),
