@@ -33,6 +33,7 @@ class Recipe:
         label_smoothing: For classes.
         least_steps: Steps that the network needs in any case.
         precision: Of the arithmetic.
+        window_size: Side in pixels of what is cut out of whole images.
     """
 
     model: ModelSection
@@ -43,7 +44,8 @@ class Recipe:
     sgd: float = 0.1
     label_smoothing: float = 0.0
     least_steps: int = LEAST_STEPS
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "auto"] = "fp32"
+    window_size: int | None = None
 
 
 _OBJECTS = Augmentation(
@@ -58,8 +60,8 @@ RECIPES: dict[str, Recipe] = {
     "crops": Recipe(CnnModel(), 20, 32, _OBJECTS, label_smoothing=0.05),
     "pixels": Recipe(MlpModel(), 160, 128, _PIXELS, label_smoothing=0.05),
     "columns": Recipe(MlpModel(width=128), 80, 64, UNCHANGED, label_smoothing=0.05),
-    "segmentation": Recipe(UnetModel(), 12, 16, _OBJECTS, adamw=3e-3),
-    "detection": Recipe(DetectorModel(), 12, 16, _SCENES, adamw=3e-3),
+    "segmentation": Recipe(UnetModel(), 12, 16, _OBJECTS, adamw=3e-3, precision="auto", window_size=128),
+    "detection": Recipe(DetectorModel(), 12, 16, _SCENES, adamw=3e-3, precision="auto", window_size=96),
 }
 
 

@@ -44,8 +44,8 @@ class DataDescription(Section):
     for pictures that are no larger than that. Of whole images, the longest side to which larger ones are reduced; null:
     so that the median object has about 48 pixels."""
     window_size: int | None = Field(default=None, ge=32, le=4096, multiple_of=16)
-    """Side in pixels of the squares, mostly around objects, that are cut out of whole images to learn from; null: 128.
-    Segmentation and detection only."""
+    """Side in pixels of the squares, mostly around objects, that are cut out of whole images to learn from; null: 128
+    for segmentation, 96 for detection, and for nothing else."""
     standardize: bool | None = None
     """Give each image or row of pixels mean 0 and standard deviation 1, so that brightness and contrast do not matter;
     null: yes for images and pixels, no for other columns, which have units of their own."""
@@ -216,9 +216,10 @@ class TrainParams(Section):
     """Where the network computes; auto: on a GPU (cuda) when there is one."""
     compile: bool = False
     """Compile the network by torch.compile, which takes a minute or more and then saves up to half of each step."""
-    precision: Literal["fp32", "bf16", "auto"] = "fp32"
+    precision: Literal["fp32", "bf16", "auto"] | None = None
     """bf16 is up to twice as fast on processors with AVX512_BF16 or AMX and on newer GPUs, slow on others, and less
-    exact; auto: bf16 where it is fast. What was used is written into the model's card."""
+    exact; auto: bf16 where it is fast. What was used is written into the model's card. Null: auto for whole images,
+    fp32 for all else."""
 
     @model_validator(mode="after")
     def _stopping_keeps_the_best(self) -> Self:
