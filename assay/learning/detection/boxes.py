@@ -36,7 +36,12 @@ def iou(first: Tensor, second: Tensor) -> Tensor:
 
 def pairwise_iou(first: Tensor, second: Tensor) -> Tensor:
     """Return the IoU of each box of the first list with each of the second: (..., N, 4), (..., M, 4) -> (..., N, M)."""
-    return iou(first[..., :, None, :], second[..., None, :, :])
+    left, top, right, bottom = (edge[..., :, None] for edge in first.unbind(-1))
+    other_left, other_top, other_right, other_bottom = (edge[..., None, :] for edge in second.unbind(-1))
+    width = (torch.minimum(right, other_right) - torch.maximum(left, other_left)).clamp(min=0)  # (..., N, M)
+    height = (torch.minimum(bottom, other_bottom) - torch.maximum(top, other_top)).clamp(min=0)
+    common = width * height
+    return common / (area(first)[..., :, None] + area(second)[..., None, :] - common).clamp(min=TINY)
 
 
 def generalized_iou(first: Tensor, second: Tensor) -> Tensor:

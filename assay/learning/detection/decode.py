@@ -7,19 +7,23 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from assay.learning.detection.boxes import area, clip
-from assay.learning.detection.nms import averaged_with_similar, best_of_overlapping
+from assay.learning.detection.boxes import area, clip, iou
+from assay.learning.detection.nms import best_of_overlapping
 from assay.learning.detection.targets import cell_middles
 
-CANDIDATES = 1000
-"""Most answers of an image that are looked at, the surest ones; an object gives about a dozen."""
+CANDIDATES = 3
+"""Peaks that are looked at per object that is wanted at most: some are of the same object."""
 
 MOST_OVERLAP = 0.5
 """IoU above which two boxes of one class mean the same object."""
 
+REACH = 2
+"""Cells to each side of a peak whose boxes are averaged with its own."""
+
 SIMILAR = 0.8
-"""IoU above which boxes of one class are averaged."""
+"""IoU above which the boxes of neighbouring cells are averaged."""
 
 
 class Found(NamedTuple):
@@ -55,24 +59,52 @@ def found_objects(
         most: Objects per image.
         most_overlap: IoU above which two boxes of one class mean the same object, and the surer stays.
     """
-    boxes, scores, classes = _likely(outputs, least_score)
-    boxes = clip(boxes, sizes[:, :1], sizes[:, 1:])  # (B, N, 4)
+    scores, places = _peaks(outputs[:, :-4].sigmoid(), least_score, CANDIDATES * most)
+    classes = places // outputs[0, 0].numel()  # (B, N)
+    boxes = clip(_averaged_boxes(outputs, places), sizes[:, :1], sizes[:, 1:])  # (B, N, 4)
     scores = torch.where(area(boxes) > 0, scores, -torch.inf)  # what lies in the padding is nothing
-    boxes = averaged_with_similar(boxes, scores, classes, SIMILAR)
     stays = best_of_overlapping(boxes, scores, classes, most_overlap)
     rows = zip(boxes, scores, classes, stays, strict=True)
     return [Found(*(part[keep][:most] for part in parts)) for *parts, keep in rows]
 
 
-def _likely(outputs: Tensor, least_score: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the likeliest answers of each image: boxes (B, N, 4), scores (B, N) and classes (B, N), best first.
+def _peaks(heat: Tensor, least_score: float, most: int) -> tuple[Tensor, Tensor]:
+    """Return scores and places, counted through (k, h, w), of the cells that no neighbour surpasses in their class.
 
-    N is the number that some image has; in the others, places without an answer have a score of minus infinity.
+    Args:
+        heat: (B, k, h, w), 0 to 1.
+        least_score: Lower peaks are none.
+        most: Peaks per image.
+
+    Returns:
+        Both (B, N), best first, where N is the number that some image has; places without a peak have a score of minus
+        infinity.
     """
-    class_count, cells = outputs.shape[1] - 4, outputs.shape[2] * outputs.shape[3]
-    scores, places = outputs[:, :class_count].flatten(1).sigmoid().topk(min(CANDIDATES, class_count * cells), 1)
-    scores = torch.where(scores >= least_score, scores, -torch.inf)
+    is_peak = (F.max_pool2d(heat, 3, stride=1, padding=1) == heat) & (heat >= least_score)
+    scores, places = torch.where(is_peak, heat, -torch.inf).flatten(1).topk(min(most, heat[0].numel()), 1)
     count = int((scores > -torch.inf).sum(1).max())
-    scores, places = scores[:, :count], places[:, :count]
-    boxes = torch.take_along_dim(boxes_of(outputs[:, -4:]).flatten(1, 2), (places % cells)[..., None], 1)
-    return boxes, scores, places // cells
+    return scores[:, :count], places[:, :count]
+
+
+def _averaged_boxes(outputs: Tensor, places: Tensor) -> Tensor:
+    """Return for each peak the mean of its box and of similar ones of the cells around it, weighted by their scores.
+
+    Neighbouring cells err independently to some degree, so their mean is closer than the surest of them (Gidaris &
+    Komodakis, *Object detection via a multi-region and semantic segmentation-aware CNN model*, 2015: "box voting").
+
+    Args:
+        outputs: (B, k + 4, h, w).
+        places: (B, N), counted through (k, h, w).
+    """
+    height, width = outputs.shape[2:]
+    classes, cells = places // (height * width), places % (height * width)
+    steps = torch.arange(-REACH, REACH + 1, device=outputs.device)
+    rows = ((cells // width)[..., None, None] + steps[:, None]).clamp(0, height - 1)  # (B, N, r, 1)
+    columns = ((cells % width)[..., None, None] + steps).clamp(0, width - 1)  # (B, N, 1, r)
+    around = (rows * width + columns).flatten(2)  # (B, N, r²)
+    image = torch.arange(len(outputs), device=outputs.device)[:, None, None]
+    boxes = boxes_of(outputs[:, -4:]).flatten(1, 2)  # (B, h·w, 4)
+    own, near = boxes[image[..., 0], cells], boxes[image, around]  # (B, N, 4), (B, N, r², 4)
+    scores = outputs.flatten(2)[image, classes[..., None], around].sigmoid()  # (B, N, r²)
+    weights = torch.where(iou(near, own[:, :, None]) > SIMILAR, scores, 0.0)[..., None]
+    return (weights * near).sum(2) / weights.sum(2).clamp(min=1e-9)  # 0 where the peak's own box has no area

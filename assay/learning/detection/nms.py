@@ -1,7 +1,6 @@
 """Non-maximum suppression: of several boxes around one object, the one with the highest score stays.
 
-Belongs here: choosing among boxes and averaging them, for all images of a batch at once. Does not belong here: making
-boxes (``decode``).
+Belongs here: choosing among boxes, for all images of a batch at once. Does not belong here: making boxes (``decode``).
 """
 
 import torch
@@ -38,24 +37,3 @@ def best_of_overlapping(boxes: Tensor, scores: Tensor, classes: Tensor, most_ove
         before = stays
         stays = exists & ~(beats & before[:, :, None]).any(1)
     return torch.zeros_like(stays).scatter_(1, order, stays)
-
-
-def averaged_with_similar(boxes: Tensor, scores: Tensor, classes: Tensor, least_overlap: float) -> Tensor:
-    """Return for each box the mean of all that mean the same, weighted by their scores.
-
-    Neighbouring cells err independently to some degree, so their mean is closer than the surest of them (Gidaris &
-    Komodakis, *Object detection via a multi-region and semantic segmentation-aware CNN model*, 2015: "box voting").
-
-    Args:
-        boxes: (B, N, 4) in pixels.
-        scores: (B, N), 0 to 1; places without a box have minus infinity and are not taken into any mean.
-        classes: (B, N) int64.
-        least_overlap: IoU above which two boxes of one class mean the same; below 1, so that a box counts itself.
-
-    Returns:
-        (B, N, 4).
-    """
-    same = (classes[:, :, None] == classes[:, None, :]) & (pairwise_iou(boxes, boxes) > least_overlap)  # (B, N, N)
-    weights = torch.where(same, scores.clamp(min=0)[:, None, :], 0.0)
-    total = weights.sum(2, keepdim=True)
-    return torch.where(total > 0, weights @ boxes / total.clamp(min=1e-9), boxes)

@@ -28,7 +28,7 @@ def test_distances_are_counted_from_the_middle_of_the_cell():
 
 
 def test_a16_of_overlapping_answers_for_one_object_one_is_left():
-    around = [(0, 3, 3, 1.0, 9, 9, 9, 9), (0, 3, 4, 3.0, 13, 9, 5, 9), (0, 4, 3, 2.0, 9, 13, 9, 5)]
+    around = [(0, 3, 2, 1.0, 5, 9, 13, 9), (0, 3, 4, 3.0, 13, 9, 5, 9), (0, 5, 3, 2.0, 9, 17, 9, 1)]
     outputs = outputs_with(*around)
     assert (outputs[0, :2].sigmoid() > 0.5).sum() == 3  # a score threshold alone would report three objects
     (found,) = found_objects(outputs, SIZE, 0.5, 10)
@@ -65,6 +65,17 @@ def test_answers_for_one_object_that_differ_a_little_are_averaged():
     answers = [(0, 3, 3, 2.0, 9, 9, 9, 9), (0, 3, 4, 2.0, 11, 9, 5, 9)]
     (found,) = found_objects(outputs_with(*answers), SIZE, 0.5, 5)
     assert edges_of(found) == [[6, 5, 23, 23]]
+
+
+def test_a_flat_top_is_one_object():
+    around = [(0, 3, 3, 2.0, 9, 9, 9, 9), (0, 3, 4, 2.0, 13, 9, 5, 9)]
+    (found,) = found_objects(outputs_with(*around), SIZE, 0.5, 5)
+    assert edges_of(found) == [[5, 5, 23, 23]]
+
+
+def test_an_answer_without_area_is_no_object():
+    (found,) = found_objects(outputs_with((0, 3, 3, 2.0, 0, 0, 0, 0)), SIZE, 0.5, 5)
+    assert len(found.boxes) == 0
 
 
 def test_a_batch_finds_what_its_images_show_alone():

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.learning.detection.boxes import iou
-from assay.learning.detection.nms import averaged_with_similar, best_of_overlapping
+from assay.learning.detection.nms import best_of_overlapping
 
 
 def one_by_one(boxes, scores, classes, most_overlap):
@@ -58,17 +58,3 @@ def test_places_without_a_box_neither_stay_nor_push_others_out():
     scores = torch.tensor([[-torch.inf, 0.1]])
     stays = best_of_overlapping(boxes, scores, torch.zeros(1, 2, dtype=torch.int64), 0.5)
     assert stays.tolist() == [[False, True]]
-
-
-def test_similar_boxes_are_averaged_by_their_scores():
-    boxes = torch.tensor([[[0.0, 0, 20, 20], [4.0, 0, 20, 20], [0.0, 0, 20, 20], [50.0, 50, 60, 60], [0.0, 0, 20, 20]]])
-    scores = torch.tensor([[0.9, 0.3, 0.5, 0.0, -torch.inf]])
-    averaged = averaged_with_similar(boxes, scores, torch.tensor([[0, 0, 1, 0, 0]]), 0.7)
-    assert averaged[0, 0].tolist() == [1, 0, 20, 20]
-    assert averaged[0, 1].tolist() == [1, 0, 20, 20]
-    assert torch.equal(averaged[0, 2:4], boxes[0, 2:4])
-
-
-def test_averaging_no_boxes_gives_none():
-    nothing = torch.zeros(2, 0)
-    assert averaged_with_similar(torch.zeros(2, 0, 4), nothing, nothing.long(), 0.7).shape == (2, 0, 4)
