@@ -110,7 +110,7 @@ def test_resolving_twice_changes_nothing():
             {"learner": {"class_weights": "balanced"}},
             "detection",
             "images",
-            "class_weights, .* detection",
+            "class_weights or a weight .* detection",
         ),
         ({"data_description": {"classes": ["a", {"name": "b", "weight": 2}]}}, "detection", "images", "or a weight in"),
         ({"learner": {"label_smoothing": 0.1}}, "segmentation", "images", "label_smoothing is set, but task is seg"),
