@@ -34,9 +34,9 @@ class Detector(nn.Module):
         _, second, third, fourth = encoder_channels(width)
         self.encoder = Encoder(channels, width)
         self.merge8 = Merge(fourth, third)
-        self.merge4 = Merge(third, second, 2 * second)
-        self.mix = ResidualBlock(2 * second)
-        self.head = nn.Conv2d(2 * second, class_count + 4, 1)
+        self.merge4 = Merge(third, second)
+        self.mix = ResidualBlock(second)  # at this stride, twice the channels would double the time of a step
+        self.head = nn.Conv2d(second, class_count + 4, 1)
         nn.init.constant_(self.head.get_parameter("bias")[:class_count], math.log(RARE / (1 - RARE)))
 
     def forward(self, images: Tensor) -> Tensor:
