@@ -13,7 +13,8 @@ from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
 from assay.spec.exptests import ExptestsSection
 from assay.spec.own_data import TableSource
 from assay.spec.trained_model import TrainedModelSection
-from assay.spec.training_defaults import DENSE, resolved, view_of
+from assay.spec.training_checks import DENSE
+from assay.spec.training_defaults import resolved, view_of
 
 
 def resolve(spec: ExperimentSpec) -> ExperimentSpec:

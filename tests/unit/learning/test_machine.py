@@ -20,7 +20,7 @@ def section(**params):
 
 @WITHOUT_GPU
 def test_without_a_gpu_auto_is_the_processor():
-    params = settled(section()).train_params
+    params = settled(section(precision="fp32")).train_params
     assert (params.device, params.precision) == ("cpu", "fp32")
 
 
