@@ -60,9 +60,9 @@ def test_what_a_build_that_failed_left_in_scratch_is_there_for_the_next_and_gone
     def fail(folder: Path):
         scratch.mkdir(parents=True)
         (scratch / "half").write_text("done")
-        raise ValueError
+        raise ValueError("half way")
 
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="half way"):
         store.build(a_slice(), {"source": "x"}, fail)
     result = store.build(a_slice(), {"source": "x"}, lambda folder: {"half": (scratch / "half").read_text()})
     assert result.report == {"half": "done"}

@@ -116,7 +116,7 @@ def test_resolving_twice_changes_nothing():
             {"data_description": {"classes": ["a", {"name": "b", "weight": 2}]}},
             "detection",
             "images",
-            "has a weight, but",
+            "loss of detection",
         ),
         ({"learner": {"label_smoothing": 0.1}}, "segmentation", "images", "label_smoothing is set, but task is seg"),
         ({"learner": {"label_smoothing": 0.1}}, "regression", "pixels", "read by classification"),
