@@ -1,0 +1,127 @@
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from PIL import Image
+
+from assay.errors import DataError
+from assay.items import MASK_CLASS_COLUMNS, OBJECT_COLUMNS
+from assay.learning.scene_targets import BoxTarget, MaskTarget, scene_classes
+from assay.learning.scene_truth import CROWD, labels_in_masks, read_boxes, read_class_maps
+from assay.learning.scenes import enlarged, fitting_size, read_scene, read_scenes, reduced_size
+from assay.learning.source import DataSource
+from assay.spec.training import DataDescription
+from assay.tables import write_parquet
+
+BOXES = BoxTarget(classes=("cat", "dog"), mapping={"cat": "cat", "kitten": "cat", "dog": "dog"})
+MASKS = MaskTarget(classes=BOXES.classes, mapping=BOXES.mapping)
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A result of splits: a wide image with two objects, a crowd and a mask, and an empty image without a mask."""
+    rng = np.random.default_rng(0)
+    for name, size in (("wide", (40, 80)), ("empty", (20, 10))):
+        Image.fromarray(rng.integers(0, 255, (*size, 3)).astype(np.uint8)).save(tmp_path / f"{name}.png")
+    mask = np.zeros((40, 80), np.uint8)
+    mask[10:30, 20:40], mask[0:4, 0:4], mask[35:, 70:] = 7, 8, 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    rows = [("wide", "wide.png", "mask.png", 80, 40), ("empty", "empty.png", None, 10, 20)]
+    items = pl.DataFrame(rows, ["item", "file", "mask", "width_px", "height_px"], orient="row")
+    objects = [
+        ("wide", 0, "kitten", 20, 10, 20, 20, False),
+        ("wide", 1, "bird", 0, 0, 4, 4, False),
+        ("wide", 2, "dog", 60, 0, 20, 40, True),
+    ]
+    write_parquet(pl.DataFrame(objects, dict(OBJECT_COLUMNS), orient="row"), tmp_path / "objects.parquet")
+    meanings = [(0, None, "background"), (7, "kitten", "class"), (8, "bird", "class"), (255, None, "ignore")]
+    write_parquet(pl.DataFrame(meanings, dict(MASK_CLASS_COLUMNS), orient="row"), tmp_path / "mask_classes.parquet")
+    return DataSource("splits", tmp_path, "ffff"), items
+
+
+def test_boxes_shrink_with_their_image_and_others_are_left_out(source):
+    data, items = source
+    wide, empty = read_boxes(data, items, BOXES, 40)
+    assert wide.tolist() == [[0, 10, 5, 20, 15], [CROWD, 30, 0, 40, 20]]
+    assert empty.shape == (0, 5)
+
+
+def test_masks_shrink_with_their_image_and_unknown_pixels_stay_unknown(source):
+    data, items = source
+    (classes,) = read_class_maps(data, items.head(1), MASKS, 40, 1)
+    assert classes.shape == (20, 40)
+    assert classes[5:15, 10:20].unique().tolist() == [1]
+    assert classes[18:, 36:].unique().tolist() == [255]
+    assert classes[:2, :2].unique().tolist() == [0], "a label that is not looked for is background"
+
+
+def test_an_image_without_a_mask_is_named_where_masks_are_learned(source):
+    data, items = source
+    with pytest.raises(DataError, match=r"1 image\(s\) have no mask") as error:
+        read_class_maps(data, items, MASKS, 40, 1)
+    assert error.value.problems == ["empty"]
+
+
+def test_masks_tell_their_labels_and_the_sizes_of_their_objects(source):
+    data, items = source
+    assert labels_in_masks(data, items.head(1), 1) == (["kitten", "bird"], [4.0, 20.0])
+
+
+@pytest.mark.parametrize(("width", "height", "longest"), [(80, 40, 40), (41, 80, 32), (10, 20, 64), (1000, 3, 16)])
+def test_an_image_has_the_size_that_its_boxes_are_scaled_to(tmp_path, width, height, longest):
+    Image.new("RGB", (width, height)).save(tmp_path / "image.png")
+    scene = read_scene(tmp_path / "image.png", longest)
+    assert tuple(scene.pixels.shape) == (3, *reduced_size(width, height, longest)[::-1])
+    assert (scene.width_px, scene.height_px) == (width, height)
+    assert max(scene.pixels.shape[1:]) <= max(longest, 1)
+
+
+def test_images_come_in_the_order_of_the_rows(source):
+    data, items = source
+    sizes = [scene.pixels.shape[1:] for scene in read_scenes(data, items.reverse(), 1000, 2)]
+    assert sizes == [(20, 10), (40, 80)]
+
+
+def test_a_broken_image_is_named(tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"bad\.png: the image can't be read"):
+        read_scene(tmp_path / "bad.png", 100)
+
+
+def test_images_are_reduced_until_the_median_object_is_as_large_as_wanted_but_never_enlarged():
+    rows = pl.DataFrame({"width_px": [1000, 400], "height_px": [500, 800]})
+    assert fitting_size(rows, [90, 96, 300], 48.0) == 500
+    assert fitting_size(rows, [20, 30], 48.0) == 1000
+    assert fitting_size(rows, [], 48.0) == 1000
+
+
+def test_a_reduced_map_comes_back_in_the_images_own_size():
+    small = torch.tensor([[0, 3], [255, 1]], dtype=torch.uint8)
+    assert enlarged(small, 4, 2).tolist() == [[0, 0, 3, 3], [255, 255, 1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("description", "classes", "mapping"),
+    [
+        ({}, ("bird", "cat", "kitten"), {"bird": "bird", "cat": "cat", "kitten": "kitten"}),
+        ({"classes": ["kitten", "bird"]}, ("kitten", "bird"), {"bird": "bird", "kitten": "kitten"}),
+        (
+            {"classes": [{"name": "cat", "subclasses": ["kitten"]}, "bird"]},
+            ("cat", "bird"),
+            {"cat": "cat", "kitten": "cat", "bird": "bird"},
+        ),
+        ({"class_mapping": {"cat": "pet", "kitten": "pet"}}, ("pet",), {"cat": "pet", "kitten": "pet"}),
+    ],
+)
+def test_labels_become_classes_and_those_of_no_class_are_not_looked_for(description, classes, mapping):
+    given = DataDescription.model_validate(description)
+    assert scene_classes(given, ["bird", "cat", "kitten"]) == (classes, mapping)
+
+
+def test_a_class_that_the_training_images_do_not_show_is_an_error():
+    given = DataDescription.model_validate({"classes": ["cat", "dgo"]})
+    with pytest.raises(DataError, match="they show cat, dog") as error:
+        scene_classes(given, ["cat", "dog"])
+    assert error.value.problems == ["dgo"]
+    with pytest.raises(DataError, match="show no object of any class"):
+        scene_classes(DataDescription(), [])
