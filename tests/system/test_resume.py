@@ -21,6 +21,20 @@ STEPS, EPOCHS = 6, 5
 KINDS = {
     "regression": {"task": "regression"},
     "classification": {"task": "classification", "trained_model": {"model": {"kind": "cnn", "width": 4}}},
+    "multi_label": {
+        "task": "classification",
+        "trained_model": {
+            "model": {"kind": "cnn", "width": 4},
+            "data_description": {
+                "multi_label": True,
+                "classes": [
+                    {"name": "even", "subclasses": ["0", "2", "4", "6", "8"]},
+                    {"name": "odd", "subclasses": ["1", "3", "5", "7", "9"]},
+                ],
+            },
+        },
+    },
+    "detection": {"task": "detection", "trained_model": {"model": {"kind": "detector", "width": 4}}},
 }
 """A tiny spec for each kind of learning."""
 
