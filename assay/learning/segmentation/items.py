@@ -19,8 +19,8 @@ from assay.learning.segmentation.regions import numbered_regions, region_boxes
 from assay.learning.windows import choose_anchors, cut, draw_corners, margin_of, resampled
 from assay.spec.training import Augmentation
 
-WINDOWS_PER_IMAGE = 4
-"""Windows of each image in one pass: they are small, so one would show little of it."""
+SHOWN_SHARE = 0.25
+"""Area of the windows of a pass, as a share of that of the images."""
 
 ELSEWHERE = 0.4
 """Share of the windows that may lie anywhere in their image: fewer, and too much of the background becomes something;
@@ -31,8 +31,8 @@ more, and the classes are learned more slowly."""
 class SegmentationItems:
     """A subset in memory; serves to learn from and to look at.
 
-    To learn from, an item is a window, and each image gives ``WINDOWS_PER_IMAGE`` of them. To look at, an item is an
-    image.
+    To learn from, an item is a window, and a pass shows every image in as many windows as its size calls for. To look
+    at, an item is an image.
 
     Attributes:
         images: uint8 (3, h, w) each, of any sizes.
@@ -49,7 +49,9 @@ class SegmentationItems:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __len__(self) -> int:
-        return WINDOWS_PER_IMAGE * len(self.images)
+        """Number of windows in a pass; each image gives the same number, at least one."""
+        pixels = sum(mask.numel() for mask in self.masks) / max(1, len(self.masks))
+        return max(1, round(SHOWN_SHARE * pixels / self.window_size**2)) * len(self.images)
 
     def batch(self, order: Tensor, generator: Generator) -> Batch:
         """Return a randomly chosen and changed window for each of these indices.

@@ -1,7 +1,7 @@
 import torch
 
 from assay.class_maps import IGNORED
-from assay.learning.segmentation.items import WINDOWS_PER_IMAGE, SegmentationItems
+from assay.learning.segmentation.items import SegmentationItems
 from assay.spec.training import Augmentation
 
 MOVES = Augmentation(rotation_degrees=15, zoom=0.2, shift=0.05)
@@ -31,9 +31,9 @@ def generator(seed=0):
 
 def test_the_mask_moves_with_its_image():
     items = some_items()
-    windows, targets = items.batch(torch.arange(len(items)), generator())
-    assert windows.shape == (len(items), 3, 48, 48)
-    assert targets.shape == (len(items), 2, 48, 48)
+    windows, targets = items.batch(torch.arange(12), generator())
+    assert windows.shape == (12, 3, 48, 48)
+    assert targets.shape == (12, 2, 48, 48)
     assert targets.dtype == torch.uint8
     for window, (classes, _) in zip(windows, targets, strict=True):
         known = classes != IGNORED
@@ -61,8 +61,11 @@ def test_regions_have_one_number_and_nothing_is_known_outside():
     assert (classes == IGNORED).any()  # the image is smaller than the window
 
 
-def test_a_pass_shows_every_image_as_often():
-    assert len(some_items()) == 3 * WINDOWS_PER_IMAGE
+def test_a_pass_shows_a_quarter_of_the_pixels_and_every_image_at_least_once():
+    image, mask = picture(256, 256, (3, 3, 40, 40), 1)
+    assert len(SegmentationItems([image] * 5, [mask] * 5, window_size=64)) == 5 * 4
+    assert len(SegmentationItems([image] * 5, [mask] * 5, window_size=512)) == 5
+    assert len(SegmentationItems([], [], window_size=64)) == 0
 
 
 def test_the_same_generator_gives_the_same_batch_channels_last():
