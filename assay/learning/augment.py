@@ -1,6 +1,7 @@
 """Random changes of a training batch, each a pure function of the batch and a generator.
 
 Belongs here: arithmetic on batches of images (B, C, H, W), or values (B, ...). Does not belong here: how strong.
+Random numbers are drawn on the processor, so that they are the same wherever the batch is.
 """
 
 import math
@@ -47,7 +48,8 @@ def move(images: Tensor, strength: Augmentation, generator: Generator) -> Tensor
     """
     if not (strength.rotation_degrees or strength.zoom or strength.shift):
         return images
-    grid = F.affine_grid(random_maps(len(images), strength, generator), list(images.shape), align_corners=False)
+    maps = random_maps(len(images), strength, generator)
+    grid = F.affine_grid(maps.to(images.device), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
@@ -83,7 +85,7 @@ def recolour(images: Tensor, contrast: float, colour_shift: float, generator: Ge
     count, channels = images.shape[:2]
     factor = torch.exp(between(-math.log1p(contrast), math.log1p(contrast), count, generator))
     shift = between(-colour_shift, colour_shift, count * channels, generator)
-    return images * factor.view(-1, 1, 1, 1) + shift.view(count, channels, 1, 1)
+    return images * factor.view(-1, 1, 1, 1).to(images) + shift.view(count, channels, 1, 1).to(images)
 
 
 def invert(images: Tensor, probability: float, generator: Generator) -> Tensor:
@@ -92,9 +94,9 @@ def invert(images: Tensor, probability: float, generator: Generator) -> Tensor:
         return images
     chosen = torch.rand(len(images), generator=generator) < probability
     mirrored = 2 * images.mean((1, 2, 3), keepdim=True) - images
-    return torch.where(chosen.view(-1, 1, 1, 1), mirrored, images)
+    return torch.where(chosen.view(-1, 1, 1, 1).to(images.device), mirrored, images)
 
 
 def add_noise(values: Tensor, std: float, generator: Generator) -> Tensor:
     """Add Gaussian noise to every value."""
-    return values + std * torch.randn(values.shape, generator=generator) if std else values
+    return values + std * torch.randn(values.shape, generator=generator).to(values) if std else values

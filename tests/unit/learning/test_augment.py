@@ -25,6 +25,12 @@ def test_a_batch_keeps_its_shape_and_its_source(inputs, shape):
     assert torch.equal(before, copy)
 
 
+@pytest.mark.parametrize(("inputs", "shape"), [(IMAGES, (5, 3, 8, 8)), (PIXELS, (5, 16))])
+def test_a_batch_is_changed_where_it_is(inputs, shape):
+    after = augment(torch.zeros(shape, device="meta"), inputs, RECIPES[inputs.view].augmentation, generator(0, 2))
+    assert (after.device.type, after.shape) == ("meta", shape)
+
+
 def test_the_generator_alone_decides():
     strength = RECIPES["crops"].augmentation
     one, same, other = (augment(batch(5, 3, 8, 8), IMAGES, strength, generator(seed, 2)) for seed in (0, 0, 1))
