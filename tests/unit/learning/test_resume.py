@@ -66,6 +66,9 @@ MORE_SETTINGS = {
     "sgd": {"learner": {"optimizer": "sgd", "learning_rate": 0.05}},
     "accumulated sgd": {"learner": {"optimizer": "sgd", "learning_rate": 0.05, "accumulate": 2}},
     "in order": {"data_train": {"shuffle": False}},
+    "bf16": {"train_params": {"precision": "bf16"}},
+    "frozen": {"learner": {"freeze": ["features.[12]"]}},
+    "stopped early": {"train_params": {"epochs": 9, "early_stopping": {"patience": 1, "min_delta": 0.2}}},
     "passes that end within epochs": {"train_params": {"steps_per_epoch": 3, "epochs": 4}},
     "last epoch": {"data_validation": None, "train_params": {"choose_epoch": "last"}},
 }
