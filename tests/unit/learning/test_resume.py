@@ -76,7 +76,8 @@ MORE_SETTINGS = {
 
 def check_every_step(task, folder, steps):
     wanted = content(train(task))
-    for step in steps:
+    _, _, history = wanted
+    for step in (step for step in steps if step < 4 * len(history)):
         interrupt(task, folder / str(step), step * task.section.learner.accumulate)
         assert content(train(task, folder / str(step))) == wanted, f"cut off after step {step}"
 
