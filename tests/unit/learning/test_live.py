@@ -6,7 +6,8 @@ from assay.learning.trainer import fit
 from tests.unit.learning.lessons import lesson, network
 
 
-def test_each_epoch_is_told_with_numbers_to_draw():
+def test_each_epoch_is_told_with_numbers_to_draw(monkeypatch):
+    monkeypatch.setattr(live, "LEAST_S", 3600.0)
     told = []
     fit(network(), lesson(), lambda *arguments: told.append(arguments))
     assert [(done, total) for done, total, _, _ in told] == [(1, 3), (2, 3), (3, 3)]
