@@ -8,7 +8,7 @@ from hypothesis import settings
 
 from assay.plugins import plugins
 
-settings.register_profile("assay", deadline=None, derandomize=True)
+settings.register_profile("assay", deadline=None, derandomize=True, max_examples=30)
 settings.load_profile("assay")
 
 
