@@ -69,6 +69,7 @@ def test_a_missing_folder_names_experiment_and_the_nearest_name(lab):
     expect_failure(lab, "lost", "Experiment lost, generated_images: source.path", "Did you mean", "flowers")
 
 
+@pytest.mark.system
 def test_a_missing_target_column_names_the_nearest(lab):
     pl.DataFrame({"price": [1.0, 2.0], "size": [3.0, 4.0]}).write_csv(lab.folder / "rows.csv")
     source = {"kind": "table", "path": str(lab.folder / "rows.csv"), "target_column": "prise"}

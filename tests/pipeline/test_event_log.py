@@ -56,6 +56,7 @@ def test_threads_and_instances_write_at_the_same_time(instance, home):
     assert partitions(instance) - before == {f"p{number}" for number in range(24)}
 
 
+@pytest.mark.system
 def test_few_engines_are_kept_however_many_runs_are_looked_at(instance, monkeypatch):
     monkeypatch.setattr("resources.event_log.KEPT_ENGINES", 2)
     for number in range(4):

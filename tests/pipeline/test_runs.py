@@ -90,7 +90,7 @@ def make_leaking_folder(folder):
     (folder / "test" / "cat" / "copy.png").write_bytes((folder / "train" / "cat" / "0.png").read_bytes())
 
 
-@pytest.mark.parametrize("task", ["regression", "classification"])
+@pytest.mark.parametrize("task", ["regression", pytest.param("classification", marks=pytest.mark.system)])
 def test_a_table_skips_the_image_stages(lab, task):
     generator = np.random.default_rng(0)
     x = generator.normal(size=(80, 3))

@@ -211,6 +211,7 @@ def digest(folder):
     return hashlib.sha256(b"".join(path.name.encode() + path.read_bytes() for path in files)).hexdigest()
 
 
+@pytest.mark.system
 def test_the_same_predictions_give_the_same_bytes(build):
     frame = classification_frame({"validation": 30, "test": 30})
     (report, first), (again, second) = build(frame), build(frame)

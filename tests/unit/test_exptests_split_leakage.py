@@ -74,11 +74,13 @@ def run_on(folder, **keys):
     return run_test(SplitLeakageTest(**keys), ExperimentFiles(splits_folder=folder))
 
 
+@pytest.mark.system
 def test_honest_generated_crops_on_shared_backgrounds_raise_no_alarm(put):
     result = run_on(put(generated_crops(600)))
     assert result.passed, result.description
 
 
+@pytest.mark.system
 def test_pictures_of_the_number_generator_raise_no_alarm(tmp_path):
     keys = {"sample_count": 100, "img_size": {"width": 96, "height": 96}, "max_amount": 2}
     source = NumbersSource(**keys, font_size_min=20, font_size_max=36, masks=False)

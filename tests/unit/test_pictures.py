@@ -109,6 +109,7 @@ def test_a_picture_with_too_many_colours_is_reduced_to_fewer():
     assert len(style._small_png(noise)) <= style.MAX_BYTES
 
 
+@pytest.mark.system
 def test_drawing_never_imports_pyplot():
     code = (
         "import sys, numpy; from assay.pictures.regression import residuals;"

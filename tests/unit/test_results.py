@@ -166,6 +166,7 @@ def build_together(count: int, folder: Path, meanwhile: Callable[[int], None]) -
     return [worker.exitcode for worker in workers]
 
 
+@pytest.mark.system
 def test_twenty_processes_that_want_the_same_result_at_once_build_it_once(tmp_path):
     assert build_together(20, tmp_path, lambda builds: time.sleep(0.1)) == [0] * 20
     assert len((tmp_path / "log").read_text().splitlines()) == 1

@@ -52,6 +52,7 @@ def test_the_page_shows_table_and_curves_and_asks_nobody_for_anything(compare):
     assert "@import" not in text
 
 
+@pytest.mark.system
 def test_no_text_of_the_user_becomes_markup(compare, entry):
     evil = [entry(n, experiment_id=f"{EVIL}{n}", name=f"{EVIL}{n}", note=EVIL, keys={f"a.{EVIL}": n}) for n in (0, 1)]
     waiting = entry(2, scores={}, note=EVIL)

@@ -194,11 +194,13 @@ def test_validation_classes_that_train_lacks_are_an_error(pixel_rows, store_rows
         train(store_rows(lacking), tiny_spec(data_description={"input": "normalized"}), "classification")
 
 
+@pytest.mark.system
 def test_bfloat16_trains_too(pixel_rows, store_rows, tiny_spec, train):
     _, report = train(store_rows(pixel_rows), tiny_spec(train_params={"epochs": 2, "precision": "bf16"}))
     assert report["validation_loss"] > 0
 
 
+@pytest.mark.system
 def test_c12_two_models_are_kept_however_many_epochs_there_are(pixel_rows, store_rows, tiny_spec, train):
     for epochs in (2, 6):
         folder, _ = train(store_rows(pixel_rows), tiny_spec(train_params={"epochs": epochs}), name=f"of-{epochs}")
