@@ -34,6 +34,7 @@ KINDS = {
             },
         },
     },
+    "segmentation": {"task": "segmentation", "trained_model": {"model": {"kind": "unet", "width": 4}}},
     "detection": {"task": "detection", "trained_model": {"model": {"kind": "detector", "width": 4}}},
 }
 """A tiny spec for each kind of learning."""
