@@ -5,6 +5,7 @@ boxes (``detection.windows``), changes of colour (``augment``).
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor
@@ -12,8 +13,22 @@ from torch.nn import functional as F
 
 from assay.spec.training import Augmentation
 
+SHOWN_SHARE = 0.25
+"""Area of the windows of a pass, as a share of that of the images."""
+
 ELSEWHERE = 0.1
 """Share of the windows that may lie anywhere, so that the network also sees what has no object in it."""
+
+
+def windows_per_image(images: Sequence[Tensor], side: int) -> int:
+    """Return how many windows of each image a pass shows: at least one, and more the larger the images are.
+
+    Args:
+        images: (3, h, w) each.
+        side: Of the windows in pixels.
+    """
+    pixels = sum(image.shape[-2] * image.shape[-1] for image in images) / max(1, len(images))
+    return max(1, round(SHOWN_SHARE * pixels / side**2))
 
 
 def choose_anchors(

@@ -54,14 +54,14 @@ _OBJECTS = Augmentation(
 _PIXELS = Augmentation(
     rotation_degrees=6, zoom=0.06, shift=0.03, invert_probability=0.5, colour_shift=0, contrast=0, noise=0.05
 )
-_SCENES = _OBJECTS.model_copy(update={"rotation_degrees": 0.0})
+_UPRIGHT = _OBJECTS.model_copy(update={"rotation_degrees": 0.0, "shift": 0.0})
 
 RECIPES: dict[str, Recipe] = {
     "crops": Recipe(CnnModel(), 20, 32, _OBJECTS, label_smoothing=0.05),
     "pixels": Recipe(MlpModel(), 160, 128, _PIXELS, label_smoothing=0.05),
     "columns": Recipe(MlpModel(width=128), 80, 64, UNCHANGED, label_smoothing=0.05),
-    "segmentation": Recipe(UnetModel(), 14, 64, _OBJECTS, adamw=4e-3, precision="auto", window_size=64),
-    "detection": Recipe(DetectorModel(), 12, 16, _SCENES, adamw=3e-3, precision="auto", window_size=96),
+    "segmentation": Recipe(UnetModel(), 12, 64, _OBJECTS, adamw=4e-3, precision="auto", window_size=64),
+    "detection": Recipe(DetectorModel(), 11, 16, _UPRIGHT, precision="auto", window_size=96),
 }
 
 

@@ -44,7 +44,7 @@ class DataDescription(Section):
     for pictures that are no larger than that. Of whole images, the longest side to which larger ones are reduced; null:
     so that the median object has about 48 pixels."""
     window_size: int | None = Field(default=None, ge=32, le=4096, multiple_of=16)
-    """Side in pixels of the squares, mostly around objects, that are cut out of whole images to learn from; null: 128
+    """Side in pixels of the squares, mostly around objects, that are cut out of whole images to learn from; null: 64
     for segmentation, 96 for detection, and for nothing else."""
     standardize: bool | None = None
     """Give each image or row of pixels mean 0 and standard deviation 1, so that brightness and contrast do not matter;

@@ -17,7 +17,7 @@ from benchmarks.quality.baselines import (
     support_vectors,
 )
 
-OBJECTS, SCENES = 400, 1000
+OBJECTS, SCENES = 400, 1400
 """Generated images, as in the templates: for what is learned from single objects, and from whole images."""
 
 HALVES = {str(digit): "low" if digit < 5 else "high" for digit in range(10)}

@@ -15,13 +15,16 @@ from assay.learning.detection.windows import boxes_in_window, moved_boxes, stack
 from assay.learning.lesson import Batch
 from assay.learning.scene_batches import Levels, as_scene_batch, levels_of, split_scenes
 from assay.learning.scene_windows import recoloured, standard_windows
-from assay.learning.windows import choose_anchors, draw_corners, margin_of, resampled
+from assay.learning.windows import choose_anchors, draw_corners, margin_of, resampled, windows_per_image
 from assay.spec.training import Augmentation
 
 
 @dataclass(frozen=True)
 class DetectionItems:
     """A subset in memory; serves to learn from and to look at.
+
+    To learn from, an item is a window, and a pass shows every image in as many windows as its size calls for. To look
+    at, an item is an image.
 
     Attributes:
         images: uint8 (3, h, w) each, of any sizes.
@@ -38,11 +41,12 @@ class DetectionItems:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __len__(self) -> int:
-        return len(self.images)
+        """Number of windows in a pass; each image gives the same number, at least one."""
+        return windows_per_image(self.images, self.window_size) * len(self.images)
 
     def batch(self, order: Tensor, generator: Generator) -> Batch:
-        """Return a randomly chosen and changed window of each image of these indices, and its boxes (B, M, 5)."""
-        indices = order.tolist()
+        """Return a randomly chosen and changed window for each of these indices, and its boxes (B, M, 5)."""
+        indices = (order % len(self.images)).tolist()
         corners = self._corners(indices, generator)
         maps = random_maps(len(order), self.augmentation, generator)
         margin = margin_of(self.window_size, self.augmentation)

@@ -16,11 +16,8 @@ from assay.learning.lesson import Batch
 from assay.learning.scene_batches import Levels, as_scene_batch, levels_of, split_scenes
 from assay.learning.scene_windows import recoloured, standard_windows
 from assay.learning.segmentation.regions import numbered_regions, region_boxes
-from assay.learning.windows import choose_anchors, cut, draw_corners, margin_of, resampled
+from assay.learning.windows import choose_anchors, cut, draw_corners, margin_of, resampled, windows_per_image
 from assay.spec.training import Augmentation
-
-SHOWN_SHARE = 0.25
-"""Area of the windows of a pass, as a share of that of the images."""
 
 ELSEWHERE = 0.4
 """Share of the windows that may lie anywhere in their image: fewer, and too much of the background becomes something;
@@ -50,8 +47,7 @@ class SegmentationItems:
 
     def __len__(self) -> int:
         """Number of windows in a pass; each image gives the same number, at least one."""
-        pixels = sum(mask.numel() for mask in self.masks) / max(1, len(self.masks))
-        return max(1, round(SHOWN_SHARE * pixels / self.window_size**2)) * len(self.images)
+        return windows_per_image(self.images, self.window_size) * len(self.images)
 
     def batch(self, order: Tensor, generator: Generator) -> Batch:
         """Return a randomly chosen and changed window for each of these indices.
