@@ -84,8 +84,8 @@ class ResultStore:
     def build(self, spec: Slice, inputs: Mapping[str, Result | str], build: Build) -> Result:
         """Return the result of ``spec`` on ``inputs``, computing it only when it does not exist yet.
 
-        Two callers that want the same result at once: the second waits and then reuses. Inputs are read-locked while
-        they are read. A process killed at any moment leaves at most a temporary folder, swept by the next build.
+        Two callers that want the same result at once: the second waits and then reuses. One that exists is found at
+        once, however long somebody else reads it. Inputs are read-locked while they are read. A process killed at any moment leaves at most a temporary folder, swept by the next build.
 
         Args:
             spec: What the stage reads of the experiment's spec.
@@ -98,6 +98,9 @@ class ResultStore:
         lineage = fingerprints(inputs)
         fingerprint = spec.fingerprint(lineage)
         folder = self.root / spec.section.output_location / spec.stage / fingerprint
+        existing = Result(spec.stage, fingerprint, folder)
+        if not spec.section.clear_folder and self._is_there(existing):
+            return existing
         with ExitStack() as stack:
             for value in inputs.values():
                 if isinstance(value, Result):
@@ -109,6 +112,13 @@ class ResultStore:
                 head = manifest_head(spec, fingerprint, lineage)
                 self._build_folder(folder, build, {**head, "ancestors": ancestors(inputs)})
         return Result(spec.stage, fingerprint, folder, reused)
+
+    def _is_there(self, result: Result) -> bool:
+        """Return whether a result is complete; waits for somebody who builds or deletes it, not for readers."""
+        if not result.folder.exists():
+            return False
+        with self.reading(result):
+            return is_complete(result.folder)
 
     def reading(self, result: Result) -> Any:
         """Hold a read lock on a result for the block, so that nobody deletes it meanwhile."""

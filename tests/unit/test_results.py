@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,14 @@ def write_hello(folder: Path):
 
 def never(folder: Path):
     pytest.fail("built again")
+
+
+def test_a_result_that_somebody_reads_for_long_is_found_at_once(tmp_path):
+    store = ResultStore(tmp_path)
+    built = store.build(a_slice(), {"source": "x"}, write_hello)
+    with store.reading(built), ThreadPoolExecutor(1) as pool:
+        found = pool.submit(store.build, a_slice(), {"source": "x"}, never)
+        assert found.result(timeout=20) == built
 
 
 def test_a_result_is_built_once_and_found_afterwards(tmp_path):
