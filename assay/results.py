@@ -85,7 +85,8 @@ class ResultStore:
         """Return the result of ``spec`` on ``inputs``, computing it only when it does not exist yet.
 
         Two callers that want the same result at once: the second waits and then reuses. One that exists is found at
-        once, however long somebody else reads it. Inputs are read-locked while they are read. A process killed at any moment leaves at most a temporary folder, swept by the next build.
+        once, however long somebody else reads it. Inputs are read-locked while they are read. A process killed at any
+        moment leaves at most a temporary folder, swept by the next build.
 
         Args:
             spec: What the stage reads of the experiment's spec.
