@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from assay.spec.training import Augmentation
 
-SHOWN_SHARE = 0.25
+SHOWN_SHARE = 0.5
 """Area of the windows of a pass, as a share of that of the images."""
 
 ELSEWHERE = 0.1

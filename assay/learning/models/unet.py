@@ -45,12 +45,12 @@ class Unet(nn.Module):
         first, second, third, fourth = encoder_channels(width)
         self.encoder = Encoder(channels, width)
         self.merge8 = Merge(fourth, third)
-        self.merge4 = Merge(third, second, 2 * second)
-        self.mix = ResidualBlock(2 * second)
-        self.middles = nn.Conv2d(2 * second, class_count, 1)
-        self.hear = nn.Conv2d(class_count, 2 * second, 1)
-        self.classes = nn.Sequential(convolution(2 * second, second), nn.Conv2d(second, class_count, 1))
-        self.merge2 = Merge(2 * second, first, 2 * first)
+        self.merge4 = Merge(third, second)
+        self.mix = ResidualBlock(second)
+        self.middles = nn.Conv2d(second, class_count, 1)
+        self.hear = nn.Conv2d(class_count, second, 1)
+        self.classes = nn.Sequential(convolution(second, second), nn.Conv2d(second, class_count, 1))
+        self.merge2 = Merge(second, first, 2 * first)
         self.shown = nn.Conv2d(2 * first, 4, 1)  # the four pixels at each place of stride 2
         nn.init.constant_(self.middles.get_parameter("bias"), math.log(RARE / (1 - RARE)))
 
