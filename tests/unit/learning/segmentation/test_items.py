@@ -61,9 +61,9 @@ def test_regions_have_one_number_and_nothing_is_known_outside():
     assert (classes == IGNORED).any()  # the image is smaller than the window
 
 
-def test_a_pass_shows_a_quarter_of_the_pixels_and_every_image_at_least_once():
+def test_a_pass_shows_half_of_the_pixels_and_every_image_at_least_once():
     image, mask = picture(256, 256, (3, 3, 40, 40), 1)
-    assert len(SegmentationItems([image] * 5, [mask] * 5, window_size=64)) == 5 * 4
+    assert len(SegmentationItems([image] * 5, [mask] * 5, window_size=64)) == 5 * 8
     assert len(SegmentationItems([image] * 5, [mask] * 5, window_size=512)) == 5
     assert len(SegmentationItems([], [], window_size=64)) == 0
 
