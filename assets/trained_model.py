@@ -1,12 +1,14 @@
 """The trained model and its history."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from assay.learning_stages import train
 from assay.pipeline import STAGES, Slice
+from assay.progress import Progress
 from assay.results import Result
 from assay.tables import StoredTable
 from assets.conditions import FOLLOWS_INPUTS
@@ -46,9 +48,12 @@ def trained_model(
     data = learning_data(store, splits, crops, normalized).named(kind)
     store.require_passed(context, data)
     scratch = store.results.scratch(spec, {kind: data})
-    result = store.build(
-        context, spec, {kind: data}, lambda folder, progress: train(spec, data, folder, progress, scratch)
-    )
+
+    def build(folder: Path, progress: Progress) -> dict[str, Any]:
+        with store.cores(context, spec.section.train_params.threads):
+            return train(spec, data, folder, progress, scratch)
+
+    result = store.build(context, spec, {kind: data}, build)
     yield materialized(result)._replace(asset_key=dg.AssetKey("trained_model"))
     history = StoredTable(result.folder / "training_history.parquet", result.fingerprint)
     yield dg.MaterializeResult(

@@ -3,8 +3,9 @@
 Belongs here: wiring Dagster's contexts to the domain's stores. Does not belong here: what stages compute.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from assay.experiments.frozen import freeze, frozen
 from assay.experiments.gates import require_passed
 from assay.experiments.specs import SpecFiles
 from assay.ids import validate_id
-from assay.locks import hold
+from assay.locks import LockMode, describe, hold, holders
+from assay.parallel import usable_cores
 from assay.pipeline import Slice
 from assay.progress import Progress
 from assay.results import Report, Result, ResultStore
@@ -93,6 +95,21 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
             self.folders.publish(experiment_id, result)
         self.reporter.finish(context, spec.stage, _outcome(result))
         return result
+
+    @contextmanager
+    def cores(self, context: dg.AssetExecutionContext, threads: int) -> Iterator[None]:
+        """Have this machine's cores for the block; those whose threads fill them wait for each other.
+
+        Two trainings at a time, each with as many threads as there are cores, take three times as long as one after the
+        other: threads that wait for a sleeping one keep their core busy, inside libraries that no setting reaches.
+        """
+        name = f"cores/{socket.gethostname()}"
+        mode: LockMode = "write" if threads >= usable_cores() else "read"
+        busy = [holder for holder in holders(self.path / "locks" / "cores") if holder.alive]
+        if busy and mode == "write":
+            context.log.info(f"Waits for another training: {describe(busy[0])}.")
+        with hold(self.path / "locks", name, mode, f"training {context.partition_key}"):
+            yield
 
 
 def _outcome(result: Result) -> str:
