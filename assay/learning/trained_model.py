@@ -17,6 +17,7 @@ from assay.learning.families import TrainingRequest
 from assay.learning.helpers import helpers
 from assay.learning.history import history_table, write_train_logs
 from assay.learning.preparing import prepare_training
+from assay.learning.segmentation.sureness import with_sureness
 from assay.learning.source import DataSource
 from assay.learning.state import Training
 from assay.learning.trainer import fit
@@ -67,6 +68,10 @@ def build_trained_model(
             checkpoints = Checkpoints(scratch, digest_of(card.as_dict()), params.checkpoint_every_s)
             network = network_of(card)
             training = fit(network, lesson, progress, checkpoints)
+        training.chosen, training.last = (
+            with_sureness(network, weights, card.section, lesson.validation)
+            for weights in (training.chosen, training.last)
+        )
         kept = ((training.chosen_epoch, training.chosen), (len(training.history), training.last))
         chosen, last = (
             with_thresholds(card_of(card, training, epoch), network, weights, lesson.validation)

@@ -23,6 +23,14 @@ REACH = 4
 """Cells in each direction from which a pixel hears of middles: half of an object of the usual size."""
 
 
+SURE_REACH = 6
+"""Cells in each direction in which there must be a middle for a pixel to show anything, once the network is told how
+probable it must be."""
+
+NOT_SHOWN = -20.0
+"""Logit of a pixel that shows nothing."""
+
+
 class CellAnswers(NamedTuple):
     """What the network says while it learns, as logits.
 
@@ -53,6 +61,17 @@ class Unet(nn.Module):
         self.merge2 = Merge(second, first, 2 * first)
         self.shown = nn.Conv2d(2 * first, 4, 1)  # the four pixels at each place of stride 2
         nn.init.constant_(self.middles.get_parameter("bias"), math.log(RARE / (1 - RARE)))
+        self.least_middle: Tensor
+        self.register_buffer("least_middle", torch.zeros(()))  # see segmentation.sureness, which sets it
+
+    def answers(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Map images (B, C, H, W) to logits: shown (B, 1, H, W), classes and middles (B, k, H/4, W/4)."""
+        stride2, stride4, stride8, stride16 = self.encoder(images)
+        features = self.mix(self.merge4(self.merge8(stride16, stride8), stride4))
+        middles = self.middles(features)
+        classes = self.classes(features + self.hear(highest_around(middles, REACH)))
+        shown = F.pixel_shuffle(self.shown(self.merge2(features, stride2)), 2)
+        return shown, classes, middles
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, C, H, W), sides multiples of 16, to outputs.
@@ -61,21 +80,23 @@ class Unet(nn.Module):
             In training, all answers in one tensor (B, 16 + 2k, H/4, W/4) for ``cell_answers``. Otherwise the logarithms
             of the probabilities of background and classes: (B, 1 + k, H, W) float32.
         """
-        stride2, stride4, stride8, stride16 = self.encoder(images)
-        features = self.mix(self.merge4(self.merge8(stride16, stride8), stride4))
-        middles = self.middles(features)  # (B, k, H/4, W/4)
-        classes = self.classes(features + self.hear(highest_around(middles)))  # (B, k, H/4, W/4)
-        shown = F.pixel_shuffle(self.shown(self.merge2(features, stride2)), 2)  # (B, 1, H, W)
+        shown, classes, middles = self.answers(images)
         if self.training:
             return torch.cat([F.pixel_unshuffle(shown, CELL), classes, middles], 1)
-        return pixel_answers(shown.float(), classes.float())
+        sure = F.interpolate((heat_around(middles) >= self.least_middle).float(), scale_factor=float(CELL))
+        return pixel_answers(torch.where(sure > 0, shown.float(), NOT_SHOWN), classes.float())
 
 
-def highest_around(cells: Tensor) -> Tensor:
-    """Return the highest value within ``REACH`` of each cell; columns, then rows: a quarter of the comparisons."""
-    side = 2 * REACH + 1
-    columns = F.max_pool2d(cells, (side, 1), stride=1, padding=(REACH, 0))
-    return F.max_pool2d(columns, (1, side), stride=1, padding=(0, REACH))
+def heat_around(middles: Tensor) -> Tensor:
+    """Return the highest probability of a middle of any class near each cell: (B, k, h, w) logits -> (B, 1, h, w)."""
+    return highest_around(middles.float().amax(1, keepdim=True), SURE_REACH).sigmoid()
+
+
+def highest_around(cells: Tensor, reach: int) -> Tensor:
+    """Return the highest value within ``reach`` of each cell; columns, then rows: a quarter of the comparisons."""
+    side = 2 * reach + 1
+    columns = F.max_pool2d(cells, (side, 1), stride=1, padding=(reach, 0))
+    return F.max_pool2d(columns, (1, side), stride=1, padding=(0, reach))
 
 
 def cell_answers(outputs: Tensor) -> CellAnswers:
