@@ -75,7 +75,7 @@ class Runs:
         def retries():
             return self.instance.get_runs(dg.RunsFilter(tags=tags))
 
-        (retry,) = wait_until(retries, "the run is tried again", timeout_s=60)
+        (retry,) = wait_until(retries, "the run is tried again", timeout_s=120)
         return retry.run_id
 
     def free(self):
@@ -96,6 +96,9 @@ def runs(tmp_path_factory, request):
         servers.start_webserver()
         servers.pause_automation()
         servers.start_daemon()
+        # Failures from before the daemon's first look at events are never tried again.
+        cursor = {"EVENT_LOG_CONSUMER_CURSOR-PIPELINE_FAILURE"}
+        wait_until(lambda: instance.daemon_cursor_storage.get_cursor_values(cursor), "the daemon looks at events")
         yield Runs(project, servers, instance)
 
 
