@@ -61,7 +61,7 @@ RECIPES: dict[str, Recipe] = {
     "pixels": Recipe(MlpModel(), 160, 128, _PIXELS, label_smoothing=0.05),
     "columns": Recipe(MlpModel(width=128), 80, 64, UNCHANGED, label_smoothing=0.05),
     "segmentation": Recipe(UnetModel(), 7, 64, _OBJECTS, adamw=4e-3, precision="auto", window_size=64),
-    "detection": Recipe(DetectorModel(), 6, 16, _UPRIGHT, precision="auto", window_size=96),
+    "detection": Recipe(DetectorModel(), 5, 16, _UPRIGHT, precision="auto", window_size=96),
 }
 
 
