@@ -87,7 +87,7 @@ def card_of(card: ModelCard, training: Training, epoch: int) -> ModelCard:
     rule, validation = card.section.train_params, card.section.data_validation
     chosen_by = "last epoch"
     if rule.choose_epoch == "best" and validation is not None and epoch == training.chosen_epoch:
-        chosen_by = f"best {rule.metric} on {validation.subset}"
+        chosen_by = f"best {rule.choosing_metric} on {validation.subset}"
     values = training.history[epoch - 1].validation
     return card.model_copy(update={"epoch": epoch, "chosen_by": chosen_by, "values": values})
 

@@ -90,7 +90,7 @@ def is_over(training: Training, plan: Plan) -> bool:
     """Return whether there is no further epoch, and write down why."""
     params = plan.lesson.section.train_params
     if len(training.history) < plan.epochs and plan.team.leads:
-        training.stopped = reason_to_stop(params.early_stopping, params.metric, training.history)
+        training.stopped = reason_to_stop(params.early_stopping, params.choosing_metric, training.history)
     stopped = plan.team.agree({"stopped": training.stopped} if plan.team.leads else None)["stopped"]
     return bool(stopped) or len(training.history) == plan.epochs
 
@@ -135,11 +135,11 @@ def validate(network: nn.Module, lesson: Lesson, where: str) -> dict[str, float]
 
 def keep_if_better(training: Training, network: nn.Module, lesson: Lesson, last: bool) -> None:
     """Keep the weights of the epoch just ended when the spec's rule prefers them to those kept so far."""
-    rule = lesson.section.train_params
+    rule, metric = lesson.section.train_params, lesson.section.train_params.choosing_metric
     newest = training.history[-1]
-    best = training.chosen_values.validation.get(rule.metric) if training.chosen_epoch else None
+    best = training.chosen_values.validation.get(metric) if training.chosen_epoch else None
     last_wins = rule.choose_epoch == "last" and last
-    if last_wins or (rule.choose_epoch == "best" and is_better(rule.metric, newest.validation[rule.metric], best)):
+    if last_wins or (rule.choose_epoch == "best" and is_better(metric, newest.validation[metric], best)):
         training.chosen_epoch = newest.epoch
         training.chosen = weights_of(network)
 

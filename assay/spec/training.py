@@ -202,8 +202,9 @@ class TrainParams(Section):
     """When to end before the last epoch; null: never."""
     choose_epoch: Literal["best", "last"] = "best"
     """Keep the epoch that is best on the validation data, or the last one."""
-    metric: Literal["loss", "accuracy", "mae", "rmse", "macro_f1", "mean_iou", "foreground_iou", "map50"] = "loss"
-    """What ``best`` means: the lowest loss, mae or rmse, or the highest of the others, of the validation data."""
+    metric: Literal["loss", "accuracy", "mae", "rmse", "macro_f1", "mean_iou", "foreground_iou", "map50"] | None = None
+    """What ``best`` means: the lowest loss, mae or rmse, or the highest of the others, of the validation data. Null:
+    mean_iou for segmentation, map50 for detection, the loss for all else."""
     checkpoint_every_s: Annotated[float, Field(ge=0), PLACE_ONLY] = 30.0
     """Seconds between two checkpoints, from which a training that was killed goes on; more when writing one takes long,
     so that at most 1% of the time goes into them. 0: after every step, without that limit."""
@@ -220,6 +221,11 @@ class TrainParams(Section):
     """bf16 is up to twice as fast on processors with AVX512_BF16 or AMX and on newer GPUs, slow on others, and less
     exact; auto: bf16 where it is fast. What was used is written into the model's card. Null: auto for whole images,
     fp32 for all else."""
+
+    @property
+    def choosing_metric(self) -> str:
+        """What chooses the epoch, once resolved."""
+        return self.metric or "loss"
 
     @model_validator(mode="after")
     def _stopping_keeps_the_best(self) -> Self:

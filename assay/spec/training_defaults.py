@@ -10,6 +10,9 @@ from assay.spec.trained_model import TrainedModelSection
 from assay.spec.training import Augmentation, TrainParams
 from assay.spec.training_checks import DENSE, LOSSES, OF_CLASSES, check_training
 
+CHOOSING = {"segmentation": "mean_iou", "detection": "map50"}
+"""What chooses the epoch, where it is not the loss: that of masks and boxes also weighs what no metric sees."""
+
 WARMUPS = {"one_cycle": 0.25, "cosine": 0.05, "step": 0.05, "constant": 0.0}
 """Shares of the steps in which the learning rate rises, by schedule."""
 
@@ -50,6 +53,7 @@ def resolved(section: TrainedModelSection, learning: str, view: View) -> Trained
             epochs=recipe.epochs,
             least_steps=recipe.least_steps if section.train_params.epochs is None else 0,
             precision=recipe.precision,
+            metric=CHOOSING.get(learning, "loss"),
         ),
     }
     return section.model_copy(update=changes)
