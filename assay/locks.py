@@ -1,9 +1,11 @@
 """Locks that the operating system frees when their holder dies, and that tell who holds them.
 
 Belongs here: taking, listing and clearing locks. Does not belong here: what is locked and why.
-The locks themselves are filelock's; beside each lies one small file per holder that says who and since when.
+The locks themselves are filelock's; beside each lies one small file per holder that says who and since when. Its holder
+keeps it locked too: a process ID alone may be somebody else's by now, or that of a process that nobody has buried yet.
 """
 
+import fcntl
 import json
 import os
 import socket
@@ -13,13 +15,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TextIO
 from uuid import uuid4
 
 from filelock import ReadWriteLock, Timeout
 
 from assay.errors import StorageError
-from assay.files import write_json
+from assay.files import atomic_path
 
 LockMode = Literal["read", "write"]
 
@@ -35,7 +37,7 @@ class Holder:
         pid: Process ID on that machine.
         since: UTC time, ISO 8601.
         purpose: What the holder is doing.
-        alive: Whether the process still exists; None when it is on another machine.
+        alive: Whether the process still lives; None when it is on another machine.
         path: The file that says so.
     """
 
@@ -68,12 +70,26 @@ def hold(folder: Path, name: str, mode: LockMode, purpose: str = "", timeout_s: 
         raise StorageError(message) from None
     note = path.with_name(f"{path.name}.{uuid4().hex[:12]}.holder")
     try:
-        write_json(note, _holder_note(mode, purpose))
-        yield
+        with _noted(note, _holder_note(mode, purpose)):
+            yield
     finally:
-        note.unlink(missing_ok=True)
         lock.release()
         lock.close()
+
+
+@contextmanager
+def _noted(path: Path, note: dict[str, str | int]) -> Iterator[None]:
+    """Keep a locked file with ``note`` for the block; it appears whole and locked."""
+    with atomic_path(path) as temporary:
+        file = temporary.open("w")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        json.dump(note, file)
+        file.flush()
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        file.close()
 
 
 def _open(path: Path) -> ReadWriteLock:
@@ -95,24 +111,23 @@ def holders(folder: Path) -> list[Holder]:
     found = []
     for path in sorted(folder.rglob("*.lock.*.holder")):
         try:
-            note = json.loads(path.read_text())
+            with path.open() as file:
+                note, alive = json.load(file), _locked(file)
         except (FileNotFoundError, json.JSONDecodeError):
             continue  # released while we looked
         lock = path.relative_to(folder).as_posix().rsplit(".lock.", 1)[0]
-        found.append(Holder(lock=lock, alive=_alive(note["host"], note["pid"]), path=path, **note))
+        here = note["host"] == socket.gethostname()
+        found.append(Holder(lock=lock, alive=alive if here else None, path=path, **note))
     return found
 
 
-def _alive(host: str, pid: int) -> bool | None:
-    if host != socket.gethostname():
-        return None
+def _locked(file: TextIO) -> bool:
+    """Return whether a process keeps an open file locked."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
-    return True
+    return False
 
 
 def clear_dead(folder: Path) -> list[Holder]:

@@ -3,21 +3,17 @@
 Belongs here: choosing what the experiment needs, the instance, what the terminal shows. Does not belong here: assets.
 """
 
-import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from uuid import uuid4
 
 import dagster as dg
 
 import definitions
 from assay.experiments.contents import stage_results
-from assay.files import write_text
 from assay.pipeline import STAGES, needed_stages
 from assay.spec.experiment import ExperimentSpec
 from partitions.experiments import add_experiment
+from resources.dagster_home import local_instance
 from resources.defaults import default_store, resources_for
 from resources.experiment_store import ExperimentStore
 from resources.run_files import RunFiles
@@ -84,15 +80,3 @@ def print_failure(event: dg.DagsterEvent) -> None:
     failure = event.step_failure_data.user_failure_data
     reason = failure.description if failure and failure.description else (error.message if error else "unknown")
     print(f"error: {re.sub(r'^assay[.]errors[.][A-Za-z]+: ', '', reason.strip())}")
-
-
-@contextmanager
-def local_instance() -> Iterator[dg.DagsterInstance]:
-    """Give the instance of $DAGSTER_HOME, or of ./.dagster_home, which ``make dev`` shows too."""
-    home = Path(os.environ.setdefault("DAGSTER_HOME", str(Path.cwd() / ".dagster_home")))
-    home.mkdir(parents=True, exist_ok=True)
-    if not (home / "dagster.yaml").exists():
-        ours = Path(definitions.__file__).with_name("dagster.yaml")  # in a checkout; not part of the wheel
-        write_text(home / "dagster.yaml", ours.read_text() if ours.is_file() else "telemetry: {enabled: false}\n")
-    with dg.DagsterInstance.get() as instance:
-        yield instance

@@ -78,12 +78,16 @@ class Runs:
         (retry,) = wait_until(retries, "the run is tried again", timeout_s=120)
         return retry.run_id
 
-    def free(self):
-        """Whether no living process holds a lock, and no slot of a pool is taken."""
+    def wait_until_free(self):
+        """Wait until no living process holds a lock and no slot of a pool is taken: the daemon frees those of the dead."""
+        wait_until(lambda: not self.taken(), "locks and slots are free", timeout_s=60)
+
+    def taken(self):
+        """Return the locks that living processes hold, and the slots that are taken."""
         held = [holder for holder in holders(self.project.storage / "locks") if holder.alive]
         storage = self.instance.event_log_storage
-        slots = [storage.get_concurrency_info(key).active_slot_count for key in storage.get_concurrency_keys()]
-        return not held and not any(slots)
+        pools = [storage.get_concurrency_info(key) for key in storage.get_concurrency_keys()]
+        return held + [pool for pool in pools if pool.active_slot_count]
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +113,7 @@ def test_a_killed_run_is_marked_failed_and_tried_again_once_with_the_same_bytes(
     retry = runs.retry_of(run_id)
     runs.wait_for(retry, "SUCCESS", "FAILURE")
     assert runs.status(retry) == "SUCCESS"
-    assert runs.free()
+    runs.wait_until_free()
     project.write("killed", SLOW)
     code, output = project.assay("run", "killed")
     assert code == 0, output
@@ -123,7 +127,7 @@ def test_a_cancelled_run_ends_and_can_be_run_again(runs):
     assert answer["__typename"] == "TerminateRunSuccess", answer
     runs.wait_for(run_id, "CANCELED", timeout_s=30)
     wait_until(lambda: not runs.alive(run_id), f"process {process.pid} ends", timeout_s=20)
-    assert runs.free()
+    runs.wait_until_free()
     again = runs.launch("cancelled")
     runs.wait_for(again, "SUCCESS", "FAILURE")
     assert runs.status(again) == "SUCCESS"

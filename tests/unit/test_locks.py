@@ -46,6 +46,13 @@ def test_a_killed_holder_frees_the_lock_and_is_listed_as_dead(tmp_path, holder):
     assert holders(tmp_path) == []
 
 
+def test_a_killed_holder_that_nobody_buried_is_dead(tmp_path, holder):
+    os.kill(holder.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)
+    os.kill(holder.pid, 0)  # its process ID still answers
+    assert [found.alive for found in holders(tmp_path)] == [False]
+
+
 def test_readers_share(tmp_path):
     with hold(tmp_path, "place", "read"), hold(tmp_path, "place", "read", timeout_s=1):
         assert [found.mode for found in holders(tmp_path)] == ["read", "read"]

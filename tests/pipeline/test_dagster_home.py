@@ -1,0 +1,42 @@
+"""The Dagster home: whole databases or none, whenever the process that made them died."""
+
+import dagster as dg
+import pytest
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
+
+from resources.dagster_home import DATABASES, make_home
+
+
+def use(home):
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        instance.add_dynamic_partitions("experiments", ["one"])
+        return instance.get_dynamic_partitions("experiments")
+
+
+def test_a_home_has_settings_and_databases(tmp_path):
+    make_home(tmp_path / "home")
+    assert sorted(path.name for path in (tmp_path / "home").iterdir()) == ["dagster.yaml", *DATABASES]
+    assert use(tmp_path / "home") == ["one"]
+
+
+def test_what_a_home_has_is_kept(tmp_path):
+    make_home(tmp_path)
+    assert use(tmp_path) == ["one"]
+    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    make_home(tmp_path)
+    assert "enabled: false" in (tmp_path / "dagster.yaml").read_text()
+    assert use(tmp_path) == ["one"]
+
+
+def die(self):
+    raise KeyboardInterrupt
+
+
+def test_databases_that_were_not_finished_are_made_again(tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(SqliteEventLogStorage, "reindex_events", die)
+        with pytest.raises(KeyboardInterrupt):
+            make_home(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["dagster.yaml"]
+    make_home(tmp_path)
+    assert use(tmp_path) == ["one"]
