@@ -79,7 +79,7 @@ class Runs:
         return retry.run_id
 
     def wait_until_free(self):
-        """Wait until no living process holds a lock and no slot of a pool is taken: the daemon frees those of the dead."""
+        """Wait until no living process holds a lock and no slot of a pool is taken; the daemon frees dead ones'."""
         wait_until(lambda: not self.taken(), "locks and slots are free", timeout_s=60)
 
     def taken(self):
