@@ -1,4 +1,4 @@
-"""Predicted boxes in the formats of other tools."""
+"""Predicted boxes and masks in the formats of other tools."""
 
 from assay.export.detections import Detections, read_detections
 

@@ -11,12 +11,11 @@ from typing import Self
 import polars as pl
 
 from assay.errors import DataError
-from assay.experiments.contents import TABLES, stage_results
+from assay.experiments.contents import TABLES
+from assay.export.results import PREDICTED_ITEMS_FILE, require_classes, require_results
 from assay.items import OBJECTS_FILE
 from assay.spec.experiment import ExperimentSpec
 from assay.tables import read_parquet
-
-PREDICTED_ITEMS_FILE = "predicted_items.parquet"
 
 
 @dataclass(frozen=True)
@@ -42,9 +41,7 @@ class Detections:
             DataError: A class that was predicted is not among them; ``source`` says where they are from.
         """
         names = tuple(classes)
-        missing = sorted(set(self.found["predicted_class"]) - set(names))
-        if missing:
-            raise DataError(f"{source} has no class {', '.join(map(repr, missing))}; it has {', '.join(names)}.")
+        require_classes(self.found["predicted_class"], names, source)
         return replace(self, classes=names)
 
 
@@ -60,13 +57,11 @@ def read_detections(root: Path, experiment_id: str, spec: ExperimentSpec) -> Det
         DataError: The experiment predicts no boxes, or has predicted nothing yet.
     """
     if spec.learning != "detection":
-        raise DataError(f"Experiment {experiment_id!r} is {spec.learning}; only boxes (detection) can be exported.")
-    results = stage_results(root, experiment_id)
-    missing = [stage for stage in ("splits", "predictions") if stage not in results]
-    if missing:
         raise DataError(
-            f"Experiment {experiment_id!r} has no {' and no '.join(missing)} yet. Next: assay run {experiment_id}"
+            f"Experiment {experiment_id!r} is {spec.learning}; only boxes (detection) and masks (segmentation) can be "
+            "exported."
         )
+    results = require_results(root, experiment_id, ("splits", "predictions"))
     folder = results["predictions"].folder
     images = read_parquet(folder / PREDICTED_ITEMS_FILE)
     found = read_parquet(folder / TABLES["predictions"])
@@ -87,13 +82,3 @@ def _order(label: str) -> tuple[int, float, str]:
 def name_without_ending(item: str, file: str) -> str:
     """Return an item's name without the ending of its file, which not every item has."""
     return item.removesuffix(PurePosixPath(file).suffix)
-
-
-def require_empty(folder: Path) -> None:
-    """Refuse a folder that holds something.
-
-    Raises:
-        DataError: It does, or it is a file.
-    """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(f"{folder} exists and is not an empty folder; choose another for --to.")

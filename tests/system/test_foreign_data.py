@@ -4,6 +4,7 @@ The writers here share no code with Assay's readers and exporters.
 """
 
 import json
+from collections import Counter
 
 import numpy as np
 import polars as pl
@@ -167,3 +168,28 @@ def test_foreign_outlines_and_masks_train_and_evaluate(project, kind):
     assert metrics["foreground_iou"] > 0.5
     classes = pl.read_parquet(results["splits"].folder / "mask_classes.parquet")
     assert set(classes["role"]) == {"class", "background", "ignore"}
+    target = project.folder / "exported"
+    code, output = project.assay("export", "foreign", "--format", "coco", "--to", str(target))
+    assert code == 0, output
+    assert pixels_by_pycocotools(target) == pixels_of_masks(results["predictions"].folder)
+
+
+def pixels_by_pycocotools(folder):
+    truth = COCO(str(folder / "instances.json"))
+    found = truth.loadRes(str(folder / "predictions.json"))
+    names = {number: category["name"] for number, category in truth.cats.items()}
+    pixels = Counter()
+    for one in found.dataset["annotations"]:
+        pixels[names[one["category_id"]]] += int(truth.annToMask(one).sum())
+    return pixels
+
+
+def pixels_of_masks(folder):
+    """Return how many pixels of all predicted masks show which class."""
+    table = pl.read_parquet(folder / "predictions.parquet")
+    pixels = Counter()
+    for path in (folder / "masks").rglob("*.png"):
+        with Image.open(path) as mask:
+            pixels.update(np.asarray(mask).ravel().tolist())
+    names = sorted({*table["predicted_class"], *table["target_class"].drop_nulls()} - {"background"})
+    return Counter({names[value - 1]: count for value, count in pixels.items() if value})

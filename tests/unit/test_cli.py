@@ -119,9 +119,15 @@ def test_show_names_the_tags(places, monkeypatch, capsys):
     assert "tags: sweep lr-grid" in capsys.readouterr().out
 
 
-def test_only_boxes_can_be_exported_and_only_once_there_are_any(places, monkeypatch, capsys):
-    for task, reason in (("regression", "only boxes (detection) can be exported"), ("detection", "Next: assay run x")):
+def test_only_boxes_and_masks_can_be_exported_and_only_once_there_are_any(places, monkeypatch, capsys):
+    for task, reason in (
+        ("regression", "only boxes (detection) and masks (segmentation) can be exported"),
+        ("detection", "Next: assay run x"),
+        ("segmentation", "Next: assay run x"),
+    ):
         (places / "experiments").mkdir(exist_ok=True)
         (places / "experiments" / "x.yaml").write_text(f"task: {task}\n")
         assert call(monkeypatch, "export", "x", "--format", "coco", "--to", str(places / "out")) == 1
         assert reason in capsys.readouterr().err
+    assert call(monkeypatch, "export", "x", "--format", "yolo", "--to", str(places / "out")) == 1
+    assert "--format yolo has no masks" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from pycocotools.coco import COCO
 from assay.errors import DataError
 from assay.export import Detections
 from assay.export.coco import export_coco
-from assay.export.detections import require_empty
+from assay.export.results import require_empty
 from assay.export.yolo import export_yolo
 from assay.items import OBJECT_COLUMNS
 
