@@ -14,7 +14,7 @@ from assay.spec.yaml_text import read_value
 
 
 def new(
-    task: Annotated[str, typer.Argument(help="regression, classification, segmentation or detection")],
+    task: Annotated[str, typer.Argument(help="regression, classification, multi_label, segmentation or detection")],
     experiment_id: Annotated[str | None, typer.Option("--id", help="your own ID; invented when left out")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="key=value, such as trained_model.train_params.epochs=5")

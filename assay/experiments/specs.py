@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from assay.errors import IdError, SpecError
+from assay.errors import IdError, SpecError, unknown
 from assay.experiments.folders import experiments_with_folder
 from assay.experiments.tombstones import Tombstones
 from assay.files import write_text
@@ -20,6 +20,8 @@ from assay.spec.loading import load_values, merged, spec_from
 from assay.spec.yaml_text import read_mapping, to_yaml
 
 DEFAULT_TASK = "regression"
+TEMPLATES = (*TASK_PREFIX, "multi_label")
+"""What a new experiment can start from: a task, or a classification with several classes at once."""
 
 
 class SpecFiles:
@@ -111,18 +113,20 @@ class SpecFiles:
         write_text(self.path(experiment_id), to_yaml(dict(values)))
 
 
-def template(task: str) -> dict[str, Any]:
-    """Return the keys that a new experiment of ``task`` starts with.
+def template(name: str) -> dict[str, Any]:
+    """Return the keys that a new experiment starts with.
+
+    Args:
+        name: One of ``TEMPLATES``.
 
     Raises:
-        SpecError: There is no such task.
+        SpecError: There is no such template.
     """
-    return read_mapping(template_text(task), f"template of {task}")
+    return read_mapping(template_text(name), f"template {name}")
 
 
-def template_text(task: str) -> str:
-    """Return the commented YAML that a new experiment of ``task`` starts with."""
-    if task not in TASK_PREFIX:
-        spec_from({"task": task}, "new experiment")
-        raise SpecError("new experiment", [f"task: there is no template for {task!r}"])
-    return (files("assay") / "templates" / f"{task}.yaml").read_text(encoding="utf-8")
+def template_text(name: str) -> str:
+    """Return the commented YAML that a new experiment starts with."""
+    if name not in TEMPLATES:
+        raise SpecError("new experiment", [unknown("Template", name, TEMPLATES)])
+    return (files("assay") / "templates" / f"{name}.yaml").read_text(encoding="utf-8")

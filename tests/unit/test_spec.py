@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.errors import SpecError
-from assay.experiments.specs import template, template_text
+from assay.experiments.specs import TEMPLATES, template, template_text
 from assay.spec.experiment import SECTION_NAMES, TASK_PREFIX
 from assay.spec.loading import json_schema, load_spec, merged, spec_from
 from assay.spec.yaml_text import read_mapping, to_yaml
@@ -29,10 +29,15 @@ def test_a_task_is_all_that_a_spec_needs(task):
     assert spec_from(spec.as_dict(), "x") == spec
 
 
-@pytest.mark.parametrize("task", sorted(TASK_PREFIX))
-def test_templates_are_valid_and_say_their_task(task):
-    assert spec_from(template(task), "template").task == task
-    assert "#" in template_text(task)
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_templates_are_valid_and_learn_what_they_say(name):
+    assert spec_from(template(name), "template").learning == name
+    assert "#" in template_text(name)
+
+
+def test_a_misspelt_template_names_the_nearest():
+    with pytest.raises(SpecError, match=r"Template 'multilabel'.*Did you mean 'multi_label'"):
+        template("multilabel")
 
 
 def test_a_misspelt_key_names_file_key_and_the_nearest_valid_one():
