@@ -6,6 +6,7 @@ Belongs here: ``auto`` becoming what it means here, and moving things there. Doe
 import logging
 import os
 import shutil
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 import torch
@@ -69,9 +70,14 @@ def near(data: Tensor, device: str) -> Tensor:
         data: All items of a subset.
         device: ``cpu`` or ``cuda``.
     """
-    if device != "cuda" or data.nbytes > SHARE_OF_MEMORY * torch.cuda.mem_get_info()[0]:
-        return data
-    return data.to("cuda")
+    return near_all([data], device)[0]
+
+
+def near_all(data: Sequence[Tensor], device: str) -> list[Tensor]:
+    """Do the same with items of different sizes: all of them, or none."""
+    if device != "cuda" or sum(each.nbytes for each in data) > SHARE_OF_MEMORY * torch.cuda.mem_get_info()[0]:
+        return list(data)
+    return [each.to("cuda") for each in data]
 
 
 def compile_network(network: nn.Module) -> None:

@@ -43,7 +43,8 @@ def as_scene_batch(images: Sequence[Tensor], standardize: bool) -> Tensor:
         standardize: Give each image mean 0 and standard deviation 1.
     """
     height, width = (-(-max(image.shape[axis] for image in images) // STRIDE) * STRIDE for axis in (1, 2))
-    batch = torch.zeros(len(images), 3, height, width).contiguous(memory_format=torch.channels_last)
+    batch = torch.zeros(len(images), 3, height, width, device=images[0].device)
+    batch = batch.contiguous(memory_format=torch.channels_last)
     for row, image in enumerate(images):
         mean, spread = levels_of(image, standardize)
         batch[row, :, : image.shape[1], : image.shape[2]] = (image.float() - mean) / spread

@@ -68,10 +68,11 @@ def build_trained_model(
             checkpoints = Checkpoints(scratch, digest_of(card.as_dict()), params.checkpoint_every_s)
             network = network_of(card)
             training = fit(network, lesson, progress, checkpoints)
-        training.chosen, training.last = (
-            with_sureness(network, weights, card.section, lesson.validation)
-            for weights in (training.chosen, training.last)
-        )
+        training.chosen = with_sureness(network, training.chosen, card.section, lesson.validation)
+        if training.chosen_epoch == len(training.history):
+            training.last = training.chosen
+        else:
+            training.last = with_sureness(network, training.last, card.section, lesson.validation)
         kept = ((training.chosen_epoch, training.chosen), (len(training.history), training.last))
         chosen, last = (
             with_thresholds(card_of(card, training, epoch), network, weights, lesson.validation)

@@ -107,5 +107,5 @@ def resampled(windows: Tensor, maps: Tensor, side: int, mode: str = "bilinear") 
         side: S in pixels.
         mode: ``bilinear`` for pixels, ``nearest`` for masks.
     """
-    grid = F.affine_grid(maps, [len(windows), 1, side, side], align_corners=False)
+    grid = F.affine_grid(maps.to(windows.device), [len(windows), 1, side, side], align_corners=False)
     return F.grid_sample(windows, grid * (side / windows.shape[-1]), mode=mode, align_corners=False)

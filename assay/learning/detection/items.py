@@ -27,7 +27,7 @@ class DetectionItems:
     at, an item is an image.
 
     Attributes:
-        images: uint8 (3, h, w) each, of any sizes.
+        images: uint8 (3, h, w) each, of any sizes; windows are made where they are, in a GPU's memory too.
         boxes: float32 (m, 5) of each image: class, left, top, right, bottom in its pixels; class -2 for crowd regions.
         window_size: Side in pixels of the windows to learn from.
         standardize: Give each image mean 0 and standard deviation 1.

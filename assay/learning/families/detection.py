@@ -19,6 +19,7 @@ from assay.learning.families import PredictionRequest, TrainingRequest
 from assay.learning.families.scenes import describe_scenes, labelled, scenes_to_predict
 from assay.learning.inputs import Inputs
 from assay.learning.lesson import Lesson
+from assay.learning.machine import near_all
 from assay.learning.scene_batches import as_scene_batch
 from assay.learning.scene_targets import BoxTarget, scene_classes
 from assay.learning.scene_truth import objects_of, read_boxes
@@ -67,10 +68,10 @@ def prepare(request: TrainingRequest, inputs: Inputs, target: AnyTarget, subsets
 
 
 def _items(request: TrainingRequest, inputs: Inputs, target: BoxTarget, rows: pl.DataFrame) -> DetectionItems:
-    section, size = request.section, inputs.image_size
-    scenes = read_scenes(request.source, rows, size, section.train_params.threads)
+    section, params, size = request.section, request.section.train_params, inputs.image_size
+    scenes = read_scenes(request.source, rows, size, params.threads)
     return DetectionItems(
-        images=[scene.pixels for scene in scenes],
+        images=near_all([scene.pixels for scene in scenes], params.device),
         boxes=read_boxes(request.source, rows, target, size),
         window_size=section.data_description.window_size or 0,
         standardize=inputs.standardize,

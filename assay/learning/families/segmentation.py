@@ -20,6 +20,7 @@ from assay.learning.families import PredictionRequest, TrainingRequest
 from assay.learning.families.scenes import describe_scenes, labelled, scenes_to_predict
 from assay.learning.inputs import Inputs
 from assay.learning.lesson import Lesson
+from assay.learning.machine import near_all
 from assay.learning.predicted_masks import save_mask
 from assay.learning.scene_batches import as_scene_batch
 from assay.learning.scene_targets import BACKGROUND, MaskTarget, scene_classes
@@ -70,10 +71,11 @@ def prepare(request: TrainingRequest, inputs: Inputs, target: AnyTarget, subsets
 
 
 def _items(request: TrainingRequest, inputs: Inputs, target: MaskTarget, rows: pl.DataFrame) -> SegmentationItems:
-    section, size, threads = request.section, inputs.image_size, request.section.train_params.threads
+    section, params, size = request.section, request.section.train_params, inputs.image_size
+    scenes = read_scenes(request.source, rows, size, params.threads)
     return SegmentationItems(
-        images=[scene.pixels for scene in read_scenes(request.source, rows, size, threads)],
-        masks=read_class_maps(request.source, rows, target, size, threads),
+        images=near_all([scene.pixels for scene in scenes], params.device),
+        masks=read_class_maps(request.source, rows, target, size, params.threads),
         window_size=section.data_description.window_size or 0,
         standardize=inputs.standardize,
         augmentation=section.data_train.augmentation,
@@ -105,7 +107,8 @@ def _predicted(request: PredictionRequest, scene: Scene) -> Tensor:
     batch = as_scene_batch([scene.pixels], card.inputs.standardize)
     outputs = forward(request.model.network, batch, card.section.train_params.precision == "bf16")
     height, width = scene.pixels.shape[1:]
-    return enlarged(class_map(outputs[0], width, height), scene.width_px, scene.height_px)
+    found = class_map(outputs, len(mask_target(card.target).classes), width, height)
+    return enlarged(found.cpu(), scene.width_px, scene.height_px)
 
 
 def _truth(request: PredictionRequest, target: MaskTarget, row: pl.DataFrame) -> Tensor | None:

@@ -32,7 +32,7 @@ NOT_SHOWN = -20.0
 
 
 class CellAnswers(NamedTuple):
-    """What the network says while it learns, as logits.
+    """What the network says, as logits.
 
     Attributes:
         shown: (B, H, W): whether a pixel shows anything but background.
@@ -77,14 +77,14 @@ class Unet(nn.Module):
         """Map images (B, C, H, W), sides multiples of 16, to outputs.
 
         Returns:
-            In training, all answers in one tensor (B, 16 + 2k, H/4, W/4) for ``cell_answers``. Otherwise the logarithms
-            of the probabilities of background and classes: (B, 1 + k, H, W) float32.
+            All answers in one tensor (B, 16 + 2k, H/4, W/4), for ``cell_answers`` and ``segmentation.decode``: an
+            eighth of what the probability of every class at every pixel would take.
         """
         shown, classes, middles = self.answers(images)
-        if self.training:
-            return torch.cat([F.pixel_unshuffle(shown, CELL), classes, middles], 1)
-        sure = F.interpolate((heat_around(middles) >= self.least_middle).float(), scale_factor=float(CELL))
-        return pixel_answers(torch.where(sure > 0, shown.float(), NOT_SHOWN), classes.float())
+        pixels = F.pixel_unshuffle(shown, CELL)
+        if not self.training:
+            pixels = torch.where(heat_around(middles) >= self.least_middle, pixels, NOT_SHOWN)
+        return torch.cat([pixels, classes, middles], 1)
 
 
 def heat_around(middles: Tensor) -> Tensor:
@@ -100,21 +100,10 @@ def highest_around(cells: Tensor, reach: int) -> Tensor:
 
 
 def cell_answers(outputs: Tensor) -> CellAnswers:
-    """Return the parts of what the network says while it learns: (B, 16 + 2k, H/4, W/4)."""
+    """Return the parts of what the network says: (B, 16 + 2k, H/4, W/4)."""
     class_count = (outputs.shape[1] - CELL**2) // 2
     end = CELL**2 + class_count
     return CellAnswers(F.pixel_shuffle(outputs[:, : CELL**2], CELL)[:, 0], outputs[:, CELL**2 : end], outputs[:, end:])
-
-
-def pixel_answers(shown: Tensor, classes: Tensor) -> Tensor:
-    """Return the logarithms of the probabilities of background and classes at every pixel.
-
-    Args:
-        shown: (B, 1, H, W) logits.
-        classes: (B, k, H/4, W/4) logits.
-    """
-    enlarged = F.interpolate(classes, scale_factor=float(CELL), mode="bilinear", align_corners=False)
-    return torch.cat([F.logsigmoid(-shown), F.logsigmoid(shown) + enlarged.log_softmax(1)], 1)  # (B, 1 + k, H, W)
 
 
 def build_unet(section: UnetModel, input_shape: tuple[int, ...], output_count: int) -> Any:

@@ -1,18 +1,92 @@
-"""From the network's outputs to a map of classes.
+"""From the network's outputs to the classes of pixels.
 
 Belongs here: reading outputs. Does not belong here: files, comparing maps with the truth.
+
+The U-Net says of each cell of 4x4 pixels which class it would be, and of each pixel whether it shows anything. A pixel
+is of the background with probability 1 - p, and of class c with p times the share of c, in between cells a mean of
+them. Most pixels show nothing, whose classes need not be asked for: that is four fifths of the time saved.
 """
+
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
+from assay.learning.models.detector import CELL
+from assay.learning.models.unet import CellAnswers, cell_answers
 
-def class_map(outputs: Tensor, width: int, height: int) -> Tensor:
+AT_ONCE = 1 << 17
+"""Pixels whose classes are looked up at once; memory grows with them."""
+
+Places = tuple[Tensor, Tensor, Tensor]
+"""Index of the image, row and column of each pixel: (n,) int64 each."""
+
+
+def class_map(outputs: Tensor, class_count: int, width: int, height: int) -> Tensor:
     """Return the most probable class of every pixel of one image: uint8 (height, width), 0 for the background.
 
     Args:
-        outputs: (1 + k, H, W) logits of the padded image.
+        outputs: Of the network for one padded image, as ``named_pixels`` takes them.
+        class_count: k.
         width: Of the image in pixels, without padding.
         height: Likewise.
     """
-    return outputs[:, :height, :width].argmax(0).to(torch.uint8)
+    return named_pixels(outputs, class_count)[0, :height, :width]
+
+
+def named_pixels(outputs: Tensor, class_count: int) -> Tensor:
+    """Return the most probable class of every pixel: uint8 (B, H, W), 0 for the background.
+
+    Args:
+        outputs: (B, 16 + 2k, H/4, W/4) as ``Unet`` gives them, or (B, 1 + k, H, W) logits of another network.
+        class_count: k.
+    """
+    if outputs.shape[1] == 1 + class_count:
+        return outputs.argmax(1).to(torch.uint8)
+    answers = cell_answers(outputs)
+    named = torch.zeros(answers.shown.shape, dtype=torch.uint8, device=outputs.device)
+    # Nothing is more probable than a class where less than half is left for all classes together.
+    for places in _parts(answers.shown > 0):
+        share, best = class_logits(answers, places).log_softmax(1).max(1)
+        named[places] = torch.where(answers.shown[places] + share > 0, best + 1, 0).to(torch.uint8)
+    return named
+
+
+def surprise(answers: CellAnswers, wanted: Tensor) -> Tensor:
+    """Return the sum over all pixels of minus the logarithm of the probability of their true class.
+
+    Args:
+        answers: Of the network.
+        wanted: uint8 (B, H, W): 0 background, 1..k classes, anything above for pixels that don't count.
+    """
+    nothing = torch.nn.functional.softplus(answers.shown[wanted == 0]).sum()
+    for places in _parts((wanted > 0) & (wanted <= answers.classes.shape[1])):
+        shares = class_logits(answers, places).log_softmax(1)
+        true = shares.gather(1, wanted[places].long()[:, None] - 1)
+        nothing = nothing + torch.nn.functional.softplus(-answers.shown[places]).sum() - true.sum()
+    return nothing
+
+
+def class_logits(answers: CellAnswers, places: Places) -> Tensor:
+    """Return the logits of the classes (n, k) at some pixels, linear between the middles of cells.
+
+    They equal those of ``torch.nn.functional.interpolate(..., mode="bilinear", align_corners=False)``.
+    """
+    images, *pixels = places
+    ends = []
+    for pixel, count in zip(pixels, answers.classes.shape[2:], strict=True):
+        at = ((pixel + 0.5) / CELL - 0.5).clamp(min=0)
+        first = at.long()
+        ends.append((first, (first + 1).clamp(max=count - 1), (at - first)[:, None]))
+    (top, bottom, down), (left, right, across) = ends
+    cells = answers.classes.movedim(1, -1)  # (B, H/4, W/4, k)
+    above = torch.lerp(cells[images, top, left], cells[images, top, right], across)
+    below = torch.lerp(cells[images, bottom, left], cells[images, bottom, right], across)
+    return torch.lerp(above, below, down)
+
+
+def _parts(which: Tensor) -> Iterator[Places]:
+    """Yield where a mask (B, H, W) is true, in parts."""
+    for part in torch.split(which.nonzero(), AT_ONCE):
+        images, rows, columns = part.unbind(1)
+        yield images, rows, columns

@@ -32,8 +32,8 @@ class SegmentationItems:
     at, an item is an image.
 
     Attributes:
-        images: uint8 (3, h, w) each, of any sizes.
-        masks: uint8 (h, w) of each image: 0 background, 1..k classes, 255 unknown.
+        images: uint8 (3, h, w) each, of any sizes; windows are made where they are, in a GPU's memory too.
+        masks: uint8 (h, w) of each image, in the processor's memory: 0 background, 1..k classes, 255 unknown.
         window_size: Side in pixels of the windows to learn from.
         standardize: Give each image mean 0 and standard deviation 1.
         augmentation: Strength of the random changes; validation items don't need any.
@@ -62,7 +62,8 @@ class SegmentationItems:
         side = self.window_size + 2 * margin
         images, levels = [self.images[index] for index in indices], [self._levels[index] for index in indices]
         windows = resampled(standard_windows(images, levels, corners, side), maps, self.window_size)
-        masks = resampled(self._masks(indices, corners, side), maps, self.window_size, "nearest")
+        masks = self._masks(indices, corners, side).to(windows.device).float()
+        masks = resampled(masks, maps, self.window_size, "nearest")
         return recoloured(windows, self.augmentation, generator), masks.to(torch.uint8)
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
@@ -98,7 +99,7 @@ class SegmentationItems:
             torch.stack([cut(self.masks[index], corner, side, IGNORED), cut(self._regions[index], corner, side, 0)])
             for index, corner in zip(indices, corners.tolist(), strict=True)
         ]
-        return torch.stack(windows).float()
+        return torch.stack(windows)
 
 
 def stacked_masks(masks: Sequence[Tensor], height: int, width: int) -> Tensor:

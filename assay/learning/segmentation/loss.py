@@ -14,6 +14,7 @@ from assay.learning.detection.loss import heat_loss
 from assay.learning.detection.targets import cell_targets
 from assay.learning.models.detector import CELL
 from assay.learning.models.unet import cell_answers
+from assay.learning.segmentation.decode import surprise
 from assay.learning.segmentation.regions import region_boxes
 
 NEARBY = 3
@@ -34,7 +35,7 @@ class SegmentationLoss:
         """Return one number, 0 or more.
 
         Args:
-            outputs: (B, 16 + 2k, H/4, W/4) as ``Unet`` gives them in training, or (B, 1 + k, H, W) logits of a network
+            outputs: (B, 16 + 2k, H/4, W/4) as ``Unet`` gives them, or (B, 1 + k, H, W) logits of a network
                 that knows nothing of middles; float32.
             targets: uint8 (B, 2, H, W): classes, and numbers of regions.
         """
@@ -64,12 +65,15 @@ def plain_loss(outputs: Tensor, targets: Tensor, weights: Tensor | None = None) 
     """Return the mean cross entropy over the pixels whose class is known; 0 when there is none.
 
     Args:
-        outputs: (B, 1 + k, H, W) logits.
+        outputs: (B, 16 + 2k, H/4, W/4) as ``Unet`` gives them, or (B, 1 + k, H, W) logits of another network.
         targets: uint8 (B, H, W): 0 background, 1..k classes, 255 unknown.
-        weights: (1 + k,) weights of background and classes.
+        weights: (1 + k,) weights of background and classes, for another network.
     """
+    known = (targets != IGNORED).sum().clamp(min=1)
+    if outputs.shape[2:] != targets.shape[1:]:
+        return surprise(cell_answers(outputs), targets) / known
     losses = F.cross_entropy(outputs, targets.long(), weights, ignore_index=IGNORED, reduction="none")
-    return losses.sum() / (targets != IGNORED).sum().clamp(min=1)
+    return losses.sum() / known
 
 
 def shown_loss(logits: Tensor, wanted: Tensor, known: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ Belongs here: IoU over the validation images. Does not belong here: the full rep
 import torch
 from torch import Tensor
 
-from assay.class_maps import IGNORED
+from assay.learning.segmentation.decode import named_pixels
 
 
 class SegmentationMeter:
@@ -17,8 +17,9 @@ class SegmentationMeter:
         self.counts = torch.zeros(1 + class_count, 1 + class_count, dtype=torch.int64)  # [true, predicted]
 
     def add(self, outputs: Tensor, targets: Tensor) -> None:
-        """Take in one batch: outputs (B, 1 + k, H, W) and targets uint8 (B, H, W)."""
-        self.counts += counted(outputs.argmax(1), targets, len(self.counts) - 1).cpu()
+        """Take in one batch: outputs as ``named_pixels`` takes them, and targets uint8 (B, H, W)."""
+        class_count = len(self.counts) - 1
+        self.counts += counted(named_pixels(outputs, class_count), targets, class_count).cpu()
 
     def values(self) -> dict[str, float]:
         """Return ``mean_iou`` over the classes that occur or are predicted, and ``foreground_iou``; 0 to 1."""
@@ -29,14 +30,13 @@ def counted(named: Tensor, targets: Tensor, class_count: int) -> Tensor:
     """Return how many pixels of each true class are taken for each class: int64 (1 + k, 1 + k).
 
     Args:
-        named: int64 (B, H, W): 0 background, 1..k classes.
+        named: uint8 (B, H, W): 0 background, 1..k classes.
         targets: uint8 (B, H, W): the same, 255 unknown.
         class_count: k.
     """
-    known = targets != IGNORED
     side = 1 + class_count
-    pairs = targets[known].long() * side + named[known]
-    return torch.bincount(pairs, minlength=side**2).view(side, side)
+    pairs = targets.int() * side + named  # unknown pixels come last, and are cut off
+    return torch.bincount(pairs.flatten(), minlength=side**2)[: side**2].view(side, side)
 
 
 def iou_of(counts: Tensor) -> dict[str, float]:

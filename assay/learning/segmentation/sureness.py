@@ -11,32 +11,19 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from assay.class_maps import IGNORED
 from assay.learning.engine import forward
 from assay.learning.lesson import Batch, PlainItems
 from assay.learning.models.detector import CELL
-from assay.learning.models.unet import Unet, heat_around, pixel_answers
-from assay.learning.segmentation.meter import counted, iou_of
+from assay.learning.models.unet import Unet, cell_answers, heat_around
+from assay.learning.segmentation.decode import named_pixels
+from assay.learning.segmentation.meter import iou_of
 from assay.learning.state import Weights
 from assay.spec.trained_model import TrainedModelSection
 
 CHOICES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 """Probabilities to choose from; 0 asks for no middle."""
-
-
-class NamedPixels(nn.Module):
-    """A U-Net whose outputs are the class of each pixel and the probability of a middle nearby."""
-
-    def __init__(self, network: Unet) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map images (B, C, H, W) to (B, 2, H, W)."""
-        shown, classes, middles = self.network.answers(images)
-        named = pixel_answers(shown.float(), classes.float()).argmax(1, keepdim=True)
-        return torch.cat([named.float(), F.interpolate(heat_around(middles), scale_factor=float(CELL))], 1)
 
 
 def with_sureness(
@@ -62,10 +49,41 @@ def with_sureness(
 @torch.no_grad()
 def best_choice(network: Unet, batches: Iterable[Batch], bf16: bool) -> float:
     """Return which of ``CHOICES`` gives the best mean IoU; the least of several equally good."""
-    named_pixels, class_count = NamedPixels(network).eval(), network.middles.out_channels
+    class_count = network.middles.out_channels
+    network.least_middle.zero_()
     counts = torch.zeros(len(CHOICES), 1 + class_count, 1 + class_count, dtype=torch.int64)
     for inputs, wanted in batches:
-        named, heat = forward(named_pixels, inputs, bf16).cpu().unbind(1)
-        for place, least in enumerate(CHOICES):
-            counts[place] += counted(torch.where(heat >= least, named, 0.0).long(), wanted, class_count)
+        outputs = forward(network, inputs, bf16).cpu()
+        levels = highest_choice(heat_around(cell_answers(outputs).middles))
+        counts += counted_by_level(named_pixels(outputs, class_count), wanted.cpu(), levels, class_count)
+    counts = with_less_shown(counts)
     return max(zip((iou_of(each)["mean_iou"] for each in counts), CHOICES, strict=True), key=lambda pair: pair[0])[1]
+
+
+def highest_choice(heat: Tensor) -> Tensor:
+    """Return the index of the highest choice that the probabilities around each cell reach: (B, 1, h, w) uint8."""
+    return (torch.bucketize(heat, torch.tensor(CHOICES), right=True) - 1).to(torch.uint8)
+
+
+def counted_by_level(named: Tensor, wanted: Tensor, levels: Tensor, class_count: int) -> Tensor:
+    """Return how many pixels of each level and true class are taken for each class: (levels, 1 + k, 1 + k).
+
+    Args:
+        named: uint8 (B, H, W): 0 background, 1..k classes.
+        wanted: uint8 (B, H, W): the same, 255 unknown.
+        levels: uint8 (B, 1, H/4, W/4).
+        class_count: k.
+    """
+    side, values = 1 + class_count, 1 + IGNORED
+    enlarged = levels[:, 0].repeat_interleave(CELL, 1).repeat_interleave(CELL, 2)
+    triples = (enlarged.int() * values + wanted) * side + named
+    counts = torch.bincount(triples.flatten(), minlength=len(CHOICES) * values * side)
+    return counts.view(len(CHOICES), values, side)[:, :side]  # without the unknown
+
+
+def with_less_shown(counts: Tensor) -> Tensor:
+    """Return what the counts become when only pixels of a level or a higher one show anything: each level in turn."""
+    shown = counts.flip(0).cumsum(0).flip(0)
+    hidden = (counts.cumsum(0) - counts).sum(2)
+    shown[:, :, 0] += hidden
+    return shown

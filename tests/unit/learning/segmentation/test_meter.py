@@ -4,7 +4,6 @@ import torch
 from torch.nn import functional
 
 from assay.class_maps import IGNORED
-from assay.learning.segmentation.decode import class_map
 from assay.learning.segmentation.meter import SegmentationMeter
 
 
@@ -41,13 +40,3 @@ def test_nothing_shown_and_nothing_found_is_no_success():
     meter = SegmentationMeter(2)
     meter.add(torch.tensor([[[[1.0]], [[0.0]], [[0.0]]]]), torch.zeros(1, 1, 1, dtype=torch.uint8))
     assert meter.values() == {"mean_iou": 0.0, "foreground_iou": 0.0}
-
-
-def test_a_map_has_the_size_of_its_image_without_padding():
-    outputs = torch.zeros(3, 16, 32)
-    outputs[2, 4, 5] = 1.0
-    found = class_map(outputs, width=19, height=11)
-    assert found.shape == (11, 19)
-    assert found.dtype == torch.uint8
-    assert found.nonzero().tolist() == [[4, 5]]
-    assert found[4, 5] == 2
