@@ -4,12 +4,19 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from assay.numbers.photos import package_folder
+from assay.numbers.photos import package_folder, photo_files
 
 PHOTOS = {
     "sklearn": ("datasets/images/china.jpg", "datasets/images/flower.jpg"),
     "matplotlib": ("mpl-data/sample_data/grace_hopper.jpg",),
 }
+
+
+def write_all_photos(folder: Path, unseen: Path) -> None:
+    """Copy these photos and those that the generator knows into a new folder."""
+    folder.mkdir()
+    for path in (*photo_files(None), *photo_files(str(unseen))):
+        shutil.copy(path, folder)
 
 
 def write_unseen_photos(folder: Path) -> None:
@@ -20,9 +27,15 @@ def write_unseen_photos(folder: Path) -> None:
             shutil.copy(package_folder(package, name), folder)
 
 
+def on_photos(keys: dict[str, Any], photos: Path) -> dict[str, Any]:
+    """Return a spec's keys with other backgrounds."""
+    source = {**keys["generated_images"]["source"], "background_folder": str(photos)}
+    return {**keys, "generated_images": {"source": source}}
+
+
 def on_unseen(keys: dict[str, Any], photos: Path, count: int) -> dict[str, Any]:
     """Return a spec's keys with other backgrounds and fewer images, nearly all of them for the test."""
-    source = {**keys["generated_images"]["source"], "background_folder": str(photos), "sample_count": count}
+    source = {**on_photos(keys, photos)["generated_images"]["source"], "sample_count": count}
     shares = {"train": 0.02, "validation": 0.02, "test": 0.96}
     sets = [{"set_name": name, "probability": share} for name, share in shares.items()]
     return {**keys, "generated_images": {"source": source}, "splits": {"set_infos": sets}}

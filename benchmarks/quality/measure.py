@@ -13,7 +13,7 @@ from typing import Any
 from assay.parallel import usable_cores
 from assay.spec.loading import spec_from
 from assay.spec.resolve import resolve
-from benchmarks.quality.backgrounds import on_unseen
+from benchmarks.quality.backgrounds import on_photos, on_unseen, write_all_photos
 from benchmarks.quality.cases import Case, Goal
 from benchmarks.quality.data import Data, Seconds, Values
 
@@ -29,12 +29,14 @@ class Outcome:
         seconds: Of the training.
         values: Metrics of the test subset.
         unseen: The same on other backgrounds; empty where none are asked for.
+        informed: The same on them, of a model that learned them too; empty where that is not asked for.
         beside: What the baseline reaches.
     """
 
     seconds: Seconds
     values: Values
     unseen: Values
+    informed: Values
     beside: float
 
 
@@ -57,13 +59,23 @@ def measure(case: Case, seeds: Sequence[int], photos: Path, root: Path) -> list[
 def _one(case: Case, seed: int, photos: Path, folder: Path) -> Outcome:
     data = Data(folder / "own", _spec(case.keys, seed, case.name))
     model, seconds = data.learn()
-    values, unseen = data.judge(model, data.source()), {}
+    values, unseen, informed = data.judge(model, data.source()), {}, {}
     if case.drop is not None:
         other = Data(folder / "other", _spec(on_unseen(case.keys, photos, UNSEEN), seed, case.name))
         unseen = other.judge(model, data.source())
+        if case.matched:
+            informed = _informed(case, seed, photos, folder, other)
     beside = case.baseline(data) if case.baseline else values[f"{case.goals[0].metric} baseline"]
     print(f"{case.name}, seed {seed}: {seconds.wall:.0f} s, {_shown(case, values)}", flush=True)
-    return Outcome(seconds, values, unseen, beside)
+    return Outcome(seconds, values, unseen, informed, beside)
+
+
+def _informed(case: Case, seed: int, photos: Path, folder: Path, other: Data) -> Values:
+    """Return what a model reaches that learned the other backgrounds too, from as many images."""
+    write_all_photos(folder / "photos", photos)
+    data = Data(folder / "informed", _spec(on_photos(case.keys, folder / "photos"), seed, case.name))
+    model, _ = data.learn()
+    return other.judge(model, data.source())
 
 
 def _spec(keys: dict[str, Any], seed: int, name: str) -> Any:
@@ -86,9 +98,12 @@ def goal_rows(case: Case, goal: Goal, outcomes: Sequence[Outcome]) -> Iterator[d
     yield _row(f"{case.name}: {goal.metric}", statistics.median(values), goal.unit, wanted, note)
     if case.drop is not None:
         unseen = [outcome.unseen[goal.metric] for outcome in outcomes]
+        note = f"seeds {_listed(unseen)} on {UNSEEN} images"
+        if case.matched:
+            values = [outcome.informed[goal.metric] for outcome in outcomes]
+            note += f"; with these photos among those learned: {_listed(values)}"
         lost = statistics.median(values) - statistics.median(unseen)
-        name = f"{case.name}: {goal.metric} lost on unseen backgrounds"
-        yield _row(name, lost, goal.unit, f"≤ {case.drop}", f"seeds {_listed(unseen)} on {UNSEEN} images")
+        yield _row(f"{case.name}: {goal.metric} lost on unseen backgrounds", lost, goal.unit, f"≤ {case.drop}", note)
 
 
 def time_row(case: Case, outcomes: Sequence[Outcome]) -> dict[str, Any]:
