@@ -6,7 +6,7 @@ import torch
 from assay.errors import TrainingError
 from assay.learning import machine
 from assay.learning.engine import forward
-from assay.learning.machine import compile_network, device_here, missing_compiler, settled
+from assay.learning.machine import compile_network, device_here, missing_compiler, near_all, settled
 from assay.learning.team import ALONE, present_team
 from assay.spec.trained_model import TrainedModelSection
 from tests.unit.learning.lessons import network
@@ -39,6 +39,13 @@ def test_auto_precision_is_bf16_where_that_is_fast(fast, precision, monkeypatch)
 def test_inputs_go_where_the_weights_are():
     outputs = forward(network().eval().to("meta"), torch.zeros(4, 6))
     assert (outputs.device.type, outputs.shape) == ("meta", (4, 1))
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_data_that_would_fill_half_of_a_gpu_stay_where_they_are(device, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (199, 1000))
+    data = [torch.zeros(60, dtype=torch.uint8), torch.zeros(40, dtype=torch.uint8)]
+    assert [each.device.type for each in near_all(data, device)] == ["cpu", "cpu"]
 
 
 def test_without_a_compiler_a_network_is_left_as_it_is_with_a_sentence(monkeypatch, caplog):
