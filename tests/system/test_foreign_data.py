@@ -162,6 +162,7 @@ def measured_by_pycocotools(folder, subset):
     return evaluation.stats[1]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of pycocotools
 @pytest.mark.parametrize("kind", ["coco", "masks"])
 def test_foreign_outlines_and_masks_train_and_evaluate(project, kind):
     results, metrics = run(project, "segmentation", kind)
@@ -171,7 +172,12 @@ def test_foreign_outlines_and_masks_train_and_evaluate(project, kind):
     target = project.folder / "exported"
     code, output = project.assay("export", "foreign", "--format", "coco", "--to", str(target))
     assert code == 0, output
-    assert pixels_by_pycocotools(target) == pixels_of_masks(results["predictions"].folder)
+    pixels = pixels_by_pycocotools(target)
+    assert pixels.total() == shown_pixels(results["predictions"].folder / "masks")
+    table = pl.read_parquet(results["predictions"].folder / "predictions.parquet")
+    judged = table.filter(pl.col("predicted_class") != "background").group_by("predicted_class").agg(pl.sum("pixels"))
+    for label, count in judged.iter_rows():  # the table leaves out pixels whose truth is not known
+        assert 0.8 * pixels[label] < count <= pixels[label]
 
 
 def pixels_by_pycocotools(folder):
@@ -184,12 +190,10 @@ def pixels_by_pycocotools(folder):
     return pixels
 
 
-def pixels_of_masks(folder):
-    """Return how many pixels of all predicted masks show which class."""
-    table = pl.read_parquet(folder / "predictions.parquet")
-    pixels = Counter()
-    for path in (folder / "masks").rglob("*.png"):
+def shown_pixels(folder):
+    """Return how many pixels of all masks are not background."""
+    count = 0
+    for path in folder.rglob("*.png"):
         with Image.open(path) as mask:
-            pixels.update(np.asarray(mask).ravel().tolist())
-    names = sorted({*table["predicted_class"], *table["target_class"].drop_nulls()} - {"background"})
-    return Counter({names[value - 1]: count for value, count in pixels.items() if value})
+            count += int((np.asarray(mask) > 0).sum())
+    return count
