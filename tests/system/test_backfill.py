@@ -101,6 +101,7 @@ def wait_until_over(servers: Servers, backfill_id: str) -> Backfill:
 
     def look() -> Backfill | None:
         backfill = load_backfill(DagsterServer(servers.url), backfill_id)
+        print(backfill.status, backfill.counts)
         return backfill if backfill.is_finished else None
 
     return wait_until(look, f"{backfill_id} is over", 300, every_s=2)
