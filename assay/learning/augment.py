@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from assay.learning.inputs import Inputs
-from assay.spec.training import Augmentation
+from assay.spec.training_data import Augmentation
 
 
 def augment(batch: Tensor, inputs: Inputs, strength: Augmentation, generator: Generator) -> Tensor:

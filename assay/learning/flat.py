@@ -15,7 +15,7 @@ from assay.learning.label_meter import LabelsMeter
 from assay.learning.lesson import Batch, Meter
 from assay.learning.scores import readable, score_of
 from assay.learning.targets import LabelsTarget, Target
-from assay.spec.training import Augmentation
+from assay.spec.training_data import Augmentation
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd
 
-from assay.spec.training import Learner
+from assay.spec.learner import Learner
 
 SECOND_BETA = 0.999
 TINY = 1e-8

@@ -10,7 +10,7 @@ from typing import Literal
 from assay.errors import DataError
 from assay.spec.base import Section
 from assay.spec.class_description import ClassDescription, classes_of_labels, unknown_subclasses
-from assay.spec.training import DataDescription
+from assay.spec.data_description import DataDescription
 
 BACKGROUND = "background"
 """What pixels of no class are called."""

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from assay.learning.augment import add_noise, invert, recolour
 from assay.learning.scene_batches import Levels
 from assay.learning.windows import cut
-from assay.spec.training import Augmentation
+from assay.spec.training_data import Augmentation
 
 
 def standard_windows(images: Sequence[Tensor], levels: Sequence[Levels], corners: Tensor, side: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 import math
 
-from assay.spec.training import Learner
+from assay.spec.learner import Learner
 
 START, END = 25.0, 1e4
 """One-cycle starts at peak / START and ends at peak / START / END, as in Smith & Topin, *Super-Convergence* (2018)."""

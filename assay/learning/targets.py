@@ -15,7 +15,7 @@ from assay.learning.class_fitting import fit_classes, fit_labels
 from assay.learning.class_targets import ClassTarget, LabelsTarget
 from assay.learning.source import require_columns
 from assay.spec.base import Section
-from assay.spec.training import DataDescription
+from assay.spec.data_description import DataDescription
 
 __all__ = ["ClassTarget", "LabelsTarget", "NumberTarget", "Target", "fit_target", "numbers", "target_column"]
 

@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from assay.spec.training import Augmentation
+from assay.spec.training_data import Augmentation
 
 SHOWN_SHARE = 0.5
 """Area of the windows of a pass, as a share of that of the images."""

@@ -6,16 +6,12 @@ from pydantic import Field, model_validator
 
 from assay.spec.base import PLACE_ONLY, Location, Section, Switch
 from assay.spec.class_description import did_you_mean
+from assay.spec.data_description import DataDescription
+from assay.spec.learner import Learner
 from assay.spec.models import AnyModel
 from assay.spec.starting_weights import StartingWeights
-from assay.spec.training import (
-    DataDescription,
-    ExpInitializer,
-    Learner,
-    TrainingData,
-    TrainParams,
-    ValidationData,
-)
+from assay.spec.training import ExpInitializer, TrainParams
+from assay.spec.training_data import TrainingData, ValidationData
 
 
 class TrainedModelSection(Section):

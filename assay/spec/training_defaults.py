@@ -7,8 +7,9 @@ from typing import Any
 
 from assay.spec.recipes import MOST_TIMES, Recipe, View, recipe_of
 from assay.spec.trained_model import TrainedModelSection
-from assay.spec.training import Augmentation, TrainParams
+from assay.spec.training import TrainParams
 from assay.spec.training_checks import DENSE, LOSSES, OF_CLASSES, check_training
+from assay.spec.training_data import Augmentation
 
 CHOOSING = {"segmentation": "mean_iou", "detection": "map50"}
 """What chooses the epoch, where it is not the loss: that of masks and boxes also weighs what no metric sees."""

@@ -10,7 +10,7 @@ from assay.learning.segmentation.items import SegmentationItems
 from assay.learning.segmentation.loss import SegmentationLoss, plain_loss
 from assay.learning.segmentation.meter import SegmentationMeter
 from assay.spec.models import UnetModel
-from assay.spec.training import Augmentation
+from assay.spec.training_data import Augmentation
 
 pytestmark = pytest.mark.system
 SIDE, STEPS = 160, 120

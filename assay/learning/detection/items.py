@@ -16,7 +16,7 @@ from assay.learning.lesson import Batch
 from assay.learning.scene_batches import Levels, as_scene_batch, levels_of, split_scenes
 from assay.learning.scene_windows import recoloured, standard_windows
 from assay.learning.windows import choose_anchors, draw_corners, margin_of, resampled, windows_per_image
-from assay.spec.training import Augmentation
+from assay.spec.training_data import Augmentation
 
 
 @dataclass(frozen=True)

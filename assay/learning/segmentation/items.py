@@ -17,7 +17,7 @@ from assay.learning.scene_batches import Levels, as_scene_batch, levels_of, spli
 from assay.learning.scene_windows import recoloured, standard_windows
 from assay.learning.segmentation.regions import numbered_regions, region_boxes
 from assay.learning.windows import choose_anchors, cut, draw_corners, margin_of, resampled, windows_per_image
-from assay.spec.training import Augmentation
+from assay.spec.training_data import Augmentation
 
 ELSEWHERE = 0.4
 """Share of the windows that may lie anywhere in their image: fewer, and too much of the background becomes something;

@@ -9,7 +9,7 @@ from assay.learning.losses import number_loss
 from assay.learning.models.mlp import Mlp
 from assay.learning.targets import NumberTarget
 from assay.spec.trained_model import TrainedModelSection
-from assay.spec.training import Augmentation
+from assay.spec.training_data import Augmentation
 from assay.spec.training_defaults import resolved
 
 COLUMNS = 6

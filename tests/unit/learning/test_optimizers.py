@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from assay.learning.optimizers import AdamW, Sgd, build_optimizer
-from assay.spec.training import Learner
+from assay.spec.learner import Learner
 
 
 def trained(network, make_step, steps=5):

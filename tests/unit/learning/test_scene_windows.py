@@ -2,7 +2,7 @@ import torch
 
 from assay.learning.scene_batches import levels_of
 from assay.learning.scene_windows import recoloured, standard_windows
-from assay.spec.training import Augmentation
+from assay.spec.training_data import Augmentation
 
 
 def test_windows_have_the_levels_of_their_whole_image_not_their_own():

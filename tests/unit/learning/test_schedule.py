@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.learning.schedule import learning_rate
-from assay.spec.training import Learner
+from assay.spec.learner import Learner
 
 
 def rates(steps, **keys):

@@ -18,8 +18,8 @@ from assay.learning.trainer import fit
 from assay.learning.weights import read_card
 from assay.progress import silent
 from assay.spec.analysis import ResultAnalyzer
+from assay.spec.data_description import DataDescription
 from assay.spec.predictions import PredictionsSection
-from assay.spec.training import DataDescription
 from assay.spec.training_defaults import resolved
 from assay.tables import read_parquet
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from assay.errors import DataError
 from assay.learning.targets import ClassTarget, NumberTarget, fit_target, target_column
-from assay.spec.training import DataDescription
+from assay.spec.data_description import DataDescription
 
 
 def rows(**columns):

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from assay.learning.augment import random_maps
 from assay.learning.windows import choose_anchors, cut, draw_corners, margin_of, resampled
-from assay.spec.training import Augmentation
+from assay.spec.training_data import Augmentation
 
 STILL = Augmentation()
 

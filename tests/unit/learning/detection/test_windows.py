@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from assay.learning.augment import random_maps
 from assay.learning.detection.windows import boxes_in_window, moved_boxes, stacked_boxes
 from assay.learning.windows import resampled
-from assay.spec.training import Augmentation
+from assay.spec.training_data import Augmentation
 
 SIDE = 64
 

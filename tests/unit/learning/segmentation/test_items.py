@@ -2,7 +2,7 @@ import torch
 
 from assay.class_maps import IGNORED
 from assay.learning.segmentation.items import SegmentationItems
-from assay.spec.training import Augmentation
+from assay.spec.training_data import Augmentation
 
 MOVES = Augmentation(rotation_degrees=15, zoom=0.2, shift=0.05)
 
