@@ -1,46 +1,43 @@
 """Predicted boxes as COCO's files.
 
 Belongs here: boxes in the format of https://cocodataset.org/#format-results. Does not belong here: reading results.
-
-``predictions.json`` is what ``COCO.loadRes`` of pycocotools takes; ``instances.json``, with images, categories and the
-true boxes, is what it is loaded into.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from assay.export.coco_ids import INSTANCES_JSON, PREDICTIONS_JSON, CocoIds, ids_of_file, instances, new_ids
+from assay.export.coco_files import CocoContents, CocoIds, write_coco_files
 from assay.export.detections import Detections
-from assay.files import write_json
 
 _DECIMALS = 3
 
 
 def export_coco(detections: Detections, folder: Path, like: Path | None = None) -> list[Path]:
-    """Write predictions.json and, unless IDs are those of another file, instances.json; return both paths.
+    """Write boxes into COCO's files; return their paths.
 
     Args:
         detections: What to write.
         folder: Where to.
-        like: COCO file whose IDs of images and categories are taken, found by file and class names.
+        like: COCO file whose IDs are taken.
 
     Raises:
         DataError: The other file lacks an image or class, or states another size.
     """
-    if like is not None:
-        ids = ids_of_file(like, detections.images, detections.found["predicted_class"])
-        write_json(folder / PREDICTIONS_JSON, _predictions(detections, ids))
-        return [folder / PREDICTIONS_JSON]
-    ids = new_ids(detections.images, detections.classes)
-    write_json(folder / INSTANCES_JSON, instances(detections.images, ids, _truth(detections.objects, ids)))
-    write_json(folder / PREDICTIONS_JSON, _predictions(detections, ids))
-    return [folder / PREDICTIONS_JSON, folder / INSTANCES_JSON]
+    contents = CocoContents(
+        detections.images,
+        detections.classes,
+        detections.found["predicted_class"],
+        predictions=partial(_predictions, detections.found),
+        truth=partial(_truth, detections.objects),
+    )
+    return write_coco_files(contents, folder, like)
 
 
-def _predictions(detections: Detections, ids: CocoIds) -> list[dict[str, Any]]:
-    columns = detections.found.select("item", "predicted_class", "confidence", *_BOX)
+def _predictions(found: pl.DataFrame, ids: CocoIds) -> list[dict[str, Any]]:
+    columns = found.select("item", "predicted_class", "confidence", *_BOX)
     return [
         {
             "image_id": ids.images[item],

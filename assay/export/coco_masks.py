@@ -4,38 +4,34 @@ Belongs here: masks in the format of https://cocodataset.org/#format-results: on
 COCO's own "stuff", with the run lengths of all its pixels. Does not belong here: reading results.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from assay.class_maps import ClassMap
-from assay.export.coco_ids import INSTANCES_JSON, PREDICTIONS_JSON, CocoIds, ids_of_file, instances, new_ids
+from assay.export.coco_files import CocoContents, CocoIds, write_coco_files
 from assay.export.masks import PredictedMasks
-from assay.files import write_json
 
 
 def export_coco_masks(masks: PredictedMasks, folder: Path, like: Path | None = None) -> list[Path]:
-    """Write predictions.json and, unless IDs are those of another file, instances.json; return both paths.
+    """Write masks into COCO's files; return their paths.
 
     Every entry has the score 1: a pixel's class is the answer, and it has no rank among others.
 
     Args:
         masks: What to write.
         folder: Where to.
-        like: COCO file whose IDs of images and categories are taken, found by file and class names.
+        like: COCO file whose IDs are taken.
 
     Raises:
         DataError: The other file lacks an image or class, or states another size.
     """
-    if like is not None:
-        ids = ids_of_file(like, masks.images, masks.shown)
-        write_json(folder / PREDICTIONS_JSON, _predictions(masks, ids))
-        return [folder / PREDICTIONS_JSON]
-    ids = new_ids(masks.images, masks.classes)
-    write_json(folder / INSTANCES_JSON, instances(masks.images, ids, _truth(masks, ids)))
-    write_json(folder / PREDICTIONS_JSON, _predictions(masks, ids))
-    return [folder / PREDICTIONS_JSON, folder / INSTANCES_JSON]
+    contents = CocoContents(
+        masks.images, masks.classes, masks.shown, predictions=partial(_predictions, masks), truth=partial(_truth, masks)
+    )
+    return write_coco_files(contents, folder, like)
 
 
 def _predictions(masks: PredictedMasks, ids: CocoIds) -> list[dict[str, Any]]:

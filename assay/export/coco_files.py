@@ -1,9 +1,12 @@
-"""The images and categories of COCO's files, with new IDs or those of the user's own file.
+"""COCO's two files: what was predicted, and what the IDs in it mean, new ones or those of the user's own file.
 
-Belongs here: IDs, and the file that explains them. Does not belong here: what was predicted.
+Belongs here: both files, images and categories. Does not belong here: how boxes or masks are written.
+
+``predictions.json`` is what ``COCO.loadRes`` of pycocotools takes; ``instances.json``, with images, categories and the
+truth, is what it is loaded into.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +15,8 @@ import polars as pl
 
 from assay.errors import DataError
 from assay.export.results import require_classes
+from assay.files import write_json
 from assay.own_data.coco_json import CocoFile, Entry, Id, read_coco_file
-
-PREDICTIONS_JSON, INSTANCES_JSON = "predictions.json", "instances.json"
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,51 @@ class CocoIds:
 
     images: dict[str, Id]
     categories: dict[str, Id]
+
+
+Entries = Callable[[CocoIds], list[dict[str, Any]]]
+"""Writes down boxes or masks with these IDs."""
+
+
+@dataclass(frozen=True)
+class CocoContents:
+    """What is written.
+
+    Attributes:
+        images: Columns item, file, width_px, height_px; one row per image.
+        classes: Names of all classes.
+        shown: Those that were predicted.
+        predictions: Entries of what was predicted.
+        truth: Entries of what is true.
+    """
+
+    images: pl.DataFrame
+    classes: Sequence[str]
+    shown: Iterable[str]
+    predictions: Entries
+    truth: Entries
+
+
+def write_coco_files(contents: CocoContents, folder: Path, like: Path | None = None) -> list[Path]:
+    """Write predictions.json and, unless IDs are those of another file, instances.json; return both paths.
+
+    Args:
+        contents: What to write.
+        folder: Where to.
+        like: COCO file whose IDs of images and categories are taken, found by file and class names.
+
+    Raises:
+        DataError: The other file lacks an image or class, or states another size.
+    """
+    predictions, truth = folder / "predictions.json", folder / "instances.json"
+    if like is not None:
+        ids = ids_of_file(like, contents.images, contents.shown)
+        write_json(predictions, contents.predictions(ids))
+        return [predictions]
+    ids = new_ids(contents.images, contents.classes)
+    write_json(truth, instances(contents.images, ids, contents.truth(ids)))
+    write_json(predictions, contents.predictions(ids))
+    return [predictions, truth]
 
 
 def new_ids(images: pl.DataFrame, classes: Sequence[str]) -> CocoIds:
