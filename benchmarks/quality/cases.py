@@ -104,25 +104,17 @@ def cases(digits: Path, few: int | None = None) -> list[Case]:
             several_support_vectors,
             0.05,
         ),
-        Case(
-            "detection",
-            _of("detection", scenes),
-            (Goal("map50", 0.93), Goal("map50_95", 0.65)),
-            120,
-            None,
-            0.05,
-            matched=True,
-        ),
-        Case(
-            "segmentation",
-            _of("segmentation", scenes),
-            (Goal("foreground_iou", 0.75), Goal("mean_iou", 0.6)),
-            180,
-            classified_pixels,
-            0.05,
-            matched=True,
+        _whole_images("detection", scenes, (Goal("map50", 0.93), Goal("map50_95", 0.65)), 120),
+        _whole_images(
+            "segmentation", scenes, (Goal("foreground_iou", 0.75), Goal("mean_iou", 0.6)), 180, classified_pixels
         ),
     ]
+
+
+def _whole_images(
+    task: str, images: dict[str, Any], goals: tuple[Goal, ...], seconds: float, baseline: Baseline | None = None
+) -> Case:
+    return Case(task, _of(task, images), goals, seconds, baseline, 0.05, matched=True)
 
 
 def _of(task: str, images: dict[str, Any], model: dict[str, Any] | None = None) -> dict[str, Any]:
