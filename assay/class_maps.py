@@ -19,6 +19,9 @@ from assay.tables import read_parquet
 IGNORED = 255
 """Index of pixels whose truth is unknown."""
 
+LARGEST_IN_TABLE = 0xFFFF
+"""Largest value that is looked up in a table, six times as fast as a search; colours are larger."""
+
 ClassMap = NDArray[np.uint8]
 """(height, width): 0 background, 1 to k the classes, 255 unknown."""
 
@@ -27,9 +30,8 @@ class MaskMeanings:
     """From values of pixels to class indices."""
 
     def __init__(self, values: Sequence[int], indices: Sequence[int]) -> None:
-        order = np.argsort(values)
-        self._values = np.asarray(values, np.int64)[order]
-        self._indices = np.asarray(indices, np.uint8)[order]
+        self._values = values
+        self._indices = np.asarray(indices, np.uint8)
 
     def apply(self, values: MaskValues) -> ClassMap:
         """Return class indices of the same shape.
@@ -37,12 +39,29 @@ class MaskMeanings:
         Raises:
             DataError: A value has no meaning.
         """
-        places = np.searchsorted(self._values, values).clip(max=len(self._values) - 1)
-        unknown = self._values[places] != values
-        if unknown.any():
-            raise DataError(f"A mask has the value {values[unknown][0]}, which {MASK_CLASSES_FILE} does not name.")
-        indices: ClassMap = self._indices[places]
+        places = places_of(values, self._values)
+        if places.size and places.max() == len(self._values):
+            unknown = values[places == len(self._values)][0]
+            raise DataError(f"A mask has the value {unknown}, which {MASK_CLASSES_FILE} does not name.")
+        indices: ClassMap = self._indices.take(places)
         return indices
+
+
+def places_of(values: MaskValues, known: Sequence[int]) -> NDArray[np.int32]:
+    """Return the place of each value among those known, and their number for any other.
+
+    Args:
+        values: 0 or more, of any shape.
+        known: All different.
+    """
+    if max(known) > LARGEST_IN_TABLE:
+        order = np.argsort(known)
+        nearest = np.searchsorted(known, values, sorter=order).clip(max=len(known) - 1)
+        return np.where(np.asarray(known)[order[nearest]] == values, order[nearest], len(known)).astype(np.int32)
+    table = np.full(max(known) + 2, len(known), np.int32)
+    table[list(known)] = np.arange(len(known))
+    places: NDArray[np.int32] = table.take(np.minimum(values, max(known) + 1))
+    return places
 
 
 def read_meanings(folder: Path, classes: Sequence[str], mapping: Mapping[str, str]) -> MaskMeanings:

@@ -1,10 +1,11 @@
-"""Optimizers over torch's functional update rules.
+"""Optimizers over torch's functional update rules, and over ``orthogonal``.
 
-Belongs here: their state. Does not belong here: the arithmetic, which is torch's own.
+Belongs here: their state. Does not belong here: the arithmetic.
 The classes of ``torch.optim`` import the compiler (``torch._dynamo``) when they are made: 1.0 s, as long as importing
 torch and longer than a small training. The functions behind them do not.
 """
 
+import math
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -13,10 +14,17 @@ from torch import Tensor, nn
 from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd
 
+from assay.learning.orthogonal import orthogonal
 from assay.spec.learner import Learner
 
 SECOND_BETA = 0.999
 TINY = 1e-8
+
+ADAMW_MOMENTUM = 0.9
+"""First beta of AdamW beside Muon."""
+
+MUON_LENGTH = 0.2
+"""Root of the mean square of Muon's steps at learning rate 1, which is about that of AdamW's."""
 
 
 class Optimizer(Protocol):
@@ -97,6 +105,39 @@ class Sgd:
         )
 
 
+class Muon:
+    """Momentum whose steps change every direction of a weight matrix alike, however small its part of the gradient.
+
+    For matrices and kernels; biases and the parameters of normalization have AdamW at the same learning rate. After
+    Jordan et al., *Muon: An optimizer for hidden layers in neural networks* (2024), for the direction of the steps, and
+    Liu et al., *Muon is Scalable for LLM Training* (2025), for their length.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], momentum: float, weight_decay: float, bf16: bool) -> None:
+        self.parameters = list(parameters)
+        self.momentum, self.weight_decay, self.bf16 = momentum, weight_decay, bf16
+        self.matrices = [parameter for parameter in self.parameters if parameter.ndim > 1]
+        self.velocities = [torch.zeros_like(parameter) for parameter in self.matrices]
+        others = (parameter for parameter in self.parameters if parameter.ndim < 2)
+        self.adamw = AdamW(others, ADAMW_MOMENTUM, weight_decay)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the velocities, and the state of AdamW."""
+        return numbered(velocities=self.velocities) | self.adamw.state()
+
+    @torch.no_grad()
+    def step(self, learning_rate: float) -> None:
+        """Change every parameter once."""
+        self.adamw.step(learning_rate)
+        pairs = zip(gradients(self.matrices), self.velocities, strict=True)
+        for parameter, (gradient, velocity) in zip(self.matrices, pairs, strict=True):
+            velocity.lerp_(gradient, 1 - self.momentum)
+            matrix = gradient.lerp(velocity, self.momentum).flatten(1)  # a row per channel that a kernel makes
+            change = orthogonal(matrix, self.bf16).reshape(parameter.shape)
+            parameter.mul_(1 - learning_rate * self.weight_decay)
+            parameter.add_(change, alpha=-learning_rate * MUON_LENGTH * math.sqrt(max(matrix.shape)))
+
+
 def numbered(**groups: list[Tensor]) -> dict[str, Tensor]:
     """Return all tensors by the group's name and their place in it."""
     return {f"{name}/{place}": value for name, values in groups.items() for place, value in enumerate(values)}
@@ -107,8 +148,17 @@ def gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
     return [torch.zeros_like(item) if item.grad is None else item.grad for item in parameters]
 
 
-def build_optimizer(learner: Learner, network: nn.Module) -> Optimizer:
-    """Return the optimizer that a spec asks for, of all parameters that are not frozen."""
-    kind = AdamW if learner.optimizer == "adamw" else Sgd
+def build_optimizer(learner: Learner, network: nn.Module, bf16: bool = False) -> Optimizer:
+    """Return the optimizer that a spec asks for, of all parameters that are not frozen.
+
+    Args:
+        learner: Resolved.
+        network: Whose parameters change.
+        bf16: Whether arithmetic of an optimizer's own is to be in bfloat16.
+    """
+    momentum = learner.momentum or 0.0
     learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    return kind(learning, learner.momentum, learner.weight_decay)
+    if learner.optimizer == "muon":
+        return Muon(learning, momentum, learner.weight_decay, bf16)
+    kind = Sgd if learner.optimizer == "sgd" else AdamW
+    return kind(learning, momentum, learner.weight_decay)

@@ -40,6 +40,8 @@ class MaskTarget(SceneTarget):
 
     kind: Literal["masks"] = "masks"
     """masks."""
+    least_middle: float = 0.0
+    """Probability of an object's middle near a pixel without which it is background; 0: any."""
 
     @property
     def output_count(self) -> int:

@@ -17,7 +17,8 @@ from assay.learning.families import TrainingRequest
 from assay.learning.helpers import helpers
 from assay.learning.history import history_table, write_train_logs
 from assay.learning.preparing import prepare_training
-from assay.learning.segmentation.sureness import with_sureness
+from assay.learning.scene_targets import MaskTarget
+from assay.learning.segmentation.meter import LEAST_MIDDLE
 from assay.learning.source import DataSource
 from assay.learning.state import Training
 from assay.learning.trainer import fit
@@ -68,11 +69,6 @@ def build_trained_model(
             checkpoints = Checkpoints(scratch, digest_of(card.as_dict()), params.checkpoint_every_s)
             network = network_of(card)
             training = fit(network, lesson, progress, checkpoints)
-        training.chosen = with_sureness(network, training.chosen, card.section, lesson.validation)
-        if training.chosen_epoch == len(training.history):
-            training.last = training.chosen
-        else:
-            training.last = with_sureness(network, training.last, card.section, lesson.validation)
         kept = ((training.chosen_epoch, training.chosen), (len(training.history), training.last))
         chosen, last = (
             with_thresholds(card_of(card, training, epoch), network, weights, lesson.validation)
@@ -90,7 +86,10 @@ def card_of(card: ModelCard, training: Training, epoch: int) -> ModelCard:
     if rule.choose_epoch == "best" and validation is not None and epoch == training.chosen_epoch:
         chosen_by = f"best {rule.choosing_metric} on {validation.subset}"
     values = training.history[epoch - 1].validation
-    return card.model_copy(update={"epoch": epoch, "chosen_by": chosen_by, "values": values})
+    target = card.target
+    if isinstance(target, MaskTarget):
+        target = target.model_copy(update={"least_middle": values.get(LEAST_MIDDLE, target.least_middle)})
+    return card.model_copy(update={"epoch": epoch, "chosen_by": chosen_by, "values": values, "target": target})
 
 
 def _write_models(folder: Path, training: Training, chosen: ModelCard, last: ModelCard) -> None:

@@ -35,12 +35,13 @@ class Learner(Section):
     """Weight of each class in the loss (1 for classes left out); ``balanced``: inverse to the class's frequency in the
     training data; of several classes at once, items with and without the class count the same. Multiplied by the weight
     that data_description.classes gives. Not for regression."""
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    """adamw, or sgd with Nesterov momentum."""
+    optimizer: Literal["muon", "adamw", "sgd"] | None = None
+    """muon (Jordan et al. 2024), adamw, or sgd with Nesterov momentum; null: muon for segmentation and detection,
+    adamw for all else."""
     learning_rate: float | None = Field(default=None, gt=0, le=100)
     """Largest step size; null: by network and optimizer."""
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    """Momentum of sgd, first beta of adamw."""
+    momentum: float | None = Field(default=None, ge=0, lt=1)
+    """Momentum of muon and sgd, first beta of adamw; null: 0.8 for muon, 0.9 for the others."""
     weight_decay: float = Field(default=0.02, ge=0)
     """Decoupled shrinking of the weights, as a fraction per unit of learning rate."""
     schedule: Literal["one_cycle", "cosine", "step", "constant"] = "one_cycle"

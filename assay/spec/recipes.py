@@ -4,7 +4,7 @@ Belongs here: numbers that were found by trying. Does not belong here: filling t
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from assay.spec.models import CnnModel, DetectorModel, MlpModel, ModelSection, UnetModel
 from assay.spec.training_data import Augmentation
@@ -14,7 +14,7 @@ View = Literal["crops", "pixels", "columns", "images"]
 image with everything in it."""
 
 LEAST_STEPS, MOST_TIMES = 700, 10
-"""Steps that a network needs in any case, and how many times the usual epochs that may take."""
+"""Steps that a network needs in any case with AdamW, and how many times the usual epochs that may take."""
 
 UNCHANGED = Augmentation(rotation_degrees=0, zoom=0, shift=0, invert_probability=0, colour_shift=0, contrast=0, noise=0)
 
@@ -28,6 +28,8 @@ class Recipe:
         epochs: Passes over the training data.
         batch_size: Items per step.
         augmentation: Random changes.
+        optimizer: The one to use.
+        muon: Learning rate of this optimizer.
         adamw: Learning rate of this optimizer.
         sgd: Learning rate of this optimizer.
         label_smoothing: For classes.
@@ -40,6 +42,8 @@ class Recipe:
     epochs: int
     batch_size: int
     augmentation: Augmentation
+    optimizer: Literal["muon", "adamw"] = "adamw"
+    muon: float = 1.6e-2
     adamw: float = 4e-3
     sgd: float = 0.1
     label_smoothing: float = 0.0
@@ -55,13 +59,14 @@ _PIXELS = Augmentation(
     rotation_degrees=6, zoom=0.06, shift=0.03, invert_probability=0.5, colour_shift=0, contrast=0, noise=0.05
 )
 _UPRIGHT = _OBJECTS.model_copy(update={"rotation_degrees": 0.0, "shift": 0.0})
+_WHOLE_IMAGES: dict[str, Any] = {"optimizer": "muon", "least_steps": 300, "precision": "auto"}
 
 RECIPES: dict[str, Recipe] = {
     "crops": Recipe(CnnModel(), 20, 32, _OBJECTS, label_smoothing=0.05),
     "pixels": Recipe(MlpModel(), 160, 128, _PIXELS, label_smoothing=0.05),
     "columns": Recipe(MlpModel(width=128), 80, 64, UNCHANGED, label_smoothing=0.05),
-    "segmentation": Recipe(UnetModel(), 7, 64, _OBJECTS, adamw=4e-3, precision="auto", window_size=64),
-    "detection": Recipe(DetectorModel(), 5, 16, _UPRIGHT, precision="auto", window_size=96),
+    "segmentation": Recipe(UnetModel(), 4, 64, _OBJECTS, **_WHOLE_IMAGES, window_size=64),
+    "detection": Recipe(DetectorModel(), 3, 16, _UPRIGHT, **_WHOLE_IMAGES, window_size=96),
 }
 
 

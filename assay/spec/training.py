@@ -28,7 +28,7 @@ class TrainParams(Section):
     several classes."""
     least_steps: int | None = Field(default=None, ge=0)
     """Where few items make few steps, go on beyond ``epochs``, up to ten times as long, until there are so many; null:
-    700 when ``epochs`` is left open, otherwise 0."""
+    when ``epochs`` is left open, 300 for segmentation and detection and 700 for all else; otherwise 0."""
     steps_per_epoch: int | None = Field(default=None, ge=1)
     """Batches per epoch; null: as many whole ones as the subset has."""
     decision: Literal["fixed", "tuned"] | None = None

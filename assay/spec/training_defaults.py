@@ -14,6 +14,9 @@ from assay.spec.training_data import Augmentation
 CHOOSING = {"segmentation": "mean_iou", "detection": "map50"}
 """What chooses the epoch, where it is not the loss: that of masks and boxes also weighs what no metric sees."""
 
+MOMENTA = {"muon": 0.8, "adamw": 0.9, "sgd": 0.9}
+"""Momentum by optimizer."""
+
 WARMUPS = {"one_cycle": 0.25, "cosine": 0.05, "step": 0.05, "constant": 0.0}
 """Shares of the steps in which the learning rate rises, by schedule."""
 
@@ -66,11 +69,13 @@ def _described(section: TrainedModelSection, view: View, window_size: int | None
 
 
 def _learner(section: TrainedModelSection, learning: str, recipe: Recipe) -> Any:
-    rates = {"adamw": recipe.adamw, "sgd": recipe.sgd}
+    optimizer = section.learner.optimizer or recipe.optimizer
     return _filled(
         section.learner,
         loss=LOSSES[learning][0],
-        learning_rate=rates[section.learner.optimizer],
+        optimizer=optimizer,
+        momentum=MOMENTA[optimizer],
+        learning_rate={"muon": recipe.muon, "adamw": recipe.adamw, "sgd": recipe.sgd}[optimizer],
         warmup=WARMUPS[section.learner.schedule],
         label_smoothing=recipe.label_smoothing if learning in OF_CLASSES else 0.0,
     )

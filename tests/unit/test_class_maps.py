@@ -3,7 +3,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from assay.class_maps import read_meanings, read_values
+from assay.class_maps import places_of, read_meanings, read_values
 from assay.errors import DataError
 
 
@@ -37,3 +37,10 @@ def test_a_mask_that_can_not_be_read_is_an_error_that_names_it(tmp_path):
     (tmp_path / "bad.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"bad\.png: the mask can't be read"):
         read_values(tmp_path / "bad.png")
+
+
+@pytest.mark.parametrize("largest", [9, 300, 70_000, 0xFFFFFF])
+def test_a_value_is_found_by_table_or_by_search(largest):
+    known = [7, largest, 0]
+    values = np.array([[0, largest, 1], [7, largest - 1, 0xFFFFFF if largest < 0xFFFFFF else 2]], np.int32)
+    assert places_of(values, known).tolist() == [[2, 1, 3], [0, 3, 3]]

@@ -107,7 +107,8 @@ def _predicted(request: PredictionRequest, scene: Scene) -> Tensor:
     batch = as_scene_batch([scene.pixels], card.inputs.standardize)
     outputs = forward(request.model.network, batch, card.section.train_params.precision == "bf16")
     height, width = scene.pixels.shape[1:]
-    found = class_map(outputs, len(mask_target(card.target).classes), width, height)
+    target = mask_target(card.target)
+    found = class_map(outputs, len(target.classes), width, height, target.least_middle)
     return enlarged(found.cpu(), scene.width_px, scene.height_px)
 
 
@@ -124,9 +125,10 @@ def _counts(item: str, subset: str, truth: Tensor | None, predicted: Tensor, cla
         answers, pixels = np.unique(predicted.numpy(), return_counts=True)
         wanted = np.full(len(answers), None)
     else:
-        known = truth != IGNORED
-        pairs, pixels = np.unique((truth[known].long() * 256 + predicted[known]).numpy(), return_counts=True)
-        wanted, answers = names[pairs // 256], pairs % 256
+        pairs = (truth.int() * 256 + predicted).flatten()
+        counts = torch.bincount(pairs, minlength=256**2).view(256, 256)[:IGNORED].numpy()
+        truths, answers = counts.nonzero()
+        wanted, pixels = names[truths], counts[truths, answers]
     columns = {"target_class": wanted, "predicted_class": names[answers], "pixels": pixels}
     return (
         pl.DataFrame(columns).select(pl.lit(item).alias("item"), pl.lit(subset).alias("subset"), pl.all()).cast(SCHEMA)

@@ -23,14 +23,6 @@ REACH = 4
 """Cells in each direction from which a pixel hears of middles: half of an object of the usual size."""
 
 
-SURE_REACH = 6
-"""Cells in each direction in which there must be a middle for a pixel to show anything, once the network is told how
-probable it must be."""
-
-NOT_SHOWN = -20.0
-"""Logit of a pixel that shows nothing."""
-
-
 class CellAnswers(NamedTuple):
     """What the network says, as logits.
 
@@ -61,8 +53,6 @@ class Unet(nn.Module):
         self.merge2 = Merge(second, first, 2 * first)
         self.shown = nn.Conv2d(2 * first, 4, 1)  # the four pixels at each place of stride 2
         nn.init.constant_(self.middles.get_parameter("bias"), math.log(RARE / (1 - RARE)))
-        self.least_middle: Tensor
-        self.register_buffer("least_middle", torch.zeros(()))  # see segmentation.sureness, which sets it
 
     def answers(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Map images (B, C, H, W) to logits: shown (B, 1, H, W), classes and middles (B, k, H/4, W/4)."""
@@ -81,15 +71,7 @@ class Unet(nn.Module):
             eighth of what the probability of every class at every pixel would take.
         """
         shown, classes, middles = self.answers(images)
-        pixels = F.pixel_unshuffle(shown, CELL)
-        if not self.training:
-            pixels = torch.where(heat_around(middles) >= self.least_middle, pixels, NOT_SHOWN)
-        return torch.cat([pixels, classes, middles], 1)
-
-
-def heat_around(middles: Tensor) -> Tensor:
-    """Return the highest probability of a middle of any class near each cell: (B, k, h, w) logits -> (B, 1, h, w)."""
-    return highest_around(middles.float().amax(1, keepdim=True), SURE_REACH).sigmoid()
+        return torch.cat([F.pixel_unshuffle(shown, CELL), classes, middles], 1)
 
 
 def highest_around(cells: Tensor, reach: int) -> Tensor:

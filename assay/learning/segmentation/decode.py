@@ -4,7 +4,8 @@ Belongs here: reading outputs. Does not belong here: files, comparing maps with 
 
 The U-Net says of each cell of 4x4 pixels which class it would be, and of each pixel whether it shows anything. A pixel
 is of the background with probability 1 - p, and of class c with p times the share of c, in between cells a mean of
-them. Most pixels show nothing, whose classes need not be asked for: that is four fifths of the time saved.
+them. Most pixels show nothing, whose classes need not be asked for: that is four fifths of the time saved. Nor may a
+pixel show anything where no middle of an object near it is probable enough (``sureness`` says why).
 """
 
 from collections.abc import Iterator
@@ -13,16 +14,19 @@ import torch
 from torch import Tensor
 
 from assay.learning.models.detector import CELL
-from assay.learning.models.unet import CellAnswers, cell_answers
+from assay.learning.models.unet import CellAnswers, cell_answers, highest_around
 
 AT_ONCE = 1 << 17
 """Pixels whose classes are looked up at once; memory grows with them."""
+
+SURE_REACH = 6
+"""Cells in each direction in which there must be a middle for a pixel to show anything."""
 
 Places = tuple[Tensor, Tensor, Tensor]
 """Index of the image, row and column of each pixel: (n,) int64 each."""
 
 
-def class_map(outputs: Tensor, class_count: int, width: int, height: int) -> Tensor:
+def class_map(outputs: Tensor, class_count: int, width: int, height: int, least_middle: float = 0.0) -> Tensor:
     """Return the most probable class of every pixel of one image: uint8 (height, width), 0 for the background.
 
     Args:
@@ -30,26 +34,46 @@ def class_map(outputs: Tensor, class_count: int, width: int, height: int) -> Ten
         class_count: k.
         width: Of the image in pixels, without padding.
         height: Likewise.
+        least_middle: Probability of a middle near a pixel without which it shows nothing.
     """
-    return named_pixels(outputs, class_count)[0, :height, :width]
+    return named_pixels(outputs, class_count, least_middle)[0, :height, :width]
 
 
-def named_pixels(outputs: Tensor, class_count: int) -> Tensor:
+def named_pixels(outputs: Tensor, class_count: int, least_middle: float = 0.0) -> Tensor:
     """Return the most probable class of every pixel: uint8 (B, H, W), 0 for the background.
 
     Args:
         outputs: (B, 16 + 2k, H/4, W/4) as ``Unet`` gives them, or (B, 1 + k, H, W) logits of another network.
         class_count: k.
+        least_middle: Probability of a middle near a pixel without which it shows nothing; of ``Unet`` only.
     """
-    if outputs.shape[1] == 1 + class_count:
+    if not has_middles(outputs, class_count):
         return outputs.argmax(1).to(torch.uint8)
     answers = cell_answers(outputs)
     named = torch.zeros(answers.shown.shape, dtype=torch.uint8, device=outputs.device)
     # Nothing is more probable than a class where less than half is left for all classes together.
-    for places in _parts(answers.shown > 0):
+    possible = answers.shown > 0
+    if least_middle > 0:
+        possible &= enlarged(heat_around(answers.middles) >= least_middle)
+    for places in _parts(possible):
         share, best = class_logits(answers, places).log_softmax(1).max(1)
         named[places] = torch.where(answers.shown[places] + share > 0, best + 1, 0).to(torch.uint8)
     return named
+
+
+def has_middles(outputs: Tensor, class_count: int) -> bool:
+    """Return whether outputs are those of a network that looks for middles."""
+    return outputs.shape[1] != 1 + class_count
+
+
+def heat_around(middles: Tensor) -> Tensor:
+    """Return the highest probability of a middle of any class near each cell: (B, k, h, w) logits -> (B, h, w)."""
+    return highest_around(middles.amax(1, keepdim=True), SURE_REACH)[:, 0].sigmoid()
+
+
+def enlarged(cells: Tensor) -> Tensor:
+    """Return the value of each pixel's cell: (B, h, w) -> (B, 4h, 4w)."""
+    return cells.repeat_interleave(CELL, 1).repeat_interleave(CELL, 2)
 
 
 def surprise(answers: CellAnswers, wanted: Tensor) -> Tensor:

@@ -6,7 +6,11 @@ Belongs here: IoU over the validation images. Does not belong here: the full rep
 import torch
 from torch import Tensor
 
-from assay.learning.segmentation.decode import named_pixels
+from assay.learning.segmentation.decode import has_middles, named_pixels
+from assay.learning.segmentation.sureness import CHOICES, counted_by_choice, highest_choice
+
+LEAST_MIDDLE = "least_middle"
+"""Name of the probability of a middle that gives the best mean IoU; zero asks for none."""
 
 
 class SegmentationMeter:
@@ -14,16 +18,29 @@ class SegmentationMeter:
 
     def __init__(self, class_count: int) -> None:
         """Start from nothing; ``class_count`` is k, without the background."""
-        self.counts = torch.zeros(1 + class_count, 1 + class_count, dtype=torch.int64)  # [true, predicted]
+        self.class_count = class_count
+        self.counts: Tensor | int = 0  # [choice, true, predicted]; one choice of networks without middles
 
     def add(self, outputs: Tensor, targets: Tensor) -> None:
         """Take in one batch: outputs as ``named_pixels`` takes them, and targets uint8 (B, H, W)."""
-        class_count = len(self.counts) - 1
-        self.counts += counted(named_pixels(outputs, class_count), targets, class_count).cpu()
+        named = named_pixels(outputs, self.class_count)
+        if has_middles(outputs, self.class_count):
+            counts = counted_by_choice(named, targets, highest_choice(outputs), self.class_count)
+        else:
+            counts = counted(named, targets, self.class_count)[None]
+        self.counts = self.counts + counts.cpu()
 
     def values(self) -> dict[str, float]:
-        """Return ``mean_iou`` over the classes that occur or are predicted, and ``foreground_iou``; 0 to 1."""
-        return iou_of(self.counts)
+        """Return ``mean_iou`` over the classes that occur or are predicted, and ``foreground_iou``; 0 to 1.
+
+        Of networks that look for middles, they are those at the ``least_middle`` that gives the best mean IoU, the
+        least of several equally good; it is returned too.
+        """
+        if isinstance(self.counts, int):
+            return iou_of(torch.zeros(2, 2))
+        ious = [iou_of(each) for each in self.counts]
+        best = max(range(len(ious)), key=lambda place: (ious[place]["mean_iou"], -place))
+        return ious[best] if len(ious) == 1 else {**ious[best], LEAST_MIDDLE: CHOICES[best]}
 
 
 def counted(named: Tensor, targets: Tensor, class_count: int) -> Tensor:

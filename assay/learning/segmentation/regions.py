@@ -1,4 +1,4 @@
-"""Connected regions of masks: numbered once per image, found again in windows cut out of it.
+"""Coherent regions of masks: numbered once per image, found again in windows cut out of it.
 
 Belongs here: which pixels belong together, and the boxes around them. Does not belong here: what is learned from them
 (``loss``).
@@ -6,10 +6,12 @@ Belongs here: which pixels belong together, and the boxes around them. Does not 
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from assay.class_maps import IGNORED
 from assay.learning.detection.targets import NOTHING
+from assay.mask_regions import regions_by_class
 
 LEAST_PIXELS = 16
 """Pixels of a region that counts as an object; smaller ones have no middle to look for."""
@@ -27,20 +29,25 @@ def numbered_regions(classes: Tensor) -> Tensor:
     Returns:
         uint8 (h, w): 1 to 254 for the regions of an image, from the largest to the smallest; 0 elsewhere.
     """
-    from scipy import ndimage  # 0.2 s, which only segmentation needs
+    values = classes.numpy()
+    found = list(regions_by_class(np.where(values == IGNORED, 0, values)))
+    numbers = np.zeros(values.shape, np.uint8)
+    if not found:
+        return torch.from_numpy(numbers)
+    sizes = [np.bincount(each.numbers.ravel(), minlength=1 + each.count)[1:] for each in found]
+    ranks = np.split(ranked(np.concatenate(sizes)), np.cumsum([each.count for each in found])[:-1])
+    for each, own in zip(found, ranks, strict=True):
+        numbers[each.box] += np.append(np.uint8(0), own)[each.numbers]
+    return torch.from_numpy(numbers)
 
-    shown = classes.numpy()
-    labels = np.zeros(shown.shape, np.int64)
-    for value in np.unique(shown[(shown != 0) & (shown != IGNORED)]):
-        found, _ = ndimage.label(shown == value, np.ones((3, 3)))
-        labels[found > 0] = found[found > 0] + labels.max()
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
+
+def ranked(sizes: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Return the rank of each region by its size, from 1; 0 for those that do not count."""
     order = np.argsort(-sizes, kind="stable")[:MOST_REGIONS]
     order = order[sizes[order] >= LEAST_PIXELS]
-    numbers = np.zeros(len(sizes), np.uint8)
-    numbers[order] = np.arange(1, len(order) + 1)
-    return torch.from_numpy(numbers[labels])
+    ranks = np.zeros(len(sizes), np.uint8)
+    ranks[order] = np.arange(1, len(order) + 1)
+    return ranks
 
 
 def region_boxes(classes: Tensor, regions: Tensor) -> Tensor:

@@ -1,10 +1,12 @@
 import copy
 from functools import partial
 
+import pytest
 import torch
 from torch import nn
 
-from assay.learning.optimizers import AdamW, Sgd, build_optimizer
+from assay.learning.optimizers import AdamW, Muon, Sgd, build_optimizer
+from assay.learning.orthogonal import orthogonal
 from assay.spec.learner import Learner
 
 
@@ -44,6 +46,54 @@ def test_sgd_without_decay_steps_like_torchs_own():
 
     network = nn.Linear(3, 2)
     assert close(trained(network, ours), trained(network, theirs))
+
+
+def test_muon_steps_like_torchs_own_which_knows_bfloat16_only():
+    def theirs(network):
+        muon = torch.optim.Muon(
+            network.parameters(), 0.01, momentum=0.9, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"
+        )
+        return muon.step
+
+    def ours(network):
+        return partial(Muon(network.parameters(), 0.9, 0.1, bf16=True).step, 0.01)
+
+    network = nn.Linear(3, 2, bias=False)
+    (left,), (right,) = trained(network, ours), trained(network, theirs)
+    assert (left - network.weight).abs().max() > 0.005
+    assert torch.allclose(left, right, atol=1e-6)
+
+
+def test_muon_gives_biases_to_adamw():
+    def adamw(network):
+        return partial(AdamW([network.bias], 0.9, 0.0).step, 0.01)
+
+    def muon(network):
+        return partial(Muon([network.bias], 0.9, 0.0, bf16=False).step, 0.01)
+
+    network = nn.Linear(3, 2)
+    assert close(trained(network, muon), trained(network, adamw))
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("shape", [(8, 8), (4, 36), (50, 7), (1, 9)])
+def test_all_singular_values_come_near_one_and_directions_stay(shape, bf16):
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(2))
+    found = orthogonal(matrix, bf16)
+    left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+    stretch = (left.T @ found @ right.T).diagonal()
+    assert (found.shape, found.dtype) == (matrix.shape, torch.float32)
+    assert ((stretch > 0.5) & (stretch < 1.3)).all()
+    assert torch.allclose(found, left @ stretch.diag() @ right, atol=0.05)
+
+
+def test_a_kernel_is_changed_like_the_matrix_of_its_rows_whatever_its_layout():
+    kernel = nn.Parameter(torch.randn(4, 3, 2, 2).contiguous(memory_format=torch.channels_last))
+    matrix = nn.Parameter(kernel.detach().flatten(1).clone())
+    for parameter in (kernel, matrix):
+        parameter.grad = torch.arange(48.0).sin().view(parameter.shape)
+        Muon([parameter], 0.9, 0.1, bf16=False).step(0.1)
+    assert torch.allclose(kernel.flatten(1), matrix)
 
 
 def test_weight_decay_shrinks_a_weight_that_the_loss_does_not_need():

@@ -64,6 +64,7 @@ MORE_SETTINGS = {
     "plain": {},
     "adamw without average": {"learner": {"ema_decay": 0.0}},
     "sgd": {"learner": {"optimizer": "sgd", "learning_rate": 0.05}},
+    "muon": {"learner": {"optimizer": "muon"}},
     "accumulated sgd": {"learner": {"optimizer": "sgd", "learning_rate": 0.05, "accumulate": 2}},
     "in order": {"data_train": {"shuffle": False}},
     "bf16": {"train_params": {"precision": "bf16"}},

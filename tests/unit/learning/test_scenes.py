@@ -64,7 +64,7 @@ def test_an_image_without_a_mask_is_named_where_masks_are_learned(source):
 
 def test_masks_tell_their_labels_and_the_sizes_of_their_objects(source):
     data, items = source
-    assert labels_in_masks(data, items.head(1), 1) == (["kitten", "bird"], [4.0, 20.0])
+    assert labels_in_masks(data, items.head(1), 1) == (["kitten", "bird"], [20.0, 4.0])
 
 
 @pytest.mark.parametrize(("width", "height", "longest"), [(80, 40, 40), (41, 80, 32), (10, 20, 64), (1000, 3, 16)])

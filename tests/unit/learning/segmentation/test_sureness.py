@@ -1,36 +1,29 @@
 import pytest
 import torch
 
-from assay.learning.models.unet import Unet
 from assay.learning.segmentation.decode import named_pixels
-from assay.learning.segmentation.sureness import best_choice, with_sureness
-from assay.spec.trained_model import TrainedModelSection
+from assay.learning.segmentation.meter import SegmentationMeter
+from assay.learning.segmentation.sureness import CHOICES, counted_by_choice, highest_choice
 
 SIDE = 128
 
 
-class Saying(Unet):
-    """A U-Net that shows two squares, and says how probable a middle is in each."""
-
-    def __init__(self, first: float, second: float) -> None:
-        super().__init__(3, 2, 4)
-        self.first, self.second = first, second
-
-    def answers(self, images):
-        shown = torch.full((1, 1, SIDE, SIDE), -9.0)
-        middles = torch.full((1, 2, SIDE // 4, SIDE // 4), -9.0)
-        for place, heat in ((8, self.first), (96, self.second)):
-            shown[..., place : place + 16, place : place + 16] = 9.0
-            middles[:, 1, place // 4 + 2, place // 4 + 2] = torch.logit(torch.tensor(heat))
-        classes = torch.tensor([-9.0, 9.0]).view(1, 2, 1, 1).expand(1, 2, SIDE // 4, SIDE // 4)
-        return shown, classes, middles
+def saying(first, second):
+    """Outputs that show two squares of class 2 of 2, and say how probable a middle is in each."""
+    shown = torch.full((1, 1, SIDE, SIDE), -9.0)
+    middles = torch.full((1, 2, SIDE // 4, SIDE // 4), -9.0)
+    for place, heat in ((8, first), (96, second)):
+        shown[..., place : place + 16, place : place + 16] = 9.0
+        middles[:, 1, place // 4 + 2, place // 4 + 2] = torch.logit(torch.tensor(heat))
+    classes = torch.tensor([-9.0, 9.0]).view(1, 2, 1, 1).expand(1, 2, SIDE // 4, SIDE // 4)
+    return torch.cat([torch.nn.functional.pixel_unshuffle(shown, 4), classes, middles], 1)
 
 
 def truth(*places):
     wanted = torch.zeros(1, SIDE, SIDE, dtype=torch.uint8)
     for place in places:
         wanted[..., place : place + 16, place : place + 16] = 2
-    return [(torch.zeros(1, 3, SIDE, SIDE), wanted)]
+    return wanted
 
 
 @pytest.mark.parametrize(
@@ -42,26 +35,24 @@ def truth(*places):
     ],
 )
 def test_the_least_probability_is_chosen_that_leaves_out_what_is_none(heats, places, choice):
-    assert best_choice(Saying(*heats), truth(*places), bf16=False) == pytest.approx(choice)
+    meter = SegmentationMeter(2)
+    meter.add(saying(*heats), truth(*places))
+    assert meter.values() == pytest.approx({"mean_iou": 1.0, "foreground_iou": 1.0, "least_middle": choice})
 
 
-def test_what_was_chosen_is_saved_with_the_weights_and_obeyed():
-    class Validation:
-        def __len__(self):
-            return 1
-
-        def batches(self, size):
-            return iter(truth(8))
-
-    network = Saying(0.9, 0.25)
-    section = TrainedModelSection.model_validate({"train_params": {"precision": "fp32"}})
-    weights = with_sureness(network, dict(network.state_dict()), section, Validation())
-    network.load_state_dict(weights)
-    with torch.no_grad():
-        named = named_pixels(network.eval()(torch.zeros(1, 3, SIDE, SIDE)), 2)
-    assert torch.equal(named, truth(8)[0][1])
+def test_without_a_probable_middle_nothing_is_shown():
+    outputs = saying(0.9, 0.25)
+    assert torch.equal(named_pixels(outputs, 2), truth(8, 96))
+    assert torch.equal(named_pixels(outputs, 2, least_middle=0.3), truth(8))
+    assert not named_pixels(outputs, 2, least_middle=0.95).any()
 
 
-def test_other_networks_are_left_alone():
-    weights = {"weight": torch.zeros(1)}
-    assert with_sureness(torch.nn.Linear(1, 1), weights, TrainedModelSection(), None) is weights
+def test_counting_all_choices_at_once_equals_naming_pixels_at_each():
+    source = torch.Generator().manual_seed(3)
+    outputs, wanted = torch.randn(2, 16 + 2 * 3, 16, 24, generator=source), torch.randint(0, 4, (2, 64, 96))
+    wanted[:, :5] = 255
+    counts = counted_by_choice(named_pixels(outputs, 3), wanted.to(torch.uint8), highest_choice(outputs), 3)
+    for least, found in zip(CHOICES, counts, strict=True):
+        named = named_pixels(outputs, 3, least)
+        for true in range(4):
+            assert torch.bincount(named[wanted == true], minlength=4).tolist() == found[true].tolist()
