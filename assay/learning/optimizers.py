@@ -6,7 +6,7 @@ torch and longer than a small training. The functions behind them do not.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import torch
@@ -113,9 +113,9 @@ class Muon:
     Liu et al., *Muon is Scalable for LLM Training* (2025), for their length.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], momentum: float, weight_decay: float, bf16: bool) -> None:
+    def __init__(self, parameters: Iterable[nn.Parameter], momentum: float, weight_decay: float) -> None:
         self.parameters = list(parameters)
-        self.momentum, self.weight_decay, self.bf16 = momentum, weight_decay, bf16
+        self.momentum, self.weight_decay = momentum, weight_decay
         self.matrices = [parameter for parameter in self.parameters if parameter.ndim > 1]
         self.velocities = [torch.zeros_like(parameter) for parameter in self.matrices]
         others = (parameter for parameter in self.parameters if parameter.ndim < 2)
@@ -133,7 +133,7 @@ class Muon:
         for parameter, (gradient, velocity) in zip(self.matrices, pairs, strict=True):
             velocity.lerp_(gradient, 1 - self.momentum)
             matrix = gradient.lerp(velocity, self.momentum).flatten(1)  # a row per channel that a kernel makes
-            change = orthogonal(matrix, self.bf16).reshape(parameter.shape)
+            change = orthogonal(matrix).reshape(parameter.shape)
             parameter.mul_(1 - learning_rate * self.weight_decay)
             parameter.add_(change, alpha=-learning_rate * MUON_LENGTH * math.sqrt(max(matrix.shape)))
 
@@ -148,17 +148,14 @@ def gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
     return [torch.zeros_like(item) if item.grad is None else item.grad for item in parameters]
 
 
-def build_optimizer(learner: Learner, network: nn.Module, bf16: bool = False) -> Optimizer:
-    """Return the optimizer that a spec asks for, of all parameters that are not frozen.
+OPTIMIZERS: dict[str, Callable[[list[nn.Parameter], float, float], Optimizer]] = {
+    "muon": Muon,
+    "adamw": AdamW,
+    "sgd": Sgd,
+}
 
-    Args:
-        learner: Resolved.
-        network: Whose parameters change.
-        bf16: Whether arithmetic of an optimizer's own is to be in bfloat16.
-    """
-    momentum = learner.momentum or 0.0
+
+def build_optimizer(learner: Learner, network: nn.Module) -> Optimizer:
+    """Return the optimizer that a resolved spec asks for, of all parameters that are not frozen."""
     learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    if learner.optimizer == "muon":
-        return Muon(learning, momentum, learner.weight_decay, bf16)
-    kind = Sgd if learner.optimizer == "sgd" else AdamW
-    return kind(learning, momentum, learner.weight_decay)
+    return OPTIMIZERS[learner.optimizer or "adamw"](learning, learner.momentum or 0.0, learner.weight_decay)

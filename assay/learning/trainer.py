@@ -41,10 +41,9 @@ def fit(network: nn.Module, lesson: Lesson, progress: Progress, checkpoints: Che
     """
     team, learner = present_team(), lesson.section.learner
     plan, kept = Plan(lesson, team), checkpoints or Checkpoints()
-    bf16 = is_bf16(lesson)
-    rules = StepRules(lesson.loss, learner.clip_norm, bf16, team)
+    rules = StepRules(lesson.loss, learner.clip_norm, is_bf16(lesson), team)
     prepare(network, lesson.section)
-    state = State(network, build_optimizer(learner, network, bf16), AveragedNetwork(network, learner.ema_decay))
+    state = State(network, build_optimizer(learner, network), AveragedNetwork(network, learner.ema_decay))
     if lesson.section.train_params.compile:
         compile_network(network)
     kept.resume(state)

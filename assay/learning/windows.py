@@ -98,14 +98,23 @@ def margin_of(side: int, strength: Augmentation) -> int:
     return math.ceil(side / 2 * reach)
 
 
-def resampled(windows: Tensor, maps: Tensor, side: int, mode: str = "bilinear") -> Tensor:
-    """Return the inner part of the windows, moved.
+def places_in_windows(maps: Tensor, side: int, cut_side: int) -> Tensor:
+    """Return where in a window, cut with a margin, each pixel of its inner part is from, moved: (B, S, S, 2).
+
+    Args:
+        maps: (B, 2, 3) from ``augment.random_maps``; the identity takes the inner part as it is.
+        side: S in pixels.
+        cut_side: Of the window with its margin.
+    """
+    return F.affine_grid(maps, [len(maps), 1, side, side], align_corners=False) * (side / cut_side)
+
+
+def resampled(windows: Tensor, places: Tensor, mode: str = "bilinear") -> Tensor:
+    """Return the pixels at some places of windows.
 
     Args:
         windows: (B, C, S + 2m, S + 2m) float32, cut with a margin.
-        maps: (B, 2, 3) from ``augment.random_maps``; the identity takes the inner part as it is.
-        side: S in pixels.
+        places: (B, S, S, 2).
         mode: ``bilinear`` for pixels, ``nearest`` for masks.
     """
-    grid = F.affine_grid(maps.to(windows.device), [len(windows), 1, side, side], align_corners=False)
-    return F.grid_sample(windows, grid * (side / windows.shape[-1]), mode=mode, align_corners=False)
+    return F.grid_sample(windows, places, mode=mode, align_corners=False)

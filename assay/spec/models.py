@@ -55,7 +55,7 @@ class UnetModel(ModelSection):
 
     kind: Literal["unet"] = "unet"
     """unet."""
-    width: int = Field(default=24, ge=1, le=512)
+    width: int = Field(default=16, ge=1, le=512)
     """Channels of the first layer; deeper ones have more."""
 
 

@@ -65,7 +65,7 @@ RECIPES: dict[str, Recipe] = {
     "crops": Recipe(CnnModel(), 20, 32, _OBJECTS, label_smoothing=0.05),
     "pixels": Recipe(MlpModel(), 160, 128, _PIXELS, label_smoothing=0.05),
     "columns": Recipe(MlpModel(width=128), 80, 64, UNCHANGED, label_smoothing=0.05),
-    "segmentation": Recipe(UnetModel(), 4, 64, _OBJECTS, **_WHOLE_IMAGES, window_size=64),
+    "segmentation": Recipe(UnetModel(), 6, 64, _OBJECTS, **_WHOLE_IMAGES, window_size=64),
     "detection": Recipe(DetectorModel(), 3, 16, _UPRIGHT, **_WHOLE_IMAGES, window_size=96),
 }
 

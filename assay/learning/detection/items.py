@@ -15,7 +15,14 @@ from assay.learning.detection.windows import boxes_in_window, moved_boxes, stack
 from assay.learning.lesson import Batch
 from assay.learning.scene_batches import Levels, as_scene_batch, levels_of, split_scenes
 from assay.learning.scene_windows import recoloured, standard_windows
-from assay.learning.windows import choose_anchors, draw_corners, margin_of, resampled, windows_per_image
+from assay.learning.windows import (
+    choose_anchors,
+    draw_corners,
+    margin_of,
+    places_in_windows,
+    resampled,
+    windows_per_image,
+)
 from assay.spec.training_data import Augmentation
 
 
@@ -51,8 +58,10 @@ class DetectionItems:
         maps = random_maps(len(order), self.augmentation, generator)
         margin = margin_of(self.window_size, self.augmentation)
         images, levels = [self.images[index] for index in indices], [self._levels[index] for index in indices]
-        windows = standard_windows(images, levels, corners - margin, self.window_size + 2 * margin)
-        windows = recoloured(resampled(windows, maps, self.window_size), self.augmentation, generator)
+        side = self.window_size + 2 * margin
+        windows = standard_windows(images, levels, corners - margin, side)
+        windows = resampled(windows, places_in_windows(maps.to(windows.device), self.window_size, side))
+        windows = recoloured(windows, self.augmentation, generator)
         targets = stacked_boxes([self.boxes[index] for index in indices])
         targets[..., 1:] = moved_boxes(targets[..., 1:] - corners.repeat(1, 2)[:, None], maps, self.window_size)
         return windows, boxes_in_window(targets, self.window_size)

@@ -30,6 +30,7 @@ from assay.learning.segmentation.decode import class_map
 from assay.learning.segmentation.items import SegmentationItems
 from assay.learning.segmentation.loss import SegmentationLoss, plain_loss
 from assay.learning.segmentation.meter import SegmentationMeter
+from assay.parallel import map_in_order
 
 FULL_SIZE = 1 << 30
 """Longest side of truth that is not reduced."""
@@ -92,13 +93,16 @@ def _pixels_of_classes(masks: Sequence[Tensor], class_count: int) -> Tensor:
 def predict(request: PredictionRequest, subset: str, rows: pl.DataFrame) -> pl.DataFrame:
     """Return how many pixels of each image are of which true and predicted class; masks go into masks/."""
     target = mask_target(request.card.target)
-    parts = [SCHEMA.to_frame()]
-    for row, scene in zip(rows.iter_slices(1), scenes_to_predict(request, rows), strict=True):
-        predicted = _predicted(request, scene)
+
+    def saved(pair: tuple[pl.DataFrame, Tensor]) -> pl.DataFrame:
+        row, predicted = pair
         item = row["item"].item()
         save_mask(request.folder / "masks" / f"{item}.png", predicted, len(target.classes))
-        parts.append(_counts(item, subset, _truth(request, target, row), predicted, target.classes))
-    return pl.concat(parts)
+        return _counts(item, subset, _truth(request, target, row), predicted, target.classes)
+
+    maps = (_predicted(request, scene) for scene in scenes_to_predict(request, rows))
+    pairs = zip(rows.iter_slices(1), maps, strict=True)
+    return pl.concat([SCHEMA.to_frame(), *map_in_order(saved, pairs, request.threads)])  # while the next is predicted
 
 
 def _predicted(request: PredictionRequest, scene: Scene) -> Tensor:
@@ -125,8 +129,8 @@ def _counts(item: str, subset: str, truth: Tensor | None, predicted: Tensor, cla
         answers, pixels = np.unique(predicted.numpy(), return_counts=True)
         wanted = np.full(len(answers), None)
     else:
-        pairs = (truth.int() * 256 + predicted).flatten()
-        counts = torch.bincount(pairs, minlength=256**2).view(256, 256)[:IGNORED].numpy()
+        pairs = truth.numpy().astype(np.int32) * 256 + predicted.numpy()
+        counts = np.bincount(pairs.ravel(), minlength=256**2).reshape(256, 256)[:IGNORED]
         truths, answers = counts.nonzero()
         wanted, pixels = names[truths], counts[truths, answers]
     columns = {"target_class": wanted, "predicted_class": names[answers], "pixels": pixels}

@@ -16,10 +16,18 @@ from assay.learning.lesson import Batch
 from assay.learning.scene_batches import Levels, as_scene_batch, levels_of, split_scenes
 from assay.learning.scene_windows import recoloured, standard_windows
 from assay.learning.segmentation.regions import numbered_regions, region_boxes
-from assay.learning.windows import choose_anchors, cut, draw_corners, margin_of, resampled, windows_per_image
+from assay.learning.windows import (
+    choose_anchors,
+    cut,
+    draw_corners,
+    margin_of,
+    places_in_windows,
+    resampled,
+    windows_per_image,
+)
 from assay.spec.training_data import Augmentation
 
-ELSEWHERE = 0.4
+ELSEWHERE = 0.3
 """Share of the windows that may lie anywhere in their image: fewer, and too much of the background becomes something;
 more, and the classes are learned more slowly."""
 
@@ -61,9 +69,10 @@ class SegmentationItems:
         maps = random_maps(len(order), self.augmentation, generator)
         side = self.window_size + 2 * margin
         images, levels = [self.images[index] for index in indices], [self._levels[index] for index in indices]
-        windows = resampled(standard_windows(images, levels, corners, side), maps, self.window_size)
-        masks = self._masks(indices, corners, side).to(windows.device).float()
-        masks = resampled(masks, maps, self.window_size, "nearest")
+        windows = standard_windows(images, levels, corners, side)
+        places = places_in_windows(maps.to(windows.device), self.window_size, side)
+        windows = resampled(windows, places)
+        masks = resampled(self._masks(indices, corners, side).to(windows.device).float(), places, "nearest")
         return recoloured(windows, self.augmentation, generator), masks.to(torch.uint8)
 
     def batches(self, batch_size: int) -> Iterator[Batch]:

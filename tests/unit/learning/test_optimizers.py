@@ -48,20 +48,19 @@ def test_sgd_without_decay_steps_like_torchs_own():
     assert close(trained(network, ours), trained(network, theirs))
 
 
-def test_muon_steps_like_torchs_own_which_knows_bfloat16_only():
+def test_muon_steps_like_torchs_own():
     def theirs(network):
-        muon = torch.optim.Muon(
-            network.parameters(), 0.01, momentum=0.9, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"
-        )
-        return muon.step
+        rule = {"momentum": 0.9, "weight_decay": 0.1, "adjust_lr_fn": "match_rms_adamw"}
+        return torch.optim.Muon(network.parameters(), 0.1, **rule).step
 
     def ours(network):
-        return partial(Muon(network.parameters(), 0.9, 0.1, bf16=True).step, 0.01)
+        return partial(Muon(network.parameters(), 0.9, 0.1).step, 0.1)
 
+    torch.manual_seed(1)
     network = nn.Linear(3, 2, bias=False)
-    (left,), (right,) = trained(network, ours), trained(network, theirs)
-    assert (left - network.weight).abs().max() > 0.005
-    assert torch.allclose(left, right, atol=1e-6)
+    (left,), (right,) = (trained(network, each, steps=1) for each in (ours, theirs))
+    assert (left - network.weight).abs().max() > 0.02
+    assert torch.allclose(left, right, atol=2e-3)  # theirs is rounded to two digits
 
 
 def test_muon_gives_biases_to_adamw():
@@ -69,22 +68,21 @@ def test_muon_gives_biases_to_adamw():
         return partial(AdamW([network.bias], 0.9, 0.0).step, 0.01)
 
     def muon(network):
-        return partial(Muon([network.bias], 0.9, 0.0, bf16=False).step, 0.01)
+        return partial(Muon([network.bias], 0.9, 0.0).step, 0.01)
 
     network = nn.Linear(3, 2)
     assert close(trained(network, muon), trained(network, adamw))
 
 
-@pytest.mark.parametrize("bf16", [False, True])
 @pytest.mark.parametrize("shape", [(8, 8), (4, 36), (50, 7), (1, 9)])
-def test_all_singular_values_come_near_one_and_directions_stay(shape, bf16):
+def test_all_singular_values_come_near_one_and_directions_stay(shape):
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(2))
-    found = orthogonal(matrix, bf16)
+    found = orthogonal(matrix)
     left, _, right = torch.linalg.svd(matrix, full_matrices=False)
     stretch = (left.T @ found @ right.T).diagonal()
     assert (found.shape, found.dtype) == (matrix.shape, torch.float32)
     assert ((stretch > 0.5) & (stretch < 1.3)).all()
-    assert torch.allclose(found, left @ stretch.diag() @ right, atol=0.05)
+    assert torch.allclose(found, left @ stretch.diag() @ right, atol=1e-4)
 
 
 def test_a_kernel_is_changed_like_the_matrix_of_its_rows_whatever_its_layout():
@@ -92,7 +90,7 @@ def test_a_kernel_is_changed_like_the_matrix_of_its_rows_whatever_its_layout():
     matrix = nn.Parameter(kernel.detach().flatten(1).clone())
     for parameter in (kernel, matrix):
         parameter.grad = torch.arange(48.0).sin().view(parameter.shape)
-        Muon([parameter], 0.9, 0.1, bf16=False).step(0.1)
+        Muon([parameter], 0.9, 0.1).step(0.1)
     assert torch.allclose(kernel.flatten(1), matrix)
 
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.learning.augment import random_maps
-from assay.learning.windows import choose_anchors, cut, draw_corners, margin_of, resampled
+from assay.learning.windows import choose_anchors, cut, draw_corners, margin_of, places_in_windows, resampled
 from assay.spec.training_data import Augmentation
 
 STILL = Augmentation()
@@ -60,7 +60,7 @@ def test_a_window_that_leaves_the_image_is_filled_up():
 
 def test_the_identity_takes_the_inner_part():
     windows = torch.rand(2, 3, 12, 12, generator=generator())
-    inner = resampled(windows, random_maps(2, STILL, generator()), 8)
+    inner = resampled(windows, places_in_windows(random_maps(2, STILL, generator()), 8, 12))
     assert torch.allclose(inner, windows[..., 2:10, 2:10], atol=1e-5)
 
 
@@ -70,12 +70,13 @@ def test_the_margin_is_wide_enough_for_every_movement(zoom, shift, angle, seed):
     strength = Augmentation(zoom=zoom, shift=shift, rotation_degrees=angle)
     side = 16
     outer = side + 2 * margin_of(side, strength)
-    moved = resampled(torch.ones(4, 1, outer, outer), random_maps(4, strength, generator(seed)), side)
+    places = places_in_windows(random_maps(4, strength, generator(seed)), side, outer)
+    moved = resampled(torch.ones(4, 1, outer, outer), places)
     assert moved.min() > 0.999  # beyond the margin, there would be zeros
 
 
 def test_masks_keep_their_values_when_they_are_moved():
     masks = torch.randint(0, 4, (2, 1, 40, 40), generator=generator()).float()
     strength = Augmentation(zoom=0.3, rotation_degrees=20)
-    moved = resampled(masks, random_maps(2, strength, generator()), 24, mode="nearest")
+    moved = resampled(masks, places_in_windows(random_maps(2, strength, generator()), 24, 40), mode="nearest")
     assert set(moved.unique().tolist()) <= {0.0, 1.0, 2.0, 3.0}

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from assay.learning.augment import random_maps
 from assay.learning.detection.windows import boxes_in_window, moved_boxes, stacked_boxes
-from assay.learning.windows import resampled
+from assay.learning.windows import places_in_windows, resampled
 from assay.spec.training_data import Augmentation
 
 SIDE = 64
@@ -54,7 +54,7 @@ def test_boxes_move_with_their_image(seed, x, y, size):
     windows = torch.zeros(1, 1, SIDE, SIDE)
     windows[..., y : y + size, x : x + 2 * size] = 1
     maps = random_maps(1, Augmentation(zoom=0.3, shift=0.05), torch.Generator().manual_seed(seed))
-    seen = torch.nonzero(resampled(windows, maps, SIDE)[0, 0] > 0.5)
+    seen = torch.nonzero(resampled(windows, places_in_windows(maps, SIDE, SIDE))[0, 0] > 0.5)
     (moved,) = moved_boxes(rows([x, y, x + 2 * size, y + size]), maps, SIDE)
     around = torch.cat([seen.amin(0).flip(0), seen.amax(0).flip(0) + 1]).float()
     inside = moved[0].clamp(0, SIDE)
