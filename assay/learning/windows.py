@@ -32,15 +32,20 @@ def windows_per_image(images: Sequence[Tensor], side: int) -> int:
 
 
 def choose_anchors(
-    boxes: list[Tensor], sizes: Tensor, generator: Generator, elsewhere_share: float = ELSEWHERE
+    boxes: Sequence[Tensor],
+    sizes: Tensor,
+    generator: Generator,
+    elsewhere_share: float = ELSEWHERE,
+    chances: Sequence[Tensor] | None = None,
 ) -> Tensor:
-    """Return what each window is to show: an object of its image, any of them as likely, or the whole image.
+    """Return what each window is to show: an object of its image, or the whole image.
 
     Args:
         boxes: Of each image (m, 4): left, top, right, bottom in pixels; may be empty.
         sizes: (B, 2) width and height of each image.
         generator: Source of randomness.
         elsewhere_share: Share of the windows that may lie anywhere.
+        chances: Of each object of each image (m,), with the sum 1; None when any is as likely.
 
     Returns:
         (B, 4) float32.
@@ -49,8 +54,15 @@ def choose_anchors(
     chosen = torch.cat([torch.zeros(len(boxes), 2), sizes.float()], 1)
     for row, own in enumerate(boxes):
         if len(own) and elsewhere[row] >= elsewhere_share:
-            chosen[row] = own[int(which[row] * len(own))]
+            chosen[row] = own[_chosen(which[row], len(own), chances[row] if chances else None)]
     return chosen
+
+
+def _chosen(chance: Tensor, count: int, chances: Tensor | None) -> int:
+    """Return which of ``count`` objects a random number from 0 to 1 stands for."""
+    if chances is None:
+        return int(chance * count)
+    return min(int(torch.searchsorted(chances.cumsum(0), chance, right=True)), count - 1)
 
 
 def draw_corners(anchors: Tensor, sizes: Tensor, side: int, generator: Generator) -> Tensor:

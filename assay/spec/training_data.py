@@ -38,8 +38,8 @@ class TrainingData(Section):
     batch_size: int | None = Field(default=None, ge=2, le=65_536)
     """Items per step; fewer when the subset is smaller. Null: by the kind of input."""
     balance: Literal["classes"] | None = None
-    """See every class equally often, items of rare classes several times in an epoch; null: every item once. Not for
-    regression."""
+    """See every class equally often: items of rare classes several times in an epoch, whole images in windows around
+    objects of such classes; null: every item once. Not for regression."""
     shuffle: bool = True
     """Draw a new order for every epoch; without, the order is that of the table."""
     augmentation: Augmentation = Augmentation()

@@ -121,7 +121,7 @@ def test_resolving_twice_changes_nothing():
         ({"learner": {"label_smoothing": 0.1}}, "segmentation", "images", "label_smoothing is set, but task is seg"),
         ({"learner": {"label_smoothing": 0.1}}, "regression", "pixels", "read by classification"),
         ({"model": {"kind": "cnn"}}, "regression", "pixels", "reads images, but the inputs are pixels"),
-        ({"data_train": {"balance": "classes"}}, "detection", "images", "balance is set, but task is detection"),
+        ({"data_train": {"balance": "classes"}}, "regression", "pixels", "balance is set, but task is regression"),
         ({"data_description": {"target": "x"}}, "segmentation", "images", "what has one answer per item only"),
         ({"learner": {"smooth_l1_beta": 0.1}}, "classification", "crops", "read by the loss smooth_l1 only"),
         ({"learner": {"focal_gamma": 1.0}}, "classification", "crops", "read by the loss focal only"),

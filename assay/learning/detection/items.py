@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from assay.learning.augment import random_maps
 from assay.learning.detection.windows import boxes_in_window, moved_boxes, stacked_boxes
 from assay.learning.lesson import Batch
+from assay.learning.scene_balance import chances
 from assay.learning.scene_batches import Levels, as_scene_batch, levels_of, split_scenes
 from assay.learning.scene_windows import recoloured, standard_windows
 from assay.learning.windows import (
@@ -39,6 +40,7 @@ class DetectionItems:
         window_size: Side in pixels of the windows to learn from.
         standardize: Give each image mean 0 and standard deviation 1.
         augmentation: Strength of the random changes; validation items don't need any.
+        balanced_classes: Number of classes of which windows show objects equally often; None: all objects are equal.
     """
 
     images: Sequence[Tensor]
@@ -46,6 +48,7 @@ class DetectionItems:
     window_size: int
     standardize: bool = True
     augmentation: Augmentation = field(default_factory=Augmentation)
+    balanced_classes: int | None = None
 
     def __len__(self) -> int:
         """Number of windows in a pass; each image gives the same number, at least one."""
@@ -75,7 +78,18 @@ class DetectionItems:
     def _levels(self) -> list[Levels]:
         return [levels_of(image, self.standardize) for image in self.images]
 
+    @cached_property
+    def objects(self) -> list[Tensor]:
+        """Class and box of each object of each image (m, 5), without crowds."""
+        return [boxes[boxes[:, 0] >= 0] for boxes in self.boxes]
+
+    @cached_property
+    def _chances(self) -> list[Tensor] | None:
+        return None if self.balanced_classes is None else chances(self.objects, self.balanced_classes)
+
     def _corners(self, indices: list[int], generator: Generator) -> Tensor:
         sizes = torch.tensor([self.images[index].shape[:0:-1] for index in indices])  # (B, 2)
-        objects = [self.boxes[index][self.boxes[index][:, 0] >= 0, 1:] for index in indices]
-        return draw_corners(choose_anchors(objects, sizes, generator), sizes, self.window_size, generator)
+        boxes = [self.objects[index][:, 1:] for index in indices]
+        rarity = self._chances and [self._chances[index] for index in indices]
+        anchors = choose_anchors(boxes, sizes, generator, chances=rarity)
+        return draw_corners(anchors, sizes, self.window_size, generator)

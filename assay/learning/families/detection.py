@@ -16,7 +16,7 @@ from assay.learning.detection.loss import detection_loss
 from assay.learning.detection.meter import DetectionMeter
 from assay.learning.engine import forward
 from assay.learning.families import PredictionRequest, TrainingRequest
-from assay.learning.families.scenes import describe_scenes, labelled, scenes_to_predict
+from assay.learning.families.scenes import balanced, describe_scenes, labelled, scenes_to_predict
 from assay.learning.inputs import Inputs
 from assay.learning.lesson import Lesson
 from assay.learning.machine import near_all
@@ -56,14 +56,16 @@ def prepare(request: TrainingRequest, inputs: Inputs, target: AnyTarget, subsets
     items = {name: _items(request, inputs, boxes_target, labelled(rows, name)) for name, rows in subsets.items()}
     if not any(len(boxes) for boxes in items[section.data_train.subset].boxes):
         raise DataError(f"The subset {section.data_train.subset!r} has no box of a class that is looked for.")
+    train, item_classes = balanced(items[section.data_train.subset], request, len(boxes_target.classes))
     return Lesson(
         section=section,
-        train=items[section.data_train.subset],
+        train=train,
         validation=items[section.data_validation.subset] if section.data_validation else None,
         loss=detection_loss,
         plain_loss=detection_loss,
         meter=lambda: DetectionMeter(len(boxes_target.classes)),
         seed=request.seed,
+        classes=item_classes,
     )
 
 

@@ -1,16 +1,25 @@
 """What segmentation and detection share: whole images as inputs.
 
-Belongs here: sizes of images, which of them are read. Does not belong here: masks or boxes alone.
+Belongs here: sizes of images, which of them are read, how often each is seen. Does not belong here: masks or boxes
+alone.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 import polars as pl
+from torch import Tensor
 
 from assay.errors import DataError
+from assay.learning.detection.items import DetectionItems
 from assay.learning.families import PredictionRequest, TrainingRequest
 from assay.learning.inputs import Inputs
+from assay.learning.scene_balance import classes_of_items
 from assay.learning.scenes import Scene, fitting_size, read_scenes
+from assay.learning.segmentation.items import SegmentationItems
+
+Items = TypeVar("Items", SegmentationItems, DetectionItems)
 
 USUAL_OBJECT_PX = 48.0
 """Size of the median object to which images are reduced: large enough to be recognized, small enough to be quick."""
@@ -33,6 +42,14 @@ def labelled(rows: pl.DataFrame, subset: str) -> pl.DataFrame:
     if known.is_empty():
         raise DataError(f"The subset {subset!r} has {len(rows)} images, but none has labels to learn from.")
     return known
+
+
+def balanced(train: Items, request: TrainingRequest, class_count: int) -> tuple[Items, Tensor | None]:
+    """Return the training items and, when the spec asks for every class equally often, the classes of each."""
+    if request.section.data_train.balance is None:
+        return train, None
+    train = replace(train, balanced_classes=class_count)
+    return train, classes_of_items(train.objects, class_count, len(train))
 
 
 def scenes_to_predict(request: PredictionRequest, rows: pl.DataFrame) -> Iterator[Scene]:

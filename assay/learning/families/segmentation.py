@@ -17,7 +17,7 @@ from assay.learning.card import AnyTarget
 from assay.learning.class_weights import class_weights
 from assay.learning.engine import forward
 from assay.learning.families import PredictionRequest, TrainingRequest
-from assay.learning.families.scenes import describe_scenes, labelled, scenes_to_predict
+from assay.learning.families.scenes import balanced, describe_scenes, labelled, scenes_to_predict
 from assay.learning.inputs import Inputs
 from assay.learning.lesson import Lesson
 from assay.learning.machine import near_all
@@ -58,7 +58,7 @@ def prepare(request: TrainingRequest, inputs: Inputs, target: AnyTarget, subsets
     """Return images and masks, loss and meter."""
     section, masks = request.section, mask_target(target)
     items = {name: _items(request, inputs, masks, labelled(rows, name)) for name, rows in subsets.items()}
-    train = items[section.data_train.subset]
+    train, item_classes = balanced(items[section.data_train.subset], request, len(masks.classes))
     weights = class_weights(section, masks.classes, _pixels_of_classes(train.masks, len(masks.classes)))
     return Lesson(
         section=section,
@@ -68,6 +68,7 @@ def prepare(request: TrainingRequest, inputs: Inputs, target: AnyTarget, subsets
         plain_loss=plain_loss,
         meter=partial(SegmentationMeter, len(masks.classes)),
         seed=request.seed,
+        classes=item_classes,
     )
 
 

@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from assay.class_maps import IGNORED
 from assay.learning.augment import random_maps
 from assay.learning.lesson import Batch
+from assay.learning.scene_balance import chances
 from assay.learning.scene_batches import Levels, as_scene_batch, levels_of, split_scenes
 from assay.learning.scene_windows import recoloured, standard_windows
 from assay.learning.segmentation.regions import numbered_regions, region_boxes
@@ -45,6 +46,7 @@ class SegmentationItems:
         window_size: Side in pixels of the windows to learn from.
         standardize: Give each image mean 0 and standard deviation 1.
         augmentation: Strength of the random changes; validation items don't need any.
+        balanced_classes: Number of classes of which windows show objects equally often; None: all objects are equal.
     """
 
     images: Sequence[Tensor]
@@ -52,6 +54,7 @@ class SegmentationItems:
     window_size: int
     standardize: bool = True
     augmentation: Augmentation = field(default_factory=Augmentation)
+    balanced_classes: int | None = None
 
     def __len__(self) -> int:
         """Number of windows in a pass; each image gives the same number, at least one."""
@@ -90,16 +93,21 @@ class SegmentationItems:
         return [numbered_regions(mask) for mask in self.masks]
 
     @cached_property
-    def _boxes(self) -> list[Tensor]:
-        """Boxes around the regions of each image (m, 4)."""
+    def objects(self) -> list[Tensor]:
+        """Class and box of each region of each image (m, 5)."""
         return [
-            region_boxes(mask[None], regions[None])[0, :, 1:]
-            for mask, regions in zip(self.masks, self._regions, strict=True)
+            region_boxes(mask[None], regions[None])[0] for mask, regions in zip(self.masks, self._regions, strict=True)
         ]
+
+    @cached_property
+    def _chances(self) -> list[Tensor] | None:
+        return None if self.balanced_classes is None else chances(self.objects, self.balanced_classes)
 
     def _corners(self, indices: list[int], generator: Generator) -> Tensor:
         sizes = torch.tensor([self.images[index].shape[:0:-1] for index in indices])  # (B, 2)
-        anchors = choose_anchors([self._boxes[index] for index in indices], sizes, generator, ELSEWHERE)
+        boxes = [self.objects[index][:, 1:] for index in indices]
+        rarity = self._chances and [self._chances[index] for index in indices]
+        anchors = choose_anchors(boxes, sizes, generator, ELSEWHERE, rarity)
         return draw_corners(anchors, sizes, self.window_size, generator)
 
     def _masks(self, indices: list[int], corners: Tensor, side: int) -> Tensor:
