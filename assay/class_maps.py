@@ -51,16 +51,18 @@ def places_of(values: MaskValues, known: Sequence[int]) -> NDArray[np.int32]:
     """Return the place of each value among those known, and their number for any other.
 
     Args:
-        values: 0 or more, of any shape.
-        known: All different.
+        values: Of any shape.
+        known: All different, 0 or more.
     """
+    if not known:
+        return np.zeros(values.shape, np.int32)
     if max(known) > LARGEST_IN_TABLE:
         order = np.argsort(known)
         nearest = np.searchsorted(known, values, sorter=order).clip(max=len(known) - 1)
         return np.where(np.asarray(known)[order[nearest]] == values, order[nearest], len(known)).astype(np.int32)
     table = np.full(max(known) + 2, len(known), np.int32)
     table[list(known)] = np.arange(len(known))
-    places: NDArray[np.int32] = table.take(np.minimum(values, max(known) + 1))
+    places: NDArray[np.int32] = table.take(np.clip(values, -1, max(known) + 1))  # both ends: none of them
     return places
 
 

@@ -42,5 +42,10 @@ def test_a_mask_that_can_not_be_read_is_an_error_that_names_it(tmp_path):
 @pytest.mark.parametrize("largest", [9, 300, 70_000, 0xFFFFFF])
 def test_a_value_is_found_by_table_or_by_search(largest):
     known = [7, largest, 0]
-    values = np.array([[0, largest, 1], [7, largest - 1, 0xFFFFFF if largest < 0xFFFFFF else 2]], np.int32)
-    assert places_of(values, known).tolist() == [[2, 1, 3], [0, 3, 3]]
+    beyond = 0xFFFFFF if largest < 0xFFFFFF else 2
+    values = np.array([[0, largest, 1, -2], [7, largest - 1, beyond, -largest]], np.int32)
+    assert places_of(values, known).tolist() == [[2, 1, 3, 3], [0, 3, 3, 3]]
+
+
+def test_where_nothing_is_known_nothing_is_found():
+    assert places_of(np.array([[0, 5]], np.int32), []).tolist() == [[0, 0]]
