@@ -52,11 +52,11 @@ def places_of(values: MaskValues, known: Sequence[int]) -> NDArray[np.int32]:
 
     Args:
         values: Of any shape.
-        known: All different, 0 or more.
+        known: All different.
     """
     if not known:
         return np.zeros(values.shape, np.int32)
-    if max(known) > LARGEST_IN_TABLE:
+    if min(known) < 0 or max(known) > LARGEST_IN_TABLE:
         order = np.argsort(known)
         nearest = np.searchsorted(known, values, sorter=order).clip(max=len(known) - 1)
         return np.where(np.asarray(known)[order[nearest]] == values, order[nearest], len(known)).astype(np.int32)

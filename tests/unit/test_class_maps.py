@@ -39,11 +39,11 @@ def test_a_mask_that_can_not_be_read_is_an_error_that_names_it(tmp_path):
         read_values(tmp_path / "bad.png")
 
 
-@pytest.mark.parametrize("largest", [9, 300, 70_000, 0xFFFFFF])
+@pytest.mark.parametrize("largest", [9, 300, 70_000, 0xFFFFFF, -1])
 def test_a_value_is_found_by_table_or_by_search(largest):
     known = [7, largest, 0]
     beyond = 0xFFFFFF if largest < 0xFFFFFF else 2
-    values = np.array([[0, largest, 1, -2], [7, largest - 1, beyond, -largest]], np.int32)
+    values = np.array([[0, largest, 1, -2], [7, largest - 1, beyond, -70]], np.int32)
     assert places_of(values, known).tolist() == [[2, 1, 3, 3], [0, 3, 3, 3]]
 
 
