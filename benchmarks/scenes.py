@@ -15,7 +15,7 @@ from assay.tables import read_parquet
 from benchmarks.runs import Bench, Timing, numbers
 
 EPOCHS = 2
-STEPS = {"segmentation": 50, "detection": 150}
+STEPS = {"segmentation": 45, "detection": 150}
 """Steps per epoch."""
 FORMER_S = {"segmentation": 250, "detection": 1430}
 """What the op-based pipeline took, in seconds."""
