@@ -9,15 +9,18 @@ import typer
 from assay.cli.places import spec_files
 from assay.errors import SpecError, unknown
 from assay.experiments.specs import SpecFiles, template
+from assay.spec.dotted import nest
+from assay.spec.experiment import ExperimentSpec
 from assay.spec.loading import json_schema, load_spec, merged
 from assay.spec.yaml_text import read_value
+from assay.sweeps.keys import full_key, sweepable_keys
 
 
 def new(
     task: Annotated[str, typer.Argument(help="regression, classification, multi_label, segmentation or detection")],
     experiment_id: Annotated[str | None, typer.Option("--id", help="your own ID; invented when left out")] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="key=value, such as trained_model.train_params.epochs=5")
+        list[str] | None, typer.Option("--set", help="key=value, such as epochs=5 or train_params.epochs=5")
     ] = None,
 ) -> None:
     """Create an experiment from its task's template and print its ID."""
@@ -31,19 +34,20 @@ def new(
 
 
 def parse_setting(setting: str) -> dict[str, Any]:
-    """Return ``a.b=3`` as ``{"a": {"b": 3}}``.
+    """Return ``seed=3`` as ``{"seed": 3}``, and ``epochs=5`` as ``{"trained_model": {"train_params": {"epochs": 5}}}``.
+
+    A key may be shortened as long as only one ends so.
 
     Raises:
-        SpecError: There is no ``=``, or no key.
+        SpecError: There is no ``=``, no key, or none or several that end so.
     """
     key, equals, text = setting.partition("=")
     if not equals or not key:
         raise SpecError("--set", [f"got {setting!r}; expected key=value, such as seed=7"])
-    value: Any = read_value(text)
-    for part in reversed(key.strip().split(".")):
-        value = {part: value}
-    result: dict[str, Any] = value
-    return result
+    name = key.strip()
+    if name.partition(".")[0] not in ExperimentSpec.model_fields:
+        name = full_key(name, sweepable_keys({}))
+    return nest({name: read_value(text)})
 
 
 def validate(

@@ -67,6 +67,8 @@ def _resembling(name: str, keys: Collection[str]) -> str:
     guess = last if last in by_last else nearest(last, by_last)
     if guess is None:
         return f"Sections: {', '.join(sorted(key for key in keys if '.' not in key))}."
+    if "." not in name and guess in keys:
+        return f"Did you mean {guess!r}?"
     return f"Did you mean {_listed(by_last[guess])}?"
 
 

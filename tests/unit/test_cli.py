@@ -8,6 +8,7 @@ import pytest
 
 from assay.cli.main import main
 from assay.experiments.specs import template_text
+from assay.spec.yaml_text import read_mapping
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +31,15 @@ def test_new_writes_a_file_and_prints_its_id(places, monkeypatch, capsys):
     name = capsys.readouterr().out.strip()
     text = (places / "experiments" / f"{name}.yaml").read_text()
     assert "epochs: 5" in text
+
+
+def test_new_understands_a_key_as_long_as_only_one_ends_so(places, monkeypatch, capsys):
+    assert call(monkeypatch, "new", "regression", "--id", "short", "--set", "epochs=5") == 0
+    assert read_mapping((places / "experiments" / "short.yaml").read_text(), "")["trained_model"] == {
+        "train_params": {"epochs": 5}
+    }
+    assert call(monkeypatch, "new", "regression", "--set", "width=5") == 1
+    assert "could be any of generated_images.source.img_size.width" in capsys.readouterr().err
 
 
 def test_new_refuses_a_misspelt_key_and_writes_nothing(places, monkeypatch, capsys):
