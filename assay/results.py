@@ -131,10 +131,17 @@ class ResultStore:
         Raises:
             StorageError: It does not exist or is not complete.
         """
+        found = self.find(stage, fingerprint)
+        if found is not None:
+            return found
+        raise StorageError(f"{self.root} holds no complete {stage} {fingerprint}. Materialize {stage} again.")
+
+    def find(self, stage: str, fingerprint: str) -> Result | None:
+        """Return an existing result, whatever its output_location; None when there is no complete one."""
         for folder in sorted(self.root.glob(f"*/{stage}/{fingerprint}")):
             if is_complete(folder):
                 return Result(stage, fingerprint, folder)
-        raise StorageError(f"{self.root} holds no complete {stage} {fingerprint}. Materialize {stage} again.")
+        return None
 
     def _build_folder(self, folder: Path, build: Build, head: dict[str, Any]) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -6,10 +6,12 @@ Belongs here: the steps on the disk. Does not belong here: which results there a
 import hashlib
 import os
 import shutil
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from assay.errors import StorageError
 from assay.files import TEMPORARY_PREFIX, fsync_path, temporary_sibling, write_json
 
 MANIFEST = "manifest.json"
@@ -59,3 +61,15 @@ def sweep(folder: Path) -> None:
     """Remove what killed builds of this very result left; the caller holds its write lock."""
     for leftover in folder.parent.glob(f"{TEMPORARY_PREFIX}*-{folder.name}"):
         shutil.rmtree(leftover, ignore_errors=True)
+
+
+def require_inner_names(names: Iterable[str], where: str) -> None:
+    """Refuse names that lead out of a folder: what somebody else's file says decides where nothing is written.
+
+    Raises:
+        StorageError: A name is absolute, has ``..`` or a backslash.
+    """
+    for name in names:
+        parts = PurePosixPath(name).parts
+        if not parts or name.startswith("/") or ".." in parts or "\\" in name:
+            raise StorageError(f"{where} lists a file {name!r}, which is not inside of the folder. It is not used.")

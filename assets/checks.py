@@ -36,6 +36,7 @@ def _check(kind: str, asset: str, blocking: bool = False) -> dg.AssetChecksDefin
     )
     def check(context: dg.AssetCheckExecutionContext, tests: Slice, store: ExperimentStore) -> dg.AssetCheckResult:
         results = run_tests(store.path, context.partition_key, kind, tests.section.tests)
+        store.keep_elsewhere(context.partition_key)
         return _combined(results, blocking)
 
     return check

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from assets.copy_exp import job_copy_exp
 from assets.keys import SECTION_KEYS
 
 EXPERIMENT_KEYS = (dg.AssetKey("experiment"), *SECTION_KEYS.values())
@@ -31,4 +32,4 @@ job_experiment = dg.define_asset_job(
     description="Everything, from the spec to the analysis and the experiment tests.",
 )
 
-JOBS = (job_data_generation, job_train, job_experiment)
+JOBS = (job_data_generation, job_train, job_experiment, job_copy_exp)

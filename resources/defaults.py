@@ -10,10 +10,14 @@ from resources.progress import ProgressReporter
 
 
 def default_store(reporter: ProgressReporter | None = None) -> ExperimentStore:
-    """Return the store in $ASSAY_STORAGE (./storage) with the specs of $ASSAY_EXPERIMENTS (./experiments)."""
+    """Return the store in $ASSAY_STORAGE (./storage) with the specs of $ASSAY_EXPERIMENTS (./experiments).
+
+    Further locations are named in $ASSAY_LOCATIONS (./locations.yaml).
+    """
     return ExperimentStore(
         root=os.environ.get("ASSAY_STORAGE") or "storage",
         experiments_folder=os.environ.get("ASSAY_EXPERIMENTS") or "experiments",
+        locations_file=os.environ.get("ASSAY_LOCATIONS") or "locations.yaml",
         reporter=reporter or ProgressReporter(),
     )
 

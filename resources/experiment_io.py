@@ -3,14 +3,12 @@
 Belongs here: how assets hand these over. Does not belong here: tables (``duckdb_io_manager``), building results.
 """
 
-import json
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from assay.errors import StorageError
-from assay.files import write_json
+from assay.experiments.pointers import read_pointer, write_pointer
 from assay.ids import validate_id
 from assay.pipeline import Slice, slice_of
 from assay.results import Result
@@ -39,8 +37,7 @@ class ResultIOManager(dg.ConfigurableIOManager):
 
     def handle_output(self, context: dg.OutputContext, obj: Result) -> None:
         """Point the experiment's asset to its result."""
-        path = self._pointer(context.asset_key, context.partition_key)
-        write_json(path, {"stage": obj.stage, "fingerprint": obj.fingerprint})
+        write_pointer(self.store.path, context.partition_key, _name_of(context.asset_key), obj)
 
     def load_input(self, context: dg.InputContext) -> Result | None:
         """Return the result that the upstream asset points to; None when it is optional and absent.
@@ -48,17 +45,15 @@ class ResultIOManager(dg.ConfigurableIOManager):
         Raises:
             StorageError: It was never materialized, or its folder is gone.
         """
-        path = self._pointer(context.asset_key, context.partition_key)
-        if not path.is_file():
-            if (context.definition_metadata or {}).get("optional"):
-                return None
+        found = read_pointer(self.store.path, context.partition_key, _name_of(context.asset_key))
+        if found is None and not (context.definition_metadata or {}).get("optional"):
             name, experiment_id = context.asset_key.to_user_string(), context.partition_key
             raise StorageError(f"Experiment {experiment_id!r} has no {name} yet. Materialize {name} first.")
-        pointer = json.loads(path.read_text())
-        return self.store.results.open(pointer["stage"], pointer["fingerprint"])
+        return found
 
-    def _pointer(self, key: dg.AssetKey, experiment_id: str) -> Path:
-        return self.store.path / "pointers" / validate_id(experiment_id) / f"{'__'.join(key.path)}.json"
+
+def _name_of(key: dg.AssetKey) -> str:
+    return "__".join(key.path)
 
 
 def _run_id(context: dg.InputContext) -> str:

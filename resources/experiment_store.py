@@ -11,11 +11,13 @@ from typing import Any
 
 import dagster as dg
 
+from assay.experiments.elsewhere import keep_elsewhere
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.frozen import freeze, frozen
 from assay.experiments.gates import require_passed
 from assay.experiments.specs import SpecFiles
 from assay.ids import validate_id
+from assay.locations import Locations
 from assay.locks import LockMode, describe, hold, holders
 from assay.parallel import usable_cores
 from assay.pipeline import Slice
@@ -35,6 +37,8 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
     """Storage root; relative to the working directory."""
     experiments_folder: str = "experiments"
     """Where the spec files are."""
+    locations_file: str = "locations.yaml"
+    """Where further locations of experiments are named."""
     reporter: ProgressReporter
     """Who is told how far a stage is."""
 
@@ -57,6 +61,11 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
     def folders(self) -> ExperimentFolders:
         """The experiments' own folders."""
         return ExperimentFolders(self.path)
+
+    @property
+    def locations(self) -> Locations:
+        """The places where experiments may be besides the storage."""
+        return Locations(Path(self.locations_file), self.path)
 
     def spec_of_run(self, run_id: str, experiment_id: str) -> ExperimentSpec:
         """Return the spec as it was when the run first asked for it."""
@@ -93,8 +102,15 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
                 stack.enter_context(hold(place, lock.location, lock.kind, experiment_id, lock.timeout_s))
             result = self.results.build(spec, inputs, lambda folder: build(folder, progress))
             self.folders.publish(experiment_id, result)
+            self.keep_elsewhere(experiment_id)
         self.reporter.finish(context, spec.stage, _outcome(result))
         return result
+
+    def keep_elsewhere(self, experiment_id: str) -> None:
+        """Bring the copy of an experiment's folder up to date, where its spec wants one at another location."""
+        folder = self.folders.find(experiment_id)
+        if folder is not None:
+            keep_elsewhere(self.locations, folder)
 
     @contextmanager
     def cores(self, context: dg.AssetExecutionContext, threads: int) -> Iterator[None]:

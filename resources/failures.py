@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import dagster as dg
 
 from assay.errors import AssayError
+from assay.secrets import hide
 
 
 @contextmanager
@@ -21,4 +22,4 @@ def as_failure(where: str) -> Iterator[None]:
     try:
         yield
     except AssayError as error:
-        raise dg.Failure(f"{where}: {error}", allow_retries=False) from error
+        raise dg.Failure(hide(f"{where}: {error}"), allow_retries=False) from error

@@ -6,7 +6,7 @@ Belongs here: comparing plain values. Does not belong here: what a change means 
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from assay.experiments.provenance import without_keys
+from assay.secrets import without_keys
 from assay.spec.dotted import flatten
 
 LONGEST_VALUE = 60

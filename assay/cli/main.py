@@ -10,6 +10,7 @@ import typer
 from assay.cli.backfill import backfill
 from assay.cli.backfills import backfills
 from assay.cli.compare import compare
+from assay.cli.copy import copy, import_, list_locations
 from assay.cli.export import export
 from assay.cli.inspect import path, show, sql
 from assay.cli.run import run
@@ -27,6 +28,9 @@ app = typer.Typer(
 )
 for command in (new, validate, schema, sweep, run, backfill, backfills, compare, show, path, export, sql, locks, gc):
     app.command()(command)
+app.command("copy")(copy)
+app.command("import")(import_)
+app.command("locations")(list_locations)
 
 
 def script() -> None:

@@ -5,9 +5,11 @@ from pathlib import Path
 
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.specs import SpecFiles
+from assay.locations import Locations
 
 STORAGE_VARIABLE = "ASSAY_STORAGE"
 EXPERIMENTS_VARIABLE = "ASSAY_EXPERIMENTS"
+LOCATIONS_VARIABLE = "ASSAY_LOCATIONS"
 
 
 def storage_root() -> Path:
@@ -19,6 +21,11 @@ def spec_files() -> SpecFiles:
     """Return the spec files: in $ASSAY_EXPERIMENTS or ./experiments."""
     folder = Path(os.environ.get(EXPERIMENTS_VARIABLE) or "experiments")
     return SpecFiles(folder, storage_root())
+
+
+def locations() -> Locations:
+    """Return the named locations: in $ASSAY_LOCATIONS or ./locations.yaml, and the storage's own folders."""
+    return Locations(Path(os.environ.get(LOCATIONS_VARIABLE) or "locations.yaml"), storage_root())
 
 
 def folders() -> ExperimentFolders:

@@ -16,8 +16,8 @@ from assay.comparison.freshness import contradict, why_not_its_own
 from assay.comparison.tables import Tables
 from assay.errors import AssayError
 from assay.experiments.folders import ExperimentFolders
-from assay.experiments.provenance import without_keys
 from assay.experiments.specs import SpecFiles
+from assay.secrets import without_keys
 from assay.spec.dotted import flatten
 from assay.spec.experiment import SECTION_NAMES, learning_of
 

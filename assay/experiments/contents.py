@@ -24,12 +24,16 @@ TABLES = {
 
 
 def stage_results(root: Path, experiment_id: str) -> dict[str, Result]:
-    """Return the results that an experiment has, by stage, in the order of the chain."""
+    """Return the results that an experiment has here, by stage, in the order of the chain.
+
+    Of an imported experiment, those that were not part of its folder are missing until they are made again.
+    """
     folder = ExperimentFolders(root).find(experiment_id)
     manifest = folder.path / MANIFEST if folder else None
     fingerprints = json.loads(manifest.read_text())["results"] if manifest and manifest.is_file() else {}
     store = ResultStore(root)
-    return {stage: store.open(stage, fingerprints[stage]) for stage in STAGES if stage in fingerprints}
+    found = {stage: store.find(stage, fingerprints[stage]) for stage in STAGES if stage in fingerprints}
+    return {stage: result for stage, result in found.items() if result is not None}
 
 
 def recorded_spec(root: Path, experiment_id: str) -> dict[str, Any] | None:

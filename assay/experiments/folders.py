@@ -14,26 +14,29 @@ from string import Template
 from typing import Any
 
 from assay.errors import StorageError
-from assay.experiments.provenance import environment, git_versions, without_keys
+from assay.experiments.provenance import environment, git_versions
 from assay.files import temporary_sibling, write_json, write_text
 from assay.ids import new_run_id, validate_id
 from assay.locks import hold
 from assay.results import REPORT, Result
 from assay.sealing import MANIFEST
+from assay.secrets import without_keys
 from assay.spec.experiment import SECTION_NAMES, TASK_PREFIX, ExperimentSpec
 from assay.spec.yaml_text import to_yaml
 
 INFO = "experiment_info.yaml"
 
-PUBLISHED: dict[str, tuple[str, ...]] = {
-    "normalized": ("*.yaml",),
-    "trained_model": ("**/*",),
-    "predictions": ("**/*",),
-    "analysis": ("**/*",),
+PLACES = {
+    "tabular": "tabular/",
+    "normalized": "normalized/",
+    "trained_model": "",
+    "predictions": "predictions/",
+    "analysis": "analysis/",
 }
-"""Which files of a stage's result belong into the folder; of the other stages, only their statistics."""
+"""Where in the folder the files of a stage's result are; of the other stages, it has statistics only."""
 
-PLACES = {"trained_model": ".", "predictions": "predictions", "analysis": "analysis", "normalized": "normalized"}
+RESULTS = "results"
+"""Folder of each stage's own manifest and report, with which its result can be put together again elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,8 @@ class ExperimentFolders:
 
     def _make(self, experiment_id: str, spec: ExperimentSpec) -> ExperimentFolder:
         run_id = new_run_id()
-        names = {"RUN_ID": run_id, "SHORT_ID": experiment_id, "PREFIX": TASK_PREFIX[spec.task]}
-        relative = f"{spec.exp_out_location}/{Template(spec.exp_folder_pattern).safe_substitute(names)}"
+        name = _pattern_of(spec).safe_substitute(RUN_ID=run_id, SHORT_ID=experiment_id)
+        relative = f"{spec.exp_out_location}/{name}"
         folder = ExperimentFolder(experiment_id, run_id, self.root / relative)
         try:
             folder.path.mkdir(parents=True)
@@ -85,8 +88,17 @@ class ExperimentFolders:
                 f"{folder.path} exists already; exp_folder_pattern {spec.exp_folder_pattern!r} gave the same name."
             )
             raise StorageError(f"{message} Use $RUN_ID in it.") from None
-        write_json(self.index / f"{experiment_id}.json", {"run_id": run_id, "folder": relative})
+        self.enter(folder)
         return folder
+
+    def enter(self, folder: ExperimentFolder) -> None:
+        """Note that a folder is an experiment's."""
+        relative = folder.path.relative_to(self.root).as_posix()
+        write_json(self.index / f"{folder.experiment_id}.json", {"run_id": folder.run_id, "folder": relative})
+
+    def forget(self, experiment_id: str) -> None:
+        """Note that an experiment has no folder any more."""
+        (self.index / f"{validate_id(experiment_id)}.json").unlink(missing_ok=True)
 
     def publish(self, experiment_id: str, result: Result) -> Path:
         """Link a stage's result into the experiment's folder; what the stage had there before goes afterwards.
@@ -115,6 +127,15 @@ def experiments_with_folder(root: Path) -> set[str]:
     return {entry.stem for entry in (root / "experiments_index").glob("*.json")}
 
 
+def prefix_of(spec: ExperimentSpec) -> str:
+    """Return what the names of folders of the experiment's kind begin with, such as ``REG``."""
+    return _pattern_of(spec).template.partition("$")[0].rstrip("-_.")
+
+
+def _pattern_of(spec: ExperimentSpec) -> Template:
+    return Template(Template(spec.exp_folder_pattern).safe_substitute(PREFIX=TASK_PREFIX[spec.task]))
+
+
 def _describe(folder: ExperimentFolder, spec: ExperimentSpec) -> None:
     """Write what the experiment is, what it was configured with and what it runs on."""
     removed = frozenset(spec.remove_key_list)
@@ -122,6 +143,7 @@ def _describe(folder: ExperimentFolder, spec: ExperimentSpec) -> None:
         "experiment_id": folder.experiment_id,
         "run_id": folder.run_id,
         "task": spec.task,
+        "prefix": prefix_of(spec),
         "name": spec.name,
         "description": spec.description,
         "tags": spec.tags,
@@ -141,17 +163,21 @@ def _describe(folder: ExperimentFolder, spec: ExperimentSpec) -> None:
 
 
 def _link_files(result: Result, target: Path) -> dict[str, dict[str, Any]]:
-    """Hard-link (copy across file systems) the published files; returns their manifest entries."""
-    place = PLACES.get(result.stage, ".")
+    """Hard-link (copy across file systems) the files of a result; returns their manifest entries."""
+    if result.stage not in PLACES:
+        return {}
     entries: dict[str, dict[str, Any]] = {}
-    for pattern in PUBLISHED.get(result.stage, ()):
-        for source in sorted(result.folder.glob(pattern)):
-            name = source.relative_to(result.folder).as_posix()
-            if source.is_file() and name not in (MANIFEST, REPORT):
-                relative = name if place == "." else f"{place}/{name}"
-                _link(source, target / relative)
-                entries[relative] = {**result.manifest["files"][name], "stage": result.stage}
+    for name, entry in result.manifest["files"].items():
+        relative = folder_name(result.stage, name)
+        _link(result.folder / name, target / relative)
+        entries[relative] = {**entry, "stage": result.stage}
+    _link(result.folder / MANIFEST, target / RESULTS / result.stage / MANIFEST)
     return entries
+
+
+def folder_name(stage: str, name: str) -> str:
+    """Return the name that a file of a stage's result has in the experiment's folder."""
+    return f"{RESULTS}/{stage}/{name}" if name == REPORT else f"{PLACES[stage]}{name}"
 
 
 def _link(source: Path, target: Path) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import re
 import subprocess
 from functools import cache
 from importlib.metadata import distributions
@@ -10,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import assay
-
-SECRET_KEY = re.compile(r"(?i)password|passwd|secret|token|credential|api_?key|access_?key")
 
 
 def git_version(folder: Path) -> dict[str, Any]:
@@ -57,13 +54,3 @@ def environment() -> dict[str, Any]:
         "memory_bytes": memory,
         "packages": dict(sorted(packages.items())),
     }
-
-
-def without_keys(value: Any, removed: frozenset[str]) -> Any:
-    """Return ``value`` without the named keys, and without keys that look like secrets, at any depth."""
-    if isinstance(value, dict):
-        kept = {key: item for key, item in value.items() if key not in removed and not SECRET_KEY.search(str(key))}
-        return {key: without_keys(item, removed) for key, item in kept.items()}
-    if isinstance(value, list):
-        return [without_keys(item, removed) for item in value]
-    return value

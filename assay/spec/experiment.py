@@ -74,7 +74,8 @@ class ExperimentSpec(Section):
     exp_folder_pattern: str = Field(default="$PREFIX-$RUN_ID-id_$SHORT_ID", pattern=r"^[A-Za-z0-9$_.-]{1,150}$")
     """Name of the experiment's folder; must contain $RUN_ID or $SHORT_ID, may contain $PREFIX (the task)."""
     exp_out_location: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")] = "experiments"
-    """Folder below the storage root where the experiments' folders are."""
+    """Where the experiment's folder is: a folder below the storage root, or the name of a location in locations.yaml,
+    which then gets a copy that follows every change."""
     remove_key_list: tuple[str, ...] = ()
     """Keys removed, at any depth, from every configuration saved in the experiment's folder."""
     filelock_dict: dict[str, FileLockSpec] = {}

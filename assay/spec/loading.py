@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from assay.errors import SpecError
+from assay.secrets import written_secrets
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.messages import explain
 from assay.spec.resolve import resolve
@@ -21,8 +22,10 @@ def spec_from(values: Mapping[str, Any], source: str) -> ExperimentSpec:
         source: Named in every error: a file or an experiment.
 
     Raises:
-        SpecError: One line per wrong key.
+        SpecError: One line per wrong key, or per secret that is written out: specs are saved in many places.
     """
+    if secrets := written_secrets(values, lambda mapping: "kind" in mapping):
+        raise SpecError(source, secrets)
     try:
         return resolve(ExperimentSpec.model_validate(dict(values)))
     except ValidationError as error:

@@ -43,6 +43,7 @@ class Lab:
         return ExperimentStore(
             root=str(self.folder / "storage"),
             experiments_folder=str(self.folder / "experiments"),
+            locations_file=str(self.folder / "locations.yaml"),
             reporter=ProgressReporter(),
         )
 
@@ -61,6 +62,25 @@ class Lab:
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}, **(config or {})},
             raise_on_error=False,
         )
+
+    def operate(self, job: str, **ops: Any):
+        """Run a job of ops with their configuration."""
+        return (
+            build_defs(resources_for(self.store))
+            .resolve_job_def(job)
+            .execute_in_process(
+                instance=self.instance,
+                run_config={
+                    "ops": {name: {"config": config} for name, config in ops.items()},
+                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                },
+                raise_on_error=False,
+            )
+        )
+
+    def locate(self, **urls: Any) -> None:
+        """Name further locations of experiments."""
+        (self.folder / "locations.yaml").write_text(to_yaml({name: {"url": str(url)} for name, url in urls.items()}))
 
     @staticmethod
     def failure(result) -> str:

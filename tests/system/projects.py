@@ -35,6 +35,7 @@ class Project:
         places = {
             "ASSAY_STORAGE": str(self.folder / "storage"),
             "ASSAY_EXPERIMENTS": str(self.folder / "experiments"),
+            "ASSAY_LOCATIONS": str(self.folder / "locations.yaml"),
             "DAGSTER_HOME": str(self.folder / "home"),
             "DAGSTER_DISABLE_TELEMETRY": "1",
         }

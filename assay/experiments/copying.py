@@ -1,0 +1,150 @@
+"""Copying an experiment from one location to another: verified, resumable, and without touching the source.
+
+Belongs here: what is asked, what is refused, the order. Does not belong here: bytes
+(``assay.locations.updating``), what an experiment needs to live in this storage (``importing``).
+"""
+
+import time
+from dataclasses import dataclass
+
+from assay.errors import StorageError
+from assay.experiments.folders import ExperimentFolders
+from assay.experiments.importing import Imported, import_experiment
+from assay.experiments.specs import SpecFiles
+from assay.ids import validate_id
+from assay.locations.catalog import StoredExperiment, experiments_at, find_experiment, tree_of
+from assay.locations.places import Location, Locations, reaching
+from assay.locations.updating import Written, bring
+from assay.locks import hold
+from assay.progress import Progress, silent
+from assay.sealing import MANIFEST
+
+
+@dataclass(frozen=True)
+class CopyRequest:
+    """What is wanted.
+
+    Attributes:
+        experiment_id: Which experiment.
+        input_loc_name: Name of the location that has it.
+        output_loc_name: Name of the location that gets it.
+        delete_source: Whether it is deleted where it was, after every file of the copy was read back.
+    """
+
+    experiment_id: str
+    input_loc_name: str
+    output_loc_name: str
+    delete_source: bool = False
+
+
+@dataclass(frozen=True)
+class CopyReport:
+    """What was done.
+
+    Attributes:
+        target: The folder of the copy.
+        written: What was copied.
+        duration_s: How long it took.
+        imported: The experiment, if it lives in this storage now.
+    """
+
+    target: str
+    written: Written
+    duration_s: float
+    imported: Imported | None = None
+
+    @property
+    def sentence(self) -> str:
+        """One line for people."""
+        what = f"{self.written.files} files, {self.written.size_bytes / 1e6:.1f} MB"
+        new = "all there already" if not self.written.copied else f"{self.written.copied} of them copied"
+        return f"{self.target}: {what}, {new}, each compared by SHA-256, {self.duration_s:.1f} s."
+
+
+def copy_experiment(
+    specs: SpecFiles, locations: Locations, request: CopyRequest, progress: Progress = silent
+) -> CopyReport:
+    """Copy an experiment; a copy that was cut off goes on, one that is complete is brought up to date.
+
+    Elsewhere, its folder is copied. Into this storage, it is imported: tables, results and spec file with it.
+
+    Args:
+        specs: The spec files, which know the storage root.
+        locations: The places that the project knows.
+        request: What is wanted.
+        progress: Called with the number of files ready.
+
+    Raises:
+        IdError: The ID is not valid, or in this storage that of another experiment.
+        StorageError: A location or the experiment does not exist, both are the same place, the target has another
+            experiment of this ID, or a file's copy differs.
+    """
+    started = time.monotonic()
+    validate_id(request.experiment_id)
+    source, target = locations.open(request.input_loc_name), locations.open(request.output_loc_name)
+    _require_two_places(source, target)
+    found = find_experiment(source, request.experiment_id)
+    if target.is_storage:
+        imported = import_experiment(specs, source, request.experiment_id, progress)
+        shown, written = str(imported.folder), imported.written
+    else:
+        imported = None
+        shown, written = _copy(specs, source, target, found, request.delete_source, progress)
+    if request.delete_source:
+        _delete(specs, source, found)
+    return CopyReport(shown, written, time.monotonic() - started, imported)
+
+
+def _copy(
+    specs: SpecFiles,
+    source: Location,
+    target: Location,
+    found: StoredExperiment,
+    thorough: bool,
+    progress: Progress,
+) -> tuple[str, Written]:
+    _require_no_other(target, found)
+    with hold(specs.root / "locks", f"experiments/{found.experiment_id}", "write", f"copying to {target.name}"):
+        place = tree_of(target, found)
+        with reaching(f"{source.name} or {target.name}"):
+            written = bring(tree_of(source, found), place, thorough, lambda done, total: progress(done, total, "files"))
+    return place.shown, written
+
+
+def _require_two_places(source: Location, target: Location) -> None:
+    """Refuse a copy onto itself, also by another name or a link."""
+    if source.is_storage and target.is_storage:
+        raise StorageError(
+            f"input_loc_name {source.name!r} and output_loc_name {target.name!r} are both of this storage, where an "
+            "experiment is once. Nothing was copied."
+        )
+    if source.tree.same_place(target.tree):
+        raise StorageError(
+            f"input_loc_name {source.name!r} and output_loc_name {target.name!r} are the same place "
+            f"({target.tree.shown}). Nothing was copied."
+        )
+
+
+def _require_no_other(target: Location, found: StoredExperiment) -> None:
+    """Refuse to put a second experiment of the same ID beside another one: nobody could tell them apart."""
+    others = [
+        each.folder
+        for each in experiments_at(target)
+        if (each.folder == found.folder) != (each.experiment_id == found.experiment_id)
+    ]
+    if others:
+        raise StorageError(
+            f"Location {target.name!r} ({target.tree.shown}) has another experiment {found.experiment_id!r} already: "
+            f"{', '.join(others)}. Move it away first. Nothing was copied."
+        )
+
+
+def _delete(specs: SpecFiles, source: Location, found: StoredExperiment) -> None:
+    """Delete a folder, its manifest first: what is left of it when this is cut off does not look finished."""
+    tree = tree_of(source, found)
+    with hold(specs.root / "locks", f"experiments/{found.experiment_id}", "write", "deleting after a copy"):
+        with reaching(source.name):
+            tree.remove([MANIFEST])
+            tree.remove_all()
+        if source.is_storage:
+            ExperimentFolders(specs.root).forget(found.experiment_id)

@@ -1,0 +1,124 @@
+"""Which experiments a location has, read from their own descriptions, never from the names of folders.
+
+Belongs here: listing and choosing. Does not belong here: copying.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from assay.errors import SpecError, StorageError, nearest
+from assay.experiments.folders import INFO
+from assay.ids import is_id
+from assay.locations.places import Location, reaching
+from assay.locations.tree import Tree
+from assay.locations.updating import PENDING
+from assay.sealing import MANIFEST
+from assay.spec.yaml_text import read_mapping
+
+MOST_LISTED = 20
+
+
+@dataclass(frozen=True)
+class StoredExperiment:
+    """An experiment's folder at a location.
+
+    Attributes:
+        experiment_id: Whose it is.
+        run_id: The run in which the folder was made; sorts by time.
+        task: What is learned.
+        prefix: What the names of its kind of experiments begin with.
+        folder: Name of the folder below the location.
+        results: Fingerprint of each stage's result that it has.
+        evaluates: Whether its model is that of another experiment.
+        finished: Whether everything that its manifest lists had been written.
+    """
+
+    experiment_id: str
+    run_id: str
+    task: str
+    prefix: str
+    folder: str
+    results: Mapping[str, str]
+    evaluates: bool
+    finished: bool
+
+
+def experiments_at(location: Location) -> list[StoredExperiment]:
+    """Return the experiments at a location, oldest first; folders and files of other kinds are none.
+
+    Raises:
+        StorageError: The location can't be read.
+    """
+    with reaching(location.name):
+        folders = location.tree.folders()
+        wanted = [f"{folder}/{name}" for folder in folders for name in (INFO, MANIFEST, PENDING)]
+        contents = location.tree.read_all(wanted)
+    found = [_experiment(folder, contents) for folder in folders]
+    return sorted((each for each in found if each is not None), key=lambda each: (each.run_id, each.folder))
+
+
+def _experiment(folder: str, contents: Mapping[str, bytes]) -> StoredExperiment | None:
+    try:
+        info = read_mapping(contents[f"{folder}/{INFO}"].decode(), folder)
+    except (KeyError, UnicodeDecodeError, SpecError):
+        return None
+    manifest = _manifest(contents.get(f"{folder}/{MANIFEST}", b""))
+    if not isinstance(info.get("experiment_id"), str) or not is_id(info["experiment_id"]):
+        return None
+    return StoredExperiment(
+        experiment_id=info["experiment_id"],
+        run_id=str(info.get("run_id", "")),
+        task=str(info.get("task", "")),
+        prefix=str(info.get("prefix", "")),
+        folder=folder,
+        results=manifest.get("results", {}),
+        evaluates=bool(info.get("source")),
+        finished=bool(manifest) and f"{folder}/{PENDING}" not in contents,
+    )
+
+
+def _manifest(content: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def find_experiment(location: Location, experiment_id: str) -> StoredExperiment:
+    """Return the one experiment at a location that has this ID.
+
+    Raises:
+        StorageError: There is none, more than one, or its copy was cut off; lists what there is.
+    """
+    everything = experiments_at(location)
+    found = [each for each in everything if each.experiment_id == experiment_id]
+    where = f"Location {location.name!r} ({location.tree.shown})"
+    if not found:
+        raise StorageError(f"{where} has no experiment {experiment_id!r}. {_candidates(experiment_id, everything)}")
+    if len(found) > 1:
+        folders = ", ".join(each.folder for each in found)
+        raise StorageError(f"{where} has {len(found)} experiments {experiment_id!r}: {folders}. Move all but one away.")
+    if not found[0].finished:
+        raise StorageError(
+            f"{where}: {found[0].folder} is not complete: nothing has been made there yet, or a copy was cut off. Run "
+            "the experiment, or the copy, again; it goes on where it was."
+        )
+    return found[0]
+
+
+def _candidates(experiment_id: str, everything: Sequence[StoredExperiment]) -> str:
+    names = sorted({each.experiment_id for each in everything})
+    if not names:
+        return "It has no experiments at all."
+    guess = nearest(experiment_id, names)
+    hint = f"Did you mean {guess!r}? " if guess else ""
+    more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
+    return f"{hint}It has {', '.join(names[:MOST_LISTED])}{more}."
+
+
+def tree_of(location: Location, experiment: StoredExperiment) -> Tree:
+    """Return the folder of an experiment at a location."""
+    return location.tree.below(experiment.folder)
