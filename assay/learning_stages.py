@@ -19,9 +19,13 @@ def train(
     spec: Slice, data: Result, folder: Path, progress: Progress = silent, scratch: Path | None = None
 ) -> dict[str, Any]:
     """Train a model on whole images, crops or normalized rows; see ``assay.learning.trained_model``."""
+    from assay.analysis.taught import write_taught
     from assay.learning.trained_model import build_trained_model
 
-    return build_trained_model(spec.section, spec.task, spec.seed, data_source(data), folder, progress, scratch)
+    source = data_source(data)
+    report = build_trained_model(spec.section, spec.task, spec.seed, source, folder, progress, scratch)
+    write_taught(folder, source)
+    return report
 
 
 def predict(spec: Slice, model: Result, data: Result, folder: Path, progress: Progress = silent) -> dict[str, Any]:
@@ -39,7 +43,7 @@ def analyse(
     Args:
         spec: What the stage reads of the spec.
         inputs: ``trained_model``, ``predictions`` and, where there are pictures, ``crops``.
-        data: What the model learned from: its training targets make the baselines.
+        data: What was predicted; of masks and boxes it has the truth.
         folder: Empty.
         progress: Told after each subset.
     """
@@ -47,7 +51,8 @@ def analyse(
     from assay.analysis.of_model import inputs_of_model
 
     crops = inputs["crops"].folder if "crops" in inputs else None
-    read = inputs_of_model(inputs["trained_model"].folder, inputs["predictions"].folder, data_source(data), crops)
+    splits = data.folder if data.stage == "splits" else None
+    read = inputs_of_model(inputs["trained_model"].folder, inputs["predictions"].folder, splits, crops)
     return build_analysis(read, spec.section, spec.seed, folder, progress)
 
 

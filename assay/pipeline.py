@@ -40,7 +40,7 @@ STAGES: dict[str, Stage] = {
         Stage("crops", "1", ("splits",)),
         Stage("tabular", "1", ("generated_images", "splits", "crops")),
         Stage("normalized", "1", ("tabular",)),
-        Stage("trained_model", "3", ("splits", "crops", "normalized"), reads_task=True),
+        Stage("trained_model", "4", ("splits", "crops", "normalized"), reads_task=True),
         Stage("predictions", "1", ("trained_model", "splits", "crops", "normalized"), reads_task=True),
         Stage("analysis", "2", ("trained_model", "predictions", "splits", "crops", "normalized"), reads_task=True),
     )

@@ -50,7 +50,7 @@ def run(quick: bool = False) -> list[dict[str, Any]]:
         predictions = Path(folder) / "predictions.parquet"
         frame = make_predictions(count)
         write_parquet(frame, predictions)
-        inputs = AnalysisInputs(predictions, pl.Series([*CLASSES] * 10), "classification", CLASSES)
+        inputs = AnalysisInputs(predictions, pl.DataFrame({"target": [*CLASSES] * 10}), "classification", CLASSES)
         metrics = get_metrics(spec.result_analyzer.metrics_for("classification"), "classification", 10)
         start = time.perf_counter()
         (part,) = KINDS["classification"].parts(inputs, spec.result_analyzer)

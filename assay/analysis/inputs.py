@@ -18,25 +18,28 @@ class AnalysisInputs:
 
     Attributes:
         predictions: The file ``predictions.parquet``; what else was predicted lies beside it.
-        train_target: Target, or class name, or list of class names, of each training item: what baselines know. Empty
-            where masks or boxes are learned, whose truth is in ``splits_folder``.
+        taught: What baselines know, see ``assay.analysis.taught``: ``target`` of each training item; of masks ``class``
+            and ``pixels``; of boxes ``class`` and place.
         task: The kind of learning, such as ``regression`` or ``multi_label``.
         classes: Class names in the model's order, without background; empty for regression.
         crops_folder: Result folder of ``crops``, whose images show the worst items; None when there are none.
         splits_folder: Result folder of ``splits``, with the images and their true masks or boxes; None where neither is
             learned.
         label_classes: Class of each label of masks and boxes; objects of other labels are not looked for.
-        train_subset: Name of the subset that the model learned from.
     """
 
     predictions: Path
-    train_target: pl.Series = field(default_factory=lambda: pl.Series("target", [], pl.String))
+    taught: pl.DataFrame
     task: str = "regression"
     classes: tuple[str, ...] = ()
     crops_folder: Path | None = None
     splits_folder: Path | None = None
     label_classes: Mapping[str, str] = field(default_factory=dict)
-    train_subset: str = "train"
+
+    @property
+    def train_target(self) -> pl.Series:
+        """Target, or class name, or list of class names, of each training item."""
+        return self.taught["target"]
 
 
 def ordered_subsets(frame: pl.DataFrame) -> list[str]:

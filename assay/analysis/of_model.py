@@ -1,4 +1,4 @@
-"""What the analysis reads, found from a trained model: its classes, and the targets that it was taught.
+"""What the analysis reads, found from a trained model: its classes, and what it was taught.
 
 Belongs here: from results to ``AnalysisInputs``. Does not belong here: predictions, metrics.
 """
@@ -6,48 +6,34 @@ Belongs here: from results to ``AnalysisInputs``. Does not belong here: predicti
 from pathlib import Path
 
 from assay.analysis.inputs import AnalysisInputs
-from assay.learning.card import ModelCard
+from assay.analysis.taught import TAUGHT
 from assay.learning.predictions import PREDICTIONS
 from assay.learning.scene_targets import SceneTarget
-from assay.learning.source import DataSource, read_subsets
 from assay.learning.targets import NumberTarget
 from assay.learning.trained_model import CHOSEN
 from assay.learning.weights import read_card
+from assay.tables import read_parquet
 
 
 def inputs_of_model(
-    model_folder: Path, predictions_folder: Path, source: DataSource, crops_folder: Path | None = None
+    model_folder: Path,
+    predictions_folder: Path,
+    splits_folder: Path | None = None,
+    crops_folder: Path | None = None,
 ) -> AnalysisInputs:
     """Return what the analysis of a model's predictions reads.
 
     Args:
         model_folder: Result of the stage ``trained_model``.
         predictions_folder: Result of the stage ``predictions``.
-        source: What the model learned from.
+        splits_folder: Result of ``splits`` that was predicted, with true masks or boxes; None where neither is learned.
         crops_folder: Result of ``crops``, to show the worst items; None where there are no pictures.
     """
-    card = read_card(model_folder / CHOSEN)
-    predictions, subset = predictions_folder / PREDICTIONS, card.section.data_train.subset
-    if isinstance(card.target, SceneTarget):
+    card, taught = read_card(model_folder / CHOSEN), read_parquet(model_folder / TAUGHT)
+    predictions, target = predictions_folder / PREDICTIONS, card.target
+    if isinstance(target, SceneTarget):
         return AnalysisInputs(
-            predictions,
-            task=card.task,
-            classes=card.target.classes,
-            splits_folder=source.folder,
-            label_classes=card.target.mapping,
-            train_subset=subset,
+            predictions, taught, card.task, target.classes, splits_folder=splits_folder, label_classes=target.mapping
         )
-    return _flat_inputs(predictions, card, source, crops_folder)
-
-
-def _flat_inputs(predictions: Path, card: ModelCard, source: DataSource, crops_folder: Path | None) -> AnalysisInputs:
-    target, subset = card.flat_target, card.section.data_train.subset
-    rows = read_subsets(source, [subset], target.column)[subset]
-    return AnalysisInputs(
-        predictions,
-        train_target=target.truth(rows),
-        task=card.task,
-        classes=() if isinstance(target, NumberTarget) else target.classes,
-        crops_folder=crops_folder,
-        train_subset=subset,
-    )
+    classes = () if isinstance(target, NumberTarget) else target.classes
+    return AnalysisInputs(predictions, taught, card.task, classes, crops_folder)

@@ -12,9 +12,6 @@ from assay.spec.base import Section
 from assay.spec.class_description import ClassDescription, classes_of_labels, unknown_subclasses
 from assay.spec.data_description import DataDescription
 
-BACKGROUND = "background"
-"""What pixels of no class are called."""
-
 
 class SceneTarget(Section):
     """Classes of what is in an image."""

@@ -71,6 +71,7 @@ class NoMissingValuesTest(TestSection):
         "mask_classes.label",
         "predicted_items.mask",
         "predicted_items.labelled",
+        "taught.target",
     )
     """Columns where nothing is a value too, as ``table.column``, with ``*``; default: those that may be undefined."""
 

@@ -4,7 +4,6 @@ Belongs here: running the stages. Does not belong here: which experiments (``cas
 """
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from assay.analysis import build_analysis
 from assay.analysis.of_model import inputs_of_model
+from assay.analysis.taught import write_taught
 from assay.crops import build_crops
 from assay.files import write_json
 from assay.learning.predictions import build_predictions
@@ -76,21 +76,16 @@ class Data:
         folder, spec = self._new("trained_model"), self.spec
         wall, cpu = time.perf_counter(), time.process_time()
         build_trained_model(spec.trained_model, spec.learning, spec.seed, self.source(), folder)
-        return folder, Seconds(time.perf_counter() - wall, time.process_time() - cpu)
+        seconds = Seconds(time.perf_counter() - wall, time.process_time() - cpu)
+        write_taught(folder, self.source())
+        return folder, seconds
 
-    def judge(self, model: Path, taught: DataSource) -> Values:
-        """Return the metrics of a model on the test subset.
-
-        Args:
-            model: Its folder.
-            taught: What it learned from, for baselines.
-        """
+    def judge(self, model: Path) -> Values:
+        """Return the metrics of a model, given by its folder, on the test subset."""
         answers, folder = self._new(f"predictions-{model.parent.name}"), self._new(f"analysis-{model.parent.name}")
         asked = self.spec.predictions.model_copy(update={"datasets": ("test",)})
         build_predictions(asked, self.spec.learning, self.spec.seed, self.source(), model, answers)
-        read = inputs_of_model(model, answers, taught)
-        if read.splits_folder is not None:
-            read = replace(read, splits_folder=self.folders["splits"])
+        read = inputs_of_model(model, answers, self.folders["splits"])
         build_analysis(read, self.spec.analysis, self.spec.seed, folder)
         table = read_parquet(folder / "analysis.parquet").filter(pl.col("class") == "")
         values = dict(table.select("metric", "value").iter_rows())

@@ -59,10 +59,10 @@ def measure(case: Case, seeds: Sequence[int], photos: Path, root: Path) -> list[
 def _one(case: Case, seed: int, photos: Path, folder: Path) -> Outcome:
     data = Data(folder / "own", _spec(case.keys, seed, case.name))
     model, seconds = data.learn()
-    values, unseen, informed = data.judge(model, data.source()), {}, {}
+    values, unseen, informed = data.judge(model), {}, {}
     if case.drop is not None:
         other = Data(folder / "other", _spec(on_unseen(case.keys, photos, UNSEEN), seed, case.name))
-        unseen = other.judge(model, data.source())
+        unseen = other.judge(model)
         if case.matched:
             informed = _informed(case, seed, photos, folder, other)
     beside = case.baseline(data) if case.baseline else values[f"{case.goals[0].metric} baseline"]
@@ -75,7 +75,7 @@ def _informed(case: Case, seed: int, photos: Path, folder: Path, other: Data) ->
     write_all_photos(folder / "photos", photos)
     data = Data(folder / "informed", _spec(on_photos(case.keys, folder / "photos"), seed, case.name))
     model, _ = data.learn()
-    return other.judge(model, data.source())
+    return other.judge(model)
 
 
 def _spec(keys: dict[str, Any], seed: int, name: str) -> Any:

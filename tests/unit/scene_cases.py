@@ -4,6 +4,8 @@ import polars as pl
 from PIL import Image, ImageDraw
 
 from assay.analysis import AnalysisInputs
+from assay.analysis.taught import training_boxes, training_pixels
+from assay.learning.scene_targets import BoxTarget, MaskTarget
 
 CLASSES = ("cat", "dog")
 SIDE = 64
@@ -67,8 +69,11 @@ def write_scene_inputs(folder, predictions, task, images=TEST, unlabelled=()):
     known = ~pl.col("item").is_in(list(unlabelled))
     items.with_columns(labelled=known).write_parquet(folder / "predicted_items.parquet")
     predictions.write_parquet(folder / "predictions.parquet")
+    target = {"segmentation": MaskTarget, "detection": BoxTarget}[task](classes=CLASSES, mapping=LABELS)
+    read = {"segmentation": training_pixels, "detection": training_boxes}[task]
     return AnalysisInputs(
         folder / "predictions.parquet",
+        read(folder / "splits", "train", target),
         task=task,
         classes=CLASSES,
         splits_folder=folder / "splits",

@@ -63,7 +63,8 @@ def ask(tmp_path):
         frame.write_parquet(predictions)
         default = pl.Series([4.0, 6.0]) if task == "regression" else pl.Series(["0", "1", "1", "2"])
         target = default if train_target is None else train_target
-        inputs = AnalysisInputs(predictions, target, task, classes if task == "classification" else (), crops_folder)
+        taught = target.alias("target").to_frame()
+        inputs = AnalysisInputs(predictions, taught, task, classes if task == "classification" else (), crops_folder)
         return inputs, AnalysisSection(result_analyzer={**QUICK, **analyzer})
 
     return write

@@ -10,9 +10,9 @@ import polars as pl
 from PIL import Image
 
 from assay.analysis.detection.findings import BACKGROUND, CONFUSED, CROWD, DUPLICATE, FOUND, MISPLACED, MISSED
-from assay.analysis.detection.read import PLACE, read_objects
 from assay.analysis.inputs import AnalysisInputs
-from assay.analysis.scenes import open_scene, read_scenes
+from assay.analysis.scenes import open_scene, read_scenes, splits_of
+from assay.analysis.taught import PLACE, read_objects
 from assay.pictures.overlays import Mark, draw_marks
 from assay.pictures.sheets import Colour, rgb, save_sheet, sheet
 
@@ -45,7 +45,7 @@ def draw_scenes(rows: pl.DataFrame, findings: pl.DataFrame, inputs: AnalysisInpu
     known = rows.join(read_scenes(inputs), on=["item", "subset"], how="inner", maintain_order="left")
     if known.is_empty():
         return
-    objects = read_objects(inputs)
+    objects = read_objects(splits_of(inputs), inputs.label_classes)
     images = [open_scene(inputs, file) for file in known["file"]]
     marks = [_marks(objects, findings, item) for item in known["item"]]
     captions = [_caption(row) for row in known.iter_rows(named=True)]

@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from assay.analysis.detection.read import PLACE, Scenes
+from assay.analysis.detection.read import Scenes
+from assay.analysis.taught import PLACE
 from assay.metrics.box_matching import match_boxes
 from assay.metrics.boxes import Boxes, overlaps
 from assay.metrics.samples import Booleans, Floats, Integers

@@ -1,4 +1,4 @@
-"""What was predicted about objects, what is true, and what the training images show.
+"""What was predicted about objects, and what is true.
 
 Belongs here: reading and checking. Does not belong here: matching, tables, pictures.
 """
@@ -11,12 +11,10 @@ import polars as pl
 from assay.analysis.inputs import AnalysisInputs, by_subset
 from assay.analysis.item_rows import refuse, repeated_items, unknown_names
 from assay.analysis.scenes import place_of, read_scenes, splits_of
-from assay.errors import DataError
-from assay.items import ITEMS_FILE, OBJECTS_FILE
+from assay.analysis.taught import PLACE, read_objects
 from assay.metrics.boxes import Boxes
 from assay.tables import read_parquet
 
-PLACE = ["x_px", "y_px", "width_px", "height_px"]
 PREDICTED = ["item", "subset", "predicted_class", "confidence", *PLACE]
 
 
@@ -48,38 +46,8 @@ def read_boxes(inputs: AnalysisInputs) -> dict[str, Scenes]:
     problems += unknown_names("predicted_class", predicted["predicted_class"], inputs.classes)
     problems += [] if len(known) else ["there is no prediction of an image whose objects are known"]
     refuse(inputs, problems)
-    objects = read_objects(inputs)
+    objects = read_objects(splits_of(inputs), inputs.label_classes)
     return {subset: _scenes(rows, objects, predicted, inputs.classes) for subset, rows in by_subset(known).items()}
-
-
-def read_objects(inputs: AnalysisInputs) -> pl.DataFrame:
-    """Return all objects that are looked for: item, subset, class, place and crowd."""
-    objects = read_parquet(splits_of(inputs) / OBJECTS_FILE, ["item", "subset", "label", *PLACE, "crowd"])
-    labels = inputs.label_classes
-    known = objects.filter(pl.col("label").is_in(list(labels)))
-    found = pl.col("label").replace_strict(list(labels), list(labels.values()), return_dtype=pl.String)
-    return known.select("item", "subset", found.alias("class"), *PLACE, pl.col("crowd").fill_null(False))
-
-
-def training_boxes(inputs: AnalysisInputs) -> pl.DataFrame:
-    """Return the objects of the training images: class, and middle and size as shares of the image.
-
-    Raises:
-        DataError: There are none.
-    """
-    sizes = read_parquet(splits_of(inputs) / ITEMS_FILE, ["item", "width_px", "height_px"])
-    objects = read_objects(inputs).filter(pl.col("subset") == inputs.train_subset, ~pl.col("crowd"))
-    if objects.is_empty():
-        raise DataError(f"Subset {inputs.train_subset!r} has no object to make a baseline from.")
-    joined = objects.join(sizes, on="item", suffix="_of_image")
-    width, height = pl.col("width_px_of_image"), pl.col("height_px_of_image")
-    return joined.select(
-        "class",
-        ((pl.col("x_px") + pl.col("width_px") / 2) / width).alias("x"),
-        ((pl.col("y_px") + pl.col("height_px") / 2) / height).alias("y"),
-        (pl.col("width_px") / width).alias("width"),
-        (pl.col("height_px") / height).alias("height"),
-    )
 
 
 def _scenes(rows: pl.DataFrame, objects: pl.DataFrame, predicted: pl.DataFrame, classes: tuple[str, ...]) -> Scenes:

@@ -8,8 +8,7 @@ import polars as pl
 
 from assay.analysis.confusion import confusion_rows
 from assay.analysis.detection.findings import CONFUSED, FALSE, FOUND, MISSED
-
-BACKGROUND = "background"
+from assay.class_maps import BACKGROUND
 
 SCENE_SCHEMA = pl.Schema(
     {

@@ -14,10 +14,11 @@ from assay.analysis.detection.baseline import mean_boxes
 from assay.analysis.detection.curves import best_confidence, curve_rows
 from assay.analysis.detection.draw import draw_scenes
 from assay.analysis.detection.findings import finding_rows
-from assay.analysis.detection.read import Scenes, read_boxes, training_boxes
-from assay.analysis.detection.tables import BACKGROUND, box_confusion, scene_rows, weakest_class_sentence
+from assay.analysis.detection.read import Scenes, read_boxes
+from assay.analysis.detection.tables import box_confusion, scene_rows, weakest_class_sentence
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.kind import Analysis, Kind, Part
+from assay.class_maps import BACKGROUND
 from assay.files import write_bytes
 from assay.metrics.detection import DetectionSample, make_sample
 from assay.pictures.class_scores import class_scores
@@ -31,7 +32,7 @@ PER_PICTURE = 4
 
 
 def _parts(inputs: AnalysisInputs, analyzer: ResultAnalyzer) -> list[Part]:
-    subsets, trained, classes = read_boxes(inputs), training_boxes(inputs), inputs.classes
+    subsets, trained, classes = read_boxes(inputs), inputs.taught, inputs.classes
     samples = {
         subset: make_sample(scenes.predicted, scenes.objects, len(classes), len(scenes.frame))
         for subset, scenes in subsets.items()

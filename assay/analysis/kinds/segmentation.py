@@ -14,8 +14,9 @@ from assay.analysis.confusion import confusion_rows
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.kind import Analysis, Kind, Part
 from assay.analysis.segmentation.draw import draw_scenes
-from assay.analysis.segmentation.read import BACKGROUND, PixelCounts, read_counts, training_pixels
+from assay.analysis.segmentation.read import PixelCounts, read_counts
 from assay.analysis.segmentation.tables import scene_rows, worst_class_sentence
+from assay.class_maps import BACKGROUND
 from assay.files import write_bytes
 from assay.metrics.samples import Floats
 from assay.metrics.segmentation import SegmentationSample
@@ -27,7 +28,7 @@ PER_PICTURE = 4
 
 
 def _parts(inputs: AnalysisInputs, analyzer: ResultAnalyzer) -> list[Part]:
-    trained = training_pixels(inputs)
+    trained = inputs.taught["pixels"].to_numpy()
     return [_part(subset, pixels, trained, inputs, analyzer) for subset, pixels in read_counts(inputs).items()]
 
 

@@ -1,4 +1,4 @@
-"""What was predicted about pixels, and what the training masks show.
+"""What was predicted about pixels.
 
 Belongs here: reading and checking. Does not belong here: tables, pictures.
 """
@@ -10,16 +10,11 @@ import polars as pl
 
 from assay.analysis.inputs import AnalysisInputs, by_subset
 from assay.analysis.item_rows import refuse, repeated_items, unknown_names
-from assay.analysis.scenes import place_of, splits_of
-from assay.class_maps import IGNORED, read_meanings, read_values
+from assay.analysis.scenes import place_of
+from assay.class_maps import BACKGROUND
 from assay.errors import DataError
-from assay.items import ITEMS_FILE, mask_root_of
 from assay.metrics.samples import Floats
 from assay.tables import read_parquet
-
-BACKGROUND = "background"
-MOST_MASKS = 200
-"""Training masks that are looked at: enough to know the commonest class, in constant time."""
 
 COLUMNS = ["item", "subset", "target_class", "predicted_class", "pixels"]
 
@@ -75,22 +70,3 @@ def _counts(rows: pl.DataFrame, names: list[str]) -> PixelCounts:
     counts = np.zeros((len(items), len(names), len(names)))
     np.add.at(counts, tuple(cells.to_numpy().T), rows["pixels"].to_numpy())
     return PixelCounts(items, counts)
-
-
-def training_pixels(inputs: AnalysisInputs) -> Floats:
-    """Return the pixels of each class in training masks, evenly chosen: (1 + k,), the background first.
-
-    Raises:
-        DataError: There is no training mask, or one can't be read.
-    """
-    folder = splits_of(inputs)
-    items = read_parquet(folder / ITEMS_FILE, ["item", "subset", "mask"])
-    files = items.filter(pl.col("subset") == inputs.train_subset)["mask"].drop_nulls()
-    if files.is_empty():
-        raise DataError(f"Subset {inputs.train_subset!r} has no mask to make a baseline from.")
-    chosen = np.unique(np.linspace(0, len(files) - 1, min(len(files), MOST_MASKS)).round().astype(int))
-    meanings, root = read_meanings(folder, inputs.classes, inputs.label_classes), mask_root_of(folder)
-    pixels = np.zeros(IGNORED + 1)
-    for file in files[chosen.tolist()]:
-        pixels += np.bincount(meanings.apply(read_values(root / file)).ravel(), minlength=IGNORED + 1)
-    return pixels[: 1 + len(inputs.classes)]

@@ -11,7 +11,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from assay.class_maps import IGNORED
+from assay.class_maps import BACKGROUND, IGNORED
 from assay.errors import AssayError
 from assay.learning.card import AnyTarget
 from assay.learning.class_weights import class_weights
@@ -23,7 +23,7 @@ from assay.learning.lesson import Lesson
 from assay.learning.machine import near_all
 from assay.learning.predicted_masks import save_mask
 from assay.learning.scene_batches import as_scene_batch
-from assay.learning.scene_targets import BACKGROUND, MaskTarget, scene_classes
+from assay.learning.scene_targets import MaskTarget, scene_classes
 from assay.learning.scene_truth import labels_in_masks, read_class_maps
 from assay.learning.scenes import Scene, enlarged, read_scenes
 from assay.learning.segmentation.decode import class_map

@@ -8,6 +8,7 @@ import torch
 
 from assay.analysis.kinds import KINDS
 from assay.analysis.of_model import inputs_of_model
+from assay.analysis.taught import write_taught
 from assay.errors import DataError
 from assay.learning.class_targets import LabelsTarget
 from assay.learning.families import TrainingRequest, family_of
@@ -73,7 +74,8 @@ def test_a5_labels_in_training_prediction_and_analysis_are_the_same(train, predi
     table, folder = predict(source, model)
     assert table["target_labels"].to_list() == target.decode(encoded)
 
-    inputs = inputs_of_model(model, folder, source)
+    write_taught(model, source)
+    inputs = inputs_of_model(model, folder)
     assert inputs.train_target.to_list() == target.decode(encoded[:64])
     analysed = [row for part in KINDS["multi_label"].parts(inputs, ResultAnalyzer()) for row in part.sample.target]
     assert [row.tolist() for row in analysed] == encoded.bool().tolist()
