@@ -36,6 +36,10 @@ class StorageError(AssayError):
     """A result that can't be written, read, or is not what its manifest says."""
 
 
+class NotThereYetError(StorageError):
+    """Something is missing that may come about by itself, such as the model of an experiment that still trains."""
+
+
 class ServerError(AssayError):
     """A Dagster web server that does not answer, serves something else, or refuses."""
 

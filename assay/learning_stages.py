@@ -29,10 +29,13 @@ def train(
 
 
 def predict(spec: Slice, model: Result, data: Result, folder: Path, progress: Progress = silent) -> dict[str, Any]:
-    """Apply a model to the data that it learned from; see ``assay.learning.predictions``."""
-    from assay.learning.predictions import build_predictions
+    """Apply a model to the data that it learned from, or evaluate it on others; see ``assay.learning.predictions``."""
+    from assay.learning.predictions import build_predictions, require_same_data
 
-    return build_predictions(spec.section, spec.task, spec.seed, data_source(data), model.folder, folder, progress)
+    source = data_source(data)
+    if spec.found is None:
+        require_same_data(model.folder, source)
+    return build_predictions(spec.section, spec.task, spec.seed, source, model.folder, folder, progress)
 
 
 def analyse(

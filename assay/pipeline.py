@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assay.files import canonical_json
+from assay.spec.existing_experiment import FoundExperiment
 from assay.spec.experiment import ExperimentSpec
 
 FINGERPRINT_LENGTH = 24
@@ -61,6 +62,7 @@ class Slice:
         task: The experiment's kind of learning: its task, or ``multi_label``.
         seed: The section's own seed, or the experiment's.
         section: The validated section.
+        found: The experiment whose model is evaluated; None where one is trained.
         digest: Hash of what the stage reads: equal digests, equal wishes.
     """
 
@@ -70,13 +72,16 @@ class Slice:
     seed: int
     section: Any
     digest: str
+    found: FoundExperiment | None = None
 
     def fingerprint(self, inputs: Mapping[str, str]) -> str:
-        """Return the name of the result made from this slice and these inputs.
+        """Return the name of the result made from this slice and these inputs; an adopted model keeps its own.
 
         Args:
             inputs: Fingerprint, or content digest, of everything else that the stage reads, by name.
         """
+        if self.stage == "trained_model" and self.found is not None:
+            return self.found.model
         return digest_of([self.stage, STAGES[self.stage].code_version, self.digest, sorted(inputs.items())])
 
 
@@ -98,7 +103,9 @@ def slice_of(spec: ExperimentSpec, experiment_id: str, stage: str) -> Slice:
         content["starting_weights"] = weights.digest()
     if stage not in STAGES or STAGES[stage].reads_task:
         content["task"] = spec.learning
-    return Slice(experiment_id, stage, spec.learning, seed, section, digest_of(content))
+    if stage == "normalized" and spec.found is not None and spec.found.scaling:
+        content["scaling"] = spec.found.scaling
+    return Slice(experiment_id, stage, spec.learning, seed, section, digest_of(content), spec.found)
 
 
 def needed_stages(spec: ExperimentSpec) -> tuple[str, ...]:
@@ -116,6 +123,8 @@ def needed_stages(spec: ExperimentSpec) -> tuple[str, ...]:
 def used_inputs(spec: ExperimentSpec, stage: str) -> tuple[str, ...]:
     """Return the inputs that ``stage`` really reads for this task and source."""
     inputs = STAGES[stage].inputs
+    if stage == "trained_model" and spec.found is not None:
+        return ()
     if stage == "tabular":
         return tuple(name for name in inputs if name != ("generated_images" if spec.uses_images else "crops"))
     if stage in ("trained_model", "predictions", "analysis"):

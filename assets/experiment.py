@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from assay.errors import SpecError
 from assay.experiments.frozen import freeze
 from assay.experiments.summary import experiment_row
 from assay.ids import validate_id
@@ -16,6 +17,7 @@ from assay.pipeline import digest_of, slice_of
 from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
 from assay.spec.yaml_text import to_yaml
 from assets.keys import SECTION_KEYS, tags_of
+from assets.metadata import lineage
 from partitions.experiments import experiments
 from resources.experiment_store import ExperimentStore
 from resources.failures import as_failure
@@ -58,6 +60,7 @@ def experiment(
     experiment_id = context.partition_key
     with as_failure(f"Experiment {experiment_id}"):
         spec = _read_spec(store, context.run.run_id, validate_id(experiment_id), config.spec)
+        require_fitting(context.job_name, spec)
         folder = store.folders.open(experiment_id, spec)
     context.instance.add_run_tags(context.run.run_id, tags_of(spec))
     values = spec.as_dict()
@@ -68,6 +71,7 @@ def experiment(
         metadata={
             "spec": dg.MetadataValue.md(f"```yaml\n{to_yaml(values)}```"),
             "folder": dg.MetadataValue.path(str(folder.path)),
+            **lineage(spec.found),
         },
     )
     for name, key in SECTION_KEYS.items():
@@ -78,6 +82,17 @@ def experiment(
             data_version=dg.DataVersion(part.digest),
             metadata={"section": dg.MetadataValue.md(f"```yaml\n{to_yaml(values[name])}```")},
         )
+
+
+def require_fitting(job: str, spec: ExperimentSpec) -> None:
+    """Refuse an evaluation of nothing.
+
+    Raises:
+        SpecError: The job evaluates, but the spec names no experiment.
+    """
+    if job == "job_eval" and spec.found is None:
+        problem = "existing_experiment is null, but job_eval evaluates a model; set it to an ID or to 'latest'"
+        raise SpecError("the spec", [problem])
 
 
 def _read_spec(store: ExperimentStore, run_id: str, experiment_id: str, overrides: dict[str, Any]) -> ExperimentSpec:

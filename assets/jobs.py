@@ -32,4 +32,11 @@ job_experiment = dg.define_asset_job(
     description="Everything, from the spec to the analysis and the experiment tests.",
 )
 
-JOBS = (job_data_generation, job_train, job_experiment, job_copy_exp)
+job_eval = dg.define_asset_job(
+    "job_eval",
+    selection=EXPERIMENT | DATA | LEARNING,
+    tags=RETRIED,
+    description="Evaluate the model of an existing experiment on the data of this one's spec, then test.",
+)
+
+JOBS = (job_data_generation, job_train, job_eval, job_experiment, job_copy_exp)

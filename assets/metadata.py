@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from assay.results import Result
+from assay.spec.existing_experiment import FoundExperiment
 from assay.tables import StoredTable
 
 MAX_PICTURE_BYTES = 150_000
@@ -49,6 +50,14 @@ def metadata_of(result: Result) -> dict[str, Any]:
         "size_bytes": result.size_bytes,
         "folder": dg.MetadataValue.path(str(result.folder)),
     }
+
+
+def lineage(found: FoundExperiment | None) -> dict[str, Any]:
+    """Return whose model is evaluated, with a link to it; nothing where a model is trained."""
+    if found is None:
+        return {}
+    name, page = found.experiment_id, f"/assets/trained_model?view=partitions&partition={found.experiment_id}"
+    return {"evaluates": dg.MetadataValue.md(f"the model of [{name}]({page}), {found.folder}, model `{found.model}`")}
 
 
 def _is_small(path: Path) -> bool:

@@ -22,10 +22,11 @@ def normalized(
 ) -> dg.MaterializeResult[Any]:
     """Numbers from 0 to 1, classes as codes; fitted on the training rows, stored, and only applied to the others."""
     table = store.results.open("tabular", tabular.fingerprint)
+    scaling = store.adopted_scaling(context, spec)
     result = store.build(
         context,
         spec,
         {"tabular": table},
-        lambda folder, progress: build_normalized(table.folder, spec.section, folder, progress),
+        lambda folder, progress: build_normalized(table.folder, spec.section, folder, progress, scaling),
     )
     return materialized(result, stored_table(result))

@@ -14,7 +14,7 @@ from assay.tables import StoredTable
 from assets.conditions import FOLLOWS_INPUTS
 from assets.keys import optional, spec_of
 from assets.learning_data import learning_data
-from assets.metadata import materialized
+from assets.metadata import lineage, materialized
 from partitions.experiments import experiments
 from resources.experiment_store import ExperimentStore
 
@@ -43,19 +43,27 @@ def trained_model(
     normalized: StoredTable | None,
     store: ExperimentStore,
 ) -> Iterator[dg.MaterializeResult[Any]]:
-    """A network trained from nothing, with the weights of the epoch that the spec's rule chose."""
-    kind = spec.section.data_description.input
-    data = learning_data(store, splits, crops, normalized).named(kind)
+    """A network trained from nothing, with the weights of the epoch that the spec's rule chose; or an existing one."""
+    if spec.found is not None:
+        result = store.adopt(context, spec)
+    else:
+        kind = spec.section.data_description.input
+        result = _trained(context, spec, learning_data(store, splits, crops, normalized).named(kind), store)
+    shown = materialized(result)
+    metadata = {**lineage(spec.found), **(shown.metadata or {})}
+    yield shown._replace(asset_key=dg.AssetKey("trained_model"), metadata=metadata)
+    history = StoredTable(result.folder / "training_history.parquet", result.fingerprint)
+    yield dg.MaterializeResult(
+        asset_key="training_history", value=history, data_version=dg.DataVersion(result.fingerprint)
+    )
+
+
+def _trained(context: dg.AssetExecutionContext, spec: Slice, data: Result, store: ExperimentStore) -> Result:
     store.require_passed(context, data)
-    scratch = store.results.scratch(spec, {kind: data})
+    scratch = store.results.scratch(spec, {data.stage: data})
 
     def build(folder: Path, progress: Progress) -> dict[str, Any]:
         with store.cores(context, spec.section.train_params.threads):
             return train(spec, data, folder, progress, scratch)
 
-    result = store.build(context, spec, {kind: data}, build)
-    yield materialized(result)._replace(asset_key=dg.AssetKey("trained_model"))
-    history = StoredTable(result.folder / "training_history.parquet", result.fingerprint)
-    yield dg.MaterializeResult(
-        asset_key="training_history", value=history, data_version=dg.DataVersion(result.fingerprint)
-    )
+    return store.build(context, spec, {data.stage: data}, build)

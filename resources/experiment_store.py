@@ -11,12 +11,15 @@ from typing import Any
 
 import dagster as dg
 
+from assay.errors import StorageError
 from assay.experiments.elsewhere import keep_elsewhere
+from assay.experiments.fetching import fetch_result
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.frozen import freeze, frozen
 from assay.experiments.gates import require_passed
 from assay.experiments.specs import SpecFiles
 from assay.ids import validate_id
+from assay.learning_stages import data_source
 from assay.locations import Locations
 from assay.locks import LockMode, describe, hold, holders
 from assay.parallel import usable_cores
@@ -50,7 +53,7 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
     @property
     def specs(self) -> SpecFiles:
         """The spec files."""
-        return SpecFiles(Path(self.experiments_folder), self.path)
+        return SpecFiles(Path(self.experiments_folder), self.path, self.locations)
 
     @property
     def results(self) -> ResultStore:
@@ -105,6 +108,32 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
             self.keep_elsewhere(experiment_id)
         self.reporter.finish(context, spec.stage, _outcome(result))
         return result
+
+    def adopt(self, context: dg.AssetExecutionContext, spec: Slice) -> Result:
+        """Find, or fetch, the model that an evaluation is of, and publish it into the experiment's folder.
+
+        Raises:
+            dagster.Failure: It is nowhere any more.
+        """
+        self.reporter.start(context, spec.stage)
+        result = self._fetched(context, spec, "trained_model")
+        with as_failure(f"Experiment {context.partition_key}, {spec.stage}"):
+            self.folders.publish(context.partition_key, result)
+            self.keep_elsewhere(context.partition_key)
+        self.reporter.finish(context, spec.stage, f"that of {spec.found.experiment_id}" if spec.found else "")
+        return result
+
+    def adopted_scaling(self, context: dg.AssetExecutionContext, spec: Slice) -> Path | None:
+        """Return the file with the scaling that the evaluated model was trained with; None where there is none."""
+        if spec.found is None or not spec.found.scaling:
+            return None
+        return data_source(self._fetched(context, spec, "normalized")).norm_info
+
+    def _fetched(self, context: dg.AssetExecutionContext, spec: Slice, stage: str) -> Result:
+        with as_failure(f"Experiment {context.partition_key}, {spec.stage}"):
+            if spec.found is None:
+                raise StorageError("The spec names no existing_experiment.")
+            return fetch_result(self.locations, spec.found, stage, spec.section.output_location)
 
     def keep_elsewhere(self, experiment_id: str) -> None:
         """Bring the copy of an experiment's folder up to date, where its spec wants one at another location."""

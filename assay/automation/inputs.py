@@ -9,7 +9,8 @@ from typing import Protocol
 
 from assay.automation.wanted import Versions
 from assay.errors import StorageError
-from assay.pipeline import STAGES
+from assay.experiments.adoption import adopted_path
+from assay.pipeline import STAGES, Stage
 from assay.results import ResultStore
 
 MOST_COMPARED = 100
@@ -52,16 +53,22 @@ def behind(made: Mapping[str, Made]) -> dict[str, str]:
     return found
 
 
-def made_from(results: ResultStore, recorded: Versions) -> dict[str, Made]:
+def made_from(results: ResultStore, recorded: Versions, evaluates: bool = False) -> dict[str, Made]:
     """Return what the recorded results were made from, each after its inputs; a result that is gone says nothing.
+
+    The model of an experiment that evaluates another's was made from that one's data, so it follows none of its own.
 
     Dagster keeps versions of inputs too, but of partitioned assets as hashes, and of inputs that a task never reads.
     """
     return {
-        name: Made(recorded[name], _inputs_of(results, name, recorded[name]) if stage.inputs else {})
+        name: Made(recorded[name], _inputs_of(results, name, recorded[name]) if _follows(stage, evaluates) else {})
         for name, stage in STAGES.items()
         if name in recorded
     }
+
+
+def _follows(stage: Stage, evaluates: bool) -> bool:
+    return bool(stage.inputs) and not (evaluates and stage.name == "trained_model")
 
 
 def _inputs_of(results: ResultStore, stage: str, fingerprint: str) -> dict[str, str]:
@@ -117,5 +124,8 @@ def look_for_changes(events: Events, results: ResultStore, seen: int | None, wai
     busy = events.active(candidates) if candidates else set()
     compared = [name for name in candidates if name not in busy][:MOST_COMPARED]
     recorded = events.recorded(compared) if compared else {}
-    found = {name: behind(made_from(results, versions)) for name, versions in recorded.items()}
+    found = {
+        name: behind(made_from(results, versions, adopted_path(results.root, name).exists()))
+        for name, versions in recorded.items()
+    }
     return Look(latest, frozenset(candidates) - frozenset(compared), found)

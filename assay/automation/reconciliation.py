@@ -15,7 +15,7 @@ from assay.automation.reasons import reasons_for
 from assay.automation.sources import known_digest, watched_place
 from assay.automation.wanted import UNKNOWN_SOURCE, Versions, outdated, wanted_versions
 from assay.automation.watching import notice_files, notice_sources, signature_of
-from assay.errors import AssayError
+from assay.errors import AssayError, NotThereYetError
 from assay.experiments.specs import SpecFiles
 from assay.ids import validate_id
 from assay.pipeline import digest_of
@@ -107,6 +107,9 @@ class Reconciliation:
     def _load(self, name: str) -> ExperimentSpec | None:
         try:
             spec = self._specs.load(validate_id(name))
+        except NotThereYetError as error:
+            self.plan.notes.append(str(error))  # stays dirty: looked at again until it is there
+            return None
         except AssayError as error:
             self.plan.problems[name] = str(error)
             self.memory.dirty.discard(name)

@@ -11,6 +11,7 @@ from assay.cli.backfill import backfill
 from assay.cli.backfills import backfills
 from assay.cli.compare import compare
 from assay.cli.copy import copy, import_, list_locations
+from assay.cli.evaluate import evaluate
 from assay.cli.export import export
 from assay.cli.inspect import path, show, sql
 from assay.cli.run import run
@@ -29,6 +30,7 @@ app = typer.Typer(
 for command in (new, validate, schema, sweep, run, backfill, backfills, compare, show, path, export, sql, locks, gc):
     app.command()(command)
 app.command("copy")(copy)
+app.command("eval")(evaluate)
 app.command("import")(import_)
 app.command("locations")(list_locations)
 

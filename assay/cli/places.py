@@ -20,7 +20,7 @@ def storage_root() -> Path:
 def spec_files() -> SpecFiles:
     """Return the spec files: in $ASSAY_EXPERIMENTS or ./experiments."""
     folder = Path(os.environ.get(EXPERIMENTS_VARIABLE) or "experiments")
-    return SpecFiles(folder, storage_root())
+    return SpecFiles(folder, storage_root(), locations())
 
 
 def locations() -> Locations:

@@ -21,6 +21,7 @@ from assay.locks import hold
 from assay.results import REPORT, Result
 from assay.sealing import MANIFEST
 from assay.secrets import without_keys
+from assay.spec.existing_experiment import ExistingExperiment
 from assay.spec.experiment import SECTION_NAMES, TASK_PREFIX, ExperimentSpec
 from assay.spec.yaml_text import to_yaml
 
@@ -78,7 +79,7 @@ class ExperimentFolders:
 
     def _make(self, experiment_id: str, spec: ExperimentSpec) -> ExperimentFolder:
         run_id = new_run_id()
-        name = _pattern_of(spec).safe_substitute(RUN_ID=run_id, SHORT_ID=experiment_id)
+        name = _for_task(spec.exp_folder_pattern, spec.task).safe_substitute(RUN_ID=run_id, SHORT_ID=experiment_id)
         relative = f"{spec.exp_out_location}/{name}"
         folder = ExperimentFolder(experiment_id, run_id, self.root / relative)
         try:
@@ -127,13 +128,18 @@ def experiments_with_folder(root: Path) -> set[str]:
     return {entry.stem for entry in (root / "experiments_index").glob("*.json")}
 
 
-def prefix_of(spec: ExperimentSpec) -> str:
-    """Return what the names of folders of the experiment's kind begin with, such as ``REG``."""
-    return _pattern_of(spec).template.partition("$")[0].rstrip("-_.")
+def _source_of(evaluated: ExistingExperiment) -> dict[str, Any]:
+    """Return which experiment's model is evaluated, and where that experiment is."""
+    return evaluated.found.model_dump() if evaluated.found else evaluated.model_dump()
 
 
-def _pattern_of(spec: ExperimentSpec) -> Template:
-    return Template(Template(spec.exp_folder_pattern).safe_substitute(PREFIX=TASK_PREFIX[spec.task]))
+def prefix_of(pattern: str, task: str) -> str:
+    """Return what the names of folders of a kind of experiments begin with, such as ``REG``."""
+    return _for_task(pattern, task).template.partition("$")[0].rstrip("-_.")
+
+
+def _for_task(pattern: str, task: str) -> Template:
+    return Template(Template(pattern).safe_substitute(PREFIX=TASK_PREFIX[task]))
 
 
 def _describe(folder: ExperimentFolder, spec: ExperimentSpec) -> None:
@@ -143,10 +149,11 @@ def _describe(folder: ExperimentFolder, spec: ExperimentSpec) -> None:
         "experiment_id": folder.experiment_id,
         "run_id": folder.run_id,
         "task": spec.task,
-        "prefix": prefix_of(spec),
+        "prefix": prefix_of(spec.exp_folder_pattern, spec.task),
         "name": spec.name,
         "description": spec.description,
         "tags": spec.tags,
+        **({"source": _source_of(spec.existing_experiment)} if spec.existing_experiment else {}),
         "updated": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     values = without_keys(spec.as_dict(), removed)

@@ -11,14 +11,16 @@ from pathlib import Path
 import polars as pl
 
 from assay.errors import IdError, StorageError
+from assay.experiments.adoption import adopted_path
 from assay.experiments.contents import TABLES
 from assay.experiments.folders import ExperimentFolder, ExperimentFolders
 from assay.experiments.pointers import write_pointer
 from assay.experiments.restoring import restore_results
 from assay.experiments.specs import SpecFiles
 from assay.experiments.summary import experiment_row
+from assay.files import write_text
 from assay.ids import validate_id
-from assay.locations.catalog import find_experiment, tree_of
+from assay.locations.catalog import find_experiment, spec_at, tree_of
 from assay.locations.places import Location, reaching
 from assay.locations.tree import Tree
 from assay.locations.updating import Written, bring
@@ -28,8 +30,7 @@ from assay.pipeline import digest_of
 from assay.progress import Progress, silent
 from assay.results import Result, ResultStore
 from assay.spec.experiment import ExperimentSpec
-from assay.spec.loading import spec_from
-from assay.spec.yaml_text import read_mapping
+from assay.spec.yaml_text import to_yaml
 from assay.tables import StoredTable
 
 
@@ -74,7 +75,7 @@ def import_experiment(
         raise StorageError(f"Location {location.name!r} is of this storage; its experiments live here already.")
     found = find_experiment(location, validate_id(experiment_id))
     with hold(root / "locks", f"experiments/{experiment_id}", "write", f"importing from {location.name}"):
-        spec = _spec_at(location, found.folder, experiment_id)
+        spec = spec_at(location, found)
         folder = ExperimentFolder(experiment_id, found.run_id, root / spec.exp_out_location / found.folder)
         _require_same(specs, folder, spec)
         with reaching(location.name):
@@ -83,19 +84,11 @@ def import_experiment(
         results = restore_results(folder.path, ResultStore(root), spec.trained_model.output_location)
         ExperimentFolders(root).enter(folder)
         _enter_tables(root, experiment_id, spec, folder, results)
+        if spec.existing_experiment is not None:
+            write_text(adopted_path(root, experiment_id), to_yaml(spec.existing_experiment.model_dump()))
         if not specs.exists(experiment_id):
             specs.store(experiment_id, spec.as_dict())
     return Imported(experiment_id, spec, folder.path, results, written)
-
-
-def _spec_at(location: Location, folder: str, experiment_id: str) -> ExperimentSpec:
-    """Return the spec that an experiment's folder was described with."""
-    name = f"{folder}/configs/experiment.yaml"
-    with reaching(location.name):
-        content = location.tree.read(name)
-    if content is None:
-        raise StorageError(f"Location {location.name!r}: {name} is missing, so nobody knows what {folder} is.")
-    return spec_from(read_mapping(content.decode(), name), f"experiment {experiment_id} at {location.name}")
 
 
 def _require_same(specs: SpecFiles, folder: ExperimentFolder, spec: ExperimentSpec) -> None:

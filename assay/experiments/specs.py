@@ -9,12 +9,16 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from assay.errors import IdError, SpecError, unknown
+from assay.errors import IdError, NotThereYetError, SpecError, unknown
+from assay.experiments.adoption import with_adopted
 from assay.experiments.folders import experiments_with_folder
 from assay.experiments.tombstones import Tombstones
 from assay.files import write_text
 from assay.ids import invent_id, is_id, validate_id
+from assay.locations.places import FILE as LOCATIONS_FILE
+from assay.locations.places import Locations
 from assay.pipeline import digest_of
+from assay.spec.existing_experiment import LATEST, ExistingExperiment
 from assay.spec.experiment import TASK_PREFIX, ExperimentSpec
 from assay.spec.loading import load_values, merged, spec_from
 from assay.spec.yaml_text import read_mapping, to_yaml
@@ -25,11 +29,18 @@ TEMPLATES = (*TASK_PREFIX, "multi_label")
 
 
 class SpecFiles:
-    """The folder of ``<id>.yaml`` files, and the names that were ever used in it."""
+    """The folder of ``<id>.yaml`` files, and the names that were ever used in it.
 
-    def __init__(self, folder: Path, root: Path) -> None:
+    Args:
+        folder: The folder.
+        root: Storage root.
+        locations: Where experiments that are evaluated may be; None: those of ``locations.yaml`` beside the folder.
+    """
+
+    def __init__(self, folder: Path, root: Path, locations: Locations | None = None) -> None:
         self.folder = folder.absolute()
         self.root = root.absolute()
+        self.locations = locations or Locations(self.folder.parent / LOCATIONS_FILE, self.root)
         self.tombstones = Tombstones(self.root)
 
     def path(self, experiment_id: str) -> Path:
@@ -55,11 +66,23 @@ class SpecFiles:
         Raises:
             IdError: The ID is not valid, or was that of another experiment, which was removed.
             SpecError: The file is missing or not valid.
+        StorageError: It evaluates an experiment that is not there.
         """
         path = self.path(experiment_id)
-        spec = spec_from(load_values(path), str(path))
+        values = load_values(path)
+        spec = spec_from(values, str(path))
+        if spec.existing_experiment is not None and spec.found is None:
+            self._require_begun(experiment_id, spec.existing_experiment)
+            spec = spec_from(with_adopted(self.locations, experiment_id, values), str(path))
         self.tombstones.refuse(experiment_id, digest_of(spec.as_dict()))
         return spec
+
+    def _require_begun(self, experiment_id: str, wanted: ExistingExperiment) -> None:
+        """Tell an experiment that was never run from one that does not exist."""
+        source = wanted.experiment_id
+        is_here = wanted.location is None and source not in (LATEST, experiment_id)
+        if is_here and self.exists(source) and source not in experiments_with_folder(self.root):
+            raise NotThereYetError(f"Experiment {source!r} was never run; {experiment_id} waits for its model.")
 
     def create(self, values: Mapping[str, Any], experiment_id: str | None = None) -> str:
         """Write a new spec file and return its ID; never overwrites.

@@ -13,7 +13,7 @@ from assay.learning.determinism import deterministic
 from assay.learning.families import PredictionRequest, family_of
 from assay.learning.source import DataSource, read_subsets, row_counts
 from assay.learning.trained_model import CHOSEN, LAST
-from assay.learning.weights import LoadedModel, load_model
+from assay.learning.weights import LoadedModel, load_model, read_card
 from assay.progress import Progress, silent
 from assay.spec.predictions import PredictionsSection
 from assay.tables import write_parquet
@@ -38,7 +38,7 @@ def build_predictions(
         spec: The section.
         task: Must be the model's.
         seed: Of augmented copies.
-        source: The result to predict; must be the one that the model was trained on.
+        source: The result to predict.
         model_folder: Result of the stage ``trained_model``.
         folder: Empty.
         progress: Called after each subset.
@@ -47,12 +47,12 @@ def build_predictions(
         Rows of each subset, rows predicted, which model and by which rule its epoch was chosen.
 
     Raises:
-        DataError: The data changed since the training, lack a subset, or have classes that the model does not know.
+        DataError: The model is for another task, or the data lack a subset or have classes that it does not know.
         StorageError: The model can't be read.
     """
     name = CHOSEN if spec.model_loader.kind == "chosen" else LAST
     model = load_model(model_folder / name)
-    check_same_data(model, task, source)
+    check_task(model, task)
     subsets = read_subsets(source, spec.datasets, model.card.target.column)
     asked = {subset: _first_batches(rows, spec) for subset, rows in subsets.items()}
     request, family = PredictionRequest(spec, seed, source, model, folder), family_of(task)
@@ -83,15 +83,24 @@ def _index_of(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select("item", "subset", "file", "mask", "labelled", "width_px", "height_px")
 
 
-def check_same_data(model: LoadedModel, task: str, source: DataSource) -> None:
+def check_task(model: LoadedModel, task: str) -> None:
+    """Refuse a model that learned something else.
+
+    Raises:
+        DataError: Its task differs; names both.
+    """
+    if model.card.task != task:
+        trained = model.card.task
+        raise DataError(f"The model was trained for {trained}, but task is {task}. Materialize trained_model again.")
+
+
+def require_same_data(model_folder: Path, source: DataSource) -> None:
     """Refuse data other than those of the training: their split may be another, and known items be in the test.
 
     Raises:
-        DataError: Task or fingerprint differ; names both.
+        DataError: The fingerprint differs; names both.
     """
-    card = model.card
-    if card.task != task:
-        raise DataError(f"The model was trained for {card.task}, but task is {task}. Materialize trained_model again.")
+    card = read_card(model_folder / CHOSEN)
     if card.trained_on != {source.kind: source.fingerprint}:
         trained = ", ".join(f"{kind} {fingerprint}" for kind, fingerprint in card.trained_on.items())
         raise DataError(

@@ -8,13 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from assay.errors import SpecError, StorageError, nearest
+from assay.errors import NotThereYetError, SpecError, StorageError, nearest
 from assay.experiments.folders import INFO
 from assay.ids import is_id
 from assay.locations.places import Location, reaching
 from assay.locations.tree import Tree
 from assay.locations.updating import PENDING
 from assay.sealing import MANIFEST
+from assay.spec.experiment import ExperimentSpec
+from assay.spec.loading import spec_from
 from assay.spec.yaml_text import read_mapping
 
 MOST_LISTED = 20
@@ -102,7 +104,7 @@ def find_experiment(location: Location, experiment_id: str) -> StoredExperiment:
         folders = ", ".join(each.folder for each in found)
         raise StorageError(f"{where} has {len(found)} experiments {experiment_id!r}: {folders}. Move all but one away.")
     if not found[0].finished:
-        raise StorageError(
+        raise NotThereYetError(
             f"{where}: {found[0].folder} is not complete: nothing has been made there yet, or a copy was cut off. Run "
             "the experiment, or the copy, again; it goes on where it was."
         )
@@ -117,6 +119,21 @@ def _candidates(experiment_id: str, everything: Sequence[StoredExperiment]) -> s
     hint = f"Did you mean {guess!r}? " if guess else ""
     more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
     return f"{hint}It has {', '.join(names[:MOST_LISTED])}{more}."
+
+
+def spec_at(location: Location, experiment: StoredExperiment) -> ExperimentSpec:
+    """Return the spec that an experiment's folder was described with.
+
+    Raises:
+        SpecError: It is not valid here.
+        StorageError: It is missing.
+    """
+    name = f"{experiment.folder}/configs/experiment.yaml"
+    with reaching(location.name):
+        content = location.tree.read(name)
+    if content is None:
+        raise StorageError(f"Location {location.name!r}: {name} is missing, so nobody knows what the experiment is.")
+    return spec_from(read_mapping(content.decode(), name), f"experiment {experiment.experiment_id} at {location.name}")
 
 
 def tree_of(location: Location, experiment: StoredExperiment) -> Tree:

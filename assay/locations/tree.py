@@ -52,6 +52,11 @@ class Tree:
         """Whether it is on a file system of this machine."""
         return bool(getattr(self.fs, "local_file", False))
 
+    @property
+    def as_path(self) -> Path:
+        """The folder as a path, of a local tree."""
+        return Path(self.path)
+
     def same_place(self, other: "Tree") -> bool:
         """Return whether two trees are one folder, also by links."""
         if self.is_local and other.is_local:

@@ -70,11 +70,11 @@ def bring(
     new = [name for name in sizes if name not in same]
     prefix = f"{STAGED}/" if MANIFEST in there else ""
 
-    def put(name: str) -> bool:
-        return _put(source, target, name, f"{prefix}{name}", wanted[name])
+    def bring_one(name: str) -> bool:
+        return put(source, target, name, f"{prefix}{name}", wanted[name])
 
     copied, kept = 0, len(sizes) - len(new)
-    for ready, was_copied in enumerate(side_by_side(put, [name for name in new if name != MANIFEST]), start=1):
+    for ready, was_copied in enumerate(side_by_side(bring_one, [name for name in new if name != MANIFEST]), start=1):
         copied += was_copied
         done(kept + ready, len(sizes))
     gone = [name for name in there if name not in sizes]
@@ -83,7 +83,7 @@ def bring(
     target.write(f"{prefix}{SUMS}", canonical_json(wanted).encode())
     if not prefix:
         target.remove([*gone, *target.leftovers()])
-    copied += put(MANIFEST) if MANIFEST in new else 0
+    copied += bring_one(MANIFEST) if MANIFEST in new else 0
     if prefix:
         target.write(PENDING, canonical_json({"move": [*new, SUMS], "remove": gone}).encode())
         complete_pending(target)
@@ -113,7 +113,7 @@ def _remove_incoming(target: Tree) -> None:
     incoming.remove_all()
 
 
-def _put(source: Tree, target: Tree, name: str, as_name: str, wanted: str) -> bool:
+def put(source: Tree, target: Tree, name: str, as_name: str, wanted: str) -> bool:
     """Copy one file unless it is there already, and read it back; returns whether it had to be copied.
 
     Raises:

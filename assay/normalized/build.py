@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from assay.errors import DataError
-from assay.normalization import NormalizationInfo, ScalarInfo
+from assay.normalization import NormalizationInfo, ScalarInfo, read_normalization
 from assay.normalized.feature_keys import choose_columns
 from assay.normalized.fitting import fit
 from assay.progress import Progress, silent
@@ -24,7 +24,11 @@ _SHOWN = 20
 
 
 def build_normalized(
-    tabular_folder: Path, spec: NormalizedSection, folder: Path, progress: Progress = silent
+    tabular_folder: Path,
+    spec: NormalizedSection,
+    folder: Path,
+    progress: Progress = silent,
+    scaling: Path | None = None,
 ) -> dict[str, Any]:
     """Write the scaled table with how it was scaled, and return statistics about it.
 
@@ -36,21 +40,18 @@ def build_normalized(
         spec: Which columns are scaled how.
         folder: Existing empty folder.
         progress: Called after each step.
+        scaling: File that says how the columns are scaled: that of the model which is to predict this table. None: it
+            is fitted on this table.
 
     Raises:
-        DataError: Missing values, keys that match nothing, classes that train lacks, no row of train.
+        DataError: Missing values or columns, keys that match nothing, classes that train lacks, no row of train.
     """
     table, info = read_parquet(tabular_folder / TABULAR_FILE), read_table_info(tabular_folder)
     if table.is_empty():
         return _without_rows(table, info, spec, folder)
     _require_values(table, info)
-    kinds = choose_columns(table.schema, info, spec)
-    progress(1, 3, f"{len(kinds)} columns to scale")
-    fitted = table if spec.fit_on == "all" else table.filter(pl.col("subset") == TRAIN)
-    if fitted.is_empty():
-        raise DataError(f"normalized.fit_on is {spec.fit_on!r}, but the table has no row of the subset {TRAIN!r}.")
-    infos = fit(fitted, kinds, spec.unseen_categories == "code")
-    normalization = NormalizationInfo(fit_on=spec.fit_on, fitted_rows=len(fitted), norm_infos=infos)
+    normalization = _fitted(table, info, spec) if scaling is None else _adopted(scaling, table)
+    progress(1, 3, f"{len(normalization.norm_infos)} columns to scale")
     scaled = _apply(normalization, table)
     progress(2, 3, "columns scaled")
     write_parquet(scaled, folder / NORMALIZED_FILE)
@@ -58,6 +59,24 @@ def build_normalized(
     info.write(folder)
     progress(3, 3, "table written")
     return _report(normalization, scaled, info)
+
+
+def _fitted(table: pl.DataFrame, info: TableInfo, spec: NormalizedSection) -> NormalizationInfo:
+    kinds = choose_columns(table.schema, info, spec)
+    fitted = table if spec.fit_on == "all" else table.filter(pl.col("subset") == TRAIN)
+    if fitted.is_empty():
+        raise DataError(f"normalized.fit_on is {spec.fit_on!r}, but the table has no row of the subset {TRAIN!r}.")
+    infos = fit(fitted, kinds, spec.unseen_categories == "code")
+    return NormalizationInfo(fit_on=spec.fit_on, fitted_rows=len(fitted), norm_infos=infos)
+
+
+def _adopted(scaling: Path, table: pl.DataFrame) -> NormalizationInfo:
+    """Return the scaling that a model was trained with, if the table has its columns."""
+    found = read_normalization(scaling)
+    absent = [info.name for info in found.norm_infos if info.name not in table.columns]
+    if absent:
+        raise DataError("The table lacks columns that the evaluated model was trained with.", absent)
+    return found
 
 
 def _without_rows(table: pl.DataFrame, info: TableInfo, spec: NormalizedSection, folder: Path) -> dict[str, Any]:

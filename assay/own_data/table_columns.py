@@ -82,6 +82,6 @@ def subset_names(given: pl.Series) -> pl.Series:
 
 def _classes_not_in_train(subsets: pl.Series, target: pl.Series) -> Iterator[str]:
     known = set(target.filter(subsets == TRAIN).drop_nulls())
-    for subset in sorted(set(subsets) - {TRAIN}):
+    for subset in sorted(set(subsets) - {TRAIN}) if TRAIN in set(subsets) else ():
         for name in sorted(set(target.filter(subsets == subset).drop_nulls()) - known):
             yield class_not_in_train(name, subset, known)

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from assay.spec.analysis import AnalysisSection
 from assay.spec.base import Section
 from assay.spec.crops import CropsSection
+from assay.spec.existing_experiment import ExistingExperiment, FoundExperiment
 from assay.spec.exptests import ExptestsSection
 from assay.spec.generated_images import GeneratedImagesSection
 from assay.spec.normalized import NormalizedSection
@@ -71,6 +72,10 @@ class ExperimentSpec(Section):
     (``tags->>'sweep' = 'lr-grid'``). No result depends on it."""
     seed: int = Field(default=42, ge=0, lt=2**63)
     """Seed of every section that does not set its own."""
+    existing_experiment: ExistingExperiment | None = None
+    """Evaluate the model of this experiment instead of training one, such as ``ab12``, ``latest``, or
+    ``{experiment_id: ab12, location: team}``. Every section that is left out is that experiment's; trained_model
+    always is."""
     exp_folder_pattern: str = Field(default="$PREFIX-$RUN_ID-id_$SHORT_ID", pattern=r"^[A-Za-z0-9$_.-]{1,150}$")
     """Name of the experiment's folder; must contain $RUN_ID or $SHORT_ID, may contain $PREFIX (the task)."""
     exp_out_location: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")] = "experiments"
@@ -115,6 +120,22 @@ class ExperimentSpec(Section):
                 "exp_folder_pattern must contain $RUN_ID or $SHORT_ID, or experiments would share a folder"
             )
         return self
+
+    @model_validator(mode="after")
+    def _the_model_is_adopted(self) -> Self:
+        evaluated = self.existing_experiment
+        own = self.trained_model.model_fields_set - {"output_location", "clear_folder"}
+        if evaluated is not None and evaluated.found is None and own:
+            raise ValueError(
+                f"trained_model.{min(own)} is given, but existing_experiment names the experiment whose model is "
+                "evaluated; leave one of them out"
+            )
+        return self
+
+    @property
+    def found(self) -> FoundExperiment | None:
+        """The experiment whose model is evaluated; None where one is trained."""
+        return self.existing_experiment.found if self.existing_experiment else None
 
     @property
     def uses_images(self) -> bool:

@@ -27,7 +27,9 @@ def spec_from(values: Mapping[str, Any], source: str) -> ExperimentSpec:
     if secrets := written_secrets(values, lambda mapping: "kind" in mapping):
         raise SpecError(source, secrets)
     try:
-        return resolve(ExperimentSpec.model_validate(dict(values)))
+        spec = ExperimentSpec.model_validate(dict(values))
+        # What an evaluation leaves out is another experiment's, which is not read here.
+        return spec if spec.existing_experiment and not spec.found else resolve(spec)
     except ValidationError as error:
         raise SpecError(source, explain(error, ExperimentSpec)) from None
     except ValueError as error:

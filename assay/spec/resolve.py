@@ -12,6 +12,7 @@ from assay.spec.data_combinations import keys_without_effect
 from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
 from assay.spec.exptests import ExptestsSection
 from assay.spec.own_data import TableSource
+from assay.spec.splits import TRAIN
 from assay.spec.trained_model import TrainedModelSection
 from assay.spec.training_checks import DENSE
 from assay.spec.training_defaults import resolved, view_of
@@ -107,10 +108,14 @@ def _with_seed(spec: ExperimentSpec, name: str) -> Any:
 
 def _check_subsets(spec: ExperimentSpec) -> None:
     """Refuse a subset that the split never makes, before anything is computed."""
-    made = [info.set_name for info in spec.splits.set_infos]
+    made = spec.splits.set_names
+    if TRAIN not in made and not spec.found:
+        guess = nearest(TRAIN, made)
+        hint = f" Rename {guess!r}?" if guess else ""
+        raise ValueError(f"splits.set_infos: got {', '.join(made)}; expected one set_name {TRAIN!r}.{hint}")
     model = spec.trained_model
-    wanted = [("trained_model.data_train.subset", model.data_train.subset)]
-    if model.data_validation is not None:
+    wanted = [] if spec.found else [("trained_model.data_train.subset", model.data_train.subset)]
+    if model.data_validation is not None and not spec.found:
         wanted.append(("trained_model.data_validation.subset", model.data_validation.subset))
     wanted += [("predictions.datasets", name) for name in spec.predictions.datasets]
     for key, name in wanted:

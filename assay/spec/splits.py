@@ -5,7 +5,6 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from assay.errors import nearest
 from assay.spec.base import Location, Section, Switch
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
@@ -37,7 +36,7 @@ class SplitsSection(Section):
     """Divides the items into subsets: always the same way, whatever the order of the files."""
 
     set_infos: tuple[SetInfo, ...] = Field(default=STANDARD_SETS, min_length=1)
-    """The subsets with their shares, which sum to 1; one of them is ``train``."""
+    """The subsets with their shares, which sum to 1; one of them is ``train``, unless a model is only evaluated."""
     name_delimiter: str | None = Field(default=None, min_length=1, max_length=8)
     """Text that separates the parts of a file's name; files that share the first ``max_split`` parts stay together.
     Null: every file may go its own way."""
@@ -74,10 +73,6 @@ class SplitsSection(Section):
             raise ValueError(f"set_infos: set_name {', '.join(twice)} is given twice; every subset has its own name")
         if MASK_FOLDER in names:
             raise ValueError(f"set_infos: got set_name {MASK_FOLDER!r}, the folder of all masks; choose another name")
-        if TRAIN not in names:
-            guess = nearest(TRAIN, names)
-            hint = f" Rename {guess!r}?" if guess else ""
-            raise ValueError(f"set_infos: got {', '.join(names)}; expected one set_name {TRAIN!r}.{hint}")
         total = float(sum(Fraction(str(info.probability)) for info in self.set_infos))
         if abs(total - 1) > 1e-6:
             parts = " + ".join(f"{info.probability:g}" for info in self.set_infos)

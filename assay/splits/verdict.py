@@ -63,6 +63,8 @@ def _not_in_train(items: pl.DataFrame) -> list[str]:
     if is_table and labels["label"].cast(pl.Float64, strict=False).null_count() == 0:
         return []
     known = set(labels.filter(pl.col("subset") == TRAIN)["label"])
+    if TRAIN not in set(items["subset"]):
+        return []  # data to evaluate a model on
     strange = labels.filter(~pl.col("label").is_in(list(known)))
     return [class_not_in_train(label, subset, known) for label, subset in strange.iter_rows()]
 

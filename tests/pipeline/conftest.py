@@ -48,9 +48,13 @@ class Lab:
         )
 
     def write(self, experiment_id: str, task: str = "regression", **keys: Any) -> None:
+        self.write_plain(experiment_id, task=task, **{**FAST, **keys})
+
+    def write_plain(self, experiment_id: str, **keys: Any) -> None:
+        """Write an experiment's file with nothing but these keys."""
         path = self.folder / "experiments" / f"{experiment_id}.yaml"
         path.parent.mkdir(exist_ok=True)
-        path.write_text(to_yaml({"task": task, **FAST, **keys}))
+        path.write_text(to_yaml(keys))
 
     def run(self, experiment_id: str, job: str = "job_experiment", assets=None, config=None, resources=None):
         self.instance.add_dynamic_partitions("experiments", [experiment_id])

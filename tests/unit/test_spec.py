@@ -85,6 +85,12 @@ def test_every_problem_is_told_at_once():
     assert len(caught.value.problems) == 2
 
 
+def test_a_split_without_training_data_names_what_may_be_meant():
+    sets = [{"set_name": "training", "probability": 0.7}, {"set_name": "test", "probability": 0.3}]
+    with pytest.raises(SpecError, match=r"splits\.set_infos: got training, test; expected one .*Rename 'training'\?"):
+        spec_from({"task": "regression", "splits": {"set_infos": sets}}, "x.yaml")
+
+
 def test_a_subset_that_the_split_never_makes_names_both_keys():
     text = problem({"task": "regression", "predictions": {"datasets": ["tset"]}})
     assert "predictions.datasets is 'tset', but splits.set_infos makes train, validation, test" in text

@@ -49,7 +49,6 @@ def table(path="x.csv", **keys):
     ("make", "message"),
     [
         (lambda: SplitsSection(**infos(train=0.7, test=0.2)), "sum to 0.9 (0.7 + 0.2); expected 1"),
-        (lambda: SplitsSection(**infos(training=0.7, test=0.3)), "expected one set_name 'train'. Rename 'training'?"),
         (lambda: SplitsSection(set_infos=[*infos(train=0.5)["set_infos"]] * 2), "set_name train is given twice"),
         (lambda: SplitsSection(**infos(train=1.0, test=0.0)), "greater than 0"),
         (lambda: SplitsSection(**infos(train=0.5, masks=0.5)), "got set_name 'masks', the folder of all masks"),

@@ -8,7 +8,8 @@ from assay.automation import reconciliation
 from assay.automation.memory import Memory
 from assay.automation.reconciliation import Reconciliation
 from assay.errors import IdError
-from assay.experiments.folders import ExperimentFolders
+from assay.experiments.folders import ExperimentFolder, ExperimentFolders
+from tests.unit.stored_experiments import fill
 
 ALL_FOR_REGRESSION = (
     "experiment",
@@ -229,3 +230,26 @@ def test_reasons_name_the_key_the_old_and_the_new_value(desk):
     desk.save("one", trained_model={"learner": {"learning_rate": 0.02}})
     (request,) = desk.look().requests
     assert request.reasons == ("trained_model.learner.learning_rate: 0.004 → 0.02",)
+
+
+def test_an_evaluation_waits_for_its_model_and_is_asked_for_once(desk):
+    settle(desk, "one")
+    desk.save("judge", existing_experiment="one")
+    plan = desk.look()
+    assert plan.requests == []
+    assert plan.problems == {}
+    assert plan.notes == ["Experiment 'one' was never run; judge waits for its model."]
+    trained = fill(desk.specs.root / "experiments" / "REG-1", "one", model__text="x")
+    manifest = (trained / "manifest.json").read_text()
+    (trained / "manifest.json").write_text(manifest.replace('"analysis": "', '"trained_model": "'))
+    ExperimentFolders(desk.specs.root).enter(ExperimentFolder("one", "REG-1", trained))
+    (request,) = desk.look().requests
+    assert request.experiment_id == "judge"
+    assert request.spec.found.experiment_id == "one"
+    desk.finish(request)
+    assert desk.look().requests == []
+
+
+def test_an_evaluation_of_nothing_is_told(desk):
+    desk.save("judge", existing_experiment="nobody")
+    assert "has no experiment 'nobody'" in desk.look().problems["judge"]

@@ -5,7 +5,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from assay.errors import DataError, StorageError
-from assay.learning.predictions import PREDICTIONS, build_predictions
+from assay.learning.predictions import PREDICTIONS, build_predictions, require_same_data
 from assay.learning.trained_model import CHOSEN, LAST, build_trained_model
 from assay.normalization import ScalarInfo
 from assay.spec.predictions import PredictionsSection
@@ -105,11 +105,12 @@ def test_the_size_of_the_batches_does_not_change_predictions(trained, predict):
     assert_frame_equal(whole, single, abs_tol=1e-5)
 
 
-def test_data_that_changed_since_the_training_are_refused(trained, predict):
+def test_data_that_changed_since_the_training_are_refused(trained):
     source, model = trained()
+    require_same_data(model, source)
     changed = dataclasses.replace(source, fingerprint="bbbb")
     with pytest.raises(DataError, match=r"trained on normalized aaaa, but the data are now normalized bbbb"):
-        predict(changed, model)
+        require_same_data(model, changed)
 
 
 def test_a_model_of_another_task_is_refused(trained, predict):

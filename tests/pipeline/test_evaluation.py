@@ -1,0 +1,170 @@
+"""An evaluation adopts another experiment's model and configuration, and predicts the data of its own spec."""
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from assay.automation.inputs import behind, made_from
+from assay.experiments.contents import stage_results
+from assay.locations.catalog import experiments_at
+from assay.spec.yaml_text import read_mapping
+from resources.ledger import InstanceLedger
+from tests.pipeline.conftest import SMALL_IMAGES, Lab
+
+OTHER_DATA = {
+    "generated_images": {"source": {**SMALL_IMAGES, "sample_count": 8}},
+    "splits": {"set_infos": [{"set_name": "test", "probability": 1.0}]},
+    "predictions": {"datasets": ["test"]},
+}
+
+
+def evaluate(lab, name, existing, task="regression", **keys):
+    lab.write_plain(name, task=task, existing_experiment=existing, **keys)
+    return lab.run(name, "job_eval")
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """A lab with two trained regressions, a classification, and one evaluation on other data."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        lab = Lab(tmp_path_factory.mktemp("lab"), instance)
+        for name in ("old", "new"):
+            lab.write(name, seed=len(name) + (name == "new"))
+            assert lab.run(name).success
+        source = {**SMALL_IMAGES, "max_number": 2, "sample_count": 20}
+        lab.write("classes", "classification", generated_images={"source": source})
+        assert lab.run("classes").success
+        result = evaluate(lab, "judged", "old", description="on other data", **OTHER_DATA)
+        assert result.success, lab.failure(result)
+        yield lab
+
+
+def test_the_model_is_the_source_s_and_stored_once(lab):
+    models = {name: stage_results(lab.store.path, name)["trained_model"] for name in ("old", "judged")}
+    assert models["old"] == models["judged"]
+    linked = lab.store.folders.find("judged").path / "models" / "model.safetensors"
+    assert linked.samefile(models["old"].folder / "models" / "model.safetensors")
+
+
+def test_c12_only_the_best_and_the_last_weights_are_there(lab):
+    found = sorted(path.name for path in (lab.store.folders.find("judged").path / "models").iterdir())
+    assert found == ["last.safetensors", "model.safetensors"]
+
+
+def test_the_data_are_its_own_and_the_scaling_is_the_model_s(lab):
+    ours, theirs = (stage_results(lab.store.path, name) for name in ("judged", "old"))
+    assert ours["normalized"] != theirs["normalized"]
+    scaling = [(each["normalized"].folder / "normalization_info.yaml").read_text() for each in (ours, theirs)]
+    assert scaling[0] == scaling[1]
+    rows = pl.read_parquet(ours["predictions"].folder / "predictions.parquet")
+    assert rows["subset"].unique().to_list() == ["test"]
+    assert len(rows) == ours["tabular"].report["rows"]
+
+
+def test_metrics_are_compared_with_what_the_model_was_taught(lab):
+    (row,) = (
+        pl.read_parquet(stage_results(lab.store.path, "judged")["analysis"].folder / "analysis.parquet")
+        .filter(pl.col("metric") == "mae")
+        .iter_rows(named=True)
+    )
+    assert row["baseline_name"] == "train mean"
+    taught = pl.read_parquet(stage_results(lab.store.path, "old")["trained_model"].folder / "taught.parquet")["target"]
+    truth = pl.read_parquet(stage_results(lab.store.path, "judged")["predictions"].folder / "predictions.parquet")
+    assert row["baseline"] == pytest.approx((truth["target"] - taught.mean()).abs().mean())
+
+
+def test_the_folder_records_the_source_and_its_own_description(lab):
+    folder, source = lab.store.folders.find("judged"), lab.store.folders.find("old")
+    info = read_mapping((folder.path / "experiment_info.yaml").read_text(), "info")
+    assert info["description"] == "on other data"
+    assert info["source"]["experiment_id"] == "old"
+    assert info["source"]["run_id"] == source.run_id != folder.run_id
+    assert info["source"]["model"] == stage_results(lab.store.path, "old")["trained_model"].fingerprint
+
+
+def test_the_lineage_is_visible_in_the_ui(lab):
+    for asset in ("experiment", "trained_model"):
+        records = lab.instance.fetch_materializations(
+            dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=["judged"]), limit=1
+        ).records
+        text = records[0].asset_materialization.metadata["evaluates"].value
+        assert "[old](/assets/trained_model?view=partitions&partition=old)" in text
+
+
+def test_predictions_and_analysis_are_never_the_source_s(lab):
+    ours, theirs = (stage_results(lab.store.path, name) for name in ("judged", "old"))
+    assert ours["predictions"] != theirs["predictions"]
+    assert ours["analysis"] != theirs["analysis"]
+
+
+def test_it_is_up_to_date_and_stays_so_when_the_source_is_trained_again(lab):
+    assert lab.outdated("judged") == ()
+    before = InstanceLedger(lab.instance).recorded(["judged"])
+    lab.write("old", seed=99)
+    assert lab.run("old").success
+    assert lab.outdated("judged") == ()
+    assert lab.run("judged", "job_eval").success
+    assert InstanceLedger(lab.instance).recorded(["judged"]) == before
+
+
+def test_b13_latest_is_the_newest_of_the_same_task_that_has_a_model(lab):
+    lab.write("training-still")
+    assert lab.run("training-still", "job_data_generation").success
+    result = evaluate(lab, "latest-one", "latest")
+    assert result.success, lab.failure(result)
+    assert lab.store.specs.load("latest-one").found.experiment_id == "new"
+    kinds = {each.experiment_id: each.task for each in experiments_at(lab.store.locations.open("experiments"))}
+    assert kinds["classes"] == "classification"
+
+
+def test_b13_latest_is_of_the_same_prefix(lab):
+    lab.write("named", exp_folder_pattern="HOUSES-$RUN_ID-id_$SHORT_ID")
+    assert lab.run("named").success
+    evaluate(lab, "houses", "latest", exp_folder_pattern="HOUSES-$RUN_ID-id_$SHORT_ID")
+    assert lab.store.specs.load("houses").found.experiment_id == "named"
+    result = evaluate(lab, "boats", "latest", exp_folder_pattern="BOATS-$RUN_ID-id_$SHORT_ID")
+    assert "no experiment of task regression whose folder begins with 'BOATS' has a model yet" in lab.failure(result)
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ({"existing": "oldd"}, "has no experiment 'oldd'. Did you mean 'old'?"),
+        ({"existing": "classes"}, "existing_experiment 'classes' is of task classification, but task is regression"),
+        ({"existing": "bad"}, "it can't evaluate itself"),
+        ({"existing": "old", "trained_model": {"train_params": {"epochs": 1}}}, "trained_model.train_params is given"),
+        ({"existing": "training-never"}, "has no experiment 'training-never'"),
+    ],
+)
+def test_what_can_t_be_evaluated_is_told(lab, keys, problem):
+    result = evaluate(lab, "bad", **keys)
+    assert not result.success
+    assert problem in lab.failure(result)
+
+
+def test_job_eval_needs_something_to_evaluate(lab):
+    lab.write("plain")
+    result = lab.run("plain", "job_eval")
+    assert "existing_experiment is null, but job_eval evaluates a model" in lab.failure(result)
+
+
+def test_an_experiment_at_another_location_is_fetched(lab, tmp_path):
+    (tmp_path / "archive").mkdir()
+    with dg.DagsterInstance.ephemeral() as instance:
+        away = Lab(tmp_path / "away", instance)
+        away.folder.mkdir()
+        for each in (lab, away):
+            each.locate(archive=tmp_path / "archive")
+        assert lab.operate("job_copy_exp", copy_exp={"experiment_id": "new", "output_loc_name": "archive"}).success
+        result = evaluate(away, "there", {"experiment_id": "latest", "location": "archive"}, **OTHER_DATA)
+        assert result.success, away.failure(result)
+        ours, theirs = stage_results(away.store.path, "there"), stage_results(lab.store.path, "new")
+        assert ours["trained_model"].manifest == theirs["trained_model"].manifest
+        assert not (away.store.path / "adopted" / ".fetched" / theirs["trained_model"].fingerprint).exists()
+        assert stage_results(lab.store.path, "there") == {}
+
+
+def test_dagster_s_own_automation_leaves_an_evaluation_alone(lab):
+    recorded = InstanceLedger(lab.instance).recorded(["judged"])["judged"]
+    assert behind(made_from(lab.store.results, recorded, evaluates=True)) == {}
+    assert behind(made_from(lab.store.results, recorded)) != {}
