@@ -26,7 +26,7 @@ from resources.experiment_store import ExperimentStore
         "trained_model": dg.AssetOut(
             io_manager_key="results",
             kinds={"pytorch"},
-            description="Weights, logs, curves.",
+            description="A network trained from nothing, or an existing one: weights, logs, curves.",
             automation_condition=FOLLOWS_INPUTS,
         ),
         "training_history": dg.AssetOut(io_manager_key="tables", kinds={"duckdb"}, description="Metrics per epoch."),

@@ -11,6 +11,7 @@ from assay.cli.backfill import backfill
 from assay.cli.backfills import backfills
 from assay.cli.compare import compare
 from assay.cli.copy import copy, import_, list_locations
+from assay.cli.docs import docs
 from assay.cli.evaluate import evaluate
 from assay.cli.export import export
 from assay.cli.inspect import path, show, sql
@@ -27,7 +28,23 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (new, validate, schema, sweep, run, backfill, backfills, compare, show, path, export, sql, locks, gc):
+for command in (
+    new,
+    validate,
+    schema,
+    sweep,
+    run,
+    backfill,
+    backfills,
+    compare,
+    show,
+    path,
+    export,
+    sql,
+    locks,
+    gc,
+    docs,
+):
     app.command()(command)
 app.command("copy")(copy)
 app.command("eval")(evaluate)

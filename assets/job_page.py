@@ -1,0 +1,165 @@
+"""The page ``docs/jobs.md``: jobs, assets and keys, written from the definitions in the form of niceml's own page.
+
+Belongs here: the page's form. Does not belong here: any description (docstrings of specs, assets and ops have them).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import dagster as dg
+from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from assay.spec.annotations import models_in
+from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
+from assets.niceml_ops import OPS, Op
+
+HEAD = """\
+# Jobs, assets and their keys
+
+Written by `assay docs jobs` from the definitions; a test fails when it is out of date. Each job is a selection of
+assets, and each asset reads one section of the experiment's spec. Where niceml has an op or a ConfigKey for it, that
+name stands beside it; [coming from niceml](coming-from-niceml.md) tells what became better.
+"""
+
+Row = tuple[str, str, str]
+"""ConfigKey, description, key of the spec."""
+
+COLLAPSED = {**{f"spec/{name}": "experiment" for name in SECTION_NAMES}, "training_history": "trained_model"}
+"""Assets that are shown as part of another."""
+
+CHECKS = "exptests"
+EVERYWHERE = "every asset"
+
+
+def job_page(defs: dg.Definitions) -> str:
+    """Return the whole page as Markdown."""
+    jobs = {job.name: job for job in defs.resolve_all_job_defs() if not job.name.startswith("__")}
+    order = [*(name for name in OPS if name in jobs), *sorted(set(jobs) - set(OPS))]
+    return "\n".join([HEAD, *(line for name in order for line in _job(jobs[name], defs))]).rstrip() + "\n"
+
+
+def _job(job: dg.JobDefinition, defs: dg.Definitions) -> Iterator[str]:
+    yield f"## Job: {job.name}\n\n{job.description}\n"
+    graph = defs.resolve_asset_graph()
+    selected = {_shown(key.to_user_string()) for key in job.asset_layer.selected_asset_keys}
+    if not selected:
+        yield from _ops(job)
+        return
+    edges = _edges(graph, selected)
+    yield "```mermaid\ngraph LR\n" + "".join(f"  {one} --> {other};\n" for one, other in edges) + "```\n"
+    ordered = dict.fromkeys(_shown(key.to_user_string()) for key in graph.toposorted_asset_keys)
+    for name in [each for each in ordered if each in selected]:
+        yield from _asset(name, str(graph.get(dg.AssetKey(name)).description), OPS.get(job.name, ()))
+    if "analysis" in selected:
+        yield from _checks(graph, selected, OPS.get(job.name, ()))
+    yield from _locks(OPS.get(job.name, ()))
+
+
+def _shown(name: str) -> str:
+    return COLLAPSED.get(name, name)
+
+
+def _edges(graph: AssetGraph, selected: set[str]) -> list[tuple[str, str]]:
+    """Return which asset is made from which, without those that follow from the others, and the checks after them."""
+    pairs = {
+        (_shown(parent.to_user_string()), _shown(key.to_user_string()))
+        for key in graph.toposorted_asset_keys
+        for parent in graph.get(key).parent_keys
+    }
+    shown = sorted((one, other) for one, other in pairs if {one, other} <= selected and one != other)
+    direct = [
+        (one, other)
+        for one, other in shown
+        if one != "experiment" or not any(end == other and start != "experiment" for start, end in shown)
+    ]
+    return [*direct, *([("analysis", CHECKS)] if "analysis" in selected else [])]
+
+
+def _asset(name: str, description: str, ops: Iterable[Op]) -> Iterator[str]:
+    own = [op for op in ops if op.home == name]
+    fields = dict(_fields(name) if name in SECTION_NAMES else _top_level())
+    yield _heading("Asset", name, description, own)
+    yield _table(_rows(own, fields))
+
+
+def _checks(graph: AssetGraph, selected: set[str], ops: Iterable[Op]) -> Iterator[str]:
+    names = sorted(
+        {
+            (check.name, check.asset_key.to_user_string())
+            for key in graph.toposorted_asset_keys
+            for check in graph.get(key).check_keys
+        }
+    )
+    listed = ", ".join(f"`{name}` on {asset}" for name, asset in names if asset in selected)
+    own = [op for op in ops if op.home == CHECKS]
+    yield _heading("Checks", CHECKS, f"The experiment tests, as asset checks: {listed}.", own)
+    yield _table(_rows(own, dict(_fields(CHECKS))))
+
+
+def _locks(ops: Iterable[Op]) -> Iterator[str]:
+    own = [op for op in ops if op.home == EVERYWHERE]
+    if own:
+        text = (
+            "Each asset holds the locks of the spec while it works, and frees them in every case ([locks](locks.md))."
+        )
+        yield _heading("Locks", EVERYWHERE, text, own)
+        yield _table(_rows(own, dict(_top_level()), only_named=True))
+
+
+def _ops(job: dg.JobDefinition) -> Iterator[str]:
+    """Describe a job of ops, which read the configuration of their run."""
+    for name in job.graph.node_names():
+        definition = job.get_node_named(name).definition
+        own = [op for op in OPS.get(job.name, ()) if op.home == name]
+        yield _heading("Op", name, str(definition.description), own)
+        fields = getattr(definition.config_schema and definition.config_schema.config_type, "fields", {})
+        yield _table(
+            [(key, _one_line(each.description), f"run configuration: `{key}`") for key, each in fields.items()]
+        )
+
+
+def _heading(kind: str, name: str, description: str, ops: Iterable[Op]) -> str:
+    known = ", ".join(f"`{op.name}`" for op in ops)
+    return f"### {kind}: {name}\n\n{_one_line(description)}\n" + (f"\nOps of niceml: {known}.\n" if known else "")
+
+
+def _rows(ops: Iterable[Op], fields: Mapping[str, FieldInfo], only_named: bool = False) -> list[Row]:
+    """Return the keys that niceml has too, by its names, then the others."""
+    named = {key: place for op in ops for key, place in op.keys.items()}
+    rows = [(key, _one_line(_field(place).description), f"`{place}`") for key, place in named.items()]
+    further = [place for place in fields if place not in named.values()]
+    if not only_named:
+        rows += [(place.rpartition(".")[2], _one_line(fields[place].description), f"`{place}`") for place in further]
+    return rows
+
+
+def _field(place: str) -> FieldInfo:
+    """Return the field that a key with dots leads to."""
+    model: type[BaseModel] = ExperimentSpec
+    *parents, last = place.split(".")
+    for name in parents:
+        (model,) = models_in([model.model_fields[name].annotation])
+    return model.model_fields[last]
+
+
+def _fields(section: str) -> Iterator[tuple[str, FieldInfo]]:
+    (model,) = models_in([ExperimentSpec.model_fields[section].annotation])
+    for name, found in model.model_fields.items():
+        yield f"{section}.{name}", found
+
+
+def _top_level() -> Iterator[tuple[str, FieldInfo]]:
+    for name, found in ExperimentSpec.model_fields.items():
+        if name not in SECTION_NAMES:
+            yield name, found
+
+
+def _table(rows: Iterable[Row]) -> str:
+    lines = [f"| {key} | {text} | {place} |\n" for key, text, place in rows]
+    return "| ConfigKey | Description | Spec |\n|---|---|---|\n" + "".join(lines) if lines else "No keys.\n"
+
+
+def _one_line(text: str | None) -> str:
+    first = (text or "").split("\n\n")[0]
+    return " ".join(first.split()).replace("``", "`").replace("|", "\\|")
