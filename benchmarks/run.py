@@ -27,6 +27,7 @@ BENCHMARKS = (
     "automation",
     "saving",
     "warehouse",
+    "elsewhere",
 )
 FOLDER = Path(__file__).parent
 PACKAGES = ("dagster", "dagster-duckdb", "duckdb", "polars", "torch", "pillow", "numpy", "scikit-learn")

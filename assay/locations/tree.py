@@ -5,6 +5,7 @@ what the files mean, credentials.
 """
 
 import hashlib
+import os
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ AT_ONCE = 4
 READ_AT_ONCE = 32
 """Small files that an object store is asked for side by side: each answer takes milliseconds of waiting."""
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 18
 
 Done = TypeVar("Done")
 
@@ -127,22 +128,22 @@ class Tree:
         """Return whether there is such a file."""
         return bool(self.fs.isfile(self.at(name)))
 
-    def flush(self, name: str) -> None:
-        """Force a local file to the disk; other systems do so before they say that it is written."""
-        if self.is_local:
-            fsync_path(Path(self.at(name)))
+    def take(self, source: "Tree", name: str, as_name: str) -> str:
+        """Copy one file from another tree: under ``as_name`` it is complete, and on the disk, or absent.
 
-    def take(self, source: "Tree", name: str, as_name: str) -> None:
-        """Copy one file from another tree: under ``as_name`` it is complete or absent."""
+        Returns:
+            SHA-256 of what was written; between systems it is read back to know it.
+        """
         if source.is_local and self.is_local:
-            _copy_file(Path(source.at(name)), Path(self.at(as_name)))
-        elif source.is_local:
+            return _copy_file(Path(source.at(name)), Path(self.at(as_name)))
+        if source.is_local:
             self.fs.put_file(source.at(name), self.at(as_name))
         elif self.is_local:
             _download(source, name, Path(self.at(as_name)))
         else:
             with source.fs.open(source.at(name), "rb") as read, self.fs.open(self.at(as_name), "wb") as write:
                 shutil.copyfileobj(read, write, BLOCK_BYTES)
+        return self.digest(as_name)
 
     def move(self, name: str, as_name: str) -> None:
         """Rename a file below it, replacing one of that name; atomic on this machine's file systems."""
@@ -185,14 +186,21 @@ def _is_leftover(name: str) -> bool:
     return any(part.startswith(TEMPORARY_PREFIX) for part in name.split("/"))
 
 
-def _copy_file(source: Path, target: Path) -> None:
+def _copy_file(source: Path, target: Path) -> str:
+    """Copy a file, and hash on the way what is written: reading it back would come from memory all the same."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_sibling(target)
+    temporary, digest, block = temporary_sibling(target), hashlib.sha256(), bytearray(BLOCK_BYTES)
+    view = memoryview(block)
     try:
-        shutil.copyfile(source, temporary)
+        with source.open("rb", buffering=0) as read, temporary.open("wb", buffering=0) as write:
+            while count := read.readinto(block):
+                digest.update(view[:count])
+                write.write(view[:count])
+            os.fsync(write.fileno())
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+    return digest.hexdigest()
 
 
 def _download(source: Tree, name: str, target: Path) -> None:
@@ -200,6 +208,7 @@ def _download(source: Tree, name: str, target: Path) -> None:
     temporary = temporary_sibling(target)
     try:
         source.fs.get_file(source.at(name), str(temporary))
+        fsync_path(temporary)
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)

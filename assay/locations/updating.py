@@ -45,14 +45,14 @@ class Written:
 def bring(
     source: Tree, target: Tree, thorough: bool = False, done: Callable[[int, int], None] = lambda _done, _total: None
 ) -> Written:
-    """Make ``target`` the same as ``source``: every file copied, read back and compared by SHA-256.
+    """Make ``target`` the same as ``source``: every file copied and compared by SHA-256.
 
     What an earlier call that was cut off had copied is found and not copied again.
 
     Args:
         source: A finished folder.
         target: Need not exist.
-        thorough: Whether to read back also what an earlier call copied and compared.
+        thorough: Whether to read back every file in the end, those that an earlier call copied among them.
         done: Called with the number of files ready, and of all.
 
     Raises:
@@ -77,6 +77,8 @@ def bring(
     for ready, was_copied in enumerate(side_by_side(bring_one, [name for name in new if name != MANIFEST]), start=1):
         copied += was_copied
         done(kept + ready, len(sizes))
+    if thorough:
+        _require_read_back(target, {f"{prefix}{name}": wanted[name] for name in new if name != MANIFEST})
     gone = [name for name in there if name not in sizes]
     if not new and not gone:
         return Written(len(sizes), sum(sizes.values()), copied)
@@ -89,6 +91,13 @@ def bring(
         complete_pending(target)
     done(len(sizes), len(sizes))
     return Written(len(sizes), sum(sizes.values()), copied)
+
+
+def _require_read_back(target: Tree, wanted: Mapping[str, str]) -> None:
+    """Raise when a file that was copied is not what it should be any more."""
+    for name, found in zip(wanted, side_by_side(target.digest, wanted), strict=True):
+        if found != wanted[name]:
+            raise StorageError(f"{target.shown}: {name} reads back as something else. Nothing was replaced or deleted.")
 
 
 def complete_pending(target: Tree) -> bool:
@@ -114,15 +123,14 @@ def _remove_incoming(target: Tree) -> None:
 
 
 def put(source: Tree, target: Tree, name: str, as_name: str, wanted: str) -> bool:
-    """Copy one file unless it is there already, and read it back; returns whether it had to be copied.
+    """Copy one file unless it is there already; returns whether it had to be copied.
 
     Raises:
-        StorageError: What was read back is not what was wanted.
+        StorageError: What was copied is not what was wanted.
     """
     if _digest_or_none(target, as_name) == wanted:
         return False
-    target.take(source, name, as_name)
-    found = target.digest(as_name)
+    found = target.take(source, name, as_name)
     if found != wanted:
         target.remove([as_name])
         at_fault = source.shown if source.digest(name) != wanted else target.shown
@@ -130,7 +138,6 @@ def put(source: Tree, target: Tree, name: str, as_name: str, wanted: str) -> boo
             f"{name}: the copy has SHA-256 {found[:12]}…, but {wanted[:12]}… was expected; {at_fault} has changed it "
             "or is damaged. Nothing was replaced or deleted."
         )
-    target.flush(as_name)
     return True
 
 

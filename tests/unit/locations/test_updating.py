@@ -35,7 +35,7 @@ class CutOff(Tree):
 
     def take(self, source, name, as_name):
         self._count()
-        super().take(source, name, as_name)
+        return super().take(source, name, as_name)
 
     def move(self, name, as_name):
         self._count()
