@@ -155,6 +155,24 @@ def test_an_import_that_is_killed_goes_on_and_brings_everything(home, bucket, tm
     assert (code, "trained_model" in output and "found, nothing to do" in output) == (0, True), output
 
 
+def test_an_evaluation_that_is_killed_while_it_fetches_goes_on(home, bucket, tmp_path):
+    _, endpoint = bucket
+    home.assay("copy", "tiny", "--to", "team")
+    away = another(tmp_path, endpoint)
+    code, output = away.assay("eval", "tiny", "--from", "team", "--id", "judge")
+    assert code == 0, output
+    for operation in (0, 2, 3):
+        killed(away, operation, "run", "judge", "--job", "job_eval")
+        assert not list(away.storage.glob("data/predictions/*/manifest.json"))
+    code, output = away.assay("run", "judge", "--job", "job_eval")
+    assert code == 0, output
+    ours, theirs = digests(away.storage), digests(home.storage)
+    names = [name for name in theirs if name.startswith("data/trained_model/")]
+    assert len(names) > 5
+    assert {name: ours[name] for name in names} == {name: theirs[name] for name in names}
+    assert not any((away.storage / "adopted" / ".fetched").iterdir())
+
+
 def test_an_experiment_may_live_in_a_bucket(home, bucket, tmp_path):
     client, endpoint = bucket
     project = another(tmp_path, endpoint)
