@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from assay.errors import NotThereYetError, SpecError
-from assay.experiments.folders import ExperimentFolders, prefix_of
+from assay.experiments.describing import prefix_of
+from assay.experiments.folders import ExperimentFolders
 from assay.files import write_text
 from assay.ids import validate_id
 from assay.locations import Location, Locations

@@ -10,8 +10,9 @@ from assay.errors import StorageError
 from assay.experiments.folders import RESULTS
 from assay.experiments.restoring import restore_result
 from assay.locations import Locations
+from assay.locations.file_copies import side_by_side
 from assay.locations.places import reaching
-from assay.locations.tree import Tree, side_by_side
+from assay.locations.tree import Tree
 from assay.locations.updating import put
 from assay.locks import hold
 from assay.results import Result, ResultStore

@@ -8,24 +8,18 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from assay.errors import StorageError
-from assay.experiments.provenance import environment, git_versions
+from assay.experiments.describing import describe, pattern_for
 from assay.files import temporary_sibling, write_json, write_text
 from assay.ids import new_run_id, validate_id
 from assay.locks import hold
 from assay.results import REPORT, Result
 from assay.sealing import MANIFEST
-from assay.secrets import without_keys
-from assay.spec.existing_experiment import ExistingExperiment
-from assay.spec.experiment import SECTION_NAMES, TASK_PREFIX, ExperimentSpec
+from assay.spec.experiment import ExperimentSpec
 from assay.spec.yaml_text import to_yaml
-
-INFO = "experiment_info.yaml"
 
 PLACES = {
     "tabular": "tabular/",
@@ -74,12 +68,12 @@ class ExperimentFolders:
         """Return an experiment's folder, made now if it has none, with its description up to date."""
         with self._locked(experiment_id):
             folder = self.find(experiment_id) or self._make(experiment_id, spec)
-            _describe(folder, spec)
+            describe(folder.path, experiment_id, folder.run_id, spec)
         return folder
 
     def _make(self, experiment_id: str, spec: ExperimentSpec) -> ExperimentFolder:
         run_id = new_run_id()
-        name = _for_task(spec.exp_folder_pattern, spec.task).safe_substitute(RUN_ID=run_id, SHORT_ID=experiment_id)
+        name = pattern_for(spec.exp_folder_pattern, spec.task).safe_substitute(RUN_ID=run_id, SHORT_ID=experiment_id)
         relative = f"{spec.exp_out_location}/{name}"
         folder = ExperimentFolder(experiment_id, run_id, self.root / relative)
         try:
@@ -126,47 +120,6 @@ class ExperimentFolders:
 def experiments_with_folder(root: Path) -> set[str]:
     """Return the IDs of all experiments that have a folder, with or without a spec file."""
     return {entry.stem for entry in (root / "experiments_index").glob("*.json")}
-
-
-def _source_of(evaluated: ExistingExperiment) -> dict[str, Any]:
-    """Return which experiment's model is evaluated, and where that experiment is."""
-    return evaluated.found.model_dump() if evaluated.found else evaluated.model_dump()
-
-
-def prefix_of(pattern: str, task: str) -> str:
-    """Return what the names of folders of a kind of experiments begin with, such as ``REG``."""
-    return _for_task(pattern, task).template.partition("$")[0].rstrip("-_.")
-
-
-def _for_task(pattern: str, task: str) -> Template:
-    return Template(Template(pattern).safe_substitute(PREFIX=TASK_PREFIX[task]))
-
-
-def _describe(folder: ExperimentFolder, spec: ExperimentSpec) -> None:
-    """Write what the experiment is, what it was configured with and what it runs on."""
-    removed = frozenset(spec.remove_key_list)
-    info = {
-        "experiment_id": folder.experiment_id,
-        "run_id": folder.run_id,
-        "task": spec.task,
-        "prefix": prefix_of(spec.exp_folder_pattern, spec.task),
-        "name": spec.name,
-        "description": spec.description,
-        "tags": spec.tags,
-        **({"source": _source_of(spec.existing_experiment)} if spec.existing_experiment else {}),
-        "updated": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    values = without_keys(spec.as_dict(), removed)
-    for name in SECTION_NAMES:
-        if name in values:
-            write_text(folder.path / "configs" / name / "config.yaml", to_yaml(values[name]))
-    write_text(folder.path / "configs" / "experiment.yaml", to_yaml(values))
-    wanted = spec.trained_model.exp_initializer
-    if wanted.git_versions:
-        write_text(folder.path / "git_versions.yaml", to_yaml(git_versions(Path.cwd())))
-    if wanted.environment:
-        write_text(folder.path / "environment.yaml", to_yaml(environment()))
-    write_text(folder.path / INFO, to_yaml(info))
 
 
 def _link_files(result: Result, target: Path) -> dict[str, dict[str, Any]]:

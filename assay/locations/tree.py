@@ -5,26 +5,18 @@ what the files mean, credentials.
 """
 
 import hashlib
-import os
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from assay.errors import StorageError
-from assay.files import TEMPORARY_PREFIX, fsync_path, temporary_sibling, write_bytes
-
-AT_ONCE = 4
-"""Files handled side by side: object stores answer slowly, disks gain from two."""
+from assay.files import TEMPORARY_PREFIX, fsync_path, write_bytes
+from assay.locations.file_copies import BLOCK_BYTES, copy_file, download, side_by_side
 
 READ_AT_ONCE = 32
 """Small files that an object store is asked for side by side: each answer takes milliseconds of waiting."""
-
-BLOCK_BYTES = 1 << 18
-
-Done = TypeVar("Done")
 
 
 @dataclass(frozen=True)
@@ -135,11 +127,11 @@ class Tree:
             SHA-256 of what was written; between systems it is read back to know it.
         """
         if source.is_local and self.is_local:
-            return _copy_file(Path(source.at(name)), Path(self.at(as_name)))
+            return copy_file(Path(source.at(name)), Path(self.at(as_name)))
         if source.is_local:
             self.fs.put_file(source.at(name), self.at(as_name))
         elif self.is_local:
-            _download(source, name, Path(self.at(as_name)))
+            download(source.fs, source.at(name), Path(self.at(as_name)))
         else:
             with source.fs.open(source.at(name), "rb") as read, self.fs.open(self.at(as_name), "wb") as write:
                 shutil.copyfileobj(read, write, BLOCK_BYTES)
@@ -172,46 +164,8 @@ class Tree:
             self.fs.rm(self.path, recursive=True)
 
 
-def side_by_side(work: Callable[[str], Done], names: Iterable[str], at_once: int = AT_ONCE) -> Iterator[Done]:
-    """Yield ``work(name)`` of every name, several at once, in their order; the first error ends it."""
-    with ThreadPoolExecutor(at_once) as pool:
-        try:
-            yield from pool.map(work, names)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
 def _is_leftover(name: str) -> bool:
     return any(part.startswith(TEMPORARY_PREFIX) for part in name.split("/"))
-
-
-def _copy_file(source: Path, target: Path) -> str:
-    """Copy a file, and hash on the way what is written: reading it back would come from memory all the same."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary, digest, block = temporary_sibling(target), hashlib.sha256(), bytearray(BLOCK_BYTES)
-    view = memoryview(block)
-    try:
-        with source.open("rb", buffering=0) as read, temporary.open("wb", buffering=0) as write:
-            while count := read.readinto(block):
-                digest.update(view[:count])
-                write.write(view[:count])
-            os.fsync(write.fileno())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return digest.hexdigest()
-
-
-def _download(source: Tree, name: str, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_sibling(target)
-    try:
-        source.fs.get_file(source.at(name), str(temporary))
-        fsync_path(temporary)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def require_folder(tree: Tree, name: str) -> None:

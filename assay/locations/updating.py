@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from assay.errors import StorageError
 from assay.files import canonical_json
-from assay.locations.tree import Tree, side_by_side
+from assay.locations.file_copies import side_by_side
+from assay.locations.tree import Tree
 from assay.sealing import MANIFEST, require_inner_names
 
 INCOMING = ".incoming"
