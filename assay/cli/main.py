@@ -15,9 +15,10 @@ from assay.cli.docs import docs
 from assay.cli.evaluate import evaluate
 from assay.cli.export import export
 from assay.cli.inspect import path, show, sql
+from assay.cli.locks import locks
 from assay.cli.run import run
 from assay.cli.specs import new, schema, validate
-from assay.cli.storage import gc, locks
+from assay.cli.storage import gc
 from assay.cli.sweep import sweep
 from assay.errors import AssayError
 from assay.leaving import leave

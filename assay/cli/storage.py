@@ -1,4 +1,4 @@
-"""Commands on the storage: ``locks``, ``gc``."""
+"""The command ``gc``."""
 
 from typing import Annotated
 
@@ -6,22 +6,6 @@ import typer
 
 from assay.cli.places import spec_files, storage_root
 from assay.experiments.garbage import collect, find_garbage
-from assay.locks import clear_dead, describe, holders
-
-
-def locks(
-    clear: Annotated[bool, typer.Option("--clear", help="forget holders whose process died")] = False,
-) -> None:
-    """List who holds which lock: process, machine, since when."""
-    folder = storage_root() / "locks"
-    if clear:
-        for holder in clear_dead(folder):
-            typer.echo(f"forgot {describe(holder)}")
-    found = holders(folder)
-    for holder in found:
-        typer.echo(describe(holder))
-    if not found:
-        typer.echo("No locks are held.")
 
 
 def gc(

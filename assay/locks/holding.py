@@ -1,0 +1,145 @@
+"""Taking a lock for a block, and telling who is in the way meanwhile.
+
+Belongs here: waiting, holding, releasing. Does not belong here: who holds what (``holders``).
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from filelock import ReadWriteLock, SoftReadWriteLock, Timeout
+
+from assay.errors import StorageError
+from assay.locks.flavour import Heartbeat, heartbeat_of
+from assay.locks.holders import describe, holders
+from assay.locks.notes import noted
+
+LockMode = Literal["read", "write"]
+Lock = ReadWriteLock | SoftReadWriteLock
+Waiting = Callable[[str], object]
+"""Is told once who is in the way."""
+
+PATIENCE_S = 0.2
+"""Waits up to this long are not worth a line."""
+SLICE_S = 0.5
+"""SQLite's waits can't be interrupted, so they are taken in slices of this length."""
+WHOLE_S = 86400.0
+"""Longest wait in one piece on a shared file system: going and coming back would cost a waiting writer its turn."""
+POLL_S = 0.25
+"""Time between two looks of somebody who waits on a shared file system."""
+
+
+@contextmanager
+def hold(
+    folder: Path,
+    name: str,
+    mode: LockMode,
+    purpose: str = "",
+    timeout_s: float = -1,
+    waiting: Waiting | None = None,
+) -> Iterator[None]:
+    """Hold a read or write lock on ``name`` for the block; it is released however the block ends.
+
+    Args:
+        folder: Where the locks are; its marker says of which flavour they are.
+        name: What is locked; may contain slashes.
+        mode: ``read``, beside other readers, or ``write``, alone.
+        purpose: What for; others who wait are told.
+        timeout_s: How long to wait, in seconds (-1: for ever).
+        waiting: Is told who holds the lock, once, when it is not free at once.
+
+    Raises:
+        StorageError: The lock was not free in time; the message names its holders. Or it was lost meanwhile: on a
+            shared file system, another takes the place of a holder without heartbeats.
+    """
+    heartbeat = heartbeat_of(folder)
+    path = folder / f"{name}.lock"
+    lock = _open(path, heartbeat)
+    try:
+        if not _acquired(lock, mode, timeout_s, lambda: waiting(_who(folder, name)) if waiting else None):
+            message = f"The {mode} lock on {name} was not free within {timeout_s:g} s."
+            raise StorageError(f"{message} Held by: {_who(folder, name)}.")
+        with noted(path, mode, purpose, _lease(path, lock)):
+            if heartbeat_of(folder) != heartbeat:
+                raise StorageError(f"How locks in {folder} are kept was changed just now. Run again.")
+            yield
+            _require_kept(path, lock)
+    finally:
+        lock.close()
+
+
+def _open(path: Path, heartbeat: Heartbeat | None) -> Lock:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Not singletons: threads of one process must wait for each other as processes do.
+        if heartbeat is None:
+            return ReadWriteLock(path, is_singleton=False)
+        return SoftReadWriteLock(
+            path,
+            is_singleton=False,
+            heartbeat_interval=heartbeat.heartbeat_s,
+            stale_threshold=heartbeat.stale_after_s,
+            poll_interval=min(POLL_S, heartbeat.heartbeat_s / 2),
+        )
+    except (OSError, sqlite3.OperationalError) as error:
+        raise StorageError(f"The lock file {path} can't be made: {error}. Is the storage writable?") from error
+
+
+def _acquired(lock: Lock, mode: LockMode, timeout_s: float, in_the_way: Callable[[], object]) -> bool:
+    """Wait for a lock; returns whether it came in time, and tells on the way, once, that something is in the way."""
+    until = time.monotonic() + timeout_s if timeout_s >= 0 else float("inf")
+    longest_s = PATIENCE_S
+    while not _tried(lock, mode, min(until - time.monotonic(), longest_s)):
+        if time.monotonic() >= until:
+            return False
+        if longest_s == PATIENCE_S:
+            in_the_way()
+        longest_s = SLICE_S if isinstance(lock, ReadWriteLock) else WHOLE_S
+    return True
+
+
+def _tried(lock: Lock, mode: LockMode, timeout_s: float) -> bool:
+    acquire = lock.acquire_read if mode == "read" else lock.acquire_write
+    try:
+        acquire(timeout=max(timeout_s, 0))
+    except Timeout:
+        return False
+    except (OSError, RuntimeError, sqlite3.Error) as error:
+        if isinstance(error, OSError) and "replaced while acquiring" in str(error):
+            return False  # somebody cleared the lock by force: the next try takes the new one
+        raise StorageError(f"The lock {lock.lock_file} can't be taken: {error}.") from error
+    return True
+
+
+def _who(folder: Path, name: str) -> str:
+    return "; ".join(describe(holder) for holder in holders(folder, name)) or "unknown holder"
+
+
+def _lease(path: Path, lock: Lock) -> dict[str, str | float]:
+    """Return what a note says of a heartbeat; empty where the operating system keeps the lock."""
+    if isinstance(lock, ReadWriteLock):
+        return {}
+    # filelock tells a holder's token in public only once its lock is lost.
+    token = lock._hold.participant.token if lock._hold else ""
+    return {"record": f"{path.name}.rw/holders/{token}", "stale_after_s": lock.stale_threshold}
+
+
+def _require_kept(path: Path, lock: Lock) -> None:
+    """Do nothing unless somebody else has taken the lock.
+
+    Raises:
+        StorageError: This process showed no sign of life for too long, or somebody cleared the lock by force.
+    """
+    if isinstance(lock, ReadWriteLock):
+        return
+    try:
+        (
+            path.parent / str(_lease(path, lock)["record"])
+        ).open().close()  # which asks the file server, whatever is cached
+    except OSError:
+        why = "this process showed no sign of life for too long, or the lock was cleared by force"
+        message = f"The lock {path} was lost while it was held: {why}."
+        raise StorageError(f"{message} Others may have worked at the same time.") from None

@@ -1,0 +1,163 @@
+"""Locks under contention: processes that read and write one place, each with a witness that nobody else is there.
+
+``python -m benchmarks.run locks``.
+"""
+
+import multiprocessing
+import os
+import random
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from assay.files import write_text
+from assay.locks import Heartbeat, heartbeat_of, hold
+from assay.spec.yaml_text import to_yaml
+from benchmarks.rows import row
+
+FORK = multiprocessing.get_context("fork")
+PROCESSES, ACQUISITIONS, WRITE_SHARE = 8, 12_500, 0.5
+SHARED_ACQUISITIONS = 100
+"""Of each process on a shared file system, where every step of a lock is a file."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What processes saw that took one lock again and again.
+
+    Attributes:
+        acquisitions: How often they had it.
+        violations: How often somebody was there who must not be.
+        wall_s: How long all took.
+    """
+
+    acquisitions: int
+    violations: int
+    wall_s: float
+
+
+def contend(folder: Path, processes: int, acquisitions: int, write_share: float) -> Told:
+    """Let processes take the lock ``place`` in ``folder/locks``; each enters ``folder/witness`` while it has it."""
+    (folder / "witness").mkdir()
+    work = partial(_enter_often, folder, acquisitions, write_share)
+    started = time.perf_counter()
+    with FORK.Pool(processes) as pool:
+        told = pool.map(work, range(processes), chunksize=1)
+    wall_s = time.perf_counter() - started
+    return Told(sum(entered for entered, _ in told), sum(violations for _, violations in told), wall_s)
+
+
+def _enter_often(folder: Path, acquisitions: int, write_share: float, seed: int) -> tuple[int, int]:
+    draw, violations = random.Random(seed), 0
+    for _ in range(acquisitions):
+        if draw.random() < write_share:
+            with hold(folder / "locks", "place", "write", "testing"):
+                violations += _write_alone(folder / "witness")
+        else:
+            with hold(folder / "locks", "place", "read", "testing"):
+                violations += _read_without_writer(folder / "witness")
+    return acquisitions, violations
+
+
+def _write_alone(witness: Path) -> bool:
+    """Enter as a writer; returns whether anybody else was there, or came."""
+    try:
+        os.close(os.open(witness / "writer", os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return True
+    met = [path.name for path in witness.iterdir()] != ["writer"]
+    (witness / "writer").unlink()
+    return met
+
+
+def _read_without_writer(witness: Path) -> bool:
+    """Enter as a reader; returns whether a writer was there, or came."""
+    own = witness / f"reader-{os.getpid()}"
+    own.touch()
+    met = (witness / "writer").exists()
+    own.unlink()
+    return met
+
+
+def seconds_after_death(folder: Path) -> float:
+    """Return how long a lock is taken after its holder was killed."""
+    ready, told = FORK.Pipe(duplex=False)
+    process = FORK.Process(target=_hold_until_killed, args=(folder, told))
+    process.start()
+    ready.recv()
+    process.kill()
+    killed = time.perf_counter()
+    with hold(folder, "killed", "write"):
+        waited_s = time.perf_counter() - killed
+    process.join()
+    return waited_s
+
+
+def _hold_until_killed(folder: Path, told: Any) -> None:
+    with closing(told), hold(folder, "killed", "write"):
+        told.send("ready")
+        time.sleep(600)
+
+
+def each(count: int, work: Callable[[], Any]) -> float:
+    """Return how long one of many calls takes, in seconds."""
+    started = time.perf_counter()
+    for _ in range(count):
+        work()
+    return (time.perf_counter() - started) / count
+
+
+def take(folder: Path) -> None:
+    with hold(folder, "own", "read"):
+        pass
+
+
+def run(quick: bool = False) -> list[dict[str, Any]]:
+    """Measure; ``quick`` takes few locks, to see that it runs."""
+    with tempfile.TemporaryDirectory() as name:
+        return [*_local(Path(name) / "local", quick), *_shared(Path(name) / "shared", quick)]
+
+
+def _local(folder: Path, quick: bool) -> list[dict[str, Any]]:
+    folder.mkdir()
+    acquisitions = 50 if quick else ACQUISITIONS
+    told = contend(folder, PROCESSES, acquisitions, WRITE_SHARE)
+    alone_s = each(20 if quick else 1000, partial(take, folder / "locks"))
+    free_s = max(seconds_after_death(folder / "locks") for _ in range(1 if quick else 10))
+    return [
+        _violations("one machine", told),
+        row("locks, one machine: one of these acquisitions", told.wall_s / told.acquisitions, None, _rate(told)),
+        row("locks, one machine: taken and released, nobody else there", alone_s),
+        row("locks, one machine: free after the holder was killed", free_s, 1.0, "longest of 10"),
+    ]
+
+
+def _shared(folder: Path, quick: bool) -> list[dict[str, Any]]:
+    write_text(folder / "locks" / "shared.yaml", to_yaml(Heartbeat().model_dump()))
+    told = contend(folder, PROCESSES, 5 if quick else SHARED_ACQUISITIONS, WRITE_SHARE)
+    alone_s = each(5 if quick else 200, partial(take, folder / "locks"))
+    rows = [
+        _violations("shared file system", told),
+        row("locks, shared file system: one of these acquisitions", told.wall_s / told.acquisitions, None, _rate(told)),
+        row("locks, shared file system: taken and released, nobody else there", alone_s, None, "on a local disk"),
+    ]
+    heartbeat = heartbeat_of(folder / "locks")
+    if quick or heartbeat is None:
+        return rows
+    free_s, note = seconds_after_death(folder / "locks"), f"heartbeat every {heartbeat.heartbeat_s:g} s"
+    wanted_s = heartbeat.stale_after_s + heartbeat.heartbeat_s
+    return [*rows, row("locks, shared file system: free after the holder was killed", free_s, wanted_s, note)]
+
+
+def _violations(where: str, told: Told) -> dict[str, Any]:
+    note = f"{PROCESSES} processes, {told.acquisitions} acquisitions, half of them to write, with an O_EXCL witness"
+    return {**row(f"locks, {where}: entries while another was there", told.violations, 0, note), "unit": "entries"}
+
+
+def _rate(told: Told) -> str:
+    return f"{told.acquisitions / told.wall_s:.0f} acquisitions per second, all wanting the same lock"
