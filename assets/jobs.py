@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from assets.clearing_locks import job_clearlocks
 from assets.copy_exp import job_copy_exp
 from assets.keys import SECTION_KEYS
 
@@ -39,4 +40,4 @@ job_eval = dg.define_asset_job(
     description="Evaluate the model of an existing experiment on the data of this one's spec, then test.",
 )
 
-JOBS = (job_data_generation, job_train, job_eval, job_experiment, job_copy_exp)
+JOBS = (job_data_generation, job_train, job_eval, job_experiment, job_copy_exp, job_clearlocks)
