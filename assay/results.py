@@ -14,7 +14,7 @@ from typing import Any
 
 from assay.errors import StorageError
 from assay.files import temporary_sibling, write_json
-from assay.locks import hold
+from assay.locks import Waiting, hold
 from assay.pipeline import STAGES, Slice
 from assay.sealing import MANIFEST, describe_files, is_complete, put_in_place, seal, sweep
 
@@ -81,7 +81,9 @@ class ResultStore:
         place = self.root / spec.section.output_location / spec.stage
         return scratch_of(place / spec.fingerprint(fingerprints(inputs)))
 
-    def build(self, spec: Slice, inputs: Mapping[str, Result | str], build: Build) -> Result:
+    def build(
+        self, spec: Slice, inputs: Mapping[str, Result | str], build: Build, waiting: Waiting | None = None
+    ) -> Result:
         """Return the result of ``spec`` on ``inputs``, computing it only when it does not exist yet.
 
         Two callers that want the same result at once: the second waits and then reuses. One that exists is found at
@@ -92,6 +94,7 @@ class ResultStore:
             spec: What the stage reads of the experiment's spec.
             inputs: Results of other stages, or digests of data from outside, by name.
             build: Fills an empty folder and returns the report.
+            waiting: Is told who else builds or reads it, when that has to be waited for.
 
         Raises:
             StorageError: The storage can't be written.
@@ -107,7 +110,7 @@ class ResultStore:
                 if isinstance(value, Result):
                     stack.enter_context(self.reading(value))
             name, purpose = f"{spec.stage}/{fingerprint}", f"building for {spec.experiment_id}"
-            stack.enter_context(hold(self.lock_folder, name, "write", purpose))
+            stack.enter_context(hold(self.lock_folder, name, "write", purpose, waiting=waiting))
             reused = is_complete(folder) and not spec.section.clear_folder
             if not reused:
                 head = manifest_head(spec, fingerprint, lineage)

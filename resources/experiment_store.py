@@ -5,7 +5,8 @@ Belongs here: wiring Dagster's contexts to the domain's stores. Does not belong 
 
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from assay.experiments.fetching import fetch_result
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.frozen import freeze, frozen
 from assay.experiments.gates import require_passed
+from assay.experiments.named_locks import named_locks
 from assay.experiments.specs import SpecFiles
 from assay.ids import validate_id
 from assay.learning_stages import data_source
 from assay.locations import Locations
-from assay.locks import LockMode, describe, hold, holders
+from assay.locks import LockMode, Waiting, hold
 from assay.parallel import usable_cores
 from assay.pipeline import Slice
 from assay.progress import Progress
@@ -99,15 +101,22 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
         """
         experiment_id = validate_id(context.partition_key)
         progress = self.reporter.start(context, spec.stage)
-        with as_failure(f"Experiment {experiment_id}, {spec.stage}"), ExitStack() as stack:
-            for lock in self.spec_of_run(context.run.run_id, experiment_id).filelock_dict.values():
-                place = self.path / "locks" / "named"
-                stack.enter_context(hold(place, lock.location, lock.kind, experiment_id, lock.timeout_s))
-            result = self.results.build(spec, inputs, lambda folder: build(folder, progress))
+        with self._working(context, spec.stage) as waiting:
+            result = self.results.build(spec, inputs, lambda folder: build(folder, progress), waiting)
             self.folders.publish(experiment_id, result)
             self.keep_elsewhere(experiment_id)
         self.reporter.finish(context, spec.stage, _outcome(result))
         return result
+
+    @contextmanager
+    def _working(self, context: dg.AssetExecutionContext, stage: str) -> Iterator[Waiting]:
+        """Hold the locks of the spec's ``filelock_dict`` for the block; gives what tells whom a stage waits for."""
+        experiment_id = validate_id(context.partition_key)
+        waiting = partial(self.reporter.wait, context, stage)
+        with as_failure(f"Experiment {experiment_id}, {stage}"):
+            locks = self.spec_of_run(context.run.run_id, experiment_id).filelock_dict
+            with named_locks(self.path, locks, f"{stage} of {experiment_id}", waiting):
+                yield waiting
 
     def adopt(self, context: dg.AssetExecutionContext, spec: Slice) -> Result:
         """Find, or fetch, the model that an evaluation is of, and publish it into the experiment's folder.
@@ -116,8 +125,8 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
             dagster.Failure: It is nowhere any more.
         """
         self.reporter.start(context, spec.stage)
-        result = self._fetched(context, spec, "trained_model")
-        with as_failure(f"Experiment {context.partition_key}, {spec.stage}"):
+        with self._working(context, spec.stage):
+            result = self._fetched(context, spec, "trained_model")
             self.folders.publish(context.partition_key, result)
             self.keep_elsewhere(context.partition_key)
         self.reporter.finish(context, spec.stage, f"that of {spec.found.experiment_id}" if spec.found else "")
@@ -150,10 +159,8 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
         """
         name = f"cores/{socket.gethostname()}"
         mode: LockMode = "write" if threads >= usable_cores() else "read"
-        busy = [holder for holder in holders(self.path / "locks" / "cores") if holder.alive]
-        if busy and mode == "write":
-            context.log.info(f"Waits for another training: {describe(busy[0])}.")
-        with hold(self.path / "locks", name, mode, f"training {context.partition_key}"):
+        waiting = partial(self.reporter.wait, context, "trained_model")
+        with hold(self.path / "locks", name, mode, f"training {context.partition_key}", waiting=waiting):
             yield
 
 

@@ -61,6 +61,10 @@ class ProgressReporter(dg.ConfigurableResource[Any]):
 
         return observe
 
+    def wait(self, context: dg.AssetExecutionContext, stage: str, holder: str) -> None:
+        """Tell who holds a lock that a stage waits for."""
+        context.log.info(f"{stage}: waits for the {holder}")
+
     def finish(self, context: dg.AssetExecutionContext, stage: str, outcome: str = "") -> None:
         """Tell that a stage is done, and whether its result was built or found."""
         context.log.info(f"{stage}: {outcome}")

@@ -51,11 +51,19 @@ class TerminalReporter(ProgressReporter):
 
         return report
 
+    def wait(self, context: dg.AssetExecutionContext, stage: str, holder: str) -> None:
+        """Print it, and store it for the UI."""
+        super().wait(context, stage, holder)
+        write(f"{_clear()}{stage:<17} waits for the {holder}\n")
+
     def finish(self, context: dg.AssetExecutionContext, stage: str, outcome: str = "") -> None:
         """Print the stage's line for good."""
         seconds = time.monotonic() - _started.pop(stage, time.monotonic())
-        clear = CLEAR_LINE if terminal().isatty() else ""
-        write(f"{clear}{stage:<17} {seconds:6.1f} s  {outcome}\n")
+        write(f"{_clear()}{stage:<17} {seconds:6.1f} s  {outcome}\n")
+
+
+def _clear() -> str:
+    return CLEAR_LINE if terminal().isatty() else ""
 
 
 _started: dict[str, float] = {}

@@ -51,8 +51,8 @@ class FileLockSpec(Section):
 
     kind: Literal["read", "write"] = "read"
     """``read``: shared with other readers; ``write``: exclusive."""
-    location: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,200}$")
-    """Name of the location, the same in every experiment that shares it."""
+    location: str = Field(max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*$")
+    """Name of the location, such as ``labels`` or ``team/labels``, the same in every experiment that shares it."""
     timeout_s: float = Field(default=3600.0, gt=0)
     """How long to wait for the lock, in seconds."""
 
@@ -130,6 +130,16 @@ class ExperimentSpec(Section):
                 f"trained_model.{min(own)} is given, but existing_experiment names the experiment whose model is "
                 "evaluated; leave one of them out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _locks_each_location_once(self) -> Self:
+        keys: dict[str, str] = {}
+        for key, lock in self.filelock_dict.items():
+            other = keys.setdefault(lock.location, key)
+            if other != key:
+                both = f"filelock_dict.{other} and filelock_dict.{key}"
+                raise ValueError(f"{both} lock the same location, {lock.location!r}: one would wait for the other")
         return self
 
     @property

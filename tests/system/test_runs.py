@@ -6,7 +6,7 @@ import dagster as dg
 import psutil
 import pytest
 
-from assay.locks import holders
+from assay.locks import hold, holders
 from resources.run_files import RunFiles
 from tests.system.projects import TINY, make_project
 from tests.system.servers import serve, wait_until
@@ -15,6 +15,7 @@ from tests.system.test_kill import digests
 pytestmark = pytest.mark.system
 
 SLOW = TINY.replace("epochs: 2", "epochs: 400").replace("max_amount: 3", "max_amount: 2")
+SLOW += "filelock_dict: {labels: {location: labels, kind: write}}\n"
 FORKED = SLOW.replace("task: regression", "task: regression\nseed: 7")
 LAUNCH = """mutation($params: ExecutionParams!) { launchRun(executionParams: $params) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on Error { message } } }"""
@@ -56,6 +57,19 @@ class Runs:
 
         wait_until(training, "training", every_s=0.05)
         return psutil.Process(RunFiles.of(self.instance, run_id).process_id())
+
+    @property
+    def named(self):
+        """The folder of the lock that every run of this file holds while a stage works."""
+        return self.project.storage / "locks" / "named"
+
+    def wait_for_named_lock(self, process):
+        """Wait until a run's training holds its named lock."""
+
+        def held():
+            return [(each.lock, each.pid) for each in holders(self.named) if each.alive]
+
+        wait_until(lambda: held() == [("labels", process.pid)], "the training holds its lock", every_s=0.05)
 
     def alive(self, run_id):
         return RunFiles.of(self.instance, run_id).alive
@@ -107,8 +121,13 @@ def runs(tmp_path_factory, request):
 
 
 def test_a_killed_run_is_marked_failed_and_tried_again_once_with_the_same_bytes(runs, project):
+    """Defect B3: a killed holder leaves its lock."""
     run_id = runs.launch("killed")
-    runs.wait_for_training(run_id).send_signal(signal.SIGKILL)
+    process = runs.wait_for_training(run_id)
+    runs.wait_for_named_lock(process)
+    process.send_signal(signal.SIGKILL)
+    with hold(runs.named, "labels", "write", timeout_s=1):
+        pass
     runs.wait_for(run_id, "FAILURE")
     retry = runs.retry_of(run_id)
     runs.wait_for(retry, "SUCCESS", "FAILURE")
@@ -123,10 +142,13 @@ def test_a_killed_run_is_marked_failed_and_tried_again_once_with_the_same_bytes(
 def test_a_cancelled_run_ends_and_can_be_run_again(runs):
     run_id = runs.launch("cancelled")
     process = runs.wait_for_training(run_id)
+    runs.wait_for_named_lock(process)
     answer = runs.servers.graphql(TERMINATE, run=run_id)["terminateRun"]
     assert answer["__typename"] == "TerminateRunSuccess", answer
     runs.wait_for(run_id, "CANCELED", timeout_s=30)
     wait_until(lambda: not runs.alive(run_id), f"process {process.pid} ends", timeout_s=20)
+    with hold(runs.named, "labels", "write", timeout_s=0):
+        pass
     runs.wait_until_free()
     again = runs.launch("cancelled")
     runs.wait_for(again, "SUCCESS", "FAILURE")

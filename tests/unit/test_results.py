@@ -121,6 +121,22 @@ def test_clear_folder_builds_again_and_keeps_the_old_result_until_the_new_one_is
     assert again.report == {"rows": 2}
 
 
+def test_b5_clear_folder_waits_for_who_reads_and_can_delete_no_lock(tmp_path):
+    store, told = ResultStore(tmp_path), []
+    result = store.build(a_slice(), {}, write_hello)
+    with ThreadPoolExecutor(1) as pool:
+        with store.reading(result):
+            again = pool.submit(store.build, a_slice(clear_folder=True), {}, lambda folder: {"rows": 2}, told.append)
+            with pytest.raises(TimeoutError):
+                again.result(timeout=0.5)
+            assert (result.folder / "sub" / "hello.txt").exists()
+        assert again.result(timeout=20).report == {"rows": 2}
+    assert [line[:32] for line in told] == [f"read lock on splits/{result.fingerprint}"[:32]]
+    locks = [path for path in tmp_path.rglob("*") if ".lock" in path.name]
+    assert locks
+    assert all(path.is_relative_to(store.lock_folder) for path in locks)
+
+
 def test_a_full_or_unwritable_storage_is_one_clear_error(tmp_path):
     def fill(folder):
         raise OSError(28, "No space left on device", str(folder / "x"))

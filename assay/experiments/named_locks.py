@@ -1,0 +1,51 @@
+"""The locks that a spec names in ``filelock_dict``: several at once, without deadlock.
+
+Belongs here: where they are, and in which order they are taken. Does not belong here: locking (``assay.locks``).
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from assay.errors import StorageError
+from assay.locks import NAMED, Waiting, hold
+from assay.spec.experiment import FileLockSpec
+
+
+def lock_folder_of(root: Path, location: str) -> Path:
+    """Return the folder that holds the lock on a named location."""
+    return root / "locks" / NAMED
+
+
+@contextmanager
+def named_locks(
+    root: Path, locks: Mapping[str, FileLockSpec], purpose: str, waiting: Waiting | None = None
+) -> Iterator[None]:
+    """Hold all locks of a spec for the block; when one can't be had in time, those taken before it are released.
+
+    They are taken in the order of their locations, whatever their order in the spec: two experiments never wait for
+    each other in a circle.
+
+    Args:
+        root: Storage root.
+        locks: The spec's ``filelock_dict``.
+        purpose: What for; others who wait are told.
+        waiting: Is told who is in the way.
+
+    Raises:
+        StorageError: One was not free in time; the message names its key, its holders and the next step.
+    """
+    with ExitStack() as stack:
+        for key, lock in sorted(locks.items(), key=lambda item: item[1].location):
+            folder = lock_folder_of(root, lock.location)
+            taken = hold(folder, lock.location, lock.kind, purpose, lock.timeout_s, waiting)
+            try:
+                stack.enter_context(taken)
+            except StorageError as error:
+                raise StorageError(f"filelock_dict.{key}: {error} {_next_step(key, lock)}") from None
+        yield
+
+
+def _next_step(key: str, lock: FileLockSpec) -> str:
+    longer = f"filelock_dict.{key}.timeout_s (now {lock.timeout_s:g})"
+    return f"Run again when it is free, or raise {longer}; 'assay locks' shows and clears locks."
