@@ -9,7 +9,7 @@ import random
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,8 @@ FORK = multiprocessing.get_context("fork")
 PROCESSES, ACQUISITIONS, WRITE_SHARE = 8, 12_500, 0.5
 SHARED_ACQUISITIONS = 100
 """Of each process on a shared file system, where every step of a lock is a file."""
+
+Lock = Callable[..., AbstractContextManager[None]]
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,10 @@ class Told:
     wall_s: float
 
 
-def contend(folder: Path, processes: int, acquisitions: int, write_share: float) -> Told:
+def contend(folder: Path, processes: int, acquisitions: int, write_share: float, taken: Lock = hold) -> Told:
     """Let processes take the lock ``place`` in ``folder/locks``; each enters ``folder/witness`` while it has it."""
     (folder / "witness").mkdir()
-    work = partial(_enter_often, folder, acquisitions, write_share)
+    work = partial(_enter_often, folder, acquisitions, write_share, taken)
     started = time.perf_counter()
     with FORK.Pool(processes) as pool:
         told = pool.map(work, range(processes), chunksize=1)
@@ -52,30 +54,32 @@ def contend(folder: Path, processes: int, acquisitions: int, write_share: float)
     return Told(sum(entered for entered, _ in told), sum(violations for _, violations in told), wall_s)
 
 
-def _enter_often(folder: Path, acquisitions: int, write_share: float, seed: int) -> tuple[int, int]:
+def _enter_often(folder: Path, acquisitions: int, write_share: float, taken: Lock, seed: int) -> tuple[int, int]:
     draw, violations = random.Random(seed), 0
     for _ in range(acquisitions):
-        if draw.random() < write_share:
-            with hold(folder / "locks", "place", "write", "testing"):
-                violations += _write_alone(folder / "witness")
-        else:
-            with hold(folder / "locks", "place", "read", "testing"):
-                violations += _read_without_writer(folder / "witness")
+        mode, enter = ("write", meets_as_writer) if draw.random() < write_share else ("read", meets_as_reader)
+        with taken(folder / "locks", "place", mode, "testing"):
+            violations += enter(folder / "witness")
     return acquisitions, violations
 
 
-def _write_alone(witness: Path) -> bool:
+def no_lock(*_: object) -> AbstractContextManager[None]:
+    """Stand in for a lock that keeps nobody out, to see that the witness sees it."""
+    return nullcontext()
+
+
+def meets_as_writer(witness: Path) -> bool:
     """Enter as a writer; returns whether anybody else was there, or came."""
     try:
         os.close(os.open(witness / "writer", os.O_CREAT | os.O_EXCL))
     except FileExistsError:
         return True
     met = [path.name for path in witness.iterdir()] != ["writer"]
-    (witness / "writer").unlink()
+    (witness / "writer").unlink(missing_ok=True)
     return met
 
 
-def _read_without_writer(witness: Path) -> bool:
+def meets_as_reader(witness: Path) -> bool:
     """Enter as a reader; returns whether a writer was there, or came."""
     own = witness / f"reader-{os.getpid()}"
     own.touch()
@@ -124,13 +128,15 @@ def run(quick: bool = False) -> list[dict[str, Any]]:
 
 
 def _local(folder: Path, quick: bool) -> list[dict[str, Any]]:
-    folder.mkdir()
+    (folder / "without").mkdir(parents=True)
     acquisitions = 50 if quick else ACQUISITIONS
     told = contend(folder, PROCESSES, acquisitions, WRITE_SHARE)
+    without = contend(folder / "without", PROCESSES, acquisitions // 10, WRITE_SHARE, no_lock)
     alone_s = each(20 if quick else 1000, partial(take, folder / "locks"))
     free_s = max(seconds_after_death(folder / "locks") for _ in range(1 if quick else 10))
     return [
         _violations("one machine", told),
+        _violations("none at all, to try the witness", without, None),
         row("locks, one machine: one of these acquisitions", told.wall_s / told.acquisitions, None, _rate(told)),
         row("locks, one machine: taken and released, nobody else there", alone_s),
         row("locks, one machine: free after the holder was killed", free_s, 1.0, "longest of 10"),
@@ -154,9 +160,9 @@ def _shared(folder: Path, quick: bool) -> list[dict[str, Any]]:
     return [*rows, row("locks, shared file system: free after the holder was killed", free_s, wanted_s, note)]
 
 
-def _violations(where: str, told: Told) -> dict[str, Any]:
+def _violations(where: str, told: Told, target: float | None = 0) -> dict[str, Any]:
     note = f"{PROCESSES} processes, {told.acquisitions} acquisitions, half of them to write, with an O_EXCL witness"
-    return {**row(f"locks, {where}: entries while another was there", told.violations, 0, note), "unit": "entries"}
+    return {**row(f"locks, {where}: entries while another was there", told.violations, target, note), "unit": "entries"}
 
 
 def _rate(told: Told) -> str:

@@ -28,6 +28,7 @@ BENCHMARKS = (
     "saving",
     "warehouse",
     "elsewhere",
+    "locks",
 )
 FOLDER = Path(__file__).parent
 PACKAGES = ("dagster", "dagster-duckdb", "duckdb", "polars", "torch", "pillow", "numpy", "scikit-learn")

@@ -9,7 +9,7 @@ import pytest
 
 from assay.errors import StorageError
 from assay.locks import clear, describe, hold, holders
-from benchmarks.locks import contend
+from benchmarks.locks import contend, meets_as_reader, meets_as_writer
 
 
 def test_a_second_writer_waits_in_vain_and_is_told_who_holds_it(tmp_path, other_process):
@@ -24,6 +24,17 @@ def test_b1_and_b2_processes_that_read_and_write_never_meet_a_writer(tmp_path):
     assert told.violations == 0
     assert told.acquisitions == 4 * 40
     assert holders(tmp_path / "locks") == []
+
+
+def test_the_witness_sees_whom_a_lock_should_have_kept_out(tmp_path):
+    assert not meets_as_writer(tmp_path)
+    assert not meets_as_reader(tmp_path)
+    (tmp_path / "reader-1").touch()
+    assert meets_as_writer(tmp_path)
+    assert not meets_as_reader(tmp_path)
+    (tmp_path / "writer").touch()
+    assert meets_as_writer(tmp_path)
+    assert meets_as_reader(tmp_path)
 
 
 def test_b3_a_killed_holder_frees_the_lock_within_a_second_and_is_listed_as_dead(tmp_path, other_process):
