@@ -41,8 +41,8 @@ STAGES: dict[str, Stage] = {
         Stage("crops", "1", ("splits",)),
         Stage("tabular", "1", ("generated_images", "splits", "crops")),
         Stage("normalized", "1", ("tabular",)),
-        Stage("trained_model", "4", ("splits", "crops", "normalized"), reads_task=True),
-        Stage("predictions", "1", ("trained_model", "splits", "crops", "normalized"), reads_task=True),
+        Stage("trained_model", "5", ("splits", "crops", "normalized"), reads_task=True),
+        Stage("predictions", "2", ("trained_model", "splits", "crops", "normalized"), reads_task=True),
         Stage("analysis", "2", ("trained_model", "predictions", "splits", "crops", "normalized"), reads_task=True),
     )
 }

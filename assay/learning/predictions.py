@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from assay.errors import DataError
+from assay.learning.data_statistics import data_statistics
 from assay.learning.determinism import deterministic
 from assay.learning.families import PredictionRequest, family_of
 from assay.learning.source import DataSource, read_subsets, row_counts
@@ -44,7 +45,7 @@ def build_predictions(
         progress: Called after each subset.
 
     Returns:
-        Rows of each subset, rows predicted, which model and by which rule its epoch was chosen.
+        Rows of each subset, rows predicted and what is in them, which model and by which rule its epoch was chosen.
 
     Raises:
         DataError: The model is for another task, or the data lack a subset or have classes that it does not know.
@@ -67,6 +68,7 @@ def build_predictions(
     return {
         "rows": row_counts(subsets),
         "predicted": row_counts(asked),
+        "data": data_statistics(task, source, model.card.target, asked),
         "model": name,
         "epoch": model.card.epoch,
         "chosen_by": model.card.chosen_by,

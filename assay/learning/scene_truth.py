@@ -4,6 +4,7 @@ Belongs here: from the index and mask files to tensors. Does not belong here: pi
 are (``scene_targets``).
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from assay.learning.scenes import reduced_size
 from assay.learning.source import DataSource
 from assay.mask_regions import regions_by_class
 from assay.mask_values import MaskValues
-from assay.parallel import map_in_order
+from assay.parallel import map_in_order, usable_cores
 from assay.tables import read_parquet
 
 CROWD = -2.0
@@ -83,6 +84,18 @@ def read_class_maps(
 
     paths = mask_paths(source, rows)
     return list(map_in_order(lambda path: reduced(read_values(path)), paths, threads))
+
+
+def classes_in_masks(source: DataSource, rows: pl.DataFrame, target: SceneTarget) -> Iterator[str]:
+    """Yield the classes that each item's mask shows, each once per item."""
+    meaning = read_meanings(source.folder, target.classes, target.mapping)
+
+    def shown(path: Path) -> list[str]:
+        counts = np.bincount(meaning.apply(read_values(path)).ravel(), minlength=1 + len(target.classes))
+        return [name for name, count in zip(target.classes, counts[1:], strict=False) if count]
+
+    for names in map_in_order(shown, mask_paths(source, rows), usable_cores()):
+        yield from names
 
 
 def mask_paths(source: DataSource, rows: pl.DataFrame) -> list[Path]:

@@ -11,15 +11,16 @@ import torch
 from assay.files import write_bytes, write_json
 from assay.learning.card import ModelCard
 from assay.learning.checkpoint import Checkpoints
+from assay.learning.data_statistics import data_statistics
 from assay.learning.decision import with_thresholds
 from assay.learning.determinism import deterministic
 from assay.learning.families import TrainingRequest
 from assay.learning.helpers import helpers
 from assay.learning.history import history_table, write_train_logs
-from assay.learning.preparing import prepare_training
+from assay.learning.preparing import prepare_training, subset_names
 from assay.learning.scene_targets import MaskTarget
 from assay.learning.segmentation.meter import LEAST_MIDDLE
-from assay.learning.source import DataSource
+from assay.learning.source import DataSource, read_subsets
 from assay.learning.state import Training
 from assay.learning.trainer import fit
 from assay.learning.weights import network_of, save_model
@@ -42,7 +43,7 @@ def build_trained_model(
     progress: Progress = silent,
     scratch: Path | None = None,
 ) -> dict[str, Any]:
-    """Train a model and fill ``folder``: models/, train_logs.csv, training_history.parquet, model.json, a picture.
+    """Train a model and fill ``folder``: models/, logs, history, model.json, a picture.
 
     Args:
         spec: The section; nulls become the defaults for task and data.
@@ -54,7 +55,7 @@ def build_trained_model(
         scratch: Survives the process: a training that was killed goes on from there; None: it starts anew.
 
     Returns:
-        Row counts, classes, network, chosen epoch with its rule and values.
+        What is in each subset, classes, network, chosen epoch with its rule and values.
 
     Raises:
         DataError: The data lack a subset, column, class or value that the spec asks for.
@@ -76,7 +77,12 @@ def build_trained_model(
         )
     _write_models(folder, training, chosen, last)
     _write_history(folder, training, card.section)
-    return {**_report(chosen, network, len(training.history)), "stopped": training.stopped}
+    subsets = read_subsets(source, subset_names(card.section), card.target.column)
+    return {
+        **_report(chosen, network, len(training.history)),
+        "data": data_statistics(task, source, card.target, subsets),
+        "stopped": training.stopped,
+    }
 
 
 def card_of(card: ModelCard, training: Training, epoch: int) -> ModelCard:

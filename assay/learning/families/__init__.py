@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import polars as pl
 
@@ -91,6 +91,13 @@ class Family(Protocol):
 
         Raises:
             DataError: Data can't be read or used.
+        """
+
+    def truth_statistics(self, source: DataSource, target: AnyTarget, rows: pl.DataFrame) -> dict[str, Any]:
+        """Return how many rows have a known truth, and its classes with their counts, or its range.
+
+        Raises:
+            DataError: The truth can't be read, or the model does not know a class.
         """
 
 

@@ -10,13 +10,14 @@ import torch
 
 from assay.errors import AssayError, DataError
 from assay.learning.card import AnyTarget
+from assay.learning.data_statistics import Statistics, class_statistics
 from assay.learning.detection.decode import Found, found_objects
 from assay.learning.detection.items import DetectionItems
 from assay.learning.detection.loss import detection_loss
 from assay.learning.detection.meter import DetectionMeter
 from assay.learning.engine import forward
 from assay.learning.families import PredictionRequest, TrainingRequest
-from assay.learning.families.scenes import balanced, describe_scenes, labelled, scenes_to_predict
+from assay.learning.families.scenes import balanced, describe_scenes, has_truth, labelled, scenes_to_predict
 from assay.learning.inputs import Inputs
 from assay.learning.lesson import Lesson
 from assay.learning.machine import near_all
@@ -24,6 +25,7 @@ from assay.learning.scene_batches import as_scene_batch
 from assay.learning.scene_targets import BoxTarget, scene_classes
 from assay.learning.scene_truth import objects_of, read_boxes
 from assay.learning.scenes import Scene, read_scenes
+from assay.learning.source import DataSource
 from assay.natural import natural_key
 
 SCHEMA = pl.Schema(
@@ -119,6 +121,14 @@ def _rows(item: str, subset: str, found: Found, scene: Scene, target: BoxTarget)
         },
         schema=SCHEMA,
     )
+
+
+def truth_statistics(source: DataSource, target: AnyTarget, rows: pl.DataFrame) -> Statistics:
+    """Return the boxes of each class; crowds are not counted."""
+    known, boxes = rows.filter(has_truth()), box_target(target)
+    labels = objects_of(source, known).filter(~pl.col("crowd").fill_null(False))["label"].drop_nulls()
+    found = (boxes.mapping[label] for label in labels if label in boxes.mapping)
+    return class_statistics(len(known), found, boxes.classes, "boxes of the class")
 
 
 def box_target(target: AnyTarget) -> BoxTarget:

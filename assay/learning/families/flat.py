@@ -10,6 +10,7 @@ import polars as pl
 
 from assay.errors import DataError
 from assay.learning.card import AnyTarget, require_flat
+from assay.learning.data_statistics import Statistics, class_statistics, number_statistics
 from assay.learning.families import PredictionRequest, TrainingRequest
 from assay.learning.flat import FlatItems, meter_of
 from assay.learning.inputs import Inputs, describe_inputs, load_inputs
@@ -17,7 +18,7 @@ from assay.learning.lesson import Lesson
 from assay.learning.losses import plain_loss, training_loss
 from assay.learning.machine import near
 from assay.learning.outputs import predict as network_answers
-from assay.learning.source import require_columns
+from assay.learning.source import DataSource, require_columns
 from assay.learning.targets import NumberTarget, Target, fit_target, target_column
 
 
@@ -67,6 +68,17 @@ def predict(request: PredictionRequest, subset: str, rows: pl.DataFrame) -> pl.D
     if clash:
         raise DataError("prediction_handler.copy_columns: predictions already have columns of these names.", clash)
     return table.hstack(rows.select(kept))
+
+
+def truth_statistics(source: DataSource, target: AnyTarget, rows: pl.DataFrame) -> Statistics:
+    """Return the items of each class, or the range of the numbers."""
+    flat = require_flat(target)
+    truth = flat.truth(rows)
+    if isinstance(flat, NumberTarget):
+        return number_statistics(truth)
+    known = truth.drop_nulls()
+    labels = known.explode().drop_nulls() if known.dtype == pl.List else known
+    return class_statistics(len(known), labels, flat.classes, "items of the class")
 
 
 def copied_columns(rows: pl.DataFrame, patterns: tuple[str, ...]) -> list[str]:

@@ -32,13 +32,18 @@ def describe_scenes(request: TrainingRequest, train: pl.DataFrame, object_sides_
     return Inputs(view="images", image_size=size, standardize=description.standardize is not False)
 
 
+def has_truth() -> pl.Expr:
+    """Return whether the truth of an image is known."""
+    return pl.col("labelled").fill_null(True)
+
+
 def labelled(rows: pl.DataFrame, subset: str) -> pl.DataFrame:
     """Return the images whose truth is known: the only ones to learn from.
 
     Raises:
         DataError: There are none.
     """
-    known = rows.filter(pl.col("labelled").fill_null(True))
+    known = rows.filter(has_truth())
     if known.is_empty():
         raise DataError(f"The subset {subset!r} has {len(rows)} images, but none has labels to learn from.")
     return known

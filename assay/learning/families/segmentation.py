@@ -15,21 +15,23 @@ from assay.class_maps import BACKGROUND, IGNORED
 from assay.errors import AssayError
 from assay.learning.card import AnyTarget
 from assay.learning.class_weights import class_weights
+from assay.learning.data_statistics import Statistics, class_statistics
 from assay.learning.engine import forward
 from assay.learning.families import PredictionRequest, TrainingRequest
-from assay.learning.families.scenes import balanced, describe_scenes, labelled, scenes_to_predict
+from assay.learning.families.scenes import balanced, describe_scenes, has_truth, labelled, scenes_to_predict
 from assay.learning.inputs import Inputs
 from assay.learning.lesson import Lesson
 from assay.learning.machine import near_all
 from assay.learning.predicted_masks import save_mask
 from assay.learning.scene_batches import as_scene_batch
 from assay.learning.scene_targets import MaskTarget, scene_classes
-from assay.learning.scene_truth import labels_in_masks, read_class_maps
+from assay.learning.scene_truth import classes_in_masks, labels_in_masks, read_class_maps
 from assay.learning.scenes import Scene, enlarged, read_scenes
 from assay.learning.segmentation.decode import class_map
 from assay.learning.segmentation.items import SegmentationItems
 from assay.learning.segmentation.loss import SegmentationLoss, plain_loss
 from assay.learning.segmentation.meter import SegmentationMeter
+from assay.learning.source import DataSource
 from assay.parallel import map_in_order
 
 FULL_SIZE = 1 << 30
@@ -137,6 +139,14 @@ def _counts(item: str, subset: str, truth: Tensor | None, predicted: Tensor, cla
     columns = {"target_class": wanted, "predicted_class": names[answers], "pixels": pixels}
     return (
         pl.DataFrame(columns).select(pl.lit(item).alias("item"), pl.lit(subset).alias("subset"), pl.all()).cast(SCHEMA)
+    )
+
+
+def truth_statistics(source: DataSource, target: AnyTarget, rows: pl.DataFrame) -> Statistics:
+    """Return the images that show each class."""
+    known, masks = rows.filter(has_truth(), pl.col("mask").is_not_null()), mask_target(target)
+    return class_statistics(
+        len(known), classes_in_masks(source, known, masks), masks.classes, "images that show the class"
     )
 
 
