@@ -15,6 +15,7 @@ from typing import Any
 from assay.errors import StorageError
 from assay.files import temporary_sibling, write_json
 from assay.locks import Waiting, hold
+from assay.natural import natural_key
 from assay.pipeline import STAGES, Slice
 from assay.sealing import MANIFEST, describe_files, is_complete, put_in_place, seal, sweep
 
@@ -59,6 +60,11 @@ class Result:
     def pictures(self) -> list[Path]:
         """The PNG files made for looking at, sorted by name."""
         return sorted((self.folder / "pictures").glob("*.png"))
+
+    @property
+    def net_data(self) -> list[Path]:
+        """The PNG files of what a network saw, epoch by epoch."""
+        return sorted((self.folder / "net_data").glob("*.png"), key=lambda path: natural_key(path.name))
 
     @property
     def size_bytes(self) -> int:

@@ -43,7 +43,7 @@ def metadata_of(result: Result) -> dict[str, Any]:
     texts = {key: value for key, value in result.report.items() if isinstance(value, str)}
     return {
         **{key: texts.pop(key) for key in FIRST if key in texts},
-        **{f"picture/{path.stem}": picture(path) for path in result.pictures if _is_small(path)},
+        **{name: picture(path) for name, path in shown_pictures(result).items() if _is_small(path)},
         **texts,
         **from_report({key: value for key, value in result.report.items() if not isinstance(value, str)}),
         "fingerprint": result.fingerprint,
@@ -58,6 +58,15 @@ def lineage(found: FoundExperiment | None) -> dict[str, Any]:
         return {}
     name, page = found.experiment_id, f"/assets/trained_model?view=partitions&partition={found.experiment_id}"
     return {"evaluates": dg.MetadataValue.md(f"the model of [{name}]({page}), {found.folder}, model `{found.model}`")}
+
+
+def shown_pictures(result: Result) -> dict[str, Path]:
+    """Return the pictures by the names that they are shown under; of what a network saw, the first and the last."""
+    seen = result.net_data
+    return {
+        **{f"picture/{path.stem}": path for path in result.pictures},
+        **{f"net_data/{path.stem}": path for path in (*seen[:1], *seen[-1:])},
+    }
 
 
 def _is_small(path: Path) -> bool:

@@ -43,6 +43,11 @@ class Inputs(Section):
         """Shape of one item, without the batch."""
         return (3, self.image_size, self.image_size) if self.image_size else (len(self.columns),)
 
+    @property
+    def is_picture(self) -> bool:
+        """Whether an item can be looked at: an image, or a row of all its pixels."""
+        return self.image_size > 0 or self.grid != (0, 0)
+
 
 def describe_inputs(section: TrainedModelSection, source: DataSource, train: pl.DataFrame, target: str) -> Inputs:
     """Return how the items of a table become tensors.

@@ -3,7 +3,7 @@
 Belongs here: which items, in which parts, at which learning rate. Does not belong here: making the steps.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -76,14 +76,24 @@ class Plan:
         return self._orders[number]
 
     def parts(self, step: int) -> Iterator[Batch]:
-        """Yield the batch of a step, randomly changed, in the parts that go through the network at once.
+        """Yield this process's parts of the batch of a step, randomly changed."""
+        return self._batches(step, self._orders_of_parts(step)[self.team.rank :: self.team.size])
+
+    def all_parts(self, step: int) -> Iterator[Batch]:
+        """Yield all parts of the batch of a step, those of other processes too."""
+        return self._batches(step, self._orders_of_parts(step))
+
+    def _orders_of_parts(self, step: int) -> list[tuple[int, Tensor]]:
+        """Return number and items of each part that goes through the network at once.
 
         A part has at least two items, for batch normalization; processes that train together share the parts.
         """
         items = self.items(step)
         count = min(self.lesson.section.learner.accumulate * self.team.size, max(1, len(items) // 2))
-        parts = list(enumerate(torch.tensor_split(items, count)))
-        for number, order in parts[self.team.rank :: self.team.size]:
+        return list(enumerate(torch.tensor_split(items, count)))
+
+    def _batches(self, step: int, parts: Sequence[tuple[int, Tensor]]) -> Iterator[Batch]:
+        for number, order in parts:
             yield self.lesson.train.batch(order, generator(self.lesson.seed, AUGMENTATION, step, number))
 
     def learning_rate(self, step: int) -> float:

@@ -17,6 +17,7 @@ from assay.learning.determinism import deterministic
 from assay.learning.families import TrainingRequest
 from assay.learning.helpers import helpers
 from assay.learning.history import history_table, write_train_logs
+from assay.learning.net_data import write_net_data
 from assay.learning.preparing import prepare_training, subset_names
 from assay.learning.scene_targets import MaskTarget
 from assay.learning.segmentation.meter import LEAST_MIDDLE
@@ -32,6 +33,7 @@ from assay.tables import write_parquet
 
 CHOSEN, LAST = "models/model.safetensors", "models/last.safetensors"
 HISTORY, LOGS, CARD = "training_history.parquet", "train_logs.csv", "model.json"
+NET_DATA = "net_data"
 
 
 def build_trained_model(
@@ -43,7 +45,7 @@ def build_trained_model(
     progress: Progress = silent,
     scratch: Path | None = None,
 ) -> dict[str, Any]:
-    """Train a model and fill ``folder``: models/, logs, history, model.json, a picture.
+    """Train a model and fill ``folder``: models/, net_data/, logs, history, model.json, a picture.
 
     Args:
         spec: The section; nulls become the defaults for task and data.
@@ -75,6 +77,7 @@ def build_trained_model(
             with_thresholds(card_of(card, training, epoch), network, weights, lesson.validation)
             for epoch, weights in kept
         )
+        write_net_data(lesson, card, len(training.history), folder / NET_DATA)
     _write_models(folder, training, chosen, last)
     _write_history(folder, training, card.section)
     subsets = read_subsets(source, subset_names(card.section), card.target.column)

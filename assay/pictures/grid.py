@@ -23,6 +23,10 @@ _PALETTES = (256, 128, 64)
 _GOLDEN_RATIO = 0.618034
 _SHRINK = 0.9
 _SMALLEST_PX = 32
+_BEST, _FASTEST = 6, 1
+_HOPELESS = 2
+"""How many times too large a quickly compressed picture must be for the best compression not to be tried: that takes
+five times as long and saves a tenth."""
 
 
 def class_color(index: int) -> tuple[int, int, int]:
@@ -76,7 +80,9 @@ def sample_grid(images: Sequence[Image.Image], captions: Sequence[str], columns:
 
 def save_small_png(image: Image.Image, path: Path, max_bytes: int = 100_000) -> None:
     """Save a PNG of at most ``max_bytes``: with all colours if they fit, else with fewer, else smaller as well."""
-    content = _encoded(image)
+    content = _encoded(image, _FASTEST)
+    if len(content) <= _HOPELESS * max_bytes:
+        content = _encoded(image)
     while len(content) > max_bytes:
         for colors in _PALETTES:
             content = _encoded(_reduced(image, colors))
@@ -97,9 +103,9 @@ def _reduced(image: Image.Image, colors: int) -> Image.Image:
     return image.convert("RGB").quantize(colors, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
 
 
-def _encoded(image: Image.Image) -> bytes:
+def _encoded(image: Image.Image, level: int = _BEST) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=6)
+    image.save(buffer, "PNG", compress_level=level)
     return buffer.getvalue()
 
 

@@ -38,7 +38,7 @@ def mask_panels(image: Image.Image, truth: ClassMap, predicted: ClassMap, tones:
     cropped = with_tones(fit(image.crop(part), PANEL_PX), tones)
     maps = [_fitted(values, part, cropped.size) for values in (truth, predicted)]
     outline = _outline(maps[0])
-    panels = [cropped, _painted(cropped, maps[0], None), _painted(cropped, maps[1], outline)]
+    panels = [cropped, painted(cropped, maps[0]), painted(cropped, maps[1], outline)]
     width, height = cropped.size
     whole = Image.new("RGB", (3 * width + 2 * GAP_PX, height), (255, 255, 255))
     for place, panel in enumerate(panels):
@@ -75,8 +75,14 @@ def _fitted(values: ClassMap, part: tuple[int, int, int, int], size: tuple[int, 
     return np.asarray(Image.fromarray(values).crop(part).resize(size, Image.Resampling.NEAREST))
 
 
-def _painted(image: Image.Image, values: ClassMap, outline: NDArray[np.bool_] | None) -> Image.Image:
-    """Return the image, grey and dark, with its classes in their colours."""
+def painted(image: Image.Image, values: ClassMap, outline: NDArray[np.bool_] | None = None) -> Image.Image:
+    """Return the image, grey and dark, with its classes in their colours.
+
+    Args:
+        image: In colour.
+        values: (h, w) of the image's size: 0 background, 1 to k the classes, 255 unknown (white).
+        outline: Pixels that are made white; None for none.
+    """
     grey = np.asarray(image.convert("L"), dtype=np.float32)[..., None] * DIM // 8 * 8
     pixels = np.repeat(grey, 3, axis=2)
     for value in np.unique(values[values > 0]).tolist():

@@ -45,8 +45,17 @@ def draw_marks(image: Image.Image, marks: Sequence[Mark], tones: int) -> Image.I
         tones: Colours left to the image.
     """
     scaled = fit(image, TILE_PX)
-    scale = scaled.width / image.width
-    canvas = with_tones(scaled, tones)
+    return with_marks(with_tones(scaled, tones), marks, scaled.width / image.width)
+
+
+def with_marks(canvas: Image.Image, marks: Sequence[Mark], scale: float) -> Image.Image:
+    """Draw boxes onto an image and return it; tags avoid each other where there is room.
+
+    Args:
+        canvas: RGB; changed.
+        marks: The first are drawn first, and below the others.
+        scale: Pixels of the canvas per pixel of the marks' places.
+    """
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(TAG_PX)
     frames = [_frame(mark, scale) for mark in marks]
     for mark, frame in zip(marks, frames, strict=True):

@@ -56,8 +56,10 @@ def sheet(
     """
     grid = sample_grid(tiles, captions, columns)
     font = ImageFont.load_default(TEXT_PX)
-    lines = _lines([text for text, _ in legend], font, grid.width)
-    whole = Image.new("RGB", (grid.width, grid.height + len(lines) * (TEXT_PX + 8)), PAPER)
+    texts = [text for text, _ in legend]
+    width = max([grid.width, *(_entry_px(text, font) for text in texts)])
+    lines = _lines(texts, font, width)
+    whole = Image.new("RGB", (width, grid.height + len(lines) * (TEXT_PX + 8)), PAPER)
     whole.paste(grid)
     draw, colours = ImageDraw.Draw(whole), dict(legend)
     for row, line in enumerate(lines):

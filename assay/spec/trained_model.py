@@ -10,7 +10,7 @@ from assay.spec.data_description import DataDescription
 from assay.spec.learner import Learner
 from assay.spec.models import AnyModel
 from assay.spec.starting_weights import StartingWeights
-from assay.spec.training import ExpInitializer, TrainParams
+from assay.spec.training import ExpInitializer, NetData, TrainParams
 from assay.spec.training_data import TrainingData, ValidationData
 
 
@@ -31,6 +31,8 @@ class TrainedModelSection(Section):
     """Loss and optimizer."""
     train_params: TrainParams = TrainParams()
     """How long, and which epoch to keep."""
+    net_data: NetData = NetData()
+    """Pictures, or rows, of what the network really saw."""
     exp_initializer: Annotated[ExpInitializer, PLACE_ONLY] = ExpInitializer()
     """What is written down about code and machine."""
     seed: int | None = Field(default=None, ge=0, lt=2**63)

@@ -1,4 +1,4 @@
-"""Keys ``trained_model.train_params`` and ``exp_initializer``: how long, on what machine, and what is noted about it.
+"""Keys ``trained_model.train_params``, ``net_data`` and ``exp_initializer``: how long, on what, and what is kept of it.
 
 Belongs here: keys and rules on their values. Does not belong here: defaults that depend on the task
 (``assay.spec.training_defaults``); wherever one does, the key's default here is null.
@@ -68,6 +68,15 @@ class TrainParams(Section):
         if self.early_stopping is not None and self.choose_epoch == "last":
             raise ValueError("early_stopping keeps the best epoch, but choose_epoch is 'last'; leave one of them out")
         return self
+
+
+class NetData(Section):
+    """What the network really saw: the first training samples of some epochs, kept in net_data/ of the result."""
+
+    samples: int = Field(default=16, ge=0, le=64)
+    """Samples of each epoch's first batch; 0: none, and no files."""
+    shown_epochs: int = Field(default=10, ge=2, le=100_000)
+    """Epochs that are shown, at most: evenly spread, the first and the last among them."""
 
 
 class ExpInitializer(Section):

@@ -2,7 +2,8 @@
 
 import dagster as dg
 
-from assets.metadata import from_report
+from assay.results import Result
+from assets.metadata import from_report, shown_pictures
 
 
 def test_numbers_are_shown_one_by_one():
@@ -23,3 +24,12 @@ def test_lists_texts_and_large_mappings_are_json():
     found = from_report({"classes": ["a"], "counts": many, "spec": {"kind": "mlp"}})
     assert all(isinstance(value, dg.JsonMetadataValue) for value in found.values())
     assert set(found) == {"classes", "counts", "spec"}
+
+
+def test_of_what_a_network_saw_the_first_and_the_last_sheet_are_shown(tmp_path):
+    for name in ("pictures/curves.png", *(f"net_data/epoch_{epoch}.png" for epoch in ("0001", "9000", "10000"))):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    shown = shown_pictures(Result("trained_model", "ffff", tmp_path))
+    assert list(shown) == ["picture/curves", "net_data/epoch_0001", "net_data/epoch_10000"]
+    assert shown_pictures(Result("crops", "ffff", tmp_path / "pictures")) == {}
