@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from assay.experiments.testing import FURTHER_TESTS, run_tests
+from assay.experiments.testing import FURTHER_TESTS
 from assay.exptests.files import TestResult
 from assay.pipeline import Slice
 from assets.keys import SECTION_KEYS
@@ -35,9 +35,7 @@ def _check(kind: str, asset: str, blocking: bool = False) -> dg.AssetChecksDefin
         additional_ins={"tests": dg.AssetIn(SECTION_KEYS["exptests"])},
     )
     def check(context: dg.AssetCheckExecutionContext, tests: Slice, store: ExperimentStore) -> dg.AssetCheckResult:
-        results = run_tests(store.path, context.partition_key, kind, tests.section.tests)
-        store.keep_elsewhere(context.partition_key)
-        return _combined(results, blocking)
+        return _combined(store.run_tests(context, asset, kind, tests.section.tests), blocking)
 
     return check
 

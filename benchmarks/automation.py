@@ -26,6 +26,7 @@ from definitions import build_defs
 from resources.defaults import resources_for
 from resources.experiment_store import ExperimentStore
 from resources.progress import ProgressReporter
+from resources.tracking import Tracker
 
 SIZES = (1, 200, 5000)
 IDLE_TARGETS_S = {1: 0.5, 200: 0.5, 5000: 10.0}
@@ -47,7 +48,10 @@ class Scene:
         self.instance = instance
         self.names = [f"x{number:05d}" for number in range(size)]
         self.store = ExperimentStore(
-            root=str(folder / "storage"), experiments_folder=str(folder / "experiments"), reporter=ProgressReporter()
+            root=str(folder / "storage"),
+            experiments_folder=str(folder / "experiments"),
+            reporter=ProgressReporter(),
+            tracker=Tracker(),
         )
         self.cursor: str | None = None
         os.environ["ASSAY_STORAGE"] = self.store.root  # where the condition looks

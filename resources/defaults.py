@@ -3,10 +3,13 @@
 import os
 from typing import Any
 
+import dagster as dg
+
 from resources.duckdb_io_manager import DuckDBParquetIOManager
 from resources.experiment_io import ResultIOManager, SliceIOManager
 from resources.experiment_store import ExperimentStore
 from resources.progress import ProgressReporter
+from resources.tracking import Tracker
 
 
 def default_store(reporter: ProgressReporter | None = None) -> ExperimentStore:
@@ -19,6 +22,16 @@ def default_store(reporter: ProgressReporter | None = None) -> ExperimentStore:
         experiments_folder=os.environ.get("ASSAY_EXPERIMENTS") or "experiments",
         locations_file=os.environ.get("ASSAY_LOCATIONS") or "locations.yaml",
         reporter=reporter or ProgressReporter(),
+        tracker=default_tracker(),
+    )
+
+
+def default_tracker() -> Tracker:
+    """Return the MLflow of $ASSAY_MLFLOW_URI (none), experiment $ASSAY_MLFLOW_EXPERIMENT (assay)."""
+    return Tracker(
+        # By its name: the UI shows what resources are configured with, and a URI may hold a password.
+        uri=dg.EnvVar("ASSAY_MLFLOW_URI") if os.environ.get("ASSAY_MLFLOW_URI") else "",
+        experiment=os.environ.get("ASSAY_MLFLOW_EXPERIMENT") or "assay",
     )
 
 

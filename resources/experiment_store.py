@@ -4,7 +4,7 @@ Belongs here: wiring Dagster's contexts to the domain's stores. Does not belong 
 """
 
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,8 @@ from assay.experiments.frozen import freeze, frozen
 from assay.experiments.gates import require_passed
 from assay.experiments.named_locks import named_locks
 from assay.experiments.specs import SpecFiles
+from assay.experiments.testing import run_tests
+from assay.exptests.files import TestResult
 from assay.ids import validate_id
 from assay.learning_stages import data_source
 from assay.locations import Locations
@@ -29,8 +31,10 @@ from assay.pipeline import Slice
 from assay.progress import Progress
 from assay.results import Report, Result, ResultStore
 from assay.spec.experiment import ExperimentSpec
+from assay.spec.exptests import TestSection
 from resources.failures import as_failure
 from resources.progress import ProgressReporter
+from resources.tracking import Tracker
 
 StageBuild = Callable[[Path, Progress], Report]
 
@@ -46,6 +50,8 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
     """Where further locations of experiments are named."""
     reporter: ProgressReporter
     """Who is told how far a stage is."""
+    tracker: Tracker
+    """Who is told what came out."""
 
     @property
     def path(self) -> Path:
@@ -106,6 +112,7 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
             self.folders.publish(experiment_id, result)
             self.keep_elsewhere(experiment_id)
         self.reporter.finish(context, spec.stage, _outcome(result))
+        self.reporter.warn(context, self.tracker.stage_done(context.run.run_id, self.path, experiment_id, spec.stage))
         return result
 
     @contextmanager
@@ -149,6 +156,16 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
         folder = self.folders.find(experiment_id)
         if folder is not None:
             keep_elsewhere(self.locations, folder)
+
+    def run_tests(
+        self, context: dg.AssetCheckExecutionContext, stage: str, kind: str, tests: Sequence[TestSection]
+    ) -> list[TestResult]:
+        """Run and record the tests of one kind, which watch the result of a stage."""
+        experiment_id = context.partition_key
+        results = run_tests(self.path, experiment_id, kind, tests)
+        self.keep_elsewhere(experiment_id)
+        self.reporter.warn(context, self.tracker.tests_done(context.run.run_id, self.path, experiment_id, stage))
+        return results
 
     @contextmanager
     def cores(self, context: dg.AssetExecutionContext, threads: int) -> Iterator[None]:

@@ -65,6 +65,11 @@ class ProgressReporter(dg.ConfigurableResource[Any]):
         """Tell who holds a lock that a stage waits for."""
         context.log.info(f"{stage}: waits for the {holder}")
 
+    def warn(self, context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, text: str) -> None:
+        """Tell what went wrong without harm to the run; an empty text is nothing."""
+        if text:
+            context.log.warning(text)
+
     def finish(self, context: dg.AssetExecutionContext, stage: str, outcome: str = "") -> None:
         """Tell that a stage is done, and whether its result was built or found."""
         context.log.info(f"{stage}: {outcome}")

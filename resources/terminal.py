@@ -56,6 +56,12 @@ class TerminalReporter(ProgressReporter):
         super().wait(context, stage, holder)
         write(f"{_clear()}{stage:<17} waits for the {holder}\n")
 
+    def warn(self, context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, text: str) -> None:
+        """Print it, too."""
+        super().warn(context, text)
+        if text:
+            write(f"warning: {text}\n")
+
     def finish(self, context: dg.AssetExecutionContext, stage: str, outcome: str = "") -> None:
         """Print the stage's line for good."""
         seconds = time.monotonic() - _started.pop(stage, time.monotonic())

@@ -2,7 +2,7 @@
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from resources.defaults import resources_for
 from resources.experiment_store import ExperimentStore
 from resources.ledger import InstanceLedger
 from resources.progress import ProgressReporter
+from resources.tracking import Tracker
 
 SMALL_IMAGES = {"kind": "numbers", "sample_count": 12, "img_size": {"width": 96, "height": 96}, "max_amount": 3}
 FAST = {
@@ -37,6 +38,7 @@ class Lab:
 
     folder: Path
     instance: dg.DagsterInstance
+    tracker: Tracker = field(default_factory=Tracker)
 
     @property
     def store(self) -> ExperimentStore:
@@ -45,6 +47,7 @@ class Lab:
             experiments_folder=str(self.folder / "experiments"),
             locations_file=str(self.folder / "locations.yaml"),
             reporter=ProgressReporter(),
+            tracker=self.tracker,
         )
 
     def write(self, experiment_id: str, task: str = "regression", **keys: Any) -> None:
