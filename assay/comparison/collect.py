@@ -97,10 +97,11 @@ def _read(store: SpecFiles, name: str) -> Spec | None:
 
 def _scores(rows: pl.DataFrame, subset: str) -> dict[str, Score]:
     of_subset = rows.filter(pl.col("subset") == subset)
-    return {row["metric"]: _score(row) for row in of_subset.iter_rows(named=True)}
+    return {row["metric"]: score_of(row) for row in of_subset.iter_rows(named=True)}
 
 
-def _score(row: Mapping[str, Any]) -> Score:
+def score_of(row: Mapping[str, Any]) -> Score:
+    """Return a row of the table ``analysis`` as a score."""
     return Score(
         value=row["value"],
         low=row["ci_low"],

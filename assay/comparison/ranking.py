@@ -6,6 +6,7 @@ Belongs here: metric, order, differing keys. Does not belong here: how a table i
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from assay.comparison.entries import Collection, Entry, Score
@@ -28,14 +29,17 @@ class Ranking:
         metric_name: The metric that orders them; empty when none has results.
         ranked: Those with results, best first.
         others: Those without.
-        keys: The keys in which they differ, and how each is called in a table.
     """
 
     task: str
     metric_name: str
     ranked: tuple[Entry, ...]
     others: tuple[Entry, ...]
-    keys: Mapping[str, str]
+
+    @cached_property
+    def keys(self) -> Mapping[str, str]:
+        """The keys in which they differ, and how each is called in a table."""
+        return differing_keys([entry.keys for entry in (*self.ranked, *self.others)])
 
     @cached_property
     def metric(self) -> Metric:
@@ -90,8 +94,7 @@ def _rank(entries: Sequence[Entry], wished: str | None) -> Ranking:
     metric = next((name for name in preferred if name in stored), "")
     ranked = [entry for entry in entries if metric in entry.scores]
     others = tuple(entry for entry in entries if metric not in entry.scores)
-    keys = differing_keys([entry.keys for entry in entries])
-    return Ranking(task, metric, _ordered(ranked, metric), others, keys)
+    return Ranking(task, metric, _ordered(ranked, metric), others)
 
 
 def _ordered(entries: Sequence[Entry], metric: str) -> tuple[Entry, ...]:
@@ -112,11 +115,15 @@ def differing_keys(specs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
     A section's seed that only follows the experiment's own is left out.
     """
-    keys = dict.fromkeys(key for spec in specs for key in spec if not key.startswith(UNCOMPARED))
-    found = [key for key in keys if any(spec.get(key) != specs[0].get(key) for spec in specs)]
+    keys = dict.fromkeys(chain.from_iterable(specs))
+    found = [key for key in keys if not key.startswith(UNCOMPARED) and _differ([spec.get(key) for spec in specs])]
     following = {f"{name}.seed" for name in SECTION_NAMES}
     found = [key for key in found if key not in following or any(spec.get(key) != spec.get("seed") for spec in specs)]
     return short_names(found)
+
+
+def _differ(values: list[Any]) -> bool:
+    return values.count(values[0]) < len(values)
 
 
 def _overlap(one: Score, other: Score) -> bool:

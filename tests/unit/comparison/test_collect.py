@@ -3,55 +3,16 @@
 import json
 import shutil
 
-import polars as pl
 import pytest
 
 from assay.comparison.collect import collect
-from assay.comparison.entries import HISTORY
 from assay.comparison.selection import chosen_ids, selection_name
 from assay.errors import DataError, IdError, SpecError
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.specs import SpecFiles
-from assay.experiments.summary import experiment_row
-from assay.partition_files import place_of
-from assay.pipeline import STAGES, needed_stages, slice_of
-from assay.results import ResultStore
+from tests.unit.comparison.experiments import run, start, values
 
 RATE = "trained_model.learner.learning_rate"
-
-
-def values(rate=0.001, **keys):
-    silent = {"git_versions": False, "environment": False}
-    model = {"learner": {"learning_rate": rate}, "exp_initializer": silent}
-    return {"task": "regression", "trained_model": model, **keys}
-
-
-def put(store, table, experiment_id, frame):
-    place_of(store.root, "main", table, "experiment_id", experiment_id).write(frame)
-
-
-def start(store, experiment_id):
-    """Do what the first asset of a run does."""
-    spec, folders = store.load(experiment_id), ExperimentFolders(store.root)
-    row = experiment_row(experiment_id, spec, folders.open(experiment_id, spec))
-    put(store, "experiments", experiment_id, pl.DataFrame([row]))
-    return spec, folders
-
-
-def run(store, experiment_id, mae=0.5, subset="test"):
-    """Do what a run does, with empty results."""
-    spec, folders = start(store, experiment_id)
-    results = {}
-    for stage in needed_stages(spec):
-        inputs = {name: results[name] for name in STAGES[stage].inputs if name in results}
-        results[stage] = ResultStore(store.root).build(slice_of(spec, experiment_id, stage), inputs, lambda folder: {})
-    folders.publish(experiment_id, results["analysis"])
-    score = {"value": mae, "ci_low": mae - 0.1, "ci_high": mae + 0.1, "baseline": 3.0, "baseline_name": "train mean"}
-    row = {"subset": subset, "metric": "mae", "class": "", **score, "unit": "mm", "count": 9}
-    put(store, "analysis", experiment_id, pl.DataFrame([row]))
-    history = [(epoch, "train", "loss", 1 / epoch) for epoch in (1, 2, 3)]
-    columns = pl.Schema({name: kind for name, kind in HISTORY.items() if name != "experiment_id"})
-    put(store, "training_history", experiment_id, pl.DataFrame(history, columns, orient="row"))
 
 
 @pytest.fixture(scope="module")
