@@ -11,6 +11,7 @@ from assay.cli.backfill import backfill
 from assay.cli.backfills import backfills
 from assay.cli.compare import compare
 from assay.cli.copy import copy, import_, list_locations
+from assay.cli.dashboard import dashboard
 from assay.cli.docs import docs
 from assay.cli.evaluate import evaluate
 from assay.cli.export import export
@@ -38,6 +39,7 @@ for command in (
     backfill,
     backfills,
     compare,
+    dashboard,
     show,
     path,
     export,

@@ -20,18 +20,25 @@ FLAGS = [
 
 
 @contextmanager
-def open_page(width: int = 1600, height: int = 1000) -> Iterator[Any]:
-    """Give an empty page."""
+def open_browser() -> Iterator[Any]:
+    """Give a browser without a page."""
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium")
     assert chromium, "chromium is not installed: make browser"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def open_page(width: int = 1600, height: int = 1000) -> Iterator[Any]:
+    """Give an empty page."""
+    with open_browser() as browser:
         page = browser.new_page(viewport={"width": width, "height": height})
         page.set_default_timeout(60_000)
         yield page
-        browser.close()
 
 
 def shot(page: Any, name: str, whole: bool = False) -> None:

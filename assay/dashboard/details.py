@@ -1,0 +1,101 @@
+"""What one experiment shows: its metrics and its checks as tables, its spec as text.
+
+Belongs here: frames with headings that people read. Does not belong here: widgets, pictures, curves.
+"""
+
+import csv
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import polars as pl
+
+from assay.comparison.entries import Score
+from assay.comparison.words import interval
+from assay.dashboard.experiments import Experiment
+from assay.errors import AssayError
+from assay.experiments.folders import ExperimentFolders
+from assay.experiments.testing import EXP_TESTS
+from assay.metrics.registry import get_metric, label_of
+from assay.spec.yaml_text import to_yaml
+
+METRICS = pl.Schema(
+    {
+        "Metric": pl.String(),
+        "Subset": pl.String(),
+        "Value": pl.Float64(),
+        "Unit": pl.String(),
+        "Interval": pl.String(),
+        "Baseline": pl.Float64(),
+        "Better than baseline": pl.String(),
+        "Items": pl.Int64(),
+    }
+)
+PASSED, FAILED = "✓ passed", "✗ failed"
+CHECKS = pl.Schema({"Outcome": pl.String(), "Check": pl.String(), "Found": pl.String(), "Expected": pl.String()})
+
+
+def metric_table(experiment: Experiment, subsets: Iterable[str]) -> pl.DataFrame:
+    """Return all metrics about all classes, metric by metric, with interval and baseline."""
+    shown = list(subsets)
+    names = dict.fromkeys(name for subset in shown for name in experiment.scores.get(subset, {}))
+    rows = [
+        _metric_row(name, subset, experiment.scores[subset][name])
+        for name in names
+        for subset in shown
+        if name in experiment.scores.get(subset, {})
+    ]
+    return pl.DataFrame(rows, METRICS, orient="row")
+
+
+def _metric_row(name: str, subset: str, score: Score) -> tuple[object, ...]:
+    return (
+        label_of(name),
+        subset,
+        score.value,
+        score.unit or None,
+        interval(score) or None,
+        score.baseline,
+        verdict(name, score),
+        score.count,
+    )
+
+
+def verdict(name: str, score: Score) -> str | None:
+    """Return whether a metric is better than its baseline, and surely so; None where that can't be said."""
+    try:
+        metric = get_metric(name)
+    except AssayError:  # of a package that is not installed here
+        return None
+    if score.value is None or score.baseline is None:
+        return None
+    if not metric.beats(score.value, score.baseline):
+        return f"no: {score.baseline_name}"
+    end = score.low if metric.higher_is_better else score.high
+    sure = end is None or metric.beats(end, score.baseline)
+    return f"yes: {score.baseline_name}" if sure else f"not surely: {score.baseline_name}"
+
+
+def check_table(root: Path, experiment_id: str) -> pl.DataFrame:
+    """Return the experiment's checks, failed ones first."""
+    folder = ExperimentFolders(root).find(experiment_id)
+    rows = _read(folder.path / EXP_TESTS) if folder else []
+    ordered = sorted(rows, key=lambda row: row["passed"] == "True")
+    found = [(_outcome(row), row["name"], row["description"], row["expected"]) for row in ordered]
+    return pl.DataFrame(found, CHECKS, orient="row")
+
+
+def _outcome(row: Mapping[str, str]) -> str:
+    return PASSED if row["passed"] == "True" else FAILED
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except FileNotFoundError:
+        return []
+
+
+def spec_text(experiment: Experiment) -> str:
+    """Return the resolved spec as YAML, without secrets."""
+    return to_yaml(dict(experiment.spec))

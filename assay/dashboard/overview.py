@@ -1,0 +1,169 @@
+"""The table of the overview, and the best experiment of every task above it.
+
+Belongs here: rows, columns and what stands in them. Does not belong here: widgets, filters.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from assay.comparison.entries import HISTORY, Collection, Entry, Score
+from assay.comparison.ranking import Ranking, rank
+from assay.comparison.words import interval
+from assay.dashboard.experiments import Experiment
+from assay.dashboard.keys import is_number
+from assay.metrics.registry import label_of
+from assay.spec.dotted import brief
+
+MODEL_KIND = "trained_model.model.kind"
+PREFERRED = ("test", "validation")
+"""Subsets whose metrics are shown unless another is chosen."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table.
+
+    Attributes:
+        name: Its name in the frame.
+        label: Its heading.
+        help: What it is.
+        values: One per experiment: all numbers, all texts or all times, or None.
+    """
+
+    name: str
+    label: str
+    help: str
+    values: Sequence[Any]
+
+
+def subsets_of(experiments: Sequence[Experiment]) -> list[str]:
+    """Return the subsets on which anything was measured, the preferred one first."""
+    found = {subset for each in experiments for subset in each.scores}
+    return [name for name in PREFERRED if name in found] + sorted(found.difference(PREFERRED))
+
+
+def rankings(experiments: Sequence[Experiment], subset: str, metric: str | None = None) -> list[Ranking]:
+    """Return one ranking per task, by a metric or by the task's main one; the task with most experiments first."""
+    entries = tuple(each.entry(subset) for each in experiments)
+    found = rank(Collection(subset, entries, pl.DataFrame(schema=HISTORY)), metric)
+    return sorted(found, key=lambda each: -len(each.ranked) - len(each.others))
+
+
+def columns_of(
+    experiments: Sequence[Experiment], ranked: Sequence[Ranking], subset: str, keys: Mapping[str, str]
+) -> list[Column]:
+    """Return the columns of the table; those about one task's metrics only where all are of that task.
+
+    Args:
+        experiments: Its rows.
+        ranked: The same experiments, ranked.
+        subset: Whose metrics are shown.
+        keys: Further keys of the spec, and what each is called.
+    """
+    one_task = len(ranked) == 1
+    return [
+        Column("experiment", "Experiment", "Its ID: click to open it", [each.experiment_id for each in experiments]),
+        *_if_they_differ(Column("name", "Name", "Free text of the spec", [each.name or None for each in experiments])),
+        *([] if one_task else [_task(experiments)]),
+        *([] if MODEL_KIND in keys else [_model(experiments)]),
+        *_main_metric(experiments, ranked, subset),
+        *[_key(key, label, experiments) for key, label in keys.items()],
+        *(_further_metrics(experiments, ranked[0], subset) if one_task else []),
+        Column("epochs", "Trained epochs", "How many epochs it was trained for", [each.epochs for each in experiments]),
+        Column("started", "Started (UTC)", "When its first run began", [each.started for each in experiments]),
+        Column("tags", "Tags", "Free words of the spec", [_tags(each) for each in experiments]),
+        *_notes(experiments),
+    ]
+
+
+def frame_of(columns: Sequence[Column]) -> pl.DataFrame:
+    """Return the columns as a frame; one without a single value is of text."""
+    return pl.DataFrame([pl.Series(each.name, each.values, strict=False) for each in columns]).with_columns(
+        pl.selectors.by_dtype(pl.Null).cast(pl.String)
+    )
+
+
+def _main_metric(experiments: Sequence[Experiment], ranked: Sequence[Ranking], subset: str) -> list[Column]:
+    """Return value, interval and baseline of each task's main metric; its name is the heading if it is the only one."""
+    metrics = {each.task: each.metric_name for each in ranked}
+    scores = [each.scores.get(subset, {}).get(metrics[each.task]) for each in experiments]
+    labels = [
+        _with_unit(label_of(metrics[each.task]), [score]) for each, score in zip(experiments, scores, strict=True)
+    ]
+    named = Column(
+        "metric",
+        "Metric",
+        "Main metric of the task",
+        [score and label for label, score in zip(labels, scores, strict=True)],
+    )
+    heading = f"Metric on {subset}"
+    if len(ranked) == 1 and ranked[0].metric_name:
+        heading = f"{_with_unit(label_of(ranked[0].metric_name), scores)} on {subset}"
+    return [
+        *([] if len(ranked) == 1 else [named]),
+        Column("value", heading, "Its value", [score and score.value for score in scores]),
+        Column("interval", "Interval", "How sure it is", [score and (interval(score) or None) for score in scores]),
+        Column(
+            "baseline", "Baseline", "What a trivial prediction reaches", [score and score.baseline for score in scores]
+        ),
+    ]
+
+
+def _further_metrics(experiments: Sequence[Experiment], ranking: Ranking, subset: str) -> list[Column]:
+    columns = []
+    for name in ranking.metric_names[1:]:
+        scores = [each.scores.get(subset, {}).get(name) for each in experiments]
+        label = _with_unit(label_of(name), scores)
+        columns.append(
+            Column(f"metric {name}", label, f"{name} on {subset}", [score and score.value for score in scores])
+        )
+    return columns
+
+
+def _with_unit(label: str, scores: Sequence[Score | None]) -> str:
+    """Return a label with the unit, where all have the same."""
+    units = {score.unit for score in scores if score}
+    unit = units.pop() if len(units) == 1 else ""
+    return f"{label} ({unit})" if unit else label
+
+
+def _if_they_differ(column: Column) -> list[Column]:
+    return [column] if len(set(column.values)) > 1 else []
+
+
+def _model(experiments: Sequence[Experiment]) -> Column:
+    return Column("model", "Model", "Kind of the model", [each.model or None for each in experiments])
+
+
+def _task(experiments: Sequence[Experiment]) -> Column:
+    return Column("task", "Task", "What it learns", [task_name(each.task) for each in experiments])
+
+
+def task_name(task: str) -> str:
+    """Return a task as people write it."""
+    return task.replace("_", " ") or "unknown task"
+
+
+def _key(key: str, label: str, experiments: Sequence[Experiment]) -> Column:
+    values = [each.keys.get(key) for each in experiments]
+    if not all(value is None or is_number(value) for value in values):
+        values = [brief(each.keys[key]) if key in each.keys else None for each in experiments]
+    return Column(f"key {key}", label, f"{key} of the spec", values)
+
+
+def _tags(each: Experiment) -> str | None:
+    return ", ".join(f"{name}: {value}" for name, value in each.tags.items()) or None
+
+
+def _notes(experiments: Sequence[Experiment]) -> list[Column]:
+    notes = [each.note or None for each in experiments]
+    return [Column("note", "Note", "Why it shows no metrics", notes)] if any(notes) else []
+
+
+def best_of(ranking: Ranking) -> Entry | None:
+    """Return the best experiment of a task; None where none has a value."""
+    best = ranking.ranked[0] if ranking.ranked else None
+    return best if best and ranking.score(best).value is not None else None

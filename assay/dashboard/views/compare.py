@@ -1,0 +1,89 @@
+"""The page that compares chosen experiments: the table best first, only keys that differ, curves."""
+
+from collections.abc import Iterable, Sequence
+
+import polars as pl
+import streamlit as st
+
+from assay.cli.places import storage_root
+from assay.comparison.figures import curve_panels, key_panels
+from assay.comparison.ranking import Ranking
+from assay.comparison.words import title, verdict
+from assay.dashboard.catalogue import load_history
+from assay.dashboard.charts import Chart, curve_chart, key_chart
+from assay.dashboard.experiments import Experiment
+from assay.dashboard.overview import columns_of, rankings, subsets_of
+from assay.dashboard.text import plain
+from assay.dashboard.views.common import MOST_COMPARED, catalogue, wanted_ids
+from assay.dashboard.views.table import experiment_table
+from assay.metrics.registry import label_of
+
+CHARTS_PER_ROW = 2
+
+
+def show() -> None:
+    """Show the page."""
+    experiments = catalogue()
+    wanted_ids("ids", experiments)
+    st.title("Compare")
+    ids = st.multiselect(
+        "Experiments",
+        [each.experiment_id for each in experiments],
+        key="ids",
+        bind="query-params",
+        max_selections=MOST_COMPARED,
+        placeholder="Choose at least two, here or on the overview",
+    )
+    if len(ids) < 2:
+        st.info("Choose at least two experiments, here or on the overview.", icon=":material/stacked_line_chart:")
+        return
+    chosen = [each for each in experiments if each.experiment_id in ids]
+    subset, metric = _enter_metric(chosen)
+    history = load_history(storage_root(), ids)
+    for ranking in rankings(chosen, subset, metric):
+        _show_ranking(ranking, {each.experiment_id: each for each in chosen}, subset, history)
+
+
+def _enter_metric(experiments: Sequence[Experiment]) -> tuple[str, str | None]:
+    """Return subset and metric that order the experiments; None for the main metric of each task."""
+    left, right = st.columns(2)
+    subsets = subsets_of(experiments)
+    subset = left.selectbox("Metrics on", subsets, key="subset", bind="query-params") if subsets else "test"
+    names = dict.fromkeys(name for each in experiments for name in each.scores.get(subset, {}))
+    metric = right.selectbox(
+        "Ordered by",
+        list(names),
+        index=None,
+        format_func=label_of,
+        key="metric",
+        bind="query-params",
+        placeholder="the main metric of each task",
+    )
+    return subset, metric
+
+
+def _show_ranking(ranking: Ranking, by_id: dict[str, Experiment], subset: str, history: pl.DataFrame) -> None:
+    st.subheader(plain(title(ranking, subset)))
+    if ranking.ranked:
+        st.markdown(plain(verdict(ranking)))
+    experiments = [by_id[entry.experiment_id] for entry in (*ranking.ranked, *ranking.others)]
+    columns = columns_of(experiments, [ranking], subset, ranking.keys)
+    experiment_table([each.experiment_id for each in experiments], columns, f"Comparison of {ranking.task}")
+    names = [entry.experiment_id for entry in ranking.ranked]
+    curves = curve_panels(ranking, history) if ranking.ranked else []
+    _show_charts("Learning", (curve_chart(panel, names) for panel in curves))
+    varied = key_panels(ranking) if ranking.ranked else []
+    _show_charts("What was varied", (key_chart(panel, names, ranking.metric.label) for panel in varied))
+
+
+def _show_charts(heading: str, charts: Iterable[Chart]) -> None:
+    shown = list(charts)
+    if not shown:
+        return
+    st.markdown(f"#### {heading}")
+    columns = st.columns(CHARTS_PER_ROW)
+    for place, chart in enumerate(shown):
+        columns[place % CHARTS_PER_ROW].altair_chart(chart)
+
+
+show()

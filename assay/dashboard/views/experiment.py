@@ -1,0 +1,132 @@
+"""The page of one experiment: metrics, curves, pictures, checks, spec, download."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import streamlit as st
+
+from assay.cli.places import storage_root
+from assay.dashboard.catalogue import load_history
+from assay.dashboard.charts import history_charts
+from assay.dashboard.details import FAILED, check_table, metric_table, spec_text
+from assay.dashboard.experiments import Experiment
+from assay.dashboard.overview import subsets_of, task_name
+from assay.dashboard.pictures import Picture, net_data_of, pictures_of
+from assay.dashboard.text import plain
+from assay.dashboard.views.common import catalogue, score_card, wanted_ids
+from assay.metrics.registry import label_of
+
+MOST_CARDS = 4
+
+
+def show() -> None:
+    """Show the page."""
+    experiments = catalogue()
+    wanted_ids("id", experiments)
+    by_id = {each.experiment_id: each for each in experiments}
+    left, right = st.columns([4, 1], vertical_alignment="bottom")
+    name = left.selectbox("Experiment", list(by_id), key="id", bind="query-params", filter_mode="contains")
+    right.link_button("Download", f"/download/{name}.zip", icon=":material/download:", width="stretch")
+    experiment = by_id[name]
+    _show_head(experiment)
+    views: dict[str, Callable[[Path, Experiment], None]] = {
+        "Metrics": _show_metrics,
+        "Learning": _show_learning,
+        "Pictures": _show_pictures,
+        "Checks": _show_checks,
+        "Spec": _show_spec,
+    }
+    for tab, view in zip(st.tabs(list(views), key="view", bind="query-params"), views.values(), strict=True):
+        if tab.open:
+            with tab:
+                view(storage_root(), experiment)
+
+
+def _show_head(experiment: Experiment) -> None:
+    st.title(plain(experiment.experiment_id))
+    started = f"started {experiment.started:%Y-%m-%d %H:%M} UTC" if experiment.started else ""
+    epochs = f"{experiment.epochs} epochs" if experiment.epochs else ""
+    facts = [experiment.name, task_name(experiment.task), experiment.model, epochs, started]
+    st.caption(" · ".join(plain(fact) for fact in facts if fact))
+    if experiment.description:
+        st.markdown(plain(experiment.description))
+    if experiment.tags:
+        st.markdown(" ".join(f":gray-badge[{plain(f'{name}: {value}')}]" for name, value in experiment.tags.items()))
+    if experiment.note:
+        st.warning(plain(experiment.note), icon=":material/info:")
+
+
+def _show_metrics(_: Path, experiment: Experiment) -> None:
+    subsets = subsets_of([experiment])
+    if not subsets:
+        return
+    main = subsets[0]
+    scores = list(experiment.scores[main].items())[:MOST_CARDS]
+    for column, (name, score) in zip(st.columns(MOST_CARDS), scores, strict=False):
+        with column.container(border=True):
+            score_card(plain(f"{label_of(name)} on {main}"), score)
+    numbers = st.column_config.NumberColumn(format="%.4g")
+    st.dataframe(
+        metric_table(experiment, subsets),
+        hide_index=True,
+        height="content",
+        placeholder="",
+        column_config={"Value": numbers, "Baseline": numbers},
+        alt="Metrics",
+    )
+
+
+def _show_learning(root: Path, experiment: Experiment) -> None:
+    charts = history_charts(load_history(root, [experiment.experiment_id]))
+    if not charts:
+        st.info("It was not trained yet.", icon=":material/hourglass_empty:")
+    columns = st.columns(2)
+    for place, chart in enumerate(charts.values()):
+        columns[place % 2].altair_chart(chart)
+
+
+def _show_pictures(root: Path, experiment: Experiment) -> None:
+    name = experiment.experiment_id
+    groups, epochs = pictures_of(root, name), net_data_of(root, name)
+    if not groups and not epochs:
+        st.info("No stage has made pictures yet.", icon=":material/hourglass_empty:")
+    if epochs:
+        st.subheader("What the network saw")
+        _show_net_data(epochs)
+    for heading, pictures in groups.items():
+        st.subheader(heading)
+        columns = st.columns(2)
+        for place, picture in enumerate(pictures):
+            with columns[place % 2]:
+                _show_picture(picture)
+
+
+def _show_net_data(epochs: dict[int, Picture]) -> None:
+    numbers = sorted(epochs)
+    epoch = numbers[0]
+    if len(numbers) > 1:
+        epoch = st.select_slider("Epoch", numbers, key="epoch", bind="query-params")
+    _show_picture(epochs[epoch])
+
+
+def _show_picture(picture: Picture) -> None:
+    content = picture.read()
+    if content is not None:
+        st.image(content, caption=picture.title, output_format="PNG")
+
+
+def _show_checks(root: Path, experiment: Experiment) -> None:
+    checks = check_table(root, experiment.experiment_id)
+    if checks.is_empty():
+        st.info("No check has run yet.", icon=":material/hourglass_empty:")
+        return
+    failed = (checks["Outcome"] == FAILED).sum()
+    st.markdown(f"**{failed} of {len(checks)} checks failed.**" if failed else f"All {len(checks)} checks passed.")
+    st.dataframe(checks, hide_index=True, height="content", alt="Checks")
+
+
+def _show_spec(_: Path, experiment: Experiment) -> None:
+    st.code(spec_text(experiment), language="yaml")
+
+
+show()

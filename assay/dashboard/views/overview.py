@@ -1,0 +1,69 @@
+"""The first page: filters, the best of every task, and the table of all experiments."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from assay.comparison.ranking import Ranking
+from assay.comparison.words import verdict
+from assay.dashboard.experiments import Experiment
+from assay.dashboard.overview import Column, best_of, columns_of, rankings, task_name
+from assay.dashboard.text import plain
+from assay.dashboard.views.common import (
+    EXPERIMENT,
+    MOST_COMPARED,
+    catalogue,
+    open_comparison,
+    score_card,
+)
+from assay.dashboard.views.sidebar import choose_experiments
+from assay.dashboard.views.table import experiment_table
+
+
+def show() -> None:
+    """Show the page."""
+    everything = catalogue()
+    shown, subset, keys = choose_experiments(everything)
+    with_results = sum(subset in each.scores for each in shown)
+    st.title("Experiments")
+    st.caption(f"{len(shown):,} of {len(everything):,} experiments · {with_results:,} with results on {plain(subset)}")
+    if not shown:
+        st.info("No experiment meets all of these conditions. Clear one in the sidebar.", icon=":material/filter_alt:")
+        return
+    ranked = rankings(shown, subset)
+    _show_best(ranked, subset)
+    _show_table(shown, columns_of(shown, ranked, subset, keys))
+
+
+def _show_best(ranked: Sequence[Ranking], subset: str) -> None:
+    shown = [(ranking, best) for ranking in ranked if (best := best_of(ranking))]
+    for column, (ranking, best) in zip(st.columns(max(3, len(shown))), shown, strict=False):
+        with column.container(border=True):
+            heading = f"{task_name(ranking.task)}: best {ranking.metric.label} on {subset}"
+            score_card(plain(heading), ranking.score(best), help_=plain(verdict(ranking)))
+            st.page_link(
+                EXPERIMENT,
+                label=plain(best.experiment_id),
+                icon=":material/arrow_forward:",
+                query_params={"id": best.experiment_id},
+            )
+
+
+def _show_table(experiments: Sequence[Experiment], columns: Sequence[Column]) -> None:
+    ids = [each.experiment_id for each in experiments]
+    actions = st.container(horizontal=True, vertical_alignment="center")
+    chosen = experiment_table(ids, columns, "Experiments", selectable=True)
+    with actions:
+        _offer_actions(chosen, ids)
+
+
+def _offer_actions(chosen: Sequence[str], ids: Sequence[str]) -> None:
+    compared = chosen or (ids if len(ids) <= MOST_COMPARED else [])
+    label = f"Compare {len(chosen)} selected" if chosen else "Compare all shown" if compared else "Compare"
+    if st.button(label, icon=":material/stacked_line_chart:", disabled=not 2 <= len(compared) <= MOST_COMPARED):
+        open_comparison(compared)
+    if not chosen:
+        st.caption("Click an ID to open it, a heading to sort; select rows at the left edge to compare them.")
+
+
+show()

@@ -1,0 +1,99 @@
+"""The filters beside the overview; each keeps its value in the page's address.
+
+Belongs here: widgets that enter conditions. Does not belong here: conditions (``assay.dashboard.filters``).
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+
+import streamlit as st
+
+from assay.dashboard.experiments import Experiment
+from assay.dashboard.filters import Filter
+from assay.dashboard.keys import choice_of, key_from_words, key_in_words, offered_keys
+from assay.dashboard.overview import subsets_of
+from assay.dashboard.text import plain
+from assay.spec.dotted import brief
+
+
+def choose_experiments(experiments: Sequence[Experiment]) -> tuple[list[Experiment], str, dict[str, str]]:
+    """Return the experiments to show, the subset whose metrics are shown, and further keys with their names."""
+    with st.sidebar:
+        st.header("Filters")
+        plainly = _enter_conditions(experiments)
+        found = plainly.choose(experiments)
+        subset = _enter_subset(found)
+        keys, conditions = _enter_keys(found)
+    return replace(plainly, values=conditions.values, ranges=conditions.ranges).choose(found), subset, keys
+
+
+def _enter_conditions(experiments: Sequence[Experiment]) -> Filter:
+    words = st.text_input(
+        "Search", key="q", bind="query-params", placeholder="ID, name, tag …", icon=":material/search:"
+    )
+    tasks = _several("Task", "task", sorted({each.task for each in experiments}))
+    models = _several("Model", "model", sorted({each.model for each in experiments if each.model}))
+    since, until = _enter_dates(experiments)
+    return Filter(words.strip(), tasks, models, since, until, _enter_epochs(experiments))
+
+
+def _several(label: str, key: str, options: list[str]) -> list[str]:
+    if len(options) < 2:
+        return []
+    return st.multiselect(label, options, key=key, bind="query-params", placeholder="all")
+
+
+def _enter_dates(experiments: Sequence[Experiment]) -> tuple[date | None, date | None]:
+    days = sorted({each.started.date() for each in experiments if each.started})
+    if len(days) < 2:
+        return None, None
+    chosen = st.date_input(
+        "Started (UTC)", value=[], min_value=days[0], max_value=days[-1], key="started", bind="query-params"
+    )
+    return (chosen[0], chosen[-1]) if chosen else (None, None)
+
+
+def _enter_epochs(experiments: Sequence[Experiment]) -> tuple[int, int] | None:
+    counts = sorted({each.epochs for each in experiments if each.epochs is not None})
+    if len(counts) < 2:
+        return None
+    ends = st.select_slider("Trained epochs", counts, (counts[0], counts[-1]), key="epochs", bind="query-params")
+    return None if ends == (counts[0], counts[-1]) else ends
+
+
+def _enter_subset(experiments: Sequence[Experiment]) -> str:
+    subsets = subsets_of(experiments)
+    if len(subsets) < 2:
+        return subsets[0] if subsets else "test"
+    return st.selectbox("Metrics on", subsets, key="subset", bind="query-params")
+
+
+def _enter_keys(experiments: Sequence[Experiment]) -> tuple[dict[str, str], Filter]:
+    names = offered_keys(experiments, [key_from_words(text) for text in st.query_params.get_all("key")])
+    if not names:
+        return {}, Filter()
+    keys = st.multiselect(
+        "Keys of the spec",
+        list(names),
+        format_func=key_in_words,
+        key="key",
+        bind="query-params",
+        placeholder="such as learning_rate",
+        help="Keys in which the experiments differ: each becomes a column and can be filtered by.",
+    )
+    values, ranges = {}, {}
+    for key in keys:
+        choice = choice_of(key, experiments)
+        if choice.numbers:
+            ends = (choice.numbers[0], choice.numbers[-1])
+            chosen = st.select_slider(
+                plain(names[key]), choice.numbers, ends, format_func=brief, key=f"in.{key}", bind="query-params"
+            )
+            if chosen != ends:
+                ranges[key] = chosen
+        else:
+            values[key] = st.multiselect(
+                plain(names[key]), choice.values, key=f"is.{key}", bind="query-params", placeholder="all"
+            )
+    return {key: names[key] for key in keys}, Filter(values=values, ranges=ranges)

@@ -1,0 +1,172 @@
+"""The pages, run by Streamlit's own test runner, and their charts: what they show, and what the address chooses."""
+
+from pathlib import Path
+
+import altair as alt
+import polars as pl
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import assay.dashboard
+from assay.dashboard.charts import curve_chart, history_charts, key_chart
+from assay.dashboard.text import plain
+from assay.pictures.compared import Curve, Panel, Point
+from tests.unit.dashboard.storage import CHECKS, draw, folder_of, make_storage
+
+APP = Path(assay.dashboard.__file__).with_name("app.py")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = make_storage(tmp_path_factory.mktemp("storage")).root
+    folder = folder_of(root, "ran")
+    (folder / "exp_tests.csv").write_text(CHECKS)
+    for name in ("pictures/curves", "net_data/epoch_0001", "net_data/epoch_0002"):
+        draw(folder / f"{name}.png")
+    return root
+
+
+@pytest.fixture
+def look(root, monkeypatch):
+    """Give ``look(page, address)``: what a browser would show there."""
+
+    def show(page: str = "", storage: Path = root, **address: str | list[str]) -> AppTest:
+        monkeypatch.setenv("ASSAY_STORAGE", str(storage))
+        shown = AppTest.from_file(APP, default_timeout=30)
+        for name, value in address.items():
+            shown.query_params[name] = value
+        if page:
+            shown.switch_page(f"views/{page}.py")
+        shown.run()
+        assert not shown.exception
+        return shown
+
+    return show
+
+
+def ids(shown: AppTest) -> list[str]:
+    return list(shown.dataframe[0].value["experiment"])
+
+
+def texts(elements) -> str:
+    return "\n".join(each.value for each in elements)
+
+
+def test_the_overview_counts_ranks_and_lists_all_experiments(look):
+    shown = look()
+    assert shown.caption[0].value == "4 of 4 experiments · 2 with results on test"
+    assert ids(shown) == ["started", "failed", "other", "ran"]
+    (best,) = shown.metric
+    assert (best.label, best.value, best.delta) == (plain("regression: best MAE on test"), "0.500 mm", "[0.400, 0.600]")
+
+
+def test_filters_choose_rows(look):
+    shown = look()
+    shown.text_input(key="q").input("rates").run()
+    assert ids(shown) == ["other", "ran"]
+    shown.multiselect(key="key").select("trained_model.learner.learning_rate").run()
+    shown.multiselect(key="is.trained_model.learner.learning_rate").select("0.01").run()
+    assert ids(shown) == ["other"]
+    assert list(shown.dataframe[0].value["key trained_model.learner.learning_rate"]) == [0.01]
+    shown.text_input(key="q").input("nothing").run()
+    assert "No experiment meets all of these conditions" in shown.info[0].value
+
+
+def test_the_address_keeps_the_filters(look):
+    assert ids(look(q="rates")) == ["other", "ran"]
+    assert ids(look(key=["sweep in tags"], **{"is.tags.sweep": ["–"]})) == ["started", "failed"]
+    assert len(ids(look(task="no such task", model="; drop table experiments"))) == 4
+
+
+def test_an_empty_storage_says_what_to_do_next(look, tmp_path):
+    for page in ("", "experiment", "compare"):
+        shown = look(page, storage=tmp_path)
+        assert shown.title[0].value == "Nothing here yet"
+        assert "assay run first" in shown.code[0].value
+
+
+def test_one_experiment_shows_its_metrics_and_no_markup_of_its_name(look):
+    shown = look("experiment", id="ran")
+    assert shown.title[0].value == "ran"
+    assert [(each.label, each.value) for each in shown.metric] == [("MAE on test", "0.500 mm")]
+    assert r"\<b\>bold" in shown.caption[0].value
+    assert r"\!\[x\]" in shown.caption[0].value
+    assert "sweep" in texts(shown.markdown)
+    assert "planted" not in texts(shown.markdown)
+    assert shown.dataframe[0].value["Value"].to_list() == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("view", "expected"), [("Learning", 1), ("Pictures", 2), ("Checks", 1), ("Spec", 1)], ids=lambda value: str(value)
+)
+def test_every_view_of_an_experiment_shows_its_part(look, view, expected):
+    shown = look("experiment", id="ran", view=view)
+    parts = {
+        "Learning": shown.get("vega_lite_chart"),
+        "Pictures": shown.image,
+        "Checks": shown.dataframe,
+        "Spec": shown.code,
+    }
+    assert len(parts[view]) == expected
+
+
+@pytest.mark.parametrize("view", ["Metrics", "Learning", "Pictures", "Checks", "Spec"])
+def test_an_experiment_that_has_only_started_shows_what_there_is(look, view):
+    shown = look("experiment", id="started", view=view)
+    assert "no results yet" in shown.warning[0].value.replace("\\", "")
+
+
+def test_an_id_that_is_not_valid_or_unknown_is_said_and_another_shown(look):
+    assert "is not valid" in look("experiment", id="../../etc").warning[0].value
+    shown = look("experiment", id="nobody")
+    assert shown.warning[0].value == "Experiment nobody never ran in this storage."
+    assert shown.title[0].value == "started"
+
+
+def test_a_comparison_shows_what_differs_best_first(look):
+    shown = look("compare", ids=["other", "ran"])
+    assert ids(shown) == ["ran", "other"]
+    assert list(shown.dataframe[0].value["key trained_model.learner.learning_rate"]) == [0.001, 0.01]
+    assert shown.subheader[0].value == plain("regression: MAE in mm on test, lower is better")
+    assert len(shown.get("vega_lite_chart")) == 2
+    assert "Choose at least two" in look("compare", ids=["ran"]).info[0].value
+
+
+def test_experiments_without_results_can_be_compared_too(look):
+    shown = look("compare", ids=["started", "failed"])
+    assert ids(shown) == ["started", "failed"]
+    assert shown.get("vega_lite_chart") == []
+
+
+def test_curves_of_many_experiments_are_drawn_whole():
+    names = [f"x{number}" for number in range(30)]
+    curves = [Curve(place, range(1, 201), [1 / (epoch + place) for epoch in range(1, 201)]) for place in range(30)]
+    with alt.data_transformers.disable_max_rows():  # as Streamlit does
+        drawn = curve_chart(Panel("loss, training", "epoch", curves), names).to_dict()
+    (rows,) = drawn["datasets"].values()
+    assert len(rows) == 6000
+    colours = drawn["layer"][0]["encoding"]["color"]["scale"]
+    assert colours["domain"] == names
+    assert len(set(colours["range"])) == 7
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "scale"),
+    [([1, 2, 3], "quantitative", "linear"), ([1e-4, 1e-2], "quantitative", "log"), (["a", "b"], "nominal", None)],
+)
+def test_a_varied_key_is_drawn_as_what_it_is(values, kind, scale):
+    points = [Point(place, value, 0.5, 0.4, 0.6) for place, value in enumerate(values)]
+    drawn = key_chart(Panel("accuracy by rate", "", points), [f"x{place}" for place in range(3)], "accuracy").to_dict()
+    x = drawn["layer"][0]["encoding"]["x"]
+    assert (x["type"], x.get("scale", {}).get("type"), x["title"]) == (kind, scale, "rate")
+
+
+def test_a_history_is_one_chart_per_metric_with_a_line_per_subset():
+    rows = [
+        (epoch, subset, metric, 1.0) for epoch in (1, 2) for subset in ("train", "mine") for metric in ("loss", "mae")
+    ]
+    history = pl.DataFrame(rows, ["epoch", "subset", "metric", "value"], orient="row")
+    charts = history_charts(history)
+    assert list(charts) == ["loss", "MAE"]
+    assert charts["MAE"].to_dict()["layer"][0]["encoding"]["color"]["scale"]["domain"] == ["train", "mine"]
+    assert history_charts(history.clear()) == {}

@@ -1,0 +1,63 @@
+"""Pictures: the outcome first, in natural order, whatever a run does meanwhile."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from assay.dashboard.pictures import net_data_of, pictures_of
+from tests.unit.dashboard.storage import draw, folder_of, make_storage, result_folder
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return make_storage(tmp_path_factory.mktemp("storage")).root
+
+
+@pytest.fixture
+def root(made, tmp_path):
+    return Path(shutil.copytree(made, tmp_path / "storage", symlinks=True))
+
+
+def test_pictures_of_the_outcome_come_first_and_of_the_data_last(root):
+    samples = draw(result_folder(root, "ran", "generated_images") / "pictures" / "samples.png")
+    folder = folder_of(root, "ran")
+    for name in ("pictures/curves", "analysis/pictures/worst_10", "analysis/pictures/worst_9", "analysis/masks/0"):
+        draw(folder / f"{name}.png")
+    found = pictures_of(root, "ran")
+    titles = {heading: [picture.title for picture in pictures] for heading, pictures in found.items()}
+    assert list(titles.items()) == [
+        ("Analysis", ["Worst 9", "Worst 10"]),
+        ("Training", ["Curves"]),
+        ("Data", ["Samples"]),
+    ]
+    assert found["Data"][0].read() == samples
+
+
+def test_net_data_are_found_by_epoch(root):
+    folder = folder_of(root, "ran") / "net_data"
+    for name in ("epoch_0002", "epoch_0010", "epoch_x", "other"):
+        draw(folder / f"{name}.png")
+    assert {epoch: picture.path.name for epoch, picture in net_data_of(root, "ran").items()} == {
+        2: "epoch_0002.png",
+        10: "epoch_0010.png",
+    }
+
+
+def test_an_experiment_without_pictures_has_none(root):
+    assert pictures_of(root, "started") == {}
+    assert (net_data_of(root, "started"), net_data_of(root, "nobody")) == ({}, {})
+    assert pictures_of(root, "nobody") == {}
+
+
+def test_a_picture_that_a_run_takes_away_is_none(root):
+    draw(folder_of(root, "ran") / "pictures" / "curves.png")
+    (picture,) = pictures_of(root, "ran")["Training"]
+    picture.path.unlink()
+    assert picture.read() is None
+
+
+def test_results_that_were_deleted_do_not_hide_the_others(root):
+    draw(folder_of(root, "ran") / "pictures" / "curves.png")
+    (result_folder(root, "ran", "generated_images") / "manifest.json").unlink()
+    assert list(pictures_of(root, "ran")) == ["Training"]
