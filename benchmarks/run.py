@@ -29,9 +29,10 @@ BENCHMARKS = (
     "warehouse",
     "elsewhere",
     "locks",
+    "dashboard",
 )
 FOLDER = Path(__file__).parent
-PACKAGES = ("dagster", "dagster-duckdb", "duckdb", "polars", "torch", "pillow", "numpy", "scikit-learn")
+PACKAGES = ("dagster", "dagster-duckdb", "duckdb", "polars", "torch", "pillow", "numpy", "scikit-learn", "streamlit")
 COLUMNS = ("benchmark", "value", "unit", "target", "floor", "note")
 
 

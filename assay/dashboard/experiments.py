@@ -18,7 +18,7 @@ from assay.comparison.freshness import why_not_its_own
 from assay.comparison.tables import Tables
 from assay.dashboard.file_tables import FileTables
 from assay.experiments.folders import ExperimentFolders
-from assay.experiments.provenance import without_keys
+from assay.secrets import without_keys
 from assay.spec.dotted import flatten
 from assay.spec.experiment import learning_of
 
