@@ -20,7 +20,8 @@ from assay.locks import Heartbeat, heartbeat_of, hold
 from assay.spec.yaml_text import to_yaml
 from benchmarks.rows import row
 
-FORK = multiprocessing.get_context("fork")
+SERVER = multiprocessing.get_context("forkserver")
+"""Processes forked by one that has no threads: a copy of this one might wait for ever for a thread that it lacks."""
 PROCESSES, ACQUISITIONS, WRITE_SHARE = 8, 12_500, 0.5
 SHARED_ACQUISITIONS = 100
 """Of each process on a shared file system, where every step of a lock is a file."""
@@ -48,7 +49,7 @@ def contend(folder: Path, processes: int, acquisitions: int, write_share: float,
     (folder / "witness").mkdir()
     work = partial(_enter_often, folder, acquisitions, write_share, taken)
     started = time.perf_counter()
-    with FORK.Pool(processes) as pool:
+    with SERVER.Pool(processes) as pool:
         told = pool.map(work, range(processes), chunksize=1)
     wall_s = time.perf_counter() - started
     return Told(sum(entered for entered, _ in told), sum(violations for _, violations in told), wall_s)
@@ -90,8 +91,8 @@ def meets_as_reader(witness: Path) -> bool:
 
 def seconds_after_death(folder: Path) -> float:
     """Return how long a lock is taken after its holder was killed."""
-    ready, told = FORK.Pipe(duplex=False)
-    process = FORK.Process(target=_hold_until_killed, args=(folder, told))
+    ready, told = SERVER.Pipe(duplex=False)
+    process = SERVER.Process(target=_hold_until_killed, args=(folder, told))
     process.start()
     ready.recv()
     process.kill()

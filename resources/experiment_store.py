@@ -112,8 +112,12 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
             self.folders.publish(experiment_id, result)
             self.keep_elsewhere(experiment_id)
         self.reporter.finish(context, spec.stage, _outcome(result))
-        self.reporter.warn(context, self.tracker.stage_done(context.run.run_id, self.path, experiment_id, spec.stage))
+        self._track(context, spec.stage)
         return result
+
+    def _track(self, context: dg.AssetExecutionContext, stage: str) -> None:
+        told = self.tracker.stage_done(context.run.run_id, self.path, context.partition_key, stage)
+        self.reporter.warn(context, told)
 
     @contextmanager
     def _working(self, context: dg.AssetExecutionContext, stage: str) -> Iterator[Waiting]:
@@ -122,7 +126,7 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
         waiting = partial(self.reporter.wait, context, stage)
         with as_failure(f"Experiment {experiment_id}, {stage}"):
             locks = self.spec_of_run(context.run.run_id, experiment_id).filelock_dict
-            with named_locks(self.path, locks, f"{stage} of {experiment_id}", waiting):
+            with named_locks(self.locations, locks, f"{stage} of {experiment_id}", waiting):
                 yield waiting
 
     def adopt(self, context: dg.AssetExecutionContext, spec: Slice) -> Result:
@@ -137,6 +141,7 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
             self.folders.publish(context.partition_key, result)
             self.keep_elsewhere(context.partition_key)
         self.reporter.finish(context, spec.stage, f"that of {spec.found.experiment_id}" if spec.found else "")
+        self._track(context, spec.stage)
         return result
 
     def adopted_scaling(self, context: dg.AssetExecutionContext, spec: Slice) -> Path | None:

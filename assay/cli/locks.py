@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from assay.cli.places import storage_root
-from assay.errors import DataError
+from assay.cli.places import locations
+from assay.errors import DataError, StorageError, unknown
+from assay.experiments.named_locks import lock_folders
 from assay.locks import Holder, age_of, clear, clearable, holders, share, state_of, unshare
 from assay.text_table import text_table
 
@@ -19,22 +20,28 @@ def locks(
     clear_them: Annotated[bool, typer.Option("--clear", help="forget holders that died; make NAMES free")] = False,
     force: Annotated[bool, typer.Option("--force", help="clear NAMES even while somebody is at work")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="clear without asking")] = False,
+    location: Annotated[
+        str, typer.Option(help="clear locks at this location, which several machines share; else the storage's")
+    ] = "",
     shared: Annotated[
         bool | None, typer.Option("--shared/--local", help="storage on a file system of several machines, or of one")
     ] = None,
 ) -> None:
     """List who holds which lock: process, machine, since when; clear what is left over."""
-    folder = storage_root() / "locks"
+    folders = lock_folders(locations())
+    if location not in folders:
+        raise StorageError(unknown("Shared location", location, [name for name in folders if name]))
+    folder = folders[location]
     if not clear_them and (names or force or yes):
         raise DataError("NAMES, --force and --yes are for clearing: assay locks --clear NAMES.")
-    if clear_them and shared is not None:
-        raise DataError("Choose one of --clear and --shared or --local.")
+    if (clear_them or location) and shared is not None:
+        raise DataError("Choose one of --clear and --shared or --local; the latter are of the storage.")
     if shared is not None:
         _change(folder, shared)
     elif clear_them:
         _clear(folder, names or [], force, yes)
     else:
-        _print(holders(folder), "No locks are held.")
+        _print([each for place in folders.values() for each in holders(place)], "No locks are held.")
 
 
 def _print(found: Sequence[Holder], nothing: str) -> None:

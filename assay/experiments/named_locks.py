@@ -8,18 +8,40 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from assay.errors import StorageError
-from assay.locks import NAMED, Waiting, hold
+from assay.locations import Locations
+from assay.locks import NAMED, Waiting, hold, share
+from assay.locks.flavour import MARKER
 from assay.spec.experiment import FileLockSpec
 
+LOCKS = ".locks"
+"""Folder, at a location that several machines share, of the locks on it."""
 
-def lock_folder_of(root: Path, location: str) -> Path:
-    """Return the folder that holds the lock on a named location."""
-    return root / "locks" / NAMED
+
+def lock_folder_of(locations: Locations, location: str) -> Path:
+    """Return the folder that holds the lock on a named location: its own where machines share it, or the storage's.
+
+    Raises:
+        StorageError: The location's folder is not there.
+    """
+    settings = locations.settings.get(location)
+    if settings is None or not settings.shared or settings.folder is None:
+        return locations.root / "locks" / NAMED
+    locations.open(location)
+    folder = settings.folder / LOCKS
+    if not (folder / MARKER).exists():
+        share(folder)
+    return folder
+
+
+def lock_folders(locations: Locations) -> dict[str, Path]:
+    """Return the folders of locks by location, the storage's own under an empty name."""
+    shared = [name for name, settings in locations.settings.items() if settings.shared]
+    return {"": locations.root / "locks", **{name: lock_folder_of(locations, name) for name in shared}}
 
 
 @contextmanager
 def named_locks(
-    root: Path, locks: Mapping[str, FileLockSpec], purpose: str, waiting: Waiting | None = None
+    locations: Locations, locks: Mapping[str, FileLockSpec], purpose: str, waiting: Waiting | None = None
 ) -> Iterator[None]:
     """Hold all locks of a spec for the block; when one can't be had in time, those taken before it are released.
 
@@ -27,7 +49,7 @@ def named_locks(
     each other in a circle.
 
     Args:
-        root: Storage root.
+        locations: The places that the project knows.
         locks: The spec's ``filelock_dict``.
         purpose: What for; others who wait are told.
         waiting: Is told who is in the way.
@@ -37,7 +59,7 @@ def named_locks(
     """
     with ExitStack() as stack:
         for key, lock in sorted(locks.items(), key=lambda item: item[1].location):
-            folder = lock_folder_of(root, lock.location)
+            folder = lock_folder_of(locations, lock.location)
             taken = hold(folder, lock.location, lock.kind, purpose, lock.timeout_s, waiting)
             try:
                 stack.enter_context(taken)

@@ -11,9 +11,9 @@ Belongs here: its keys, reading it. Does not belong here: opening a place.
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field, TypeAdapter, ValidationError, field_validator
+from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from assay.errors import SpecError
 from assay.secrets import written_secrets
@@ -33,6 +33,10 @@ class LocationSettings(Section):
     """Arguments of fsspec's file system, such as ``key``, ``secret`` and ``endpoint_url``; ``${NAME}`` is the value of
     an environment variable."""
 
+    shared: bool = False
+    """Whether several machines use this folder: locks of ``filelock_dict`` on its name then lie in it, kept by
+    heartbeats."""
+
     @field_validator("url")
     @classmethod
     def _has_no_login(cls, url: str) -> str:
@@ -40,10 +44,17 @@ class LocationSettings(Section):
             raise ValueError("holds a login; put it into options as ${NAME} and set that environment variable")
         return url
 
+    @model_validator(mode="after")
+    def _only_folders_hold_locks(self) -> Self:
+        if self.shared and self.folder is None:
+            raise ValueError("shared is true, but url is no folder, where locks could be; leave shared out")
+        return self
+
     @property
-    def is_folder(self) -> bool:
-        """Whether it is a folder of this machine's file systems."""
-        return "://" not in self.url or self.url.startswith("file://")
+    def folder(self) -> Path | None:
+        """The folder of this machine's file systems that it is; None elsewhere."""
+        protocol, separator, path = self.url.rpartition("://")
+        return Path(path).absolute() if not separator or protocol == "file" else None
 
 
 _FILE = TypeAdapter(dict[LocationName, LocationSettings])

@@ -42,11 +42,14 @@ class Lab:
 
     @property
     def store(self) -> ExperimentStore:
+        return self.store_telling(ProgressReporter())
+
+    def store_telling(self, reporter: ProgressReporter) -> ExperimentStore:
         return ExperimentStore(
             root=str(self.folder / "storage"),
             experiments_folder=str(self.folder / "experiments"),
             locations_file=str(self.folder / "locations.yaml"),
-            reporter=ProgressReporter(),
+            reporter=reporter,
             tracker=self.tracker,
         )
 

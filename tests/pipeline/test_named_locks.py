@@ -1,8 +1,8 @@
 """``filelock_dict`` and ``job_clearlocks`` through real runs: held while an asset works, released whatever happens."""
 
-import multiprocessing
-import os
 import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
@@ -14,7 +14,6 @@ from assay.locks import hold, holders
 from assay.spec.experiment import SECTION_NAMES
 from definitions import build_defs
 from resources.defaults import resources_for
-from resources.experiment_store import ExperimentStore
 from resources.progress import ProgressReporter
 
 IMAGES = ["experiment", *(f"spec/{name}" for name in SECTION_NAMES), "generated_images"]
@@ -46,9 +45,7 @@ def locked(lab):
 def test_locks_are_held_while_an_asset_works_and_released_after_it(locked):
     named = locked.store.path / NAMED
     reporter = WatchingReporter(folder=str(named))
-    store = ExperimentStore(
-        root=locked.store.root, experiments_folder=locked.store.experiments_folder, reporter=reporter
-    )
+    store = locked.store_telling(reporter)
     seen.clear()
     assert locked.run("one", assets=IMAGES, resources={"store": store}).success
     assert seen
@@ -94,7 +91,7 @@ def test_waiting_is_told_in_the_runs_log(lab):
             super().wait(context, stage, holder)
             waits.set()
 
-    store = ExperimentStore(root=lab.store.root, experiments_folder=lab.store.experiments_folder, reporter=Told())
+    store = lab.store_telling(Told())
     with ThreadPoolExecutor(1) as pool:
         writer = pool.submit(write_labels)
         assert taken.wait(20)
@@ -119,17 +116,21 @@ def metadata(result):
     return {name: each.value for name, each in event.step_output_data.metadata.items()}
 
 
+DIES = """
+import os, signal, sys
+from pathlib import Path
+from assay.locks import hold
+with hold(Path(sys.argv[1]), "labels", "write", "editing"):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
 @pytest.fixture
 def killed(lab):
     """A lock whose holder was killed."""
 
-    def die():
-        with hold(lab.store.path / NAMED, "labels", "write", "editing"):
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    process = multiprocessing.get_context("fork").Process(target=die)
-    process.start()
-    process.join()
+    process = subprocess.Popen([sys.executable, "-c", DIES, str(lab.store.path / NAMED)])
+    assert process.wait() == -signal.SIGKILL
     return process.pid
 
 

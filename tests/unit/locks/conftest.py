@@ -19,7 +19,7 @@ class OtherProcess:
     def __init__(self, folder: Path, name: str, mode: str) -> None:
         self.go = folder / "go"
         held = folder / "held"
-        self.process = multiprocessing.get_context("fork").Process(target=self._hold, args=(folder, name, mode, held))
+        self.process = multiprocessing.get_context("spawn").Process(target=self._hold, args=(folder, name, mode, held))
         self.process.start()
         while not held.exists():
             assert self.process.is_alive(), "the other process did not get the lock"

@@ -86,7 +86,7 @@ def test_nobody_is_told_of_a_lock_that_is_free(tmp_path):
 
 def test_a_wait_can_be_interrupted(tmp_path, other_process):
     other_process()
-    waits = multiprocessing.get_context("fork").Process(target=_wait, args=(tmp_path,))
+    waits = multiprocessing.get_context("spawn").Process(target=_wait, args=(tmp_path,))
     waits.start()
     while not (tmp_path / "waits").exists():
         time.sleep(0.01)
