@@ -18,6 +18,7 @@ from assay.comparison.freshness import why_not_its_own
 from assay.comparison.tables import Tables
 from assay.dashboard.file_tables import FileTables
 from assay.experiments.folders import ExperimentFolders
+from assay.ids import is_id
 from assay.secrets import without_keys
 from assay.spec.dotted import flatten
 from assay.spec.experiment import learning_of
@@ -73,8 +74,9 @@ def read_experiments(root: Path, tables: Tables | FileTables) -> list[Experiment
     epochs = dict(tables.last_epochs().iter_rows())
     scores = _by_experiment(tables.scores())
     return [
-        _experiment(root, name, run_id or "", json.loads(text), epochs.get(name), scores.get(name, {}))
+        _experiment(root, name, run_id or "", json.loads(text or "{}"), epochs.get(name), scores.get(name, {}))
         for name, run_id, text in tables.runs().iter_rows()
+        if is_id(name)  # a folder that somebody made by hand may be called anything
     ]
 
 

@@ -73,7 +73,7 @@ def columns_of(
         *[_key(key, label, experiments) for key, label in keys.items()],
         *(_further_metrics(experiments, ranked[0], subset) if one_task else []),
         Column("epochs", "Trained epochs", "How many epochs it was trained for", [each.epochs for each in experiments]),
-        Column("started", "Started (UTC)", "When its first run began", [each.started for each in experiments]),
+        _started(experiments),
         Column("tags", "Tags", "Free words of the spec", [_tags(each) for each in experiments]),
         *_notes(experiments),
     ]
@@ -152,6 +152,11 @@ def _key(key: str, label: str, experiments: Sequence[Experiment]) -> Column:
     if not all(value is None or is_number(value) for value in values):
         values = [brief(each.keys[key]) if key in each.keys else None for each in experiments]
     return Column(f"key {key}", label, f"{key} of the spec", values)
+
+
+def _started(experiments: Sequence[Experiment]) -> Column:
+    times = [each.started.replace(tzinfo=None) if each.started else None for each in experiments]
+    return Column("started", "Started (UTC)", "When its first run began", times)
 
 
 def _tags(each: Experiment) -> str | None:

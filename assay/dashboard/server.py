@@ -6,7 +6,7 @@ Belongs here: options, ports, what is served. Does not belong here: what the pag
 import socket
 import webbrowser
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,6 +49,8 @@ OPTIONS: dict[str, Any] = {
     "client.showErrorLinks": False,
     "logger.hideWelcomeMessage": True,
     "runner.magicEnabled": False,
+    # With thousands of experiments in memory it takes 0.3 s, for which even a finished page would not be sent.
+    "runner.postScriptGC": False,
     **{f"theme.{name}": value for name, value in THEME.items()},
 }
 """No telemetry, no watched files, nothing for developers, one look."""
@@ -116,7 +118,8 @@ def serve(root: Path, port: int, browser: bool) -> None:
         routes=[Route("/download/{experiment_id}.zip", download_of(root))],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)],
     )
-    app.run(config={**OPTIONS, "server.port": port})
+    with suppress(KeyboardInterrupt):
+        app.run(config={**OPTIONS, "server.port": port})
 
 
 def warm(root: Path) -> None:

@@ -108,7 +108,7 @@ def test_locks_and_gc_of_an_empty_storage(monkeypatch, capsys):
 
 def test_validate_imports_nothing_heavy():
     code = "import sys, assay.cli.main; print([m for m in sys.modules if m in %r])"
-    heavy = ("torch", "dagster", "duckdb", "matplotlib", "sklearn", "skimage", "polars")
+    heavy = ("torch", "dagster", "duckdb", "matplotlib", "sklearn", "skimage", "polars", "streamlit")
     done = subprocess.run([sys.executable, "-c", code % (heavy,)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

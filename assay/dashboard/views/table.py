@@ -47,7 +47,7 @@ def _configuration(column: Column, clicked: str) -> Any:
     if column.name == "experiment":
         return config.ButtonColumn(label, help=help_, type="tertiary", alignment="left", pinned=True, key=clicked)
     if column.name == "started":
-        return config.DatetimeColumn(label, help=help_, format="YYYY-MM-DD HH:mm", timezone="UTC")
+        return config.DatetimeColumn(label, help=help_, format="YYYY-MM-DD HH:mm")
     if column.name == "epochs":
         return config.NumberColumn(label, help=help_)
     if column.name in ("value", "baseline") or column.name.startswith("metric "):

@@ -3,11 +3,14 @@
 import json
 from pathlib import Path
 
+import polars as pl
 from PIL import Image
 
 from assay.experiments.folders import ExperimentFolder, ExperimentFolders
 from assay.experiments.specs import SpecFiles
-from tests.unit.comparison.experiments import run, start, values
+from assay.experiments.summary import experiment_row
+from assay.learning.history import SCHEMA as HISTORY
+from tests.unit.comparison.experiments import put, run, start, values
 
 CHECKS = """\
 name,kind,passed,severity,blocking,description,measured,expected
@@ -29,7 +32,17 @@ def make_storage(root: Path) -> SpecFiles:
     store.store("failed", values(0.5))
     start(store, "failed")
     start(store, "started")
+    _make_older(store, "other", "2026-05-03T12.00.00.000000Z-0123456789ab", epochs=5)
     return store
+
+
+def _make_older(store: SpecFiles, experiment_id: str, run_id: str, epochs: int) -> None:
+    """Let an experiment have begun on another day, and been trained for as many epochs."""
+    spec = store.load(experiment_id)
+    row = {**experiment_row(experiment_id, spec, None), "run_id": run_id}
+    put(store, "experiments", experiment_id, pl.DataFrame([row]))
+    history = [(epoch, "train", "loss", 1.0) for epoch in range(1, epochs + 1)]
+    put(store, "training_history", experiment_id, pl.DataFrame(history, HISTORY, orient="row"))
 
 
 def folder_of(root: Path, experiment_id: str) -> Path:

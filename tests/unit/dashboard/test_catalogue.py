@@ -1,9 +1,12 @@
 """All experiments: what each is, that its metrics are its own, and that news are seen at once."""
 
+import shutil
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+from assay.dashboard import catalogue
 from assay.dashboard.catalogue import load_catalogue, load_history
 from assay.dashboard.experiments import started_at
 from tests.unit.comparison.experiments import run, values
@@ -40,7 +43,7 @@ def test_secrets_stay_out(found):
 
 
 def test_the_newest_comes_first(found):
-    assert list(found) == ["started", "failed", "other", "ran"]
+    assert list(found) == ["started", "failed", "ran", "other"]
 
 
 def test_nothing_is_read_again_until_a_table_changes(store):
@@ -52,6 +55,29 @@ def test_nothing_is_read_again_until_a_table_changes(store):
         "late",
         *(each.experiment_id for each in before),
     ]
+
+
+def test_from_their_own_files_experiments_are_what_the_warehouse_says(store, monkeypatch):
+    from_files = load_catalogue(store.root)
+    monkeypatch.setattr(catalogue, "_last_looks", {})
+    monkeypatch.setattr(catalogue, "FEW", 0)
+    from_warehouse = load_catalogue(store.root)
+    assert [vars(each) for each in from_warehouse] == [vars(each) for each in from_files]
+
+
+def test_an_experiment_that_is_gone_is_shown_no_more(store, tmp_path):
+    root = Path(shutil.copytree(store.root, tmp_path / "storage", symlinks=True))
+    assert len(load_catalogue(root)) == len(load_catalogue(store.root))
+    shutil.rmtree(root / "tables" / "main" / "experiments" / "experiment_id=ran")
+    assert "ran" not in {each.experiment_id for each in load_catalogue(root)}
+
+
+@pytest.mark.parametrize("name", ["<b>x", "a b"])
+def test_a_folder_whose_name_is_no_id_is_no_experiment(store, tmp_path, name):
+    root = Path(shutil.copytree(store.root, tmp_path / "storage", symlinks=True))
+    tables = root / "tables" / "main" / "experiments"
+    shutil.copytree(tables / "experiment_id=ran", tables / f"experiment_id={name}", symlinks=True)
+    assert len(load_catalogue(root)) == len(load_catalogue(store.root))
 
 
 def test_a_history_is_that_of_the_experiments_asked_for(store):

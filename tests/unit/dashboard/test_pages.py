@@ -1,5 +1,6 @@
 """The pages, run by Streamlit's own test runner, and their charts: what they show, and what the address chooses."""
 
+from datetime import date
 from pathlib import Path
 
 import altair as alt
@@ -8,6 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import assay.dashboard
+from assay.dashboard import keys
 from assay.dashboard.charts import curve_chart, history_charts, key_chart
 from assay.dashboard.text import plain
 from assay.pictures.compared import Curve, Panel, Point
@@ -55,7 +57,7 @@ def texts(elements) -> str:
 def test_the_overview_counts_ranks_and_lists_all_experiments(look):
     shown = look()
     assert shown.caption[0].value == "4 of 4 experiments · 2 with results on test"
-    assert ids(shown) == ["started", "failed", "other", "ran"]
+    assert ids(shown) == ["started", "failed", "ran", "other"]
     (best,) = shown.metric
     assert (best.label, best.value, best.delta) == (plain("regression: best MAE on test"), "0.500 mm", "[0.400, 0.600]")
 
@@ -63,7 +65,7 @@ def test_the_overview_counts_ranks_and_lists_all_experiments(look):
 def test_filters_choose_rows(look):
     shown = look()
     shown.text_input(key="q").input("rates").run()
-    assert ids(shown) == ["other", "ran"]
+    assert ids(shown) == ["ran", "other"]
     shown.multiselect(key="key").select("trained_model.learner.learning_rate").run()
     shown.multiselect(key="is.trained_model.learner.learning_rate").select("0.01").run()
     assert ids(shown) == ["other"]
@@ -72,8 +74,25 @@ def test_filters_choose_rows(look):
     assert "No experiment meets all of these conditions" in shown.info[0].value
 
 
+def test_days_and_epochs_choose_rows(look):
+    shown = look()
+    shown.select_slider(key="epochs").set_range(5, 5).run()
+    assert ids(shown) == ["other"]
+    shown = look()
+    shown.date_input(key="started").set_value((date(2026, 5, 3), date(2026, 5, 31))).run()
+    assert ids(shown) == ["other"]
+    assert ids(look(epochs=["5", "5"])) == ["other"]
+
+
+def test_many_numbers_are_chosen_by_a_range(look, monkeypatch):
+    monkeypatch.setattr(keys, "FEW", 1)
+    shown = look(key=["learning_rate in trained_model.learner"])
+    shown.select_slider(key="in.trained_model.learner.learning_rate").set_range(0.01, 0.03).run()
+    assert ids(shown) == ["started", "other"]
+
+
 def test_the_address_keeps_the_filters(look):
-    assert ids(look(q="rates")) == ["other", "ran"]
+    assert ids(look(q="rates")) == ["ran", "other"]
     assert ids(look(key=["sweep in tags"], **{"is.tags.sweep": ["–"]})) == ["started", "failed"]
     assert len(ids(look(task="no such task", model="; drop table experiments"))) == 4
 
