@@ -23,7 +23,7 @@ PLACES = {
 """Folders of pictures in an experiment's own folder, what people look for first."""
 
 NET_DATA = "net_data"
-EPOCH = re.compile(r"epoch_(\d+)")
+EPOCH = re.compile(r"epoch_(\d+)\.(png|parquet)")
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,12 @@ def pictures_of(root: Path, experiment_id: str) -> dict[str, list[Picture]]:
     return {heading: pictures for heading, pictures in groups.items() if pictures}
 
 
-def net_data_of(root: Path, experiment_id: str) -> dict[int, Picture]:
-    """Return the pictures of what the network really saw, by epoch."""
+def net_data_of(root: Path, experiment_id: str) -> dict[int, Path]:
+    """Return what the network really saw, by epoch: a picture, or a table for rows that are no pixels."""
     folder = ExperimentFolders(root).find(experiment_id)
-    found = _in(folder.path / NET_DATA) if folder else []
-    epochs = ((EPOCH.fullmatch(picture.path.stem), picture) for picture in found)
-    return {int(match.group(1)): picture for match, picture in epochs if match}
+    found = sorted((folder.path / NET_DATA).glob("*")) if folder else []
+    epochs = ((EPOCH.fullmatch(path.name), path) for path in found)
+    return {int(match.group(1)): path for match, path in epochs if match}
 
 
 def _of_data(root: Path, experiment_id: str) -> list[Picture]:

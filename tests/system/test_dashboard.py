@@ -142,6 +142,7 @@ def test_a_click_on_an_id_opens_its_metrics_curves_pictures_checks_and_spec(page
     page.get_by_role("tab", name="Learning").click()
     page.get_by_test_id("stVegaLiteChart").first.wait_for()
     page.get_by_role("tab", name="Pictures").click()
+    page.get_by_role("heading", name="What the network saw").wait_for()
     page.get_by_role("heading", name="Data").wait_for()
     pictures = page.get_by_test_id("stImage").locator("img")
     wait_until(lambda: pictures.count() > 3, "pictures")

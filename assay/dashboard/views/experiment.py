@@ -1,6 +1,7 @@
 """The page of one experiment: metrics, curves, pictures, checks, spec, download."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import streamlit as st
@@ -14,7 +15,9 @@ from assay.dashboard.overview import subsets_of, task_name
 from assay.dashboard.pictures import Picture, net_data_of, pictures_of
 from assay.dashboard.text import plain
 from assay.dashboard.views.common import catalogue, score_card, wanted_ids
+from assay.errors import StorageError
 from assay.metrics.registry import label_of
+from assay.tables import read_parquet
 
 MOST_CARDS = 4
 
@@ -101,12 +104,17 @@ def _show_pictures(root: Path, experiment: Experiment) -> None:
                 _show_picture(picture)
 
 
-def _show_net_data(epochs: dict[int, Picture]) -> None:
-    numbers = sorted(epochs)
+def _show_net_data(epochs: dict[int, Path]) -> None:
+    numbers = list(epochs)
     epoch = numbers[0]
     if len(numbers) > 1:
         epoch = st.select_slider("Epoch", numbers, key="epoch", bind="query-params")
-    _show_picture(epochs[epoch])
+    path = epochs[epoch]
+    if path.suffix == ".png":
+        _show_picture(Picture(f"First training samples of epoch {epoch}", path))
+        return
+    with suppress(StorageError):  # a run has just taken it away
+        st.dataframe(read_parquet(path), hide_index=True, alt=f"First training samples of epoch {epoch}")
 
 
 def _show_picture(picture: Picture) -> None:

@@ -13,6 +13,7 @@ from assay.dashboard import keys
 from assay.dashboard.charts import curve_chart, history_charts, key_chart
 from assay.dashboard.text import plain
 from assay.pictures.compared import Curve, Panel, Point
+from assay.tables import write_parquet
 from tests.unit.dashboard.storage import CHECKS, draw, folder_of, make_storage
 
 APP = Path(assay.dashboard.__file__).with_name("app.py")
@@ -140,6 +141,16 @@ def test_an_id_that_is_not_valid_or_unknown_is_said_and_another_shown(look):
     shown = look("experiment", id="nobody")
     assert shown.warning[0].value == "Experiment nobody never ran in this storage."
     assert shown.title[0].value == "started"
+
+
+def test_what_the_network_saw_is_shown_by_epoch_as_a_picture_or_as_rows(look, root):
+    write_parquet(
+        pl.DataFrame({"rooms": [1.5], "price": [300.0]}), folder_of(root, "ran") / "net_data/epoch_0010.parquet"
+    )
+    shown = look("experiment", id="ran", view="Pictures")
+    assert "What the network saw" in texts(shown.subheader)
+    shown.select_slider(key="epoch").set_value(10).run()
+    assert shown.dataframe[0].value.to_dict("records") == [{"rooms": 1.5, "price": 300.0}]
 
 
 def test_a_comparison_shows_what_differs_best_first(look):

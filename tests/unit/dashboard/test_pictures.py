@@ -36,12 +36,11 @@ def test_pictures_of_the_outcome_come_first_and_of_the_data_last(root):
 
 def test_net_data_are_found_by_epoch(root):
     folder = folder_of(root, "ran") / "net_data"
-    for name in ("epoch_0002", "epoch_0010", "epoch_x", "other"):
-        draw(folder / f"{name}.png")
-    assert {epoch: picture.path.name for epoch, picture in net_data_of(root, "ran").items()} == {
-        2: "epoch_0002.png",
-        10: "epoch_0010.png",
-    }
+    for name in ("epoch_0002.png", "epoch_0010.png", "epoch_x.png", "other.png"):
+        draw(folder / name)
+    (folder / "epoch_0011.parquet").touch()
+    found = {epoch: path.name for epoch, path in net_data_of(root, "ran").items()}
+    assert found == {2: "epoch_0002.png", 10: "epoch_0010.png", 11: "epoch_0011.parquet"}
 
 
 def test_an_experiment_without_pictures_has_none(root):
