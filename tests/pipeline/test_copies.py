@@ -8,6 +8,8 @@ from assay.experiments.contents import stage_results
 from resources.ledger import InstanceLedger
 from tests.pipeline.conftest import Lab
 
+pytestmark = pytest.mark.system
+
 BROUGHT = ("tabular", "normalized", "trained_model", "predictions", "analysis")
 
 

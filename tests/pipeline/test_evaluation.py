@@ -11,6 +11,8 @@ from assay.spec.yaml_text import read_mapping
 from resources.ledger import InstanceLedger
 from tests.pipeline.conftest import SMALL_IMAGES, Lab
 
+pytestmark = pytest.mark.system
+
 OTHER_DATA = {
     "generated_images": {"source": {**SMALL_IMAGES, "sample_count": 8}},
     "splits": {"set_infos": [{"set_name": "test", "probability": 1.0}]},

@@ -16,6 +16,8 @@ from definitions import build_defs
 from resources.defaults import resources_for
 from resources.progress import ProgressReporter
 
+pytestmark = pytest.mark.system
+
 IMAGES = ["experiment", *(f"spec/{name}" for name in SECTION_NAMES), "generated_images"]
 NAMED = "locks/named"
 

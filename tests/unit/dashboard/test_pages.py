@@ -16,6 +16,8 @@ from assay.pictures.compared import Curve, Panel, Point
 from assay.tables import write_parquet
 from tests.unit.dashboard.storage import CHECKS, draw, folder_of, make_storage
 
+pytestmark = pytest.mark.system
+
 APP = Path(assay.dashboard.__file__).with_name("app.py")
 
 

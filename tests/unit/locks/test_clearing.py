@@ -9,6 +9,8 @@ import pytest
 from assay.errors import StorageError
 from assay.locks import clear, clearable, hold, holders
 
+pytestmark = pytest.mark.system
+
 
 def test_without_names_only_the_dead_are_forgotten(tmp_path, other_process):
     dead, living = other_process("a"), other_process("b")

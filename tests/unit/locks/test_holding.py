@@ -11,6 +11,8 @@ from assay.errors import StorageError
 from assay.locks import clear, describe, hold, holders
 from benchmarks.locks import contend, meets_as_reader, meets_as_writer
 
+pytestmark = pytest.mark.system
+
 
 def test_a_second_writer_waits_in_vain_and_is_told_who_holds_it(tmp_path, other_process):
     held = rf"write lock on place by process {other_process().pid} on .* for \d s, testing \(running\)"

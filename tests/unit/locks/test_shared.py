@@ -10,6 +10,8 @@ from assay.errors import StorageError
 from assay.locks import Heartbeat, clear, heartbeat_of, hold, holders, share, state_of, unshare
 from benchmarks.locks import contend
 
+pytestmark = pytest.mark.system
+
 STALE_S = 0.7
 
 
