@@ -92,12 +92,14 @@ def page(url, writing):
         assert {host for host in asked if host} == {url.removeprefix("http://")}
 
 
-def cells(page, table=0):
-    """Return the texts of a table's cells: it is drawn on a canvas, and told to screen readers beside it."""
-    grid = page.locator(TABLE).nth(table)
+def cells(page):
+    """Return the texts of the table by row: it is drawn on a canvas, and told to screen readers beside it."""
+    grid = page.locator(TABLE).first
     grid.locator("canvas").first.wait_for()
-    rows = grid.locator("tbody tr").all()
-    return [row.locator("td").all_text_contents() for row in rows]
+    rows = grid.locator("tbody tr").evaluate_all(
+        "rows => rows.map(row => [...row.cells].map(cell => cell.textContent))"
+    )
+    return [row for row in rows if row]
 
 
 def shows(page, *ids):
