@@ -22,6 +22,13 @@ TINY = {
     "exptests": {"tests": [{"kind": kind} for kind in STRUCTURE]},
 }
 
+OTHERS = {
+    "seed": 7,
+    "splits": {"set_infos": [{"set_name": "test", "probability": 1.0}]},
+    "predictions": {"datasets": ["test"]},
+}
+"""What an evaluation predicts instead: all of the data, generated ones from another seed."""
+
 
 def tiny(values, folder):
     """Return an example's keys with less of everything."""
@@ -53,7 +60,7 @@ def write_class_folders(folder):
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_runs_from_its_file_to_metrics_pictures_and_checks(lab, path):
+def test_c10_an_example_runs_from_its_file_to_metrics_pictures_and_checks_and_is_evaluated(lab, path):
     spec = lab.folder / "experiments" / f"{path.stem}.yaml"
     spec.parent.mkdir()
     spec.write_text(to_yaml(tiny(load_values(path), lab.folder)))
@@ -64,6 +71,13 @@ def test_an_example_runs_from_its_file_to_metrics_pictures_and_checks(lab, path)
     analysis = lab.results(path.stem)["analysis"]
     assert set(read_parquet(analysis.folder / "analysis.parquet")["subset"]) == {"validation", "test"}
     assert analysis.pictures
+    lab.write_plain("judge", **{"task": load_values(spec)["task"], "existing_experiment": path.stem, **OTHERS})
+    evaluated = lab.run("judge", "job_eval")
+    assert evaluated.success, lab.failure(evaluated)
+    judged = lab.results("judge")
+    assert judged["trained_model"] == lab.results(path.stem)["trained_model"]
+    assert set(read_parquet(judged["analysis"].folder / "analysis.parquet")["subset"]) == {"test"}
+    assert judged["analysis"].pictures
 
 
 def test_the_examples_cover_every_kind_of_learning():
