@@ -40,4 +40,7 @@ job_eval = dg.define_asset_job(
     description="Evaluate the model of an existing experiment on the data of this one's spec, then test.",
 )
 
-JOBS = (job_data_generation, job_train, job_eval, job_experiment, job_copy_exp, job_clearlocks)
+EXPERIMENT_JOBS = (job_data_generation, job_train, job_eval, job_experiment)
+"""The jobs that run for an experiment."""
+
+JOBS = (*EXPERIMENT_JOBS, job_copy_exp, job_clearlocks)

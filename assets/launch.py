@@ -9,9 +9,11 @@ from uuid import uuid4
 import dagster as dg
 
 import definitions
+from assay.errors import DataError, unknown
 from assay.experiments.contents import stage_results
 from assay.pipeline import STAGES, needed_stages
 from assay.spec.experiment import ExperimentSpec
+from assets.jobs import EXPERIMENT_JOBS
 from partitions.experiments import add_experiment
 from resources.dagster_home import local_instance
 from resources.defaults import default_store, resources_for
@@ -28,7 +30,13 @@ def run_experiment(experiment_id: str, spec: ExperimentSpec, job_name: str) -> b
 
     Returns:
         Whether everything, blocking tests included, succeeded.
+
+    Raises:
+        DataError: No job of this name runs for an experiment.
     """
+    names = [job.name for job in EXPERIMENT_JOBS]
+    if job_name not in names:
+        raise DataError(f"--job: {unknown('Job of an experiment', job_name, names)}")
     terminal()
     with local_instance() as instance:
         add_experiment(instance, experiment_id)

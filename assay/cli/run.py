@@ -13,7 +13,9 @@ from assay.cli.places import spec_files
 
 def run(
     experiment_id: Annotated[str, typer.Argument(help="ID of the experiment")],
-    job: Annotated[str, typer.Option(help="job_experiment, job_data_generation or job_train")] = "job_experiment",
+    job: Annotated[
+        str, typer.Option(help="job_experiment, job_data_generation, job_train or job_eval")
+    ] = "job_experiment",
 ) -> None:
     """Materialize an experiment, with a line of progress per stage; what exists already is reused."""
     spec = spec_files().load(experiment_id)  # a wrong spec is told before anything heavy is imported

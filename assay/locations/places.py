@@ -82,7 +82,7 @@ class Locations:
         Raises:
             SpecError, StorageError: As ``open``.
         """
-        if name not in self.settings and Path(name).is_dir():
+        if name not in self.names() and Path(name).is_dir():
             return Location(name, Tree.of(Path(name)), is_storage=Path(name).absolute().parent == self.root)
         return self.open(name)
 

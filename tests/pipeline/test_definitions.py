@@ -8,7 +8,10 @@ import dagster as dg
 import pytest
 import yaml
 
+from assay.errors import DataError
 from assay.pipeline import STAGES
+from assay.spec.loading import spec_from
+from assets.launch import run_experiment
 from definitions import build_defs, defs
 
 ROOT = Path(__file__).parents[2]
@@ -83,3 +86,10 @@ def test_the_cloud_file_is_valid_for_its_own_reader():
     content = yaml.safe_load((ROOT / "dagster_cloud.yaml").read_text())
     (location,) = DagsterCloudYaml.model_validate(content).locations
     assert location.code_source.module_name == "definitions"
+
+
+def test_only_jobs_of_experiments_are_run_for_one():
+    with pytest.raises(
+        DataError, match=r"--job: .*'job_clearlocks' does not exist.*Choices: job_data_generation, job_e"
+    ):
+        run_experiment("ab12", spec_from({"task": "regression"}, "x"), "job_clearlocks")
