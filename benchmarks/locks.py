@@ -51,6 +51,8 @@ def contend(folder: Path, processes: int, acquisitions: int, write_share: float,
     started = time.perf_counter()
     with SERVER.Pool(processes) as pool:
         told = pool.map(work, range(processes), chunksize=1)
+        pool.close()
+        pool.join()  # leaving the block ends processes by SIGTERM, which some shells let their children ignore
     wall_s = time.perf_counter() - started
     return Told(sum(entered for entered, _ in told), sum(violations for _, violations in told), wall_s)
 

@@ -15,6 +15,8 @@ def show(experiment_id: Annotated[str, typer.Argument(help="ID of the experiment
     spec = spec_files().load(experiment_id)
     folder = folders().find(experiment_id)
     typer.echo(f"{experiment_id}: {spec.task}, {spec.name or 'no name'}, seed {spec.seed}")
+    if spec.found is not None:
+        typer.echo(f"evaluates the model of {spec.found.experiment_id} ({spec.found.folder})")
     if spec.tags:
         typer.echo(f"tags: {', '.join(f'{name} {value}' for name, value in spec.tags.items())}")
     if folder is None:

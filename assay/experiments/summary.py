@@ -22,6 +22,7 @@ def experiment_row(experiment_id: str, spec: ExperimentSpec, folder: ExperimentF
         "tags": canonical_json(spec.tags),
         "seed": spec.seed,
         "source": spec.generated_images.source.kind,
+        "evaluates": spec.found.experiment_id if spec.found else "",
         "run_id": folder.run_id if folder else None,
         "folder": str(folder.path) if folder else None,
         "spec": canonical_json(spec.as_dict()),

@@ -4,6 +4,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from assay import warehouse
 from assay.automation.inputs import behind, made_from
 from assay.experiments.contents import stage_results
 from assay.locations.catalog import experiments_at
@@ -170,3 +171,10 @@ def test_dagster_s_own_automation_leaves_an_evaluation_alone(lab):
     recorded = InstanceLedger(lab.instance).recorded(["judged"])["judged"]
     assert behind(made_from(lab.store.results, recorded, evaluates=True)) == {}
     assert behind(made_from(lab.store.results, recorded)) != {}
+
+
+def test_the_source_stands_in_the_table_of_experiments(lab):
+    table = warehouse.query(lab.store.path, "select experiment_id, evaluates from experiments")
+    found = dict(table.iter_rows())
+    assert found["judged"] == "old"
+    assert found["old"] == ""
