@@ -16,6 +16,7 @@ import dagster as dg
 from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
 
 from assay.automation.inputs import Look, look_for_changes
+from assay.backfills.launch import RETRIED
 from partitions.experiments import experiments
 from resources.defaults import default_store
 from resources.ledger import InstanceLedger
@@ -71,5 +72,6 @@ follow_inputs = dg.AutomationConditionSensorDefinition(
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
     use_user_code_server=True,
+    run_tags=RETRIED,
     description="Makes anew what was made from an asset that somebody materialized with another outcome.",
 )

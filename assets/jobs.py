@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from assay.backfills.launch import RETRIED
 from assets.clearing_locks import job_clearlocks
 from assets.copy_exp import job_copy_exp
 from assets.keys import SECTION_KEYS
@@ -10,9 +11,6 @@ EXPERIMENT_KEYS = (dg.AssetKey("experiment"), *SECTION_KEYS.values())
 EXPERIMENT = dg.AssetSelection.assets(*EXPERIMENT_KEYS)
 DATA = dg.AssetSelection.assets("generated_images", "splits", "crops", "tabular", "normalized")
 LEARNING = dg.AssetSelection.assets("trained_model", "training_history", "predictions", "analysis")
-
-RETRIED = {"dagster/retry_strategy": "ALL_STEPS"}
-"""A crashed run is tried again as a whole: what exists is found, and an edit meanwhile reaches all of it or nothing."""
 
 job_data_generation = dg.define_asset_job(
     "job_data_generation",

@@ -14,6 +14,11 @@ from assay.spec.experiment import ExperimentSpec
 LONGEST_TITLE = 100
 """Dagster refuses longer ones, and some characters in them."""
 
+RETRIED = {"dagster/retry_strategy": "ALL_STEPS"}
+"""A run that was killed is tried again as a whole: what exists is found, and an edit meanwhile reaches all or nothing.
+Dagster's own way, from the step that failed, refuses a run that was killed after its last step and before it could say
+that it succeeded."""
+
 LAUNCH = f"""mutation($wanted: LaunchBackfillParams!) {{
   launchPartitionBackfill(backfillParams: $wanted) {{
     __typename {ERRORS} ... on LaunchBackfillSuccess {{ backfillId }} }}
@@ -60,7 +65,7 @@ def launch(
         "partitionNames": list(experiment_ids),
         "title": plain_title(title),
         "description": description,
-        "tags": [{"key": key, "value": value} for key, value in (tags or {}).items()],
+        "tags": [{"key": key, "value": value} for key, value in {**RETRIED, **(tags or {})}.items()],
     }
     answer = server.ask(LAUNCH, wanted=wanted)["launchPartitionBackfill"]
     return str(expect(answer, "LaunchBackfillSuccess")["backfillId"])

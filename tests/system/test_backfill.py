@@ -153,6 +153,7 @@ def test_fifty_experiments_survive_the_death_of_daemon_and_runs_and_build_nothin
     assert {stage: len(list((folders / stage).glob("[0-9a-f]*"))) for stage in WANTED} == WANTED
     with dg.DagsterInstance.from_config(str(started.project.folder / "home")) as instance:
         assert len(instance.get_materialized_partitions(dg.AssetKey("analysis"))) == EXPERIMENTS
+        assert {run.tags["dagster/retry_strategy"] for run in instance.get_runs()} == {"ALL_STEPS"}
         counted = builds(instance)
     assert max(counted.values()) == 1
     # A run killed after a result was complete, and before it could say so, leaves one without a line.

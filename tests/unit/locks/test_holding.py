@@ -98,6 +98,7 @@ def test_a_wait_can_be_interrupted(tmp_path, other_process):
 
 
 def _wait(folder):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     with hold(folder, "place", "write", waiting=(folder / "waits").write_text):
         pass
 
