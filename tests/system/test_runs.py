@@ -17,6 +17,9 @@ pytestmark = pytest.mark.system
 SLOW = TINY.replace("epochs: 2", "epochs: 400").replace("max_amount: 3", "max_amount: 2")
 SLOW += "filelock_dict: {labels: {location: labels, kind: write}}\n"
 FORKED = SLOW.replace("task: regression", "task: regression\nseed: 7")
+CANCELLED = SLOW.replace("task: regression", "task: regression\nseed: 8")
+"""Trained anew, so that there is time to cancel it; the others find what the first one made."""
+
 LAUNCH = """mutation($params: ExecutionParams!) { launchRun(executionParams: $params) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on Error { message } } }"""
 ADD = """mutation($where: RepositorySelector!, $key: String!) {
@@ -109,7 +112,7 @@ def runs(tmp_path_factory, request):
     project = make_project(tmp_path_factory.mktemp("project"))
     (project.folder / "experiments" / "tiny.yaml").unlink()
     for name in ("killed", "cancelled", "survivor", "terminal", "warm", "forked"):
-        project.write(name, FORKED if name == "forked" else SLOW)
+        project.write(name, {"forked": FORKED, "cancelled": CANCELLED}.get(name, SLOW))
     with serve(project, request) as servers, dg.DagsterInstance.from_config(str(project.folder / "home")) as instance:
         servers.start_webserver()
         servers.pause_automation()
