@@ -36,6 +36,9 @@ def resolve(spec: ExperimentSpec) -> ExperimentSpec:
         changes["trained_model"] = resolved(changes["trained_model"], spec.learning, view)
     except ValueError as error:
         raise ValueError(f"trained_model.{error}") from error
+    if spec.found and TRAIN not in spec.splits.set_names:
+        # Nothing to fit a scaling on: a model that reads rows brings its own, the others read none.
+        changes["normalized"] = changes["normalized"].model_copy(update={"fit_on": "all"})
     changes["analysis"] = _with_metrics(changes["analysis"], spec.learning)
     changes["exptests"] = ExptestsSection(tests=spec.exptests.tests_for(spec.learning, headline_subset(spec)))
     _check_tested_subsets(spec.predictions.datasets, changes["exptests"])
