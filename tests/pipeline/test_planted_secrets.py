@@ -4,6 +4,8 @@ import pytest
 
 from assay.errors import SpecError
 
+pytestmark = pytest.mark.system
+
 TOKEN = "S3KR1T-planted-0123456789"  # noqa: S105
 
 VAULT = """

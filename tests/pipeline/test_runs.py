@@ -8,6 +8,8 @@ from PIL import Image
 from assay.spec.experiment import SECTION_NAMES
 from assay.tables import read_parquet
 
+pytestmark = pytest.mark.system
+
 
 def test_a_classification_goes_from_spec_to_analysis(lab):
     few_classes = {
