@@ -9,13 +9,12 @@ from dataclasses import dataclass
 
 from assay.errors import StorageError
 from assay.experiments.folders import ExperimentFolders
-from assay.experiments.importing import Imported, import_experiment
+from assay.experiments.importing import Imported, bring_in, lock_experiment
 from assay.experiments.specs import SpecFiles
 from assay.ids import validate_id
 from assay.locations.catalog import StoredExperiment, experiments_at, find_experiment, tree_of
 from assay.locations.places import Location, Locations, reaching
 from assay.locations.updating import Written, bring
-from assay.locks import hold
 from assay.progress import Progress, silent
 from assay.sealing import MANIFEST
 
@@ -83,31 +82,26 @@ def copy_experiment(
     validate_id(request.experiment_id)
     source, target = locations.open(request.input_loc_name), locations.open(request.output_loc_name)
     _require_two_places(source, target)
-    found = find_experiment(source, request.experiment_id)
-    if target.is_storage:
-        imported = import_experiment(specs, source, request.experiment_id, progress)
-        shown, written = str(imported.folder), imported.written
-    else:
-        imported = None
-        shown, written = _copy(specs, source, target, found, request.delete_source, progress)
-    if request.delete_source:
-        _delete(specs, source, found)
+    found, imported = find_experiment(source, request.experiment_id), None
+    # One lock for all of it: what is deleted is what was copied.
+    with lock_experiment(specs, request.experiment_id, f"copying to {target.name}"):
+        if target.is_storage:
+            imported = bring_in(specs, source, found, progress)
+            shown, written = str(imported.folder), imported.written
+        else:
+            shown, written = _copy(source, target, found, request.delete_source, progress)
+        if request.delete_source:
+            _delete(specs, source, found)
     return CopyReport(shown, written, time.monotonic() - started, imported)
 
 
 def _copy(
-    specs: SpecFiles,
-    source: Location,
-    target: Location,
-    found: StoredExperiment,
-    thorough: bool,
-    progress: Progress,
+    source: Location, target: Location, found: StoredExperiment, thorough: bool, progress: Progress
 ) -> tuple[str, Written]:
     _require_no_other(target, found)
-    with hold(specs.root / "locks", f"experiments/{found.experiment_id}", "write", f"copying to {target.name}"):
-        place = tree_of(target, found)
-        with reaching(f"{source.name} or {target.name}"):
-            written = bring(tree_of(source, found), place, thorough, lambda done, total: progress(done, total, "files"))
+    place = tree_of(target, found)
+    with reaching(f"{source.name} or {target.name}"):
+        written = bring(tree_of(source, found), place, thorough, lambda done, total: progress(done, total, "files"))
     return place.shown, written
 
 
@@ -142,9 +136,8 @@ def _require_no_other(target: Location, found: StoredExperiment) -> None:
 def _delete(specs: SpecFiles, source: Location, found: StoredExperiment) -> None:
     """Delete a folder, its manifest first: what is left of it when this is cut off does not look finished."""
     tree = tree_of(source, found)
-    with hold(specs.root / "locks", f"experiments/{found.experiment_id}", "write", "deleting after a copy"):
-        with reaching(source.name):
-            tree.remove([MANIFEST])
-            tree.remove_all()
-        if source.is_storage:
-            ExperimentFolders(specs.root).forget(found.experiment_id)
+    with reaching(source.name):
+        tree.remove([MANIFEST])
+        tree.remove_all()
+    if source.is_storage:
+        ExperimentFolders(specs.root).forget(found.experiment_id)

@@ -5,6 +5,7 @@ together (``restoring``), telling Dagster.
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from assay.experiments.specs import SpecFiles
 from assay.experiments.summary import experiment_row
 from assay.files import write_text
 from assay.ids import validate_id
-from assay.locations.catalog import find_experiment, spec_at, tree_of
+from assay.locations.catalog import StoredExperiment, find_experiment, spec_at, tree_of
 from assay.locations.places import Location, reaching
 from assay.locations.tree import Tree
 from assay.locations.updating import Written, bring
@@ -70,24 +71,34 @@ def import_experiment(
         IdError: The ID is that of another experiment here.
         StorageError: The location has no such experiment, or its files are not what its manifest says.
     """
-    root = specs.root
     if location.is_storage:
         raise StorageError(f"Location {location.name!r} is of this storage; its experiments live here already.")
     found = find_experiment(location, validate_id(experiment_id))
-    with hold(root / "locks", f"experiments/{experiment_id}", "write", f"importing from {location.name}"):
-        spec = spec_at(location, found)
-        folder = ExperimentFolder(experiment_id, found.run_id, root / spec.exp_out_location / found.folder)
-        _require_same(specs, folder, spec)
-        with reaching(location.name):
-            target = Tree.of(folder.path)
-            written = bring(tree_of(location, found), target, True, lambda done, total: progress(done, total, "files"))
-        results = restore_results(folder.path, ResultStore(root), spec.trained_model.output_location)
-        ExperimentFolders(root).enter(folder)
-        _enter_tables(root, experiment_id, spec, folder, results)
-        if spec.existing_experiment is not None:
-            write_text(adopted_path(root, experiment_id), to_yaml(spec.existing_experiment.model_dump()))
-        if not specs.exists(experiment_id):
-            specs.store(experiment_id, spec.as_dict())
+    with lock_experiment(specs, experiment_id, f"importing from {location.name}"):
+        return bring_in(specs, location, found, progress)
+
+
+def lock_experiment(specs: SpecFiles, experiment_id: str, purpose: str) -> AbstractContextManager[None]:
+    """Keep everybody else from changing an experiment's folder in this storage for the block."""
+    return hold(specs.root / "locks", f"experiments/{validate_id(experiment_id)}", "write", purpose)
+
+
+def bring_in(specs: SpecFiles, location: Location, found: StoredExperiment, progress: Progress = silent) -> Imported:
+    """Import an experiment that the caller has found and locked; see ``import_experiment``."""
+    root, experiment_id = specs.root, found.experiment_id
+    spec = spec_at(location, found)
+    folder = ExperimentFolder(experiment_id, found.run_id, root / spec.exp_out_location / found.folder)
+    _require_same(specs, folder, spec)
+    with reaching(location.name):
+        target = Tree.of(folder.path)
+        written = bring(tree_of(location, found), target, True, lambda done, total: progress(done, total, "files"))
+    results = restore_results(folder.path, ResultStore(root), spec.trained_model.output_location)
+    ExperimentFolders(root).enter(folder)
+    _enter_tables(root, experiment_id, spec, folder, results)
+    if spec.existing_experiment is not None:
+        write_text(adopted_path(root, experiment_id), to_yaml(spec.existing_experiment.model_dump()))
+    if not specs.exists(experiment_id):
+        specs.store(experiment_id, spec.as_dict())
     return Imported(experiment_id, spec, folder.path, results, written)
 
 

@@ -34,9 +34,9 @@ def lock_folder_of(locations: Locations, location: str) -> Path:
 
 
 def lock_folders(locations: Locations) -> dict[str, Path]:
-    """Return the folders of locks by location, the storage's own under an empty name."""
-    shared = [name for name, settings in locations.settings.items() if settings.shared]
-    return {"": locations.root / "locks", **{name: lock_folder_of(locations, name) for name in shared}}
+    """Return the folders of locks by location, the storage's own under an empty name; some may not exist."""
+    known = ((name, settings.folder) for name, settings in locations.settings.items() if settings.shared)
+    return {"": locations.root / "locks", **{name: folder / LOCKS for name, folder in known if folder}}
 
 
 @contextmanager

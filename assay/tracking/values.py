@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from assay.files import canonical_json
+from assay.spec.dotted import flatten
 
 NO_PARAMETERS = ("name", "description", "tags")
 """Keys of a spec that may change while everything stays the same: they become tags."""
@@ -33,17 +34,8 @@ class Point:
 
 def parameters_of(spec: Mapping[str, Any]) -> dict[str, str]:
     """Return the keys of a spec by dotted names, as texts."""
-    values = flattened({key: value for key, value in spec.items() if key not in NO_PARAMETERS})
-    return {as_name(name): _shortened(_as_text(value)) for name, value in values}
-
-
-def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    """Yield dotted names and values of nested mappings; an empty mapping is a value."""
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from flattened(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+    values = flatten({key: value for key, value in spec.items() if key not in NO_PARAMETERS})
+    return {as_name(name): _shortened(_as_text(value)) for name, value in values.items()}
 
 
 def tags_of(experiment_id: str, spec: Mapping[str, Any], run_id: str) -> dict[str, str]:
