@@ -27,13 +27,28 @@ def spec_from(values: Mapping[str, Any], source: str) -> ExperimentSpec:
     if secrets := written_secrets(values, lambda mapping: "kind" in mapping):
         raise SpecError(source, secrets)
     try:
-        spec = ExperimentSpec.model_validate(dict(values))
-        # What an evaluation leaves out is another experiment's, which is not read here.
-        return spec if spec.existing_experiment and not spec.found else resolve(spec)
+        if _leaves_out(values):
+            return ExperimentSpec.model_validate(_alone(values))
+        return resolve(ExperimentSpec.model_validate(dict(values)))
     except ValidationError as error:
         raise SpecError(source, explain(error, ExperimentSpec)) from None
     except ValueError as error:
         raise SpecError(source, [str(error)]) from None
+
+
+def _leaves_out(values: Mapping[str, Any]) -> bool:
+    """Return whether what is missing in an evaluation's keys is another experiment's, which is not read here."""
+    evaluated = values.get("existing_experiment")
+    return bool(evaluated) and not (isinstance(evaluated, Mapping) and evaluated.get("found"))
+
+
+def _alone(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of an evaluation that can be judged by themselves: a source without ``kind`` has the other's."""
+    images = values.get("generated_images")
+    source = images.get("source") if isinstance(images, Mapping) else None
+    if not isinstance(images, Mapping) or not isinstance(source, Mapping) or "kind" in source:
+        return dict(values)
+    return {**values, "generated_images": {key: value for key, value in images.items() if key != "source"}}
 
 
 def load_spec(path: Path) -> ExperimentSpec:

@@ -15,7 +15,7 @@ from tests.pipeline.conftest import SMALL_IMAGES, Lab
 pytestmark = pytest.mark.system
 
 OTHER_DATA = {
-    "generated_images": {"source": {**SMALL_IMAGES, "sample_count": 8}},
+    "generated_images": {"source": {"sample_count": 8}},  # its kind, and all the rest, are the source's
     "splits": {"set_infos": [{"set_name": "test", "probability": 1.0}]},
     "predictions": {"datasets": ["test"]},
 }
