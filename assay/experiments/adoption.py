@@ -18,6 +18,7 @@ from assay.files import write_text
 from assay.ids import validate_id
 from assay.locations import Location, Locations
 from assay.locations.catalog import StoredExperiment, experiments_at, find_experiment, spec_at
+from assay.locations.places import DEFAULT_LOCATION
 from assay.pipeline import trains_from
 from assay.spec.existing_experiment import LATEST, ExistingExperiment, FoundExperiment
 from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
@@ -68,17 +69,16 @@ def find_evaluated(locations: Locations, wanted: ExistingExperiment) -> StoredEx
     Raises:
         StorageError: There is none; lists those that there are.
     """
-    return _named(_places(locations, wanted), wanted.experiment_id)[1]
+    return _named(locations, wanted)[1]
 
 
 def _look_for(
     locations: Locations, wanted: ExistingExperiment, experiment_id: str, task: str, prefix: str
 ) -> dict[str, Any]:
-    places = _places(locations, wanted)
     if wanted.experiment_id == LATEST:
-        location, source = _latest(places, task, prefix)
+        location, source = _latest(locations, wanted, task, prefix)
     else:
-        location, source = _named(places, wanted.experiment_id)
+        location, source = _named(locations, wanted)
     if source.task != task:
         problem = f"{KEY} {source.experiment_id!r} is of task {source.task}, but task is {task}"
         raise SpecError(f"experiment {experiment_id}", [problem])
@@ -96,25 +96,19 @@ def _look_for(
     return {"found": found.model_dump(), "values": _configuration(spec)}
 
 
-def _places(locations: Locations, wanted: ExistingExperiment) -> list[Location]:
-    """Return the locations to look at: the one that was named, or all of this storage."""
-    if wanted.location is not None:
-        return [locations.open(wanted.location)]
-    known = ExperimentFolders(locations.root).find(wanted.experiment_id) if wanted.experiment_id != LATEST else None
-    if known is not None:
-        return [locations.open(known.path.parent.name)]
-    return [locations.open(name) for name in locations.names() if not locations.is_elsewhere(name)]
+def _named(locations: Locations, wanted: ExistingExperiment) -> tuple[Location, StoredExperiment]:
+    """Return an experiment by its ID, at the location that was named or else where this storage keeps it."""
+    folder = None if wanted.location else ExperimentFolders(locations.root).find(wanted.experiment_id)
+    location = locations.open(folder.path.parent.name if folder else wanted.location or DEFAULT_LOCATION)
+    return location, find_experiment(location, wanted.experiment_id)
 
 
-def _named(places: list[Location], experiment_id: str) -> tuple[Location, StoredExperiment]:
-    for location in places[:-1]:
-        if any(each.experiment_id == experiment_id for each in experiments_at(location)):
-            return location, find_experiment(location, experiment_id)
-    return places[-1], find_experiment(places[-1], experiment_id)
-
-
-def _latest(places: list[Location], task: str, prefix: str) -> tuple[Location, StoredExperiment]:
+def _latest(
+    locations: Locations, wanted: ExistingExperiment, task: str, prefix: str
+) -> tuple[Location, StoredExperiment]:
     """Return the newest experiment of its own training; one that still trains, or evaluates another, is none."""
+    own = [name for name in locations.names() if not locations.is_elsewhere(name)]
+    places = [locations.open(name) for name in ([wanted.location] if wanted.location else own)]
     found = [(location, each) for location in places for each in experiments_at(location)]
     usable = [
         (location, each)

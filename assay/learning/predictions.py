@@ -65,15 +65,14 @@ def build_predictions(
     write_parquet(pl.concat(parts), folder / PREDICTIONS)
     if source.kind == "splits":
         write_parquet(pl.concat([_index_of(rows) for rows in asked.values()]), folder / PREDICTED_ITEMS)
-    return {
-        "rows": row_counts(subsets),
-        "predicted": row_counts(asked),
-        "data": data_statistics(task, source, model.card.target, asked),
-        "model": name,
-        "epoch": model.card.epoch,
-        "chosen_by": model.card.chosen_by,
-        "trained_on": model.card.trained_on,
-    }
+    data = data_statistics(task, source, model.card.target, asked)
+    return {"rows": row_counts(subsets), "predicted": row_counts(asked), "data": data, **_model_report(name, model)}
+
+
+def _model_report(name: str, model: LoadedModel) -> dict[str, Any]:
+    """Return which model was applied, and by which rule its epoch was chosen."""
+    card = model.card
+    return {"model": name, "epoch": card.epoch, "chosen_by": card.chosen_by, "trained_on": card.trained_on}
 
 
 def _first_batches(rows: pl.DataFrame, spec: PredictionsSection) -> pl.DataFrame:
