@@ -46,7 +46,8 @@ def test_a_spec_with_a_secret_is_refused_without_telling_it(values, problem):
 
 def test_names_of_classes_are_no_names_of_secrets():
     mapping = {"token": "coin", "other": "coin2"}
-    spec_from({"task": "classification", "trained_model": {"data_description": {"class_mapping": mapping}}}, "x")
+    values = {"task": "classification", "trained_model": {"data_description": {"class_mapping": mapping}}}
+    assert spec_from(values, "x").trained_model.data_description.class_mapping == mapping
 
 
 def test_references_are_read_when_they_are_needed():

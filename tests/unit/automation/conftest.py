@@ -65,6 +65,14 @@ class Desk:
         self.memory = looking.memory
         return plan
 
+    def settle(self, *names):
+        """Save experiments and let what is asked for come about."""
+        for name in names:
+            self.save(name)
+        for request in self.look().requests:
+            self.finish(request)
+        assert self.look().requests == []
+
     def finish(self, request, source=""):
         """Record what a successful run of a request would."""
         wanted = wanted_versions(request.spec, request.experiment_id, source)

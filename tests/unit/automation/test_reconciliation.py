@@ -8,8 +8,7 @@ from assay.automation import reconciliation
 from assay.automation.memory import Memory
 from assay.automation.reconciliation import Reconciliation
 from assay.errors import IdError
-from assay.experiments.folders import ExperimentFolder, ExperimentFolders
-from tests.unit.stored_experiments import fill
+from assay.experiments.folders import ExperimentFolders
 
 ALL_FOR_REGRESSION = (
     "experiment",
@@ -26,15 +25,6 @@ ALL_FOR_REGRESSION = (
 LEARNING = ("trained_model", "predictions", "analysis")
 
 
-def settle(desk, *names):
-    """Save experiments and let what is asked for come about."""
-    for name in names:
-        desk.save(name)
-    for request in desk.look().requests:
-        desk.finish(request)
-    assert desk.look().requests == []
-
-
 def test_a_new_file_asks_for_everything_that_its_task_needs(desk):
     desk.save("one")
     (request,) = desk.look().requests
@@ -43,7 +33,7 @@ def test_a_new_file_asks_for_everything_that_its_task_needs(desk):
 
 
 def test_what_came_about_is_not_asked_for_again(desk):
-    settle(desk, "one")
+    desk.settle("one")
     assert desk.memory.asked.keys() == {"one"}
     desk.save("one")
     plan = desk.look()
@@ -53,7 +43,7 @@ def test_what_came_about_is_not_asked_for_again(desk):
 
 
 def test_comments_and_the_order_of_keys_change_nothing(desk):
-    settle(desk, "one")
+    desk.settle("one")
     desk.save("one", text="# new\nseed: 42\ntask: regression\n")
     assert desk.look().requests == []
 
@@ -69,14 +59,14 @@ def test_comments_and_the_order_of_keys_change_nothing(desk):
     ],
 )
 def test_a_changed_section_asks_for_its_stage_and_what_depends_on_it(desk, keys, assets):
-    settle(desk, "one")
+    desk.settle("one")
     desk.save("one", **keys)
     (request,) = desk.look().requests
     assert set(request.assets) - {"spec/exptests"} == set(assets) - {"spec/exptests"}
 
 
 def test_there_and_back_again_while_nothing_ran_asks_for_nothing_more(desk):
-    settle(desk, "one")
+    desk.settle("one")
     desk.save("one", seed=7)
     desk.books.busy = {"one"}
     assert desk.look().requests == []
@@ -86,7 +76,7 @@ def test_there_and_back_again_while_nothing_ran_asks_for_nothing_more(desk):
 
 
 def test_a_change_and_its_undoing_with_a_run_between_are_two_requests_with_keys_of_their_own(desk):
-    settle(desk, "one")
+    desk.settle("one")
     keys = set()
     for seed in (7, 42, 7):
         desk.save("one", seed=seed)
@@ -97,7 +87,7 @@ def test_a_change_and_its_undoing_with_a_run_between_are_two_requests_with_keys_
 
 
 def test_an_edit_during_a_run_is_looked_at_when_the_run_is_over(desk):
-    settle(desk, "one")
+    desk.settle("one")
     desk.books.busy = {"one"}
     desk.save("one", seed=7)
     plan = desk.look()
@@ -156,12 +146,12 @@ def test_what_somebody_cancelled_stays_cancelled_until_the_file_is_saved_again(d
 
 
 def test_new_code_alone_does_not_disturb_what_is_up_to_date(desk):
-    settle(desk, "one", "two")
+    desk.settle("one", "two")
     assert desk.look(code="2").requests == []
 
 
 def test_everything_is_compared_once_per_code_version(desk):
-    settle(desk, "one", "two")
+    desk.settle("one", "two")
     del desk.books.versions["two"]["splits"]
     looking = Reconciliation(Memory(), desk.specs, desk.books)
     assert [request.experiment_id for request in looking.look_at_everything("v2").requests] == ["two"]
@@ -170,7 +160,7 @@ def test_everything_is_compared_once_per_code_version(desk):
 
 
 def test_a_removed_file_is_buried_at_the_second_look_and_its_id_refused_afterwards(desk):
-    settle(desk, "one")
+    desk.settle("one")
     desk.specs.path("one").unlink()
     assert desk.look().problems == {}
     assert "was removed" in desk.look().problems["one"]
@@ -182,7 +172,7 @@ def test_a_removed_file_is_buried_at_the_second_look_and_its_id_refused_afterwar
 
 
 def test_the_same_file_put_back_restores_an_experiment(desk):
-    settle(desk, "one")
+    desk.settle("one")
     text = desk.specs.path("one").read_text()
     desk.specs.path("one").unlink()
     desk.look()
@@ -205,7 +195,7 @@ def test_a_file_that_is_gone_for_one_look_is_not_called_unusable(desk):
 
 
 def test_an_editor_that_removes_and_writes_again_buries_nothing(desk):
-    settle(desk, "one")
+    desk.settle("one")
     desk.specs.path("one").unlink()
     desk.look()
     desk.save("one", seed=9)
@@ -225,31 +215,8 @@ def test_those_saved_last_come_first_and_a_full_queue_lets_the_others_wait(desk,
 
 
 def test_reasons_name_the_key_the_old_and_the_new_value(desk):
-    settle(desk, "one")
+    desk.settle("one")
     ExperimentFolders(desk.specs.root).open("one", desk.specs.load("one"))
     desk.save("one", trained_model={"learner": {"learning_rate": 0.02}})
     (request,) = desk.look().requests
     assert request.reasons == ("trained_model.learner.learning_rate: 0.004 → 0.02",)
-
-
-def test_an_evaluation_waits_for_its_model_and_is_asked_for_once(desk):
-    settle(desk, "one")
-    desk.save("judge", existing_experiment="one")
-    plan = desk.look()
-    assert plan.requests == []
-    assert plan.problems == {}
-    assert plan.notes == ["Experiment 'one' was never run; judge waits for its model."]
-    trained = fill(desk.specs.root / "experiments" / "REG-1", "one", model__text="x")
-    manifest = (trained / "manifest.json").read_text()
-    (trained / "manifest.json").write_text(manifest.replace('"analysis": "', '"trained_model": "'))
-    ExperimentFolders(desk.specs.root).enter(ExperimentFolder("one", "REG-1", trained))
-    (request,) = desk.look().requests
-    assert request.experiment_id == "judge"
-    assert request.spec.found.experiment_id == "one"
-    desk.finish(request)
-    assert desk.look().requests == []
-
-
-def test_an_evaluation_of_nothing_is_told(desk):
-    desk.save("judge", existing_experiment="nobody")
-    assert "has no experiment 'nobody'" in desk.look().problems["judge"]
