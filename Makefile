@@ -35,7 +35,7 @@ dev: $(VENV)/runtime $(DAGSTER_HOME)/dagster.yaml ## open the Dagster UI on http
 	$(BIN)/dagster dev --host 127.0.0.1 --port $${PORT:-3000}
 
 test: $(VENV)/dev ## the fast suite: under a minute on two cores
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not system"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not system" --ignore tests/system
 
 test-system: $(VENV)/dev browser ## real processes, web server and browser
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m system

@@ -13,6 +13,8 @@ from assay.pipeline import slice_of
 from assay.results import ResultStore, verify
 from assay.spec.loading import spec_from
 
+pytestmark = pytest.mark.system
+
 
 def leftovers(lab):
     """Return temporary files and folders; each would be something half-written."""

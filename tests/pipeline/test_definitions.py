@@ -73,6 +73,7 @@ def test_every_asset_has_a_description_for_the_ui():
     assert [key for key in graph.get_all_asset_keys() if not graph.get(key).description] == []
 
 
+@pytest.mark.system
 def test_loading_the_definitions_imports_nothing_heavy():
     code = "import sys, definitions; print([m for m in sys.modules if m in %r])"
     heavy = ("torch", "matplotlib", "sklearn", "skimage", "scipy")

@@ -16,11 +16,17 @@ EXPERIMENTS = dg.DynamicPartitionsDefinition(name="experiments")
 FRAME = pl.DataFrame({"a": [1, 2], "b": ["x", "y"], "c": [0.5, None]})
 
 
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
+@pytest.fixture(scope="module")
+def one_instance() -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.ephemeral() as instance:
-        instance.add_dynamic_partitions("experiments", ["ab12", "cd34"])
         yield instance
+
+
+@pytest.fixture
+def instance(one_instance: dg.DagsterInstance) -> dg.DagsterInstance:
+    """The module's instance with both partitions; what tests wrote is in folders of their own."""
+    one_instance.add_dynamic_partitions("experiments", ["ab12", "cd34"])
+    return one_instance
 
 
 @pytest.fixture

@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import polars as pl
 import pytest
@@ -17,7 +19,7 @@ def subset_column(counts=SUBSETS):
     return [name for name, count in counts.items() for _ in range(count)]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def pixel_rows():
     """100 rows of 4x4 grey pixels whose target is which row of pixels is bright."""
     rng = np.random.default_rng(0)
@@ -33,24 +35,29 @@ def pixel_rows():
 
 @pytest.fixture
 def misleading_rows(pixel_rows):
-    """The same, but the validation targets are turned around: whoever learns more is worse there."""
+    return turned_around(pixel_rows)
+
+
+def turned_around(pixel_rows):
+    """Return the same rows with the validation targets turned around: whoever learns more is worse there."""
     turned = pl.when(pl.col("subset") == "validation").then(3 - pl.col("target")).otherwise("target")
     return pixel_rows.with_columns(turned.alias("target"))
 
 
+def write_rows(place, rows, fingerprint="aaaa", infos=()):
+    """Write a table as the result of the stage normalized."""
+    folder = place / f"normalized-{fingerprint}"
+    folder.mkdir(exist_ok=True)
+    write_parquet(rows, folder / "normalized.parquet")
+    TableInfo("target", tuple(name for name in rows.columns if name not in KNOWN)).write(folder)
+    NormalizationInfo(fitted_rows=len(rows), norm_infos=infos).write(folder / "scaling.yaml")
+    return DataSource("normalized", folder, fingerprint, folder / "scaling.yaml")
+
+
 @pytest.fixture
 def store_rows(tmp_path):
-    """A function that writes a table as the result of the stage normalized."""
-
-    def store(rows, fingerprint="aaaa", infos=()):
-        folder = tmp_path / f"normalized-{fingerprint}"
-        folder.mkdir(exist_ok=True)
-        write_parquet(rows, folder / "normalized.parquet")
-        TableInfo("target", tuple(name for name in rows.columns if name not in KNOWN)).write(folder)
-        NormalizationInfo(fitted_rows=len(rows), norm_infos=infos).write(folder / "scaling.yaml")
-        return DataSource("normalized", folder, fingerprint, folder / "scaling.yaml")
-
-    return store
+    """``write_rows`` into the test's own folder."""
+    return partial(write_rows, tmp_path)
 
 
 @pytest.fixture
@@ -77,7 +84,7 @@ def store_crops(tmp_path):
     return store
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_spec():
     """A function that returns a section with a network of some hundred numbers and three epochs."""
 

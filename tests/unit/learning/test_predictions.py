@@ -1,4 +1,5 @@
 import dataclasses
+from functools import cache
 
 import polars as pl
 import pytest
@@ -10,16 +11,19 @@ from assay.learning.trained_model import CHOSEN, LAST, build_trained_model
 from assay.normalization import ScalarInfo
 from assay.spec.predictions import PredictionsSection
 from assay.tables import read_parquet
+from tests.unit.learning.conftest import turned_around, write_rows
 
 
-@pytest.fixture
-def trained(pixel_rows, store_rows, tiny_spec, tmp_path):
-    """A function that trains on the pixel rows and returns source and model folder."""
+@pytest.fixture(scope="module")
+def trained(pixel_rows, tiny_spec, tmp_path_factory):
+    """A function that trains on the pixel rows, once for all who ask for the same, and returns source and model."""
 
-    def run(task="regression", rows=pixel_rows, **keys):
-        source, folder = store_rows(rows), tmp_path / "model"
+    @cache
+    def run(task="regression", epochs=3, misleading=False):
+        place = tmp_path_factory.mktemp("trained")
+        source, folder = write_rows(place, turned_around(pixel_rows) if misleading else pixel_rows), place / "model"
         folder.mkdir()
-        spec = tiny_spec(data_description={"input": "normalized"}, **keys)
+        spec = tiny_spec(data_description={"input": "normalized"}, train_params={"epochs": epochs})
         build_trained_model(spec, task, 1, source, folder)
         return source, folder
 
@@ -47,7 +51,7 @@ def test_a2_every_subset_is_predicted_from_its_own_rows(trained, predict, pixel_
 
 
 def test_numbers_are_predicted_in_the_labels_unit(trained, predict, pixel_rows):
-    table, _ = predict(*trained(train_params={"epochs": 20}))
+    table, _ = predict(*trained(epochs=20))
     expected = pixel_rows.filter(pl.col("subset") != "train")["target"]
     assert table.columns == ["item", "image", "subset", "target", "prediction"]
     assert table["target"].to_list() == expected.to_list()
@@ -81,8 +85,8 @@ def test_classes_come_with_probabilities_and_confidence(trained, predict):
     ].to_list()
 
 
-def test_a1_the_model_is_chosen_by_the_recorded_rule_every_time(trained, predict, misleading_rows):
-    source, model = trained(rows=misleading_rows, train_params={"epochs": 8})
+def test_a1_the_model_is_chosen_by_the_recorded_rule_every_time(trained, predict):
+    source, model = trained(epochs=8, misleading=True)
     (first, report), (again, _) = predict(source, model), predict(source, model)
     last, last_report = predict(source, model, model_loader={"kind": "last"})
     assert_frame_equal(first, again)

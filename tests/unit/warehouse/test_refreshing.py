@@ -139,7 +139,8 @@ def test_a_refresh_without_news_does_not_touch_the_index(tmp_path: Path) -> None
     refresh(tmp_path)
     before = (tmp_path / INDEX).stat()
     assert refresh(tmp_path).changes == Changes()
-    assert (tmp_path / INDEX).stat() == before
+    after = (tmp_path / INDEX).stat()
+    assert (after.st_ino, after.st_size, after.st_mtime_ns) == (before.st_ino, before.st_size, before.st_mtime_ns)
 
 
 def test_there_is_nothing_to_refresh_without_a_storage(tmp_path: Path) -> None:
