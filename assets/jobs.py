@@ -35,7 +35,8 @@ job_eval = dg.define_asset_job(
     "job_eval",
     selection=EXPERIMENT | DATA | LEARNING,
     tags=RETRIED,
-    description="Evaluate the model of an existing experiment on the data of this one's spec, then test.",
+    description="Evaluate the model of an existing experiment on the data of this one's spec, then test. In the "
+    "Launchpad: ops: {experiment: {config: {spec: {existing_experiment: ID}}}}.",
 )
 
 EXPERIMENT_JOBS = (job_data_generation, job_train, job_eval, job_experiment)

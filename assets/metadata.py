@@ -40,7 +40,7 @@ def stored_table(result: Result) -> StoredTable:
 
 def metadata_of(result: Result) -> dict[str, Any]:
     """Return, in this order: the sentences of the report, every picture, the numbers, fingerprint, size and folder."""
-    texts = {key: value for key, value in result.report.items() if isinstance(value, str)}
+    texts = {key: value for key, value in result.report.items() if isinstance(value, str) and value}
     return {
         **{key: texts.pop(key) for key in FIRST if key in texts},
         **{name: picture(path) for name, path in shown_pictures(result).items() if _is_small(path)},

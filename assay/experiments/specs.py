@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from assay.errors import IdError, NotThereYetError, SpecError, unknown
-from assay.experiments.adoption import with_adopted
+from assay.experiments.adoption import KEY as EVALUATED
+from assay.experiments.adoption import find_evaluated, with_adopted
 from assay.experiments.folders import experiments_with_folder
 from assay.experiments.tombstones import Tombstones
 from assay.files import write_text
@@ -66,16 +67,20 @@ class SpecFiles:
         Raises:
             IdError: The ID is not valid, or was that of another experiment, which was removed.
             SpecError: The file is missing or not valid.
-        StorageError: It evaluates an experiment that is not there.
+            StorageError: It evaluates an experiment that is not there.
         """
         path = self.path(experiment_id)
-        values = load_values(path)
-        spec = spec_from(values, str(path))
-        if spec.existing_experiment is not None and spec.found is None:
-            self._require_begun(experiment_id, spec.existing_experiment)
-            spec = spec_from(with_adopted(self.locations, experiment_id, values), str(path))
+        spec = self._completed(experiment_id, load_values(path), str(path))
         self.tombstones.refuse(experiment_id, digest_of(spec.as_dict()))
         return spec
+
+    def _completed(self, experiment_id: str, values: Mapping[str, Any], source: str) -> ExperimentSpec:
+        """Return the spec of an experiment's keys; what an evaluation leaves out is that of what it evaluates."""
+        spec = spec_from(values, source)
+        if spec.existing_experiment is None or spec.found is not None:
+            return spec
+        self._require_begun(experiment_id, spec.existing_experiment)
+        return spec_from(with_adopted(self.locations, experiment_id, values), source)
 
     def _require_begun(self, experiment_id: str, wanted: ExistingExperiment) -> None:
         """Tell an experiment that was never run from one that does not exist."""
@@ -119,14 +124,26 @@ class SpecFiles:
         return True
 
     def overridden(self, experiment_id: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the keys of an experiment with overrides laid over its file, or over its task's template."""
-        if self.exists(experiment_id):
-            base = load_values(self.path(experiment_id))
-        else:
-            base = template(str(overrides.get("task", DEFAULT_TASK)))
-        values = merged(base, overrides)
-        spec_from(values, f"experiment {experiment_id} with the overrides given")
+        """Return the keys of an experiment with overrides laid over its file, or over what a new one starts with.
+
+        Raises:
+            IdError, SpecError, StorageError: As ``load``.
+        """
+        known = self.exists(experiment_id)
+        values = merged(load_values(self.path(experiment_id)) if known else self._beginning(overrides), overrides)
+        self._completed(experiment_id, values, f"experiment {experiment_id} with the overrides given")
         return values
+
+    def _beginning(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a new experiment starts with: its task's template; an evaluation, the other's task alone."""
+        if not overrides.get(EVALUATED):
+            return template(str(overrides.get("task", DEFAULT_TASK)))
+        if "task" in overrides:
+            return {}
+        wanted = spec_from({"task": DEFAULT_TASK, EVALUATED: overrides[EVALUATED]}, "the overrides").existing_experiment
+        if wanted is None or wanted.experiment_id == LATEST:
+            return {}
+        return {"task": find_evaluated(self.locations, wanted).task}
 
     def store(self, experiment_id: str, values: Mapping[str, Any]) -> None:
         """Write or replace an experiment's file atomically."""

@@ -145,6 +145,34 @@ def test_what_can_t_be_evaluated_is_told(lab, keys, problem):
     assert problem in lab.failure(result)
 
 
+def ask(lab, name, spec):
+    return lab.run(name, "job_eval", config={"ops": {"experiment": {"config": {"spec": spec}}}})
+
+
+def test_in_the_launchpad_an_id_is_enough_and_everything_else_is_the_source_s(lab):
+    result = ask(lab, "asked", {"existing_experiment": "classes"})
+    assert result.success, lab.failure(result)
+    ours, theirs = (stage_results(lab.store.path, name) for name in ("asked", "classes"))
+    assert ours == theirs
+    written = read_mapping(lab.store.specs.path("asked").read_text(), "asked")
+    assert written == {"task": "classification", "existing_experiment": "classes"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "problem"),
+    [
+        ({"existing_experiment": "classe"}, "Did you mean 'classes'?"),
+        ({"existing_experiment": "Not An Id"}, "existing_experiment"),
+        ({"existing_experiment": "latest"}, "task: is missing"),
+        ({"existing_experiment": "classes", "task": "regression"}, "is of task classification, but task is regression"),
+    ],
+)
+def test_what_is_wrong_in_the_launchpad_leaves_no_file(lab, spec, problem):
+    result = ask(lab, "never", spec)
+    assert problem in lab.failure(result)
+    assert not lab.store.specs.exists("never")
+
+
 def test_job_eval_needs_something_to_evaluate(lab):
     lab.write("plain")
     result = lab.run("plain", "job_eval")
