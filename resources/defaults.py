@@ -37,9 +37,11 @@ def default_tracker() -> Tracker:
 
 def resources_for(store: ExperimentStore) -> dict[str, Any]:
     """Return every resource on one store."""
+    tables = DuckDBParquetIOManager(root=store.root)
     return {
+        "io_manager": tables,  # of whatever names none; Dagster's own would pickle
         "store": store,
         "slices": SliceIOManager(store=store),
         "results": ResultIOManager(store=store),
-        "tables": DuckDBParquetIOManager(root=store.root),
+        "tables": tables,
     }

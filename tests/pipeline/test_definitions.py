@@ -13,6 +13,7 @@ from assay.pipeline import STAGES
 from assay.spec.loading import spec_from
 from assets.launch import run_experiment
 from definitions import build_defs, defs
+from resources.duckdb_io_manager import DuckDBParquetIOManager
 
 ROOT = Path(__file__).parents[2]
 CHAIN = {"experiment", *STAGES, "training_history"}
@@ -87,6 +88,10 @@ def test_the_cloud_file_is_valid_for_its_own_reader():
     content = yaml.safe_load((ROOT / "dagster_cloud.yaml").read_text())
     (location,) = DagsterCloudYaml.model_validate(content).locations
     assert location.code_source.module_name == "definitions"
+
+
+def test_nothing_is_pickled_what_names_no_manager_is_a_table_or_refused():
+    assert isinstance(defs.resources["io_manager"], DuckDBParquetIOManager)
 
 
 def test_only_jobs_of_experiments_are_run_for_one():
