@@ -38,6 +38,7 @@ class Experiment:
         description: Free text of the user.
         tags: The user's own words.
         model: Kind of its model; empty when unknown.
+        evaluates: Whose model it evaluates; empty where it trained its own.
         started: When its folder was made, UTC; None when its run ID does not say.
         epochs: How many epochs it was trained for; None when unknown.
         spec: Its resolved spec, without secrets.
@@ -52,6 +53,7 @@ class Experiment:
     description: str
     tags: Mapping[str, str]
     model: str
+    evaluates: str
     started: datetime | None
     epochs: int | None
     spec: Mapping[str, Any]
@@ -100,6 +102,7 @@ def _experiment(
         description=shown.get("description", ""),
         tags=shown.get("tags", {}),
         model=((shown.get("trained_model") or {}).get("model") or {}).get("kind", ""),
+        evaluates=((shown.get("existing_experiment") or {}).get("found") or {}).get("experiment_id", ""),
         started=started_at(run_id),
         epochs=epochs,
         spec=shown,

@@ -69,13 +69,14 @@ def columns_of(
         *_if_they_differ(Column("name", "Name", "Free text of the spec", [each.name or None for each in experiments])),
         *([] if one_task else [_task(experiments)]),
         *([] if MODEL_KIND in keys else [_model(experiments)]),
+        *_if_any(Column("evaluates", "Evaluates", "Whose model", [each.evaluates or None for each in experiments])),
         *_main_metric(experiments, ranked, subset),
         *[_key(key, label, experiments) for key, label in keys.items()],
         *(_further_metrics(experiments, ranked[0], subset) if one_task else []),
         Column("epochs", "Trained epochs", "How many epochs it was trained for", [each.epochs for each in experiments]),
         _started(experiments),
         Column("tags", "Tags", "Free words of the spec", [_tags(each) for each in experiments]),
-        *_notes(experiments),
+        *_if_any(Column("note", "Note", "Why it shows no metrics", [each.note or None for each in experiments])),
     ]
 
 
@@ -134,6 +135,10 @@ def _if_they_differ(column: Column) -> list[Column]:
     return [column] if len(set(column.values)) > 1 else []
 
 
+def _if_any(column: Column) -> list[Column]:
+    return [column] if any(column.values) else []
+
+
 def _model(experiments: Sequence[Experiment]) -> Column:
     return Column("model", "Model", "Kind of the model", [each.model or None for each in experiments])
 
@@ -161,11 +166,6 @@ def _started(experiments: Sequence[Experiment]) -> Column:
 
 def _tags(each: Experiment) -> str | None:
     return ", ".join(f"{name}: {value}" for name, value in each.tags.items()) or None
-
-
-def _notes(experiments: Sequence[Experiment]) -> list[Column]:
-    notes = [each.note or None for each in experiments]
-    return [Column("note", "Note", "Why it shows no metrics", notes)] if any(notes) else []
 
 
 def best_of(ranking: Ranking) -> Entry | None:

@@ -49,7 +49,8 @@ def _show_head(experiment: Experiment) -> None:
     st.title(plain(experiment.experiment_id))
     started = f"started {experiment.started:%Y-%m-%d %H:%M} UTC" if experiment.started else ""
     epochs = f"{experiment.epochs} epochs" if experiment.epochs else ""
-    facts = [experiment.name, task_name(experiment.task), experiment.model, epochs, started]
+    model = f"{experiment.model} of {experiment.evaluates}" if experiment.evaluates else experiment.model
+    facts = [experiment.name, task_name(experiment.task), model, epochs, started]
     st.caption(" · ".join(plain(fact) for fact in facts if fact))
     if experiment.description:
         st.markdown(plain(experiment.description))

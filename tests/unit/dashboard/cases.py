@@ -24,6 +24,7 @@ def experiment(experiment_id="ab12", rate=0.001, scores=None, **changes):
         "description": "",
         "tags": tags,
         "model": "cnn",
+        "evaluates": "",
         "started": datetime(2026, 5, 3, 12, tzinfo=UTC),
         "epochs": 20,
         "spec": spec,

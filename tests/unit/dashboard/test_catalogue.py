@@ -9,7 +9,7 @@ import pytest
 from assay.dashboard import catalogue
 from assay.dashboard.catalogue import load_catalogue, load_history
 from assay.dashboard.experiments import started_at
-from tests.unit.comparison.experiments import run, values
+from tests.unit.comparison.experiments import run, start, values
 from tests.unit.dashboard.storage import make_storage
 
 
@@ -29,6 +29,17 @@ def test_an_experiment_shows_what_it_is_and_what_it_reached(found):
     assert (ran.scores["test"]["mae"].value, ran.scores["test"]["mae"].unit) == (0.5, "mm")
     assert ran.keys["trained_model.learner.learning_rate"] == 0.001
     assert abs((datetime.now(UTC) - ran.started).total_seconds()) < 600
+
+
+def test_an_evaluation_says_whose_model_it_has(tmp_path):
+    store = make_storage(tmp_path)
+    found = {"experiment_id": "ran", "run_id": "1", "folder": "experiments/REG-1", "model": "0" * 24}
+    store.create({"task": "regression", "existing_experiment": {"experiment_id": "ran", "found": found}}, "judge")
+    start(store, "judge")
+    assert {each.experiment_id: each.evaluates for each in load_catalogue(store.root)} == {
+        **dict.fromkeys(("ran", "other", "failed", "started"), ""),
+        "judge": "ran",
+    }
 
 
 def test_what_has_no_metrics_of_its_own_says_why(found):

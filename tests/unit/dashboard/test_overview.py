@@ -52,6 +52,12 @@ def test_an_experiment_without_results_says_why():
     assert columns["value"].label == "Metric on test"
 
 
+def test_evaluations_name_the_experiment_whose_model_they_have():
+    judge = experiment("judge", evaluates="good")
+    assert table(ACCURATE, judge)[1]["evaluates"].to_list() == [None, "good"]
+    assert "evaluates" not in table(ACCURATE, WORSE)[0]
+
+
 def test_keys_are_columns_of_numbers_if_all_values_are():
     _, frame = table(ACCURATE, WORSE, FAILED, keys={RATE: "learning_rate", "tags.owner": "owner"})
     assert frame[f"key {RATE}"].to_list() == [0.1, 0.2, 0.001]
