@@ -69,7 +69,10 @@ def serving(root: Path, *command: str) -> Iterator[tuple[float, str]]:
     port = free_port()
     started = time.perf_counter()
     process = subprocess.Popen(
-        [*command, str(port)], env={**os.environ, "ASSAY_STORAGE": str(root)}, stdout=subprocess.DEVNULL
+        [*command, str(port)],
+        env={**os.environ, "ASSAY_STORAGE": str(root)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,  # a server that is told to end shows where it was
     )
     try:
         url = f"http://127.0.0.1:{port}"
