@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from assay.cli.places import locations, spec_files
+from assay.errors import AssayError
 from assay.locations.places import DEFAULT_LOCATION
 from assay.progress import NO_VALUES
 
@@ -48,14 +49,21 @@ def import_(
 
 
 def list_locations() -> None:
-    """List the locations, where they are, and what each has."""
+    """List the locations, where they are, and what each has; one that can't be reached, why."""
     from assay.locations.catalog import experiments_at
 
-    known = locations()
+    known, unreachable = locations(), False
     for name in known.names():
-        found = known.open(name)
-        finished = sum(each.finished for each in experiments_at(found))
-        typer.echo(f"{name:20}  {finished:6} experiments  {found.tree.shown}")
+        try:
+            found = known.open(name)
+            finished = sum(each.finished for each in experiments_at(found))
+        except AssayError as error:
+            unreachable = True
+            typer.echo(f"{name:20}  {error}")
+        else:
+            typer.echo(f"{name:20}  {finished:6} experiments  {found.tree.shown}")
+    if unreachable:
+        raise typer.Exit(1)
 
 
 def _show(done: int, total: int, note: str = "", values: Mapping[str, float] = NO_VALUES) -> None:

@@ -42,6 +42,15 @@ def test_locations_are_listed_with_what_they_have(assay, tmp_path):
     ]
 
 
+def test_a_location_that_can_t_be_reached_hides_no_other(assay, tmp_path):
+    with (tmp_path / "locations.yaml").open("a") as file:
+        file.write(f"broken: {{url: {tmp_path / 'not-there'}}}\n")
+    code, text = assay("locations")
+    assert code == 1
+    assert f"broken                Location 'broken': {tmp_path / 'not-there'} does not exist. Mount it" in text
+    assert [line.split()[0] for line in text.splitlines()] == ["archive", "attic", "broken", "experiments"]
+
+
 def test_a_copy_says_what_it_did_and_the_second_one_that_there_was_nothing_to_do(assay, tmp_path):
     code, text = assay("copy", "ab12", "--from", "archive", "--to", "attic")
     assert code == 0
