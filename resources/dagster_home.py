@@ -22,7 +22,9 @@ DATABASES = ("history", "schedules")
 @contextmanager
 def local_instance() -> Iterator[dg.DagsterInstance]:
     """Give the instance of $DAGSTER_HOME, or of ./.dagster_home, which ``make dev`` shows too."""
-    make_home(Path(os.environ.setdefault("DAGSTER_HOME", str(Path.cwd() / ".dagster_home"))))
+    home = Path(os.environ.get("DAGSTER_HOME") or ".dagster_home").expanduser().absolute()
+    os.environ["DAGSTER_HOME"] = str(home)  # Dagster takes no relative path, and processes that it starts look here
+    make_home(home)
     with dg.DagsterInstance.get() as instance:
         yield instance
 

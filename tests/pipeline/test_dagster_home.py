@@ -4,7 +4,7 @@ import dagster as dg
 import pytest
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 
-from resources.dagster_home import DATABASES, make_home
+from resources.dagster_home import DATABASES, local_instance, make_home
 
 
 def use(home):
@@ -26,6 +26,15 @@ def test_what_a_home_has_is_kept(tmp_path):
     make_home(tmp_path)
     assert "enabled: false" in (tmp_path / "dagster.yaml").read_text()
     assert use(tmp_path) == ["one"]
+
+
+@pytest.mark.parametrize(("given", "used"), [("", ".dagster_home"), ("mine", "mine")])
+def test_a_home_may_be_left_empty_or_relative(tmp_path, monkeypatch, given, used):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", given)
+    with local_instance() as instance:
+        instance.add_dynamic_partitions("experiments", ["one"])
+    assert use(tmp_path / used) == ["one"]
 
 
 def die(self):
