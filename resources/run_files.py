@@ -57,7 +57,10 @@ class RunFiles:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
-            message = f"Run {self.run_id} has a process already ({self.process_id()}); it is not started twice."
+            message = (
+                f"Run {self.run_id} has a process already ({self.process_id()}); it is not started twice. It happens "
+                "when two daemons share one $DAGSTER_HOME: end one of them."
+            )
             raise StorageError(message) from None
         return descriptor
 
