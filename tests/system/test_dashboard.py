@@ -115,7 +115,7 @@ def click_cell(page, row, x):
 
 def test_it_lists_filters_and_keeps_the_filter_in_the_address(page, url):
     page.get_by_role("heading", name="Experiments").wait_for()
-    page.get_by_label("Search").fill("rates-02")
+    page.get_by_label("Search", exact=True).fill("rates-02")
     page.keyboard.press("Enter")
     shows(page, "rates-02")
     page.wait_for_url(f"{url}/?q=rates-02")
