@@ -59,8 +59,7 @@ def experiment(
     """The experiment's spec: from its file, from its task's template, or with the overrides of the Launchpad."""
     experiment_id = context.partition_key
     with as_failure(f"Experiment {experiment_id}"):
-        spec = _read_spec(store, context.run.run_id, validate_id(experiment_id), config.spec)
-        require_fitting(context.job_name, spec)
+        spec = _read_spec(store, context.run, validate_id(experiment_id), config.spec)
         folder = store.folders.open(experiment_id, spec)
     context.instance.add_run_tags(context.run.run_id, tags_of(spec))
     values = spec.as_dict()
@@ -84,18 +83,24 @@ def experiment(
         )
 
 
-def require_fitting(job: str, spec: ExperimentSpec) -> None:
+def require_fitting(job: str, evaluated: Any) -> None:
     """Refuse an evaluation of nothing.
 
     Raises:
         SpecError: The job evaluates, but the spec names no experiment.
     """
-    if job == "job_eval" and spec.found is None:
+    if job == "job_eval" and not evaluated:
         problem = "existing_experiment is null, but job_eval evaluates a model; set it to an ID or to 'latest'"
         raise SpecError("the spec", [problem])
 
 
-def _read_spec(store: ExperimentStore, run_id: str, experiment_id: str, overrides: dict[str, Any]) -> ExperimentSpec:
+def _read_spec(
+    store: ExperimentStore, run: dg.DagsterRun, experiment_id: str, overrides: dict[str, Any]
+) -> ExperimentSpec:
     if overrides or not store.specs.exists(experiment_id):
-        store.specs.store(experiment_id, store.specs.overridden(experiment_id, overrides))
-    return freeze(store.path, run_id, experiment_id, store.specs.load(experiment_id))
+        values = store.specs.overridden(experiment_id, overrides)
+        require_fitting(run.job_name, values.get("existing_experiment"))  # before there is a file to be trained
+        store.specs.store(experiment_id, values)
+    spec = store.specs.load(experiment_id)
+    require_fitting(run.job_name, spec.existing_experiment)
+    return freeze(store.path, run.run_id, experiment_id, spec)

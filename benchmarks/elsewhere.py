@@ -1,7 +1,8 @@
 """An existing model on other data, and copies of experiments beside ``cp -r``.
 
 ``python -m benchmarks.run elsewhere``. The files of a copy are read from the disk, not from memory, as those of an
-experiment are that was made yesterday; both copies end when their bytes are on the disk.
+experiment are that was made yesterday, and both copies end when their bytes are on the disk; the row beside ``cp -r``
+alone has neither.
 """
 
 import hashlib

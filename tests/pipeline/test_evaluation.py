@@ -161,6 +161,7 @@ def test_in_the_launchpad_an_id_is_enough_and_everything_else_is_the_source_s(la
 @pytest.mark.parametrize(
     ("spec", "problem"),
     [
+        ({}, "existing_experiment is null, but job_eval evaluates a model"),
         ({"existing_experiment": "classe"}, "Did you mean 'classes'?"),
         ({"existing_experiment": "Not An Id"}, "existing_experiment"),
         ({"existing_experiment": "latest"}, "task: is missing"),
