@@ -1,12 +1,14 @@
-"""Rules of the house that a machine can hold: who imports whom, and that our names are ours."""
+"""Rules of the house that a machine can hold: who imports whom, whose names are ours, what pages refer to."""
 
 import ast
 import importlib
+import re
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+DOCS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))
 PACKAGES = ("assay", "partitions", "resources", "assets")
 ORDER = (*PACKAGES, "definitions")
 LOOKS_DOWNSTREAM = {
@@ -57,3 +59,11 @@ def test_no_unsafe_loading(package):
         called = path.read_text().replace(".eval()", "")
         for forbidden in ("torch.load(", "allow_pickle=True", "yaml.unsafe_load", "eval(", "exec("):
             assert forbidden not in called, f"{path}: {forbidden}"
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", *DOCS])
+def test_what_pages_refer_to_exists(page):
+    text = (ROOT / page).read_text()
+    links = {(ROOT / page).parent / name for name in re.findall(r"\]\(([^)#:]+)\)", text)}
+    paths = {ROOT / name for name in re.findall(r"`((?:docs|tests|assets|benchmarks)/[\w./-]+)`", text)}
+    assert [str(path) for path in links | paths if not path.exists()] == []
