@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 from PIL import Image
 
-from assay.analysis.detection.findings import BACKGROUND, CONFUSED, CROWD, DUPLICATE, FOUND, MISPLACED, MISSED
+from assay.analysis.detection_findings import BACKGROUND, CONFUSED, CROWD, DUPLICATE, FOUND, MISPLACED, MISSED
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.scenes import open_scene, read_scenes, splits_of
 from assay.analysis.taught import PLACE, read_objects

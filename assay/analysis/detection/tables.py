@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from assay.analysis.confusion import confusion_rows
-from assay.analysis.detection.findings import CONFUSED, FALSE, FOUND, MISSED
+from assay.analysis.detection_findings import CONFUSED, FALSE, FOUND, MISSED
 from assay.class_maps import BACKGROUND
 
 SCENE_SCHEMA = pl.Schema(

@@ -13,9 +13,9 @@ import polars as pl
 from assay.analysis.detection.baseline import mean_boxes
 from assay.analysis.detection.curves import best_confidence, curve_rows
 from assay.analysis.detection.draw import draw_scenes
-from assay.analysis.detection.findings import finding_rows
 from assay.analysis.detection.read import Scenes, read_boxes
 from assay.analysis.detection.tables import box_confusion, scene_rows, weakest_class_sentence
+from assay.analysis.detection_findings import finding_rows
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.kind import Analysis, Kind, Part
 from assay.class_maps import BACKGROUND
