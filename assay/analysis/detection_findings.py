@@ -11,18 +11,24 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from assay.analysis.detection.read import Scenes
-from assay.analysis.taught import PLACE
+from assay.analysis.confusion import confusion_rows
+from assay.analysis.inputs import AnalysisInputs, by_subset
+from assay.analysis.item_rows import refuse, repeated_items, unknown_names
+from assay.analysis.scenes import place_of, read_scenes, splits_of
+from assay.analysis.taught import PLACE, read_objects
+from assay.class_maps import BACKGROUND
 from assay.metrics.box_matching import match_boxes
 from assay.metrics.boxes import Boxes, overlaps
 from assay.metrics.samples import Booleans, Floats, Integers
+from assay.tables import read_parquet
 
 ENOUGH = 0.5
 """Overlap from which on a box finds an object."""
+
 NEAR = 0.1
 """Overlap from which on a box is near an object of its class."""
 
-FOUND, CONFUSED, DUPLICATE, MISPLACED, BACKGROUND, MISSED, CROWD = (
+FOUND, CONFUSED, DUPLICATE, MISPLACED, NO_OBJECT, MISSED, CROWD = (
     "found",
     "confused class",
     "duplicate",
@@ -31,18 +37,19 @@ FOUND, CONFUSED, DUPLICATE, MISPLACED, BACKGROUND, MISSED, CROWD = (
     "missed",
     "in a crowd",
 )
+
 MATCHES = {
     FOUND: "The box overlaps an object of its class by at least half.",
     CONFUSED: "It overlaps an object of another class that no box found.",
     DUPLICATE: "It overlaps an object that another box took.",
     MISPLACED: "It overlaps an object of its class, but by less than half.",
-    BACKGROUND: "There is no such object.",
+    NO_OBJECT: "There is no such object.",
     CROWD: "It lies in a region of many objects, where it is neither right nor wrong.",
     MISSED: "No box found or confused this object.",
 }
 """What a row of the table can say."""
 
-FALSE = (DUPLICATE, MISPLACED, BACKGROUND)
+FALSE = (DUPLICATE, MISPLACED, NO_OBJECT)
 
 FINDING_SCHEMA = {
     "subset": pl.String(),
@@ -71,6 +78,21 @@ class _Judged:
     match: NDArray[np.object_]
     target: Integers
     share: Floats
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """The images of one subset whose objects are known.
+
+    Attributes:
+        frame: One row per image: item, subset, file, width_px, height_px.
+        objects: True objects; their images are places in the frame.
+        predicted: Predicted boxes likewise.
+    """
+
+    frame: pl.DataFrame
+    objects: Boxes
+    predicted: Boxes
 
 
 def finding_rows(subset: str, scenes: Scenes, confidence: float, classes: tuple[str, ...]) -> pl.DataFrame:
@@ -111,7 +133,7 @@ def _judge(boxes: Boxes, objects: Boxes) -> _Judged:
     matches = match_boxes(boxes, objects, np.array([ENOUGH]))
     own = matches.found[0]
     boxes = boxes.at(matches.boxes)
-    match = np.full(len(boxes), BACKGROUND, dtype=object)
+    match = np.full(len(boxes), NO_OBJECT, dtype=object)
     match[own >= 0] = np.where(objects.crowd[own[own >= 0]], CROWD, FOUND)
     judged = _Judged(boxes, match, own.copy(), np.zeros(len(boxes)))
     free = ~objects.crowd
@@ -148,7 +170,7 @@ def _verdict(share: Floats, same_class: Booleans, free: Booleans) -> tuple[str, 
         return DUPLICATE, int(share.argmax())
     if of_class.max() >= NEAR:
         return MISPLACED, int(of_class.argmax())
-    return BACKGROUND, -1
+    return NO_OBJECT, -1
 
 
 def _by_image(image: Integers) -> list[Integers]:
@@ -168,3 +190,135 @@ def _frame(columns: dict[str, Any]) -> pl.DataFrame:
         {name: [None] * count if values is None else values for name, values in given.items()}, schema=FINDING_SCHEMA
     )
     return frame.with_columns(pl.col("iou").fill_nan(None))
+
+
+SCENE_SCHEMA = pl.Schema(
+    {
+        "subset": pl.String(),
+        "item": pl.String(),
+        "f1": pl.Float64(),
+        "found": pl.Int64(),
+        "missed": pl.Int64(),
+        "confused": pl.Int64(),
+        "false": pl.Int64(),
+        "reason": pl.String(),
+    }
+)
+
+ADVICE = (
+    "Most are missed: add training images that show it, or read larger ones (data_description.image_size).",
+    "Most are confused: compare the two classes in worst_items.png, then add examples of both.",
+    "Most mistakes are boxes without an object: look for objects without labels in worst_items.png.",
+)
+"""What to do where most mistakes are objects that are missed, objects of another class, boxes without an object."""
+
+
+def scene_rows(findings: pl.DataFrame) -> pl.DataFrame:
+    """Return one row per image of a subset with any object or box, the worst first: lowest F1, then most mistakes."""
+    match = pl.col("match")
+    counts = findings.group_by("subset", "item").agg(
+        found=(match == FOUND).sum(),
+        missed=(match == MISSED).sum(),
+        confused=(match == CONFUSED).sum(),
+        false=match.is_in(FALSE).sum(),
+        missed_classes=pl.col("target_class").filter(match == MISSED).sort().str.join(", "),
+        confused_classes=(pl.col("target_class") + " as " + pl.col("predicted_class"))
+        .filter(match == CONFUSED)
+        .sort()
+        .str.join(", "),
+        false_classes=pl.col("predicted_class").filter(match.is_in(FALSE)).sort().str.join(", "),
+    )
+    mistakes = pl.col("missed") + 2 * pl.col("confused") + pl.col("false")
+    scored = counts.with_columns(f1=2 * pl.col("found") / (2 * pl.col("found") + mistakes), reason=_reason())
+    seen = scored.filter(pl.col("f1").is_not_nan())  # boxes in crowds alone say nothing
+    worst_first = seen.sort("f1", mistakes, "item", descending=[False, True, False])
+    return worst_first.select(SCENE_SCHEMA.names()).cast(SCENE_SCHEMA)
+
+
+def _reason() -> pl.Expr:
+    """Return what went wrong, such as ``2 missed (3, 7); 1 confused (8 as 3)``."""
+    parts = [
+        pl.when(pl.col(name) > 0).then(pl.format("{} {} ({})", name, pl.lit(name), f"{name}_classes"))
+        for name in ("missed", "confused", "false")
+    ]
+    return pl.concat_str(parts, separator="; ", ignore_nulls=True)
+
+
+def box_confusion(subset: str, findings: pl.DataFrame, classes: tuple[str, ...]) -> pl.DataFrame:
+    """Return one row per pair of true and predicted class; background stands for no object, or no box."""
+    names = [*classes, BACKGROUND]
+    judged = findings.filter(pl.col("match").is_in([FOUND, CONFUSED, MISSED, *FALSE]))
+    target = pl.when(pl.col("match").is_in(FALSE)).then(None).otherwise(pl.col("target_class"))
+    pairs = judged.select(target.fill_null(BACKGROUND), pl.col("predicted_class").fill_null(BACKGROUND))
+    places = pairs.select(pl.all().replace_strict(names, list(range(len(names))), return_dtype=pl.Int64)).to_numpy()
+    counts = np.zeros((len(names), len(names)))
+    np.add.at(counts, tuple(places.T), 1)
+    return confusion_rows(subset, counts, names)
+
+
+def weakest_class_sentence(confusion: pl.DataFrame, confidence: float) -> str:
+    """Return the sentence about the class with the lowest F1 among those that have objects.
+
+    Args:
+        confusion: Rows of ``box_confusion`` of one subset.
+        confidence: What a box must have to be in it.
+    """
+    names = confusion["target_class"].unique(maintain_order=True).to_list()
+    counts = confusion["count"].to_numpy().reshape(len(names), len(names))
+    right, objects, boxes = np.diagonal(counts)[:-1], counts.sum(axis=1)[:-1], counts.sum(axis=0)[:-1]
+    f1 = np.where(objects > 0, 2 * right / np.maximum(objects + boxes, 1), np.inf)
+    worst = int(f1.argmin())
+    others = np.delete(counts[worst, :-1], worst)
+    missed, confused, false = int(counts[worst, -1]), int(others.sum()), int(counts[-1, worst])
+    known_as = f", mostly {np.delete(names[:-1], worst)[others.argmax()]}" if confused else ""
+    advice = ADVICE[int(np.argmax([missed, confused, false]))]
+    return (
+        f"Weakest class at confidence {confidence:.2f}: {names[worst]}, F1 {f1[worst]:.3f}. Objects: {objects[worst]}, "
+        f"of them missed {missed}, taken for others {confused}{known_as}; boxes without an object: {false}. {advice}"
+    )
+
+
+PREDICTED = ["item", "subset", "predicted_class", "confidence", *PLACE]
+
+
+def read_boxes(inputs: AnalysisInputs) -> dict[str, Scenes]:
+    """Return true and predicted boxes, by subset, in the order of reports.
+
+    Raises:
+        DataError: The tables can't be analysed; lists every problem.
+    """
+    known = read_scenes(inputs).filter(pl.col("labelled").fill_null(True))
+    predicted = read_parquet(inputs.predictions, PREDICTED).with_columns(pl.col("predicted_class").cast(pl.String))
+    problems = repeated_items(known)
+    problems += [f"column {name!r} has {count} missing values" for name, count in _missing(predicted).items() if count]
+    problems += unknown_names("predicted_class", predicted["predicted_class"], inputs.classes)
+    problems += [] if len(known) else ["there is no prediction of an image whose objects are known"]
+    refuse(inputs, problems)
+    objects = read_objects(splits_of(inputs), inputs.label_classes)
+    return {subset: _scenes(rows, objects, predicted, inputs.classes) for subset, rows in by_subset(known).items()}
+
+
+def _scenes(rows: pl.DataFrame, objects: pl.DataFrame, predicted: pl.DataFrame, classes: tuple[str, ...]) -> Scenes:
+    items = rows["item"].to_list()
+    of_subset = predicted.filter(pl.col("subset") == rows["subset"][0]).rename({"predicted_class": "class"})
+    own = objects.with_columns(pl.lit(1.0).alias("confidence"))
+    found = of_subset.with_columns(pl.lit(False).alias("crowd"))
+    return Scenes(rows, *(_boxes(frame, items, classes) for frame in (own, found)))
+
+
+def _boxes(frame: pl.DataFrame, items: list[str], classes: tuple[str, ...]) -> Boxes:
+    """Return the boxes of some images, ordered by image, otherwise as they come."""
+    rows = frame.with_columns(place_of(items).alias("image")).drop_nulls("image").sort("image", maintain_order=True)
+    labels = rows["class"].replace_strict(list(classes), list(range(len(classes))), return_dtype=pl.Int64)
+    return Boxes(
+        rows["image"].to_numpy(),
+        labels.to_numpy(),
+        rows.select(PLACE).to_numpy().astype(np.float64),
+        rows["confidence"].cast(pl.Float64).to_numpy(),
+        rows["crowd"].to_numpy(),
+    )
+
+
+def _missing(predicted: pl.DataFrame) -> dict[str, int]:
+    counts = predicted.with_columns(pl.selectors.float().fill_nan(None)).null_count()
+    return counts.row(0, named=True)

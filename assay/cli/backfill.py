@@ -33,12 +33,12 @@ def backfill(
         typer.echo(f"Left out, not valid: {shortened(selection.left_out)}. See: assay validate", err=True)
     if dry_run:
         typer.echo(f"{counted(len(selection.specs))}: {', '.join(selection.specs)}")
-        _show(url, job, selection.specs)
+        _show_selected(url, job, selection.specs)
     else:
         _start(url, job, selection.specs, where.strip())
 
 
-def _show(url: str, job: str, specs: Mapping[str, ExperimentSpec]) -> None:
+def _show_selected(url: str, job: str, specs: Mapping[str, ExperimentSpec]) -> None:
     from assay.backfills.launch import needed_assets
     from assay.backfills.server import DagsterServer
     from assay.backfills.workspace import load_workspace

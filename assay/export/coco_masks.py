@@ -29,12 +29,16 @@ def export_coco_masks(masks: PredictedMasks, folder: Path, like: Path | None = N
         DataError: The other file lacks an image or class, or states another size.
     """
     contents = CocoContents(
-        masks.images, masks.classes, masks.shown, predictions=partial(_predictions, masks), truth=partial(_truth, masks)
+        masks.images,
+        masks.classes,
+        masks.shown,
+        predictions=partial(_mask_predictions, masks),
+        truth=partial(_mask_truth, masks),
     )
     return write_coco_files(contents, folder, like)
 
 
-def _predictions(masks: PredictedMasks, ids: CocoIds) -> list[dict[str, Any]]:
+def _mask_predictions(masks: PredictedMasks, ids: CocoIds) -> list[dict[str, Any]]:
     return [
         {"image_id": ids.images[item], "category_id": ids.categories[label], "segmentation": runs, "score": 1.0}
         for item in masks.images["item"]
@@ -42,7 +46,7 @@ def _predictions(masks: PredictedMasks, ids: CocoIds) -> list[dict[str, Any]]:
     ]
 
 
-def _truth(masks: PredictedMasks, ids: CocoIds) -> list[dict[str, Any]]:
+def _mask_truth(masks: PredictedMasks, ids: CocoIds) -> list[dict[str, Any]]:
     """Return the true masks; IDs begin with 1, since pycocotools takes 0 for none when it evaluates."""
     entries = [
         (item, *each)

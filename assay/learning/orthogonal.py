@@ -12,14 +12,14 @@ LINEAR, CUBIC, QUINTIC = 3.4445, -4.7750, 2.0315
 """Coefficients of Jordan et al. (2024): singular values come close to 1 fast, rather than exactly: 0.7 to 1.2."""
 
 ROUNDS = 5
-TINY = 1e-7
+SMALLEST_NORM = 1e-7
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
     """Return, roughly, the nearest (m, n) matrix with orthonormal rows or columns: Newton and Schulz's iteration."""
     tall = len(matrix) > matrix.shape[1]
     found = matrix.T if tall else matrix  # products of the smaller size
-    found = found / found.norm().clamp(min=TINY)
+    found = found / found.norm().clamp(min=SMALLEST_NORM)
     for _ in range(ROUNDS):
         square = found @ found.T
         found = torch.addmm(found, torch.addmm(square, square, square, beta=CUBIC, alpha=QUINTIC), found, beta=LINEAR)

@@ -16,7 +16,9 @@ from assay.learning.weights import LoadedModel
 
 
 @torch.no_grad()
-def predict(model: LoadedModel, items: Tensor, batch_size: int, steps: int | None, copies: int, seed: int) -> Tensor:
+def network_outputs(
+    model: LoadedModel, items: Tensor, batch_size: int, steps: int | None, copies: int, seed: int
+) -> Tensor:
     """Return the network's answers, in the items' order.
 
     Args:

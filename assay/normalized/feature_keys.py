@@ -16,7 +16,7 @@ from assay.table_info import TableInfo
 Kind = Literal["scalar", "binary", "categorical"]
 KINDS: tuple[Kind, ...] = ("scalar", "binary", "categorical")
 _TEXTS = (pl.String, pl.Categorical, pl.Enum)
-_SHOWN = 8
+_SHOWN_FEATURES = 8
 
 
 def choose_columns(schema: Mapping[str, pl.DataType], info: TableInfo, spec: NormalizedSection) -> dict[str, Kind]:
@@ -67,7 +67,7 @@ def _no_match(key: str, schema: Mapping[str, pl.DataType], info: TableInfo) -> s
         return "is a column, but not a feature; leave it out"
     guess = nearest(key.translate(str.maketrans("", "", "*?[]")), info.features)
     hint = f" Did you mean {guess!r}?" if guess else ""
-    shown = ", ".join(info.features[:_SHOWN]) + (", …" if len(info.features) > _SHOWN else "")
+    shown = ", ".join(info.features[:_SHOWN_FEATURES]) + (", …" if len(info.features) > _SHOWN_FEATURES else "")
     return f"matches no column.{hint} Features: {shown or 'none'}."
 
 

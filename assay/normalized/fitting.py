@@ -12,7 +12,7 @@ from assay.normalization import BinaryInfo, CategoricalInfo, NormInfo, ScalarInf
 from assay.normalized.feature_keys import Kind
 
 _TWO = 2
-_SHOWN = 5
+_SHOWN_VALUES = 5
 
 
 def fit(rows: pl.DataFrame, kinds: Mapping[str, Kind], code_unseen: bool) -> tuple[NormInfo, ...]:
@@ -43,7 +43,7 @@ def fit(rows: pl.DataFrame, kinds: Mapping[str, Kind], code_unseen: bool) -> tup
         elif len(values) <= _TWO:
             infos.append(BinaryInfo(name=name, dtype=dtype, values=values))
         else:
-            shown = ", ".join(map(repr, values[:_SHOWN]))
+            shown = ", ".join(map(repr, values[:_SHOWN_VALUES]))
             problems.append(f"binary_feature_keys: column {name!r} has {len(values)} values ({shown}, …), expected 2")
     if problems:
         raise DataError("normalized: columns can't be scaled as wanted; nothing was computed.", problems)

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from assay.natural import natural_key
 from assay.pictures.style import headline, literal, render, short, subset_colour
 
-MOST_CLASSES = 60
+MOST_BARS = 60
 
 
 def class_balance(counts: pl.DataFrame) -> bytes:
@@ -19,7 +19,7 @@ def class_balance(counts: pl.DataFrame) -> bytes:
     totals = counts.group_by("subset", maintain_order=True).agg(pl.sum("count"))
     subsets = totals["subset"].to_list()
     frequent = counts.group_by("label").agg(pl.sum("count")).sort("count", "label", descending=[True, False])
-    labels = sorted(frequent["label"].head(MOST_CLASSES).to_list(), key=natural_key)
+    labels = sorted(frequent["label"].head(MOST_BARS).to_list(), key=natural_key)
     left_out = len(frequent) - len(labels)
 
     def draw(figure: Figure) -> None:

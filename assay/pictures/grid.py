@@ -80,12 +80,12 @@ def sample_grid(images: Sequence[Image.Image], captions: Sequence[str], columns:
 
 def save_small_png(image: Image.Image, path: Path, max_bytes: int = 100_000) -> None:
     """Save a PNG of at most ``max_bytes``: with all colours if they fit, else with fewer, else smaller as well."""
-    content = _encoded(image, _FASTEST)
+    content = _encoded_at(image, _FASTEST)
     if len(content) <= _HOPELESS * max_bytes:
-        content = _encoded(image)
+        content = _encoded_at(image)
     while len(content) > max_bytes:
         for colors in _PALETTES:
-            content = _encoded(_reduced(image, colors))
+            content = _encoded_at(_reduced(image, colors))
             if len(content) <= max_bytes:
                 break
         else:
@@ -103,7 +103,7 @@ def _reduced(image: Image.Image, colors: int) -> Image.Image:
     return image.convert("RGB").quantize(colors, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
 
 
-def _encoded(image: Image.Image, level: int = _BEST) -> bytes:
+def _encoded_at(image: Image.Image, level: int = _BEST) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", compress_level=level)
     return buffer.getvalue()

@@ -17,7 +17,7 @@ from assay.learning.inputs import Inputs, describe_inputs, load_inputs
 from assay.learning.lesson import Lesson
 from assay.learning.losses import plain_loss, training_loss
 from assay.learning.machine import near
-from assay.learning.outputs import predict as network_answers
+from assay.learning.outputs import network_outputs as network_answers
 from assay.learning.source import DataSource, require_columns
 from assay.learning.targets import NumberTarget, Target, fit_target, target_column
 

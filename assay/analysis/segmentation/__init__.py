@@ -1,1 +1,0 @@
-"""Analysis of the class of every pixel."""
