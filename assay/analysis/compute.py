@@ -5,9 +5,9 @@ Belongs here: from predictions to tables. Does not belong here: files, pictures,
 
 import polars as pl
 
+from assay.analysis.base import Analysis
 from assay.analysis.evaluate import evaluate_part
 from assay.analysis.inputs import AnalysisInputs
-from assay.analysis.kind import Analysis
 from assay.analysis.kinds import KINDS
 from assay.metrics.registry import get_metrics
 from assay.progress import Progress, silent

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from assay.analysis.kind import Part
+from assay.analysis.base import Part
 from assay.analysis_schema import ANALYSIS_SCHEMA
 from assay.metrics.bootstrap import intervals
 from assay.metrics.registry import Metric

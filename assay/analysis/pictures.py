@@ -8,8 +8,8 @@ from pathlib import Path
 
 import polars as pl
 
+from assay.analysis.base import Analysis
 from assay.analysis.inputs import AnalysisInputs
-from assay.analysis.kind import Analysis
 from assay.analysis.kinds import KINDS
 from assay.files import write_bytes
 from assay.metrics.registry import get_metric

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from assay.analysis.kind import Analysis, Kind
+from assay.analysis.base import Analysis, Kind
 from assay.analysis.words import Row, counted, headline_row, summarize, warn
 from assay.metrics.registry import Metric, get_metric
 

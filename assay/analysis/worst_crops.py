@@ -9,8 +9,8 @@ from typing import Any
 
 from PIL import Image
 
+from assay.analysis.base import Analysis
 from assay.analysis.inputs import AnalysisInputs
-from assay.analysis.kind import Analysis
 from assay.items import CROPS_FILE
 from assay.pictures.grid import sample_grid, save_small_png
 from assay.tables import read_parquet

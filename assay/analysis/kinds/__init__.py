@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from assay.analysis.kind import Kind
-from assay.analysis.kinds.classification import CLASSIFICATION
-from assay.analysis.kinds.detection import DETECTION
-from assay.analysis.kinds.multi_label import MULTI_LABEL
-from assay.analysis.kinds.regression import REGRESSION
-from assay.analysis.kinds.segmentation import SEGMENTATION
+from assay.analysis.base import Kind
+from assay.analysis.classification import CLASSIFICATION
+from assay.analysis.detection import DETECTION
+from assay.analysis.multi_label import MULTI_LABEL
+from assay.analysis.regression import REGRESSION
+from assay.analysis.segmentation import SEGMENTATION
 
 KINDS: Mapping[str, Kind] = {
     "regression": REGRESSION,

@@ -1,7 +1,7 @@
 """Analysis of masks.
 
 Belongs here: which tables and pictures there are. Does not belong here: how they are made
-(``assay.analysis.kinds.segmentation``).
+(``assay.analysis.segmentation``).
 """
 
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
+from assay.analysis.base import Analysis, Kind, Part
 from assay.analysis.confusion import confusion_rows
+from assay.analysis.images import open_scene, place_of, read_scenes, splits_of
 from assay.analysis.inputs import AnalysisInputs, by_subset
-from assay.analysis.item_rows import refuse, repeated_items, unknown_names
-from assay.analysis.kind import Analysis, Kind, Part
-from assay.analysis.scenes import open_scene, place_of, read_scenes, splits_of
+from assay.analysis.items import refuse, repeated_items, unknown_names
 from assay.class_maps import BACKGROUND, ClassMap, read_meanings, read_values
 from assay.errors import DataError
 from assay.files import write_bytes

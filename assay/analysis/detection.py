@@ -1,7 +1,7 @@
 """Analysis of boxes.
 
 Belongs here: which tables and pictures there are. Does not belong here: how they are made
-(``assay.analysis.kinds.detection``).
+(``assay.analysis.detection``).
 """
 
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
+from assay.analysis.base import Analysis, Kind, Part
 from assay.analysis.detection_findings import (
     CONFUSED,
     CROWD,
@@ -27,9 +28,8 @@ from assay.analysis.detection_findings import (
     scene_rows,
     weakest_class_sentence,
 )
+from assay.analysis.images import open_scene, read_scenes, splits_of
 from assay.analysis.inputs import AnalysisInputs
-from assay.analysis.kind import Analysis, Kind, Part
-from assay.analysis.scenes import open_scene, read_scenes, splits_of
 from assay.analysis.taught import PLACE, read_objects
 from assay.class_maps import BACKGROUND
 from assay.files import write_bytes

@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import polars as pl
 
+from assay.analysis.base import Analysis, Kind, Part
 from assay.analysis.inputs import AnalysisInputs, by_subset
-from assay.analysis.item_rows import as_floats, equal_weights, groups_of, place_columns, read_items
-from assay.analysis.kind import Analysis, Kind, Part
+from assay.analysis.items import as_floats, equal_weights, groups_of, place_columns, read_items
 from assay.analysis.words import readable_number
 from assay.analysis.worst_crops import draw_worst_crops
 from assay.files import write_bytes

@@ -11,9 +11,9 @@ from typing import Any, cast
 import numpy as np
 import polars as pl
 
+from assay.analysis.base import Analysis, Kind, Part
 from assay.analysis.inputs import AnalysisInputs, by_subset
-from assay.analysis.item_rows import equal_weights, groups_of, place_columns, read_items
-from assay.analysis.kind import Analysis, Kind, Part
+from assay.analysis.items import equal_weights, groups_of, place_columns, read_items
 from assay.analysis.words import counted, readable_number
 from assay.analysis.worst_crops import draw_worst_crops
 from assay.files import write_bytes
