@@ -50,8 +50,7 @@ def analyse(
         folder: Empty.
         progress: Told after each subset.
     """
-    from assay.analysis.build import build_analysis
-    from assay.analysis.of_model import inputs_of_model
+    from assay.analysis.build import build_analysis, inputs_of_model
 
     crops = inputs["crops"].folder if "crops" in inputs else None
     splits = data.folder if data.stage == "splits" else None

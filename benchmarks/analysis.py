@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from assay.analysis import AnalysisInputs, build_analysis
-from assay.analysis.evaluate import evaluate_part
-from assay.analysis.kinds import KINDS
+from assay.analysis.base import AnalysisInputs
+from assay.analysis.build import build_analysis, evaluate_part
+from assay.analysis.report import KINDS
 from assay.exptests import ExperimentFiles, run_test
 from assay.items import ITEMS_FILE
 from assay.looks import THUMBNAIL_PX

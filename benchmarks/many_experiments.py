@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from assay.analysis_schema import ANALYSIS_SCHEMA
+from assay.analysis.base import ANALYSIS_SCHEMA
 from assay.files import canonical_json
 from assay.ids import new_run_id
 from assay.learning.history import SCHEMA as HISTORY_SCHEMA

@@ -11,11 +11,17 @@ from typing import Any, cast
 import numpy as np
 import polars as pl
 
-from assay.analysis.base import Analysis, Kind, Part
-from assay.analysis.confusion import confusion_rows, name_confusion
-from assay.analysis.inputs import AnalysisInputs, by_subset
-from assay.analysis.items import class_indices, equal_weights, groups_of, place_columns, read_items
-from assay.analysis.worst_crops import draw_worst_crops
+from assay.analysis.base import Analysis, AnalysisInputs, Kind, Part, by_subset
+from assay.analysis.items import (
+    class_indices,
+    confusion_rows,
+    draw_worst_crops,
+    equal_weights,
+    groups_of,
+    name_confusion,
+    place_columns,
+    read_items,
+)
 from assay.files import write_bytes
 from assay.metrics.baselines import predict_majority
 from assay.metrics.calibration import calibration_table

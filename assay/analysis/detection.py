@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
-from assay.analysis.base import Analysis, Kind, Part
+from assay.analysis.base import Analysis, AnalysisInputs, Kind, Part
 from assay.analysis.detection_findings import (
     CONFUSED,
     CROWD,
@@ -29,7 +29,6 @@ from assay.analysis.detection_findings import (
     weakest_class_sentence,
 )
 from assay.analysis.images import open_scene, read_scenes, splits_of
-from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.taught import PLACE, read_objects
 from assay.class_maps import BACKGROUND
 from assay.files import write_bytes

@@ -11,10 +11,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from assay.analysis.confusion import confusion_rows
+from assay.analysis.base import AnalysisInputs, by_subset
 from assay.analysis.images import place_of, read_scenes, splits_of
-from assay.analysis.inputs import AnalysisInputs, by_subset
-from assay.analysis.items import refuse, repeated_items, unknown_names
+from assay.analysis.items import confusion_rows, refuse, repeated_items, unknown_names
 from assay.analysis.taught import PLACE, read_objects
 from assay.class_maps import BACKGROUND
 from assay.metrics.box_matching import match_boxes

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 from PIL import Image
 
-from assay.analysis.inputs import AnalysisInputs
+from assay.analysis.base import AnalysisInputs
 from assay.errors import AssayError, DataError
 from assay.items import root_of
 from assay.own_data.pixels import DECODE_ERRORS, decode

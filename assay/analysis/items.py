@@ -4,16 +4,21 @@ Belongs here: reading them, refusing those that would give wrong numbers, what i
 masks and boxes, metrics.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import polars.selectors as cs
+from PIL import Image
 
-from assay.analysis.inputs import AnalysisInputs, by_subset
+from assay.analysis.base import Analysis, AnalysisInputs, by_subset
 from assay.errors import DataError
+from assay.items import CROPS_FILE
 from assay.metrics.samples import Floats, Integers
+from assay.pictures.grid import sample_grid, save_small_png
 from assay.spec.analysis import ResultAnalyzer
 from assay.tables import read_parquet
 
@@ -130,3 +135,71 @@ def _unknown_classes(frame: pl.DataFrame, inputs: AnalysisInputs, named: Sequenc
         columns["the training targets"] = _as_text(inputs.train_target)
     flat = {where: values.explode() if values.dtype == pl.List else values for where, values in columns.items()}
     return [line for where, values in flat.items() for line in unknown_names(where, values, inputs.classes)]
+
+
+def confusion_rows(subset: str, counts: Floats, classes: Sequence[str]) -> pl.DataFrame:
+    """Return one row per pair of true and predicted class, those that never occur included.
+
+    Args:
+        subset: Name of the subset.
+        counts: (k, k) whole numbers; rows are true classes.
+        classes: The k names.
+    """
+    size = len(classes)
+    return pl.DataFrame(
+        {
+            "subset": [subset] * size**2,
+            "target_class": [name for name in classes for _ in classes],
+            "predicted_class": list(classes) * size,
+            "count": counts.astype(int).ravel(),
+        },
+        schema_overrides={"count": pl.Int64},
+    )
+
+
+def name_confusion(confusion: pl.DataFrame) -> str:
+    """Return the most frequent mistake as a sentence with what to do next."""
+    mistakes = confusion.filter(pl.col("target_class") != pl.col("predicted_class"))
+    order = ["count", "target_class", "predicted_class"]
+    pair = mistakes.sort(order, descending=[True, False, False]).row(0, named=True)
+    total = confusion.filter(pl.col("target_class") == pair["target_class"])["count"].sum()
+    return (
+        f"Most frequent mistake: {pair['target_class']} taken for {pair['predicted_class']} "
+        f"({pair['count']} of {total}). Look at these items in worst_items: wrong labels, or too few to learn from?"
+    )
+
+
+TILE_PX = 96
+
+MOST_TILES = 24
+
+GRID_COLUMNS = 6
+
+
+def draw_worst_crops(
+    analysis: Analysis, inputs: AnalysisInputs, caption: Callable[[Mapping[str, Any]], str], folder: Path
+) -> None:
+    """Draw the crops of the headline subset's worst items, those that have one.
+
+    Args:
+        analysis: All tables.
+        inputs: Where the crops are, if anywhere.
+        caption: From a row of ``worst_items`` to the text below its crop.
+        folder: Where ``worst_items.png`` goes.
+    """
+    worst = analysis.of_headline("worst_items")
+    if inputs.crops_folder is None or worst.is_empty():
+        return
+    crops = read_parquet(inputs.crops_folder / CROPS_FILE, ["item", "file"])
+    rows = worst.join(crops, on="item", maintain_order="left").head(MOST_TILES)
+    if len(rows):
+        tiles = [_tile(inputs.crops_folder / file) for file in rows["file"]]
+        captions = [caption(row) for row in rows.iter_rows(named=True)]
+        save_small_png(sample_grid(tiles, captions, GRID_COLUMNS), folder / "worst_items.png")
+
+
+def _tile(file: Path) -> Image.Image:
+    with Image.open(file) as image:
+        scale = TILE_PX / max(image.size)
+        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        return image.convert("RGB").resize(size, Image.Resampling.BICUBIC)

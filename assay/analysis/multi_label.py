@@ -11,11 +11,8 @@ from typing import Any, cast
 import numpy as np
 import polars as pl
 
-from assay.analysis.base import Analysis, Kind, Part
-from assay.analysis.inputs import AnalysisInputs, by_subset
-from assay.analysis.items import equal_weights, groups_of, place_columns, read_items
-from assay.analysis.words import counted, readable_number
-from assay.analysis.worst_crops import draw_worst_crops
+from assay.analysis.base import Analysis, AnalysisInputs, Kind, Part, by_subset, counted, readable_number
+from assay.analysis.items import draw_worst_crops, equal_weights, groups_of, place_columns, read_items
 from assay.files import write_bytes
 from assay.metrics.baselines import predict_every_class, predict_frequencies
 from assay.metrics.registry import EVERY_CLASS, FREQUENCIES

@@ -9,11 +9,8 @@ from typing import Any, cast
 
 import polars as pl
 
-from assay.analysis.base import Analysis, Kind, Part
-from assay.analysis.inputs import AnalysisInputs, by_subset
-from assay.analysis.items import as_floats, equal_weights, groups_of, place_columns, read_items
-from assay.analysis.words import readable_number
-from assay.analysis.worst_crops import draw_worst_crops
+from assay.analysis.base import Analysis, AnalysisInputs, Kind, Part, by_subset, readable_number
+from assay.analysis.items import as_floats, draw_worst_crops, equal_weights, groups_of, place_columns, read_items
 from assay.files import write_bytes
 from assay.metrics.baselines import predict_mean
 from assay.metrics.samples import RegressionSample

@@ -12,11 +12,9 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
-from assay.analysis.base import Analysis, Kind, Part
-from assay.analysis.confusion import confusion_rows
+from assay.analysis.base import Analysis, AnalysisInputs, Kind, Part, by_subset
 from assay.analysis.images import open_scene, place_of, read_scenes, splits_of
-from assay.analysis.inputs import AnalysisInputs, by_subset
-from assay.analysis.items import refuse, repeated_items, unknown_names
+from assay.analysis.items import confusion_rows, refuse, repeated_items, unknown_names
 from assay.class_maps import BACKGROUND, ClassMap, read_meanings, read_values
 from assay.errors import DataError
 from assay.files import write_bytes

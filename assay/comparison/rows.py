@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from assay.analysis.words import readable_number
+from assay.analysis.base import readable_number
 from assay.comparison.entries import Entry, Score
 from assay.comparison.markup import Content, Element, element
 from assay.comparison.ranking import Ranking

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from assay import warehouse
-from assay.analysis_schema import ANALYSIS_SCHEMA
+from assay.analysis.base import ANALYSIS_SCHEMA
 from assay.comparison.entries import HISTORY
 from assay.sql_text import quote_literal
 from assay.stored_tables import find_tables

@@ -6,7 +6,7 @@ Belongs here: columns and lines. Does not belong here: the HTML page.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from assay.analysis.words import readable_number
+from assay.analysis.base import readable_number
 from assay.comparison.entries import Entry
 from assay.comparison.ranking import Ranking
 from assay.comparison.words import about, notes, title, value_with_interval, verdict

@@ -3,7 +3,7 @@
 Belongs here: choosing and writing them. Does not belong here: tables.
 """
 
-from assay.analysis.words import readable_number
+from assay.analysis.base import readable_number
 from assay.comparison.entries import Entry, Score
 from assay.comparison.ranking import Ranking
 

@@ -11,8 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from assay.analysis import build_analysis
-from assay.analysis.of_model import inputs_of_model
+from assay.analysis.build import build_analysis, inputs_of_model
 from assay.analysis.taught import write_taught
 from assay.crops import build_crops
 from assay.files import write_json

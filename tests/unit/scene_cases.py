@@ -3,7 +3,7 @@
 import polars as pl
 from PIL import Image, ImageDraw
 
-from assay.analysis import AnalysisInputs
+from assay.analysis.base import AnalysisInputs
 from assay.analysis.taught import training_boxes, training_pixels
 from assay.learning.scene_targets import BoxTarget, MaskTarget
 

@@ -7,10 +7,9 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from assay.analysis import AnalysisInputs, build_analysis
-from assay.analysis.compute import compute_analysis
-from assay.analysis.kinds import KINDS
-from assay.analysis.report import report_of
+from assay.analysis.base import AnalysisInputs
+from assay.analysis.build import build_analysis, compute_analysis
+from assay.analysis.report import KINDS, report_of
 from assay.errors import DataError
 from assay.spec.analysis import TASK_METRICS, AnalysisSection
 

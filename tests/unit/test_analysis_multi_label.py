@@ -3,8 +3,8 @@ import polars as pl
 import pytest
 from sklearn.metrics import f1_score, precision_recall_fscore_support
 
-from assay.analysis import AnalysisInputs, build_analysis
-from assay.analysis.compute import compute_analysis
+from assay.analysis.base import AnalysisInputs
+from assay.analysis.build import build_analysis, compute_analysis
 from assay.errors import DataError
 from assay.metrics.samples import MultiLabelSample
 from assay.metrics.threshold_curves import threshold_curves

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from assay.analysis.words import readable_number
+from assay.analysis.base import readable_number
 from assay.cli.places import storage_root
 from assay.comparison.entries import Score
 from assay.comparison.words import interval

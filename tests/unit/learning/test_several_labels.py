@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 import torch
 
-from assay.analysis.kinds import KINDS
-from assay.analysis.of_model import inputs_of_model
+from assay.analysis.build import inputs_of_model
+from assay.analysis.report import KINDS
 from assay.analysis.taught import write_taught
 from assay.errors import DataError
 from assay.learning.class_targets import LabelsTarget
