@@ -15,7 +15,7 @@ from functools import lru_cache
 import dagster as dg
 from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
 
-from assay.automation.inputs import Look, look_for_changes
+from assay.automation.upstream import Look, look_for_changes
 from assay.backfills.launch import RETRIED
 from partitions.experiments import experiments
 from resources.defaults import default_store

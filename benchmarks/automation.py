@@ -13,7 +13,7 @@ from typing import Any
 
 import dagster as dg
 
-from assay.automation.memory import Memory, MemoryFiles
+from assay.automation.state import Memory, MemoryFiles
 from assay.automation.wanted import wanted_versions
 from assay.experiments.folders import ExperimentFolders
 from assay.files import write_json

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from assay import warehouse
-from assay.automation.inputs import behind, made_from
+from assay.automation.upstream import behind, made_from
 from assay.experiments.contents import stage_results
 from assay.locations.catalog import experiments_at
 from assay.spec.yaml_text import read_mapping

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from assay.automation import sources
-from assay.automation.memory import Memory, load_memory
-from assay.automation.reconciliation import Reconciliation
+from assay.automation.reconcile import Reconciliation
+from assay.automation.state import Memory, load_memory
 from assay.automation.wanted import wanted_versions
 from assay.experiments.specs import SpecFiles
 from assay.spec.yaml_text import to_yaml

@@ -2,7 +2,7 @@
 
 import pytest
 
-from assay.automation.inputs import Made, behind, look_for_changes
+from assay.automation.upstream import Made, behind, look_for_changes
 from assay.files import write_json
 from assay.results import ResultStore
 

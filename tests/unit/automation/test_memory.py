@@ -3,8 +3,8 @@
 import os
 import time
 
-from assay.automation.memory import Memory, MemoryFiles, SeenFile, load_memory
 from assay.automation.sources import SourceLook
+from assay.automation.state import Memory, MemoryFiles, SeenFile, load_memory
 
 
 def test_the_state_survives_its_text_form():

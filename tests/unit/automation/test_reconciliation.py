@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from assay.automation import reconciliation
-from assay.automation.memory import Memory
-from assay.automation.reconciliation import Reconciliation
+from assay.automation import reconcile as reconciliation
+from assay.automation.reconcile import Reconciliation
+from assay.automation.state import Memory
 from assay.errors import IdError
 from assay.experiments.folders import ExperimentFolders
 

@@ -9,12 +9,12 @@ Belongs here: the order of events. Does not belong here: looking (``watching``),
 import time
 from collections.abc import Mapping
 
-from assay.automation.memory import Memory, SeenFile
 from assay.automation.plan import Ledger, Plan, Request
 from assay.automation.reasons import reasons_for
 from assay.automation.sources import known_digest, watched_place
+from assay.automation.state import Memory, SeenFile
 from assay.automation.wanted import UNKNOWN_SOURCE, Versions, outdated, wanted_versions
-from assay.automation.watching import notice_files, notice_sources, signature_of
+from assay.automation.watch import notice_files, notice_sources, signature_of
 from assay.errors import AssayError, NotThereYetError
 from assay.experiments.specs import SpecFiles
 from assay.ids import validate_id

@@ -6,8 +6,8 @@ Belongs here: comparing with what is remembered. Does not belong here: reading s
 import os
 from pathlib import Path
 
-from assay.automation.memory import Memory, SeenFile
 from assay.automation.sources import look_at
+from assay.automation.state import Memory, SeenFile
 
 SETTLED_NS = 1_000_000_000
 """A file saved less than 1 s ago may be half saved; the next look takes it."""
