@@ -7,11 +7,9 @@ from collections.abc import Callable
 
 import dagster as dg
 
-from assay.automation.code import code_digest
-from assay.automation.plan import Plan, Request
-from assay.automation.reconcile import Reconciliation
+from assay.automation.reconcile import TESTS, Plan, Reconciliation, Request
 from assay.automation.state import MemoryFiles
-from assay.automation.wanted import TESTS
+from assay.automation.watch import code_digest
 from assay.ids import is_id
 from assay.pipeline import STAGES, digest_of
 from assets.checks import TEST_CHECKS

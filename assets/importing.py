@@ -6,7 +6,7 @@ Belongs here: events without a run. Does not belong here: importing (``assay.exp
 import dagster as dg
 from dagster._core.definitions.data_version import CODE_VERSION_TAG, DATA_VERSION_TAG
 
-from assay.automation.wanted import EXPERIMENT, TESTS
+from assay.automation.reconcile import EXPERIMENT, TESTS
 from assay.experiments.importing import Imported
 from assay.pipeline import digest_of, slice_of
 from assay.results import Result

@@ -13,8 +13,8 @@ from typing import Any
 
 import dagster as dg
 
+from assay.automation.reconcile import wanted_versions
 from assay.automation.state import Memory, MemoryFiles
-from assay.automation.wanted import wanted_versions
 from assay.experiments.folders import ExperimentFolders
 from assay.files import write_json
 from assay.pipeline import STAGES, used_inputs

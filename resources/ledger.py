@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import dagster as dg
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
-from assay.automation.wanted import WATCHED, Versions
+from assay.automation.reconcile import WATCHED, Versions
 from assay.pipeline import STAGES
 
 ACTIVE = (
@@ -26,7 +26,7 @@ IDS_PER_QUERY = 500
 
 
 class InstanceLedger:
-    """The instance as automation wants to know it; see ``assay.automation.plan.Ledger``."""
+    """The instance as automation wants to know it; see ``assay.automation.reconcile.Ledger``."""
 
     def __init__(self, instance: dg.DagsterInstance) -> None:
         self._instance = instance

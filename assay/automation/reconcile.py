@@ -7,18 +7,20 @@ Belongs here: the order of events. Does not belong here: looking (``watching``),
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
-from assay.automation.plan import Ledger, Plan, Request
-from assay.automation.reasons import reasons_for
-from assay.automation.sources import known_digest, watched_place
-from assay.automation.state import Memory, SeenFile
-from assay.automation.wanted import UNKNOWN_SOURCE, Versions, outdated, wanted_versions
+from assay.automation.state import Memory, SeenFile, known_digest, watched_place
 from assay.automation.watch import notice_files, notice_sources, signature_of
 from assay.errors import AssayError, NotThereYetError
+from assay.experiments.contents import recorded_spec
 from assay.experiments.specs import SpecFiles
 from assay.ids import validate_id
-from assay.pipeline import digest_of
+from assay.pipeline import STAGES, Slice, digest_of, needed_stages, slice_of, used_inputs
+from assay.secrets import without_keys
+from assay.spec.dotted import flatten
 from assay.spec.experiment import ExperimentSpec
 
 MOST_LOOKS = 200
@@ -26,6 +28,67 @@ MOST_LOOKS = 200
 
 MOST_RUNS = 200
 """Runs queued or running, whoever started them, beyond which nothing more is asked for."""
+
+Versions = Mapping[str, str]
+"""Data version by asset: of ``experiment``, of ``spec/exptests`` and of the stages."""
+
+
+class Ledger(Protocol):
+    """What the orchestrator knows."""
+
+    def active(self, experiment_ids: Collection[str]) -> set[str]:
+        """Return those that have a run queued or running."""
+
+    def active_count(self) -> int:
+        """Return how many runs are queued or running."""
+
+    def cancelled(self, experiment_ids: Collection[str]) -> Mapping[str, float]:
+        """Return when the latest run was made, in s since the epoch, of each experiment whose latest was cancelled."""
+
+    def recorded(self, experiment_ids: Collection[str]) -> Mapping[str, Versions]:
+        """Return the latest data version of every watched asset, by experiment."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One run.
+
+    Attributes:
+        experiment_id: For which experiment.
+        spec: What its file says now.
+        assets: What is out of date, in the order of the chain.
+        reasons: One line per key that changed, or what else is the matter.
+        key: Names the request: the same key is never run twice.
+    """
+
+    experiment_id: str
+    spec: ExperimentSpec
+    assets: tuple[str, ...]
+    reasons: tuple[str, ...]
+    key: str
+
+
+@dataclass
+class Plan:
+    """The outcome of one look.
+
+    Attributes:
+        requests: The runs to start.
+        problems: Why an experiment can't be run, by the name of its file.
+        mended: Experiments that had a problem before and have none now.
+        notes: Everything else worth a line.
+    """
+
+    requests: list[Request] = field(default_factory=list)
+    problems: dict[str, str] = field(default_factory=dict)
+    mended: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def summary(self) -> str:
+        """One line for a look that asks for nothing."""
+        lines = [*self.problems.values(), *self.notes]
+        return lines[0] if lines else "Every experiment is up to date."
 
 
 class Reconciliation:
@@ -152,3 +215,91 @@ class Reconciliation:
                 f"The file of experiment {name!r} was removed. Its results stay until 'assay gc', its ID is not used "
                 "again; the same file put back restores it."
             )
+
+
+def reasons_for(
+    experiment_id: str, spec: ExperimentSpec, assets: Sequence[str], recorded: Versions, root: Path
+) -> tuple[str, ...]:
+    """Return one line per key that changed since the experiment's last run; else what is missing or made otherwise."""
+    former = recorded_spec(root, experiment_id)
+    if former is None or not recorded:
+        return ("new experiment",)
+    changes = changes_between(former, spec.as_dict(), hidden=spec.remove_key_list)
+    if changes:
+        return tuple(str(change) for change in changes)
+    missing = [asset for asset in assets if asset not in recorded]
+    if missing:
+        return (f"not there yet: {', '.join(missing)}",)
+    return (f"the data or the code behind {assets[0]} changed",)
+
+
+EXPERIMENT = "experiment"
+
+TESTS = "spec/exptests"
+
+WATCHED = (EXPERIMENT, TESTS, *STAGES)
+"""The assets whose versions are compared; all others are made together with one of these."""
+
+UNKNOWN_SOURCE = "unknown"
+"""Stands for the content of data that have not been read yet: no result was made from it."""
+
+
+def wanted_versions(spec: ExperimentSpec, experiment_id: str, source_digest: str) -> dict[str, str]:
+    """Return the data version of every asset that the experiment needs, as its stages would compute it.
+
+    Args:
+        spec: The resolved spec.
+        experiment_id: Whose it is.
+        source_digest: Content hash of the user's own data, as ``assay.sources.content_digest`` gives it.
+    """
+    versions = {EXPERIMENT: digest_of(spec.as_dict()), TESTS: slice_of(spec, experiment_id, "exptests").digest}
+    for stage in needed_stages(spec):
+        part: Slice = slice_of(spec, experiment_id, stage)
+        inputs = {name: versions[name] for name in used_inputs(spec, stage)}
+        versions[stage] = part.fingerprint(inputs if stage != "generated_images" else {"source": source_digest})
+    return versions
+
+
+def outdated(wanted: Versions, recorded: Versions) -> tuple[str, ...]:
+    """Return the assets whose recorded version is missing or another one, in the order of the chain."""
+    return tuple(name for name in WATCHED if name in wanted and recorded.get(name) != wanted[name])
+
+
+LONGEST_VALUE = 60
+"""Characters of a value that a message shows."""
+
+ABSENT = object()
+
+
+class Change(NamedTuple):
+    """One key whose value is another one."""
+
+    key: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        return f"{self.key}: {_shown(self.old)} → {_shown(self.new)}"
+
+
+def changes_between(
+    old: Mapping[str, Any], new: Mapping[str, Any], hidden: Collection[str] = frozenset()
+) -> list[Change]:
+    """Return the keys that differ, with dots between levels, in the order of ``new``; lists count as one value.
+
+    Args:
+        old: Plain values, mappings at any depth.
+        new: The same, later.
+        hidden: Names of keys, at any depth, that are left out, as are those that look like secrets.
+    """
+    before, after = (flatten(without_keys(dict(values), frozenset(hidden))) for values in (old, new))
+    keys = [*after, *(key for key in before if key not in after)]
+    pairs = [Change(key, before.get(key, ABSENT), after.get(key, ABSENT)) for key in keys]
+    return [change for change in pairs if change.old != change.new]
+
+
+def _shown(value: Any) -> str:
+    if value is ABSENT:
+        return "(none)"
+    text = value if isinstance(value, str) and value.isprintable() and value else repr(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from assay.automation.wanted import Versions
+from assay.automation.reconcile import Versions
 from assay.errors import StorageError
 from assay.experiments.adoption import adopted_path
 from assay.pipeline import STAGES, Stage

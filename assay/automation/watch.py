@@ -3,11 +3,13 @@
 Belongs here: comparing with what is remembered. Does not belong here: reading specs, deciding what to run.
 """
 
+import hashlib
 import os
+from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
-from assay.automation.sources import look_at
-from assay.automation.state import Memory, SeenFile
+from assay.automation.state import Memory, SeenFile, look_at
 
 SETTLED_NS = 1_000_000_000
 """A file saved less than 1 s ago may be half saved; the next look takes it."""
@@ -76,3 +78,20 @@ def _spec_files(folder: Path) -> dict[str, tuple[int, int]]:
                     continue  # removed, or replaced, between listing and asking
                 found[entry.name.removesuffix(".yaml")] = (status.st_mtime_ns, status.st_size)
     return found
+
+
+def code_digest(packages: Iterable[str]) -> str:
+    """Return the hash over all Python files of packages or modules, found without importing them."""
+    digest = hashlib.sha256()
+    for name in packages:
+        for path in _files(name):
+            digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:24]
+
+
+def _files(name: str) -> list[Path]:
+    found = find_spec(name)
+    if found is None or found.origin is None:
+        return []
+    origin = Path(found.origin)
+    return sorted(origin.parent.rglob("*.py")) if found.submodule_search_locations else [origin]

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from assay.automation.wanted import outdated, wanted_versions
+from assay.automation.reconcile import outdated, wanted_versions
 from assay.experiments.contents import stage_results
 from assay.files import write_text
 from assay.pipeline import slice_of

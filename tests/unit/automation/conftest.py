@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from assay.automation import sources
-from assay.automation.reconcile import Reconciliation
+from assay.automation import state as sources
+from assay.automation.reconcile import Reconciliation, wanted_versions
 from assay.automation.state import Memory, load_memory
-from assay.automation.wanted import wanted_versions
 from assay.experiments.specs import SpecFiles
 from assay.spec.yaml_text import to_yaml
 

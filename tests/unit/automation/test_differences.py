@@ -1,6 +1,6 @@
 """What changed, in words."""
 
-from assay.automation.differences import changes_between
+from assay.automation.reconcile import changes_between
 
 
 def shown(old, new, **options):

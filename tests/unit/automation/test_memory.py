@@ -3,8 +3,7 @@
 import os
 import time
 
-from assay.automation.sources import SourceLook
-from assay.automation.state import Memory, MemoryFiles, SeenFile, load_memory
+from assay.automation.state import Memory, MemoryFiles, SeenFile, SourceLook, load_memory
 
 
 def test_the_state_survives_its_text_form():

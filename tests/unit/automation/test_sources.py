@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from assay.automation.sources import look_at
+from assay.automation.state import look_at
 from assay.pipeline import slice_of
 from assay.sources import content_digest
 
