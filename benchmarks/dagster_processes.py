@@ -14,8 +14,8 @@ import dagster as dg
 import yaml
 from dagster import DagsterEventType as Kind
 
+from assay.backfills.dagster_server import DagsterServer, expect
 from assay.backfills.launch import launch
-from assay.backfills.server import DagsterServer, expect
 from assay.backfills.workspace import AssetPath, load_workspace
 from assay.errors import ServerError
 from benchmarks.runs import BIN, ROOT, Bench

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assay.backfills.backfill import Backfill
+from assay.backfills.dagster_server import ERRORS, DagsterServer, expect
 from assay.backfills.launch import launch
-from assay.backfills.server import ERRORS, DagsterServer, expect
 from assay.backfills.workspace import AssetPath, load_workspace
 from assay.errors import ServerError
 

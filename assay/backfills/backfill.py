@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from assay.backfills.server import Answer
+from assay.backfills.dagster_server import Answer
 from assay.backfills.workspace import AssetPath
 
 State = Literal["done", "failed", "running", "queued", "cancelled"]

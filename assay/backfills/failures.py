@@ -6,7 +6,7 @@ Belongs here: from a run to one message. Does not belong here: which runs failed
 import re
 from collections.abc import Iterable, Iterator
 
-from assay.backfills.server import ERRORS, Answer, DagsterServer, expect
+from assay.backfills.dagster_server import ERRORS, Answer, DagsterServer, expect
 
 EVENTS = f"""query($run: ID!, $cursor: String) {{ runOrError(runId: $run) {{ __typename {ERRORS} ... on Run {{
   eventConnection(afterCursor: $cursor) {{ cursor hasMore events {{ __typename

@@ -6,7 +6,7 @@ Belongs here: which assets, and the launch. Does not belong here: which experime
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from assay.backfills.server import ERRORS, DagsterServer, expect
+from assay.backfills.dagster_server import ERRORS, DagsterServer, expect
 from assay.backfills.workspace import AssetPath
 from assay.pipeline import STAGES, needed_stages
 from assay.spec.experiment import ExperimentSpec

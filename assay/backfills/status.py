@@ -4,7 +4,7 @@ Belongs here: the questions. Does not belong here: what the answers mean (``back
 """
 
 from assay.backfills.backfill import Backfill, backfill_from
-from assay.backfills.server import ERRORS, DagsterServer, expect
+from assay.backfills.dagster_server import ERRORS, DagsterServer, expect
 from assay.errors import ServerError, unknown
 
 BACKFILL = """

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from assay.backfills.server import ERRORS, Answer, DagsterServer, expect
+from assay.backfills.dagster_server import ERRORS, Answer, DagsterServer, expect
 from assay.errors import ServerError, unknown
 
 AssetPath = tuple[str, ...]

@@ -39,8 +39,8 @@ def backfill(
 
 
 def _show_selected(url: str, job: str, specs: Mapping[str, ExperimentSpec]) -> None:
+    from assay.backfills.dagster_server import DagsterServer
     from assay.backfills.launch import needed_assets
-    from assay.backfills.server import DagsterServer
     from assay.backfills.workspace import load_workspace
 
     workspace = load_workspace(DagsterServer(url))
@@ -51,8 +51,8 @@ def _show_selected(url: str, job: str, specs: Mapping[str, ExperimentSpec]) -> N
 
 
 def _start(url: str, job: str, specs: Mapping[str, ExperimentSpec], where: str) -> None:
+    from assay.backfills.dagster_server import DagsterServer
     from assay.backfills.launch import launch, needed_assets
-    from assay.backfills.server import DagsterServer
     from assay.backfills.workspace import load_workspace
 
     server = DagsterServer(url)
@@ -66,8 +66,8 @@ def _start(url: str, job: str, specs: Mapping[str, ExperimentSpec], where: str) 
 
 def announce(url: str, backfill_id: str, experiments: int) -> None:
     """Print the ID of a backfill that was just started, alone on standard output, and what to do next."""
+    from assay.backfills.dagster_server import DagsterServer
     from assay.backfills.launch import daemon_is_alive
-    from assay.backfills.server import DagsterServer
 
     typer.echo(backfill_id)
     typer.echo(f"Started {counted(experiments)}. How far: assay backfills {backfill_id}", err=True)

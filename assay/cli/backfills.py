@@ -10,7 +10,7 @@ from assay.text_table import text_table
 
 if TYPE_CHECKING:  # asking a server imports what no other command needs
     from assay.backfills.backfill import Backfill
-    from assay.backfills.server import DagsterServer
+    from assay.backfills.dagster_server import DagsterServer
 
 
 def backfills(
@@ -27,7 +27,7 @@ def backfills(
         raise DataError("Choose one of --cancel, --resume and --retry-failed.")
     if wanted and not backfill_id:
         raise DataError("Say which backfill; 'assay backfills' lists them.")
-    from assay.backfills.server import DagsterServer
+    from assay.backfills.dagster_server import DagsterServer
 
     server = DagsterServer(url)
     if not backfill_id:

@@ -12,7 +12,7 @@ import dagster as dg
 import pytest
 
 from assay.backfills.backfill import STATES, Backfill
-from assay.backfills.server import DagsterServer
+from assay.backfills.dagster_server import DagsterServer
 from assay.backfills.status import load_backfill
 from assay.locks import hold
 from assay.pipeline import STAGES

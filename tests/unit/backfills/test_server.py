@@ -6,7 +6,7 @@ from threading import Thread
 
 import pytest
 
-from assay.backfills.server import DagsterServer, expect
+from assay.backfills.dagster_server import DagsterServer, expect
 from assay.errors import ServerError
 
 
