@@ -14,9 +14,8 @@ import dagster as dg
 import yaml
 from dagster import DagsterEventType as Kind
 
-from assay.backfills.dagster_server import DagsterServer, expect
+from assay.backfills.dagster_server import AssetPath, DagsterServer, expect, load_workspace
 from assay.backfills.launch import launch
-from assay.backfills.workspace import AssetPath, load_workspace
 from assay.errors import ServerError
 from benchmarks.runs import BIN, ROOT, Bench
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import dagster as dg
 
+from assay.backfills.dagster_server import AssetPath, load_workspace
 from assay.backfills.launch import needed_assets
-from assay.backfills.workspace import AssetPath, load_workspace
 from assay.experiments.contents import stage_results
 from assay.learning_stages import train
 from assay.pipeline import slice_of

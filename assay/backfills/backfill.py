@@ -3,14 +3,15 @@
 Belongs here: reading an answer, counting. Does not belong here: asking (``status``), why a run failed (``failures``).
 """
 
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from assay.backfills.dagster_server import Answer
-from assay.backfills.workspace import AssetPath
+from assay.backfills.dagster_server import ERRORS, Answer, AssetPath, DagsterServer, expect
+from assay.errors import ServerError, unknown
 
 State = Literal["done", "failed", "running", "queued", "cancelled"]
 
@@ -43,6 +44,7 @@ WORDS = {
 UNFINISHED = ("REQUESTED", "CANCELING", "FAILING")
 
 PARTITION_TAG = "dagster/partition"
+
 WILL_RETRY_TAG = "dagster/will_retry"
 
 
@@ -159,3 +161,100 @@ def _targets(answer: Answer) -> Sequence[str]:
         return list(answer["partitionNames"])
     roots = (answer["assetBackfillData"] or {}).get("rootTargetedPartitions") or {}
     return list(roots.get("partitionKeys") or ())
+
+
+BACKFILL = """
+  id status timestamp endTimestamp title description jobName partitionNames
+  assetSelection { path } tags { key value } error { message }
+  assetBackfillData { rootTargetedPartitions { partitionKeys } }
+  runs { runId status creationTime tags { key value } }
+"""
+
+ONE = f"""query($id: String!) {{ partitionBackfillOrError(backfillId: $id) {{
+  __typename {ERRORS} ... on PartitionBackfill {{ {BACKFILL} }} }} }}"""
+
+MANY = f"""query($limit: Int) {{ partitionBackfillsOrError(limit: $limit) {{
+  __typename {ERRORS} ... on PartitionBackfills {{ results {{ {BACKFILL} }} }} }} }}"""
+
+IDS = f"""query {{ partitionBackfillsOrError {{
+  __typename {ERRORS} ... on PartitionBackfills {{ results {{ id }} }} }} }}"""
+
+
+def list_backfills(server: DagsterServer, limit: int) -> list[Backfill]:
+    """Return the newest backfills, newest first.
+
+    Raises:
+        ServerError: The server does not answer.
+    """
+    answer = server.ask(MANY, limit=limit)["partitionBackfillsOrError"]
+    return [backfill_from(each) for each in expect(answer, "PartitionBackfills")["results"]]
+
+
+def load_backfill(server: DagsterServer, backfill_id: str) -> Backfill:
+    """Return one backfill.
+
+    Raises:
+        ServerError: There is none with this ID, or the server does not answer.
+    """
+    answer = server.ask(ONE, id=backfill_id)["partitionBackfillOrError"]
+    if answer["__typename"] == "BackfillNotFoundError":
+        known = expect(server.ask(IDS)["partitionBackfillsOrError"], "PartitionBackfills")["results"]
+        raise ServerError(unknown("Backfill", backfill_id, [each["id"] for each in known]))
+    return backfill_from(expect(answer, "PartitionBackfill"))
+
+
+EVENTS = f"""query($run: ID!, $cursor: String) {{ runOrError(runId: $run) {{ __typename {ERRORS} ... on Run {{
+  eventConnection(afterCursor: $cursor) {{ cursor hasMore events {{ __typename
+    ... on ExecutionStepFailureEvent {{ error {{ message causes {{ message }} }} failureMetadata {{ description }} }}
+    ... on AssetCheckEvaluationEvent {{ evaluation {{ checkName success severity description }} }}
+    ... on RunFailureEvent {{ message }}
+    ... on RunCanceledEvent {{ message }} }} }} }} }} }}"""
+
+
+def reason_of(server: DagsterServer, run_id: str) -> str:
+    """Return why a run failed, as ``assay run`` would print it.
+
+    Raises:
+        ServerError: There is no such run, or the server does not answer.
+    """
+    return reason_in(_events(server, run_id))
+
+
+def reason_in(events: Iterable[Answer]) -> str:
+    """Return the reason that a run's events give: of a step, else of a blocking check, else of the run itself."""
+    found: dict[str, list[str]] = {"check": [], "step": [], "run": []}
+    for event in events:
+        kind, text = _told(event)
+        if text:
+            found[kind].append(_plain(text))
+    reasons = found["check"] or found["step"] or found["run"] or ["Dagster gives no reason; see the run in the UI"]
+    return "; ".join(dict.fromkeys(reasons))
+
+
+def _told(event: Answer) -> tuple[str, str]:
+    if event["__typename"] == "ExecutionStepFailureEvent":
+        return "step", _innermost(event)
+    if event["__typename"] == "AssetCheckEvaluationEvent":
+        check = event["evaluation"]
+        serious = not check["success"] and check["severity"] == "ERROR"
+        return "check", f"check {check['checkName']}: {check['description'] or 'failed'}" if serious else ""
+    return "run", event.get("message") or ""
+
+
+def _innermost(event: Answer) -> str:
+    described = (event["failureMetadata"] or {}).get("description")
+    error = event["error"] or {"message": "", "causes": []}
+    return str(described or [error, *error["causes"]][-1]["message"])
+
+
+def _plain(text: str) -> str:
+    """Return a message without the name of the class that carried it."""
+    return re.sub(r"^assay[.]errors[.][A-Za-z]+: ", "", text.strip())
+
+
+def _events(server: DagsterServer, run_id: str) -> Iterator[Answer]:
+    cursor, more = None, True
+    while more:
+        page = expect(server.ask(EVENTS, run=run_id, cursor=cursor)["runOrError"], "Run")["eventConnection"]
+        yield from page["events"]
+        cursor, more = page["cursor"], page["hasMore"]

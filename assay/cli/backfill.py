@@ -39,9 +39,8 @@ def backfill(
 
 
 def _show_selected(url: str, job: str, specs: Mapping[str, ExperimentSpec]) -> None:
-    from assay.backfills.dagster_server import DagsterServer
+    from assay.backfills.dagster_server import DagsterServer, load_workspace
     from assay.backfills.launch import needed_assets
-    from assay.backfills.workspace import load_workspace
 
     workspace = load_workspace(DagsterServer(url))
     assets = needed_assets(workspace.assets_of(job), specs.values())
@@ -51,9 +50,8 @@ def _show_selected(url: str, job: str, specs: Mapping[str, ExperimentSpec]) -> N
 
 
 def _start(url: str, job: str, specs: Mapping[str, ExperimentSpec], where: str) -> None:
-    from assay.backfills.dagster_server import DagsterServer
+    from assay.backfills.dagster_server import DagsterServer, load_workspace
     from assay.backfills.launch import launch, needed_assets
-    from assay.backfills.workspace import load_workspace
 
     server = DagsterServer(url)
     workspace = load_workspace(server)

@@ -39,8 +39,7 @@ def backfills(
 
 
 def _list(server: "DagsterServer", limit: int) -> None:
-    from assay.backfills.backfill import STATES
-    from assay.backfills.status import list_backfills
+    from assay.backfills.backfill import STATES, list_backfills
 
     found = list_backfills(server, limit)
     if not found:
@@ -55,8 +54,8 @@ def _list(server: "DagsterServer", limit: int) -> None:
 
 
 def _act(server: "DagsterServer", backfill_id: str, action: str) -> None:
-    from assay.backfills import actions
-    from assay.backfills.status import load_backfill
+    from assay.backfills import launch as actions
+    from assay.backfills.backfill import load_backfill
 
     backfill = load_backfill(server, backfill_id)
     if action == "cancel":
@@ -69,8 +68,7 @@ def _act(server: "DagsterServer", backfill_id: str, action: str) -> None:
 
 
 def _show(server: "DagsterServer", backfill_id: str) -> None:
-    from assay.backfills.failures import reason_of
-    from assay.backfills.status import load_backfill
+    from assay.backfills.backfill import load_backfill, reason_of
 
     backfill = load_backfill(server, backfill_id)
     typer.echo(f"{backfill.id}: {backfill.word}, started {when(backfill)} UTC, {counted(len(backfill.experiments))}")

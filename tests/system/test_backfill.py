@@ -11,9 +11,8 @@ from collections.abc import Iterator
 import dagster as dg
 import pytest
 
-from assay.backfills.backfill import STATES, Backfill
+from assay.backfills.backfill import STATES, Backfill, load_backfill
 from assay.backfills.dagster_server import DagsterServer
-from assay.backfills.status import load_backfill
 from assay.locks import hold
 from assay.pipeline import STAGES
 from tests.system.servers import Servers, serve, wait_until

@@ -1,6 +1,6 @@
 """One reason per failed run: the innermost, without the names of classes."""
 
-from assay.backfills.failures import reason_in
+from assay.backfills.backfill import reason_in
 
 
 def step(message, *causes, description=None):
