@@ -9,7 +9,7 @@ from assay.metrics.registry import Metric, get_metric
 from assay.spec.exptest_kinds import BeatsBaselineTest
 
 
-def run(test: BeatsBaselineTest, files: ExperimentFiles) -> TestResult:
+def check_beats_baseline(test: BeatsBaselineTest, files: ExperimentFiles) -> TestResult:
     """Compare the metric, or the worse end of its interval, with the baseline beside it.
 
     Raises:

@@ -11,7 +11,7 @@ from assay.sealing import MANIFEST
 from assay.spec.exptest_kinds import FilesExistTest
 
 
-def run(test: FilesExistTest, files: ExperimentFiles) -> TestResult:
+def check_files_exist(test: FilesExistTest, files: ExperimentFiles) -> TestResult:
     """Look below the experiment's folder, at any depth."""
     named = [*test.files, *(f"{name}/" for name in test.folders)]
     expected = ", ".join(named) or "the files of the manifest"

@@ -12,7 +12,7 @@ from assay.spec.exptest_kinds import MetricTest
 ORDER = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
 
 
-def run(test: MetricTest, files: ExperimentFiles) -> TestResult:
+def check_metric(test: MetricTest, files: ExperimentFiles) -> TestResult:
     """Compare one value of ``analysis.parquet``; the interval is shown but does not decide."""
     of_class = f" of class {test.class_name}" if test.class_name else ""
     expected = f"{test.metric}{of_class} {test.operator} {test.value:g} on {test.subset}"

@@ -25,7 +25,7 @@ Read as bits because numpy has no bfloat16, and so that a test needs no torch.
 """
 
 
-def run(test: ModelsSavedTest, files: ExperimentFiles) -> TestResult:
+def check_models_saved(test: ModelsSavedTest, files: ExperimentFiles) -> TestResult:
     """Open every ``.safetensors`` file of the model's folder, at any depth."""
     expected = f"at least {test.min_models} readable model file(s) with finite numbers"
     if files.model_folder is None:

@@ -14,7 +14,7 @@ from assay.spec.exptest_kinds import NoMissingValuesTest
 EXPECTED = "no null and no NaN"
 
 
-def run(test: NoMissingValuesTest, files: ExperimentFiles) -> TestResult:
+def check_no_missing_values(test: NoMissingValuesTest, files: ExperimentFiles) -> TestResult:
     """Look at every table, and at every Parquet file below the experiment's folder, at any depth."""
     tables = dict(_tables(files))
     if not tables:

@@ -11,7 +11,12 @@ from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
-from assay.exptests import beats_baseline, files_exist, metric, models_saved, no_missing_values, split_leakage
+from assay.exptests.beats_baseline import check_beats_baseline
+from assay.exptests.files_exist import check_files_exist
+from assay.exptests.metric import check_metric
+from assay.exptests.models_saved import check_models_saved
+from assay.exptests.no_missing_values import check_no_missing_values
+from assay.exptests.split_leakage import check_split_leakage
 from assay.exptests.files import ExperimentFiles, TestResult
 from assay.files import write_text
 from assay.plugins import load_plugin
@@ -19,12 +24,12 @@ from assay.spec.exptest_kinds import TestSection
 from assay.spec.exptests import TEST_PLUGINS, TestKind
 
 BUILT_IN: dict[str, Callable[[Any, ExperimentFiles], TestResult]] = {
-    "models_saved": models_saved.run,
-    "no_missing_values": no_missing_values.run,
-    "files_exist": files_exist.run,
-    "split_leakage": split_leakage.run,
-    "metric": metric.run,
-    "beats_baseline": beats_baseline.run,
+    "models_saved": check_models_saved,
+    "no_missing_values": check_no_missing_values,
+    "files_exist": check_files_exist,
+    "split_leakage": check_split_leakage,
+    "metric": check_metric,
+    "beats_baseline": check_beats_baseline,
 }
 
 STAGES: dict[str, str] = {

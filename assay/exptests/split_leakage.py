@@ -23,7 +23,7 @@ Finding = tuple[str, str]
 """What is the same, such as ``same file``, and the sentence that shows it."""
 
 
-def run(test: SplitLeakageTest, files: ExperimentFiles) -> TestResult:
+def check_split_leakage(test: SplitLeakageTest, files: ExperimentFiles) -> TestResult:
     """Compare items by group, by file, by decoded pixels, and by how similar they look; rows of a table by content.
 
     Reads the index of ``splits`` and no image: the index says what each one looks like.
