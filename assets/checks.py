@@ -1,14 +1,14 @@
 """Experiment tests as asset checks: one check per kind of test, on the asset after which it can say something.
 
-Belongs here: which asset a kind watches. Does not belong here: the tests themselves (``assay.exptests``).
+Belongs here: which asset a kind watches. Does not belong here: the tests themselves (``assay.checks``).
 """
 
 from typing import Any
 
 import dagster as dg
 
+from assay.checks.result import TestResult
 from assay.experiments.testing import FURTHER_TESTS
-from assay.exptests.files import TestResult
 from assay.pipeline import Slice
 from assets.keys import SECTION_KEYS
 from partitions.experiments import experiments

@@ -11,7 +11,7 @@ import polars as pl
 from assay.analysis.base import AnalysisInputs
 from assay.analysis.build import build_analysis, evaluate_part
 from assay.analysis.report import KINDS
-from assay.exptests import ExperimentFiles, run_test
+from assay.checks import ExperimentFiles, run_test
 from assay.items import ITEMS_FILE
 from assay.looks import THUMBNAIL_PX
 from assay.metrics.registry import get_metrics

@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 
+from assay.checks.result import TestResult
 from assay.errors import StorageError
 from assay.experiments.elsewhere import keep_elsewhere
 from assay.experiments.fetching import fetch_result
@@ -21,7 +22,6 @@ from assay.experiments.gates import require_passed
 from assay.experiments.named_locks import named_locks
 from assay.experiments.specs import SpecFiles
 from assay.experiments.testing import run_tests
-from assay.exptests.files import TestResult
 from assay.ids import validate_id
 from assay.learning_stages import data_source
 from assay.locations import Locations

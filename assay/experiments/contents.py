@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from assay.checks.result import ExperimentFiles
 from assay.experiments.folders import ExperimentFolders
-from assay.exptests.files import ExperimentFiles
 from assay.pipeline import STAGES
 from assay.results import Result, ResultStore
 from assay.sealing import MANIFEST

@@ -1,17 +1,17 @@
 """Runs an experiment's tests on what it has, keeps ``exp_tests.csv`` and the verdicts of blocking tests.
 
-Belongs here: choosing, running and recording tests. Does not belong here: the tests (``assay.exptests``).
+Belongs here: choosing, running and recording tests. Does not belong here: the tests (``assay.checks``).
 """
 
 import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from assay.checks.result import TestResult
+from assay.checks.run import BUILT_IN, STAGES, run_test, write_exp_tests_csv
 from assay.experiments.contents import experiment_files, stage_results
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.gates import store_verdict
-from assay.exptests.files import TestResult
-from assay.exptests.runner import BUILT_IN, STAGES, run_test, write_exp_tests_csv
 from assay.locks import hold
 from assay.spec.exptests import TestSection
 

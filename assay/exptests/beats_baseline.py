@@ -3,8 +3,8 @@
 Belongs here: comparing with the baseline in the analysis. Does not belong here: computing it.
 """
 
+from assay.checks.result import ExperimentFiles, TestResult, not_materialized, verdict
 from assay.exptests.analysis_rows import MetricRow, find_row
-from assay.exptests.files import ExperimentFiles, TestResult, not_materialized, verdict
 from assay.metrics.registry import Metric, get_metric
 from assay.spec.exptest_kinds import BeatsBaselineTest
 

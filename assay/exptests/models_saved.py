@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from assay.exptests.files import ExperimentFiles, TestResult, not_materialized, shortened, verdict
+from assay.checks.result import ExperimentFiles, TestResult, not_materialized, shortened, verdict
 from assay.spec.exptest_kinds import ModelsSavedTest
 
 EXPONENT_BITS: dict[str, tuple[str, int]] = {

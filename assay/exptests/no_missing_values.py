@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from assay.exptests.files import ExperimentFiles, TestResult, shortened, verdict
+from assay.checks.result import ExperimentFiles, TestResult, shortened, verdict
 from assay.spec.exptest_kinds import NoMissingValuesTest
 
 EXPECTED = "no null and no NaN"

@@ -29,7 +29,7 @@ class TestKind:
 
     Attributes:
         section: The keys of the test.
-        run: Called as ``run(test, files)`` with ``assay.exptests.files.ExperimentFiles``; returns a ``TestResult``.
+        run: Called as ``run(test, files)`` with ``assay.checks.result.ExperimentFiles``; returns a ``TestResult``.
     """
 
     __test__ = False

@@ -7,8 +7,8 @@ from PIL import Image
 
 from assay.analysis.build import build_analysis, compute_analysis
 from assay.analysis.report import KINDS, report_of
+from assay.checks import ExperimentFiles, run_test
 from assay.errors import DataError
-from assay.exptests import ExperimentFiles, run_test
 from assay.spec.analysis import AnalysisSection
 from assay.spec.exptest_kinds import BeatsBaselineTest, MetricTest, NoMissingValuesTest
 from tests.unit.scene_cases import TEST, write_scene_inputs

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from assay.exptests import ExperimentFiles, run_test
+from assay.checks import ExperimentFiles, run_test
 from assay.files import write_json
 from assay.spec.exptest_kinds import FilesExistTest
 

@@ -1,8 +1,8 @@
 import polars as pl
 import pytest
 
-from assay.exptests import ExperimentFiles, run_test
-from assay.exptests.metric import compares
+from assay.checks import ExperimentFiles, run_test
+from assay.checks.metrics import compares
 from assay.spec.exptest_kinds import BeatsBaselineTest, MetricTest
 
 ROWS = [

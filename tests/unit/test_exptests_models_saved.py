@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from assay.exptests import ExperimentFiles, run_test
+from assay.checks import ExperimentFiles, run_test
 from assay.spec.exptest_kinds import ModelsSavedTest
 
 

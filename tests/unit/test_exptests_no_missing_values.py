@@ -2,7 +2,7 @@ import os
 
 import polars as pl
 
-from assay.exptests import ExperimentFiles, run_test
+from assay.checks import ExperimentFiles, run_test
 from assay.spec.exptest_kinds import NoMissingValuesTest
 
 

@@ -4,14 +4,14 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from assay.exptests import ExperimentFiles, TestResult, run_test, write_exp_tests_csv
-from assay.exptests.runner import BUILT_IN, STAGES
+from assay.checks import ExperimentFiles, TestResult, run_test, write_exp_tests_csv
+from assay.checks.run import BUILT_IN, STAGES
 from assay.spec.exptest_kinds import BUILT_IN_TESTS
 from assay.spec.exptests import ExptestsSection
 
 PLUGIN = """
 from typing import Literal
-from assay.exptests.files import verdict
+from assay.checks.result import verdict
 from assay.spec.exptest_kinds import TestSection
 from assay.spec.exptests import TestKind
 

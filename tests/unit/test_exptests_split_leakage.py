@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 from sklearn.datasets import load_digits
 
-from assay.exptests import ExperimentFiles, run_test
+from assay.checks import ExperimentFiles, run_test
 from assay.looks import look_of
 from assay.numbers.build import build_numbers
 from assay.own_data.pixels import decode

@@ -9,7 +9,7 @@ from itertools import islice
 import numpy as np
 import polars as pl
 
-from assay.exptests.files import ExperimentFiles, TestResult, not_materialized, shortened, verdict
+from assay.checks.result import ExperimentFiles, TestResult, not_materialized, shortened, verdict
 from assay.items import ITEMS_FILE
 from assay.looks import similar_pairs, unit_thumbnails
 from assay.spec.exptest_kinds import SplitLeakageTest

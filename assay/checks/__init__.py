@@ -1,6 +1,6 @@
 """Experiment tests: one module per kind, each a pure function of files to a verdict."""
 
-from assay.exptests.files import ExperimentFiles, TestResult
-from assay.exptests.runner import run_test, write_exp_tests_csv
+from assay.checks.result import ExperimentFiles, TestResult
+from assay.checks.run import run_test, write_exp_tests_csv
 
 __all__ = ["ExperimentFiles", "TestResult", "run_test", "write_exp_tests_csv"]

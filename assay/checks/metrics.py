@@ -5,8 +5,8 @@ Belongs here: comparing. Does not belong here: computing metrics.
 
 import operator
 
+from assay.checks.result import ExperimentFiles, TestResult, not_materialized, verdict
 from assay.exptests.analysis_rows import find_row
-from assay.exptests.files import ExperimentFiles, TestResult, not_materialized, verdict
 from assay.spec.exptest_kinds import MetricTest
 
 ORDER = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}

@@ -6,7 +6,7 @@ Belongs here: looking at names and sizes. Does not belong here: hashing (the res
 import json
 from pathlib import Path
 
-from assay.exptests.files import ExperimentFiles, TestResult, not_materialized, shortened, verdict
+from assay.checks.result import ExperimentFiles, TestResult, not_materialized, shortened, verdict
 from assay.sealing import MANIFEST
 from assay.spec.exptest_kinds import FilesExistTest
 
