@@ -4,11 +4,17 @@ Belongs here: looking at names and sizes. Does not belong here: hashing (the res
 """
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 
 from assay.checks.result import ExperimentFiles, TestResult, not_materialized, shortened, verdict
 from assay.sealing import MANIFEST
-from assay.spec.exptest_kinds import FilesExistTest
+from assay.spec.exptest_kinds import FilesExistTest, ModelsSavedTest, NoMissingValuesTest
 
 
 def check_files_exist(test: FilesExistTest, files: ExperimentFiles) -> TestResult:
@@ -55,3 +61,117 @@ def _manifest_problems(folder: Path) -> list[str]:
         elif size != entry["size_bytes"]:
             problems.append(f"{name} has {size} bytes, the manifest says {entry['size_bytes']}")
     return problems
+
+
+EXPONENT_BITS: dict[str, tuple[str, int]] = {
+    "F16": ("<u2", 0x7C00),
+    "BF16": ("<u2", 0x7F80),
+    "F32": ("<u4", 0x7F800000),
+    "F64": ("<u8", 0x7FF0000000000000),
+}
+"""Per float type: an integer of the same width and its exponent bits, all set only in infinity and NaN.
+
+Read as bits because numpy has no bfloat16, and so that a test needs no torch.
+"""
+
+
+def check_models_saved(test: ModelsSavedTest, files: ExperimentFiles) -> TestResult:
+    """Open every ``.safetensors`` file of the model's folder, at any depth."""
+    expected = f"at least {test.min_models} readable model file(s) with finite numbers"
+    if files.model_folder is None:
+        return not_materialized(test, "trained_model", expected)
+    paths = sorted(files.model_folder.rglob("*.safetensors"))
+    problems = [f"{path.relative_to(files.model_folder)}: {problem}" for path in paths if (problem := _problem(path))]
+    if len(paths) < test.min_models:
+        problems.insert(0, f"{len(paths)} model file(s) in {files.model_folder}")
+    measured = f"{len(paths)} model file(s), {len(problems)} problem(s)"
+    if problems:
+        description = f"{shortened(problems)}. Materialize trained_model again."
+        return verdict(test, False, description, measured=measured, expected=expected)
+    return verdict(test, True, f"{measured}; all tensors are finite.", measured=measured, expected=expected)
+
+
+def _problem(path: Path) -> str | None:
+    """Return what is wrong with a model file, if anything."""
+    if path.stat().st_size == 0:
+        return "the file is empty"
+    try:
+        with safe_open(path, framework="np") as opened:
+            names = list(opened.keys())
+    except (SafetensorError, OSError) as error:
+        return f"can't be opened ({error})"
+    if not names:
+        return "holds no tensor"
+    not_finite = _names_of_not_finite(path)
+    return f"holds NaN or infinity in {', '.join(not_finite)}" if not_finite else None
+
+
+def _names_of_not_finite(path: Path) -> list[str]:
+    """Return tensors with NaN or infinity in a file whose header has been checked.
+
+    The format: 8 bytes little-endian header length, a JSON header, then the tensors at the header's offsets.
+    """
+    content: NDArray[np.uint8] = np.memmap(path, dtype=np.uint8, mode="r")
+    header_bytes = int(content[:8].view("<u8")[0])
+    header = json.loads(content[8 : 8 + header_bytes].tobytes())
+    header.pop("__metadata__", None)
+    names = []
+    for name, tensor in sorted(header.items()):
+        start, end = (8 + header_bytes + offset for offset in tensor["data_offsets"])
+        if tensor["dtype"] in EXPONENT_BITS:
+            integer, exponent = EXPONENT_BITS[tensor["dtype"]]
+            bits = np.frombuffer(content[start:end].tobytes(), dtype=integer)
+            if ((bits & exponent) == exponent).any():
+                names.append(name)
+    return names
+
+
+EXPECTED = "no null and no NaN"
+
+
+def check_no_missing_values(test: NoMissingValuesTest, files: ExperimentFiles) -> TestResult:
+    """Look at every table, and at every Parquet file below the experiment's folder, at any depth."""
+    tables = dict(_tables(files))
+    if not tables:
+        description = "There is no table and no Parquet file to look at. Materialize normalized or predictions first."
+        return verdict(test, False, description, measured="no table", expected=EXPECTED)
+    findings = [finding for path, name in sorted(tables.items()) for finding in _findings(test, name, path)]
+    measured = f"{len(tables)} tables, {len(findings)} findings"
+    if findings:
+        return verdict(test, False, f"{shortened(findings)}.", measured=measured, expected=EXPECTED)
+    description = f"{len(tables)} tables without missing values: {shortened(sorted(set(tables.values())))}."
+    return verdict(test, True, description, measured=measured, expected=EXPECTED)
+
+
+def _tables(files: ExperimentFiles) -> Iterator[tuple[Path, str]]:
+    """Yield each file once with its table's name; links to one file are one file."""
+    seen: set[tuple[int, int]] = set()
+    named = [(path, name) for name, path in sorted(files.tables.items())]
+    if files.experiment_folder is not None:
+        named += [(path, path.stem) for path in sorted(files.experiment_folder.rglob("*.parquet"))]
+    for path, name in named:
+        identity = (path.stat().st_dev, path.stat().st_ino) if path.exists() else (-1, hash(path))
+        if identity not in seen:
+            seen.add(identity)
+            yield path, name
+
+
+def _findings(test: NoMissingValuesTest, table: str, path: Path) -> list[str]:
+    """Return one line per column with missing values, or one that says why the file can't be read."""
+    try:
+        schema = pl.read_parquet_schema(path)
+        columns = [name for name in schema if not test.ignores(table, name)]
+        counts = pl.scan_parquet(path).select(_missing(name, schema[name]) for name in columns).collect()
+    except (OSError, pl.exceptions.PolarsError) as error:
+        return [f"{path}: can't be read as Parquet ({str(error).splitlines()[0]})"]
+    return [
+        f"{table} ({path.name}): column {name!r} has {count} missing values"
+        for name, count in zip(columns, counts.row(0) if columns else (), strict=True)
+        if count
+    ]
+
+
+def _missing(name: str, kind: pl.DataType) -> pl.Expr:
+    column = pl.col(name)
+    missing = column.is_null().sum()
+    return missing + column.is_nan().sum() if kind.is_float() else missing

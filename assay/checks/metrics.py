@@ -4,10 +4,15 @@ Belongs here: comparing. Does not belong here: computing metrics.
 """
 
 import operator
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
 
 from assay.checks.result import ExperimentFiles, TestResult, not_materialized, verdict
-from assay.exptests.analysis_rows import find_row
-from assay.spec.exptest_kinds import MetricTest
+from assay.errors import unknown
+from assay.metrics.registry import Metric, get_metric
+from assay.spec.exptest_kinds import BeatsBaselineTest, MetricTest
 
 ORDER = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
 
@@ -31,3 +36,67 @@ def compares(value: float, test: MetricTest) -> bool:
     if test.operator in ("=", "=="):
         return abs(value - test.value) <= test.tolerance
     return bool(ORDER[test.operator](value, test.value))
+
+
+def check_beats_baseline(test: BeatsBaselineTest, files: ExperimentFiles) -> TestResult:
+    """Compare the metric, or the worse end of its interval, with the baseline beside it.
+
+    Raises:
+        ValueError: The metric is null; ``ExptestsSection.tests_for`` fills it in.
+    """
+    if test.metric is None:
+        raise ValueError("beats_baseline.metric is null; take the tests from ExptestsSection.tests_for(task)")
+    metric = get_metric(test.metric)
+    direction = "above" if metric.higher_is_better else "below"
+    of = "interval of " if test.confident else ""
+    expected = f"{of}{test.metric} {direction} the baseline on {test.subset}"
+    if files.analysis is None:
+        return not_materialized(test, "analysis", expected)
+    row = find_row(files.analysis, test.subset, test.metric)
+    if isinstance(row, str):
+        return verdict(test, False, row, measured="no such row", expected=expected)
+    passed = _beats(metric, row, test.confident)
+    baseline = "not defined" if row.baseline is None else f"{row.baseline:.4g}"
+    measured = f"{row.as_text()}; {row.baseline_name} {baseline}"
+    description = f"{metric.label} on {test.subset} is {row.as_text()}; {row.baseline_name} alone gives {baseline}."
+    if not passed:
+        description += " Look at the worst items for wrong labels, or train longer."
+    return verdict(test, passed, description, measured=measured, expected=expected)
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """One measured metric; None where it is not defined."""
+
+    value: float | None
+    ci_low: float | None
+    ci_high: float | None
+    baseline: float | None
+    baseline_name: str
+    unit: str
+
+    def as_text(self) -> str:
+        """Return the value with its interval and unit."""
+        if self.value is None:
+            return "not defined"
+        between = "" if self.ci_low is None or self.ci_high is None else f" [{self.ci_low:.4g}, {self.ci_high:.4g}]"
+        return f"{self.value:.4g}{between}{f' {self.unit}' if self.unit else ''}"
+
+
+def _beats(metric: Metric, row: MetricRow, confident: bool) -> bool:
+    worse_end = row.ci_low if metric.higher_is_better else row.ci_high
+    value = worse_end if confident else row.value
+    return value is not None and row.baseline is not None and metric.beats(value, row.baseline)
+
+
+def find_row(path: Path, subset: str, metric: str, class_name: str = "") -> MetricRow | str:
+    """Return the row of a metric, or the sentence that says what is there instead."""
+    table = pl.read_parquet(path)
+    for column, wanted in (("subset", subset), ("metric", metric), ("class", class_name)):
+        choices = table[column].unique().to_list()
+        if wanted not in choices:
+            shown = [choice or "'' (all)" for choice in choices]
+            return f"In the analysis, {unknown(column.capitalize(), wanted, shown)}"
+        table = table.filter(pl.col(column) == wanted)
+    row = table.row(0, named=True)
+    return MetricRow(**{name: row[name] for name in MetricRow.__dataclass_fields__})

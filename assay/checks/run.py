@@ -11,13 +11,10 @@ from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
-from assay.checks.files import check_files_exist
-from assay.checks.metrics import check_metric
+from assay.checks.files import check_files_exist, check_models_saved, check_no_missing_values
+from assay.checks.metrics import check_beats_baseline, check_metric
 from assay.checks.result import ExperimentFiles, TestResult
 from assay.checks.split_leakage import check_split_leakage
-from assay.exptests.beats_baseline import check_beats_baseline
-from assay.exptests.models_saved import check_models_saved
-from assay.exptests.no_missing_values import check_no_missing_values
 from assay.files import write_text
 from assay.plugins import load_plugin
 from assay.spec.exptest_kinds import TestSection
