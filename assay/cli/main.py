@@ -10,13 +10,13 @@ import typer
 from assay.cli.backfill import backfill
 from assay.cli.backfills import backfills
 from assay.cli.compare import compare
-from assay.cli.copy import copy, import_, list_locations
 from assay.cli.dashboard import dashboard
 from assay.cli.docs import docs
 from assay.cli.evaluate import evaluate
 from assay.cli.export import export
-from assay.cli.inspect import path, show, sql
+from assay.cli.locations import copy, import_, list_locations
 from assay.cli.locks import locks
+from assay.cli.results import path, show, sql
 from assay.cli.run import run
 from assay.cli.specs import new, schema, validate
 from assay.cli.storage import gc

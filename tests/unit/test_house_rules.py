@@ -13,7 +13,7 @@ PACKAGES = ("assay", "partitions", "resources", "assets")
 ORDER = (*PACKAGES, "definitions")
 LOOKS_DOWNSTREAM = {
     "assay/cli/run.py",
-    "assay/cli/copy.py",
+    "assay/cli/locations.py",
     "assay/cli/docs.py",
     "assay/cli/demo.py",
     "assets/launch.py",
