@@ -30,7 +30,7 @@ $(DAGSTER_HOME)/dagster.yaml: dagster.yaml
 	@cp dagster.yaml $@
 
 demo: $(VENV)/runtime $(DAGSTER_HOME)/dagster.yaml ## train three example experiments and print their results
-	@$(BIN)/python -m assay.cli.demo
+	@$(BIN)/python -m assay.cli.run
 
 dev: $(VENV)/runtime $(DAGSTER_HOME)/dagster.yaml ## open the Dagster UI on http://127.0.0.1:3000
 	@$(BIN)/python -m resources.dagster_home

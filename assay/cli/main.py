@@ -7,20 +7,13 @@ import sys
 
 import typer
 
-from assay.cli.backfill import backfill
-from assay.cli.backfills import backfills
-from assay.cli.compare import compare
-from assay.cli.dashboard import dashboard
+from assay.cli.backfills import backfill, backfills
 from assay.cli.docs import docs
-from assay.cli.evaluate import evaluate
-from assay.cli.export import export
 from assay.cli.locations import copy, import_, list_locations
-from assay.cli.locks import locks
-from assay.cli.results import path, show, sql
+from assay.cli.results import compare, dashboard, export, path, show, sql
 from assay.cli.run import run
-from assay.cli.specs import new, schema, validate
-from assay.cli.storage import gc
-from assay.cli.sweep import sweep
+from assay.cli.specs import evaluate, new, schema, sweep, validate
+from assay.cli.storage import gc, locks
 from assay.errors import AssayError
 from assay.leaving import leave
 

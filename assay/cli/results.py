@@ -1,13 +1,18 @@
 """Commands that look at results: ``show``, ``path``, ``sql``."""
 
+import shutil
+import sys
+from enum import Enum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from assay.cli.places import folders, spec_files, storage_root
-from assay.errors import StorageError, unknown
+from assay.errors import DataError, StorageError, unknown
 from assay.ids import validate_id
 from assay.pipeline import STAGES
+from assay.spec.experiment import ExperimentSpec
 
 
 def show(experiment_id: Annotated[str, typer.Argument(help="ID of the experiment")]) -> None:
@@ -72,3 +77,110 @@ def sql(
     tables = "select table_schema, table_name from information_schema.tables where table_schema <> 'assay-index'"
     statement = query or f"{tables} order by all"
     typer.echo(warehouse.query(storage_root(), statement))
+
+
+UNLIMITED = 10_000
+"""Width of a line when nobody's window limits it."""
+
+
+def compare(
+    ids: Annotated[list[str] | None, typer.Argument(help="IDs; all experiments when nothing is chosen")] = None,
+    sweep: Annotated[str | None, typer.Option(help="the experiments of this sweep")] = None,
+    where: Annotated[
+        str | None, typer.Option(help="only those for which an SQL condition holds, such as: seed < 10")
+    ] = None,
+    metric: Annotated[str | None, typer.Option(help="what orders them; the task's main metric when left out")] = None,
+    subset: Annotated[str, typer.Option(help="the subset whose metrics are compared")] = "test",
+    html: Annotated[Path | None, typer.Option(help="file of the page; below the storage when left out")] = None,
+) -> None:
+    """Show experiments best first, with what differs between them, and write a page with their curves."""
+    from assay.comparison.collect import collect  # Polars, DuckDB and matplotlib: only here
+    from assay.comparison.page import write_comparison
+    from assay.comparison.ranking import rank
+    from assay.comparison.selection import chosen_ids, selection_name
+    from assay.comparison.terminal import as_text
+
+    root, store = storage_root(), spec_files()
+    chosen = chosen_ids(root, store, ids or [], sweep, where)
+    if not chosen:
+        condition = f" for which {where} holds" if where else ""
+        typer.echo(f"There is no experiment{condition}. Next: assay new regression, or assay sweep BASE --grid …")
+        return
+    collection = collect(root, store, chosen, subset)
+    rankings = rank(collection, metric)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else UNLIMITED
+    typer.echo("\n\n".join("\n".join(as_text(ranking, subset, width)) for ranking in rankings))
+    if any(ranking.ranked for ranking in rankings):
+        name = selection_name(ids or [], sweep, where)
+        page = html or root / "compare" / f"{name}.html"
+        write_comparison(page, sweep or name, rankings, collection)
+        typer.echo(f"\nPage with curves: {page}")
+
+
+class ExportFormat(Enum):
+    """What other tools read."""
+
+    coco = "coco"
+    yolo = "yolo"
+
+
+def export(
+    experiment_id: Annotated[str, typer.Argument(help="ID of the experiment, of detection or segmentation")],
+    format: Annotated[
+        ExportFormat, typer.Option("--format", help="coco: JSON; yolo: a text file per image, boxes only")
+    ],
+    to: Annotated[Path, typer.Option("--to", help="new or empty folder")],
+    like: Annotated[
+        Path | None,
+        typer.Option("--like", help="your COCO file, data.yaml or classes.txt, whose IDs and class numbers are taken"),
+    ] = None,
+) -> None:
+    """Write predicted boxes or masks in the format of another tool."""
+    spec = spec_files().load(validate_id(experiment_id))
+    from assay.export.results import require_empty  # Polars: only here
+
+    require_empty(to)
+    if spec.learning == "segmentation":
+        found, written = _masks(experiment_id, spec, format, to, like)
+    else:
+        found, written = _boxes(experiment_id, spec, format, to, like)
+    typer.echo(f"{found}: {', '.join(str(path) for path in written[:2])}{', …' * (len(written) > 2)}")
+
+
+def _boxes(
+    experiment_id: str, spec: ExperimentSpec, format: ExportFormat, to: Path, like: Path | None
+) -> tuple[str, list[Path]]:
+    from assay.export import read_detections
+    from assay.export.coco import export_coco
+    from assay.export.yolo import export_yolo
+
+    detections = read_detections(storage_root(), experiment_id, spec)
+    write = {ExportFormat.coco: export_coco, ExportFormat.yolo: export_yolo}[format]
+    return f"{len(detections.found)} boxes of {len(detections.images)} images", write(detections, to, like)
+
+
+def _masks(
+    experiment_id: str, spec: ExperimentSpec, format: ExportFormat, to: Path, like: Path | None
+) -> tuple[str, list[Path]]:
+    if format is not ExportFormat.coco:
+        raise DataError(
+            f"--format {format.value} has no masks, and experiment {experiment_id!r} predicts nothing else; "
+            "use --format coco."
+        )
+    from assay.export.coco_masks import export_coco_masks
+    from assay.export.masks import read_masks
+
+    masks = read_masks(storage_root(), experiment_id, spec)
+    return f"masks of {len(masks.images)} images", export_coco_masks(masks, to, like)
+
+
+def dashboard(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="port on 127.0.0.1")] = 8501,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="open it in a browser")] = True,
+) -> None:
+    """Look at all experiments in a browser: filter, compare, see pictures, download."""
+    from assay.dashboard.server import require_extra, require_port, serve  # Streamlit and Polars: only here
+
+    require_extra()
+    require_port(port)
+    serve(storage_root(), port, browser)

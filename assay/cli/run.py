@@ -4,11 +4,17 @@ This is the one place in the package that looks downstream, at the Dagster defin
 """
 
 import gc
+import shutil
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from assay.cli.places import spec_files
+from assay.cli.places import spec_files, storage_root
+from assay.example_data import write_handwritten_digits
+from assay.experiments.contents import stage_results
+from assay.leaving import leave
+from assay.spec.loading import load_spec
 
 
 def run(
@@ -27,3 +33,61 @@ def run(
 
     if not run_experiment(experiment_id, spec, job):
         raise typer.Exit(1)
+
+
+EXAMPLES = Path("experiments/examples")
+
+DEMOS = ("regression", "classification", "handwritten")
+
+SHOWN = {"regression": ("mae", "r2"), "classification": ("accuracy", "macro_f1")}
+
+
+def main() -> int:
+    """Run the demo; returns the exit code."""
+    digits = Path("storage/demo/handwritten-digits")
+    if not digits.exists():
+        print(f"Wrote {write_handwritten_digits(digits)} handwritten digits to {digits}")
+    failed = [name for name in DEMOS if not _run(f"demo-{name}", EXAMPLES / f"{name}.yaml")]
+    if failed:
+        print(f"Failed: {', '.join(failed)}")
+        return 1
+    _print_results()
+    _print_next()
+    return 0
+
+
+def _run(experiment_id: str, example: Path) -> bool:
+    from assets.launch import run_experiment
+
+    path = spec_files().path(experiment_id)
+    if not path.exists():
+        shutil.copy(example, path)
+    spec = load_spec(path)
+    print(f"\n{experiment_id}: {spec.name}")
+    return run_experiment(experiment_id, spec, "job_experiment")
+
+
+def _print_results() -> None:
+    from assay.tables import read_parquet
+
+    print(f"\n{'experiment':22}{'test metric':14}{'value':>8}  {'95% interval':20}{'baseline':>9}")
+    for name in DEMOS:
+        experiment_id = f"demo-{name}"
+        task = spec_files().load(experiment_id).task
+        rows = read_parquet(stage_results(storage_root(), experiment_id)["analysis"].folder / "analysis.parquet")
+        for row in rows.iter_rows(named=True):
+            if row["subset"] == "test" and row["metric"] in SHOWN[task] and not row["class"]:
+                interval = f"[{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
+                line = f"{experiment_id:22}{row['metric']:14}{row['value']:8.3f}  {interval:20}{row['baseline']:9.3f}"
+                print(f"{line}  ({row['baseline_name']})")
+
+
+def _print_next() -> None:
+    query = "select experiment_id, metric, value from analysis where subset = 'test'"
+    print("\nNext: look at pictures, checks and lineage in the browser:   make dev")
+    print(f'      compare experiments in SQL:   .venv/bin/assay sql "{query}"')
+    print(f"      your own images:   see README.md; results are below {storage_root()}")
+
+
+if __name__ == "__main__":
+    leave(main())

@@ -8,12 +8,19 @@ import typer
 
 from assay.cli.places import spec_files
 from assay.errors import SpecError, unknown
+from assay.experiments.adoption import KEY, find_evaluated
 from assay.experiments.specs import SpecFiles, template
-from assay.spec.dotted import nest
+from assay.ids import suggest_id
+from assay.spec.dotted import nest, short_names, shown
+from assay.spec.existing_experiment import ExistingExperiment
 from assay.spec.experiment import ExperimentSpec
-from assay.spec.loading import json_schema, load_spec, merged
+from assay.spec.loading import json_schema, load_spec, load_values, merged, spec_from
 from assay.spec.yaml_text import read_value
+from assay.sweeps.grid import Axis, read_axis
 from assay.sweeps.keys import full_key, sweepable_keys
+from assay.sweeps.plan import Sweep, plan_sweep
+from assay.sweeps.write import write_sweep
+from assay.text_table import text_table
 
 
 def new(
@@ -90,3 +97,90 @@ def _error_in(path: Path) -> SpecError | None:
 def schema() -> None:
     """Print the JSON Schema of spec files, for editors that complete and check YAML."""
     typer.echo(json.dumps(json_schema(), indent=2))
+
+
+def evaluate(
+    source: Annotated[str, typer.Argument(help="ID of the experiment whose model is evaluated")],
+    location: Annotated[
+        str | None, typer.Option("--from", help="name of the location that has it; this storage if left out")
+    ] = None,
+    experiment_id: Annotated[str | None, typer.Option("--id", help="your own ID; invented when left out")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="key=value of what is to be other data, such as source.path=new-images"),
+    ] = None,
+) -> None:
+    """Create an experiment that evaluates an existing one's model, on its data or on others, and print its ID."""
+    store = spec_files()
+    wanted = ExistingExperiment(experiment_id=source, location=location)
+    found = find_evaluated(store.locations, wanted)
+    values = {
+        "task": found.task,
+        "description": f"Evaluation of {source}{f' at {location}' if location else ''}.",
+        KEY: wanted.model_dump(exclude_none=True) if location else source,
+    }
+    for setting in settings or []:
+        values = merged(values, parse_setting(setting))
+    name = store.create(values, experiment_id)
+    typer.echo(name)
+    typer.echo(f"Wrote {store.path(name)}. Edit it, then: assay run {name} --job job_eval", err=True)
+
+
+TRAINING_SEED = "trained_model.seed"
+
+
+def sweep(
+    base: Annotated[str, typer.Argument(help="file or experiment ID that the experiments start from")],
+    grid: Annotated[
+        list[str] | None, typer.Option(help="KEY=VALUE,VALUE such as epochs=5,10; may be given more than once")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="name of the sweep; made from the base when left out")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="repeat every combination with so many training seeds")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="show the experiments, write nothing")] = False,
+) -> None:
+    """Write one experiment per combination of values, all tagged with the sweep's name."""
+    store = spec_files()
+    if not grid and seeds == 1:
+        raise SpecError("--grid", ["is missing; expected KEY=VALUE,VALUE, such as --grid epochs=5,10, or --seeds 3"])
+    path = path_of(base, store)
+    values = load_values(path)
+    resolved = spec_from(values, str(path)).as_dict()
+    keys = sweepable_keys(resolved)
+    axes = [read_axis(text, keys) for text in grid or []]
+    if seeds > 1:
+        first = resolved["trained_model"]["seed"]
+        axes.append(Axis(TRAINING_SEED, tuple(range(first, first + seeds))))
+    planned = plan_sweep(store, values, axes, name or _name_for(path))
+    if not dry_run:
+        write_sweep(store, planned)
+    typer.echo("\n".join(_table(planned)))
+    typer.echo(_outcome(planned, dry_run))
+
+
+def _name_for(path: Path) -> str:
+    return suggest_id(f"{path.stem}-sweep")
+
+
+def _table(planned: Sweep) -> list[str]:
+    names = short_names(planned.members[0].changes)
+    rows = [
+        [
+            member.experiment_id,
+            *(shown(value) for value in member.changes.values()),
+            "exists" if member.exists else "new",
+        ]
+        for member in planned.members
+    ]
+    return text_table(["experiment", *names.values(), ""], rows, frozenset(names.values()))
+
+
+def _outcome(planned: Sweep, dry_run: bool) -> str:
+    new, found = len(planned.new), len(planned.members) - len(planned.new)
+    counts = f"{new} experiment{'s' * (new != 1)}" + (f"; {found} exist already" if found else "")
+    if dry_run:
+        return f"Would write {counts}. Next: the same without --dry-run."
+    first = (planned.new or planned.members)[0].experiment_id
+    return (
+        f"Wrote {counts}. Next: assay run {first}, and so on; or `make dev`, which runs all of them.\n"
+        f"Then: assay compare --sweep {planned.name}"
+    )

@@ -1,11 +1,17 @@
 """The command ``gc``."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from assay.cli.places import spec_files, storage_root
+from assay.cli.places import locations, spec_files, storage_root
+from assay.errors import DataError, StorageError, unknown
 from assay.experiments.garbage import collect, find_garbage
+from assay.experiments.named_locks import lock_folders
+from assay.locks import Holder, age_of, clear, clearable, holders, share, state_of, unshare
+from assay.text_table import text_table
 
 
 def gc(
@@ -25,3 +31,68 @@ def gc(
     typer.echo(f"Deleted {len(garbage) - len(skipped)} folders.")
     for item in skipped:
         typer.echo(f"Skipped {item.path}: in use.")
+
+
+HEADER = ("lock", "mode", "process", "host", "since (UTC)", "age", "state", "purpose")
+
+
+def locks(
+    names: Annotated[list[str] | None, typer.Argument(help="locks to clear: names, or patterns in quotes")] = None,
+    clear_them: Annotated[bool, typer.Option("--clear", help="forget holders that died; make NAMES free")] = False,
+    force: Annotated[bool, typer.Option("--force", help="clear NAMES even while somebody is at work")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="clear without asking")] = False,
+    location: Annotated[
+        str, typer.Option(help="clear locks at this location, which several machines share; else the storage's")
+    ] = "",
+    shared: Annotated[
+        bool | None, typer.Option("--shared/--local", help="storage on a file system of several machines, or of one")
+    ] = None,
+) -> None:
+    """List who holds which lock: process, machine, since when; clear what is left over."""
+    folders = lock_folders(locations())
+    if location not in folders:
+        raise StorageError(unknown("Shared location", location, [name for name in folders if name]))
+    folder = folders[location]
+    if not clear_them and (names or force or yes):
+        raise DataError("NAMES, --force and --yes are for clearing: assay locks --clear NAMES.")
+    if (clear_them or location) and shared is not None:
+        raise DataError("Choose one of --clear and --shared or --local; the latter are of the storage.")
+    if shared is not None:
+        _change(folder, shared)
+    elif clear_them:
+        _clear(folder, names or [], force, yes)
+    else:
+        _print([each for place in folders.values() for each in holders(place)], "No locks are held.")
+
+
+def _print(found: Sequence[Holder], nothing: str) -> None:
+    rows = [
+        [each.lock, each.mode, str(each.pid), each.host, each.since[:19], age_of(each), state_of(each), each.purpose]
+        for each in found
+    ]
+    for line in text_table(HEADER, rows, right=frozenset({"process", "age"})) if rows else [nothing]:
+        typer.echo(line)
+
+
+def _clear(folder: Path, names: Sequence[str], force: bool, yes: bool) -> None:
+    found = clearable(folder, names, force)
+    _print(found, "Nothing to clear.")
+    if not found:
+        return
+    if any(each.alive is not False for each in found):
+        typer.echo("Who is at work goes on working: whoever takes such a lock next works at the same time.")
+    if not yes:
+        typer.confirm("Clear this?", abort=True)
+    typer.echo(f"Cleared {len(clear(folder, names, force))}.")
+
+
+def _change(folder: Path, shared: bool) -> None:
+    if not shared:
+        unshare(folder)
+        typer.echo("Locks are kept by the operating system: for storage that one machine uses.")
+        return
+    heartbeat = share(folder)
+    typer.echo(
+        f"Locks are kept by heartbeats, every {heartbeat.heartbeat_s:g} s: for storage that several machines use."
+    )
+    typer.echo(f"The lock of a machine that died is taken over by who waits for it for {heartbeat.stale_after_s:g} s.")

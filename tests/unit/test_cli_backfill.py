@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from assay.cli.backfill import as_typed, counted, shortened
+from assay.cli.backfills import as_typed, counted, shortened
 from assay.cli.main import main
 
 NOBODY = ("--url", "http://127.0.0.1:9")
