@@ -94,8 +94,8 @@ def compare(
     html: Annotated[Path | None, typer.Option(help="file of the page; below the storage when left out")] = None,
 ) -> None:
     """Show experiments best first, with what differs between them, and write a page with their curves."""
-    from assay.comparison.collect import collect  # Polars, DuckDB and matplotlib: only here
-    from assay.comparison.page import write_comparison
+    from assay.comparison.html import write_comparison
+    from assay.comparison.load import collect  # Polars, DuckDB and matplotlib: only here
     from assay.comparison.ranking import rank
     from assay.comparison.selection import chosen_ids, selection_name
     from assay.comparison.terminal import as_text

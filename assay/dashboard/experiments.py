@@ -12,9 +12,9 @@ from typing import Any
 
 import polars as pl
 
-from assay.comparison.collect import score_of
 from assay.comparison.entries import Entry, Score
 from assay.comparison.freshness import why_not_its_own
+from assay.comparison.load import score_of
 from assay.comparison.tables import Tables
 from assay.dashboard.file_tables import FileTables
 from assay.experiments.folders import ExperimentFolders

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from assay.comparison.collect import collect
+from assay.comparison.load import collect
 from assay.comparison.selection import chosen_ids, selection_name
 from assay.errors import DataError, IdError, SpecError
 from assay.experiments.folders import ExperimentFolders

@@ -9,8 +9,8 @@ import pytest
 
 from assay.comparison.entries import HISTORY, Collection
 from assay.comparison.figures import MOST_EPOCHS, curve_panels, key_panels
+from assay.comparison.html import comparison_page, write_comparison
 from assay.comparison.markup import element, inline_svg, write_page
-from assay.comparison.page import comparison_page, write_comparison
 from assay.comparison.ranking import rank
 from assay.pictures.compared import Curve, Panel, compared
 
