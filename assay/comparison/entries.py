@@ -71,7 +71,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Collection:
+class ComparisonData:
     """Everything that a comparison is made from.
 
     Attributes:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 
-from assay.comparison.entries import Collection
+from assay.comparison.entries import ComparisonData
 from assay.comparison.figures import curve_panels, key_panels
 from assay.comparison.markup import Content, Element, element, inline_svg, write_page
 from assay.comparison.ranking import Ranking
@@ -19,7 +19,7 @@ from assay.files import write_text
 from assay.pictures.compared import Panel, compared
 
 
-def write_comparison(path: Path, name: str, rankings: list[Ranking], collection: Collection) -> None:
+def write_comparison(path: Path, name: str, rankings: list[Ranking], collection: ComparisonData) -> None:
     """Write the page atomically.
 
     Args:
@@ -31,7 +31,7 @@ def write_comparison(path: Path, name: str, rankings: list[Ranking], collection:
     write_text(path, write_page(comparison_page(path, name, rankings, collection)))
 
 
-def comparison_page(path: Path, name: str, rankings: list[Ranking], collection: Collection) -> Element:
+def comparison_page(path: Path, name: str, rankings: list[Ranking], collection: ComparisonData) -> Element:
     """Return the page as a tree."""
     style, script = (_shipped(f"compare.{kind}") for kind in ("css", "js"))
     # Even a text that became markup by a mistake of ours could not run: only this very script may.
@@ -54,7 +54,7 @@ def _shipped(name: str) -> str:
     return (files("assay") / "templates" / name).read_text(encoding="utf-8")
 
 
-def _header(name: str, collection: Collection) -> Element:
+def _header(name: str, collection: ComparisonData) -> Element:
     count = len(collection.entries)
     known = sum(bool(entry.scores) for entry in collection.entries)
     written = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
@@ -62,7 +62,7 @@ def _header(name: str, collection: Collection) -> Element:
     return element("header", element("h1", name), element("p", counts, class_="faint"))
 
 
-def _section(ranking: Ranking, path: Path, collection: Collection) -> Element:
+def _section(ranking: Ranking, path: Path, collection: ComparisonData) -> Element:
     content: list[Content] = [element("h2", title(ranking, collection.subset))]
     if ranking.ranked:
         content += [element("p", verdict(ranking), class_="verdict")]

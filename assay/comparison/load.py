@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from assay.comparison.entries import Collection, Entry, Score
+from assay.comparison.entries import ComparisonData, Entry, Score
 from assay.comparison.freshness import contradict, why_not_its_own
 from assay.comparison.tables import Tables
 from assay.errors import AssayError
@@ -24,7 +24,7 @@ from assay.spec.experiment import SECTION_NAMES, learning_of
 Spec = Mapping[str, Any]
 
 
-def collect(root: Path, store: SpecFiles, ids: Sequence[str], subset: str) -> Collection:
+def collect(root: Path, store: SpecFiles, ids: Sequence[str], subset: str) -> ComparisonData:
     """Return everything that is known of some experiments.
 
     Args:
@@ -43,7 +43,7 @@ def collect(root: Path, store: SpecFiles, ids: Sequence[str], subset: str) -> Co
         scores={str(key[0]): rows for key, rows in tables.scores().partition_by("experiment_id", as_dict=True).items()},
         epochs=dict(history.group_by("experiment_id").agg(pl.col("epoch").max()).iter_rows()),
     )
-    return Collection(subset, tuple(sources.entry(name) for name in ids), history)
+    return ComparisonData(subset, tuple(sources.entry(name) for name in ids), history)
 
 
 @dataclass(frozen=True)

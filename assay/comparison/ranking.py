@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import chain
 from typing import Any
 
-from assay.comparison.entries import Collection, Entry, Score
+from assay.comparison.entries import ComparisonData, Entry, Score
 from assay.errors import AssayError, unknown
 from assay.metrics.registry import Metric, get_metric
 from assay.spec.analysis import TASK_METRICS
@@ -64,7 +64,7 @@ class Ranking:
         return [entry for entry in self.ranked[1:] if _overlap(best, self.score(entry))]
 
 
-def rank(collection: Collection, metric: str | None = None) -> list[Ranking]:
+def rank(collection: ComparisonData, metric: str | None = None) -> list[Ranking]:
     """Return one ranking per task, in the order of their first experiments.
 
     Args:
@@ -81,7 +81,7 @@ def rank(collection: Collection, metric: str | None = None) -> list[Ranking]:
     return [_rank(group, metric) for group in groups]
 
 
-def _refuse(metric: str, collection: Collection) -> None:
+def _refuse(metric: str, collection: ComparisonData) -> None:
     stored = {name for entry in collection.entries for name in entry.scores}
     if stored:
         raise AssayError(f"--metric: {unknown('Metric', metric, stored)} On {collection.subset}, about all classes.")

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from assay.comparison.entries import HISTORY, Collection, Entry, Score
+from assay.comparison.entries import HISTORY, ComparisonData, Entry, Score
 from assay.comparison.ranking import Ranking, rank
 from assay.comparison.words import interval
 from assay.dashboard.experiments import Experiment
@@ -48,7 +48,7 @@ def subsets_of(experiments: Sequence[Experiment]) -> list[str]:
 def rankings(experiments: Sequence[Experiment], subset: str, metric: str | None = None) -> list[Ranking]:
     """Return one ranking per task, by a metric or by the task's main one; the task with most experiments first."""
     entries = tuple(each.entry(subset) for each in experiments)
-    found = rank(Collection(subset, entries, pl.DataFrame(schema=HISTORY)), metric)
+    found = rank(ComparisonData(subset, entries, pl.DataFrame(schema=HISTORY)), metric)
     return sorted(found, key=lambda each: -len(each.ranked) - len(each.others))
 
 

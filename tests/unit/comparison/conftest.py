@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from assay.comparison.entries import HISTORY, Collection, Entry, Score
+from assay.comparison.entries import HISTORY, ComparisonData, Entry, Score
 
 RATE = "trained_model.learner.learning_rate"
 MODEL = "trained_model.model.kind"
@@ -58,7 +58,7 @@ def compare():
     def make(count=3, *entries, epochs=3):
         chosen = entries or tuple(made_up_entry(number, count) for number in range(count))
         rows = [row for entry in chosen for row in made_up_history(entry, epochs)]
-        return Collection("test", chosen, pl.DataFrame(rows, HISTORY, orient="row"))
+        return ComparisonData("test", chosen, pl.DataFrame(rows, HISTORY, orient="row"))
 
     return make
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from assay.comparison.entries import HISTORY, Collection
+from assay.comparison.entries import HISTORY, ComparisonData
 from assay.comparison.figures import MOST_EPOCHS, curve_panels, key_panels
 from assay.comparison.html import comparison_page, write_comparison
 from assay.comparison.markup import element, inline_svg, write_page
@@ -84,7 +84,7 @@ def test_a_page_of_experiments_without_results_or_history_is_complete(compare, e
 
 
 def test_writing_replaces_the_page_whole(entry, tmp_path):
-    collection = Collection("test", (entry(0),), pl.DataFrame(schema=HISTORY))
+    collection = ComparisonData("test", (entry(0),), pl.DataFrame(schema=HISTORY))
     path = tmp_path / "new" / "x.html"
     for name in ("first", "second"):
         write_comparison(path, name, rank(collection), collection)
