@@ -96,8 +96,7 @@ def compare(
     """Show experiments best first, with what differs between them, and write a page with their curves."""
     from assay.comparison.html import write_comparison
     from assay.comparison.load import collect  # Polars, DuckDB and matplotlib: only here
-    from assay.comparison.ranking import rank
-    from assay.comparison.selection import chosen_ids, selection_name
+    from assay.comparison.ranking import chosen_ids, rank, selection_name
     from assay.comparison.terminal import as_text
 
     root, store = storage_root(), spec_files()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from assay.comparison.entries import Entry
+from assay.comparison.load import Entry
 from assay.comparison.ranking import Ranking
 from assay.pictures.compared import Curve, Panel, Point
 from assay.spec.dotted import shown

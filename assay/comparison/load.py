@@ -4,24 +4,91 @@ Belongs here: from tables and files to entries. Does not belong here: choosing, 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from assay.comparison.entries import ComparisonData, Entry, Score
-from assay.comparison.freshness import contradict, why_not_its_own
-from assay.comparison.tables import Tables
-from assay.errors import AssayError
+from assay import warehouse
+from assay.analysis.base import ANALYSIS_SCHEMA
+from assay.errors import AssayError, StorageError
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.specs import SpecFiles
+from assay.results import ResultStore
+from assay.sealing import MANIFEST
 from assay.secrets import without_keys
 from assay.spec.dotted import flatten
 from assay.spec.experiment import SECTION_NAMES, learning_of
+from assay.sql_text import quote_literal
+from assay.stored_tables import find_tables
 
 Spec = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One metric of an experiment on the compared subset.
+
+    Attributes:
+        value: Its value; None where it is not defined.
+        low: Lower end of its interval, if there is one.
+        high: Upper end of its interval, if there is one.
+        baseline: What the trivial prediction reaches.
+        baseline_name: What the trivial prediction is.
+        unit: Of all these numbers; empty if none.
+        count: Items.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    baseline: float | None
+    baseline_name: str
+    unit: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One experiment.
+
+    Attributes:
+        experiment_id: Its ID.
+        task: What it learns: the task, or multi_label.
+        name: Free text of the user.
+        folder: Its folder; None when it never ran.
+        keys: Every key of its resolved spec, with dots; without secrets.
+        scores: By metric, in the order in which they were asked for; empty without results.
+        epochs: How many epochs it was trained for; None when unknown.
+        note: Why there are no scores, or what to know about them; empty if nothing.
+    """
+
+    experiment_id: str
+    task: str
+    name: str
+    folder: Path | None
+    keys: Mapping[str, Any]
+    scores: Mapping[str, Score]
+    epochs: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class ComparisonData:
+    """Everything that a comparison is made from.
+
+    Attributes:
+        subset: The subset of the scores.
+        entries: The experiments.
+        history: What was measured in every epoch, sorted by epoch.
+    """
+
+    subset: str
+    entries: tuple[Entry, ...]
+    history: pl.DataFrame
 
 
 def collect(root: Path, store: SpecFiles, ids: Sequence[str], subset: str) -> ComparisonData:
@@ -111,3 +178,123 @@ def score_of(row: Mapping[str, Any]) -> Score:
         unit=row["unit"],
         count=row["count"],
     )
+
+
+HISTORY = pl.Schema(
+    {
+        "experiment_id": pl.String(),
+        "epoch": pl.Int32(),
+        "subset": pl.String(),
+        "metric": pl.String(),
+        "value": pl.Float64(),
+    }
+)
+"""Columns of the histories of several experiments."""
+
+SPECS = pl.Schema({"experiment_id": pl.String(), "spec": pl.String()})
+
+RUNS = pl.Schema({"experiment_id": pl.String(), "run_id": pl.String(), "spec": pl.String()})
+
+EPOCHS = pl.Schema({"experiment_id": pl.String(), "epoch": pl.Int32()})
+
+SCORES = pl.Schema(
+    {"experiment_id": pl.String(), **{name: kind for name, kind in ANALYSIS_SCHEMA.items() if name != "class"}}
+)
+"""Of the metrics about all classes."""
+
+READ = frozenset({"main.experiments", "main.analysis", "main.training_history"})
+"""Full names of the tables that are asked; the others, however out of date, need not be refreshed for it."""
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What the tables say of some experiments, or of all.
+
+    Attributes:
+        root: Storage root.
+        ids: The experiments; None for all.
+    """
+
+    root: Path
+    ids: Collection[str] | None = None
+
+    def specs(self) -> pl.DataFrame:
+        """Return ID and spec of the experiments that have a row, which are those that ran."""
+        return self._select("experiments", SPECS)
+
+    def runs(self) -> pl.DataFrame:
+        """Return ID, run ID and spec of the experiments that have a row."""
+        return self._select("experiments", RUNS)
+
+    def scores(self) -> pl.DataFrame:
+        """Return the metrics about all classes, in the order in which each experiment lists them."""
+        return self._select("analysis", SCORES, "AND class = ''")
+
+    def history(self) -> pl.DataFrame:
+        """Return what was measured in every epoch, sorted by epoch."""
+        return self._select("training_history", HISTORY, "ORDER BY epoch")
+
+    def last_epochs(self) -> pl.DataFrame:
+        """Return the last epoch of every experiment that was trained."""
+        return self._select("training_history", EPOCHS, "GROUP BY experiment_id", epoch="max(epoch)")
+
+    def _select(self, table: str, columns: pl.Schema, further: str = "", **computed: str) -> pl.DataFrame:
+        if table not in self._stored or (self.ids is not None and not self.ids):
+            return pl.DataFrame(schema=columns)
+        chosen = ", ".join(f"{computed[name]} AS {name}" if name in computed else name for name in columns)
+        statement = f"SELECT {chosen} FROM {table} WHERE {self._meant} {further}"  # noqa: S608
+        return warehouse.query(self.root, statement)
+
+    @property
+    def _meant(self) -> str:
+        if self.ids is None:
+            return "true"
+        return f"experiment_id IN ({', '.join(quote_literal(name) for name in sorted(self.ids))})"
+
+    @cached_property
+    def _stored(self) -> set[str]:
+        """Names of the tables that hold something."""
+        return {found.table for found in find_tables(self.root, READ.__contains__)}
+
+
+def differing_stage(root: Path, folder: Path, spec: Mapping[str, Any]) -> str | None:
+    """Return the first stage behind an experiment's metrics whose section differs from ``spec``; None if none does.
+
+    Args:
+        root: Storage root.
+        folder: The experiment's folder.
+        spec: Its resolved spec.
+
+    Raises:
+        StorageError: A result that the folder refers to is gone.
+    """
+    results = json.loads((folder / MANIFEST).read_text())["results"]
+    if "analysis" not in results:
+        return "analysis"
+    analysis = _made_from(root, "analysis", results["analysis"])
+    for stage, fingerprint in {**analysis["ancestors"], "analysis": results["analysis"]}.items():
+        made = _made_from(root, stage, fingerprint)
+        if contradict(made["section"], spec.get(stage, {})) or made["task"] not in (None, learning_of(spec)):
+            return str(stage)
+    return None
+
+
+@cache
+def _made_from(root: Path, stage: str, fingerprint: str) -> dict[str, Any]:
+    """Return the manifest of a result; results never change, and experiments share them."""
+    return ResultStore(root).open(stage, fingerprint).manifest
+
+
+def contradict(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Return whether a key that both have differs; a newer version of Assay may know more keys."""
+    first, second = flatten(one), flatten(other)
+    return any(first[key] != second[key] for key in first.keys() & second.keys())
+
+
+def why_not_its_own(root: Path, folder: Path, spec: Mapping[str, Any]) -> str:
+    """Return why an experiment's metrics don't belong to ``spec``, as the beginning of a sentence; empty if they do."""
+    try:
+        stage = differing_stage(root, folder, spec)
+    except (StorageError, FileNotFoundError):
+        return "its results are incomplete"
+    return f"its last run did not finish ({stage} is of an earlier spec)" if stage else ""

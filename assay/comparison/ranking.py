@@ -7,14 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
-from assay.comparison.entries import ComparisonData, Entry, Score
-from assay.errors import AssayError, unknown
+from assay.backfills.selection import select_experiments
+from assay.comparison.load import ComparisonData, Entry, Score
+from assay.errors import AssayError, SpecError, unknown
+from assay.experiments.specs import SpecFiles
+from assay.ids import suggest_id, validate_id
 from assay.metrics.registry import Metric, get_metric
 from assay.spec.analysis import TASK_METRICS
 from assay.spec.dotted import short_names
 from assay.spec.experiment import SECTION_NAMES
+from assay.sweeps.members import sweep_members, sweep_names
 
 UNCOMPARED = ("name", "description", "exp_folder_pattern", "exp_out_location", "remove_key_list", "tags.")
 """Keys, or beginnings of keys, on which no result depends."""
@@ -130,3 +135,45 @@ def _overlap(one: Score, other: Score) -> bool:
     if one.low is None or one.high is None or other.low is None or other.high is None:
         return False
     return one.low <= other.high and other.low <= one.high
+
+
+LONGEST_NAME = 60
+
+
+def chosen_ids(root: Path, store: SpecFiles, ids: Sequence[str], sweep: str | None, where: str | None) -> list[str]:
+    """Return the experiments named by ``ids`` or ``sweep`` (all, if neither is given) for which ``where`` holds.
+
+    Raises:
+        IdError: One of the IDs is not valid.
+        SpecError: There is no such experiment or sweep.
+        DataError: The condition is wrong, or holds for no experiment.
+    """
+    known = store.ids()
+    chosen = dict.fromkeys(validate_id(name) for name in ids)
+    for name in chosen:
+        if name not in known:
+            raise SpecError(str(store.folder), [unknown("Experiment", name, known)])
+    if sweep is not None:
+        chosen |= dict.fromkeys(_members(store, sweep))
+    if not ids and sweep is None:
+        chosen = dict.fromkeys(known)
+    if where is None:
+        return list(chosen)
+    holding = select_experiments(store, root, where).specs
+    return [name for name in chosen if name in holding]
+
+
+def _members(store: SpecFiles, sweep: str) -> list[str]:
+    members = list(sweep_members(store, sweep))
+    if not members:
+        raise SpecError(str(store.folder), [unknown("Sweep", sweep, sweep_names(store))])
+    return members
+
+
+def selection_name(ids: Sequence[str], sweep: str | None, where: str | None) -> str:
+    """Return what the comparison is called, fit for the name of a file."""
+    parts = [*([sweep] if sweep else []), *ids]
+    name = suggest_id("-".join(parts)) if parts else "all-experiments"
+    if len("-".join(parts)) > LONGEST_NAME:
+        name = f"{suggest_id(parts[0])[:40]}-and-{len(parts) - 1}-more"
+    return f"{name}-selection" if where else name

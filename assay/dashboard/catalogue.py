@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import polars as pl
 
-from assay.comparison.tables import READ, Tables
+from assay.comparison.load import READ, Tables
 from assay.dashboard.experiments import Experiment, read_experiments
 from assay.dashboard.file_tables import FileTables
 from assay.errors import StorageError

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import polars as pl
 
-from assay.comparison.entries import Score
-from assay.comparison.words import interval
+from assay.comparison.load import Score
+from assay.comparison.terminal import interval
 from assay.dashboard.experiments import Experiment
 from assay.errors import AssayError
 from assay.experiments.folders import ExperimentFolders

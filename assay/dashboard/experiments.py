@@ -12,10 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from assay.comparison.entries import Entry, Score
-from assay.comparison.freshness import why_not_its_own
-from assay.comparison.load import score_of
-from assay.comparison.tables import Tables
+from assay.comparison.load import Entry, Score, Tables, score_of, why_not_its_own
 from assay.dashboard.file_tables import FileTables
 from assay.experiments.folders import ExperimentFolders
 from assay.ids import is_id

@@ -1,6 +1,6 @@
 """What the tables say of a few experiments, read from their own files.
 
-Belongs here: reading some partitions. Does not belong here: all experiments (``assay.comparison.tables``).
+Belongs here: reading some partitions. Does not belong here: all experiments (``assay.comparison.load``).
 
 A file takes 1.5 ms. Asking the index would first bring it up to date, which takes half a second with thousands of
 experiments, and again whenever a run has stored something.
@@ -11,14 +11,13 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from assay.comparison.entries import HISTORY
-from assay.comparison.tables import EPOCHS, RUNS, SCORES
+from assay.comparison.load import EPOCHS, HISTORY, RUNS, SCORES
 from assay.stored_tables import TableFiles
 
 
 @dataclass(frozen=True)
 class FileTables:
-    """What the tables say of some experiments, as ``assay.comparison.tables.Tables`` says it of many.
+    """What the tables say of some experiments, as ``assay.comparison.load.Tables`` says it of many.
 
     Attributes:
         tables: The tables as one look found them, by name.

@@ -9,9 +9,9 @@ from typing import Any
 
 import polars as pl
 
-from assay.comparison.entries import HISTORY, ComparisonData, Entry, Score
+from assay.comparison.load import HISTORY, ComparisonData, Entry, Score
 from assay.comparison.ranking import Ranking, rank
-from assay.comparison.words import interval
+from assay.comparison.terminal import interval
 from assay.dashboard.experiments import Experiment
 from assay.dashboard.keys import is_number
 from assay.metrics.registry import label_of

@@ -9,8 +9,8 @@ import streamlit as st
 
 from assay.analysis.base import readable_number
 from assay.cli.places import storage_root
-from assay.comparison.entries import Score
-from assay.comparison.words import interval
+from assay.comparison.load import Score
+from assay.comparison.terminal import interval
 from assay.dashboard.catalogue import load_catalogue
 from assay.dashboard.experiments import Experiment
 from assay.dashboard.text import plain

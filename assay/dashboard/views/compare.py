@@ -8,7 +8,7 @@ import streamlit as st
 from assay.cli.places import storage_root
 from assay.comparison.figures import curve_panels, key_panels
 from assay.comparison.ranking import Ranking
-from assay.comparison.words import title, verdict
+from assay.comparison.terminal import title, verdict
 from assay.dashboard.catalogue import load_history
 from assay.dashboard.charts import Chart, curve_chart, key_chart
 from assay.dashboard.experiments import Experiment

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from assay.comparison.ranking import Ranking
-from assay.comparison.words import verdict
+from assay.comparison.terminal import verdict
 from assay.dashboard.experiments import Experiment
 from assay.dashboard.overview import Column, best_of, columns_of, rankings, task_name
 from assay.dashboard.text import plain

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from assay.comparison.entries import HISTORY, ComparisonData, Entry, Score
+from assay.comparison.load import HISTORY, ComparisonData, Entry, Score
 
 RATE = "trained_model.learner.learning_rate"
 MODEL = "trained_model.model.kind"

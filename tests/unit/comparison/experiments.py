@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from assay.comparison.entries import HISTORY
+from assay.comparison.load import HISTORY
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.summary import experiment_row
 from assay.partition_files import place_of

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from assay.comparison.load import collect
-from assay.comparison.selection import chosen_ids, selection_name
+from assay.comparison.ranking import chosen_ids, selection_name
 from assay.errors import DataError, IdError, SpecError
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.specs import SpecFiles

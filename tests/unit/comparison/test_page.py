@@ -7,10 +7,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from assay.comparison.entries import HISTORY, ComparisonData
 from assay.comparison.figures import MOST_EPOCHS, curve_panels, key_panels
-from assay.comparison.html import comparison_page, write_comparison
-from assay.comparison.markup import element, inline_svg, write_page
+from assay.comparison.html import comparison_page, element, inline_svg, write_comparison, write_page
+from assay.comparison.load import HISTORY, ComparisonData
 from assay.comparison.ranking import rank
 from assay.pictures.compared import Curve, Panel, compared
 

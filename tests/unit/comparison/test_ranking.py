@@ -3,7 +3,7 @@
 import pytest
 
 from assay.comparison.ranking import differing_keys, rank
-from assay.comparison.words import verdict
+from assay.comparison.terminal import verdict
 from assay.errors import AssayError
 
 RATE = "trained_model.learner.learning_rate"

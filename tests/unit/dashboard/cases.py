@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from assay.comparison.entries import Score
+from assay.comparison.load import Score
 from assay.dashboard.experiments import Experiment
 from assay.spec.dotted import flatten
 
