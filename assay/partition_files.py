@@ -29,7 +29,7 @@ from filelock import FileLock, Timeout
 
 from assay.errors import DataError, StorageError
 from assay.files import fsync_path
-from assay.ids import validate_id
+from assay.spec.ids import validate_id
 from assay.tables import StoredTable, write_parquet
 
 CURRENT = "current"

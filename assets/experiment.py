@@ -12,9 +12,9 @@ import polars as pl
 from assay.errors import SpecError
 from assay.experiments.frozen import freeze
 from assay.experiments.summary import experiment_row
-from assay.ids import validate_id
 from assay.pipeline import digest_of, slice_of
 from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
+from assay.spec.ids import validate_id
 from assay.spec.yaml_text import to_yaml
 from assets.keys import SECTION_KEYS, tags_of
 from assets.metadata import lineage

@@ -10,8 +10,8 @@ import dagster as dg
 from assay.automation.reconcile import TESTS, Plan, Reconciliation, Request
 from assay.automation.state import MemoryFiles
 from assay.automation.watch import code_digest
-from assay.ids import is_id
 from assay.pipeline import STAGES, digest_of
+from assay.spec.ids import is_id
 from assets.checks import TEST_CHECKS
 from assets.jobs import EXPERIMENT_KEYS, job_experiment
 from assets.keys import tags_of

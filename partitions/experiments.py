@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from assay.ids import validate_id
+from assay.spec.ids import validate_id
 
 NAME = "experiments"
 experiments = dg.DynamicPartitionsDefinition(name=NAME)

@@ -22,7 +22,6 @@ from assay.experiments.gates import require_passed
 from assay.experiments.named_locks import named_locks
 from assay.experiments.specs import SpecFiles
 from assay.experiments.testing import run_tests
-from assay.ids import validate_id
 from assay.learning_stages import data_source
 from assay.locations import Locations
 from assay.locks import LockMode, Waiting, hold
@@ -32,6 +31,7 @@ from assay.progress import Progress
 from assay.results import Report, Result, ResultStore
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.exptests import TestSection
+from assay.spec.ids import validate_id
 from resources.failures import as_failure
 from resources.progress import ProgressReporter
 from resources.tracking import Tracker

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import dagster as dg
 
 from assay.errors import AssayError
-from assay.secrets import hide
+from assay.spec.secrets import hide
 
 
 @contextmanager

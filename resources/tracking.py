@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import dagster as dg
 
-from assay.secrets import HIDDEN, hide
+from assay.spec.secrets import HIDDEN, hide
 from assay.tracking import STAGES, track_stage, track_tests
 
 Tell = Callable[[Path, str, str, str, str], None]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from assay.plugins import plugins
+from assay.spec.plugins import plugins
 
 settings.register_profile("assay", deadline=None, derandomize=True, max_examples=30)
 settings.load_profile("assay")

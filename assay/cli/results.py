@@ -10,9 +10,9 @@ import typer
 
 from assay.cli.places import folders, spec_files, storage_root
 from assay.errors import DataError, StorageError, unknown
-from assay.ids import validate_id
 from assay.pipeline import STAGES
 from assay.spec.experiment import ExperimentSpec
+from assay.spec.ids import validate_id
 
 
 def show(experiment_id: Annotated[str, typer.Argument(help="ID of the experiment")]) -> None:

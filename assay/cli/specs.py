@@ -10,10 +10,10 @@ from assay.cli.places import spec_files
 from assay.errors import SpecError, unknown
 from assay.experiments.adoption import KEY, find_evaluated
 from assay.experiments.specs import SpecFiles, template
-from assay.ids import suggest_id
 from assay.spec.dotted import nest, short_names, shown
 from assay.spec.existing_experiment import ExistingExperiment
 from assay.spec.experiment import ExperimentSpec
+from assay.spec.ids import suggest_id
 from assay.spec.loading import json_schema, load_spec, load_values, merged, spec_from
 from assay.spec.yaml_text import read_value
 from assay.sweeps.grid import Axis, read_axis

@@ -19,9 +19,9 @@ from assay.experiments.folders import ExperimentFolders
 from assay.experiments.specs import SpecFiles
 from assay.results import ResultStore
 from assay.sealing import MANIFEST
-from assay.secrets import without_keys
 from assay.spec.dotted import flatten
 from assay.spec.experiment import SECTION_NAMES, learning_of
+from assay.spec.secrets import without_keys
 from assay.sql_text import quote_literal
 from assay.stored_tables import find_tables
 

@@ -12,7 +12,7 @@ from typing import BinaryIO
 from assay.errors import StorageError
 from assay.experiments.folders import ExperimentFolders
 from assay.files import TEMPORARY_PREFIX
-from assay.ids import validate_id
+from assay.spec.ids import validate_id
 
 ATTEMPTS = 5
 """How often it is packed again because a run wrote to it meanwhile."""

@@ -15,10 +15,10 @@ import polars as pl
 from assay.comparison.load import Entry, Score, Tables, score_of, why_not_its_own
 from assay.dashboard.file_tables import FileTables
 from assay.experiments.folders import ExperimentFolders
-from assay.ids import is_id
-from assay.secrets import without_keys
 from assay.spec.dotted import flatten
 from assay.spec.experiment import learning_of
+from assay.spec.ids import is_id
+from assay.spec.secrets import without_keys
 
 Scores = Mapping[str, Mapping[str, Score]]
 """By subset, then by metric."""

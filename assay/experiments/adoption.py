@@ -15,13 +15,13 @@ from assay.errors import NotThereYetError, SpecError
 from assay.experiments.describing import prefix_of
 from assay.experiments.folders import ExperimentFolders
 from assay.files import write_text
-from assay.ids import validate_id
 from assay.locations import Location, Locations
 from assay.locations.catalog import StoredExperiment, experiments_at, find_experiment, spec_at
 from assay.locations.places import DEFAULT_LOCATION
 from assay.pipeline import trains_from
 from assay.spec.existing_experiment import LATEST, ExistingExperiment, FoundExperiment
 from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
+from assay.spec.ids import validate_id
 from assay.spec.loading import merged
 from assay.spec.yaml_text import read_mapping, to_yaml
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from assay.experiments.provenance import environment, git_versions
 from assay.files import write_text
-from assay.secrets import without_keys
 from assay.spec.existing_experiment import ExistingExperiment
 from assay.spec.experiment import SECTION_NAMES, TASK_PREFIX, ExperimentSpec
+from assay.spec.secrets import without_keys
 from assay.spec.yaml_text import to_yaml
 
 INFO = "experiment_info.yaml"

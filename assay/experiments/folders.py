@@ -14,11 +14,11 @@ from typing import Any
 from assay.errors import StorageError
 from assay.experiments.describing import describe, pattern_for
 from assay.files import temporary_sibling, write_json, write_text
-from assay.ids import new_run_id, validate_id
 from assay.locks import hold
 from assay.results import REPORT, Result
 from assay.sealing import MANIFEST
 from assay.spec.experiment import ExperimentSpec
+from assay.spec.ids import new_run_id, validate_id
 from assay.spec.yaml_text import to_yaml
 
 PLACES = {

@@ -8,8 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from assay.files import temporary_sibling, write_text
-from assay.ids import validate_id
 from assay.spec.experiment import ExperimentSpec
+from assay.spec.ids import validate_id
 from assay.spec.loading import load_spec
 from assay.spec.yaml_text import to_yaml
 

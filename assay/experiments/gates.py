@@ -9,7 +9,7 @@ from pathlib import Path
 
 from assay.errors import DataError
 from assay.files import write_json
-from assay.ids import validate_id
+from assay.spec.ids import validate_id
 
 
 def store_verdict(

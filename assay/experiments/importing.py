@@ -20,7 +20,6 @@ from assay.experiments.restoring import restore_results
 from assay.experiments.specs import SpecFiles
 from assay.experiments.summary import experiment_row
 from assay.files import write_text
-from assay.ids import validate_id
 from assay.locations.catalog import StoredExperiment, find_experiment, spec_at, tree_of
 from assay.locations.places import Location, reaching
 from assay.locations.tree import Tree
@@ -31,6 +30,7 @@ from assay.pipeline import digest_of
 from assay.progress import Progress, silent
 from assay.results import Result, ResultStore
 from assay.spec.experiment import ExperimentSpec
+from assay.spec.ids import validate_id
 from assay.spec.yaml_text import to_yaml
 from assay.tables import StoredTable
 

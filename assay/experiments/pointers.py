@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 from assay.files import write_json
-from assay.ids import validate_id
 from assay.results import Result, ResultStore
+from assay.spec.ids import validate_id
 
 
 def write_pointer(root: Path, experiment_id: str, asset: str, result: Result) -> None:

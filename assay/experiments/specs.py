@@ -15,12 +15,12 @@ from assay.experiments.adoption import find_evaluated, with_adopted
 from assay.experiments.folders import experiments_with_folder
 from assay.experiments.tombstones import Tombstones
 from assay.files import write_text
-from assay.ids import invent_id, is_id, validate_id
 from assay.locations.places import FILE as LOCATIONS_FILE
 from assay.locations.places import Locations
 from assay.pipeline import digest_of
 from assay.spec.existing_experiment import LATEST, ExistingExperiment
 from assay.spec.experiment import TASK_PREFIX, ExperimentSpec
+from assay.spec.ids import invent_id, is_id, validate_id
 from assay.spec.loading import load_values, merged, spec_from
 from assay.spec.yaml_text import read_mapping, to_yaml
 

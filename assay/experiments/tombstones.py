@@ -9,7 +9,7 @@ from pathlib import Path
 
 from assay.errors import IdError
 from assay.files import write_json
-from assay.ids import validate_id
+from assay.spec.ids import validate_id
 
 
 class Tombstones:

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from assay.errors import AssayError, unknown
-from assay.plugins import load_plugin, plugins
 from assay.spec.models import BUILT_IN_MODELS, MODEL_PLUGINS, ModelKind, ModelSection
+from assay.spec.plugins import load_plugin, plugins
 
 
 def get_model_kind(kind: str) -> ModelKind:

@@ -10,12 +10,12 @@ from typing import Any
 
 from assay.errors import NotThereYetError, SpecError, StorageError, nearest
 from assay.experiments.describing import INFO
-from assay.ids import is_id
 from assay.locations.places import Location, reaching
 from assay.locations.tree import Tree
 from assay.locations.updating import PENDING
 from assay.sealing import MANIFEST
 from assay.spec.experiment import ExperimentSpec
+from assay.spec.ids import is_id
 from assay.spec.loading import spec_from
 from assay.spec.yaml_text import read_mapping
 

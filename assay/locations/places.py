@@ -13,7 +13,7 @@ from pathlib import Path
 from assay.errors import AssayError, StorageError, unknown
 from assay.locations.settings import LocationSettings, read_locations
 from assay.locations.tree import Tree, require_folder
-from assay.secrets import hide, resolved
+from assay.spec.secrets import hide, resolved
 
 DEFAULT_LOCATION = "experiments"
 """Where experiments are unless their spec says otherwise: a folder of the storage."""

@@ -16,8 +16,8 @@ from typing import Annotated, Any, Self
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from assay.errors import SpecError
-from assay.secrets import written_secrets
 from assay.spec.base import Section
+from assay.spec.secrets import written_secrets
 from assay.spec.yaml_text import read_mapping
 
 LocationName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]

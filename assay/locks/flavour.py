@@ -9,8 +9,8 @@ from pathlib import Path
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from assay.errors import SpecError, StorageError
-from assay.ids import shorten
 from assay.spec.base import Section
+from assay.spec.ids import shorten
 from assay.spec.messages import explain
 from assay.spec.yaml_text import read_value
 

@@ -19,8 +19,8 @@ from assay.metrics import (
     segmentation,
 )
 from assay.metrics.samples import Floats
-from assay.plugins import load_plugin, plugins
 from assay.spec.analysis import METRIC_PLUGINS
+from assay.spec.plugins import load_plugin, plugins
 
 BASELINES = {
     "regression": "train mean",

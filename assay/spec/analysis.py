@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from assay.errors import unknown
-from assay.plugins import plugins
 from assay.spec.base import Location, Section, Switch
+from assay.spec.plugins import plugins
 
 TASK_METRICS: dict[str, tuple[str, ...]] = {
     "regression": ("mae", "rmse", "mse", "r2"),

@@ -43,7 +43,7 @@ Switch = Annotated[bool, PLACE_ONLY]
 
 SecretReference = Annotated[str, Field(pattern=r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$")]
 """A secret that a plugin's section needs: ``${NAME}``, the name of an environment variable. The spec, and what is saved
-of it, holds the name alone; ``assay.secrets.resolved`` gives the value where it is used."""
+of it, holds the name alone; ``assay.spec.secrets.resolved`` gives the value where it is used."""
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 """A number from 0 to 1."""

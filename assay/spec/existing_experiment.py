@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, model_validator
 
 from assay.errors import IdError
-from assay.ids import validate_id
 from assay.spec.base import Section
+from assay.spec.ids import validate_id
 
 LATEST = "latest"
 

@@ -1,6 +1,6 @@
 """Sections chosen by ``kind``: the built-in ones, and those that installed packages add.
 
-Belongs here: choosing the section. Does not belong here: any section, or finding packages (``assay.plugins``).
+Belongs here: choosing the section. Does not belong here: any section, or finding packages (``assay.spec.plugins``).
 """
 
 from collections.abc import Collection, Mapping
@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidatorFunctionWrapHandler, WrapValidator
 
-from assay.plugins import load_plugin, plugins
+from assay.spec.plugins import load_plugin, plugins
 
 
 def or_plugin(group: str, built_in: Collection[str], registered: type) -> WrapValidator:

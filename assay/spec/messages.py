@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from assay.errors import nearest
-from assay.ids import shorten
 from assay.spec.annotations import element_types, literals_in, models_in
+from assay.spec.ids import shorten
 
 
 def explain(error: ValidationError, root: type[BaseModel]) -> list[str]:

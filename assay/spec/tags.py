@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from assay.ids import shorten
+from assay.spec.ids import shorten
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 """What a run of Dagster takes as the name of a tag."""

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from assay.errors import SpecError
-from assay.ids import shorten
+from assay.spec.ids import shorten
 
 MAX_CHARACTERS = 1_000_000
 

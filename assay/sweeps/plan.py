@@ -11,8 +11,8 @@ from typing import Any
 from assay.errors import SpecError
 from assay.experiments.specs import SpecFiles
 from assay.files import canonical_json
-from assay.ids import validate_id
 from assay.spec.dotted import flatten, nest, shown
+from assay.spec.ids import validate_id
 from assay.spec.loading import merged, spec_from
 from assay.sweeps.grid import Axis, combinations
 from assay.sweeps.members import TAG, sweep_members

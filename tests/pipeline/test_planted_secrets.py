@@ -12,7 +12,7 @@ VAULT = """
 from typing import Literal
 from assay.errors import DataError
 from assay.numbers.build import build_numbers
-from assay.secrets import resolved
+from assay.spec.secrets import resolved
 from assay.spec.base import Section, SecretReference
 from assay.spec.generated_images import SourceKind
 from assay.spec.numbers import NumbersSource

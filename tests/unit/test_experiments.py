@@ -11,8 +11,8 @@ from assay.experiments.frozen import freeze, frozen
 from assay.experiments.gates import require_passed, store_verdict
 from assay.experiments.provenance import environment, git_versions
 from assay.experiments.specs import SpecFiles, template
-from assay.secrets import without_keys
 from assay.spec.loading import spec_from
+from assay.spec.secrets import without_keys
 from assay.spec.yaml_text import read_mapping
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.errors import IdError
-from assay.ids import ID_PATTERN, RESERVED_IDS, invent_id, new_run_id, suggest_id, validate_id
+from assay.spec.ids import ID_PATTERN, RESERVED_IDS, invent_id, new_run_id, suggest_id, validate_id
 
 
 @pytest.mark.parametrize("text", ["a", "ab12", "0", "digits-softmax_2", "a" * 63])

@@ -3,8 +3,8 @@
 import pytest
 
 from assay.errors import SpecError
-from assay.secrets import hide, resolved
 from assay.spec.loading import spec_from
+from assay.spec.secrets import hide, resolved
 
 
 @pytest.fixture(autouse=True)

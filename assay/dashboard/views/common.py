@@ -15,7 +15,7 @@ from assay.dashboard.catalogue import load_catalogue
 from assay.dashboard.experiments import Experiment
 from assay.dashboard.text import plain
 from assay.errors import IdError
-from assay.ids import validate_id
+from assay.spec.ids import validate_id
 
 OVERVIEW, EXPERIMENT, COMPARE = (f"views/{name}.py" for name in ("overview", "experiment", "compare"))
 
