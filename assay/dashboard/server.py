@@ -127,7 +127,7 @@ def warm(root: Path) -> None:
     pages = ("charts", "details", "views.sidebar", "views.table")
     for name in ("pandas", *(f"assay.dashboard.{page}" for page in pages)):
         import_module(name)
-    from assay.dashboard.catalogue import load_catalogue
+    from assay.dashboard.data import load_catalogue
     from assay.dashboard.keys import offered_keys
 
     print(f"Reading {root} …", flush=True)

@@ -9,8 +9,8 @@ from assay.cli.places import storage_root
 from assay.comparison.figures import curve_panels, key_panels
 from assay.comparison.ranking import Ranking
 from assay.comparison.terminal import title, verdict
-from assay.dashboard.catalogue import load_history
 from assay.dashboard.charts import Chart, curve_chart, key_chart
+from assay.dashboard.data import load_history
 from assay.dashboard.experiments import Experiment
 from assay.dashboard.overview import columns_of, rankings, subsets_of
 from assay.dashboard.text import plain

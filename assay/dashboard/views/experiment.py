@@ -7,8 +7,8 @@ from pathlib import Path
 import streamlit as st
 
 from assay.cli.places import storage_root
-from assay.dashboard.catalogue import load_history
 from assay.dashboard.charts import history_charts
+from assay.dashboard.data import load_history
 from assay.dashboard.details import FAILED, check_table, metric_table, spec_text
 from assay.dashboard.experiments import Experiment
 from assay.dashboard.overview import subsets_of, task_name
