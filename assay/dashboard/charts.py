@@ -10,7 +10,7 @@ from typing import TypeAlias
 import altair as alt
 import polars as pl
 
-from assay.dashboard.keys import FEW, is_number
+from assay.dashboard.filters import FEW, is_number
 from assay.metrics.registry import label_of
 from assay.pictures.compared import COLOURS, GREY, LOG_SPAN, WIDE_SPAN, Curve, Panel, Point
 from assay.pictures.style import subset_colour

@@ -12,8 +12,8 @@ import polars as pl
 from assay.comparison.load import HISTORY, ComparisonData, Entry, Score
 from assay.comparison.ranking import Ranking, rank
 from assay.comparison.terminal import interval
-from assay.dashboard.experiments import Experiment
-from assay.dashboard.keys import is_number
+from assay.dashboard.data import Experiment
+from assay.dashboard.filters import is_number
 from assay.metrics.registry import label_of
 from assay.spec.dotted import brief
 

@@ -4,21 +4,28 @@ Belongs here: options, ports, what is served. Does not belong here: what the pag
 """
 
 import socket
+import tempfile
 import webbrowser
+import zipfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from assay.errors import AssayError, ServerError
+from assay.errors import AssayError, ServerError, StorageError
+from assay.experiments.folders import ExperimentFolders
+from assay.files import TEMPORARY_PREFIX
+from assay.spec.ids import validate_id
 
 HOST = "127.0.0.1"
+
 HOSTS = (HOST, "localhost")
 """Names under which a browser may ask: a page of somebody else that makes its name point to us gets nothing."""
 
 PORTS_TRIED = 100
+
 CHUNK_BYTES = 1 << 20
 
 THEME = {
@@ -38,6 +45,7 @@ THEME = {
     "paddingTop": "1.5rem",
     "paddingBottom": "3rem",
 }
+
 OPTIONS: dict[str, Any] = {
     "server.address": HOST,
     "server.headless": True,
@@ -128,7 +136,7 @@ def warm(root: Path) -> None:
     for name in ("pandas", *(f"assay.dashboard.{page}" for page in pages)):
         import_module(name)
     from assay.dashboard.data import load_catalogue
-    from assay.dashboard.keys import offered_keys
+    from assay.dashboard.filters import offered_keys
 
     print(f"Reading {root} …", flush=True)
     offered_keys(load_catalogue(root))
@@ -139,8 +147,6 @@ def download_of(root: Path) -> Any:
     from starlette.concurrency import run_in_threadpool
     from starlette.requests import Request
     from starlette.responses import PlainTextResponse, Response, StreamingResponse
-
-    from assay.dashboard.download import zip_experiment
 
     async def download(request: Request) -> Response:
         experiment_id = request.path_params["experiment_id"]
@@ -158,3 +164,51 @@ def _pieces(packed: Any) -> Iterator[bytes]:
     with packed:
         while piece := packed.read(CHUNK_BYTES):
             yield piece
+
+
+ATTEMPTS = 5
+"""How often it is packed again because a run wrote to it meanwhile."""
+
+
+def zip_experiment(root: Path, experiment_id: str) -> BinaryIO:
+    """Return a temporary file, at its beginning, that holds an experiment's folder and vanishes when closed.
+
+    Tables, weights and pictures are compressed already, so that files are stored as they are.
+
+    Raises:
+        IdError: The ID is not valid.
+        StorageError: It has no folder, or a run kept writing to it.
+    """
+    folder = ExperimentFolders(root).find(validate_id(experiment_id))
+    if folder is None:
+        raise StorageError(f"Experiment {experiment_id!r} has no folder. Next: assay run {experiment_id}")
+    for _ in range(ATTEMPTS):
+        packed = _pack(folder.path)
+        if packed is not None:
+            return packed
+    raise StorageError(f"A run kept writing to experiment {experiment_id!r} while it was packed. Try again.")
+
+
+def _pack(folder: Path) -> BinaryIO | None:
+    """Return the packed folder; None when it changed meanwhile."""
+    file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    with suppress(FileNotFoundError):
+        files = _files(folder)
+        with zipfile.ZipFile(file, "w", strict_timestamps=False) as archive:
+            for path in files:
+                archive.write(path, f"{folder.name}/{path.relative_to(folder).as_posix()}")
+        if _files(folder) == files:
+            file.seek(0)
+            return file
+    file.close()
+    return None
+
+
+def _files(folder: Path) -> dict[Path, tuple[int, int, int]]:
+    """Return the files of a folder, and of each what changes when somebody writes it."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.is_symlink() and not path.name.startswith(TEMPORARY_PREFIX):
+            status = path.stat()
+            found[path] = (status.st_ino, status.st_size, status.st_mtime_ns)
+    return found

@@ -11,8 +11,7 @@ from assay.analysis.base import readable_number
 from assay.cli.places import storage_root
 from assay.comparison.load import Score
 from assay.comparison.terminal import interval
-from assay.dashboard.data import load_catalogue
-from assay.dashboard.experiments import Experiment
+from assay.dashboard.data import Experiment, load_catalogue
 from assay.dashboard.text import plain
 from assay.errors import IdError
 from assay.spec.ids import validate_id

@@ -10,8 +10,7 @@ from assay.comparison.figures import curve_panels, key_panels
 from assay.comparison.ranking import Ranking
 from assay.comparison.terminal import title, verdict
 from assay.dashboard.charts import Chart, curve_chart, key_chart
-from assay.dashboard.data import load_history
-from assay.dashboard.experiments import Experiment
+from assay.dashboard.data import Experiment, load_history
 from assay.dashboard.overview import columns_of, rankings, subsets_of
 from assay.dashboard.text import plain
 from assay.dashboard.views.common import MOST_COMPARED, catalogue, wanted_ids

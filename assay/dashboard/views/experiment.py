@@ -8,11 +8,9 @@ import streamlit as st
 
 from assay.cli.places import storage_root
 from assay.dashboard.charts import history_charts
-from assay.dashboard.data import load_history
-from assay.dashboard.details import FAILED, check_table, metric_table, spec_text
-from assay.dashboard.experiments import Experiment
+from assay.dashboard.data import Experiment, load_history
+from assay.dashboard.details import FAILED, Picture, check_table, metric_table, net_data_of, pictures_of, spec_text
 from assay.dashboard.overview import subsets_of, task_name
-from assay.dashboard.pictures import Picture, net_data_of, pictures_of
 from assay.dashboard.text import plain
 from assay.dashboard.views.common import catalogue, score_card, wanted_ids
 from assay.errors import StorageError

@@ -6,7 +6,7 @@ import streamlit as st
 
 from assay.comparison.ranking import Ranking
 from assay.comparison.terminal import verdict
-from assay.dashboard.experiments import Experiment
+from assay.dashboard.data import Experiment
 from assay.dashboard.overview import Column, best_of, columns_of, rankings, task_name
 from assay.dashboard.text import plain
 from assay.dashboard.views.common import (

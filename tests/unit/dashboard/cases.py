@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from assay.comparison.load import Score
-from assay.dashboard.experiments import Experiment
+from assay.dashboard.data import Experiment
 from assay.spec.dotted import flatten
 
 RATE = "trained_model.learner.learning_rate"

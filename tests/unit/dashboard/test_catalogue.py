@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from assay.dashboard import data as catalogue
-from assay.dashboard.data import load_catalogue, load_history
-from assay.dashboard.experiments import started_at
+from assay.dashboard.data import load_catalogue, load_history, started_at
 from tests.unit.comparison.experiments import run, start, values
 from tests.unit.dashboard.storage import make_storage
 

@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from assay.dashboard.download import zip_experiment
+from assay.dashboard.server import zip_experiment
 from assay.errors import IdError, StorageError
 from assay.files import write_json
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from assay.dashboard.keys import choice_of, key_from_words, key_in_words, offered_keys
+from assay.dashboard.filters import choice_of, key_from_words, key_in_words, offered_keys
 from tests.unit.dashboard.cases import RATE, experiment
 
 

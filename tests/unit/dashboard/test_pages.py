@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import assay.dashboard
-from assay.dashboard import keys
+from assay.dashboard import filters as keys
 from assay.dashboard.charts import curve_chart, history_charts, key_chart
 from assay.dashboard.text import plain
 from assay.pictures.compared import Curve, Panel, Point

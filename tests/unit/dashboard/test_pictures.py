@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.dashboard.pictures import net_data_of, pictures_of
+from assay.dashboard.details import net_data_of, pictures_of
 from tests.unit.dashboard.storage import draw, folder_of, make_storage, result_folder
 
 
