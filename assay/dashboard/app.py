@@ -5,7 +5,7 @@ Belongs here: the frame. Does not belong here: pages (``views``), options of the
 
 import streamlit as st
 
-from assay.dashboard.text import plain
+from assay.dashboard.views.common import plain
 from assay.errors import AssayError
 
 ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="#0072B2">

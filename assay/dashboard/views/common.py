@@ -3,6 +3,7 @@
 Belongs here: parts of several pages. Does not belong here: a page.
 """
 
+import re
 from collections.abc import Sequence
 
 import streamlit as st
@@ -12,7 +13,6 @@ from assay.cli.places import storage_root
 from assay.comparison.load import Score
 from assay.comparison.terminal import interval
 from assay.dashboard.data import Experiment, load_catalogue
-from assay.dashboard.text import plain
 from assay.errors import IdError
 from assay.spec.ids import validate_id
 
@@ -68,3 +68,14 @@ def open_experiment(experiment_id: str) -> None:
 def open_comparison(ids: Sequence[str]) -> None:
     """Go to the comparison of some experiments."""
     st.switch_page(COMPARE, query_params={"ids": list(ids)})
+
+
+PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
+
+NAME = re.compile(r"(?!www\.)[A-Za-z0-9]+([._-][A-Za-z0-9]+)*")
+"""What means nothing in Markdown, such as an ID or a key; as labels, these stay as they are for screen readers."""
+
+
+def plain(text: str) -> str:
+    """Return text that Markdown shows as it is, on one line: no link, picture, colour, formula or HTML."""
+    return text if NAME.fullmatch(text) else PUNCTUATION.sub(r"\\\1", " ".join(text.split()))

@@ -12,8 +12,7 @@ from assay.comparison.terminal import title, verdict
 from assay.dashboard.charts import Chart, curve_chart, key_chart
 from assay.dashboard.data import Experiment, load_history
 from assay.dashboard.overview import columns_of, rankings, subsets_of
-from assay.dashboard.text import plain
-from assay.dashboard.views.common import MOST_COMPARED, catalogue, wanted_ids
+from assay.dashboard.views.common import MOST_COMPARED, catalogue, plain, wanted_ids
 from assay.dashboard.views.table import experiment_table
 from assay.metrics.registry import label_of
 

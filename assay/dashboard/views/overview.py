@@ -8,12 +8,12 @@ from assay.comparison.ranking import Ranking
 from assay.comparison.terminal import verdict
 from assay.dashboard.data import Experiment
 from assay.dashboard.overview import Column, best_of, columns_of, rankings, task_name
-from assay.dashboard.text import plain
 from assay.dashboard.views.common import (
     EXPERIMENT,
     MOST_COMPARED,
     catalogue,
     open_comparison,
+    plain,
     score_card,
 )
 from assay.dashboard.views.sidebar import choose_experiments

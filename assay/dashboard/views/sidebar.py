@@ -12,7 +12,7 @@ import streamlit as st
 from assay.dashboard.data import Experiment
 from assay.dashboard.filters import Filter, choice_of, key_from_words, key_in_words, offered_keys
 from assay.dashboard.overview import subsets_of
-from assay.dashboard.text import plain
+from assay.dashboard.views.common import plain
 from assay.spec.dotted import brief
 
 

@@ -7,8 +7,7 @@ from typing import Any
 import streamlit as st
 
 from assay.dashboard.overview import Column, frame_of
-from assay.dashboard.text import plain
-from assay.dashboard.views.common import open_experiment
+from assay.dashboard.views.common import open_experiment, plain
 
 ROW_PX, MOST_ROWS = 35, 20
 CLICKED = "clicked"

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 import assay.dashboard
 from assay.dashboard import filters as keys
 from assay.dashboard.charts import curve_chart, history_charts, key_chart
-from assay.dashboard.text import plain
+from assay.dashboard.views.common import plain
 from assay.pictures.compared import Curve, Panel, Point
 from assay.tables import write_parquet
 from tests.unit.dashboard.storage import CHECKS, draw, folder_of, make_storage

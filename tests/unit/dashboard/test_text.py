@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.dashboard.text import PUNCTUATION, plain
+from assay.dashboard.views.common import PUNCTUATION, plain
 
 
 def test_nothing_in_a_text_is_markup():
