@@ -16,9 +16,6 @@ from assay.mask_values import MaskValues, read_mask
 from assay.own_data.pixels import DECODE_ERRORS
 from assay.tables import read_parquet
 
-BACKGROUND = "background"
-"""Name of what belongs to no class."""
-
 IGNORED = 255
 """Index of pixels whose truth is unknown."""
 
