@@ -21,11 +21,11 @@ DIGEST_CACHE = "source_digests.json"
 
 SOURCES: dict[str, SourceKind] = {
     "numbers": SourceKind(NumbersSource, "assay.sources:build_numbers", "assay.sources:numbers_digest"),
-    "image_folder": SourceKind(ImageFolderSource, "assay.sources:build_image_folder", "assay.own_data:source_digest"),
-    "coco": SourceKind(CocoSource, "assay.sources:build_coco", "assay.own_data:source_digest"),
-    "yolo": SourceKind(YoloSource, "assay.sources:build_yolo", "assay.own_data:source_digest"),
-    "masks": SourceKind(MaskFolderSource, "assay.sources:build_masks", "assay.own_data:source_digest"),
-    "table": SourceKind(TableSource, "assay.sources:build_table", "assay.own_data:source_digest"),
+    "image_folder": SourceKind(ImageFolderSource, "assay.sources:build_image_folder", "assay.datasets:source_digest"),
+    "coco": SourceKind(CocoSource, "assay.sources:build_coco", "assay.datasets:source_digest"),
+    "yolo": SourceKind(YoloSource, "assay.sources:build_yolo", "assay.datasets:source_digest"),
+    "masks": SourceKind(MaskFolderSource, "assay.sources:build_masks", "assay.datasets:source_digest"),
+    "table": SourceKind(TableSource, "assay.sources:build_table", "assay.datasets:source_digest"),
 }
 
 
@@ -87,34 +87,34 @@ def numbers_digest(source: NumbersSource, cache: Path) -> str:
 
 def build_image_folder(source: ImageFolderSource, seed: int, folder: Path, progress: Progress) -> dict[str, Any]:
     """Index the user's images; there is nothing random about it."""
-    from assay.own_data import build_image_folder
+    from assay.datasets import build_image_folder
 
     return build_image_folder(source, folder, progress)
 
 
 def build_coco(source: CocoSource, seed: int, folder: Path, progress: Progress) -> dict[str, Any]:
     """Index the user's images with COCO files; there is nothing random about it."""
-    from assay.own_data import build_coco
+    from assay.datasets import build_coco
 
     return build_coco(source, folder, progress)
 
 
 def build_yolo(source: YoloSource, seed: int, folder: Path, progress: Progress) -> dict[str, Any]:
     """Index the user's images with YOLO's label files; there is nothing random about it."""
-    from assay.own_data import build_yolo
+    from assay.datasets import build_yolo
 
     return build_yolo(source, folder, progress)
 
 
 def build_masks(source: MaskFolderSource, seed: int, folder: Path, progress: Progress) -> dict[str, Any]:
     """Index the user's images with masks; there is nothing random about it."""
-    from assay.own_data import build_masks
+    from assay.datasets import build_masks
 
     return build_masks(source, folder, progress)
 
 
 def build_table(source: TableSource, seed: int, folder: Path, progress: Progress) -> dict[str, Any]:
     """Read the user's table; there is nothing random about it."""
-    from assay.own_data import build_table
+    from assay.datasets import build_table
 
     return build_table(source, folder, progress)

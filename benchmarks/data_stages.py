@@ -15,8 +15,8 @@ import polars as pl
 from PIL import Image
 
 from assay.crops import build_crops
+from assay.datasets.schema import CROPS_FILE, ITEMS_FILE
 from assay.files import write_json
-from assay.items import CROPS_FILE, ITEMS_FILE
 from assay.normalized import build_normalized
 from assay.numbers.build import build_numbers
 from assay.parallel import map_in_order, usable_cores

@@ -30,8 +30,8 @@ from assay.analysis.detection_findings import (
 )
 from assay.analysis.images import open_scene, read_scenes, splits_of
 from assay.analysis.taught import PLACE, read_objects
+from assay.datasets.schema import BACKGROUND
 from assay.files import write_bytes
-from assay.items import BACKGROUND
 from assay.metrics.boxes import Boxes
 from assay.metrics.detection import AT_50, DetectionSample, make_sample
 from assay.metrics.samples import Booleans, Floats

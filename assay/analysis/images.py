@@ -10,8 +10,8 @@ import polars as pl
 from PIL import Image
 
 from assay.analysis.base import AnalysisInputs
+from assay.datasets.schema import root_of
 from assay.errors import AssayError, DataError
-from assay.items import root_of
 from assay.own_data.pixels import DECODE_ERRORS, decode
 from assay.tables import read_parquet
 

@@ -15,8 +15,8 @@ import polars.selectors as cs
 from PIL import Image
 
 from assay.analysis.base import Analysis, AnalysisInputs, by_subset
+from assay.datasets.schema import CROPS_FILE
 from assay.errors import DataError
-from assay.items import CROPS_FILE
 from assay.metrics.samples import Floats, Integers
 from assay.pictures.grid import sample_grid, save_small_png
 from assay.spec.analysis import ResultAnalyzer

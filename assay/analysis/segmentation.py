@@ -15,10 +15,10 @@ from PIL import Image
 from assay.analysis.base import Analysis, AnalysisInputs, Kind, Part, by_subset
 from assay.analysis.images import open_scene, place_of, read_scenes, splits_of
 from assay.analysis.items import confusion_rows, refuse, repeated_items, unknown_names
-from assay.class_maps import ClassMap, read_meanings, read_values
+from assay.datasets.mask_classes import ClassMap, read_meanings, read_values
+from assay.datasets.schema import BACKGROUND, mask_root_of
 from assay.errors import DataError
 from assay.files import write_bytes
-from assay.items import BACKGROUND, mask_root_of
 from assay.metrics.samples import Floats, divide
 from assay.metrics.segmentation import SegmentationSample
 from assay.pictures.class_scores import class_scores

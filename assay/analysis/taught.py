@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from assay.class_maps import IGNORED, read_meanings, read_values
+from assay.datasets.mask_classes import IGNORED, read_meanings, read_values
+from assay.datasets.schema import BACKGROUND, ITEMS_FILE, OBJECTS_FILE, mask_root_of
 from assay.errors import DataError
-from assay.items import BACKGROUND, ITEMS_FILE, OBJECTS_FILE, mask_root_of
 from assay.learning.scene_targets import BoxTarget, MaskTarget
 from assay.learning.source import DataSource, read_subsets
 from assay.learning.trained_model import CHOSEN

@@ -9,9 +9,9 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from assay.datasets import remembered_digest, watched_paths
 from assay.errors import DataError, StorageError
 from assay.files import canonical_json, write_text
-from assay.own_data import remembered_digest, watched_paths
 from assay.own_data.places import walk_files
 from assay.pipeline import digest_of
 from assay.results import ResultStore

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from assay.checks.result import ExperimentFiles, TestResult, not_materialized, shortened, verdict
-from assay.items import ITEMS_FILE
+from assay.datasets.schema import ITEMS_FILE
 from assay.looks import similar_pairs, unit_thumbnails
 from assay.spec.exptest_kinds import SplitLeakageTest
 from assay.tables import read_parquet

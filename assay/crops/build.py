@@ -15,8 +15,8 @@ from assay.area import at_most
 from assay.boxes import Box
 from assay.crops.boxes_of_items import CROP_COLUMNS, list_crops
 from assay.crops.windows import cut, window_around
+from assay.datasets.schema import CROPS_FILE, ITEMS_FILE, OBJECTS_FILE, is_nested, root_of
 from assay.errors import DataError
-from assay.items import CROPS_FILE, ITEMS_FILE, OBJECTS_FILE, is_nested, root_of
 from assay.own_data.pixels import decode
 from assay.parallel import map_in_order, usable_cores
 from assay.pictures.class_samples import save_class_samples

@@ -13,10 +13,10 @@ from typing import Any
 
 import polars as pl
 
+from assay.datasets.coco_json import CocoFile, Entry, Id, read_coco_file
 from assay.errors import DataError
 from assay.export.results import require_classes
 from assay.files import write_json
-from assay.own_data.coco_json import CocoFile, Entry, Id, read_coco_file
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from assay.class_maps import ClassMap
+from assay.datasets.mask_classes import ClassMap
 from assay.export.coco_files import CocoContents, CocoIds, write_coco_files
 from assay.export.masks import PredictedMasks
 

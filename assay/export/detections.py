@@ -10,10 +10,10 @@ from typing import Self
 
 import polars as pl
 
+from assay.datasets.schema import OBJECTS_FILE
 from assay.errors import DataError
 from assay.experiments.contents import TABLES
 from assay.export.results import PREDICTED_ITEMS_FILE, require_classes, require_results
-from assay.items import OBJECTS_FILE
 from assay.spec.experiment import ExperimentSpec
 from assay.tables import read_parquet
 

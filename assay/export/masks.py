@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from assay.class_maps import ClassMap, MaskMeanings, read_meanings, read_values
+from assay.datasets.mask_classes import ClassMap, MaskMeanings, read_meanings, read_values
+from assay.datasets.schema import BACKGROUND, mask_root_of
 from assay.errors import DataError
 from assay.experiments.contents import TABLES
 from assay.export.results import PREDICTED_ITEMS_FILE, require_results
-from assay.items import BACKGROUND, mask_root_of
 from assay.learning.scene_targets import MaskTarget
 from assay.learning.trained_model import CHOSEN
 from assay.learning.weights import read_card

@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from assay.class_maps import places_of, read_meanings, read_values
+from assay.datasets.mask_classes import places_of, read_meanings, read_values
+from assay.datasets.schema import CLASS, MASK_CLASSES_FILE, OBJECTS_FILE, mask_root_of
 from assay.errors import DataError
-from assay.items import CLASS, MASK_CLASSES_FILE, OBJECTS_FILE, mask_root_of
 from assay.learning.scene_targets import SceneTarget
 from assay.learning.scenes import reduced_size
 from assay.learning.source import DataSource

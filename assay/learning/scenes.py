@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 from assay.area import at_most
+from assay.datasets.schema import root_of
 from assay.errors import DataError
-from assay.items import root_of
 from assay.learning.source import DataSource
 from assay.own_data.pixels import DECODE_ERRORS, decode
 from assay.parallel import map_in_order

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import polars as pl
 
+from assay.datasets.scaling import read_normalization
+from assay.datasets.schema import ITEMS_FILE
 from assay.errors import DataError, unknown
-from assay.items import ITEMS_FILE
-from assay.normalization import read_normalization
 from assay.table_info import read_table_info
 from assay.tables import read_parquet
 

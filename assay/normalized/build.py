@@ -8,8 +8,8 @@ from typing import Any
 
 import polars as pl
 
+from assay.datasets.scaling import NormalizationInfo, ScalarInfo, read_normalization
 from assay.errors import DataError
-from assay.normalization import NormalizationInfo, ScalarInfo, read_normalization
 from assay.normalized.feature_keys import choose_columns
 from assay.normalized.fitting import fit
 from assay.progress import Progress, silent

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from assay.datasets.scaling import BinaryInfo, CategoricalInfo, NormInfo, ScalarInfo, as_plain
 from assay.errors import DataError
-from assay.normalization import BinaryInfo, CategoricalInfo, NormInfo, ScalarInfo, as_plain
 from assay.normalized.feature_keys import Kind
 
 _TWO = 2

@@ -8,7 +8,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from assay.items import MASK_CLASSES_FILE
+from assay.datasets.schema import MASK_CLASSES_FILE
 from assay.looks import look_of
 from assay.numbers.labels import item_name, item_row, label_text, mask_classes, object_rows
 from assay.numbers.picture import NumberPainter

@@ -9,8 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from assay import items
-from assay.items import Columns
+from assay.datasets import schema as items
+from assay.datasets.schema import Columns
 from assay.looks import Look
 from assay.numbers.picture import BACKGROUND_INDEX, DrawnNumber, NumberPicture
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from PIL import Image
 
-from assay.items import IMAGE_ITEM_COLUMNS
+from assay.datasets.schema import IMAGE_ITEM_COLUMNS
 from assay.numbers.labels import OBJECT_COLUMNS, RowCollector
 from assay.numbers.samples import COLUMNS
 from assay.pictures.grid import sample_grid, save_small_png

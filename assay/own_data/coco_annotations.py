@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from assay.own_data.annotated import Annotation, Outline
-from assay.own_data.coco_json import CocoFile, Entry, Id, is_id
-from assay.own_data.orientation import Edges
+from assay.datasets.annotations import Annotation, Outline
+from assay.datasets.coco_json import CocoFile, Entry, Id, is_id
+from assay.datasets.geometry import Edges
 from assay.own_data.polygons import Polygons
 from assay.own_data.runs import Runs, read_counts
 

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
-from assay.items import BACKGROUND, CLASS, IGNORE, MASK_CLASS_COLUMNS
+from assay.datasets.schema import BACKGROUND, CLASS, IGNORE, MASK_CLASS_COLUMNS
 from assay.own_data.placing import Frame, PlacedObject, draw
 from assay.parallel import map_in_order, usable_cores
 from assay.progress import Progress

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from assay.datasets.inspection import in_words
 from assay.mask_values import MaskValues, has_colours, read_mask
-from assay.own_data.inspection import in_words
 from assay.own_data.pixels import DECODE_ERRORS
 from assay.parallel import map_in_order, usable_cores
 from assay.progress import Progress

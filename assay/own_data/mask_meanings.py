@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from assay.items import BACKGROUND, CLASS, IGNORE, MASK_CLASS_COLUMNS
+from assay.datasets.schema import BACKGROUND, CLASS, IGNORE, MASK_CLASS_COLUMNS
 from assay.own_data.mask_contents import MaskContent
 from assay.spec.annotated_images import MaskFolderSource, mask_number
 

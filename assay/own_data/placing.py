@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from assay.boxes import Box
-from assay.own_data.annotated import AnnotatedImage, Annotation, Outline
-from assay.own_data.inspection import Inspected
-from assay.own_data.orientation import Edges, turned, turned_edges, turned_size
+from assay.datasets.annotations import AnnotatedImage, Annotation, Outline
+from assay.datasets.geometry import Edges, turned, turned_edges, turned_size
+from assay.datasets.inspection import Inspected
 from assay.own_data.polygons import Polygons
 from assay.own_data.runs import Runs
 from assay.own_data.whole_boxes import whole_box

@@ -10,9 +10,9 @@ it, upright.
 
 from collections.abc import Sequence
 
-from assay.own_data.annotated import AnnotatedImage
-from assay.own_data.inspection import Inspected
-from assay.own_data.orientation import turned_size
+from assay.datasets.annotations import AnnotatedImage
+from assay.datasets.geometry import turned_size
+from assay.datasets.inspection import Inspected
 
 
 def needed_turns(images: Sequence[AnnotatedImage], found: Sequence[Inspected]) -> tuple[list[int], list[str]]:

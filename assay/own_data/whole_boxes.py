@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 
 from assay.boxes import Box
-from assay.own_data.orientation import Edges
+from assay.datasets.geometry import Edges
 
 SLACK_PX = 2.0
 SLACK_SHARE = 0.05

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from assay.own_data.annotated import Annotation
-from assay.own_data.orientation import Edges
+from assay.datasets.annotations import Annotation
+from assay.datasets.geometry import Edges
 from assay.own_data.polygons import Polygons
 from assay.own_data.whole_boxes import SLACK_SHARE
 

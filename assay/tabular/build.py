@@ -11,9 +11,9 @@ import polars as pl
 from numpy.typing import NDArray
 from PIL import Image
 
+from assay.datasets.schema import CROPS_FILE, ITEMS_FILE
+from assay.datasets.table import ROWS_FILE
 from assay.errors import DataError
-from assay.items import CROPS_FILE, ITEMS_FILE
-from assay.own_data.table import ROWS_FILE
 from assay.parallel import map_in_order, usable_cores
 from assay.pictures.class_samples import save_class_samples
 from assay.progress import Progress, silent

@@ -10,8 +10,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from assay.crops.boxes_of_items import numeric_labels
+from assay.datasets.schema import is_nested
 from assay.errors import DataError, nearest
-from assay.items import is_nested
 from assay.spec.tabular import TabularSection
 
 

@@ -3,7 +3,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from assay.class_maps import places_of, read_meanings, read_values
+from assay.datasets.mask_classes import places_of, read_meanings, read_values
 from assay.errors import DataError
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from pycocotools.coco import COCO
 
-from assay.class_maps import MaskMeanings
+from assay.datasets.mask_classes import MaskMeanings
 from assay.errors import DataError
 from assay.export.coco_masks import export_coco_masks
 from assay.export.masks import PredictedMasks

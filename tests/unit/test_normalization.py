@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_series_equal
 
+from assay.datasets.scaling import BinaryInfo, CategoricalInfo, NormalizationInfo, ScalarInfo, read_normalization
 from assay.errors import DataError, StorageError
-from assay.normalization import BinaryInfo, CategoricalInfo, NormalizationInfo, ScalarInfo, read_normalization
 from assay.normalized.fitting import fit
 
 WHOLE = st.lists(st.integers(-(2**48), 2**48), min_size=1, max_size=20)

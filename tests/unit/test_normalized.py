@@ -3,8 +3,8 @@
 import polars as pl
 import pytest
 
+from assay.datasets.scaling import read_normalization
 from assay.errors import DataError
-from assay.normalization import read_normalization
 from assay.normalized import build_normalized
 from assay.spec.normalized import NormalizedSection
 from assay.table_info import TableInfo, read_table_info

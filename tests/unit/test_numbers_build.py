@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from assay.datasets.schema import IMAGE_ITEM_COLUMNS, MASK_CLASS_COLUMNS
 from assay.errors import DataError
-from assay.items import IMAGE_ITEM_COLUMNS, MASK_CLASS_COLUMNS
 from assay.looks import Look, look_of
 from assay.numbers.build import build_numbers
 from assay.numbers.labels import OBJECT_COLUMNS, RowCollector

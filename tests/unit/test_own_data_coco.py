@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 from pycocotools import mask as rle
 
+from assay.datasets import build_coco
+from assay.datasets.schema import IMAGE_ITEM_COLUMNS, MASK_CLASS_COLUMNS, OBJECT_COLUMNS, mask_root_of
 from assay.errors import DataError
-from assay.items import IMAGE_ITEM_COLUMNS, MASK_CLASS_COLUMNS, OBJECT_COLUMNS, mask_root_of
 from assay.mask_values import read_mask
-from assay.own_data import build_coco
 from assay.spec.annotated_images import CocoSource
 
 CATEGORIES = [{"id": 90, "name": "cat"}, {"id": 7, "name": "dog"}]

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from assay.datasets import remembered_digest, source_digest, watched_paths
 from assay.errors import DataError
-from assay.own_data import remembered_digest, source_digest, watched_paths
 from assay.spec.annotated_images import CocoSource, MaskFolderSource, YoloSource
 from assay.spec.own_data import ImageFolderSource, TableSource
 

@@ -8,10 +8,10 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from assay.datasets import build_image_folder
+from assay.datasets.schema import IMAGE_ITEM_COLUMNS, is_nested
 from assay.errors import DataError
-from assay.items import IMAGE_ITEM_COLUMNS, is_nested
 from assay.looks import Look, look_of
-from assay.own_data import build_image_folder
 from assay.own_data.pixels import decode
 from assay.spec.own_data import ImageFolderSource
 

@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from assay.datasets import build_masks
+from assay.datasets.schema import mask_root_of, root_of
 from assay.errors import DataError
-from assay.items import mask_root_of, root_of
 from assay.mask_values import read_mask
-from assay.own_data import build_masks
 from assay.spec.annotated_images import MaskFolderSource
 
 

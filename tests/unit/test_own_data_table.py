@@ -5,9 +5,9 @@ import json
 import polars as pl
 import pytest
 
+from assay.datasets import build_table
+from assay.datasets.schema import ROW_ITEM_COLUMNS
 from assay.errors import DataError
-from assay.items import ROW_ITEM_COLUMNS
-from assay.own_data import build_table
 from assay.spec.own_data import TableSource
 
 CSV = "size,color,when,price\n1.5,red,train,10\n2.5,blue,val,20\n,red,test,30\n"

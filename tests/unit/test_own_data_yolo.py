@@ -4,9 +4,9 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from assay.datasets import build_yolo
 from assay.errors import DataError
 from assay.mask_values import read_mask
-from assay.own_data import build_yolo
 from assay.spec.annotated_images import YoloSource
 
 NAMES = "names: [cat, dog]\n"

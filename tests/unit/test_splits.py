@@ -3,9 +3,16 @@
 import polars as pl
 import pytest
 
+from assay.datasets.schema import (
+    IMAGE_ITEM_COLUMNS,
+    MASK_CLASS_COLUMNS,
+    OBJECT_COLUMNS,
+    ROW_ITEM_COLUMNS,
+    mask_root_of,
+    root_of,
+)
 from assay.errors import DataError
 from assay.files import write_json
-from assay.items import IMAGE_ITEM_COLUMNS, MASK_CLASS_COLUMNS, OBJECT_COLUMNS, ROW_ITEM_COLUMNS, mask_root_of, root_of
 from assay.spec.splits import SplitsSection
 from assay.splits import build_splits, linking
 from assay.splits.groups import name_group

@@ -11,9 +11,9 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from assay.class_maps import IGNORED
+from assay.datasets.mask_classes import IGNORED
+from assay.datasets.schema import BACKGROUND
 from assay.errors import AssayError
-from assay.items import BACKGROUND
 from assay.learning.card import AnyTarget
 from assay.learning.class_weights import class_weights
 from assay.learning.data_statistics import Statistics, class_statistics

@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import Generator, Tensor
 
-from assay.class_maps import IGNORED
+from assay.datasets.mask_classes import IGNORED
 from assay.learning.augment import random_maps
 from assay.learning.lesson import Batch
 from assay.learning.scene_balance import chances

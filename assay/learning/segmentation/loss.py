@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from assay.class_maps import IGNORED
+from assay.datasets.mask_classes import IGNORED
 from assay.learning.detection.loss import heat_loss
 from assay.learning.detection.targets import cell_targets
 from assay.learning.models.detector import CELL

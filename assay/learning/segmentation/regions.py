@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from assay.class_maps import IGNORED
+from assay.datasets.mask_classes import IGNORED
 from assay.learning.detection.targets import NOTHING
 from assay.mask_regions import regions_by_class
 

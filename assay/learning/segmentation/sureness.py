@@ -10,7 +10,7 @@ Belongs here: what becomes of the pixels at each choice. Does not belong here: a
 import torch
 from torch import Tensor
 
-from assay.class_maps import IGNORED
+from assay.datasets.mask_classes import IGNORED
 from assay.learning.models.unet import cell_answers
 from assay.learning.segmentation.decode import enlarged, heat_around
 

@@ -5,8 +5,8 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from assay.datasets.scaling import NormalizationInfo
 from assay.learning.source import DataSource
-from assay.normalization import NormalizationInfo
 from assay.spec.trained_model import TrainedModelSection
 from assay.table_info import TableInfo
 from assay.tables import write_parquet

@@ -5,10 +5,10 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from assay.datasets.scaling import ScalarInfo
 from assay.errors import DataError, StorageError
 from assay.learning.predictions import PREDICTIONS, build_predictions, require_same_data
 from assay.learning.trained_model import CHOSEN, LAST, build_trained_model
-from assay.normalization import ScalarInfo
 from assay.spec.predictions import PredictionsSection
 from assay.tables import read_parquet
 from tests.unit.learning.conftest import turned_around, write_rows

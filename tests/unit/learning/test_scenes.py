@@ -4,8 +4,8 @@ import pytest
 import torch
 from PIL import Image
 
+from assay.datasets.schema import MASK_CLASS_COLUMNS, OBJECT_COLUMNS
 from assay.errors import DataError
-from assay.items import MASK_CLASS_COLUMNS, OBJECT_COLUMNS
 from assay.learning.scene_targets import BoxTarget, MaskTarget, scene_classes
 from assay.learning.scene_truth import CROWD, labels_in_masks, read_boxes, read_class_maps
 from assay.learning.scenes import enlarged, fitting_size, read_scene, read_scenes, reduced_size

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from assay.class_maps import IGNORED
+from assay.datasets.mask_classes import IGNORED
 from assay.learning.models.unet import cell_answers
 from assay.learning.segmentation import decode
 from assay.learning.segmentation.decode import class_logits, class_map, named_pixels

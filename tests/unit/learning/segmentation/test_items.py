@@ -1,6 +1,6 @@
 import torch
 
-from assay.class_maps import IGNORED
+from assay.datasets.mask_classes import IGNORED
 from assay.learning.segmentation.items import SegmentationItems
 from assay.spec.training_data import Augmentation
 

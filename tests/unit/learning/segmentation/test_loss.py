@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from assay.class_maps import IGNORED
+from assay.datasets.mask_classes import IGNORED
 from assay.learning.segmentation.loss import SegmentationLoss, class_loss, class_shares, dice_loss, plain_loss
 from assay.learning.segmentation.regions import numbered_regions
 

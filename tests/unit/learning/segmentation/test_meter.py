@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from assay.class_maps import IGNORED
+from assay.datasets.mask_classes import IGNORED
 from assay.learning.segmentation.meter import SegmentationMeter
 
 

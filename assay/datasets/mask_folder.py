@@ -13,8 +13,11 @@ from typing import Any
 import polars as pl
 from PIL import Image
 
-from assay.errors import DataError
-from assay.items import (
+from assay.datasets.annotations import AnnotatedImage
+from assay.datasets.geometry import turned, turned_size
+from assay.datasets.index import item_row
+from assay.datasets.inspection import Inspected, inspect_images
+from assay.datasets.schema import (
     BACKGROUND,
     CLASS,
     IMAGE_ITEM_COLUMNS,
@@ -23,13 +26,10 @@ from assay.items import (
     OBJECT_COLUMNS,
     OBJECTS_FILE,
 )
-from assay.own_data.annotated import AnnotatedImage
-from assay.own_data.annotated_index import item_row
-from assay.own_data.inspection import Inspected, inspect_images
+from assay.errors import DataError
 from assay.own_data.mask_contents import MaskContent, inspect_masks
 from assay.own_data.mask_meanings import Meanings, meanings_of, problems_of, table_of
 from assay.own_data.mask_places import MaskedImage, MaskPlaces, find_places
-from assay.own_data.orientation import turned, turned_size
 from assay.own_data.truth_samples import save_truth_samples
 from assay.own_data.turning import needed_turns
 from assay.progress import Progress, silent

@@ -10,11 +10,11 @@ from typing import Any
 
 import polars as pl
 
+from assay.datasets.annotations import AnnotatedImage, Listing
+from assay.datasets.inspection import Inspected, inspect_images
+from assay.datasets.schema import IMAGE_ITEM_COLUMNS, ITEMS_FILE, MASK_CLASSES_FILE, OBJECT_COLUMNS, OBJECTS_FILE
 from assay.errors import DataError
-from assay.items import IMAGE_ITEM_COLUMNS, ITEMS_FILE, MASK_CLASSES_FILE, OBJECT_COLUMNS, OBJECTS_FILE
-from assay.own_data.annotated import AnnotatedImage, Listing
 from assay.own_data.drawn_masks import MaskPainter, Scene, write_masks
-from assay.own_data.inspection import Inspected, inspect_images
 from assay.own_data.placing import PlacedObject, frame_of, place
 from assay.own_data.truth_samples import save_truth_samples
 from assay.own_data.turning import needed_turns

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from assay.datasets.schema import CLASS, IGNORE, MASK_CLASSES_FILE
 from assay.errors import DataError
-from assay.items import CLASS, IGNORE, MASK_CLASSES_FILE
 from assay.mask_values import MaskValues, read_mask
 from assay.own_data.pixels import DECODE_ERRORS
 from assay.tables import read_parquet

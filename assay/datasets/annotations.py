@@ -6,7 +6,7 @@ Belongs here: the common form of both. Does not belong here: reading either, jud
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from assay.own_data.orientation import Edges
+from assay.datasets.geometry import Edges
 from assay.own_data.polygons import Polygons
 from assay.own_data.runs import Runs
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from assay.own_data.annotated import AnnotatedImage, Listing
-from assay.own_data.annotated_index import build_annotated
+from assay.datasets.annotations import AnnotatedImage, Listing
+from assay.datasets.index import build_annotated
 from assay.own_data.layout import SUBSET_NAMES
 from assay.own_data.places import walk_files
 from assay.own_data.yolo_labels import read_labels
@@ -26,7 +26,7 @@ _NO_LABELS = ("classes.txt",)
 def build_yolo(spec: YoloSource, folder: Path, progress: Progress = silent) -> dict[str, Any]:
     """Index the user's images and objects and return statistics about them; the images stay where they are.
 
-    Writes what ``assay.own_data.annotated_index.build_annotated`` documents.
+    Writes what ``assay.datasets.index.build_annotated`` documents.
 
     Raises:
         DataError: Every file and line that can't be used, by place and reason, before anything is written.

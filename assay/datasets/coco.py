@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from assay.own_data.annotated import AnnotatedImage, Listing
-from assay.own_data.annotated_index import build_annotated
+from assay.datasets.annotations import AnnotatedImage, Listing
+from assay.datasets.coco_json import CocoFile, Entry, read_coco_file
+from assay.datasets.index import build_annotated
 from assay.own_data.coco_annotations import read_annotations
-from assay.own_data.coco_json import CocoFile, Entry, read_coco_file
 from assay.own_data.coco_places import CocoPlaces, find_places, image_folder
 from assay.own_data.places import walk_files
 from assay.progress import Progress, silent
@@ -22,7 +22,7 @@ from assay.spec.annotated_images import CocoSource
 def build_coco(spec: CocoSource, folder: Path, progress: Progress = silent) -> dict[str, Any]:
     """Index the user's images and objects and return statistics about them; the images stay where they are.
 
-    Writes what ``assay.own_data.annotated_index.build_annotated`` documents.
+    Writes what ``assay.datasets.index.build_annotated`` documents.
 
     Raises:
         DataError: Every file and entry that can't be used, by place and reason, before anything is written.

@@ -10,8 +10,8 @@ from typing import Any
 
 import polars as pl
 
+from assay.datasets.schema import ITEMS_FILE, ROW_ITEM_COLUMNS
 from assay.errors import DataError
-from assay.items import ITEMS_FILE, ROW_ITEM_COLUMNS
 from assay.own_data.places import existing_path
 from assay.own_data.table_columns import name_problems, subset_names, value_problems
 from assay.progress import Progress, silent

@@ -9,9 +9,9 @@ from typing import Any
 
 import polars as pl
 
+from assay.datasets.inspection import Inspected, inspect_images, label_conflicts
+from assay.datasets.schema import IMAGE_ITEM_COLUMNS, ITEMS_FILE, OBJECT_COLUMNS, OBJECTS_FILE
 from assay.errors import DataError
-from assay.items import IMAGE_ITEM_COLUMNS, ITEMS_FILE, OBJECT_COLUMNS, OBJECTS_FILE
-from assay.own_data.inspection import Inspected, inspect_images, label_conflicts
 from assay.own_data.layout import ImageFile, Layout, read_layout
 from assay.own_data.pixels import decode
 from assay.own_data.places import existing_path
