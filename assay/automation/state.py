@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from assay.datasets import remembered_digest, watched_paths
+from assay.datasets.inspection import walk_files
 from assay.errors import DataError, StorageError
 from assay.files import canonical_json, write_text
-from assay.own_data.places import walk_files
 from assay.pipeline import digest_of
 from assay.results import ResultStore
 from assay.sources import DIGEST_CACHE, numbers_digest

@@ -1,12 +1,11 @@
 """The user's own data: image folders and tables, checked as a whole before anything is computed."""
 
 from assay.datasets.coco import build_coco
-from assay.datasets.fingerprints import remembered_digest, source_digest
+from assay.datasets.fingerprints import remembered_digest, source_digest, watched_paths
 from assay.datasets.image_folder import build_image_folder
 from assay.datasets.mask_folder import build_masks
 from assay.datasets.table import build_table
 from assay.datasets.yolo import build_yolo
-from assay.own_data.source_files import watched_paths
 
 __all__ = [
     "build_coco",

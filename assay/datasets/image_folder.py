@@ -9,12 +9,18 @@ from typing import Any
 
 import polars as pl
 
-from assay.datasets.inspection import Inspected, inspect_images, label_conflicts
+from assay.datasets.inspection import (
+    ImageFile,
+    Inspected,
+    Layout,
+    existing_path,
+    inspect_images,
+    label_conflicts,
+    read_layout,
+)
 from assay.datasets.schema import IMAGE_ITEM_COLUMNS, ITEMS_FILE, OBJECT_COLUMNS, OBJECTS_FILE
 from assay.errors import DataError
-from assay.own_data.layout import ImageFile, Layout, read_layout
 from assay.own_data.pixels import decode
-from assay.own_data.places import existing_path
 from assay.pictures.class_samples import save_class_samples
 from assay.progress import Progress, silent
 from assay.spec.own_data import ImageFolderSource

@@ -8,16 +8,27 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 import polars as pl
+from PIL import Image
 
-from assay.datasets.annotations import AnnotatedImage, Listing
+from assay.datasets.annotations import (
+    AnnotatedImage,
+    Listing,
+    MaskPainter,
+    PlacedObject,
+    Scene,
+    frame_of,
+    needed_turns,
+    place,
+    write_masks,
+)
 from assay.datasets.inspection import Inspected, inspect_images
 from assay.datasets.schema import IMAGE_ITEM_COLUMNS, ITEMS_FILE, MASK_CLASSES_FILE, OBJECT_COLUMNS, OBJECTS_FILE
 from assay.errors import DataError
-from assay.own_data.drawn_masks import MaskPainter, Scene, write_masks
-from assay.own_data.placing import PlacedObject, frame_of, place
-from assay.own_data.truth_samples import save_truth_samples
-from assay.own_data.turning import needed_turns
+from assay.mask_values import read_mask
+from assay.own_data.pixels import decode
+from assay.pictures.grid import class_color, draw_boxes, sample_grid, save_small_png
 from assay.progress import Progress, silent
 from assay.spec.annotated_images import CocoSource, YoloSource
 from assay.tables import write_parquet
@@ -150,3 +161,66 @@ def _report(listing: Listing, items: pl.DataFrame, objects: pl.DataFrame, scenes
         "left_out": len(listing.bad),
         "left_out_first": listing.bad[:_MOST_LEFT_OUT],
     }
+
+
+SAMPLES = 9
+
+COLUMNS = 3
+
+_CELL_PX = 224
+
+_MOST_BOXES = 30
+
+_TINT = 0.4
+
+
+def save_truth_samples(
+    items: pl.DataFrame, objects: pl.DataFrame, roots: tuple[Path, Path], path: Path, background: int | None = 0
+) -> None:
+    """Save a grid of the first images that hold something, or of the first ones if none does.
+
+    Args:
+        items: Rows of items.parquet.
+        objects: Rows of objects.parquet.
+        roots: What ``file`` and ``mask`` are relative to.
+        path: The PNG file, at most 100 KB.
+        background: Value in masks that is not tinted.
+    """
+    holds_boxes = pl.col("item").is_in(objects["item"].implode())
+    filled = items.filter(holds_boxes if len(objects) else pl.col("mask").is_not_null())
+    shown = (filled if len(filled) else items).sort("item").head(SAMPLES)
+    tiles = []
+    for item, file, mask in shown.select("item", "file", "mask").iter_rows():
+        image = _fitted(decode((roots[0] / file).read_bytes()).convert("RGB"))
+        if mask:
+            image = _tinted(image, (roots[1] / mask).read_bytes(), background)
+        tiles.append(_with_boxes(image, objects.filter(item=item), items.filter(item=item)["width_px"][0]))
+    save_small_png(sample_grid(tiles, shown["item"].to_list(), COLUMNS), path)
+
+
+def _fitted(image: Image.Image) -> Image.Image:
+    scale = min(1.0, _CELL_PX / max(image.size))
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.BOX)
+
+
+def _tinted(image: Image.Image, mask: bytes, background: int | None) -> Image.Image:
+    """Blend a colour per value over the pixels of a mask."""
+    values = Image.fromarray(read_mask(mask)).resize(image.size, Image.Resampling.NEAREST)
+    pixels, classes = np.array(image, np.float32), np.asarray(values)
+    for value in np.unique(classes[classes != (-1 if background is None else background)]).tolist():
+        here = classes == value
+        pixels[here] += _TINT * (np.array(class_color(value), np.float32) - pixels[here])
+    return Image.fromarray(pixels.round().astype(np.uint8))
+
+
+def _with_boxes(image: Image.Image, objects: pl.DataFrame, width_px: int) -> Image.Image:
+    scale = image.width / width_px
+    boxes, labels = [], []
+    for *box, label, crowd in (
+        objects.select("x_px", "y_px", "width_px", "height_px", "label", "crowd").head(_MOST_BOXES).iter_rows()
+    ):
+        left, top, width, height = (round(scale * side) for side in box)
+        boxes.append((left, top, max(1, width), max(1, height)))
+        labels.append(f"{label} (crowd)" if crowd else label)
+    return draw_boxes(image, boxes, labels)

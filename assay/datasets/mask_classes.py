@@ -5,15 +5,21 @@ here: which classes a model has, sizes.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
-from assay.datasets.schema import CLASS, IGNORE, MASK_CLASSES_FILE
+from assay.datasets.inspection import in_words
+from assay.datasets.schema import BACKGROUND, CLASS, IGNORE, MASK_CLASS_COLUMNS, MASK_CLASSES_FILE
 from assay.errors import DataError
-from assay.mask_values import MaskValues, read_mask
+from assay.mask_values import MaskValues, has_colours, read_mask
 from assay.own_data.pixels import DECODE_ERRORS
+from assay.parallel import map_in_order, usable_cores
+from assay.progress import Progress
+from assay.spec.annotated_images import MaskFolderSource, mask_number
 from assay.tables import read_parquet
 
 IGNORED = 255
@@ -93,3 +99,117 @@ def read_values(path: Path) -> MaskValues:
         return read_mask(path.read_bytes())
     except DECODE_ERRORS as error:
         raise DataError(f"{path}: the mask can't be read ({error}). Materialize splits again.") from error
+
+
+MOST_CLASSES = 254
+"""More different values than this are no classes, but the traces of smoothing."""
+
+Meanings = dict[int, tuple[str | None, str]]
+"""Label and role by value."""
+
+
+@dataclass(frozen=True)
+class MaskContent:
+    """What is in one mask; ``problem`` says why it can't be used, and is empty when it can.
+
+    Attributes:
+        size: Width and height, upright.
+        counts: Number of pixels by value.
+        is_colour: Whether values are packed colours.
+        problem: A clause.
+    """
+
+    size: tuple[int, int] = (0, 0)
+    counts: tuple[tuple[int, int], ...] = ()
+    is_colour: bool = False
+    problem: str = ""
+
+
+def meanings_of(source: MaskFolderSource, contents: Sequence[MaskContent]) -> Meanings:
+    """Return what each value means: as the spec says, or each found value as a class of that name."""
+    is_colour = any(content.is_colour for content in contents)
+    meanings: Meanings = {mask_number(value): (name, CLASS) for name, value in source.classes.items()}
+    if source.background is not None:
+        meanings[mask_number(source.background)] = (None, BACKGROUND)
+    if source.ignore is not None and (isinstance(source.ignore, str) or not is_colour):
+        meanings[mask_number(source.ignore)] = (None, IGNORE)  # as a colour, 255 would be pure blue
+    if not source.classes:
+        found = {value for content in contents for value, _ in content.counts}
+        meanings |= {value: (shown(value, is_colour), CLASS) for value in sorted(found - meanings.keys())}
+    return meanings
+
+
+def shown(value: int, is_colour: bool) -> str:
+    """Return a value as people write it."""
+    return f"#{value:06x}" if is_colour else str(value)
+
+
+def table_of(meanings: Meanings) -> pl.DataFrame:
+    """Return mask_classes.parquet."""
+    rows = [(value, label, role) for value, (label, role) in sorted(meanings.items())]
+    return pl.DataFrame(rows, schema=dict(MASK_CLASS_COLUMNS), orient="row")
+
+
+def problems_of(source: MaskFolderSource, names: Sequence[str], contents: Sequence[MaskContent]) -> list[str]:
+    """Return one line per mask whose values mean nothing.
+
+    Args:
+        source: Says what values mean.
+        names: Of the masks, for messages.
+        contents: Of the usable ones among them, in the same order.
+    """
+    kinds = {content.is_colour for content in contents}
+    if len(kinds) > 1:
+        odd = next(name for name, content in zip(names, contents, strict=True) if content.is_colour)
+        return [f"{odd}: holds colours, but other masks hold grey levels or indices; save all in one way"]
+    meanings = meanings_of(source, contents)
+    classes = sum(role == CLASS for _, role in meanings.values())
+    if not source.classes and classes > MOST_CLASSES:
+        return [f"the masks hold {classes} different values; name the classes in source.classes, or save sharp masks"]
+    return [
+        problem
+        for name, content in zip(names, contents, strict=True)
+        if (problem := _unknown_values(name, content, meanings))
+    ]
+
+
+def _unknown_values(name: str, content: MaskContent, meanings: Meanings) -> str | None:
+    unknown = [(value, count) for value, count in content.counts if value not in meanings]
+    if not unknown:
+        return None
+    few = ", ".join(f"{shown(value, content.is_colour)} ({count} px)" for value, count in unknown[:5])
+    known = ", ".join(shown(value, content.is_colour) for value in sorted(meanings)[:30])
+    kind = "colours" if content.is_colour else "grey levels or indices"
+    more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+    return f"{name}: holds {few}{more}, which mean nothing; known {kind}: {known} (source.classes, background, ignore)"
+
+
+_FEW = 65536
+
+
+def inspect_masks(root: Path, masks: Sequence[str | None], progress: Progress) -> list[MaskContent | None]:
+    """Look into every mask in threads and return what is in it, in the order of ``masks``; None where there is none."""
+    found: list[MaskContent | None] = []
+    for one in map_in_order(lambda mask: _inspect(root / mask) if mask else None, masks, usable_cores()):
+        found.append(one)
+        progress(len(found), len(masks), "masks checked")
+    return found
+
+
+def _inspect(path: Path) -> MaskContent:
+    try:
+        content = path.read_bytes()
+        values = read_mask(content)
+    except DECODE_ERRORS as error:
+        return MaskContent(problem=in_words(error))
+    height, width = values.shape
+    return MaskContent((width, height), _counts(values), has_colours(content))
+
+
+def _counts(values: MaskValues) -> tuple[tuple[int, int], ...]:
+    if values.min() >= 0 and values.max() < _FEW:
+        counts = np.bincount(values.ravel())
+        found = np.flatnonzero(counts)
+        return tuple(zip(found.tolist(), counts[found].tolist(), strict=True))
+    unique, numbers = np.unique(values, return_counts=True)
+    return tuple(zip(unique.tolist(), numbers.tolist(), strict=True))

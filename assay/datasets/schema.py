@@ -5,15 +5,23 @@ Belongs here: what ``items.parquet`` means to every stage. Does not belong here:
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from assay.errors import StorageError
+from assay.files import write_json
+
 ITEMS_FILE = "items.parquet"
+
 OBJECTS_FILE = "objects.parquet"
+
 CROPS_FILE = "crops.parquet"
+
 MASK_CLASSES_FILE = "mask_classes.parquet"
+
 _REPORT = "report.json"
 
 Columns = Mapping[str, pl.DataType | type[pl.DataType]]
@@ -95,3 +103,37 @@ def is_nested() -> pl.Expr:
     """Return whether an item's folder lies below its class folder."""
     depth = pl.col("folder").str.count_matches("/", literal=True)
     return depth > pl.col("given_subset").is_not_null().cast(pl.UInt32)
+
+
+TABLE_INFO_FILE = "table.json"
+
+
+@dataclass(frozen=True)
+class TableInfo:
+    """The roles of a table's columns.
+
+    Attributes:
+        target_column: Column to predict.
+        features: Columns to predict from, in the table's order.
+    """
+
+    target_column: str
+    features: tuple[str, ...]
+
+    def write(self, folder: Path) -> None:
+        """Write the roles into the table's folder."""
+        write_json(folder / TABLE_INFO_FILE, asdict(self))
+
+
+def read_table_info(folder: Path) -> TableInfo:
+    """Read the roles from a table's folder.
+
+    Raises:
+        StorageError: They are missing or damaged.
+    """
+    path = folder / TABLE_INFO_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return TableInfo(str(content["target_column"]), tuple(content["features"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StorageError(f"{path} can't be read: {error!r}. Materialize the table's stage again.") from error

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import polars as pl
 
+from assay.datasets.yolo import find_places
 from assay.errors import DataError
 from assay.export.detections import Detections, name_without_ending
 from assay.files import write_text
-from assay.own_data.yolo_places import find_places
 from assay.spec.annotated_images import YoloSource
 
 CLASSES_FILE = "classes.txt"

@@ -10,9 +10,8 @@ from pathlib import Path
 import polars as pl
 
 from assay.datasets.scaling import read_normalization
-from assay.datasets.schema import ITEMS_FILE
+from assay.datasets.schema import ITEMS_FILE, read_table_info
 from assay.errors import DataError, unknown
-from assay.table_info import read_table_info
 from assay.tables import read_parquet
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import polars as pl
 
 from assay.datasets.scaling import NormalizationInfo, ScalarInfo, read_normalization
+from assay.datasets.schema import TableInfo, read_table_info
 from assay.errors import DataError
 from assay.normalized.feature_keys import choose_columns
 from assay.normalized.fitting import fit
 from assay.progress import Progress, silent
 from assay.spec.normalized import NormalizedSection
 from assay.spec.splits import TRAIN
-from assay.table_info import TableInfo, read_table_info
 from assay.tables import read_parquet, write_parquet
 from assay.tabular.build import TABULAR_FILE
 

@@ -9,9 +9,9 @@ from typing import Literal
 
 import polars as pl
 
+from assay.datasets.schema import TableInfo
 from assay.errors import DataError, nearest
 from assay.spec.normalized import NormalizedSection
-from assay.table_info import TableInfo
 
 Kind = Literal["scalar", "binary", "categorical"]
 KINDS: tuple[Kind, ...] = ("scalar", "binary", "categorical")

@@ -9,9 +9,9 @@ from typing import Any
 
 import polars as pl
 
+from assay.datasets.inspection import SUBSET_NAMES
 from assay.datasets.schema import ITEMS_FILE, MASK_CLASSES_FILE, OBJECTS_FILE, is_nested, mask_root_of, root_of
 from assay.errors import DataError
-from assay.own_data.layout import SUBSET_NAMES
 from assay.progress import Progress, silent
 from assay.spec.splits import MASK_FOLDER, SplitsSection
 from assay.splits.division import divide, uses_given

@@ -7,8 +7,8 @@ from pathlib import PurePosixPath
 
 import polars as pl
 
+from assay.datasets.table import row_numbers
 from assay.errors import DataError, unknown
-from assay.own_data.table_columns import row_numbers
 from assay.spec.splits import SplitsSection
 from assay.splits.quotas import Group
 

@@ -7,8 +7,8 @@ from math import ceil
 
 import polars as pl
 
+from assay.datasets.inspection import class_not_in_train
 from assay.errors import DataError
-from assay.own_data.layout import class_not_in_train
 from assay.spec.splits import TRAIN, SplitsSection
 from assay.splits.division import exact_shares
 

@@ -11,14 +11,13 @@ import polars as pl
 from numpy.typing import NDArray
 from PIL import Image
 
-from assay.datasets.schema import CROPS_FILE, ITEMS_FILE
+from assay.datasets.schema import CROPS_FILE, ITEMS_FILE, TableInfo, read_table_info
 from assay.datasets.table import ROWS_FILE
 from assay.errors import DataError
 from assay.parallel import map_in_order, usable_cores
 from assay.pictures.class_samples import save_class_samples
 from assay.progress import Progress, silent
 from assay.spec.tabular import TabularSection
-from assay.table_info import TableInfo, read_table_info
 from assay.tables import read_parquet, write_parquet
 from assay.tabular.crop_rows import chosen_crops, crop_table, pixel_columns
 from assay.tabular.pixels import grey_pixels

@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import load_file
 
 from assay.datasets.scaling import NormalizationInfo
+from assay.datasets.schema import TableInfo
 from assay.errors import TrainingError
 from assay.learning.source import DataSource
 from assay.learning.trained_model import HISTORY, LAST, build_trained_model
 from assay.spec.trained_model import TrainedModelSection
-from assay.table_info import TableInfo
 from assay.tables import read_parquet, write_parquet
 
 pytestmark = pytest.mark.system

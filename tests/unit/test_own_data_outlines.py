@@ -7,10 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from pycocotools import mask as coco
 
-from assay.datasets.geometry import turned_edges, turned_size
-from assay.own_data.polygons import Polygons
-from assay.own_data.runs import Runs, read_counts
-from assay.own_data.whole_boxes import whole_box
+from assay.datasets.geometry import Polygons, Runs, read_counts, turned_edges, turned_size, whole_box
 
 # pycocotools' own use of NumPy
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")

@@ -6,10 +6,9 @@ import pytest
 from PIL import Image
 
 from assay.crops.boxes_of_items import CROP_COLUMNS, numeric_labels
-from assay.datasets.schema import IMAGE_ITEM_COLUMNS, ROW_ITEM_COLUMNS
+from assay.datasets.schema import IMAGE_ITEM_COLUMNS, ROW_ITEM_COLUMNS, TableInfo, read_table_info
 from assay.errors import DataError
 from assay.spec.tabular import TabularSection
-from assay.table_info import TableInfo, read_table_info
 from assay.tables import read_parquet, write_parquet
 from assay.tabular import build_tabular
 from assay.tabular.pixels import grey_pixels

@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 from assay.datasets.scaling import NormalizationInfo
+from assay.datasets.schema import TableInfo
 from assay.learning.source import DataSource
 from assay.spec.trained_model import TrainedModelSection
-from assay.table_info import TableInfo
 from assay.tables import write_parquet
 
 KNOWN = ("item", "image", "subset", "label", "target")
