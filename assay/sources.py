@@ -73,14 +73,14 @@ def _function(path: str) -> Callable[..., Any]:
 
 def build_numbers(source: NumbersSource, seed: int, folder: Path, progress: Progress) -> dict[str, Any]:
     """Generate number images."""
-    from assay.numbers.build import build_numbers
+    from assay.datasets.synthetic.build import build_numbers
 
     return build_numbers(source, seed, folder, progress)
 
 
 def numbers_digest(source: NumbersSource, cache: Path) -> str:
     """Return the content hash of the user's background photos; empty for those that come along."""
-    from assay.numbers.photos import background_digest
+    from assay.datasets.synthetic.backgrounds import background_digest
 
     return background_digest(source.background_folder) if source.background_folder else ""
 

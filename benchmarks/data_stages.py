@@ -16,9 +16,9 @@ from PIL import Image
 
 from assay.crops import build_crops
 from assay.datasets.schema import CROPS_FILE, ITEMS_FILE
+from assay.datasets.synthetic.build import build_numbers
 from assay.files import write_json
 from assay.normalized import build_normalized
-from assay.numbers.build import build_numbers
 from assay.parallel import map_in_order, usable_cores
 from assay.spec.crops import CropsSection
 from assay.spec.normalized import NormalizedSection

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from assay.numbers.build import build_numbers
-from assay.numbers.picture import NumberPainter
+from assay.datasets.synthetic.build import build_numbers
+from assay.datasets.synthetic.picture import NumberPainter
 from assay.parallel import map_in_order
 from assay.png import encode_png
 from assay.progress import silent

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from assay.cli.places import spec_files, storage_root
-from assay.example_data import write_handwritten_digits
+from assay.datasets.synthetic.handwritten import write_handwritten_digits
 from assay.experiments.contents import stage_results
 from assay.leaving import leave
 from assay.spec.loading import load_spec

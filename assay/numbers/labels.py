@@ -11,8 +11,8 @@ import polars as pl
 
 from assay.datasets import schema as items
 from assay.datasets.schema import Columns
+from assay.datasets.synthetic.picture import BACKGROUND_INDEX, DrawnNumber, NumberPicture
 from assay.looks import Look
-from assay.numbers.picture import BACKGROUND_INDEX, DrawnNumber, NumberPicture
 
 OBJECT_COLUMNS: Columns = {
     **items.OBJECT_COLUMNS,

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from assay.boxes import Box
-from assay.numbers.picture import BACKGROUND_INDEX, NumberPicture
+from assay.datasets.synthetic.picture import BACKGROUND_INDEX, NumberPicture
 from assay.pictures.grid import class_color, draw_boxes
 
 SAMPLES = 9

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from assay.example_data import write_handwritten_digits
+from assay.datasets.synthetic.handwritten import write_handwritten_digits
 from benchmarks.quality.backgrounds import write_unseen_photos
 from benchmarks.quality.cases import cases
 from benchmarks.quality.measure import measure

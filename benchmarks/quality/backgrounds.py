@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from assay.numbers.photos import package_folder, photo_files
+from assay.datasets.synthetic.backgrounds import package_folder, photo_files
 
 PHOTOS = {
     "sklearn": ("datasets/images/china.jpg", "datasets/images/flower.jpg"),

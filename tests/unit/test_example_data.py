@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from assay.example_data import write_handwritten_digits
+from assay.datasets.synthetic.handwritten import write_handwritten_digits
 
 
 def test_the_digits_are_class_folders_of_small_grey_images(tmp_path):

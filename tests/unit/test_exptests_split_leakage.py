@@ -9,8 +9,8 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 from sklearn.datasets import load_digits
 
 from assay.checks import ExperimentFiles, run_test
+from assay.datasets.synthetic.build import build_numbers
 from assay.looks import look_of
-from assay.numbers.build import build_numbers
 from assay.own_data.pixels import decode
 from assay.spec.exptest_kinds import SplitLeakageTest
 from assay.spec.numbers import NumbersSource

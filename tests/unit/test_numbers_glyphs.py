@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from assay.boxes import Box
-from assay.numbers.glyphs import FONTS, GlyphPress
+from assay.datasets.synthetic.glyphs import FONTS, GlyphPress
 from assay.spec.numbers import NumbersSource
 
 

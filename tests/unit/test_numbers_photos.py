@@ -4,8 +4,8 @@ import zlib
 import pytest
 from PIL import Image
 
+from assay.datasets.synthetic.backgrounds import SHIPPED_PHOTOS, PhotoShelf, background_digest, photo_files
 from assay.errors import DataError
-from assay.numbers.photos import SHIPPED_PHOTOS, PhotoShelf, background_digest, photo_files
 from assay.png import encode_png
 
 

@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from assay.numbers.glyphs import FONTS
-from assay.numbers.photos import SHIPPED_PHOTOS
-from assay.numbers.picture import BACKGROUND_INDEX, NumberPainter, NumberPicture
+from assay.datasets.synthetic.backgrounds import SHIPPED_PHOTOS
+from assay.datasets.synthetic.glyphs import FONTS
+from assay.datasets.synthetic.picture import BACKGROUND_INDEX, NumberPainter, NumberPicture
 from assay.spec.numbers import Augmentation, NumbersSource
 
 SMALL = {"img_size": {"width": 64, "height": 64}, "font_size_min": 10, "font_size_max": 14, "max_amount": 8}

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from assay.boxes import Box
+from assay.datasets.synthetic.backgrounds import package_folder
 from assay.errors import DataError
-from assay.numbers.photos import package_folder
 
 FONTS = (
     "DejaVuSans",

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from assay.datasets.schema import MASK_CLASSES_FILE
+from assay.datasets.synthetic.picture import NumberPainter
 from assay.looks import look_of
 from assay.numbers.labels import item_name, item_row, label_text, mask_classes, object_rows
-from assay.numbers.picture import NumberPainter
 from assay.numbers.samples import SAMPLES, draw_sample
 from assay.numbers.summary import Summary, Written
 from assay.parallel import map_in_order, usable_cores

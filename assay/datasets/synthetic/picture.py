@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 
 from assay.boxes import Box
+from assay.datasets.synthetic.backgrounds import PhotoShelf
+from assay.datasets.synthetic.glyphs import FONTS, Glyph, GlyphPress
 from assay.numbers.colours import change_colours, draw_colour
-from assay.numbers.glyphs import FONTS, Glyph, GlyphPress
-from assay.numbers.photos import PhotoShelf
 from assay.numbers.places import draw_place
 from assay.numbers.warp import cut, draw_frame, warp
 from assay.spec.numbers import NumbersSource
