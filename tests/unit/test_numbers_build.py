@@ -10,11 +10,10 @@ from PIL import Image
 
 from assay.datasets.schema import IMAGE_ITEM_COLUMNS, MASK_CLASS_COLUMNS
 from assay.datasets.synthetic.backgrounds import SHIPPED_PHOTOS
-from assay.datasets.synthetic.build import build_numbers
+from assay.datasets.synthetic.build import SAMPLES, build_numbers
+from assay.datasets.synthetic.picture import OBJECT_COLUMNS, RowCollector
 from assay.errors import DataError
 from assay.looks import Look, look_of
-from assay.numbers.labels import OBJECT_COLUMNS, RowCollector
-from assay.numbers.samples import SAMPLES
 from assay.progress import silent
 from assay.spec.numbers import NumbersSource
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assay.numbers.colours import LUMINANCE, change_colours, draw_colour
+from assay.datasets.synthetic.glyphs import LUMINANCE, change_colours, draw_colour
 from assay.spec.numbers import Augmentation
 
 NOTHING = dict.fromkeys(Augmentation.model_fields, False)

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.boxes import Box
-from assay.numbers.places import GAP_PX, _draw_from_all, draw_place
+from assay.datasets.synthetic.picture import GAP_PX, _draw_from_all, draw_place
 
 
 def test_a10_every_place_is_drawn_including_the_last_row_and_column():

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from assay.numbers.warp import cut, draw_frame, warp
+from assay.datasets.synthetic.backgrounds import cut, draw_frame, warp
 from assay.spec.numbers import Augmentation
 
 NOTHING = dict.fromkeys(Augmentation.model_fields, False)

@@ -5,16 +5,31 @@ say about it (``labels``).
 """
 
 import hashlib
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from assay.datasets.schema import MASK_CLASSES_FILE
-from assay.datasets.synthetic.picture import NumberPainter
+import numpy as np
+from PIL import Image
+
+from assay.boxes import Box
+from assay.datasets.schema import IMAGE_ITEM_COLUMNS, MASK_CLASSES_FILE
+from assay.datasets.synthetic.picture import (
+    BACKGROUND_INDEX,
+    OBJECT_COLUMNS,
+    NumberPainter,
+    NumberPicture,
+    RowCollector,
+    item_name,
+    item_row,
+    label_text,
+    mask_classes,
+    object_rows,
+)
 from assay.looks import look_of
-from assay.numbers.labels import item_name, item_row, label_text, mask_classes, object_rows
-from assay.numbers.samples import SAMPLES, draw_sample
-from assay.numbers.summary import Summary, Written
 from assay.parallel import map_in_order, usable_cores
+from assay.pictures.grid import class_color, draw_boxes, sample_grid, save_small_png
 from assay.png import encode_png
 from assay.progress import Progress, silent
 from assay.spec.numbers import NumbersSource
@@ -51,6 +66,16 @@ def build_numbers(
     return summary.report()
 
 
+@dataclass(frozen=True)
+class Written:
+    """What is kept of a picture once its files are written; ``sample`` only of the first few."""
+
+    item: dict[str, Any]
+    objects: list[dict[str, Any]]
+    without_room: int
+    sample: Image.Image | None
+
+
 class PictureWriter:
     """Paints pictures and writes their files; safe to use from several threads.
 
@@ -81,3 +106,92 @@ class PictureWriter:
             without_room=picture.without_room,
             sample=draw_sample(picture) if index < SAMPLES else None,
         )
+
+
+@dataclass
+class Summary:
+    """The tables, counts and samples that grow while pictures are written."""
+
+    items: RowCollector
+    objects: RowCollector
+    labels: Counter[str]
+    backgrounds: Counter[str]
+    amounts: Counter[int]
+    samples: list[tuple[str, Image.Image]]
+    without_room: int = 0
+
+    @classmethod
+    def empty(cls) -> Self:
+        """Return a summary of nothing."""
+        return cls(RowCollector(IMAGE_ITEM_COLUMNS), RowCollector(OBJECT_COLUMNS), Counter(), Counter(), Counter(), [])
+
+    @property
+    def objects_count(self) -> int:
+        """Numbers drawn so far."""
+        return self.labels.total()
+
+    def add(self, written: Written) -> None:
+        """Take in one picture."""
+        self.items.add([written.item])
+        self.objects.add(written.objects)
+        self.labels.update(row["label"] for row in written.objects)
+        self.backgrounds[written.item["background"]] += 1
+        self.amounts[len(written.objects)] += 1
+        self.without_room += written.without_room
+        if written.sample is not None:
+            self.samples.append((written.item["item"], written.sample))
+
+    def save(self, folder: Path) -> None:
+        """Write both tables and the sample picture."""
+        write_parquet(self.items.frame(), folder / "items.parquet")
+        write_parquet(self.objects.frame(), folder / "objects.parquet")
+        names, images = zip(*self.samples, strict=True)
+        save_small_png(sample_grid(images, names, COLUMNS), folder / "pictures" / "samples.png")
+
+    def report(self) -> dict[str, Any]:
+        """Return the statistics as plain values."""
+        return {
+            "root": ".",
+            "images": self.amounts.total(),
+            "objects": self.objects_count,
+            "objects_without_room": self.without_room,
+            "objects_per_image": {str(amount): self.amounts[amount] for amount in sorted(self.amounts)},
+            "labels": {label: self.labels[label] for label in sorted(self.labels, key=int)},
+            "backgrounds": {name: self.backgrounds[name] for name in sorted(self.backgrounds)},
+        }
+
+
+SAMPLES = 9
+
+COLUMNS = 3
+
+_WINDOW_PX = 192
+
+_TINT = 0.35
+
+
+def draw_sample(picture: NumberPicture) -> Image.Image:
+    """Return a window around the picture's first number in original size: whole pictures would be too small to see."""
+    window = _window(picture)
+    image, mask = picture.image.crop(window.edges), picture.mask.crop(window.edges)
+    inside = [number for number in picture.numbers if number.box.overlaps(window)]
+    boxes = [number.box.shifted(-window.x_px, -window.y_px) for number in inside]
+    return draw_boxes(_tinted(image, mask), boxes, [str(number.number) for number in inside])
+
+
+def _window(picture: NumberPicture) -> Box:
+    first = picture.numbers[0].box
+    width, height = (min(side, _WINDOW_PX) for side in picture.image.size)
+    left = first.x_px + first.width_px // 2 - width // 2
+    top = first.y_px + first.height_px // 2 - height // 2
+    free_x, free_y = picture.image.width - width, picture.image.height - height
+    return Box(min(max(left, 0), free_x), min(max(top, 0), free_y), width, height)
+
+
+def _tinted(image: Image.Image, mask: Image.Image) -> Image.Image:
+    """Blend each number's class colour over its mask pixels."""
+    pixels, classes = np.array(image, np.float32), np.asarray(mask)
+    for index in np.unique(classes[classes != BACKGROUND_INDEX]).tolist():
+        here = classes == index
+        pixels[here] += _TINT * (np.array(class_color(index), np.float32) - pixels[here])
+    return Image.fromarray(pixels.round().astype(np.uint8))

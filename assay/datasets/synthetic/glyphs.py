@@ -3,15 +3,18 @@
 Belongs here: one number by itself. Does not belong here: where it lies, its colour.
 """
 
+import math
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 
 from assay.boxes import Box
 from assay.datasets.synthetic.backgrounds import package_folder
 from assay.errors import DataError
+from assay.spec.numbers import Augmentation
 
 FONTS = (
     "DejaVuSans",
@@ -30,6 +33,7 @@ FONTS = (
 """Fonts in matplotlib's package that have proper digits."""
 
 _BORDER = 2
+
 _OPEN_FONTS = 256
 
 
@@ -77,3 +81,72 @@ class GlyphPress:
 def _ink(alpha: Image.Image) -> Image.Image:
     most = int(np.asarray(alpha).max())  # thin strokes of small fonts never reach 255
     return alpha.point([255 if 0 < most <= 2 * value else 0 for value in range(256)])
+
+
+LUMINANCE = np.array([0.299, 0.587, 0.114])
+"""Weights of red, green and blue in how light a colour looks (ITU-R BT.601)."""
+
+_YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+"""RGB to luminance and two colour axes (NTSC), in which a hue turns and a saturation stretches."""
+
+_COLOUR_TRIES = 50
+
+
+def change_colours(photo: Image.Image, rng: np.random.Generator, augmentation: Augmentation) -> Image.Image:
+    """Return the photo (RGB) with random changes of colour and sharpness, each family only where it is wanted."""
+    matrix, offset = _draw_colour_matrix(rng, augmentation)
+    if not (np.array_equal(matrix, np.eye(3)) and offset == 0):
+        photo = photo.convert("RGB", tuple(np.column_stack([matrix, np.full(3, offset)]).ravel().tolist()))
+    if augmentation.contrast and rng.random() < 0.15:
+        photo = ImageOps.equalize(photo) if rng.random() < 0.5 else ImageOps.autocontrast(photo, cutoff=2)
+    return _draw_filter(photo, rng, augmentation)
+
+
+def draw_colour(background: NDArray[np.uint8], min_contrast: float, rng: np.random.Generator) -> tuple[int, int, int]:
+    """Draw a colour that stands out from a background.
+
+    Args:
+        background: (H, W, 3) uint8, what the number will lie on.
+        min_contrast: Least distance of the luminances, 0 to 127 levels; black or white always has this distance.
+        rng: Source of randomness.
+    """
+    behind = float(background.reshape(-1, 3).mean(axis=0) @ LUMINANCE)
+    for _ in range(_COLOUR_TRIES):
+        red, green, blue = rng.integers(0, 255, 3, endpoint=True).tolist()
+        if abs(float(LUMINANCE @ (red, green, blue)) - behind) >= min_contrast:
+            return red, green, blue
+    return (0, 0, 0) if behind > 127.5 else (255, 255, 255)
+
+
+def _draw_colour_matrix(rng: np.random.Generator, augmentation: Augmentation) -> tuple[NDArray[np.float64], float]:
+    """Draw brightness, contrast and hue as one (3, 3) matrix and one offset for all channels."""
+    matrix, offset = np.eye(3), 0.0
+    if augmentation.contrast and rng.random() < 0.6:
+        contrast = rng.uniform(0.65, 1.35)
+        matrix, offset = matrix * contrast, 128 * (1 - contrast)  # grey 128 stays
+    if augmentation.brightness and rng.random() < 0.6:
+        offset += rng.uniform(-40.0, 40.0)
+    if augmentation.hue and rng.random() < 0.7:
+        tint = np.diag(rng.uniform(0.8, 1.2, 3))
+        matrix = matrix @ tint @ _hue_matrix(rng.uniform(-math.pi, math.pi), rng.uniform(0.3, 1.6))
+    return matrix, offset
+
+
+def _hue_matrix(angle: float, saturation: float) -> NDArray[np.float64]:
+    """Return the (3, 3) matrix on RGB that turns the hue (radians), stretches saturation and keeps luminance."""
+    turn = np.eye(3)
+    turn[1:, 1:] = saturation * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    matrix: NDArray[np.float64] = np.linalg.inv(_YIQ) @ turn @ _YIQ
+    return matrix
+
+
+def _draw_filter(photo: Image.Image, rng: np.random.Generator, augmentation: Augmentation) -> Image.Image:
+    """Blur, sharpen or emboss some photos; radii are in pixels of the photo."""
+    chance = rng.random()
+    if augmentation.blur and chance < 0.15:
+        return photo.filter(ImageFilter.GaussianBlur(rng.uniform(0.5, 2.0)))
+    if augmentation.sharpen and 0.15 <= chance < 0.27:
+        return photo.filter(ImageFilter.UnsharpMask(radius=2, percent=int(rng.integers(80, 200, endpoint=True))))
+    if augmentation.sharpen and 0.27 <= chance < 0.3:
+        return photo.filter(ImageFilter.EMBOSS)
+    return photo

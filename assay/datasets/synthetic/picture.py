@@ -3,17 +3,21 @@
 Belongs here: the order in which a picture comes about. Does not belong here: files.
 """
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import polars as pl
 from PIL import Image
 
 from assay.boxes import Box
-from assay.datasets.synthetic.backgrounds import PhotoShelf
-from assay.datasets.synthetic.glyphs import FONTS, Glyph, GlyphPress
-from assay.numbers.colours import change_colours, draw_colour
-from assay.numbers.places import draw_place
-from assay.numbers.warp import cut, draw_frame, warp
+from assay.datasets import schema as items
+from assay.datasets.schema import Columns
+from assay.datasets.synthetic.backgrounds import PhotoShelf, cut, draw_frame, warp
+from assay.datasets.synthetic.glyphs import FONTS, Glyph, GlyphPress, change_colours, draw_colour
+from assay.looks import Look
 from assay.spec.numbers import NumbersSource
 
 BACKGROUND_INDEX = 255
@@ -136,3 +140,148 @@ def _class_mask(drawn: list[DrawnNumber], layer: Image.Image) -> Image.Image:
     for count, number in enumerate(drawn, start=1):
         classes[count] = number.number
     return layer.point(classes)
+
+
+GAP_PX = 2
+"""Least distance between numbers, so that their soft edges do not meet."""
+
+_QUICK_TRIES = 20
+
+
+def draw_place(
+    size: tuple[int, int], taken: Sequence[Box], image_size: tuple[int, int], rng: np.random.Generator
+) -> Box | None:
+    """Draw a box of ``size`` inside the image and clear of the taken ones, all such places equally likely.
+
+    Args:
+        size: Width and height of the box, at most those of the image.
+        taken: Boxes to keep clear of.
+        image_size: Width and height of the image.
+        rng: Source of randomness.
+
+    Returns:
+        The box, or None when there is no room.
+    """
+    for _ in range(_QUICK_TRIES):
+        x_px = int(rng.integers(0, image_size[0] - size[0], endpoint=True))
+        y_px = int(rng.integers(0, image_size[1] - size[1], endpoint=True))
+        box = Box(x_px, y_px, *size)
+        if not any(box.overlaps(other, GAP_PX) for other in taken):
+            return box
+    return _draw_from_all(size, taken, image_size, rng)
+
+
+def _draw_from_all(
+    size: tuple[int, int], taken: Sequence[Box], image_size: tuple[int, int], rng: np.random.Generator
+) -> Box | None:
+    """Draw from the list of all free places: slow, but finds the last one."""
+    width, height = size
+    free = np.ones((image_size[1] - height + 1, image_size[0] - width + 1), bool)  # [y, x] of the upper left corner
+    for other in taken:
+        left, top, right, bottom = other.edges
+        top, left = max(0, top - height - GAP_PX + 1), max(0, left - width - GAP_PX + 1)
+        free[top : bottom + GAP_PX, left : right + GAP_PX] = False
+    places = np.flatnonzero(free)
+    if not len(places):
+        return None
+    y_px, x_px = divmod(int(rng.choice(places)), free.shape[1])
+    return Box(x_px, y_px, width, height)
+
+
+OBJECT_COLUMNS: Columns = {
+    **items.OBJECT_COLUMNS,
+    "rotation_deg": pl.Float64,
+    "font": pl.String,
+    "font_size_px": pl.Int32,
+    "color": pl.String,
+}
+"""One row per number; what boxes of all sources have, and how the number was drawn."""
+
+_ROWS_PER_FRAME = 4096
+
+
+def item_name(index: int) -> str:
+    """Return the name of picture ``index``; names sort like indices."""
+    return f"{index:06d}"
+
+
+def item_row(item: str, picture: NumberPicture, sha256: str, look: Look, has_mask: bool) -> dict[str, Any]:
+    """Return the picture's row of items.parquet."""
+    return {
+        "item": item,
+        "file": f"images/{item}.png",
+        "mask": f"masks/{item}.png" if has_mask else None,
+        "width_px": picture.image.width,
+        "height_px": picture.image.height,
+        "sha256": sha256,
+        "pixels": look.pixels,
+        "thumbnail": look.thumbnail,
+        "label": None,
+        "labelled": True,
+        "folder": "",
+        "background": picture.background,
+        "given_subset": None,
+    }
+
+
+def object_rows(item: str, picture: NumberPicture) -> list[dict[str, Any]]:
+    """Return one row of objects.parquet per visible number."""
+    return [
+        {"item": item, "object": position, "crowd": False, **describe(number)}
+        for position, number in enumerate(picture.numbers)
+    ]
+
+
+def mask_classes(max_number: int) -> pl.DataFrame:
+    """Return mask_classes.parquet: each number below ``max_number`` is its own value in masks."""
+    numbers = [(number, str(number), items.CLASS) for number in range(max_number)]
+    rows = [*numbers, (BACKGROUND_INDEX, None, items.BACKGROUND)]
+    return pl.DataFrame(rows, schema=dict(items.MASK_CLASS_COLUMNS), orient="row")
+
+
+def describe(number: DrawnNumber) -> dict[str, Any]:
+    """Return a number's label, box and look as plain values; label file and table use the same names."""
+    return {
+        "label": str(number.number),
+        **number.box._asdict(),
+        "rotation_deg": number.rotation_deg,
+        "font": number.font,
+        "font_size_px": number.font_size_px,
+        "color": "#{:02x}{:02x}{:02x}".format(*number.color),
+    }
+
+
+def label_text(item: str, picture: NumberPicture) -> str:
+    """Return the picture's JSON label; boxes include their last row and column."""
+    content = {
+        "image": f"images/{item}.png",
+        "width_px": picture.image.width,
+        "height_px": picture.image.height,
+        "background": picture.background,
+        "objects": [describe(number) for number in picture.numbers],
+    }
+    return json.dumps(content, indent=1) + "\n"
+
+
+class RowCollector:
+    """Gathers rows of one table in compact form: a row of a Python dict takes ten times the memory."""
+
+    def __init__(self, columns: Mapping[str, pl.DataType | type[pl.DataType]]) -> None:
+        self._schema = dict(columns)
+        self._frames: list[pl.DataFrame] = []
+        self._rows: list[dict[str, Any]] = []
+
+    def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Append rows."""
+        self._rows.extend(dict(row) for row in rows)
+        if len(self._rows) >= _ROWS_PER_FRAME:
+            self._pack()
+
+    def frame(self) -> pl.DataFrame:
+        """Return all rows in the order in which they came, with the declared types even when there are none."""
+        self._pack()
+        return pl.concat(self._frames)
+
+    def _pack(self) -> None:
+        self._frames.append(pl.DataFrame(self._rows, schema=self._schema))
+        self._rows = []
