@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from assay.checks.result import TestResult
-from assay.experiments.testing import FURTHER_TESTS
+from assay.experiments.checks import FURTHER_TESTS
 from assay.pipeline import Slice
 from assets.keys import SECTION_KEYS
 from partitions.experiments import experiments

@@ -7,7 +7,7 @@ import dagster as dg
 from pydantic import Field
 
 from assay.errors import StorageError, unknown
-from assay.experiments.named_locks import lock_folders
+from assay.experiments.locks import lock_folders
 from assay.locks import clear, describe
 from resources.experiment_store import ExperimentStore
 from resources.failures import as_failure

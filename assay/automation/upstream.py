@@ -9,7 +9,7 @@ from typing import Protocol
 
 from assay.automation.reconcile import Versions
 from assay.errors import StorageError
-from assay.experiments.adoption import adopted_path
+from assay.experiments.evaluation import adopted_path
 from assay.pipeline import STAGES, Stage
 from assay.results import ResultStore
 

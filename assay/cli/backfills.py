@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assay.cli.places import spec_files, storage_root
 from assay.errors import DataError
+from assay.experiments.workspace import spec_files, storage_root
 from assay.spec.experiment import ExperimentSpec
 from assay.text_table import text_table
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assay.cli.places import locations, spec_files
 from assay.errors import AssayError
+from assay.experiments.workspace import locations, spec_files
 from assay.locations.places import DEFAULT_LOCATION
 from assay.progress import NO_VALUES
 
@@ -50,7 +50,7 @@ def import_(
 
 def list_locations() -> None:
     """List the locations, where they are, and what each has; one that can't be reached, why."""
-    from assay.locations.catalog import experiments_at
+    from assay.experiments.catalog import experiments_at
 
     known, unreachable = locations(), False
     for name in known.names():

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from assay.cli.places import folders, spec_files, storage_root
 from assay.errors import DataError, StorageError, unknown
+from assay.experiments.workspace import folders, spec_files, storage_root
 from assay.pipeline import STAGES
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.ids import validate_id

@@ -16,9 +16,9 @@ from assay.comparison.load import Score
 from assay.comparison.terminal import interval
 from assay.dashboard.data import Experiment
 from assay.errors import AssayError, StorageError
+from assay.experiments.checks import EXP_TESTS
 from assay.experiments.contents import stage_results
 from assay.experiments.folders import ExperimentFolders
-from assay.experiments.testing import EXP_TESTS
 from assay.metrics.registry import get_metric, label_of
 from assay.natural import natural_key
 from assay.spec.yaml_text import to_yaml

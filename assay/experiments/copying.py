@@ -8,10 +8,10 @@ import time
 from dataclasses import dataclass
 
 from assay.errors import StorageError
+from assay.experiments.catalog import StoredExperiment, experiments_at, find_experiment, tree_of
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.importing import Imported, bring_in, lock_experiment
 from assay.experiments.specs import SpecFiles
-from assay.locations.catalog import StoredExperiment, experiments_at, find_experiment, tree_of
 from assay.locations.places import Location, Locations, reaching
 from assay.locations.updating import Written, bring
 from assay.progress import Progress, silent

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.errors import StorageError
-from assay.experiments.adoption import adopted_path
+from assay.experiments.evaluation import adopted_path
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.specs import SpecFiles
 from assay.locks import hold

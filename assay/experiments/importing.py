@@ -12,15 +12,15 @@ from pathlib import Path
 import polars as pl
 
 from assay.errors import IdError, StorageError
-from assay.experiments.adoption import adopted_path
+from assay.experiments.catalog import StoredExperiment, find_experiment, spec_at, tree_of
 from assay.experiments.contents import TABLES
+from assay.experiments.evaluation import adopted_path
 from assay.experiments.folders import ExperimentFolder, ExperimentFolders
 from assay.experiments.pointers import write_pointer
 from assay.experiments.restoring import restore_results
 from assay.experiments.specs import SpecFiles
 from assay.experiments.summary import experiment_row
 from assay.files import write_text
-from assay.locations.catalog import StoredExperiment, find_experiment, spec_at, tree_of
 from assay.locations.places import Location, reaching
 from assay.locations.tree import Tree
 from assay.locations.updating import Written, bring

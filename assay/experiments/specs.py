@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from assay.errors import IdError, NotThereYetError, SpecError, unknown
-from assay.experiments.adoption import KEY as EVALUATED
-from assay.experiments.adoption import find_evaluated, with_adopted
+from assay.experiments.evaluation import KEY as EVALUATED
+from assay.experiments.evaluation import find_evaluated, with_adopted
 from assay.experiments.folders import experiments_with_folder
 from assay.experiments.tombstones import Tombstones
 from assay.files import write_text

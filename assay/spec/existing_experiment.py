@@ -1,7 +1,7 @@
 """Key ``existing_experiment``: whose model is evaluated, instead of training one.
 
 Belongs here: the key, and what is known once the experiment was found. Does not belong here: finding it
-(``assay.experiments.adoption``).
+(``assay.experiments.evaluation``).
 """
 
 from typing import Annotated, Any

@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 
 from assay.experiments.specs import SpecFiles
-from assay.sweeps.plan import Sweep
+from assay.experiments.sweeps import Sweep
 
 
 def write_sweep(store: SpecFiles, sweep: Sweep) -> list[str]:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from assay.experiments.testing import EXP_TESTS
+from assay.experiments.checks import EXP_TESTS
 from assay.locks import hold
 from assay.tracking.content import Content, StageContent, content_after
 

@@ -6,8 +6,8 @@ import pytest
 
 from assay import warehouse
 from assay.automation.upstream import behind, made_from
+from assay.experiments.catalog import experiments_at
 from assay.experiments.contents import stage_results
-from assay.locations.catalog import experiments_at
 from assay.spec.yaml_text import read_mapping
 from resources.ledger import InstanceLedger
 from tests.pipeline.conftest import SMALL_IMAGES, Lab

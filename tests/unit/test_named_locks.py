@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from assay.errors import SpecError, StorageError
-from assay.experiments.named_locks import lock_folder_of, lock_folders, named_locks
+from assay.experiments.locks import lock_folder_of, lock_folders, named_locks
 from assay.locations import Locations
 from assay.locks import hold, holders
 from assay.locks.flavour import heartbeat_of

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 import streamlit as st
 
 from assay.analysis.base import readable_number
-from assay.cli.places import storage_root
 from assay.comparison.load import Score
 from assay.comparison.terminal import interval
 from assay.dashboard.data import Experiment, load_catalogue
 from assay.errors import IdError
+from assay.experiments.workspace import storage_root
 from assay.spec.ids import validate_id
 
 OVERVIEW, EXPERIMENT, COMPARE = (f"views/{name}.py" for name in ("overview", "experiment", "compare"))

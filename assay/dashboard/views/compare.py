@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 import polars as pl
 import streamlit as st
 
-from assay.cli.places import storage_root
 from assay.comparison.figures import curve_panels, key_panels
 from assay.comparison.ranking import Ranking
 from assay.comparison.terminal import title, verdict
@@ -14,6 +13,7 @@ from assay.dashboard.data import Experiment, load_history
 from assay.dashboard.overview import columns_of, rankings, subsets_of
 from assay.dashboard.views.common import MOST_COMPARED, catalogue, plain, wanted_ids
 from assay.dashboard.views.table import experiment_table
+from assay.experiments.workspace import storage_root
 from assay.metrics.registry import label_of
 
 CHARTS_PER_ROW = 2

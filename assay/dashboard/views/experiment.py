@@ -6,13 +6,13 @@ from pathlib import Path
 
 import streamlit as st
 
-from assay.cli.places import storage_root
 from assay.dashboard.charts import history_charts
 from assay.dashboard.data import Experiment, load_history
 from assay.dashboard.details import FAILED, Picture, check_table, metric_table, net_data_of, pictures_of, spec_text
 from assay.dashboard.overview import subsets_of, task_name
 from assay.dashboard.views.common import catalogue, plain, score_card, wanted_ids
 from assay.errors import StorageError
+from assay.experiments.workspace import storage_root
 from assay.metrics.registry import label_of
 from assay.tables import read_parquet
 

@@ -3,9 +3,9 @@
 import pytest
 
 from assay.errors import SpecError, StorageError
+from assay.experiments.catalog import experiments_at, find_experiment
 from assay.files import write_text
 from assay.locations import Locations
-from assay.locations.catalog import experiments_at, find_experiment
 from tests.unit.stored_experiments import describe, fill
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from assay.errors import NotThereYetError, SpecError
+from assay.experiments.catalog import StoredExperiment, experiments_at, find_experiment, spec_at
 from assay.experiments.describing import prefix_of
 from assay.experiments.folders import ExperimentFolders
 from assay.files import write_text
 from assay.locations import Location, Locations
-from assay.locations.catalog import StoredExperiment, experiments_at, find_experiment, spec_at
 from assay.locations.places import DEFAULT_LOCATION
 from assay.pipeline import trains_from
 from assay.spec.existing_experiment import LATEST, ExistingExperiment, FoundExperiment
