@@ -10,8 +10,8 @@ import dagster as dg
 import polars as pl
 
 from assay.errors import SpecError
-from assay.experiments.frozen import freeze
-from assay.experiments.summary import experiment_row
+from assay.experiments.folders import experiment_row
+from assay.experiments.specs import freeze
 from assay.pipeline import digest_of, slice_of
 from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
 from assay.spec.ids import validate_id

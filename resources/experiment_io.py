@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from assay.errors import StorageError
-from assay.experiments.pointers import read_pointer, write_pointer
+from assay.experiments.contents import read_pointer, write_pointer
 from assay.pipeline import Slice, slice_of
 from assay.results import Result
 from assay.spec.ids import validate_id

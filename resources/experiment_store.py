@@ -14,14 +14,12 @@ import dagster as dg
 
 from assay.checks.result import TestResult
 from assay.errors import StorageError
-from assay.experiments.checks import run_tests
-from assay.experiments.elsewhere import keep_elsewhere
-from assay.experiments.fetching import fetch_result
+from assay.experiments.checks import require_passed, run_tests
+from assay.experiments.copying import keep_elsewhere
 from assay.experiments.folders import ExperimentFolders
-from assay.experiments.frozen import freeze, frozen
-from assay.experiments.gates import require_passed
+from assay.experiments.importing import fetch_result
 from assay.experiments.locks import named_locks
-from assay.experiments.specs import SpecFiles
+from assay.experiments.specs import SpecFiles, freeze, frozen
 from assay.learning_stages import data_source
 from assay.locations import Locations
 from assay.locks import LockMode, Waiting, hold

@@ -11,9 +11,8 @@ import duckdb
 import polars as pl
 
 from assay.errors import AssayError, DataError, SpecError, unknown
-from assay.experiments.folders import ExperimentFolders
+from assay.experiments.folders import ExperimentFolders, experiment_row
 from assay.experiments.specs import SpecFiles
-from assay.experiments.summary import experiment_row
 from assay.spec.experiment import ExperimentSpec
 from assay.warehouse import connect
 

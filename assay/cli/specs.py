@@ -9,8 +9,8 @@ import typer
 from assay.errors import SpecError, unknown
 from assay.experiments.evaluation import KEY, find_evaluated
 from assay.experiments.specs import SpecFiles, template
-from assay.experiments.sweep_grid import Axis, read_axis
-from assay.experiments.sweeps import Sweep, plan_sweep
+from assay.experiments.sweep_grid import Axis, full_key, read_axis, sweepable_keys
+from assay.experiments.sweeps import Sweep, plan_sweep, write_sweep
 from assay.experiments.workspace import spec_files
 from assay.spec.dotted import nest, short_names, shown
 from assay.spec.existing_experiment import ExistingExperiment
@@ -18,8 +18,6 @@ from assay.spec.experiment import ExperimentSpec
 from assay.spec.ids import suggest_id
 from assay.spec.loading import json_schema, load_spec, load_values, merged, spec_from
 from assay.spec.yaml_text import read_value
-from assay.sweeps.keys import full_key, sweepable_keys
-from assay.sweeps.write import write_sweep
 from assay.text_table import text_table
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assay.errors import NotThereYetError, SpecError, StorageError, nearest
-from assay.experiments.describing import INFO
+from assay.experiments.folders import INFO
 from assay.locations.places import Location, reaching
 from assay.locations.tree import Tree
 from assay.locations.updating import PENDING

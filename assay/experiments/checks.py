@@ -4,16 +4,19 @@ Belongs here: choosing, running and recording tests. Does not belong here: the t
 """
 
 import csv
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from assay.checks.result import TestResult
 from assay.checks.run import BUILT_IN, STAGES, run_test, write_exp_tests_csv
+from assay.errors import DataError
 from assay.experiments.contents import experiment_files, stage_results
 from assay.experiments.folders import ExperimentFolders
-from assay.experiments.gates import store_verdict
+from assay.files import write_json
 from assay.locks import hold
 from assay.spec.exptests import TestSection
+from assay.spec.ids import validate_id
 
 FURTHER_TESTS = "further_tests"
 """Stands for all kinds that installed packages add."""
@@ -75,3 +78,37 @@ def _from_row(row: dict[str, str]) -> TestResult:
         measured=row["measured"],
         expected=row["expected"],
     )
+
+
+def store_verdict(
+    root: Path, experiment_id: str, kind: str, stage: str, fingerprint: str, failures: Sequence[str]
+) -> None:
+    """Store what the blocking tests of one kind said about one result of a stage; no failures means passed."""
+    path = root / "gates" / validate_id(experiment_id) / stage / f"{kind}.json"
+    write_json(path, {"fingerprint": fingerprint, "failures": list(failures)})
+
+
+def require_passed(root: Path, experiment_id: str, ancestors: Mapping[str, str]) -> None:
+    """Do nothing unless the blocking tests of one of exactly these results failed.
+
+    Args:
+        root: Storage root.
+        experiment_id: Whose verdicts count.
+        ancestors: Fingerprint by stage of everything that the caller's inputs were made from.
+
+    Raises:
+        DataError: They failed; lists each failure and says how to go on.
+    """
+    for stage, fingerprint in ancestors.items():
+        failures = _failures(root / "gates" / validate_id(experiment_id) / stage, fingerprint)
+        if failures:
+            message = (
+                f"Experiment {experiment_id!r}: {stage} failed a blocking test, so it is not trained. Change the "
+                f"data or the {stage} section and materialize {stage} again, or remove the test from exptests."
+            )
+            raise DataError(message, failures)
+
+
+def _failures(folder: Path, fingerprint: str) -> list[str]:
+    verdicts = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    return [line for verdict in verdicts if verdict["fingerprint"] == fingerprint for line in verdict["failures"]]

@@ -9,9 +9,11 @@ from typing import Any
 
 from assay.checks.result import ExperimentFiles
 from assay.experiments.folders import ExperimentFolders
+from assay.files import write_json
 from assay.pipeline import STAGES
 from assay.results import Result, ResultStore
 from assay.sealing import MANIFEST
+from assay.spec.ids import validate_id
 from assay.spec.loading import load_values
 
 TABLES = {
@@ -55,3 +57,25 @@ def experiment_files(root: Path, experiment_id: str) -> ExperimentFiles:
         analysis=folders["analysis"] / TABLES["analysis"] if "analysis" in folders else None,
         tables={name: folders[name] / file for name, file in TABLES.items() if name in folders},
     )
+
+
+def write_pointer(root: Path, experiment_id: str, asset: str, result: Result) -> None:
+    """Point an asset of an experiment to a result."""
+    write_json(_path(root, experiment_id, asset), {"stage": result.stage, "fingerprint": result.fingerprint})
+
+
+def read_pointer(root: Path, experiment_id: str, asset: str) -> Result | None:
+    """Return the result that an asset of an experiment is; None when it was never made.
+
+    Raises:
+        StorageError: The result is gone.
+    """
+    path = _path(root, experiment_id, asset)
+    if not path.is_file():
+        return None
+    pointer = json.loads(path.read_text())
+    return ResultStore(root).open(pointer["stage"], pointer["fingerprint"])
+
+
+def _path(root: Path, experiment_id: str, asset: str) -> Path:
+    return root / "pointers" / validate_id(experiment_id) / f"{asset}.json"

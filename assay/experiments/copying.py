@@ -9,11 +9,13 @@ from dataclasses import dataclass
 
 from assay.errors import StorageError
 from assay.experiments.catalog import StoredExperiment, experiments_at, find_experiment, tree_of
-from assay.experiments.folders import ExperimentFolders
+from assay.experiments.folders import ExperimentFolder, ExperimentFolders
 from assay.experiments.importing import Imported, bring_in, lock_experiment
 from assay.experiments.specs import SpecFiles
 from assay.locations.places import Location, Locations, reaching
+from assay.locations.tree import Tree
 from assay.locations.updating import Written, bring
+from assay.locks import hold
 from assay.progress import Progress, silent
 from assay.sealing import MANIFEST
 from assay.spec.ids import validate_id
@@ -141,3 +143,21 @@ def _delete(specs: SpecFiles, source: Location, found: StoredExperiment) -> None
         tree.remove_all()
     if source.is_storage:
         ExperimentFolders(specs.root).forget(found.experiment_id)
+
+
+def keep_elsewhere(locations: Locations, folder: ExperimentFolder) -> Written | None:
+    """Bring the copy of an experiment's folder up to date, if its ``exp_out_location`` is outside of the storage.
+
+    Returns:
+        What was written; None when the folder is the storage's own, or has no results yet.
+
+    Raises:
+        StorageError: The location can't be reached or written; nothing there looks finished that is not.
+    """
+    name = folder.path.relative_to(locations.root).parts[0]
+    if not locations.is_elsewhere(name) or not (folder.path / MANIFEST).is_file():
+        return None
+    location = locations.open(name)
+    lock = f"experiments/{folder.experiment_id}"
+    with hold(locations.root / "locks", lock, "write", f"copying to {name}"), reaching(name):
+        return bring(Tree.of(folder.path), location.tree.below(folder.path.name))

@@ -13,8 +13,7 @@ from typing import Any
 
 from assay.errors import NotThereYetError, SpecError
 from assay.experiments.catalog import StoredExperiment, experiments_at, find_experiment, spec_at
-from assay.experiments.describing import prefix_of
-from assay.experiments.folders import ExperimentFolders
+from assay.experiments.folders import ExperimentFolders, prefix_of
 from assay.files import write_text
 from assay.locations import Location, Locations
 from assay.locations.places import DEFAULT_LOCATION

@@ -5,20 +5,28 @@ Belongs here: its layout, publishing results into it, its manifest. Does not bel
 
 import json
 import os
+import platform
 import shutil
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import distributions
 from pathlib import Path
+from string import Template
 from typing import Any
 
+import assay
 from assay.errors import StorageError
-from assay.experiments.describing import describe, pattern_for
-from assay.files import temporary_sibling, write_json, write_text
+from assay.files import canonical_json, temporary_sibling, write_json, write_text
 from assay.locks import hold
 from assay.results import REPORT, Result
 from assay.sealing import MANIFEST
-from assay.spec.experiment import ExperimentSpec
+from assay.spec.existing_experiment import ExistingExperiment
+from assay.spec.experiment import SECTION_NAMES, TASK_PREFIX, ExperimentSpec
 from assay.spec.ids import new_run_id, validate_id
+from assay.spec.secrets import without_keys
 from assay.spec.yaml_text import to_yaml
 
 PLACES = {
@@ -165,3 +173,115 @@ def _update_manifest(folder: Path, result: Result, files: Mapping[str, dict[str,
     for name in former:
         if name not in files:
             (folder / name).unlink(missing_ok=True)
+
+
+INFO = "experiment_info.yaml"
+
+
+def describe(folder: Path, experiment_id: str, run_id: str, spec: ExperimentSpec) -> None:
+    """Write what the experiment is, what it was configured with and what it runs on."""
+    removed = frozenset(spec.remove_key_list)
+    info = {
+        "experiment_id": experiment_id,
+        "run_id": run_id,
+        "task": spec.task,
+        "prefix": prefix_of(spec.exp_folder_pattern, spec.task),
+        "name": spec.name,
+        "description": spec.description,
+        "tags": spec.tags,
+        **({"source": _source_of(spec.existing_experiment)} if spec.existing_experiment else {}),
+        "updated": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    values = without_keys(spec.as_dict(), removed)
+    for name in SECTION_NAMES:
+        if name in values:
+            write_text(folder / "configs" / name / "config.yaml", to_yaml(values[name]))
+    write_text(folder / "configs" / "experiment.yaml", to_yaml(values))
+    wanted = spec.trained_model.exp_initializer
+    if wanted.git_versions:
+        write_text(folder / "git_versions.yaml", to_yaml(git_versions(Path.cwd())))
+    if wanted.environment:
+        write_text(folder / "environment.yaml", to_yaml(environment()))
+    write_text(folder / INFO, to_yaml(info))
+
+
+def _source_of(evaluated: ExistingExperiment) -> dict[str, Any]:
+    """Return which experiment's model is evaluated, and where that experiment is."""
+    return evaluated.found.model_dump() if evaluated.found else evaluated.model_dump()
+
+
+def prefix_of(pattern: str, task: str) -> str:
+    """Return what the names of folders of a kind of experiments begin with, such as ``REG``."""
+    return pattern_for(pattern, task).template.partition("$")[0].rstrip("-_.")
+
+
+def pattern_for(pattern: str, task: str) -> Template:
+    """Return a pattern of folder names with the task filled in."""
+    return Template(Template(pattern).safe_substitute(PREFIX=TASK_PREFIX[task]))
+
+
+def git_version(folder: Path) -> dict[str, Any]:
+    """Return commit and dirty flag of the repository around ``folder``; both None outside of one."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    status = _git(folder, "status", "--porcelain") if commit else None
+    return {"commit": commit, "dirty": None if status is None else bool(status)}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed program, fixed arguments
+            ["git", *arguments],  # noqa: S607 - the user's own git
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def git_versions(folder: Path) -> dict[str, Any]:
+    """Return the versions of Assay and of the project that uses it."""
+    package = Path(assay.__file__).parent
+    return {"assay": {"version": assay.__version__, **git_version(package)}, "project": git_version(folder)}
+
+
+@cache
+def environment() -> dict[str, Any]:
+    """Return Python, packages and hardware; they stay what they are while a process lives."""
+    # Each access to ``metadata`` parses a file, and ``version`` does so again.
+    found = [dist.metadata for dist in distributions()]
+    packages = {entry["Name"]: entry["Version"] for entry in found if entry["Name"]}
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cpu_count": os.cpu_count(),
+        "memory_bytes": memory,
+        "packages": dict(sorted(packages.items())),
+    }
+
+
+def experiment_row(experiment_id: str, spec: ExperimentSpec, folder: ExperimentFolder | None) -> dict[str, Any]:
+    """Return plain columns for what people filter by, and the whole spec as JSON for everything else.
+
+    Args:
+        experiment_id: Whose row it is.
+        spec: What the experiment is.
+        folder: Its folder; None for an experiment that was never run.
+    """
+    return {
+        "task": spec.task,
+        "name": spec.name,
+        "description": spec.description,
+        "tags": canonical_json(spec.tags),
+        "seed": spec.seed,
+        "source": spec.generated_images.source.kind,
+        "evaluates": spec.found.experiment_id if spec.found else "",
+        "run_id": folder.run_id if folder else None,
+        "folder": str(folder.path) if folder else None,
+        "spec": canonical_json(spec.as_dict()),
+    }

@@ -4,31 +4,37 @@ Belongs here: the order, and what is refused. Does not belong here: copying file
 together (``restoring``), telling Dagster.
 """
 
+import json
+import os
+import re
+import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from assay.errors import IdError, StorageError
 from assay.experiments.catalog import StoredExperiment, find_experiment, spec_at, tree_of
-from assay.experiments.contents import TABLES
+from assay.experiments.contents import TABLES, write_pointer
 from assay.experiments.evaluation import adopted_path
-from assay.experiments.folders import ExperimentFolder, ExperimentFolders
-from assay.experiments.pointers import write_pointer
-from assay.experiments.restoring import restore_results
+from assay.experiments.folders import PLACES, RESULTS, ExperimentFolder, ExperimentFolders, experiment_row, folder_name
 from assay.experiments.specs import SpecFiles
-from assay.experiments.summary import experiment_row
-from assay.files import write_text
+from assay.files import fsync_path, temporary_sibling, write_text
+from assay.locations import Locations
+from assay.locations.file_copies import side_by_side
 from assay.locations.places import Location, reaching
 from assay.locations.tree import Tree
-from assay.locations.updating import Written, bring
+from assay.locations.updating import Written, bring, put
 from assay.locks import hold
 from assay.partition_files import place_of
-from assay.pipeline import digest_of
+from assay.pipeline import FINGERPRINT_LENGTH, digest_of
 from assay.progress import Progress, silent
 from assay.results import Result, ResultStore
+from assay.sealing import MANIFEST, is_complete, put_in_place, require_inner_names, sweep
+from assay.spec.existing_experiment import FoundExperiment
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.ids import validate_id
 from assay.spec.yaml_text import to_yaml
@@ -131,3 +137,117 @@ def _enter_tables(
         write_pointer(root, experiment_id, "trained_model", model)
         enter("training_history", StoredTable(model.folder / "training_history.parquet", model.fingerprint))
     enter("experiments", pl.DataFrame([experiment_row(experiment_id, spec, folder)]))
+
+
+FINGERPRINT = re.compile(rf"[0-9a-f]{{{FINGERPRINT_LENGTH}}}")
+
+
+def restore_results(folder: Path, store: ResultStore, output_location: str) -> dict[str, Result]:
+    """Return the results whose files an experiment's folder has, by stage, made in ``store`` where they are missing.
+
+    Args:
+        folder: An experiment's folder, its files compared with its manifest already.
+        store: Where the results are to be.
+        output_location: Folder below the storage root.
+
+    Raises:
+        StorageError: A manifest is damaged, or does not fit the folder's own.
+    """
+    manifest = json.loads((folder / MANIFEST).read_text())
+    return {
+        stage: restore_result(folder, stage, store, output_location)
+        for stage in PLACES
+        if stage in manifest["results"] and (folder / RESULTS / stage / MANIFEST).is_file()
+    }
+
+
+def restore_result(folder: Path, stage: str, store: ResultStore, output_location: str) -> Result:
+    """Return one stage's result, found in ``store`` or put together from an experiment's folder; see above."""
+    fingerprint, files = _require_whole(folder, stage)
+    target = store.root / output_location / stage / fingerprint
+    with hold(store.lock_folder, f"{stage}/{fingerprint}", "write", "importing"):
+        if not is_complete(target):
+            _link_together(folder, stage, files, target)
+    return Result(stage, fingerprint, target)
+
+
+def _require_whole(folder: Path, stage: str) -> tuple[str, list[str]]:
+    """Return fingerprint and files of a stage's result, if the folder has them all as its own manifest lists them."""
+    whole = json.loads((folder / MANIFEST).read_text())
+    own: dict[str, Any] = json.loads((folder / RESULTS / stage / MANIFEST).read_text())
+    fingerprint = str(own.get("fingerprint"))
+    require_inner_names(own["files"], f"The manifest of {stage} in {folder}")
+    if own["stage"] != stage or fingerprint != whole["results"][stage] or not FINGERPRINT.fullmatch(fingerprint):
+        raise StorageError(f"{folder}: the manifest of {stage} is of {own['stage']} {fingerprint}. It is not used.")
+    for name, entry in own["files"].items():
+        listed = whole["files"].get(folder_name(stage, name), {})
+        if listed.get("sha256") != entry["sha256"]:
+            raise StorageError(f"{folder}: {name} of {stage} is missing, or another file than its manifest says.")
+    return fingerprint, list(own["files"])
+
+
+def _link_together(folder: Path, stage: str, names: list[str], target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    sweep(target)
+    temporary = temporary_sibling(target)
+    try:
+        for name in names:
+            _link(folder / folder_name(stage, name), temporary / name)
+        _link(folder / RESULTS / stage / MANIFEST, temporary / MANIFEST)
+        for path in [*temporary.rglob("*"), temporary]:
+            fsync_path(path)
+        put_in_place(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def fetch_result(locations: Locations, found: FoundExperiment, stage: str, output_location: str) -> Result:
+    """Return a result of the experiment that was found: from this storage, or copied from where it is.
+
+    What a call that was cut off had copied is found by the next.
+
+    Args:
+        locations: The places that the project knows.
+        found: The experiment, and which results of it.
+        stage: ``trained_model`` or ``normalized``.
+        output_location: Folder below the storage root for a result that has to be copied.
+
+    Raises:
+        StorageError: It is not here and can't be copied, or the experiment there has another one by now.
+    """
+    store = ResultStore(locations.root)
+    fingerprint = {"trained_model": found.model, "normalized": found.scaling}[stage]
+    known = store.find(stage, fingerprint)
+    if known is not None:
+        return known
+    name, _, folder = found.folder.partition("/")
+    location = locations.open(name)
+    here = Tree.of(locations.root / "adopted" / ".fetched" / fingerprint)
+    lock = f"adopted/{fingerprint}"
+    with hold(locations.root / "locks", lock, "write", f"copying from {name}"), reaching(name):
+        _copy(location.tree.below(folder), here, stage, fingerprint)
+        result = restore_result(here.as_path, stage, store, output_location)
+        shutil.rmtree(here.as_path)
+    return result
+
+
+def _copy(source: Tree, here: Tree, stage: str, fingerprint: str) -> None:
+    manifest = json.loads(source.read(MANIFEST) or b"{}")
+    if manifest.get("results", {}).get(stage) != fingerprint:
+        raise StorageError(
+            f"{source.shown} has no {stage} {fingerprint} any more, and neither has this storage. Evaluate what it has "
+            "now: make another experiment."
+        )
+    files = {name: entry["sha256"] for name, entry in manifest["files"].items() if entry["stage"] == stage}
+    require_inner_names(files, source.shown)
+    list(side_by_side(lambda name: put(source, here, name, name, files[name]), files))
+    for name in (MANIFEST, f"{RESULTS}/{stage}/{MANIFEST}"):
+        here.take(source, name, name)

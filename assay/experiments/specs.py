@@ -3,8 +3,11 @@
 Belongs here: which experiments exist and what their files say. Does not belong here: results.
 """
 
+import json
 import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,18 +16,18 @@ from assay.errors import IdError, NotThereYetError, SpecError, unknown
 from assay.experiments.evaluation import KEY as EVALUATED
 from assay.experiments.evaluation import find_evaluated, with_adopted
 from assay.experiments.folders import experiments_with_folder
-from assay.experiments.tombstones import Tombstones
-from assay.files import write_text
+from assay.files import temporary_sibling, write_json, write_text
 from assay.locations.places import FILE as LOCATIONS_FILE
 from assay.locations.places import Locations
 from assay.pipeline import digest_of
 from assay.spec.existing_experiment import LATEST, ExistingExperiment
 from assay.spec.experiment import TASK_PREFIX, ExperimentSpec
 from assay.spec.ids import invent_id, is_id, validate_id
-from assay.spec.loading import load_values, merged, spec_from
+from assay.spec.loading import load_spec, load_values, merged, spec_from
 from assay.spec.yaml_text import read_mapping, to_yaml
 
 DEFAULT_TASK = "regression"
+
 TEMPLATES = (*TASK_PREFIX, "multi_label")
 """What a new experiment can start from: a task, or a classification with several classes at once."""
 
@@ -170,3 +173,84 @@ def template_text(name: str) -> str:
     if name not in TEMPLATES:
         raise SpecError("new experiment", [unknown("Template", name, TEMPLATES)])
     return (files("assay") / "templates" / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+class Tombstones:
+    """One small file per removed experiment: when, and the hash of its last spec."""
+
+    def __init__(self, root: Path) -> None:
+        self.folder = root / "tombstones"
+
+    def ids(self) -> set[str]:
+        """Return the IDs of all removed experiments."""
+        return (
+            {path.name for path in self.folder.iterdir() if not path.name.startswith(".")}
+            if self.folder.is_dir()
+            else set()
+        )
+
+    def bury(self, experiment_id: str, digest: str = "") -> None:
+        """Remember that an experiment was removed; the first to say so counts.
+
+        Args:
+            experiment_id: Which one.
+            digest: Of its last resolved spec: the same spec may come back. Empty: nothing may.
+        """
+        path = self.folder / validate_id(experiment_id)
+        if not path.exists():
+            write_json(path, {"removed": datetime.now(UTC).isoformat(timespec="seconds"), "digest": digest})
+
+    def refuse(self, experiment_id: str, digest: str) -> None:
+        """Do nothing unless the experiment was removed and ``digest`` is not that of its last spec.
+
+        Raises:
+            IdError: It was; says when, and what can be done.
+        """
+        path = self.folder / validate_id(experiment_id)
+        if path.exists():
+            content = json.loads(path.read_text())
+            if not content["digest"] or content["digest"] != digest:
+                raise IdError(
+                    f"Experiment {experiment_id!r} was removed ({content['removed']}) and its ID is not used again. "
+                    f"Save the spec under another name, such as {experiment_id[:60]}-2, or put the former file back."
+                )
+
+    def restore(self, experiment_id: str) -> bool:
+        """Forget that an experiment was removed; returns whether it was."""
+        path = self.folder / validate_id(experiment_id)
+        if not path.exists():
+            return False
+        path.unlink(missing_ok=True)
+        return True
+
+
+def frozen_path(root: Path, run_id: str, experiment_id: str) -> Path:
+    """Return where a run's copy of a spec is; ``run_id`` is made by Dagster, the experiment ID by users."""
+    return root / "runs" / run_id / f"{validate_id(experiment_id)}.yaml"
+
+
+def freeze(root: Path, run_id: str, experiment_id: str, spec: ExperimentSpec) -> ExperimentSpec:
+    """Store the resolved spec under the run's ID, unless the run has one already; return the one that counts."""
+    path = frozen_path(root, run_id, experiment_id)
+    if not path.exists():
+        draft = temporary_sibling(path)
+        write_text(draft, to_yaml(spec.as_dict()))
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass  # another step of the same run was first
+        finally:
+            draft.unlink()
+    return _load(path)
+
+
+def frozen(root: Path, run_id: str, experiment_id: str) -> ExperimentSpec | None:
+    """Return the run's copy of a spec, or None when the run has none yet."""
+    path = frozen_path(root, run_id, experiment_id)
+    return _load(path) if path.exists() else None
+
+
+@lru_cache(maxsize=64)
+def _load(path: Path) -> ExperimentSpec:
+    """Read a frozen spec; it never changes, and every asset of a run asks for it."""
+    return load_spec(path)

@@ -4,7 +4,7 @@ Belongs here: from base and grid to validated experiments with IDs. Does not bel
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from assay.files import canonical_json
 from assay.spec.dotted import flatten, nest, shown
 from assay.spec.ids import validate_id
 from assay.spec.loading import merged, spec_from
-from assay.sweeps.members import TAG, sweep_members
+from assay.spec.yaml_text import read_mapping
 
 
 @dataclass(frozen=True)
@@ -121,3 +121,48 @@ def _free_ids(name: str, count: int, used: Collection[str]) -> Iterator[str]:
         candidate = f"{name}-{number:0{width}}"
         if candidate not in used:
             yield validate_id(candidate)
+
+
+TAG = "sweep"
+"""Name of the tag that every experiment of a sweep carries."""
+
+
+def sweep_members(store: SpecFiles, name: str) -> dict[str, Mapping[str, Any]]:
+    """Return the keys of every experiment of a sweep, not validated, by ID."""
+    return {member: values for member, values in _tagged(store) if values["tags"][TAG] == name}
+
+
+def sweep_names(store: SpecFiles) -> list[str]:
+    """Return the names of all sweeps."""
+    return sorted({str(values["tags"][TAG]) for _, values in _tagged(store)})
+
+
+def _tagged(store: SpecFiles) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the experiments with the tag; a file without the word is not even parsed, which takes longest."""
+    for experiment_id in store.ids():
+        path = store.path(experiment_id)
+        try:
+            text = path.read_text(encoding="utf-8")
+            values = read_mapping(text, str(path)) if TAG in text else {}
+        except (OSError, UnicodeDecodeError, SpecError):
+            continue  # removed meanwhile, or half-saved: `assay validate` tells
+        if isinstance(values.get("tags"), Mapping) and TAG in values["tags"]:
+            yield experiment_id, values
+
+
+def write_sweep(store: SpecFiles, sweep: Sweep) -> list[str]:
+    """Create the files of the new experiments; when one can't be written, those before it are removed again.
+
+    Returns:
+        The IDs of the new experiments.
+
+    Raises:
+        IdError: Somebody took one of the IDs meanwhile; nothing is written then.
+    """
+    written: list[str] = []
+    with ExitStack() as undo:
+        for member in sweep.new:
+            written.append(store.create(member.content, member.experiment_id))
+            undo.callback(store.path(member.experiment_id).unlink, missing_ok=True)
+        undo.pop_all()
+    return written

@@ -1,6 +1,6 @@
 """Looks into the types of fields: which models, alternatives and elements an annotation holds.
 
-Belongs here: reading annotations. Does not belong here: what is done with them (``messages``, ``assay.sweeps.keys``).
+Belongs here: reading annotations. Does not belong here: what is done with them (``messages``, ``assay.experiments.sweep_grid``).
 """
 
 from collections.abc import Iterable

@@ -6,11 +6,9 @@ import multiprocessing
 import pytest
 
 from assay.errors import DataError, IdError, SpecError, StorageError
-from assay.experiments.folders import ExperimentFolders
-from assay.experiments.frozen import freeze, frozen
-from assay.experiments.gates import require_passed, store_verdict
-from assay.experiments.provenance import environment, git_versions
-from assay.experiments.specs import SpecFiles, template
+from assay.experiments.checks import require_passed, store_verdict
+from assay.experiments.folders import ExperimentFolders, environment, git_versions
+from assay.experiments.specs import SpecFiles, freeze, frozen, template
 from assay.spec.loading import spec_from
 from assay.spec.secrets import without_keys
 from assay.spec.yaml_text import read_mapping

@@ -5,8 +5,7 @@ import json
 import pytest
 
 from assay.errors import SpecError
-from assay.experiments.folders import ExperimentFolder
-from assay.experiments.summary import experiment_row
+from assay.experiments.folders import ExperimentFolder, experiment_row
 from assay.pipeline import STAGES, slice_of
 from assay.spec.experiment import SECTION_NAMES
 from assay.spec.loading import spec_from

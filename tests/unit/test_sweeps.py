@@ -6,12 +6,10 @@ from hypothesis import strategies as st
 
 from assay.errors import IdError, SpecError
 from assay.experiments.specs import SpecFiles
-from assay.experiments.sweep_grid import Axis, combinations, read_axis
-from assay.experiments.sweeps import plan_sweep
+from assay.experiments.sweep_grid import Axis, combinations, full_key, read_axis, sweepable_keys
+from assay.experiments.sweeps import plan_sweep, write_sweep
 from assay.spec.dotted import flatten, nest, short_names
 from assay.spec.loading import spec_from
-from assay.sweeps.keys import full_key, sweepable_keys
-from assay.sweeps.write import write_sweep
 
 BASE = {"task": "classification", "name": "digits", "tags": {"owner": "mia"}}
 KEYS = sweepable_keys(spec_from(BASE, "x").as_dict())

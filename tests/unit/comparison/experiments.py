@@ -3,8 +3,7 @@
 import polars as pl
 
 from assay.comparison.load import HISTORY
-from assay.experiments.folders import ExperimentFolders
-from assay.experiments.summary import experiment_row
+from assay.experiments.folders import ExperimentFolders, experiment_row
 from assay.partition_files import place_of
 from assay.pipeline import STAGES, needed_stages, slice_of
 from assay.results import ResultStore

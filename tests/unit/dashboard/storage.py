@@ -6,9 +6,8 @@ from pathlib import Path
 import polars as pl
 from PIL import Image
 
-from assay.experiments.folders import ExperimentFolder, ExperimentFolders
+from assay.experiments.folders import ExperimentFolder, ExperimentFolders, experiment_row
 from assay.experiments.specs import SpecFiles
-from assay.experiments.summary import experiment_row
 from assay.learning.history import SCHEMA as HISTORY
 from tests.unit.comparison.experiments import put, run, start, values
 
