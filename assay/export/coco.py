@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from assay.export.coco_files import CocoContents, CocoIds, write_coco_files
-from assay.export.detections import Detections
+from assay.export.predictions import Detections
 
 _DECIMALS = 3
 
