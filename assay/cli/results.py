@@ -136,7 +136,7 @@ def export(
 ) -> None:
     """Write predicted boxes or masks in the format of another tool."""
     spec = spec_files().load(validate_id(experiment_id))
-    from assay.export.results import require_empty  # Polars: only here
+    from assay.export.predictions import require_empty  # Polars: only here
 
     require_empty(to)
     if spec.learning == "segmentation":
@@ -166,8 +166,8 @@ def _masks(
             f"--format {format.value} has no masks, and experiment {experiment_id!r} predicts nothing else; "
             "use --format coco."
         )
-    from assay.export.coco_masks import export_coco_masks
-    from assay.export.masks import read_masks
+    from assay.export.coco import export_coco_masks
+    from assay.export.predictions import read_masks
 
     masks = read_masks(storage_root(), experiment_id, spec)
     return f"masks of {len(masks.images)} images", export_coco_masks(masks, to, like)

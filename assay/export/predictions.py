@@ -3,17 +3,22 @@
 Belongs here: reading results. Does not belong here: any other tool's format.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Self
 
+import numpy as np
 import polars as pl
 
-from assay.datasets.schema import OBJECTS_FILE
+from assay.datasets.mask_classes import ClassMap, MaskMeanings, read_meanings, read_values
+from assay.datasets.schema import BACKGROUND, OBJECTS_FILE, mask_root_of
 from assay.errors import DataError
-from assay.experiments.contents import TABLES
-from assay.export.results import PREDICTED_ITEMS_FILE, require_classes, require_results
+from assay.experiments.contents import TABLES, stage_results
+from assay.learning.scene_targets import MaskTarget
+from assay.learning.trained_model import CHOSEN
+from assay.learning.weights import read_card
+from assay.results import Result
 from assay.spec.experiment import ExperimentSpec
 from assay.tables import read_parquet
 
@@ -82,3 +87,100 @@ def _order(label: str) -> tuple[int, float, str]:
 def name_without_ending(item: str, file: str) -> str:
     """Return an item's name without the ending of its file, which not every item has."""
     return item.removesuffix(PurePosixPath(file).suffix)
+
+
+@dataclass(frozen=True)
+class PredictedMasks:
+    """What was predicted of every pixel, and what is true.
+
+    Attributes:
+        images: Columns item, file, mask (null: truth unknown), width_px, height_px, labelled; one row per image.
+        classes: Names of the classes 1 to k of a map.
+        shown: Those that any predicted map shows.
+        folder: Predicted maps, ``<item>.png``.
+        truth_root: What ``mask`` is relative to.
+        meanings: Of the values in true masks.
+    """
+
+    images: pl.DataFrame
+    classes: tuple[str, ...]
+    shown: tuple[str, ...]
+    folder: Path
+    truth_root: Path
+    meanings: MaskMeanings
+
+    def predicted(self, item: str) -> ClassMap:
+        """Return the class of every pixel."""
+        return read_values(self.folder / f"{item}.png").astype(np.uint8)
+
+    def truth(self, mask: str) -> ClassMap:
+        """Return the true class of every pixel; 255 where it is unknown."""
+        return self.meanings.apply(read_values(self.truth_root / mask))
+
+
+def read_masks(root: Path, experiment_id: str, spec: ExperimentSpec) -> PredictedMasks:
+    """Return the predicted masks of an experiment.
+
+    Args:
+        root: Storage root.
+        experiment_id: ID.
+        spec: Its spec.
+
+    Raises:
+        DataError: The experiment predicts no masks, or has predicted nothing yet.
+    """
+    if spec.learning != "segmentation":
+        raise DataError(f"Experiment {experiment_id!r} is {spec.learning}, which predicts no masks.")
+    results = require_results(root, experiment_id, ("splits", "trained_model", "predictions"))
+    target = read_card(results["trained_model"].folder / CHOSEN).target
+    if not isinstance(target, MaskTarget):
+        raise DataError(f"The model of experiment {experiment_id!r} predicts {target.kind}. Materialize it again.")
+    splits, folder = results["splits"].folder, results["predictions"].folder
+    shown = set(read_parquet(folder / TABLES["predictions"])["predicted_class"]) - {BACKGROUND}
+    return PredictedMasks(
+        images=read_parquet(folder / PREDICTED_ITEMS_FILE),
+        classes=target.classes,
+        shown=tuple(sorted(shown)),
+        folder=folder / "masks",
+        truth_root=mask_root_of(splits),
+        meanings=read_meanings(splits, target.classes, target.mapping),
+    )
+
+
+PREDICTED_ITEMS_FILE = "predicted_items.parquet"
+
+
+def require_results(root: Path, experiment_id: str, stages: Sequence[str]) -> Mapping[str, Result]:
+    """Return the results of an experiment by stage.
+
+    Raises:
+        DataError: It lacks one of ``stages``.
+    """
+    results = stage_results(root, experiment_id)
+    missing = [stage for stage in stages if stage not in results]
+    if missing:
+        raise DataError(
+            f"Experiment {experiment_id!r} has no {' and no '.join(missing)} yet. Next: assay run {experiment_id}"
+        )
+    return results
+
+
+def require_classes(predicted: Iterable[str], names: Sequence[str], source: str) -> None:
+    """Refuse other classes than those of the user's file.
+
+    Raises:
+        DataError: A class that was predicted is not among ``names``; ``source`` says where they are from.
+    """
+    missing = sorted(set(predicted) - set(names))
+    if missing:
+        raise DataError(f"{source} has no class {', '.join(map(repr, missing))}; it has {', '.join(names)}.")
+
+
+def require_empty(folder: Path) -> None:
+    """Refuse a folder that holds something.
+
+    Raises:
+        DataError: It does, or it is a file.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(f"{folder} exists and is not an empty folder; choose another for --to.")

@@ -11,7 +11,7 @@ from assay.datasets.schema import OBJECT_COLUMNS
 from assay.errors import DataError
 from assay.export import Detections
 from assay.export.coco import export_coco
-from assay.export.results import require_empty
+from assay.export.predictions import require_empty
 from assay.export.yolo import export_yolo
 
 IMAGES = {"images/a.jpg": (640, 480), "b.png": (33, 1000), "000003": (1024, 1024), "sub/empty.jpg": (50, 50)}

@@ -10,8 +10,8 @@ from pycocotools.coco import COCO
 
 from assay.datasets.mask_classes import MaskMeanings
 from assay.errors import DataError
-from assay.export.coco_masks import export_coco_masks
-from assay.export.masks import PredictedMasks
+from assay.export.coco import export_coco_masks
+from assay.export.predictions import PredictedMasks
 from assay.learning.predicted_masks import save_mask
 
 SIZES = {"a": (7, 5), "sub/b": (64, 33), "unlabelled": (20, 20)}
