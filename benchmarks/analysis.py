@@ -13,7 +13,7 @@ from assay.analysis.build import build_analysis, evaluate_part
 from assay.analysis.report import KINDS
 from assay.checks import ExperimentFiles, run_test
 from assay.datasets.schema import ITEMS_FILE
-from assay.looks import THUMBNAIL_PX
+from assay.images.near_duplicates import THUMBNAIL_PX
 from assay.metrics.registry import get_metrics
 from assay.spec.analysis import AnalysisSection
 from assay.spec.exptest_kinds import SplitLeakageTest

@@ -12,7 +12,7 @@ from PIL import Image
 from assay.analysis.base import AnalysisInputs
 from assay.datasets.schema import root_of
 from assay.errors import AssayError, DataError
-from assay.own_data.pixels import DECODE_ERRORS, decode
+from assay.images.decoding import DECODE_ERRORS, decode
 from assay.tables import read_parquet
 
 PREDICTED_ITEMS = "predicted_items.parquet"

@@ -11,7 +11,7 @@ import polars as pl
 
 from assay.checks.result import ExperimentFiles, TestResult, not_materialized, shortened, verdict
 from assay.datasets.schema import ITEMS_FILE
-from assay.looks import similar_pairs, unit_thumbnails
+from assay.images.near_duplicates import similar_pairs, unit_thumbnails
 from assay.spec.exptest_kinds import SplitLeakageTest
 from assay.tables import read_parquet
 

@@ -11,16 +11,16 @@ from typing import Any
 import polars as pl
 from PIL import Image
 
-from assay.area import at_most
-from assay.boxes import Box
 from assay.crops.boxes_of_items import CROP_COLUMNS, list_crops
 from assay.crops.windows import cut, window_around
 from assay.datasets.schema import CROPS_FILE, ITEMS_FILE, OBJECTS_FILE, is_nested, root_of
 from assay.errors import DataError
-from assay.own_data.pixels import decode
+from assay.images.boxes import Box
+from assay.images.decoding import decode
+from assay.images.png import encode_png
+from assay.images.resizing import at_most
 from assay.parallel import map_in_order, usable_cores
 from assay.pictures.class_samples import save_class_samples
-from assay.png import encode_png
 from assay.progress import Progress, silent
 from assay.spec.crops import CropsSection
 from assay.tables import read_parquet, write_parquet

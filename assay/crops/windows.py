@@ -8,7 +8,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from assay.boxes import Box
+from assay.images.boxes import Box
 
 
 def window_around(box: Box, size: tuple[int, int], margin: float, square: bool) -> Box:

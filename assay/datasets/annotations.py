@@ -12,10 +12,10 @@ import polars as pl
 from numpy.typing import NDArray
 from PIL import Image
 
-from assay.boxes import Box
 from assay.datasets.geometry import Edges, Polygons, Runs, turned, turned_edges, turned_size, whole_box
 from assay.datasets.inspection import Inspected
 from assay.datasets.schema import BACKGROUND, CLASS, IGNORE, MASK_CLASS_COLUMNS
+from assay.images.boxes import Box
 from assay.parallel import map_in_order, usable_cores
 from assay.progress import Progress
 

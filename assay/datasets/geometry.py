@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from assay.boxes import Box
+from assay.images.boxes import Box
 
 Edges = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels; the last two are exclusive."""

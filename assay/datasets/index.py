@@ -26,8 +26,8 @@ from assay.datasets.annotations import (
 from assay.datasets.inspection import Inspected, inspect_images
 from assay.datasets.schema import IMAGE_ITEM_COLUMNS, ITEMS_FILE, MASK_CLASSES_FILE, OBJECT_COLUMNS, OBJECTS_FILE
 from assay.errors import DataError
-from assay.mask_values import read_mask
-from assay.own_data.pixels import decode
+from assay.images.decoding import decode
+from assay.images.masks import read_mask
 from assay.pictures.grid import class_color, draw_boxes, sample_grid, save_small_png
 from assay.progress import Progress, silent
 from assay.spec.annotated_images import CocoSource, YoloSource

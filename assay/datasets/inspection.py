@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from assay.errors import DataError, nearest
-from assay.looks import look_of
-from assay.own_data.pixels import DECODE_ERRORS, decode_turned
+from assay.images.decoding import DECODE_ERRORS, decode_turned
+from assay.images.near_duplicates import look_of
 from assay.parallel import map_in_order, usable_cores
 from assay.progress import Progress
 from assay.spec.own_data import ImageFolderSource

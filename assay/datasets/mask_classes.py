@@ -1,6 +1,6 @@
 """Masks as class indices: what the values of pixels mean to a model.
 
-Belongs here: from values (``assay.mask_values``) and their meanings (mask_classes.parquet) to indices. Does not belong
+Belongs here: from values (``assay.images.masks``) and their meanings (mask_classes.parquet) to indices. Does not belong
 here: which classes a model has, sizes.
 """
 
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from assay.datasets.inspection import in_words
 from assay.datasets.schema import BACKGROUND, CLASS, IGNORE, MASK_CLASS_COLUMNS, MASK_CLASSES_FILE
 from assay.errors import DataError
-from assay.mask_values import MaskValues, has_colours, read_mask
-from assay.own_data.pixels import DECODE_ERRORS
+from assay.images.decoding import DECODE_ERRORS
+from assay.images.masks import MaskValues, has_colours, read_mask
 from assay.parallel import map_in_order, usable_cores
 from assay.progress import Progress
 from assay.spec.annotated_images import MaskFolderSource, mask_number

@@ -45,7 +45,7 @@ IMAGE_ITEM_COLUMNS: Columns = {
 
 ``label`` is null where boxes or masks hold the labels. ``labelled`` is false where the truth is unknown; an image that
 is labelled and has neither a label nor boxes is known to be empty.
-``pixels`` and ``thumbnail`` are its ``assay.looks.Look``, taken once, while the image is in memory.
+``pixels`` and ``thumbnail`` are its ``assay.images.near_duplicates.Look``, taken once, while the image is in memory.
 """
 
 OBJECT_COLUMNS: Columns = {
@@ -65,7 +65,7 @@ wrong.
 """
 
 MASK_CLASS_COLUMNS: Columns = {"value": pl.Int32, "label": pl.String, "role": pl.String}
-"""One row per value that pixels of masks have; see ``assay.mask_values`` for what a pixel's value is.
+"""One row per value that pixels of masks have; see ``assay.images.masks`` for what a pixel's value is.
 
 ``role`` is ``class``, ``background`` or ``ignore`` (the truth is unknown there); ``label`` is null but for classes.
 """

@@ -14,11 +14,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from assay.area import at_most
 from assay.datasets.schema import root_of
 from assay.errors import DataError
+from assay.images.decoding import DECODE_ERRORS, decode
+from assay.images.resizing import at_most
 from assay.learning.source import DataSource
-from assay.own_data.pixels import DECODE_ERRORS, decode
 from assay.parallel import map_in_order
 
 
@@ -75,7 +75,7 @@ def read_scene(path: Path, longest_px: int) -> Scene:
 
 
 def reduced_size(width_px: int, height_px: int, longest_px: int) -> tuple[int, int]:
-    """Return width and height of an image after the reduction, as ``assay.area.at_most`` computes them."""
+    """Return width and height of an image after the reduction, as ``assay.images.resizing.at_most`` computes them."""
     longest = max(width_px, height_px)
     if longest <= longest_px:
         return width_px, height_px

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from assay.area import at_most
 from assay.files import write_bytes
+from assay.images.resizing import at_most
 from assay.pictures.grid import Font, sample_grid
 from assay.pictures.style import INK
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from assay.area import area_resize, at_most, coverage
+from assay.images.resizing import area_resize, at_most, coverage
 
 SIDES = st.integers(1, 30)
 

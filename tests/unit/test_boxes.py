@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from assay.boxes import Box
+from assay.images.boxes import Box
 
 boxes = st.builds(Box, st.integers(0, 20), st.integers(0, 20), st.integers(1, 12), st.integers(1, 12))
 

@@ -10,8 +10,8 @@ from sklearn.datasets import load_digits
 
 from assay.checks import ExperimentFiles, run_test
 from assay.datasets.synthetic.build import build_numbers
-from assay.looks import look_of
-from assay.own_data.pixels import decode
+from assay.images.decoding import decode
+from assay.images.near_duplicates import look_of
 from assay.spec.exptest_kinds import SplitLeakageTest
 from assay.spec.numbers import NumbersSource
 from assay.tables import read_parquet, write_parquet

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from assay import looks
-from assay.looks import THUMBNAIL_PX, look_of, similar_pairs, unit_thumbnails
+from assay.images import near_duplicates as looks
+from assay.images.near_duplicates import THUMBNAIL_PX, look_of, similar_pairs, unit_thumbnails
 
 SIDES = st.integers(1, 200)
 

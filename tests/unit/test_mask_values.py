@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assay.mask_values import read_mask
+from assay.images.masks import read_mask
 
 
 def encoded(image, kind="PNG", **options):

@@ -13,7 +13,7 @@ from assay.datasets.synthetic.backgrounds import SHIPPED_PHOTOS
 from assay.datasets.synthetic.build import SAMPLES, build_numbers
 from assay.datasets.synthetic.picture import OBJECT_COLUMNS, RowCollector
 from assay.errors import DataError
-from assay.looks import Look, look_of
+from assay.images.near_duplicates import Look, look_of
 from assay.progress import silent
 from assay.spec.numbers import NumbersSource
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from assay.boxes import Box
 from assay.datasets.synthetic.glyphs import FONTS, GlyphPress
+from assay.images.boxes import Box
 from assay.spec.numbers import NumbersSource
 
 

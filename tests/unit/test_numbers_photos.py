@@ -6,7 +6,7 @@ from PIL import Image
 
 from assay.datasets.synthetic.backgrounds import SHIPPED_PHOTOS, PhotoShelf, background_digest, photo_files
 from assay.errors import DataError
-from assay.png import encode_png
+from assay.images.png import encode_png
 
 
 def save_photo(path, color="red", size=(20, 10)):

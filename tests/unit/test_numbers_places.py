@@ -2,8 +2,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.boxes import Box
 from assay.datasets.synthetic.picture import GAP_PX, _draw_from_all, draw_place
+from assay.images.boxes import Box
 
 
 def test_a10_every_place_is_drawn_including_the_last_row_and_column():

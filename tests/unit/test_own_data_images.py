@@ -11,8 +11,8 @@ from PIL import Image
 from assay.datasets import build_image_folder
 from assay.datasets.schema import IMAGE_ITEM_COLUMNS, is_nested
 from assay.errors import DataError
-from assay.looks import Look, look_of
-from assay.own_data.pixels import decode
+from assay.images.decoding import decode
+from assay.images.near_duplicates import Look, look_of
 from assay.spec.own_data import ImageFolderSource
 
 

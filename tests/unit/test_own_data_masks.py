@@ -10,7 +10,7 @@ from PIL import Image
 from assay.datasets import build_masks
 from assay.datasets.schema import mask_root_of, root_of
 from assay.errors import DataError
-from assay.mask_values import read_mask
+from assay.images.masks import read_mask
 from assay.spec.annotated_images import MaskFolderSource
 
 

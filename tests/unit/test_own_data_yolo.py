@@ -6,7 +6,7 @@ from PIL import Image
 
 from assay.datasets import build_yolo
 from assay.errors import DataError
-from assay.mask_values import read_mask
+from assay.images.masks import read_mask
 from assay.spec.annotated_images import YoloSource
 
 NAMES = "names: [cat, dog]\n"

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from assay.png import encode_png
+from assay.images.png import encode_png
 
 
 def decoded(content: bytes) -> Image.Image:

@@ -13,7 +13,6 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image
 
-from assay.boxes import Box
 from assay.datasets.schema import IMAGE_ITEM_COLUMNS, MASK_CLASSES_FILE
 from assay.datasets.synthetic.picture import (
     BACKGROUND_INDEX,
@@ -27,10 +26,11 @@ from assay.datasets.synthetic.picture import (
     mask_classes,
     object_rows,
 )
-from assay.looks import look_of
+from assay.images.boxes import Box
+from assay.images.near_duplicates import look_of
+from assay.images.png import encode_png
 from assay.parallel import map_in_order, usable_cores
 from assay.pictures.grid import class_color, draw_boxes, sample_grid, save_small_png
-from assay.png import encode_png
 from assay.progress import Progress, silent
 from assay.spec.numbers import NumbersSource
 from assay.tables import write_parquet

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 
-from assay.boxes import Box
 from assay.datasets.synthetic.backgrounds import package_folder
 from assay.errors import DataError
+from assay.images.boxes import Box
 from assay.spec.numbers import Augmentation
 
 FONTS = (

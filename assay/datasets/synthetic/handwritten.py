@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from assay.files import temporary_sibling
-from assay.png import encode_png
+from assay.images.png import encode_png
 
 _BRIGHTEST = 16
 """Largest grey level of the data set."""

@@ -12,12 +12,12 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
-from assay.boxes import Box
 from assay.datasets import schema as items
 from assay.datasets.schema import Columns
 from assay.datasets.synthetic.backgrounds import PhotoShelf, cut, draw_frame, warp
 from assay.datasets.synthetic.glyphs import FONTS, Glyph, GlyphPress, change_colours, draw_colour
-from assay.looks import Look
+from assay.images.boxes import Box
+from assay.images.near_duplicates import Look
 from assay.spec.numbers import NumbersSource
 
 BACKGROUND_INDEX = 255

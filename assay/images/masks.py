@@ -27,7 +27,7 @@ def read_mask(content: bytes) -> MaskValues:
 
     Raises:
         ValueError: The pixels are no whole numbers or colours, or the format is JPEG, which changes values.
-        Exception: Any of ``assay.own_data.pixels.DECODE_ERRORS`` when the file is damaged.
+        Exception: Any of ``assay.images.decoding.DECODE_ERRORS`` when the file is damaged.
     """
     with Image.open(io.BytesIO(content)) as image:
         if image.format in ("JPEG", "MPO"):
