@@ -4,6 +4,8 @@ Belongs here: what a pixel's value is. Does not belong here: what it means (mask
 """
 
 import io
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,7 @@ MaskValues = NDArray[np.int32]
 """(height, width)"""
 
 _NUMBERS = ("L", "P", "1", "I", "I;16", "I;16B", "I;16L", "I;16N")
+
 _WITH_ALPHA = {"LA": "L", "RGBA": "RGB"}
 
 
@@ -53,3 +56,35 @@ def values_of(mask: Image.Image) -> MaskValues:
         packed: MaskValues = red << 16 | green << 8 | blue
         return packed
     raise ValueError(f"has pixels of mode {mask.mode}, expected indices, grey levels or colours (RGB)")
+
+
+_TOUCHING = np.ones((3, 3))
+
+
+@dataclass(frozen=True)
+class Regions:
+    """The regions of one class.
+
+    Attributes:
+        box: Rows and columns around all pixels of the class.
+        numbers: int32, of the size of the box: 1 to ``count`` for the regions, 0 elsewhere.
+        count: Number of regions.
+    """
+
+    box: tuple[slice, slice]
+    numbers: NDArray[np.int32]
+    count: int
+
+
+def regions_by_class(classes: NDArray[np.integer]) -> Iterator[Regions]:
+    """Yield the regions of each class that occurs, in ascending order, looking only where it does.
+
+    Args:
+        classes: (h, w): 0 for pixels that belong to no region, small positive numbers for the classes.
+    """
+    from scipy import ndimage  # 0.2 s, which only segmentation needs
+
+    for value, box in enumerate(ndimage.find_objects(classes), 1):
+        if box is not None:
+            numbers, count = ndimage.label(classes[box] == value, _TOUCHING)
+            yield Regions(box, numbers, count)

@@ -16,11 +16,10 @@ from torch import Tensor
 from assay.datasets.mask_classes import places_of, read_meanings, read_values
 from assay.datasets.schema import CLASS, MASK_CLASSES_FILE, OBJECTS_FILE, mask_root_of
 from assay.errors import DataError
-from assay.images.masks import MaskValues
+from assay.images.masks import MaskValues, regions_by_class
 from assay.learning.scene_targets import SceneTarget
 from assay.learning.scenes import reduced_size
 from assay.learning.source import DataSource
-from assay.mask_regions import regions_by_class
 from assay.parallel import map_in_order, usable_cores
 from assay.tables import read_parquet
 
