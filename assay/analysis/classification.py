@@ -24,7 +24,7 @@ from assay.analysis.items import (
 )
 from assay.files import write_bytes
 from assay.metrics.baselines import predict_majority
-from assay.metrics.calibration import calibration_table
+from assay.metrics.classification import calibration_table
 from assay.metrics.samples import ClassificationSample
 from assay.pictures.confusion import confusion_matrix
 from assay.pictures.reliability import reliability

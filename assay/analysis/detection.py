@@ -32,7 +32,7 @@ from assay.analysis.images import open_scene, read_scenes, splits_of
 from assay.analysis.taught import PLACE, read_objects
 from assay.datasets.schema import BACKGROUND
 from assay.files import write_bytes
-from assay.metrics.boxes import Boxes
+from assay.metrics.box_matching import Boxes
 from assay.metrics.detection import AT_50, DetectionSample, make_sample
 from assay.metrics.samples import Booleans, Floats
 from assay.pictures.class_scores import class_scores

@@ -16,8 +16,7 @@ from assay.analysis.images import place_of, read_scenes, splits_of
 from assay.analysis.items import confusion_rows, refuse, repeated_items, unknown_names
 from assay.analysis.taught import PLACE, read_objects
 from assay.datasets.schema import BACKGROUND
-from assay.metrics.box_matching import match_boxes
-from assay.metrics.boxes import Boxes, overlaps
+from assay.metrics.box_matching import Boxes, match_boxes, overlaps
 from assay.metrics.samples import Booleans, Floats, Integers
 from assay.tables import read_parquet
 

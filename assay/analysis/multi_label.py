@@ -15,9 +15,9 @@ from assay.analysis.base import Analysis, AnalysisInputs, Kind, Part, by_subset,
 from assay.analysis.items import draw_worst_crops, equal_weights, groups_of, place_columns, read_items
 from assay.files import write_bytes
 from assay.metrics.baselines import predict_every_class, predict_frequencies
+from assay.metrics.multi_label import threshold_curves
 from assay.metrics.registry import EVERY_CLASS, FREQUENCIES
 from assay.metrics.samples import Booleans, MultiLabelSample
-from assay.metrics.threshold_curves import threshold_curves
 from assay.pictures.class_scores import class_scores
 from assay.pictures.threshold_curves import draw_threshold_curves
 from assay.spec.analysis import ResultAnalyzer

@@ -9,15 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from assay.errors import AssayError, unknown
-from assay.metrics import (
-    calibration,
-    classification,
-    detection,
-    multi_label,
-    multi_label_scores,
-    regression,
-    segmentation,
-)
+from assay.metrics import classification, detection, multi_label, regression, segmentation
+from assay.metrics import classification as calibration
+from assay.metrics import multi_label as multi_label_scores
 from assay.metrics.samples import Floats
 from assay.spec.analysis import METRIC_PLUGINS
 from assay.spec.plugins import load_plugin, plugins

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from assay.metrics.boxes import Boxes
+from assay.metrics.box_matching import Boxes
 
 SIZE = 100
 

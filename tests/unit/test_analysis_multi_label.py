@@ -6,8 +6,8 @@ from sklearn.metrics import f1_score, precision_recall_fscore_support
 from assay.analysis.base import AnalysisInputs
 from assay.analysis.build import build_analysis, compute_analysis
 from assay.errors import DataError
+from assay.metrics.multi_label import threshold_curves
 from assay.metrics.samples import MultiLabelSample
-from assay.metrics.threshold_curves import threshold_curves
 from assay.spec.analysis import AnalysisSection
 
 CLASSES = ("even", "prime", "hole")

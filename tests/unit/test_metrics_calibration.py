@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.metrics.calibration import calibration_error, calibration_table
+from assay.metrics.classification import calibration_error, calibration_table
 from assay.metrics.samples import ClassificationSample
 
 

@@ -6,10 +6,8 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from assay.metrics.average_precision import weighted_scores
-from assay.metrics.boxes import Boxes, overlaps
-from assay.metrics.coco import coco_scores
-from assay.metrics.detection import ap50, ap50_95, make_sample, map50, map50_95, map75, recall100
+from assay.metrics.box_matching import Boxes, overlaps, weighted_scores
+from assay.metrics.detection import ap50, ap50_95, coco_scores, make_sample, map50, map50_95, map75, recall100
 from tests.unit.detection_cases import random_case
 
 

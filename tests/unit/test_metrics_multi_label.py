@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from assay.metrics import multi_label, multi_label_scores
+from assay.metrics import multi_label
+from assay.metrics import multi_label as multi_label_scores
 from assay.metrics.samples import MultiLabelSample
 
 CASES = given(seed=st.integers(0, 10_000), count=st.integers(1, 30), classes=st.integers(2, 6))
