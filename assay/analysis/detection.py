@@ -36,10 +36,10 @@ from assay.metrics.box_matching import Boxes
 from assay.metrics.detection import AT_50, DetectionSample, make_sample
 from assay.metrics.samples import Booleans, Floats
 from assay.pictures.class_scores import class_scores
-from assay.pictures.confusion import confusion_matrix
-from assay.pictures.overlays import Mark, draw_marks
-from assay.pictures.sheets import Colour, rgb, save_sheet, sheet
 from assay.pictures.threshold_curves import draw_threshold_curves
+from assay.plots.classification import confusion_matrix
+from assay.plots.overlays import Mark, draw_marks
+from assay.plots.sheets import Colour, rgb, save_sheet, sheet
 from assay.spec.analysis import ResultAnalyzer
 
 CHOOSES = "validation"

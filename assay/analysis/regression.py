@@ -14,7 +14,7 @@ from assay.analysis.items import as_floats, draw_worst_crops, equal_weights, gro
 from assay.files import write_bytes
 from assay.metrics.baselines import predict_mean
 from assay.metrics.samples import RegressionSample
-from assay.pictures.regression import predicted_vs_target, residuals
+from assay.plots.regression import predicted_vs_target, residuals
 from assay.spec.analysis import ResultAnalyzer
 
 

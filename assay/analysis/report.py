@@ -17,7 +17,7 @@ from assay.analysis.regression import REGRESSION
 from assay.analysis.segmentation import SEGMENTATION
 from assay.files import write_bytes
 from assay.metrics.registry import Metric, get_metric
-from assay.pictures.bars import metric_bars
+from assay.plots.metrics import metric_bars
 from assay.spec.analysis import ResultAnalyzer
 
 

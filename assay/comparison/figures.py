@@ -1,6 +1,6 @@
 """What the pictures of a comparison show: curves over the epochs, and the metric against what was varied.
 
-Belongs here: choosing panels and thinning curves. Does not belong here: drawing (``assay.pictures.compared``).
+Belongs here: choosing panels and thinning curves. Does not belong here: drawing (``assay.plots.comparison``).
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import polars as pl
 
 from assay.comparison.load import Entry
 from assay.comparison.ranking import Ranking
-from assay.pictures.compared import Curve, Panel, Point
+from assay.plots.comparison import Curve, Panel, Point
 from assay.spec.dotted import shown
 
 MOST_EPOCHS = 200

@@ -23,7 +23,7 @@ from assay.comparison.ranking import Ranking
 from assay.comparison.terminal import about, interval, title, verdict
 from assay.files import write_text
 from assay.metrics.registry import label_of
-from assay.pictures.compared import Panel, compared
+from assay.plots.comparison import Panel, compared
 from assay.spec.dotted import brief
 
 
@@ -133,7 +133,7 @@ def write_page(html: Element) -> str:
 
 
 def inline_svg(text: str) -> Element:
-    """Return an SVG of ``assay.pictures`` for use inside of a page; ``row-<n>`` of an ID becomes ``data-row``."""
+    """Return an SVG of ``assay.plots`` for use inside of a page; ``row-<n>`` of an ID becomes ``data-row``."""
     svg = ElementTree.fromstring(text)  # noqa: S314 - our own
     for part in svg.iter():
         part.tag = _NAMESPACE.sub("", part.tag)

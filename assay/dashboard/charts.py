@@ -12,8 +12,8 @@ import polars as pl
 
 from assay.dashboard.filters import FEW, is_number
 from assay.metrics.registry import label_of
-from assay.pictures.compared import COLOURS, GREY, LOG_SPAN, WIDE_SPAN, Curve, Panel, Point
-from assay.pictures.style import subset_colour
+from assay.plots.comparison import COLOURS, GREY, LOG_SPAN, WIDE_SPAN, Curve, Panel, Point
+from assay.plots.style import subset_colour
 
 Chart: TypeAlias = alt.LayerChart | alt.FacetChart
 

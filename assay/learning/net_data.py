@@ -1,7 +1,7 @@
 """What the network really saw: the first samples of some epochs, as sheets of pictures or as rows of a table.
 
 Belongs here: which epochs and samples, the files. Does not belong here: making batches (``plan``), drawing
-(``assay.pictures.net_data``). A batch follows from the seed and the number of its step, so it is made once more after
+(``assay.plots.net_data``). A batch follows from the seed and the number of its step, so it is made once more after
 the training, which knows nothing of it.
 """
 
@@ -24,7 +24,7 @@ from assay.learning.plan import Plan
 from assay.learning.scene_targets import BoxTarget, MaskTarget
 from assay.learning.targets import NumberTarget, Target
 from assay.learning.team import Team
-from assay.pictures.net_data import as_images, save_samples, with_answers, with_boxes, with_masks
+from assay.plots.net_data import as_images, save_samples, with_answers, with_boxes, with_masks
 from assay.tables import write_parquet
 
 

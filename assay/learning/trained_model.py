@@ -25,8 +25,8 @@ from assay.learning.source import DataSource, read_subsets
 from assay.learning.state import Training
 from assay.learning.trainer import fit
 from assay.learning.weights import network_of, save_model
-from assay.pictures.curves import learning_curves
 from assay.pipeline import digest_of
+from assay.plots.training import learning_curves
 from assay.progress import Progress, silent
 from assay.spec.trained_model import TrainedModelSection
 from assay.tables import write_parquet

@@ -5,7 +5,7 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from assay.natural import natural_key
-from assay.pictures.style import headline, literal, render, short, subset_colour
+from assay.plots.style import headline, literal, render, short, subset_colour
 
 MOST_BARS = 60
 

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from assay.metrics.registry import label_of
-from assay.pictures.style import BLUE, FAINT, GREEN, ORANGE, PURPLE, SKY, VERMILLION, headline, literal, render, short
+from assay.plots.style import BLUE, FAINT, GREEN, ORANGE, PURPLE, SKY, VERMILLION, headline, literal, render, short
 
 MARKS = {
     "f1": ("o", BLUE),

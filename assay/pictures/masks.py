@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from assay.pictures.grid import class_color
-from assay.pictures.sheets import Colour, fit, with_tones
+from assay.plots.sheets import Colour, fit, with_tones
 
 PANEL_PX = 236
 GAP_PX = 4

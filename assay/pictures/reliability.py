@@ -4,7 +4,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from assay.pictures.style import BLUE, FAINT, INK, VERMILLION, headline, render
+from assay.plots.style import BLUE, FAINT, INK, VERMILLION, headline, render
 
 
 def reliability(table: pl.DataFrame, title: str = "Calibration") -> bytes:

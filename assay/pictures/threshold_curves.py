@@ -4,17 +4,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from assay.pictures.style import (
-    BLUE,
-    GREEN,
-    INK,
-    ORANGE,
-    PURPLE,
-    VERMILLION,
-    headline,
-    render,
-    short,
-)
+from assay.plots.style import BLUE, GREEN, INK, ORANGE, PURPLE, VERMILLION, headline, render, short
 
 COLOURS = (VERMILLION, BLUE, GREEN, ORANGE, PURPLE)
 """Of the classes with the lowest best F1; the others are grey."""

@@ -8,13 +8,13 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from assay.pictures import style
 from assay.pictures.balance import class_balance
-from assay.pictures.bars import metric_bars
-from assay.pictures.confusion import confusion_matrix
-from assay.pictures.curves import learning_curves
-from assay.pictures.regression import predicted_vs_target, residuals
 from assay.pictures.reliability import reliability
+from assay.plots import style
+from assay.plots.classification import confusion_matrix
+from assay.plots.metrics import metric_bars
+from assay.plots.regression import predicted_vs_target, residuals
+from assay.plots.training import learning_curves
 
 RNG = np.random.default_rng(0)
 LONG = "a class with a name that is far too long for any axis"
@@ -112,7 +112,7 @@ def test_a_picture_with_too_many_colours_is_reduced_to_fewer():
 @pytest.mark.system
 def test_drawing_never_imports_pyplot():
     code = (
-        "import sys, numpy; from assay.pictures.regression import residuals;"
+        "import sys, numpy; from assay.plots.regression import residuals;"
         "residuals(numpy.zeros(3), numpy.ones(3)); sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from assay.pictures.grid import class_color
-from assay.pictures.net_data import REACH, as_images, save_samples, with_answers, with_boxes, with_masks
-from assay.pictures.sheets import MAX_BYTES
+from assay.plots.net_data import REACH, as_images, save_samples, with_answers, with_boxes, with_masks
+from assay.plots.sheets import MAX_BYTES
 
 NAMES = ("cat", "dog")
 

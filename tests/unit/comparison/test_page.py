@@ -11,7 +11,7 @@ from assay.comparison.figures import MOST_EPOCHS, curve_panels, key_panels
 from assay.comparison.html import comparison_page, element, inline_svg, write_comparison, write_page
 from assay.comparison.load import HISTORY, ComparisonData
 from assay.comparison.ranking import rank
-from assay.pictures.compared import Curve, Panel, compared
+from assay.plots.comparison import Curve, Panel, compared
 
 EVIL = '<img src=x onerror="alert(1)"></script><script>alert(2)</script>&amp;'
 PAGE = Path("/storage/compare/x.html")

@@ -15,7 +15,7 @@ from assay.learning.plan import Plan
 from assay.learning.team import Team
 from assay.learning.trained_model import NET_DATA, build_trained_model
 from assay.learning.trainer import fit
-from assay.pictures.sheets import MAX_BYTES
+from assay.plots.sheets import MAX_BYTES
 from assay.progress import silent
 from tests.unit.learning.lessons import lesson, network
 

@@ -7,7 +7,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from assay.pictures.style import FAINT, GRID, INK, literal, render, subset_colour
+from assay.plots.style import FAINT, GRID, INK, literal, render, subset_colour
 
 
 def metric_bars(rows: pl.DataFrame, labels: Mapping[str, str] | None = None) -> bytes:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw, ImageFont
 
 from assay.pictures.grid import Font
-from assay.pictures.sheets import Colour, fit, with_tones
+from assay.plots.sheets import Colour, fit, with_tones
 
 TILE_PX = 376
 TAG_PX = 12

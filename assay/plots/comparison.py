@@ -14,19 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from assay.pictures.style import (
-    BLUE,
-    FAINT,
-    GREEN,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILLION,
-    headline,
-    literal,
-    render_svg,
-    short,
-)
+from assay.plots.style import BLUE, FAINT, GREEN, ORANGE, PURPLE, SKY, VERMILLION, headline, literal, render_svg, short
 
 GREY = "#9AA5B1"
 COLOURS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY)

@@ -14,8 +14,8 @@ from PIL import Image
 
 from assay.pictures.grid import class_color, save_small_png
 from assay.pictures.masks import GAP_PX, UNKNOWN, ClassMap, class_legend, painted
-from assay.pictures.overlays import Mark, with_marks
-from assay.pictures.sheets import EDGE, MAX_BYTES, PAPER, Colour, fit, rgb, sheet
+from assay.plots.overlays import Mark, with_marks
+from assay.plots.sheets import EDGE, MAX_BYTES, PAPER, Colour, fit, rgb, sheet
 
 REACH = 2.5
 """Standard deviations from an item's mean to black and to white."""

@@ -8,7 +8,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from assay.pictures.style import BLUE, INK, VERMILLION, headline, render, short
+from assay.plots.style import BLUE, INK, VERMILLION, headline, render, short
 
 MOST_NUMBERS = 20
 """Classes up to which the counts are written into the cells."""

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from assay.pictures.style import FAINT, headline, literal, render, subset_colour
+from assay.plots.style import FAINT, headline, literal, render, subset_colour
 
 MOST_PANELS = 4
 LOG_SPAN = 30.0

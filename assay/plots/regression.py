@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from assay.pictures.style import BLUE, INK, VERMILLION, headline, literal, render
+from assay.plots.style import BLUE, INK, VERMILLION, headline, literal, render
 
 Floats = NDArray[np.float64]
 MOST_POINTS = 3000

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from assay.files import write_bytes
 from assay.images.resizing import at_most
 from assay.pictures.grid import Font, sample_grid
-from assay.pictures.style import INK
+from assay.plots.style import INK
 
 MAX_BYTES = 150_000
 TEXT_PX = 13
