@@ -26,8 +26,7 @@ from assay.files import write_bytes
 from assay.metrics.baselines import predict_majority
 from assay.metrics.classification import calibration_table
 from assay.metrics.samples import ClassificationSample
-from assay.pictures.reliability import reliability
-from assay.plots.classification import confusion_matrix
+from assay.plots.classification import confusion_matrix, reliability
 from assay.spec.analysis import ResultAnalyzer
 
 NAMED = ("target_class", "predicted_class")

@@ -35,9 +35,7 @@ from assay.files import write_bytes
 from assay.metrics.box_matching import Boxes
 from assay.metrics.detection import AT_50, DetectionSample, make_sample
 from assay.metrics.samples import Booleans, Floats
-from assay.pictures.class_scores import class_scores
-from assay.pictures.threshold_curves import draw_threshold_curves
-from assay.plots.classification import confusion_matrix
+from assay.plots.classification import class_scores, confusion_matrix, draw_threshold_curves
 from assay.plots.overlays import Mark, draw_marks
 from assay.plots.sheets import Colour, rgb, save_sheet, sheet
 from assay.spec.analysis import ResultAnalyzer

@@ -18,7 +18,7 @@ from assay.analysis.base import Analysis, AnalysisInputs, by_subset
 from assay.datasets.schema import CROPS_FILE
 from assay.errors import DataError
 from assay.metrics.samples import Floats, Integers
-from assay.pictures.grid import sample_grid, save_small_png
+from assay.plots.sheets import sample_grid, save_small_png
 from assay.spec.analysis import ResultAnalyzer
 from assay.tables import read_parquet
 

@@ -18,8 +18,7 @@ from assay.metrics.baselines import predict_every_class, predict_frequencies
 from assay.metrics.multi_label import threshold_curves
 from assay.metrics.registry import EVERY_CLASS, FREQUENCIES
 from assay.metrics.samples import Booleans, MultiLabelSample
-from assay.pictures.class_scores import class_scores
-from assay.pictures.threshold_curves import draw_threshold_curves
+from assay.plots.classification import class_scores, draw_threshold_curves
 from assay.spec.analysis import ResultAnalyzer
 
 NAMED = ("target_labels", "predicted_labels")

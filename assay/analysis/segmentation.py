@@ -21,9 +21,8 @@ from assay.errors import DataError
 from assay.files import write_bytes
 from assay.metrics.samples import Floats, divide
 from assay.metrics.segmentation import SegmentationSample
-from assay.pictures.class_scores import class_scores
-from assay.pictures.masks import UNKNOWN, class_legend, mask_panels
-from assay.plots.classification import confusion_matrix
+from assay.plots.classification import class_scores, confusion_matrix
+from assay.plots.overlays import UNKNOWN, class_legend, mask_panels
 from assay.plots.sheets import save_sheet, sheet
 from assay.spec.analysis import ResultAnalyzer
 from assay.tables import read_parquet

@@ -20,7 +20,7 @@ from assay.images.decoding import decode
 from assay.images.png import encode_png
 from assay.images.resizing import at_most
 from assay.parallel import map_in_order, usable_cores
-from assay.pictures.class_samples import save_class_samples
+from assay.plots.sheets import save_class_samples
 from assay.progress import Progress, silent
 from assay.spec.crops import CropsSection
 from assay.tables import read_parquet, write_parquet

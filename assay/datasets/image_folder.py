@@ -21,7 +21,7 @@ from assay.datasets.inspection import (
 from assay.datasets.schema import IMAGE_ITEM_COLUMNS, ITEMS_FILE, OBJECT_COLUMNS, OBJECTS_FILE
 from assay.errors import DataError
 from assay.images.decoding import decode
-from assay.pictures.class_samples import save_class_samples
+from assay.plots.sheets import save_class_samples
 from assay.progress import Progress, silent
 from assay.spec.own_data import ImageFolderSource
 from assay.tables import write_parquet

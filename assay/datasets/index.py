@@ -28,7 +28,7 @@ from assay.datasets.schema import IMAGE_ITEM_COLUMNS, ITEMS_FILE, MASK_CLASSES_F
 from assay.errors import DataError
 from assay.images.decoding import decode
 from assay.images.masks import read_mask
-from assay.pictures.grid import class_color, draw_boxes, sample_grid, save_small_png
+from assay.plots.sheets import class_color, draw_boxes, sample_grid, save_small_png
 from assay.progress import Progress, silent
 from assay.spec.annotated_images import CocoSource, YoloSource
 from assay.tables import write_parquet

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
-from assay.pictures.grid import class_color
+from assay.plots.sheets import class_color
 
 
 def save_mask(path: Path, classes: Tensor, class_count: int) -> None:

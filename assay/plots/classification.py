@@ -3,19 +3,38 @@
 from collections.abc import Sequence
 
 import numpy as np
+import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from assay.plots.style import BLUE, INK, VERMILLION, headline, render, short
+from assay.metrics.registry import label_of
+from assay.natural import natural_key
+from assay.plots.style import (
+    BLUE,
+    FAINT,
+    GREEN,
+    INK,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    headline,
+    literal,
+    render,
+    short,
+    subset_colour,
+)
 
 MOST_NUMBERS = 20
 """Classes up to which the counts are written into the cells."""
+
 MOST_NAMES = 60
 """Classes up to which each has its name beside the axes; beyond, every other, third, …"""
 
 RIGHT = LinearSegmentedColormap.from_list("right", ["#FFFFFF", "#A9CFE6", BLUE])
+
 WRONG = LinearSegmentedColormap.from_list("wrong", ["#FFFFFF", "#F6C9A8", VERMILLION])
 
 
@@ -85,3 +104,194 @@ def _write_cells(axes: Axes, texts: NDArray[np.str_], shares: NDArray[np.float64
         dark = shares[row, column] > (0.6 if row == column else 0.35)
         colour = "white" if dark else INK
         axes.text(column, row, str(texts[row, column]), ha="center", va="center", color=colour, fontsize=size)
+
+
+MARKS = {
+    "f1": ("o", BLUE),
+    "iou": ("o", BLUE),
+    "ap50_95": ("o", BLUE),
+    "precision": (">", ORANGE),
+    "recall": ("<", GREEN),
+    "average_precision": ("D", PURPLE),
+    "dice": ("D", PURPLE),
+    "ap50": ("D", PURPLE),
+}
+
+SPARE = (("s", VERMILLION), ("^", SKY))
+
+MOST_CLASSES = 40
+
+
+def class_scores(rows: pl.DataFrame, title: str) -> bytes:
+    """Draw one line per class, those with the lowest values first, and one mark per metric.
+
+    Args:
+        rows: Columns class, metric, value, ci_low, ci_high, count, of one subset; null values are left out. The first
+            metric orders the classes and shows its interval, F1 rather than any other.
+        title: Headline.
+    """
+    metrics = rows["metric"].unique(maintain_order=True).to_list()
+    leading = "f1" if "f1" in metrics else metrics[0]
+    leaders = rows.filter(pl.col("metric") == leading).sort("value", "class", nulls_last=True).head(MOST_CLASSES)
+    classes = leaders["class"].to_list()
+
+    def draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        for place, row in enumerate(leaders.iter_rows(named=True)):
+            if row["ci_low"] is not None:
+                axes.plot([row["ci_low"], row["ci_high"]], [place, place], color=BLUE, linewidth=6, alpha=0.25)
+        spare = iter(SPARE * len(metrics))
+        for metric in metrics:
+            marker, colour = MARKS[metric] if metric in MARKS else next(spare)
+            _draw_marks(axes, rows.filter(pl.col("metric") == metric), classes, marker, colour)
+        _label(axes, leaders, classes)
+        figure.legend(loc="outside lower center", ncols=len(metrics))
+        left_out = rows["class"].n_unique() - len(classes)
+        more = f" {left_out} better classes are left out." if left_out else ""
+        headline(axes, title, f"Bar: interval of {label_of(leading)}. Right: how many of the class there are.{more}")
+
+    return render(760, 120 + 26 * len(classes), draw)
+
+
+def _draw_marks(axes: Axes, rows: pl.DataFrame, classes: list[str], marker: str, colour: str) -> None:
+    values = dict(rows.filter(pl.col("value").is_not_null()).select("class", "value").iter_rows())
+    shown = [(values[name], place) for place, name in enumerate(classes) if name in values]
+    (metric,) = rows["metric"].unique()
+    across, down = [value for value, _ in shown], [place for _, place in shown]
+    label = literal(label_of(metric))
+    axes.plot(across, down, marker=marker, color=colour, linestyle="none", alpha=0.85, label=label)
+
+
+def _label(axes: Axes, leaders: pl.DataFrame, classes: list[str]) -> None:
+    axes.set_yticks(range(len(classes)), [short(name) for name in classes])
+    axes.set_ylim(len(classes) - 0.4, -0.6)
+    low = min(axes.get_xlim()[0], 0.98)
+    axes.set_xlim(max(0.0, low), 1.0 + 0.02 * (1.0 - max(0.0, low)))
+    axes.tick_params(length=0)
+    for place, count in enumerate(leaders["count"]):
+        axes.annotate(f"{count:,}", (1.01, place), xycoords=("axes fraction", "data"), va="center", color=FAINT)
+
+
+def reliability(table: pl.DataFrame, title: str = "Calibration") -> bytes:
+    """Draw accuracy over confidence, bin by bin, above how many items each bin holds.
+
+    Args:
+        table: Columns confidence_low, confidence_high, count, mean_confidence, accuracy.
+        title: Headline.
+    """
+
+    def draw(figure: Figure) -> None:
+        axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, 1])
+        left = table["confidence_low"].to_numpy()
+        width = (table["confidence_high"] - table["confidence_low"]).to_numpy()
+        axes.bar(left, table["accuracy"], width=width, align="edge", color=BLUE, edgecolor="white", linewidth=0.8)
+        _draw_gaps(axes, table)
+        axes.plot([0, 1], [0, 1], color=INK, linewidth=1.2, linestyle="--")
+        axes.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="accuracy")
+        headline(axes, title, "Bars on the dashed line: a confidence of 0.8 is right in 80%. Orange: the gap.")
+        below.bar(left, table["count"], width=width, align="edge", color=FAINT, edgecolor="white", linewidth=0.8)
+        below.set_xlabel("confidence")
+        below.set_ylabel("items")
+
+    return render(620, 560, draw)
+
+
+def _draw_gaps(axes: Axes, table: pl.DataFrame) -> None:
+    for row in table.iter_rows(named=True):
+        middle = (row["confidence_low"] + row["confidence_high"]) / 2
+        axes.plot(
+            [middle, middle],
+            [row["accuracy"], row["mean_confidence"]],
+            color=VERMILLION,
+            linewidth=3,
+            solid_capstyle="butt",
+        )
+
+
+COLOURS = (VERMILLION, BLUE, GREEN, ORANGE, PURPLE)
+"""Of the classes with the lowest best F1; the others are grey."""
+
+OTHERS = "#B8C2CC"
+
+TOGETHER = "all together"
+
+
+def draw_threshold_curves(curves: pl.DataFrame, title: str, chosen: float | None = None) -> bytes:
+    """Draw two panels with a curve for each class; the classes that no threshold makes good are in colour.
+
+    Args:
+        curves: Columns class, threshold, precision, recall, f1, of one subset; nulls are left out. A class without a
+            name stands for all together, and is black.
+        title: Headline.
+        chosen: The threshold in use, marked by a line.
+    """
+    together, curves = curves.filter(pl.col("class") == ""), curves.filter(pl.col("class") != "")
+    best = curves.group_by("class", maintain_order=True).agg(pl.col("f1").max()).sort("f1", "class", nulls_last=True)
+    colours = dict(zip(best["class"], COLOURS, strict=False))
+    ordered = [*best["class"].to_list()[len(COLOURS) :], *reversed(colours)]
+
+    def draw(figure: Figure) -> None:
+        left, right = figure.subplots(1, 2)
+        for name in ordered:
+            rows = curves.filter(pl.col("class") == name)
+            colour, label = colours.get(name, OTHERS), short(name) if name in colours else None
+            _draw(left, rows, "recall", "precision", colour, label)
+            _draw(right, rows, "threshold", "f1", colour, None)
+        if len(together):
+            _draw(left, together, "recall", "precision", INK, TOGETHER)
+            _draw(right, together, "threshold", "f1", INK, None)
+        if chosen is not None:
+            right.axvline(chosen, color=INK, linewidth=1, linestyle="--")
+        headline(left, title, "In colour: the classes with the lowest best F1.")
+        headline(right, "F1 at each threshold", f"Dashed: {chosen:.2f}, in use." if chosen is not None else "")
+        left.set(xlabel="recall", ylabel="precision")
+        right.set(xlabel="threshold", ylabel="F1")
+        handles, labels = left.get_legend_handles_labels()
+        figure.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=len(labels))
+
+    return render(840, 420, draw)
+
+
+def _draw(axes: Axes, rows: pl.DataFrame, across: str, up: str, colour: str, label: str | None) -> None:
+    shown = rows.select(across, up).drop_nulls()
+    width = 1.2 if colour == OTHERS else 2
+    axes.plot(shown[across], shown[up], color=colour, linewidth=width, label=label)
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_ylim(-0.02, 1.04)
+
+
+MOST_BARS = 60
+
+
+def class_balance(counts: pl.DataFrame) -> bytes:
+    """Draw each class's share of each subset; equal heights mean an equal mix, whatever the subsets' sizes.
+
+    Args:
+        counts: Columns subset, label, count; one row per pair that occurs.
+    """
+    totals = counts.group_by("subset", maintain_order=True).agg(pl.sum("count"))
+    subsets = totals["subset"].to_list()
+    frequent = counts.group_by("label").agg(pl.sum("count")).sort("count", "label", descending=[True, False])
+    labels = sorted(frequent["label"].head(MOST_BARS).to_list(), key=natural_key)
+    left_out = len(frequent) - len(labels)
+
+    def draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        width = 0.84 / len(subsets)
+        for index, (subset, total) in enumerate(totals.iter_rows()):
+            rows = dict(counts.filter(pl.col("subset") == subset).select("label", "count").iter_rows())
+            shares = [100 * rows.get(label, 0) / total for label in labels]
+            places = np.arange(len(labels)) + (index - (len(subsets) - 1) / 2) * width
+            colour = subset_colour(subset, subsets)
+            axes.bar(places, shares, width=width * 0.94, color=colour, label=literal(f"{subset}: {total:,}"))
+        size = float(np.clip(420 / len(labels), 7, 11))
+        names = [short(label) for label in labels]
+        crowded = max(map(len, names)) * size * len(names) > 850
+        axes.set_xticks(range(len(names)), names, rotation=90 if crowded else 0, fontsize=size)
+        axes.set_ylabel("share of the subset (%)")
+        axes.grid(False, axis="x")
+        axes.margins(x=0.01)
+        figure.legend(loc="outside lower center", ncols=len(subsets))
+        headline(axes, "Classes per subset", f"The {len(labels)} most frequent of {len(frequent)}." * bool(left_out))
+
+    return render(800, 420, draw)

@@ -12,10 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from assay.pictures.grid import class_color, save_small_png
-from assay.pictures.masks import GAP_PX, UNKNOWN, ClassMap, class_legend, painted
-from assay.plots.overlays import Mark, with_marks
-from assay.plots.sheets import EDGE, MAX_BYTES, PAPER, Colour, fit, rgb, sheet
+from assay.plots.overlays import GAP_PX, UNKNOWN, ClassMap, Mark, class_legend, painted, with_marks
+from assay.plots.sheets import EDGE, MAX_BYTES, PAPER, Colour, class_color, fit, rgb, save_small_png, sheet
 
 REACH = 2.5
 """Standard deviations from an item's mean to black and to white."""

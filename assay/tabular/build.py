@@ -15,7 +15,7 @@ from assay.datasets.schema import CROPS_FILE, ITEMS_FILE, TableInfo, read_table_
 from assay.datasets.table import ROWS_FILE
 from assay.errors import DataError
 from assay.parallel import map_in_order, usable_cores
-from assay.pictures.class_samples import save_class_samples
+from assay.plots.sheets import save_class_samples
 from assay.progress import Progress, silent
 from assay.spec.tabular import TabularSection
 from assay.tables import read_parquet, write_parquet

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from assay.errors import DataError
-from assay.pictures.grid import class_color, draw_boxes, sample_grid, save_small_png
+from assay.plots.sheets import class_color, draw_boxes, sample_grid, save_small_png
 
 
 def noise(width: int, height: int) -> Image.Image:

@@ -8,10 +8,8 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from assay.pictures.balance import class_balance
-from assay.pictures.reliability import reliability
 from assay.plots import style
-from assay.plots.classification import confusion_matrix
+from assay.plots.classification import class_balance, confusion_matrix, reliability
 from assay.plots.metrics import metric_bars
 from assay.plots.regression import predicted_vs_target, residuals
 from assay.plots.training import learning_curves

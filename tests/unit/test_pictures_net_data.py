@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assay.pictures.grid import class_color
 from assay.plots.net_data import REACH, as_images, save_samples, with_answers, with_boxes, with_masks
-from assay.plots.sheets import MAX_BYTES
+from assay.plots.sheets import MAX_BYTES, class_color
 
 NAMES = ("cat", "dog")
 

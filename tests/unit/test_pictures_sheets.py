@@ -3,8 +3,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from assay.pictures.masks import mask_panels, shown_part
-from assay.plots.overlays import Mark, draw_marks
+from assay.plots.overlays import Mark, draw_marks, mask_panels, shown_part
 from assay.plots.sheets import MAX_BYTES, fit, rgb, save_sheet, sheet, with_tones
 
 RED, GREEN = (255, 0, 0), (0, 200, 0)

@@ -30,7 +30,7 @@ from assay.images.boxes import Box
 from assay.images.near_duplicates import look_of
 from assay.images.png import encode_png
 from assay.parallel import map_in_order, usable_cores
-from assay.pictures.grid import class_color, draw_boxes, sample_grid, save_small_png
+from assay.plots.sheets import class_color, draw_boxes, sample_grid, save_small_png
 from assay.progress import Progress, silent
 from assay.spec.numbers import NumbersSource
 from assay.tables import write_parquet
