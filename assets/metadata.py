@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from assay.results import Result
+from assay.results.result import Result
 from assay.spec.existing_experiment import FoundExperiment
 from assay.tables import StoredTable
 

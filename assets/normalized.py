@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from assay.normalized import build_normalized
+from assay.normalized.build import build_normalized
 from assay.pipeline import Slice
 from assay.tables import StoredTable
 from assets.keys import spec_of, stage_arguments

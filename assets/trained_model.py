@@ -9,7 +9,7 @@ import dagster as dg
 from assay.learning_stages import train
 from assay.pipeline import STAGES, Slice
 from assay.progress import Progress
-from assay.results import Result
+from assay.results.result import Result
 from assay.tables import StoredTable
 from assets.conditions import FOLLOWS_INPUTS
 from assets.keys import optional, spec_of

@@ -26,7 +26,8 @@ from assay.locks import LockMode, Waiting, hold
 from assay.parallel import usable_cores
 from assay.pipeline import Slice
 from assay.progress import Progress
-from assay.results import Report, Result, ResultStore
+from assay.results.result import Report, Result
+from assay.results.store import ResultStore
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.exptests import TestSection
 from assay.spec.ids import validate_id

@@ -14,7 +14,7 @@ from assay.datasets.inspection import walk_files
 from assay.errors import DataError, StorageError
 from assay.files import canonical_json, write_text
 from assay.pipeline import digest_of
-from assay.results import ResultStore
+from assay.results.store import ResultStore
 from assay.sources import DIGEST_CACHE, numbers_digest
 from assay.spec.base import Section
 from assay.spec.generated_images import GeneratedImagesSection, OwnData

@@ -17,7 +17,7 @@ from assay.analysis.base import ANALYSIS_SCHEMA
 from assay.errors import AssayError, StorageError
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.specs import SpecFiles
-from assay.results import ResultStore
+from assay.results.store import ResultStore
 from assay.sealing import MANIFEST
 from assay.spec.dotted import flatten
 from assay.spec.experiment import SECTION_NAMES, learning_of

@@ -21,7 +21,7 @@ import assay
 from assay.errors import StorageError
 from assay.files import canonical_json, temporary_sibling, write_json, write_text
 from assay.locks import hold
-from assay.results import REPORT, Result
+from assay.results.result import REPORT, Result
 from assay.sealing import MANIFEST
 from assay.spec.existing_experiment import ExistingExperiment
 from assay.spec.experiment import SECTION_NAMES, TASK_PREFIX, ExperimentSpec

@@ -16,7 +16,7 @@ from assay.experiments.folders import ExperimentFolders
 from assay.experiments.specs import SpecFiles
 from assay.locks import hold
 from assay.pipeline import STAGES
-from assay.results import SCRATCH
+from assay.results.store import SCRATCH
 from assay.sealing import MANIFEST
 
 STALE_S = 7 * 24 * 3600.0

@@ -32,7 +32,8 @@ from assay.locks import hold
 from assay.partition_files import place_of
 from assay.pipeline import FINGERPRINT_LENGTH, digest_of
 from assay.progress import Progress, silent
-from assay.results import Result, ResultStore
+from assay.results.result import Result
+from assay.results.store import ResultStore
 from assay.sealing import MANIFEST, is_complete, put_in_place, require_inner_names, sweep
 from assay.spec.existing_experiment import FoundExperiment
 from assay.spec.experiment import ExperimentSpec

@@ -18,7 +18,7 @@ from assay.experiments.contents import TABLES, stage_results
 from assay.learning.scene_targets import MaskTarget
 from assay.learning.trained_model import CHOSEN
 from assay.learning.weights import read_card
-from assay.results import Result
+from assay.results.result import Result
 from assay.spec.experiment import ExperimentSpec
 from assay.tables import read_parquet
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from assay.errors import StorageError
 from assay.experiments.contents import recorded_spec, stage_results
 from assay.experiments.folders import ExperimentFolders
-from assay.results import Result
+from assay.results.result import Result
 from assay.sealing import MANIFEST
 from assay.tables import read_parquet
 from assay.tracking.values import Point, parameters_of, points_of_analysis, points_of_training, tags_of

@@ -10,7 +10,8 @@ from PIL import Image
 
 from assay.errors import StorageError
 from assay.pipeline import slice_of
-from assay.results import ResultStore, verify
+from assay.results.result import verify
+from assay.results.store import ResultStore
 from assay.spec.loading import spec_from
 
 pytestmark = pytest.mark.system

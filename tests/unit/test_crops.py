@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from assay.crops import build_crops
 from assay.crops.boxes_of_items import CROP_COLUMNS
+from assay.crops.build import build_crops
 from assay.crops.windows import cut, window_around
 from assay.datasets.schema import IMAGE_ITEM_COLUMNS, OBJECT_COLUMNS, ROW_ITEM_COLUMNS
 from assay.errors import DataError

@@ -6,7 +6,7 @@ import pytest
 from assay.datasets.scaling import read_normalization
 from assay.datasets.schema import TableInfo, read_table_info
 from assay.errors import DataError
-from assay.normalized import build_normalized
+from assay.normalized.build import build_normalized
 from assay.spec.normalized import NormalizedSection
 from assay.tables import read_parquet, write_parquet
 

@@ -14,7 +14,8 @@ import pytest
 
 from assay.errors import StorageError
 from assay.pipeline import Slice
-from assay.results import ResultStore, verify
+from assay.results.result import verify
+from assay.results.store import ResultStore
 from assay.sealing import MANIFEST, is_complete
 
 

@@ -14,7 +14,8 @@ from assay.datasets.schema import (
 from assay.errors import DataError
 from assay.files import write_json
 from assay.spec.splits import SplitsSection
-from assay.splits import build_splits, linking
+from assay.splits import linking
+from assay.splits.build import build_splits
 from assay.splits.groups import name_group
 from assay.tables import read_parquet, write_parquet
 

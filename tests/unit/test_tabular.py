@@ -10,7 +10,7 @@ from assay.datasets.schema import IMAGE_ITEM_COLUMNS, ROW_ITEM_COLUMNS, TableInf
 from assay.errors import DataError
 from assay.spec.tabular import TabularSection
 from assay.tables import read_parquet, write_parquet
-from assay.tabular import build_tabular
+from assay.tabular.build import build_tabular
 from assay.tabular.pixels import grey_pixels
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from assay.automation.upstream import Made, behind, look_for_changes
 from assay.files import write_json
-from assay.results import ResultStore
+from assay.results.store import ResultStore
 
 
 def chain(**versions):

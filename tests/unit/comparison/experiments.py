@@ -6,7 +6,7 @@ from assay.comparison.load import HISTORY
 from assay.experiments.folders import ExperimentFolders, experiment_row
 from assay.partition_files import place_of
 from assay.pipeline import STAGES, needed_stages, slice_of
-from assay.results import ResultStore
+from assay.results.store import ResultStore
 
 
 def values(rate=0.001, **keys):
