@@ -4,9 +4,9 @@ from typing import Any
 
 import dagster as dg
 
-from assay.crops.build import build_crops
 from assay.pipeline import Slice
 from assay.results.result import Result
+from assay.stages.crops import build_crops
 from assets.keys import spec_of, stage_arguments
 from assets.metadata import materialized
 from resources.experiment_store import ExperimentStore

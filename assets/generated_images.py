@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from assay.pipeline import Slice
-from assay.sources import build_source, content_digest
+from assay.stages.generated_images import build_source, content_digest
 from assets.keys import spec_of, stage_arguments
 from assets.metadata import materialized
 from resources.experiment_store import ExperimentStore

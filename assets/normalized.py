@@ -4,8 +4,8 @@ from typing import Any
 
 import dagster as dg
 
-from assay.normalized.build import build_normalized
 from assay.pipeline import Slice
+from assay.stages.normalized import build_normalized
 from assay.tables import StoredTable
 from assets.keys import spec_of, stage_arguments
 from assets.metadata import materialized, stored_table

@@ -4,9 +4,9 @@ from typing import Any
 
 import dagster as dg
 
-from assay.learning_stages import predict
 from assay.pipeline import Slice
 from assay.results.result import Result
+from assay.stages.trained_model import predict
 from assay.tables import StoredTable
 from assets.keys import optional, spec_of, stage_arguments
 from assets.learning_data import learning_data

@@ -6,7 +6,7 @@ import dagster as dg
 
 from assay.pipeline import Slice
 from assay.results.result import Result
-from assay.splits.build import build_splits
+from assay.stages.splits import build_splits
 from assets.keys import spec_of, stage_arguments
 from assets.metadata import materialized
 from resources.experiment_store import ExperimentStore

@@ -6,7 +6,7 @@ import dagster as dg
 
 from assay.pipeline import Slice
 from assay.results.result import Result
-from assay.tabular.build import build_tabular
+from assay.stages.tabular import build_tabular
 from assets.keys import optional, spec_of, stage_arguments
 from assets.learning_data import LearningData
 from assets.metadata import materialized, stored_table

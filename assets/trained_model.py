@@ -6,10 +6,10 @@ from typing import Any
 
 import dagster as dg
 
-from assay.learning_stages import train
 from assay.pipeline import STAGES, Slice
 from assay.progress import Progress
 from assay.results.result import Result
+from assay.stages.trained_model import train
 from assay.tables import StoredTable
 from assets.conditions import FOLLOWS_INPUTS
 from assets.keys import optional, spec_of

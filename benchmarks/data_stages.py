@@ -14,20 +14,20 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
-from assay.crops.build import build_crops
 from assay.datasets.schema import CROPS_FILE, ITEMS_FILE
 from assay.datasets.synthetic.build import build_numbers
 from assay.files import write_json
-from assay.normalized.build import build_normalized
 from assay.parallel import map_in_order, usable_cores
 from assay.spec.crops import CropsSection
 from assay.spec.normalized import NormalizedSection
 from assay.spec.numbers import NumbersSource
 from assay.spec.splits import SplitsSection
 from assay.spec.tabular import TabularSection
-from assay.splits.build import build_splits
+from assay.stages.crops import build_crops
+from assay.stages.normalized import build_normalized
+from assay.stages.splits import build_splits
+from assay.stages.tabular import build_tabular
 from assay.tables import read_parquet, write_parquet
-from assay.tabular.build import build_tabular
 
 SEED = 42
 

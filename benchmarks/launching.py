@@ -16,9 +16,9 @@ import dagster as dg
 from assay.backfills.dagster_server import AssetPath, load_workspace
 from assay.backfills.launch import needed_assets
 from assay.experiments.contents import stage_results
-from assay.learning_stages import train
 from assay.pipeline import slice_of
 from assay.spec.loading import load_spec
+from assay.stages.trained_model import train
 from benchmarks.dagster_processes import Daemon, RunTimes, medians, times_of, wait_for
 from benchmarks.rows import row
 

@@ -20,7 +20,6 @@ from assay.experiments.folders import ExperimentFolders
 from assay.experiments.importing import fetch_result
 from assay.experiments.locks import named_locks
 from assay.experiments.specs import SpecFiles, freeze, frozen
-from assay.learning_stages import data_source
 from assay.locations import Locations
 from assay.locks import LockMode, Waiting, hold
 from assay.parallel import usable_cores
@@ -31,6 +30,7 @@ from assay.results.store import ResultStore
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.exptests import TestSection
 from assay.spec.ids import validate_id
+from assay.stages.trained_model import data_source
 from resources.failures import as_failure
 from resources.progress import ProgressReporter
 from resources.tracking import Tracker

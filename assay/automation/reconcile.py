@@ -250,7 +250,7 @@ def wanted_versions(spec: ExperimentSpec, experiment_id: str, source_digest: str
     Args:
         spec: The resolved spec.
         experiment_id: Whose it is.
-        source_digest: Content hash of the user's own data, as ``assay.sources.content_digest`` gives it.
+        source_digest: Content hash of the user's own data, as ``assay.stages.generated_images.content_digest`` gives it.
     """
     versions = {EXPERIMENT: digest_of(spec.as_dict()), TESTS: slice_of(spec, experiment_id, "exptests").digest}
     for stage in needed_stages(spec):

@@ -10,7 +10,7 @@ import polars as pl
 from assay.errors import DataError
 from assay.spec.splits import TRAIN, SplitsSection
 from assay.splits.groups import label_counts, list_groups, with_groups
-from assay.splits.quotas import assign
+from assay.stages.quotas import assign
 
 
 def uses_given(items: pl.DataFrame, spec: SplitsSection) -> bool:

@@ -10,7 +10,7 @@ import polars as pl
 from assay.datasets.table import row_numbers
 from assay.errors import DataError, unknown
 from assay.spec.splits import SplitsSection
-from assay.splits.quotas import Group
+from assay.stages.quotas import Group
 
 
 def with_groups(items: pl.DataFrame, spec: SplitsSection) -> pl.DataFrame:

@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 
 from assay.analysis.build import build_analysis, inputs_of_model
 from assay.analysis.taught import write_taught
-from assay.crops.build import build_crops
 from assay.files import write_json
 from assay.learning.predictions import build_predictions
 from assay.learning.source import DataSource
 from assay.learning.trained_model import build_trained_model
-from assay.normalized.build import build_normalized
 from assay.pipeline import slice_of, trains_from
 from assay.results.result import REPORT
-from assay.sources import build_source
 from assay.spec.experiment import ExperimentSpec
-from assay.splits.build import build_splits
+from assay.stages.crops import build_crops
+from assay.stages.generated_images import build_source
+from assay.stages.normalized import build_normalized
+from assay.stages.splits import build_splits
+from assay.stages.tabular import build_tabular
 from assay.tables import read_parquet
-from assay.tabular.build import build_tabular
 
 DATA_STAGES = ("generated_images", "splits", "crops", "tabular", "normalized")
 

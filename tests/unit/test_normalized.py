@@ -6,8 +6,8 @@ import pytest
 from assay.datasets.scaling import read_normalization
 from assay.datasets.schema import TableInfo, read_table_info
 from assay.errors import DataError
-from assay.normalized.build import build_normalized
 from assay.spec.normalized import NormalizedSection
+from assay.stages.normalized import build_normalized
 from assay.tables import read_parquet, write_parquet
 
 SUBSETS = ["train", "train", "validation", "test"]

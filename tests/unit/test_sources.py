@@ -4,8 +4,8 @@ import pytest
 
 from assay.errors import SpecError
 from assay.pipeline import slice_of
-from assay.sources import build_source, content_digest
 from assay.spec.loading import spec_from
+from assay.stages.generated_images import build_source, content_digest
 
 ADDED = """
 from typing import Literal

@@ -15,8 +15,8 @@ from assay.errors import DataError
 from assay.files import write_json
 from assay.spec.splits import SplitsSection
 from assay.splits import linking
-from assay.splits.build import build_splits
 from assay.splits.groups import name_group
+from assay.stages.splits import build_splits
 from assay.tables import read_parquet, write_parquet
 
 

@@ -9,8 +9,8 @@ from assay.crops.boxes_of_items import CROP_COLUMNS, numeric_labels
 from assay.datasets.schema import IMAGE_ITEM_COLUMNS, ROW_ITEM_COLUMNS, TableInfo, read_table_info
 from assay.errors import DataError
 from assay.spec.tabular import TabularSection
+from assay.stages.tabular import build_tabular
 from assay.tables import read_parquet, write_parquet
-from assay.tabular.build import build_tabular
 from assay.tabular.pixels import grey_pixels
 
 

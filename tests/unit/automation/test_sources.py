@@ -6,7 +6,7 @@ import pytest
 
 from assay.automation.state import look_at
 from assay.pipeline import slice_of
-from assay.sources import content_digest
+from assay.stages.generated_images import content_digest
 
 
 @pytest.fixture

@@ -20,12 +20,16 @@ from assay.spec.plugins import load_plugin
 DIGEST_CACHE = "source_digests.json"
 
 SOURCES: dict[str, SourceKind] = {
-    "numbers": SourceKind(NumbersSource, "assay.sources:build_numbers", "assay.sources:numbers_digest"),
-    "image_folder": SourceKind(ImageFolderSource, "assay.sources:build_image_folder", "assay.datasets:source_digest"),
-    "coco": SourceKind(CocoSource, "assay.sources:build_coco", "assay.datasets:source_digest"),
-    "yolo": SourceKind(YoloSource, "assay.sources:build_yolo", "assay.datasets:source_digest"),
-    "masks": SourceKind(MaskFolderSource, "assay.sources:build_masks", "assay.datasets:source_digest"),
-    "table": SourceKind(TableSource, "assay.sources:build_table", "assay.datasets:source_digest"),
+    "numbers": SourceKind(
+        NumbersSource, "assay.stages.generated_images:build_numbers", "assay.stages.generated_images:numbers_digest"
+    ),
+    "image_folder": SourceKind(
+        ImageFolderSource, "assay.stages.generated_images:build_image_folder", "assay.datasets:source_digest"
+    ),
+    "coco": SourceKind(CocoSource, "assay.stages.generated_images:build_coco", "assay.datasets:source_digest"),
+    "yolo": SourceKind(YoloSource, "assay.stages.generated_images:build_yolo", "assay.datasets:source_digest"),
+    "masks": SourceKind(MaskFolderSource, "assay.stages.generated_images:build_masks", "assay.datasets:source_digest"),
+    "table": SourceKind(TableSource, "assay.stages.generated_images:build_table", "assay.datasets:source_digest"),
 }
 
 

@@ -16,8 +16,8 @@ from assay.normalized.fitting import fit
 from assay.progress import Progress, silent
 from assay.spec.normalized import NormalizedSection
 from assay.spec.splits import TRAIN
+from assay.stages.tabular import TABULAR_FILE
 from assay.tables import read_parquet, write_parquet
-from assay.tabular.build import TABULAR_FILE
 
 NORMALIZED_FILE = "normalized.parquet"
 _SHOWN = 20
