@@ -4,15 +4,15 @@ Belongs here: the loop, the files, the report. Does not belong here: where to cu
 """
 
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 import polars as pl
 from PIL import Image
 
-from assay.crops.boxes_of_items import CROP_COLUMNS, list_crops
-from assay.crops.windows import cut, window_around
 from assay.datasets.schema import CROPS_FILE, ITEMS_FILE, OBJECTS_FILE, is_nested, root_of
 from assay.errors import DataError
 from assay.images.boxes import Box
@@ -152,3 +152,125 @@ def _report(crops: pl.DataFrame, items: pl.DataFrame) -> dict[str, Any]:
         "all_labels_are_numbers": crops["number"].null_count() == 0,
         "median_box_px": float(longest.quantile(0.5) or 0),
     }
+
+
+CROP_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "item": pl.String,
+    "image": pl.String,
+    "subset": pl.String,
+    "label": pl.String,
+    "number": pl.Float64,
+    "x_px": pl.Int32,
+    "y_px": pl.Int32,
+    "width_px": pl.Int32,
+    "height_px": pl.Int32,
+    "file": pl.String,
+    "sha256": pl.String,
+}
+"""One row per crop. The box is the object's in its image; ``number`` is the label as a number, null unless every
+label is one; ``file`` is relative to the crops' folder."""
+
+
+def list_crops(items: pl.DataFrame, objects: pl.DataFrame, delimiter: str) -> pl.DataFrame:
+    """Return columns item, image, subset, label and box, sorted by image and object; of crowds nothing is cut out.
+
+    Raises:
+        DataError: Boxes that have no label, are empty or leave their image: all of them.
+    """
+    placed = (
+        objects.filter(~pl.col("crowd").fill_null(False))
+        .join(items.select("item", image_width_px="width_px", image_height_px="height_px"), on="item")
+        .sort("item", "object")
+    )
+    _require_inside(placed)
+    boxes = placed.select(
+        item=pl.format("{}{}{}", pl.col("item"), pl.lit(delimiter), pl.col("object")),
+        image="item",
+        subset="subset",
+        label="label",
+        x_px="x_px",
+        y_px="y_px",
+        width_px="width_px",
+        height_px="height_px",
+    )
+    zero = pl.lit(0, pl.Int32)
+    whole = items.filter(pl.col("label").is_not_null()).select(
+        "item", "subset", "label", "width_px", "height_px", image="item", x_px=zero, y_px=zero
+    )
+    crops = pl.concat([boxes, whole.select(boxes.columns)])
+    return crops.with_columns(number=numeric_labels(crops["label"])).sort("image", maintain_order=True)
+
+
+def _require_inside(placed: pl.DataFrame) -> None:
+    right, bottom = pl.col("x_px") + pl.col("width_px"), pl.col("y_px") + pl.col("height_px")
+    outside = (
+        (pl.col("x_px") < 0)
+        | (pl.col("y_px") < 0)
+        | (right > pl.col("image_width_px"))
+        | (bottom > pl.col("image_height_px"))
+    )
+    empty = (pl.col("width_px") < 1) | (pl.col("height_px") < 1)
+    wrong = placed.filter(outside | empty | pl.col("label").is_null())
+    if len(wrong):
+        raise DataError(
+            f"{len(wrong)} labels can't be used; nothing was computed.",
+            [_sentence(row) for row in wrong.iter_rows(named=True)],
+        )
+
+
+def _sentence(row: dict[str, object]) -> str:
+    what = f"{row['item']}, object {row['object']} (label {row['label']!r})"
+    box = f"x {row['x_px']}, y {row['y_px']}, {row['width_px']}x{row['height_px']} px"
+    if row["label"] is None:
+        return f"{what}: has no label"
+    return f"{what}: its box ({box}) is not inside the image of {row['image_width_px']}x{row['image_height_px']} px"
+
+
+def numeric_labels(labels: pl.Series) -> pl.Series:
+    """Return the labels as numbers when every one is a finite number, else null."""
+    numbers = labels.cast(pl.Float64, strict=False)
+    if numbers.null_count() == 0 and numbers.is_finite().all():
+        return numbers
+    return pl.Series([None] * len(labels), dtype=pl.Float64)
+
+
+def window_around(box: Box, size: tuple[int, int], margin: float, square: bool) -> Box:
+    """Return the window to cut for a box.
+
+    It is moved, not shrunk, to lie inside the image; only where it is larger than the image does it stand out, evenly
+    on both sides.
+
+    Args:
+        box: Inside the image.
+        size: Width and height of the image in pixels.
+        margin: Room on each side as a share of the box's longer side.
+        square: Whether width and height are the same.
+    """
+    room = 2 * margin * max(box.width_px, box.height_px)
+    width, height = math.ceil(box.width_px + room), math.ceil(box.height_px + room)
+    if square:
+        width = height = max(width, height)
+    left = _start(box.x_px + box.width_px / 2, width, size[0])
+    top = _start(box.y_px + box.height_px / 2, height, size[1])
+    return Box(left, top, width, height)
+
+
+def _start(centre: float, length: int, limit: int) -> int:
+    if length >= limit:
+        return -((length - limit) // 2)
+    return min(max(math.floor(centre - length / 2 + 0.5), 0), limit - length)
+
+
+def cut(image: Image.Image, window: Box) -> Image.Image:
+    """Return the window's pixels; where it stands out of the image, the image's edge pixels are repeated.
+
+    A black border would draw a line that no object has; repeated pixels don't.
+    """
+    left, top, right, bottom = window.edges
+    inside = (max(left, 0), max(top, 0), min(right, image.width), min(bottom, image.height))
+    pixels = image.crop(inside)
+    if inside == window.edges:
+        return pixels
+    rows, columns = (inside[1] - top, bottom - inside[3]), (inside[0] - left, right - inside[2])
+    depth = [(0, 0)] if image.mode != "L" else []
+    return Image.fromarray(np.pad(np.asarray(pixels), [rows, columns, *depth], mode="edge"))

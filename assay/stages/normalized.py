@@ -3,16 +3,24 @@
 Belongs here: which rows are fitted, missing values, the report. Does not belong here: how a column is scaled.
 """
 
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
-from assay.datasets.scaling import NormalizationInfo, ScalarInfo, read_normalization
+from assay.datasets.scaling import (
+    BinaryInfo,
+    CategoricalInfo,
+    NormalizationInfo,
+    NormInfo,
+    ScalarInfo,
+    as_plain,
+    read_normalization,
+)
 from assay.datasets.schema import TableInfo, read_table_info
-from assay.errors import DataError
-from assay.normalized.feature_keys import choose_columns
-from assay.normalized.fitting import fit
+from assay.errors import DataError, nearest
 from assay.progress import Progress, silent
 from assay.spec.normalized import NormalizedSection
 from assay.spec.splits import TRAIN
@@ -20,6 +28,7 @@ from assay.stages.tabular import TABULAR_FILE
 from assay.tables import read_parquet, write_parquet
 
 NORMALIZED_FILE = "normalized.parquet"
+
 _SHOWN = 20
 
 
@@ -164,3 +173,138 @@ def _constant_columns(normalization: NormalizationInfo, scaled: pl.DataFrame) ->
     names = [one.name for one in normalization.norm_infos if isinstance(one, ScalarInfo)]
     highest = fitted.select(pl.col(names).max()).row(0, named=True) if names else {}
     return sorted(name for name, value in highest.items() if value == 0)
+
+
+Kind = Literal["scalar", "binary", "categorical"]
+
+KINDS: tuple[Kind, ...] = ("scalar", "binary", "categorical")
+
+_TEXTS = (pl.String, pl.Categorical, pl.Enum)
+
+_SHOWN_FEATURES = 8
+
+
+def choose_columns(schema: Mapping[str, pl.DataType], info: TableInfo, spec: NormalizedSection) -> dict[str, Kind]:
+    """Return how each column is scaled, in the table's order; columns that are not in it stay as they are.
+
+    Raises:
+        DataError: A key matches nothing, a column is matched twice or can't be scaled that way; all of them.
+    """
+    problems: list[str] = []
+    chosen: dict[str, tuple[Kind, str]] = {}
+    for kind in KINDS:
+        for key in getattr(spec, field_of(kind)) or ():
+            for name in _matches(key, kind, schema, info, problems):
+                if name in chosen:
+                    before = f"{field_of(chosen[name][0])} {chosen[name][1]!r}"
+                    problems.append(f"{field_of(kind)} {key!r}: column {name!r} is matched by {before} already")
+                elif problem := _unfit(schema[name], kind):
+                    problems.append(f"{field_of(kind)} {key!r}: column {name!r} {problem}")
+                chosen.setdefault(name, (kind, key))
+    if problems:
+        raise DataError("normalized: columns can't be scaled as wanted; nothing was computed.", problems)
+    kinds = {name: kind for name, (kind, _) in chosen.items()}
+    kinds |= _automatic(schema, (name for name in info.features if name not in kinds), spec)
+    return {name: kinds[name] for name in info.features if name in kinds}
+
+
+def field_of(kind: Kind) -> str:
+    """Return the key of the spec that lists columns of a kind."""
+    return f"{kind}_feature_keys"
+
+
+def _matches(
+    key: str, kind: Kind, schema: Mapping[str, pl.DataType], info: TableInfo, problems: list[str]
+) -> list[str]:
+    """Return the features that a key names; an exact name wins, since a name may itself hold ``[`` or ``*``."""
+    if key in info.features:
+        return [key]
+    found = [name for name in info.features if fnmatchcase(name, key)]
+    if not found:
+        problems.append(f"{field_of(kind)} {key!r}: {_no_match(key, schema, info)}")
+    return found
+
+
+def _no_match(key: str, schema: Mapping[str, pl.DataType], info: TableInfo) -> str:
+    if key == info.target_column:
+        return "is the target, which keeps its own unit, so that errors are in that unit; leave it out"
+    if key in schema:
+        return "is a column, but not a feature; leave it out"
+    guess = nearest(key.translate(str.maketrans("", "", "*?[]")), info.features)
+    hint = f" Did you mean {guess!r}?" if guess else ""
+    shown = ", ".join(info.features[:_SHOWN_FEATURES]) + (", …" if len(info.features) > _SHOWN_FEATURES else "")
+    return f"matches no column.{hint} Features: {shown or 'none'}."
+
+
+def _unfit(kind_of_values: pl.DataType, kind: Kind) -> str | None:
+    if kind == "scalar" and not kind_of_values.is_numeric():
+        return f"holds {kind_of_values}, expected numbers; list it in binary_ or categorical_feature_keys"
+    if kind != "scalar" and not (kind_of_values.is_integer() or kind_of_values in (pl.Boolean, *_TEXTS)):
+        return f"holds {kind_of_values}, expected texts, whole numbers or true/false; list it in scalar_feature_keys"
+    return None
+
+
+def _automatic(schema: Mapping[str, pl.DataType], names: Iterable[str], spec: NormalizedSection) -> dict[str, Kind]:
+    """Return how the columns that no key matched are scaled, for the keys that are left null."""
+    kinds: dict[str, Kind] = {}
+    for name in names:
+        kind = _natural_kind(schema[name])
+        if kind is not None and getattr(spec, field_of(kind)) is None:
+            kinds[name] = kind
+    return kinds
+
+
+def _natural_kind(kind_of_values: pl.DataType) -> Kind | None:
+    if kind_of_values.is_numeric():
+        return "scalar"
+    if kind_of_values == pl.Boolean:
+        return "binary"
+    return "categorical" if kind_of_values in _TEXTS else None
+
+
+_TWO = 2
+
+_SHOWN_VALUES = 5
+
+
+def fit(rows: pl.DataFrame, kinds: Mapping[str, Kind], code_unseen: bool) -> tuple[NormInfo, ...]:
+    """Return how each column is scaled.
+
+    Args:
+        rows: The rows to fit on, without missing values.
+        kinds: How each column is to be scaled.
+        code_unseen: Whether classes that these rows lack get a number of their own.
+
+    Raises:
+        DataError: A binary column has more than two values, or a number column spans more than Float64 holds.
+    """
+    infos: list[NormInfo] = []
+    problems: list[str] = []
+    scalars = [name for name, kind in kinds.items() if kind == "scalar"]
+    lows, highs = (rows.select(getattr(pl.col(scalars).cast(pl.Float64), way)()) for way in ("min", "max"))
+    for name, kind in kinds.items():
+        dtype = str(rows.schema[name])
+        if kind == "scalar":
+            infos.append(_scalar(name, dtype, float(lows[name][0]), float(highs[name][0]), problems))
+            continue
+        values = tuple(as_plain(rows[name]).unique().sort())
+        if kind == "categorical":
+            infos.append(
+                CategoricalInfo(name=name, dtype=dtype, values=values, unseen_code=len(values) if code_unseen else None)
+            )
+        elif len(values) <= _TWO:
+            infos.append(BinaryInfo(name=name, dtype=dtype, values=values))
+        else:
+            shown = ", ".join(map(repr, values[:_SHOWN_VALUES]))
+            problems.append(f"binary_feature_keys: column {name!r} has {len(values)} values ({shown}, …), expected 2")
+    if problems:
+        raise DataError("normalized: columns can't be scaled as wanted; nothing was computed.", problems)
+    return tuple(infos)
+
+
+def _scalar(name: str, dtype: str, low: float, high: float, problems: list[str]) -> ScalarInfo:
+    span = high - low
+    if span == float("inf"):
+        problems.append(f"scalar_feature_keys: column {name!r} spans {low:g} to {high:g}, more than Float64 holds")
+        span = 1.0
+    return ScalarInfo(name=name, dtype=dtype, offset=low, divisor=span or 1.0)

@@ -10,6 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate
+from pathlib import PurePosixPath
+
+import polars as pl
+
+from assay.datasets.table import row_numbers
+from assay.errors import DataError, unknown
+from assay.spec.splits import TRAIN, SplitsSection
 
 _MIDDLE = 0.5
 
@@ -98,3 +105,140 @@ def _hash(text: str) -> bytes:
 def _uniform(text: str) -> float:
     """Return a number from 0 to 1, exclusive, that depends on the text alone."""
     return (int.from_bytes(_hash(text)[:4]) + _MIDDLE) / 2**32
+
+
+def with_groups(items: pl.DataFrame, spec: SplitsSection) -> pl.DataFrame:
+    """Return the items with a column ``group``, never null.
+
+    The group comes from, in this order: the parts of the file's name (``name_delimiter``), a column (``group_key``),
+    the group that the data come with. Otherwise each item is its own group, but equal files are one: an image that
+    is there twice must not be trained on and tested with.
+
+    Raises:
+        DataError: ``group_key`` names no column, or a column with missing values.
+    """
+    if spec.name_delimiter is not None:
+        names = [name_group(item, spec.name_delimiter, spec.max_split or 1) for item in items["item"]]
+        return items.with_columns(pl.Series("group", names, dtype=pl.String))
+    if spec.group_key is not None:
+        return items.with_columns(_column_group(items, spec.group_key).alias("group"))
+    if "given_group" in items.columns and items["given_group"].null_count() < len(items):
+        return items.with_columns(group=pl.col("given_group"))
+    return items.with_columns(group=pl.col("item").min().over("sha256"))
+
+
+def name_group(item: str, delimiter: str, max_split: int) -> str:
+    """Return the first ``max_split`` parts of a file's name, without its folders and its ending.
+
+    Folders don't count: scan_7_left.png in one class folder and scan_7_right.png in another are of one patient.
+    """
+    path = PurePosixPath(item)
+    parts = path.name.removesuffix(path.suffix).split(delimiter)
+    return delimiter.join(parts[:max_split])
+
+
+def _column_group(items: pl.DataFrame, key: str) -> pl.Series:
+    choices = [name for name in items.columns if items[name].null_count() < len(items)]
+    if key not in choices:
+        raise DataError(f"splits.group_key: {unknown('Column', key, choices)}")
+    missing = items[key].is_null()
+    if missing.any():
+        raise DataError(
+            f"splits.group_key {key!r} is missing for {missing.sum()} of {len(items)} items ({row_numbers(missing)})."
+        )
+    return items[key].cast(pl.String)
+
+
+def label_counts(items: pl.DataFrame, objects: pl.DataFrame | None) -> pl.DataFrame:
+    """Return columns item, label: a row per label of an item, its own or those of its boxes that are no crowds."""
+    own = items.filter(pl.col("label").is_not_null()).select("item", "label")
+    if objects is None or len(own):
+        return own
+    alone = objects.filter(~pl.col("crowd").fill_null(False))
+    return alone.filter(pl.col("item").is_in(items["item"].implode())).select("item", "label")
+
+
+def list_groups(items: pl.DataFrame, labels: pl.DataFrame, stratify: bool) -> list[Group]:
+    """Return the groups with their sizes and, when stratified, the label that is most frequent in each.
+
+    Args:
+        items: Columns item and group.
+        labels: Columns item and label, as ``label_counts`` gives them.
+        stratify: Whether groups of different labels get quotas of their own.
+
+    Raises:
+        DataError: Stratified, but there are no labels.
+    """
+    sizes = dict(items.group_by("group").len().iter_rows())
+    if not stratify:
+        return [Group(name, size) for name, size in sizes.items()]
+    if labels.is_empty():
+        raise DataError(
+            "splits.stratify is true, but the items have no classes (a target of fractions has none); "
+            "set splits.stratify: false."
+        )
+    counted = labels.join(items.select("item", "group"), on="item").group_by("group", "label").len()
+    main = dict(
+        counted.sort("len", "label", descending=[True, False])
+        .unique("group", keep="first", maintain_order=True)["group", "label"]
+        .iter_rows()
+    )
+    return [Group(name, size, main.get(name, "")) for name, size in sizes.items()]
+
+
+def uses_given(items: pl.DataFrame, spec: SplitsSection) -> bool:
+    """Return whether the items come with subsets that the spec wants kept."""
+    return spec.use_given_subsets and items["given_subset"].null_count() < len(items)
+
+
+def exact_shares(spec: SplitsSection) -> dict[str, Fraction]:
+    """Return the share of each subset as the decimal that the user wrote: 0.1 is one tenth."""
+    return {info.set_name: Fraction(str(info.probability)) for info in spec.set_infos}
+
+
+def divide(items: pl.DataFrame, objects: pl.DataFrame | None, spec: SplitsSection, seed: int) -> pl.DataFrame:
+    """Return the items with columns ``subset`` and ``group``, sorted by item.
+
+    Args:
+        items: Columns item, sha256, label, given_subset and whatever ``group_key`` names.
+        objects: Labelled boxes, whose labels count where items have none.
+        spec: How to divide.
+        seed: Of the order.
+
+    Raises:
+        DataError: The data come with subsets that the spec does not know; or see ``groups``.
+    """
+    if not uses_given(items, spec):
+        return _divide(with_groups(items, spec), objects, spec, exact_shares(spec), seed).sort("item")
+    wanted = set(spec.set_names)
+    given = set(items["given_subset"])
+    if not given <= wanted:
+        extra = ", ".join(sorted(given - wanted))
+        raise DataError(
+            f"The data come with the subset {extra}, but splits.set_infos has only {', '.join(spec.set_names)}. "
+            "Add it there, or set splits.use_given_subsets: false."
+        )
+    return _keep_given(items, objects, spec, seed).sort("item")
+
+
+def _keep_given(items: pl.DataFrame, objects: pl.DataFrame | None, spec: SplitsSection, seed: int) -> pl.DataFrame:
+    """Keep each given subset; those that are not given are taken from the given train part."""
+    given = set(items["given_subset"])
+    shares = {name: share for name, share in exact_shares(spec).items() if name == TRAIN or name not in given}
+    shares = {name: share / sum(shares.values()) for name, share in shares.items()}
+    is_train = pl.col("given_subset") == TRAIN
+    train = _divide(with_groups(items.filter(is_train), spec), objects, spec, shares, seed)
+    others = with_groups(items.filter(~is_train), spec).with_columns(subset=pl.col("given_subset"))
+    return pl.concat([train, others.select(train.columns)])
+
+
+def _divide(
+    items: pl.DataFrame,
+    objects: pl.DataFrame | None,
+    spec: SplitsSection,
+    shares: dict[str, Fraction],
+    seed: int,
+) -> pl.DataFrame:
+    groups = list_groups(items, label_counts(items, objects), spec.stratify)
+    subsets = assign(groups, shares, seed)
+    return items.with_columns(subset=pl.col("group").replace_strict(subsets, return_dtype=pl.String))

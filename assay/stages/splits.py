@@ -3,21 +3,22 @@
 Belongs here: the order of steps and the report. Does not belong here: any rule.
 """
 
+import errno
+import os
 import shutil
+from collections.abc import Sequence
+from math import ceil
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import polars as pl
 
-from assay.datasets.inspection import SUBSET_NAMES
+from assay.datasets.inspection import SUBSET_NAMES, class_not_in_train
 from assay.datasets.schema import ITEMS_FILE, MASK_CLASSES_FILE, OBJECTS_FILE, is_nested, mask_root_of, root_of
 from assay.errors import DataError
 from assay.progress import Progress, silent
-from assay.spec.splits import MASK_FOLDER, SplitsSection
-from assay.splits.division import divide, uses_given
-from assay.splits.groups import label_counts
-from assay.splits.linking import link_files
-from assay.splits.verdict import require_usable, warnings
+from assay.spec.splits import MASK_FOLDER, TRAIN, SplitsSection
+from assay.stages.quotas import divide, exact_shares, label_counts, uses_given
 from assay.tables import read_parquet, write_parquet
 
 _MOST_LABELS = 100
@@ -134,3 +135,126 @@ def _labels_per_subset(items: pl.DataFrame, labels: pl.DataFrame, spec: SplitsSe
         return {}
     counted = labels.join(items.select("item", "subset"), on="item").group_by("subset", "label").len().sort("label")
     return {name: dict(counted.filter(pl.col("subset") == name)["label", "len"].iter_rows()) for name in spec.set_names}
+
+
+_NO_LINKS_HERE = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
+"""Another disk, a file system without links, somebody else's files, or too many links to one file."""
+
+
+def link_files(files: Sequence[tuple[Path, str]], folder: Path, progress: Progress) -> bool:
+    """Hard-link files into ``folder``; either all of them or, where links can't be made, none.
+
+    Args:
+        files: Path, and the wanted path relative to ``folder``.
+        folder: Where the links go.
+        progress: Called now and then.
+
+    Returns:
+        Whether the links were made; if not, the files must be referred to where they are.
+
+    Raises:
+        DataError: Files are gone since they were indexed.
+    """
+    missing = [str(source) for source, _ in files if not source.is_file()]
+    if missing:
+        raise DataError(f"{len(missing)} files are gone since they were indexed. Run again.", missing)
+    made: set[Path] = set()
+    for done, (source, target) in enumerate(files, 1):
+        path = folder / target
+        if path.parent not in made:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            made.add(path.parent)
+        if not _link(source.resolve(), path):
+            _remove_trees(folder, files)
+            return False
+        progress(done, len(files), "files linked")
+    return True
+
+
+def _link(source: Path, target: Path) -> bool:
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno in _NO_LINKS_HERE:
+            return False
+        raise
+    return True
+
+
+def _remove_trees(folder: Path, files: Sequence[tuple[Path, str]]) -> None:
+    for top in {PurePosixPath(target).parts[0] for _, target in files}:
+        shutil.rmtree(folder / top, ignore_errors=True)
+
+
+TOLERATED = 0.02
+"""Distance of a share from its wish, 0 to 1, from which on the report warns."""
+
+
+def require_usable(items: pl.DataFrame, spec: SplitsSection) -> None:
+    """Raise when a subset is empty or holds classes that train lacks.
+
+    Raises:
+        DataError: With every subset and class concerned, and how many items are needed.
+    """
+    counts = dict(items["subset"].value_counts().iter_rows())
+    empty = [name for name in spec.set_names if name not in counts]
+    if empty:
+        raise DataError(f"splits.set_infos: {', '.join(empty)} would be empty. {_cause(items, spec)}")
+    problems = _not_in_train(items)
+    if problems:
+        raise DataError(
+            "splits: some classes would be tested but not learned. Add items, set splits.stratify: true, choose "
+            "smaller groups, or remove the class.",
+            problems,
+        )
+
+
+def _cause(items: pl.DataFrame, spec: SplitsSection) -> str:
+    smallest = min(exact_shares(spec).values())
+    needed = ceil(1 / smallest)
+    sizes = items["group"].value_counts().sort("count", "group", descending=[True, False])
+    name, size = sizes.row(0)
+    if size > 1 and len(items) >= needed:
+        return (
+            f"The {len(items)} items are in {len(sizes)} groups that stay together, the largest ({name!r}) with {size} "
+            "items. Choose smaller groups: splits.group_key, or splits.name_delimiter with splits.max_split"
+            f"{'; or set splits.stratify: false' if spec.stratify else ''}."
+        )
+    wanted = f"at least {needed}{' of each class' if spec.stratify else ''} are needed"
+    return (
+        f"There are {len(items)} items; {wanted} for a probability of {float(smallest):g}. Add items, or raise the "
+        "probability."
+    )
+
+
+def _not_in_train(items: pl.DataFrame) -> list[str]:
+    """Return one line per class that only other subsets hold; numbers of a table are no classes here.
+
+    Whether a table's numbers are classes is the task's business, which this stage does not know.
+    """
+    labels = items.filter(pl.col("label").is_not_null()).select("label", "subset").unique().sort("label", "subset")
+    is_table = "file" not in items.columns
+    if is_table and labels["label"].cast(pl.Float64, strict=False).null_count() == 0:
+        return []
+    known = set(labels.filter(pl.col("subset") == TRAIN)["label"])
+    if TRAIN not in set(items["subset"]):
+        return []  # data to evaluate a model on
+    strange = labels.filter(~pl.col("label").is_in(list(known)))
+    return [class_not_in_train(label, subset, known) for label, subset in strange.iter_rows()]
+
+
+def warnings(items: pl.DataFrame, spec: SplitsSection, given: bool) -> list[str]:
+    """Return one line per subset whose share is far off its wish, and one when groups cross given subsets."""
+    lines = []
+    if not given:
+        counts = dict(items["subset"].value_counts().iter_rows())
+        for name, wish in exact_shares(spec).items():
+            share = counts.get(name, 0) / len(items)
+            if abs(share - wish) > max(TOLERATED, 1 / len(items)):
+                lines.append(
+                    f"{name} holds {share:.1%} of the items, wanted {float(wish):.1%}; the groups are too large"
+                )
+    crossing = items.group_by("group").agg(pl.col("subset").n_unique()).filter(pl.col("subset") > 1)
+    if len(crossing):
+        lines.append(f"{len(crossing)} groups are in more than one subset, because the data come so divided")
+    return lines

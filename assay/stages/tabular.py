@@ -3,7 +3,7 @@
 Belongs here: the steps and the report. Does not belong here: arithmetic on pixels, the choice of crops.
 """
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -11,18 +11,19 @@ import polars as pl
 from numpy.typing import NDArray
 from PIL import Image
 
-from assay.datasets.schema import CROPS_FILE, ITEMS_FILE, TableInfo, read_table_info
+from assay.datasets.schema import CROPS_FILE, ITEMS_FILE, TableInfo, is_nested, read_table_info
 from assay.datasets.table import ROWS_FILE
-from assay.errors import DataError
+from assay.errors import DataError, nearest
+from assay.images.resizing import area_resize
 from assay.parallel import map_in_order, usable_cores
 from assay.plots.sheets import save_class_samples
 from assay.progress import Progress, silent
 from assay.spec.tabular import TabularSection
+from assay.stages.crops import numeric_labels
 from assay.tables import read_parquet, write_parquet
-from assay.tabular.crop_rows import chosen_crops, crop_table, pixel_columns
-from assay.tabular.pixels import grey_pixels
 
 TABULAR_FILE = "tabular.parquet"
+
 _PIECE = 64
 """Crops per job: handing over each small image by itself would cost more than resizing it."""
 
@@ -108,3 +109,104 @@ def _read_pixels(paths: list[Path], spec: TabularSection, progress: Progress) ->
 
 def _as_image(pixels: NDArray[np.float32]) -> Image.Image:
     return Image.fromarray(pixels.round().astype(np.uint8))
+
+
+def chosen_crops(crops: pl.DataFrame, items: pl.DataFrame, spec: TabularSection) -> pl.DataFrame:
+    """Return the crops that become rows, sorted by item, with the label that the spec wants.
+
+    Args:
+        crops: As the stage ``crops`` wrote them.
+        items: Of ``splits``: where the crops' images come from.
+        spec: Which crops, which label.
+
+    Raises:
+        DataError: No crop is left, or labels from names where boxes hold them.
+    """
+    taken = (
+        crops
+        if spec.recursive
+        else crops.join(items.filter(~is_nested()), left_on="image", right_on="item", how="semi")
+    )
+    taken = _below(taken, spec.sub_dir)
+    if taken.is_empty():
+        raise DataError(
+            f"tabular.recursive is false, but all {len(crops)} crops are in folders below their class folder."
+        )
+    if spec.name_delimiter is not None:
+        taken = _labelled_by_name(taken, spec.name_delimiter)
+    return taken.sort("item")
+
+
+def _below(crops: pl.DataFrame, sub_dir: str) -> pl.DataFrame:
+    if not sub_dir:
+        return crops
+    taken = crops.filter(pl.col("file").str.starts_with(pl.format("{}/{}/", pl.col("subset"), pl.lit(sub_dir))))
+    if taken.is_empty():
+        folders = {str(PurePosixPath(*PurePosixPath(file).parts[1:-1])) for file in crops["file"]} - {"."}
+        guess = nearest(sub_dir, folders)
+        hint = f"Did you mean {guess!r}?" if guess else f"Folders there: {', '.join(sorted(folders)[:10]) or 'none'}."
+        raise DataError(f"tabular.sub_dir {sub_dir!r}: no crop lies in this folder of any subset. {hint}")
+    return taken
+
+
+def _labelled_by_name(crops: pl.DataFrame, delimiter: str) -> pl.DataFrame:
+    if (crops["item"] != crops["image"]).any():
+        raise DataError(
+            f"tabular.name_delimiter ({delimiter!r}) takes labels from file names, but these crops have the labels of "
+            "their boxes; leave tabular.name_delimiter out."
+        )
+    labels = [PurePosixPath(file).stem.split(delimiter)[-1] for file in crops["file"]]
+    return crops.with_columns(pl.Series("label", labels)).with_columns(number=numeric_labels(pl.Series(labels)))
+
+
+def crop_table(crops: pl.DataFrame, pixels: NDArray[np.float32], spec: TabularSection) -> pl.DataFrame:
+    """Return the table: item, image, subset, label, target where labels are numbers, and one column per pixel.
+
+    Args:
+        crops: (n) rows of ``chosen_crops``.
+        pixels: (n, height, width) grey levels.
+        spec: Whether the crops' folders are the subsets.
+    """
+    rows = crops.select("item", "image", "subset", "label", target="number")
+    if rows["target"].null_count():
+        rows = rows.drop("target")
+    if not spec.use_dirs_as_subsets:
+        rows = rows.with_columns(subset=pl.lit("train"))
+    columns = np.ascontiguousarray(pixels.reshape(len(pixels), -1).T)
+    return rows.with_columns(
+        pl.Series(name, column) for name, column in zip(pixel_columns(*pixels.shape[1:]), columns, strict=True)
+    )
+
+
+def pixel_columns(height: int, width: int) -> list[str]:
+    """Return the names of the pixel columns, row by row from the top left."""
+    return [f"px_{row}_{column}" for row in range(height) for column in range(width)]
+
+
+def grey_pixels(image: Image.Image, size: tuple[int, int], border: int | None) -> NDArray[np.float32]:
+    """Return the grey levels of the image at another size; each pixel is the mean of the area that it covers.
+
+    Averages are not rounded: a half black, half white image becomes, 3 pixels wide, columns of 0, 127.5 and 255.
+
+    Args:
+        image: Mode L or RGB, any size.
+        size: Width and height wanted, in pixels.
+        border: Grey level beside an image of another shape, which is centred; None stretches it instead.
+
+    Returns:
+        (height, width) float32 from 0 to 255.
+    """
+    grey = np.asarray(image.convert("L"), dtype=np.float32)
+    if border is None:
+        return area_resize(grey, size)
+    width, height = _fitted(image.size, size)
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    framed = np.full((size[1], size[0]), border, np.float32)
+    framed[top : top + height, left : left + width] = area_resize(grey, (width, height))
+    return framed
+
+
+def _fitted(size: tuple[int, int], room: tuple[int, int]) -> tuple[int, int]:
+    """Return the largest size of the same shape that fits into the room, at least one pixel each way."""
+    scale = min(room[0] / size[0], room[1] / size[1])
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))

@@ -9,13 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from assay.crops.boxes_of_items import CROP_COLUMNS
-from assay.crops.windows import cut, window_around
 from assay.datasets.schema import IMAGE_ITEM_COLUMNS, OBJECT_COLUMNS, ROW_ITEM_COLUMNS
 from assay.errors import DataError
 from assay.images.boxes import Box
 from assay.spec.crops import CropsSection
-from assay.stages.crops import build_crops
+from assay.stages.crops import CROP_COLUMNS, build_crops, cut, window_around
 from assay.tables import read_parquet, write_parquet
 
 SIZE = (40, 30)

@@ -8,7 +8,7 @@ from polars.testing import assert_series_equal
 
 from assay.datasets.scaling import BinaryInfo, CategoricalInfo, NormalizationInfo, ScalarInfo, read_normalization
 from assay.errors import DataError, StorageError
-from assay.normalized.fitting import fit
+from assay.stages.normalized import fit
 
 WHOLE = st.lists(st.integers(-(2**48), 2**48), min_size=1, max_size=20)
 GREY = st.lists(st.floats(0, 255, width=32).filter(lambda value: value == 0 or value > 1e-3), min_size=1, max_size=20)

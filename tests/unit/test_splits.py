@@ -14,8 +14,8 @@ from assay.datasets.schema import (
 from assay.errors import DataError
 from assay.files import write_json
 from assay.spec.splits import SplitsSection
-from assay.splits import linking
-from assay.splits.groups import name_group
+from assay.stages import splits as linking
+from assay.stages.quotas import name_group
 from assay.stages.splits import build_splits
 from assay.tables import read_parquet, write_parquet
 

@@ -5,13 +5,12 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from assay.crops.boxes_of_items import CROP_COLUMNS, numeric_labels
 from assay.datasets.schema import IMAGE_ITEM_COLUMNS, ROW_ITEM_COLUMNS, TableInfo, read_table_info
 from assay.errors import DataError
 from assay.spec.tabular import TabularSection
-from assay.stages.tabular import build_tabular
+from assay.stages.crops import CROP_COLUMNS, numeric_labels
+from assay.stages.tabular import build_tabular, grey_pixels
 from assay.tables import read_parquet, write_parquet
-from assay.tabular.pixels import grey_pixels
 
 
 def half_and_half(width, height, left=0, right=255):

@@ -1,1 +1,0 @@
-"""Stage ``crops``: the labelled objects, cut out of their images."""

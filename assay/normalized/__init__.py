@@ -1,1 +1,0 @@
-"""Stage ``normalized``: columns scaled by what was fitted on train."""

@@ -1,1 +1,0 @@
-"""Stage ``splits``: every item in exactly one subset."""

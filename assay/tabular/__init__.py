@@ -1,1 +1,0 @@
-"""Stage ``tabular``: one row per crop, or the rows of the user's table."""
