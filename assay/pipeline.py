@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from assay.files import canonical_json
 from assay.spec.existing_experiment import FoundExperiment
 from assay.spec.experiment import ExperimentSpec
+from assay.storage.files import canonical_json
 
 FINGERPRINT_LENGTH = 24
 """Hex digits of a fingerprint: 96 bits, so that a clash among 10^9 results has probability 10^-11."""

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from assay.errors import StorageError
-from assay.files import TEMPORARY_PREFIX, fsync_path, temporary_sibling, write_json
+from assay.storage.files import TEMPORARY_PREFIX, fsync_path, temporary_sibling, write_json
 
 MANIFEST = "manifest.json"
 

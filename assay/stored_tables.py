@@ -15,8 +15,8 @@ from functools import cached_property
 from pathlib import Path
 
 from assay.errors import StorageError
-from assay.partition_files import CURRENT, PLAIN_NAME
-from assay.tables import StoredTable
+from assay.storage.parquet import StoredTable
+from assay.storage.partitions import CURRENT, PLAIN_NAME
 
 
 @dataclass(frozen=True)

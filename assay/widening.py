@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from assay.errors import DataError
-from assay.tables import select
+from assay.storage.parquet import select
 
 
 def kind_of(dtype: pl.DataType) -> str:

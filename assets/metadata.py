@@ -12,7 +12,7 @@ import dagster as dg
 
 from assay.results.result import Result
 from assay.spec.existing_experiment import FoundExperiment
-from assay.tables import StoredTable
+from assay.storage.parquet import StoredTable
 
 MAX_PICTURE_BYTES = 150_000
 """Larger pictures stay files: the event log is a database, not a photo album."""

@@ -7,7 +7,7 @@ import dagster as dg
 from assay.pipeline import Slice
 from assay.results.result import Result
 from assay.stages.trained_model import predict
-from assay.tables import StoredTable
+from assay.storage.parquet import StoredTable
 from assets.keys import optional, spec_of, stage_arguments
 from assets.learning_data import learning_data
 from assets.metadata import materialized, stored_table

@@ -10,7 +10,7 @@ from assay.pipeline import STAGES, Slice
 from assay.progress import Progress
 from assay.results.result import Result
 from assay.stages.trained_model import train
-from assay.tables import StoredTable
+from assay.storage.parquet import StoredTable
 from assets.conditions import FOLLOWS_INPUTS
 from assets.keys import optional, spec_of
 from assets.learning_data import learning_data

@@ -17,7 +17,7 @@ from assay.images.near_duplicates import THUMBNAIL_PX
 from assay.metrics.registry import get_metrics
 from assay.spec.analysis import AnalysisSection
 from assay.spec.exptest_kinds import SplitLeakageTest
-from assay.tables import write_parquet
+from assay.storage.parquet import write_parquet
 from benchmarks.rows import row
 
 CLASSES = tuple(str(digit) for digit in range(10))

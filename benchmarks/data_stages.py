@@ -16,7 +16,6 @@ from PIL import Image
 
 from assay.datasets.schema import CROPS_FILE, ITEMS_FILE
 from assay.datasets.synthetic.build import build_numbers
-from assay.files import write_json
 from assay.parallel import map_in_order, usable_cores
 from assay.spec.crops import CropsSection
 from assay.spec.normalized import NormalizedSection
@@ -27,7 +26,8 @@ from assay.stages.crops import build_crops
 from assay.stages.normalized import build_normalized
 from assay.stages.splits import build_splits
 from assay.stages.tabular import build_tabular
-from assay.tables import read_parquet, write_parquet
+from assay.storage.files import write_json
+from assay.storage.parquet import read_parquet, write_parquet
 
 SEED = 42
 

@@ -13,15 +13,15 @@ import numpy as np
 import polars as pl
 
 from assay.analysis.base import ANALYSIS_SCHEMA
-from assay.files import canonical_json
 from assay.learning.history import SCHEMA as HISTORY_SCHEMA
-from assay.partition_files import CURRENT
 from assay.pipeline import needed_stages
 from assay.sealing import MANIFEST
 from assay.spec.analysis import TASK_METRICS
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.ids import new_run_id
 from assay.spec.loading import merged, spec_from
+from assay.storage.files import canonical_json
+from assay.storage.partitions import CURRENT
 
 TASKS = ("classification", "regression", "detection")
 OWN = ("trained_model", "predictions", "analysis")
@@ -96,7 +96,7 @@ def _history(rng: np.random.Generator) -> pl.DataFrame:
 
 
 def _put(root: Path, table: str, name: str, frame: pl.DataFrame) -> None:
-    """Write a partition in the layout of ``assay.partition_files``."""
+    """Write a partition in the layout of ``assay.storage.partitions``."""
     folder = root / "tables" / "main" / table / f"experiment_id={name}"
     version = folder / "version-000000000001"
     version.mkdir(parents=True, exist_ok=True)

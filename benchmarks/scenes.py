@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from assay.tables import read_parquet
+from assay.storage.parquet import read_parquet
 from benchmarks.runs import Bench, Timing, numbers
 
 EPOCHS = 2

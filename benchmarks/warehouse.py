@@ -16,9 +16,9 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from assay.partition_files import CURRENT
+from assay.storage.parquet import write_parquet
+from assay.storage.partitions import CURRENT
 from assay.stored_tables import find_tables
-from assay.tables import write_parquet
 from assay.warehouse import INDEX, NATIVE, query, rebuild_warehouse, refresh
 from assay.warehouse.ledger import Ledger
 from assay.warehouse.update import update
@@ -82,7 +82,7 @@ def make_files(folder: Path) -> Files:
 
 
 def add_experiment(root: Path, files: Files, number: int) -> None:
-    """Add an experiment's partitions in the layout of ``assay.partition_files``, without its fsyncs.
+    """Add an experiment's partitions in the layout of ``assay.storage.partitions``, without its fsyncs.
 
     Tables of learning are each experiment's own; tables of data are shared results, as in a sweep.
     """

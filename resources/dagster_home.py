@@ -13,7 +13,7 @@ from pathlib import Path
 import dagster as dg
 from dagster._daemon.asset_daemon import get_auto_materialize_paused, set_auto_materialize_paused
 
-from assay.files import temporary_sibling, write_text
+from assay.storage.files import temporary_sibling, write_text
 
 DATABASES = ("history", "schedules")
 """The folders of a home in which Dagster keeps its databases."""

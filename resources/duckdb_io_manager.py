@@ -1,6 +1,6 @@
 """The DuckDB I/O manager: every table asset is Parquet written by DuckDB, one file per partition.
 
-Belongs here: what Dagster asks of an I/O manager. Does not belong here: files (``assay.partition_files``), SQL over
+Belongs here: what Dagster asks of an I/O manager. Does not belong here: files (``assay.storage.partitions``), SQL over
 them (``assay.warehouse``).
 """
 
@@ -13,7 +13,7 @@ import polars as pl
 from pydantic import Field
 
 from assay.errors import DataError, StorageError
-from assay.tables import StoredTable, select
+from assay.storage.parquet import StoredTable, select
 from assay.widening import widen
 from resources.table_address import TableAddress, address_of
 from resources.table_metadata import metadata_of_table

@@ -26,11 +26,11 @@ from assay.parallel import usable_cores
 from assay.pipeline import Slice
 from assay.progress import Progress
 from assay.results.result import Report, Result
-from assay.results.store import ResultStore
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.exptests import TestSection
 from assay.spec.ids import validate_id
 from assay.stages.trained_model import data_source
+from assay.storage.results import ResultStore
 from resources.failures import as_failure
 from resources.progress import ProgressReporter
 from resources.tracking import Tracker

@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from assay.partition_files import Partition, place_of
+from assay.storage.partitions import Partition, place_of
 
 DEFAULT_SCHEMA = "main"
 """DuckDB's own default, so that ``select * from analysis`` finds the table (dagster-duckdb's is ``public``)."""

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assay.tables import StoredTable
+from assay.storage.parquet import StoredTable
 from resources.table_address import TableAddress
 
 MAX_SCHEMA_COLUMNS = 256

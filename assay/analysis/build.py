@@ -24,7 +24,7 @@ from assay.metrics.registry import Metric, get_metrics
 from assay.metrics.samples import Floats
 from assay.progress import Progress, silent
 from assay.spec.analysis import AnalysisSection, ResultAnalyzer
-from assay.tables import read_parquet, write_parquet
+from assay.storage.parquet import read_parquet, write_parquet
 
 
 def build_analysis(

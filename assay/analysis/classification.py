@@ -22,12 +22,12 @@ from assay.analysis.items import (
     place_columns,
     read_items,
 )
-from assay.files import write_bytes
 from assay.metrics.baselines import predict_majority
 from assay.metrics.classification import calibration_table
 from assay.metrics.samples import ClassificationSample
 from assay.plots.classification import confusion_matrix, reliability
 from assay.spec.analysis import ResultAnalyzer
+from assay.storage.files import write_bytes
 
 NAMED = ("target_class", "predicted_class")
 

@@ -18,7 +18,7 @@ from assay.analysis.taught import PLACE, read_objects
 from assay.datasets.schema import BACKGROUND
 from assay.metrics.box_matching import Boxes, match_boxes, overlaps
 from assay.metrics.samples import Booleans, Floats, Integers
-from assay.tables import read_parquet
+from assay.storage.parquet import read_parquet
 
 ENOUGH = 0.5
 """Overlap from which on a box finds an object."""

@@ -13,7 +13,7 @@ from assay.analysis.base import AnalysisInputs
 from assay.datasets.schema import root_of
 from assay.errors import AssayError, DataError
 from assay.images.decoding import DECODE_ERRORS, decode
-from assay.tables import read_parquet
+from assay.storage.parquet import read_parquet
 
 PREDICTED_ITEMS = "predicted_items.parquet"
 

@@ -20,7 +20,7 @@ from assay.errors import DataError
 from assay.metrics.samples import Floats, Integers
 from assay.plots.sheets import sample_grid, save_small_png
 from assay.spec.analysis import ResultAnalyzer
-from assay.tables import read_parquet
+from assay.storage.parquet import read_parquet
 
 
 def read_items(inputs: AnalysisInputs, truth: str, predicted: Sequence[str], named: Sequence[str] = ()) -> pl.DataFrame:

@@ -13,13 +13,13 @@ import polars as pl
 
 from assay.analysis.base import Analysis, AnalysisInputs, Kind, Part, by_subset, counted, readable_number
 from assay.analysis.items import draw_worst_crops, equal_weights, groups_of, place_columns, read_items
-from assay.files import write_bytes
 from assay.metrics.baselines import predict_every_class, predict_frequencies
 from assay.metrics.multi_label import threshold_curves
 from assay.metrics.registry import EVERY_CLASS, FREQUENCIES
 from assay.metrics.samples import Booleans, MultiLabelSample
 from assay.plots.classification import class_scores, draw_threshold_curves
 from assay.spec.analysis import ResultAnalyzer
+from assay.storage.files import write_bytes
 
 NAMED = ("target_labels", "predicted_labels")
 

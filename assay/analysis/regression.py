@@ -11,11 +11,11 @@ import polars as pl
 
 from assay.analysis.base import Analysis, AnalysisInputs, Kind, Part, by_subset, readable_number
 from assay.analysis.items import as_floats, draw_worst_crops, equal_weights, groups_of, place_columns, read_items
-from assay.files import write_bytes
 from assay.metrics.baselines import predict_mean
 from assay.metrics.samples import RegressionSample
 from assay.plots.regression import predicted_vs_target, residuals
 from assay.spec.analysis import ResultAnalyzer
+from assay.storage.files import write_bytes
 
 
 def _parts(inputs: AnalysisInputs, analyzer: ResultAnalyzer) -> list[Part]:

@@ -15,10 +15,10 @@ from assay.analysis.detection import DETECTION
 from assay.analysis.multi_label import MULTI_LABEL
 from assay.analysis.regression import REGRESSION
 from assay.analysis.segmentation import SEGMENTATION
-from assay.files import write_bytes
 from assay.metrics.registry import Metric, get_metric
 from assay.plots.metrics import metric_bars
 from assay.spec.analysis import ResultAnalyzer
+from assay.storage.files import write_bytes
 
 
 def report_of(analysis: Analysis, kind: Kind) -> dict[str, Any]:

@@ -18,14 +18,14 @@ from assay.analysis.items import confusion_rows, refuse, repeated_items, unknown
 from assay.datasets.mask_classes import ClassMap, read_meanings, read_values
 from assay.datasets.schema import BACKGROUND, mask_root_of
 from assay.errors import DataError
-from assay.files import write_bytes
 from assay.metrics.samples import Floats, divide
 from assay.metrics.segmentation import SegmentationSample
 from assay.plots.classification import class_scores, confusion_matrix
 from assay.plots.overlays import UNKNOWN, class_legend, mask_panels
 from assay.plots.sheets import save_sheet, sheet
 from assay.spec.analysis import ResultAnalyzer
-from assay.tables import read_parquet
+from assay.storage.files import write_bytes
+from assay.storage.parquet import read_parquet
 
 PER_PICTURE = 4
 

@@ -18,7 +18,7 @@ from assay.learning.scene_targets import BoxTarget, MaskTarget
 from assay.learning.source import DataSource, read_subsets
 from assay.learning.trained_model import CHOSEN
 from assay.learning.weights import read_card
-from assay.tables import read_parquet, write_parquet
+from assay.storage.parquet import read_parquet, write_parquet
 
 TAUGHT = "taught.parquet"
 

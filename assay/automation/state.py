@@ -12,13 +12,13 @@ from pathlib import Path
 from assay.datasets import remembered_digest, watched_paths
 from assay.datasets.inspection import walk_files
 from assay.errors import DataError, StorageError
-from assay.files import canonical_json, write_text
 from assay.pipeline import digest_of
-from assay.results.store import ResultStore
 from assay.spec.base import Section
 from assay.spec.generated_images import GeneratedImagesSection, OwnData
 from assay.spec.numbers import NumbersSource
 from assay.stages.generated_images import DIGEST_CACHE, numbers_digest
+from assay.storage.files import canonical_json, write_text
+from assay.storage.results import ResultStore
 
 KEPT_S = 86_400
 """Former states are kept for a day: an orchestrator that lost its last steps goes on from an older one."""

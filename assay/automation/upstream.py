@@ -11,7 +11,7 @@ from assay.automation.reconcile import Versions
 from assay.errors import StorageError
 from assay.experiments.evaluation import adopted_path
 from assay.pipeline import STAGES, Stage
-from assay.results.store import ResultStore
+from assay.storage.results import ResultStore
 
 MOST_COMPARED = 100
 """Experiments compared in one look: 10 ms each."""

@@ -13,7 +13,7 @@ from assay.checks.result import ExperimentFiles, TestResult, not_materialized, s
 from assay.datasets.schema import ITEMS_FILE
 from assay.images.near_duplicates import similar_pairs, unit_thumbnails
 from assay.spec.exptest_kinds import SplitLeakageTest
-from assay.tables import read_parquet
+from assay.storage.parquet import read_parquet
 
 EXPECTED = "no item, copy or group in two subsets"
 MOST_PAIRS = 1000

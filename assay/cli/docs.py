@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from assay.files import write_text
+from assay.storage.files import write_text
 
 PLACE = Path("docs/jobs.md")
 

@@ -68,7 +68,7 @@ def _run(experiment_id: str, example: Path) -> bool:
 
 
 def _print_results() -> None:
-    from assay.tables import read_parquet
+    from assay.storage.parquet import read_parquet
 
     print(f"\n{'experiment':22}{'test metric':14}{'value':>8}  {'95% interval':20}{'baseline':>9}")
     for name in DEMOS:

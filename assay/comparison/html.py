@@ -21,10 +21,10 @@ from assay.comparison.figures import curve_panels, key_panels
 from assay.comparison.load import ComparisonData, Entry, Score
 from assay.comparison.ranking import Ranking
 from assay.comparison.terminal import about, interval, title, verdict
-from assay.files import write_text
 from assay.metrics.registry import label_of
 from assay.plots.comparison import Panel, compared
 from assay.spec.dotted import brief
+from assay.storage.files import write_text
 
 
 def write_comparison(path: Path, name: str, rankings: list[Ranking], collection: ComparisonData) -> None:

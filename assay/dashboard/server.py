@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 
 from assay.errors import AssayError, ServerError, StorageError
 from assay.experiments.folders import ExperimentFolders
-from assay.files import TEMPORARY_PREFIX
 from assay.spec.ids import validate_id
+from assay.storage.files import TEMPORARY_PREFIX
 
 HOST = "127.0.0.1"
 

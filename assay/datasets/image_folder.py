@@ -24,7 +24,7 @@ from assay.images.decoding import decode
 from assay.plots.sheets import save_class_samples
 from assay.progress import Progress, silent
 from assay.spec.own_data import ImageFolderSource
-from assay.tables import write_parquet
+from assay.storage.parquet import write_parquet
 
 
 def build_image_folder(spec: ImageFolderSource, folder: Path, progress: Progress = silent) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from assay.images.masks import MaskValues, has_colours, read_mask
 from assay.parallel import map_in_order, usable_cores
 from assay.progress import Progress
 from assay.spec.annotated_images import MaskFolderSource, mask_number
-from assay.tables import read_parquet
+from assay.storage.parquet import read_parquet
 
 IGNORED = 255
 """Index of pixels whose truth is unknown."""

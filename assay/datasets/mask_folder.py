@@ -41,7 +41,7 @@ from assay.errors import DataError
 from assay.progress import Progress, silent
 from assay.spec.annotated_images import MaskFolderSource
 from assay.spec.splits import TRAIN
-from assay.tables import write_parquet
+from assay.storage.parquet import write_parquet
 
 
 def build_masks(spec: MaskFolderSource, folder: Path, progress: Progress = silent) -> dict[str, Any]:

@@ -10,9 +10,9 @@ import polars as pl
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError
 
 from assay.errors import DataError, StorageError
-from assay.files import write_text
 from assay.spec.base import Section
 from assay.spec.yaml_text import read_mapping, to_yaml
+from assay.storage.files import write_text
 
 Value = StrictBool | StrictInt | StrictFloat | StrictStr
 

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from assay.errors import StorageError
-from assay.files import write_json
+from assay.storage.files import write_json
 
 ITEMS_FILE = "items.parquet"
 

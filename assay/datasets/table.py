@@ -17,7 +17,7 @@ from assay.errors import DataError, unknown
 from assay.progress import Progress, silent
 from assay.spec.own_data import TableSource
 from assay.spec.splits import TRAIN
-from assay.tables import write_parquet
+from assay.storage.parquet import write_parquet
 
 ROWS_FILE = "rows.parquet"
 

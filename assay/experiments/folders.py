@@ -19,7 +19,6 @@ from typing import Any
 
 import assay
 from assay.errors import StorageError
-from assay.files import canonical_json, temporary_sibling, write_json, write_text
 from assay.locks import hold
 from assay.results.result import REPORT, Result
 from assay.sealing import MANIFEST
@@ -28,6 +27,7 @@ from assay.spec.experiment import SECTION_NAMES, TASK_PREFIX, ExperimentSpec
 from assay.spec.ids import new_run_id, validate_id
 from assay.spec.secrets import without_keys
 from assay.spec.yaml_text import to_yaml
+from assay.storage.files import canonical_json, temporary_sibling, write_json, write_text
 
 PLACES = {
     "tabular": "tabular/",

@@ -16,8 +16,8 @@ from assay.experiments.folders import ExperimentFolders
 from assay.experiments.specs import SpecFiles
 from assay.locks import hold
 from assay.pipeline import STAGES
-from assay.results.store import SCRATCH
 from assay.sealing import MANIFEST
+from assay.storage.results import SCRATCH
 
 STALE_S = 7 * 24 * 3600.0
 """Age from which on nobody is expected to continue a build that was cut off."""

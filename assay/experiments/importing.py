@@ -22,24 +22,24 @@ from assay.experiments.contents import TABLES, write_pointer
 from assay.experiments.evaluation import adopted_path
 from assay.experiments.folders import PLACES, RESULTS, ExperimentFolder, ExperimentFolders, experiment_row, folder_name
 from assay.experiments.specs import SpecFiles
-from assay.files import fsync_path, temporary_sibling, write_text
 from assay.locations import Locations
 from assay.locations.file_copies import side_by_side
 from assay.locations.places import Location, reaching
 from assay.locations.tree import Tree
 from assay.locations.updating import Written, bring, put
 from assay.locks import hold
-from assay.partition_files import place_of
 from assay.pipeline import FINGERPRINT_LENGTH, digest_of
 from assay.progress import Progress, silent
 from assay.results.result import Result
-from assay.results.store import ResultStore
 from assay.sealing import MANIFEST, is_complete, put_in_place, require_inner_names, sweep
 from assay.spec.existing_experiment import FoundExperiment
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.ids import validate_id
 from assay.spec.yaml_text import to_yaml
-from assay.tables import StoredTable
+from assay.storage.files import fsync_path, temporary_sibling, write_text
+from assay.storage.parquet import StoredTable
+from assay.storage.partitions import place_of
+from assay.storage.results import ResultStore
 
 
 @dataclass(frozen=True)

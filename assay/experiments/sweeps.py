@@ -11,11 +11,11 @@ from typing import Any
 from assay.errors import SpecError
 from assay.experiments.specs import SpecFiles
 from assay.experiments.sweep_grid import Axis, combinations
-from assay.files import canonical_json
 from assay.spec.dotted import flatten, nest, shown
 from assay.spec.ids import validate_id
 from assay.spec.loading import merged, spec_from
 from assay.spec.yaml_text import read_mapping
+from assay.storage.files import canonical_json
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from assay.datasets.coco_json import CocoFile, Entry, Id, read_coco_file
 from assay.datasets.mask_classes import ClassMap
 from assay.errors import DataError
 from assay.export.predictions import Detections, PredictedMasks, require_classes
-from assay.files import write_json
+from assay.storage.files import write_json
 
 _DECIMALS = 3
 

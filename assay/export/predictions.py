@@ -20,7 +20,7 @@ from assay.learning.trained_model import CHOSEN
 from assay.learning.weights import read_card
 from assay.results.result import Result
 from assay.spec.experiment import ExperimentSpec
-from assay.tables import read_parquet
+from assay.storage.parquet import read_parquet
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from assay.files import atomic_path
 from assay.learning.state import State, Weights
+from assay.storage.files import atomic_path
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import polars as pl
 
-from assay.files import write_text
 from assay.learning.state import EpochValues
+from assay.storage.files import write_text
 
 SCHEMA = pl.Schema({"epoch": pl.Int32(), "subset": pl.String(), "metric": pl.String(), "value": pl.Float64()})
 

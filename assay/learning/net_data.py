@@ -25,7 +25,7 @@ from assay.learning.scene_targets import BoxTarget, MaskTarget
 from assay.learning.targets import NumberTarget, Target
 from assay.learning.team import Team
 from assay.plots.net_data import as_images, save_samples, with_answers, with_boxes, with_masks
-from assay.tables import write_parquet
+from assay.storage.parquet import write_parquet
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from assay.learning.trained_model import CHOSEN, LAST
 from assay.learning.weights import LoadedModel, load_model, read_card
 from assay.progress import Progress, silent
 from assay.spec.predictions import PredictionsSection
-from assay.tables import write_parquet
+from assay.storage.parquet import write_parquet
 
 PREDICTIONS, PREDICTED_ITEMS = "predictions.parquet", "predicted_items.parquet"
 

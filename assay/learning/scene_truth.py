@@ -21,7 +21,7 @@ from assay.learning.scene_targets import SceneTarget
 from assay.learning.scenes import reduced_size
 from assay.learning.source import DataSource
 from assay.parallel import map_in_order, usable_cores
-from assay.tables import read_parquet
+from assay.storage.parquet import read_parquet
 
 CROWD = -2.0
 """Class of a region in which nothing is right or wrong."""

@@ -12,7 +12,7 @@ import polars as pl
 from assay.datasets.scaling import read_normalization
 from assay.datasets.schema import ITEMS_FILE, read_table_info
 from assay.errors import DataError, unknown
-from assay.tables import read_parquet
+from assay.storage.parquet import read_parquet
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from assay.files import write_bytes, write_json
 from assay.learning.card import ModelCard
 from assay.learning.checkpoint import Checkpoints
 from assay.learning.data_statistics import data_statistics
@@ -29,7 +28,8 @@ from assay.pipeline import digest_of
 from assay.plots.training import learning_curves
 from assay.progress import Progress, silent
 from assay.spec.trained_model import TrainedModelSection
-from assay.tables import write_parquet
+from assay.storage.files import write_bytes, write_json
+from assay.storage.parquet import write_parquet
 
 CHOSEN, LAST = "models/model.safetensors", "models/last.safetensors"
 HISTORY, LOGS, CARD = "training_history.parquet", "train_logs.csv", "model.json"

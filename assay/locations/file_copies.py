@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from assay.files import fsync_path, temporary_sibling
+from assay.storage.files import fsync_path, temporary_sibling
 
 AT_ONCE = 4
 """Files handled side by side: object stores answer slowly, disks gain from two."""

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from assay.errors import StorageError
-from assay.files import TEMPORARY_PREFIX, fsync_path, write_bytes
 from assay.locations.file_copies import BLOCK_BYTES, copy_file, download, side_by_side
+from assay.storage.files import TEMPORARY_PREFIX, fsync_path, write_bytes
 
 READ_AT_ONCE = 32
 """Small files that an object store is asked for side by side: each answer takes milliseconds of waiting."""

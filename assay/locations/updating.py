@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from assay.errors import StorageError
-from assay.files import canonical_json
 from assay.locations.file_copies import side_by_side
 from assay.locations.tree import Tree
 from assay.sealing import MANIFEST, require_inner_names
+from assay.storage.files import canonical_json
 
 INCOMING = ".incoming"
 PENDING = f"{INCOMING}/pending.json"

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-from assay.files import TEMPORARY_PREFIX
 from assay.locks.notes import notes_below, notes_of, read_note
+from assay.storage.files import TEMPORARY_PREFIX
 
 
 @dataclass(frozen=True)

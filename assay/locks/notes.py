@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO
 from uuid import uuid4
 
-from assay.files import TEMPORARY_PREFIX, temporary_sibling
+from assay.storage.files import TEMPORARY_PREFIX, temporary_sibling
 
 ENDING = ".holder"
 """How the names of notes end."""

@@ -8,10 +8,10 @@ unfinished marker and then looks for notes: one of the two always sees the other
 from pathlib import Path
 
 from assay.errors import StorageError
-from assay.files import write_text
 from assay.locks.flavour import MARKER, UNFINISHED, Heartbeat, heartbeat_of
 from assay.locks.holders import describe, holders
 from assay.spec.yaml_text import to_yaml
+from assay.storage.files import write_text
 
 
 def share(folder: Path) -> Heartbeat:

@@ -14,9 +14,9 @@ import polars as pl
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from assay.errors import DataError
-from assay.files import write_bytes
 from assay.images.resizing import at_most
 from assay.plots.style import INK
+from assay.storage.files import write_bytes
 
 MAX_BYTES = 150_000
 

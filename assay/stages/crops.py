@@ -23,7 +23,7 @@ from assay.parallel import map_in_order, usable_cores
 from assay.plots.sheets import save_class_samples
 from assay.progress import Progress, silent
 from assay.spec.crops import CropsSection
-from assay.tables import read_parquet, write_parquet
+from assay.storage.parquet import read_parquet, write_parquet
 
 
 def build_crops(splits_folder: Path, spec: CropsSection, folder: Path, progress: Progress = silent) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from assay.progress import Progress, silent
 from assay.spec.normalized import NormalizedSection
 from assay.spec.splits import TRAIN
 from assay.stages.tabular import TABULAR_FILE
-from assay.tables import read_parquet, write_parquet
+from assay.storage.parquet import read_parquet, write_parquet
 
 NORMALIZED_FILE = "normalized.parquet"
 

@@ -19,7 +19,7 @@ from assay.errors import DataError
 from assay.progress import Progress, silent
 from assay.spec.splits import MASK_FOLDER, TRAIN, SplitsSection
 from assay.stages.quotas import divide, exact_shares, label_counts, uses_given
-from assay.tables import read_parquet, write_parquet
+from assay.storage.parquet import read_parquet, write_parquet
 
 _MOST_LABELS = 100
 

@@ -20,7 +20,7 @@ from assay.plots.sheets import save_class_samples
 from assay.progress import Progress, silent
 from assay.spec.tabular import TabularSection
 from assay.stages.crops import numeric_labels
-from assay.tables import read_parquet, write_parquet
+from assay.storage.parquet import read_parquet, write_parquet
 
 TABULAR_FILE = "tabular.parquet"
 

@@ -12,7 +12,7 @@ from assay.experiments.contents import recorded_spec, stage_results
 from assay.experiments.folders import ExperimentFolders
 from assay.results.result import Result
 from assay.sealing import MANIFEST
-from assay.tables import read_parquet
+from assay.storage.parquet import read_parquet
 from assay.tracking.values import Point, parameters_of, points_of_analysis, points_of_training, tags_of
 
 STAGES = ("trained_model", "analysis")

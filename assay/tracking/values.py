@@ -11,8 +11,8 @@ from typing import Any
 
 import polars as pl
 
-from assay.files import canonical_json
 from assay.spec.dotted import flatten
+from assay.storage.files import canonical_json
 
 NO_PARAMETERS = ("name", "description", "tags")
 """Keys of a spec that may change while everything stays the same: they become tags."""

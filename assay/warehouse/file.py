@@ -16,7 +16,7 @@ from pathlib import Path
 import duckdb
 
 from assay.errors import DataError
-from assay.files import TEMPORARY_PREFIX, atomic_path
+from assay.storage.files import TEMPORARY_PREFIX, atomic_path
 from assay.warehouse.ledger import Ledger
 
 

@@ -14,7 +14,7 @@ import duckdb
 import polars as pl
 
 from assay.sql_text import escape_glob, quote_identifier
-from assay.tables import StoredTable
+from assay.storage.parquet import StoredTable
 
 
 @dataclass(frozen=True)

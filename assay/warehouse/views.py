@@ -9,8 +9,8 @@ from collections.abc import Collection, Mapping
 
 import duckdb
 
-from assay.partition_files import CURRENT
 from assay.sql_text import escape_glob, quote_identifier, quote_literal
+from assay.storage.partitions import CURRENT
 from assay.stored_tables import TableFiles
 from assay.warehouse.ledger import Looks
 from assay.warehouse.shapes import Shape, columns_of

@@ -14,7 +14,7 @@ from sklearn.metrics import accuracy_score, f1_score, jaccard_score, mean_absolu
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.svm import SVC
 
-from assay.tables import read_parquet
+from assay.storage.parquet import read_parquet
 from benchmarks.quality.data import Data
 
 Baseline = Callable[[Data], float]

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from assay.analysis.build import build_analysis, inputs_of_model
 from assay.analysis.taught import write_taught
-from assay.files import write_json
 from assay.learning.predictions import build_predictions
 from assay.learning.source import DataSource
 from assay.learning.trained_model import build_trained_model
@@ -25,7 +24,8 @@ from assay.stages.generated_images import build_source
 from assay.stages.normalized import build_normalized
 from assay.stages.splits import build_splits
 from assay.stages.tabular import build_tabular
-from assay.tables import read_parquet
+from assay.storage.files import write_json
+from assay.storage.parquet import read_parquet
 
 DATA_STAGES = ("generated_images", "splits", "crops", "tabular", "normalized")
 

@@ -11,11 +11,11 @@ import pytest
 
 from assay.automation.reconcile import outdated, wanted_versions
 from assay.experiments.contents import stage_results
-from assay.files import write_text
 from assay.pipeline import slice_of
 from assay.spec.loading import load_values, merged
 from assay.spec.yaml_text import to_yaml
 from assay.stages.generated_images import content_digest
+from assay.storage.files import write_text
 from assets.experiment_files import experiment_files
 from definitions import build_defs
 from resources.defaults import resources_for

@@ -11,8 +11,8 @@ from PIL import Image
 from assay.errors import StorageError
 from assay.pipeline import slice_of
 from assay.results.result import verify
-from assay.results.store import ResultStore
 from assay.spec.loading import spec_from
+from assay.storage.results import ResultStore
 
 pytestmark = pytest.mark.system
 

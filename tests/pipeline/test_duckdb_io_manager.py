@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from assay.errors import AssayError, DataError, IdError, StorageError
-from assay.partition_files import place_of
-from assay.tables import StoredTable, write_parquet
+from assay.storage.parquet import StoredTable, write_parquet
+from assay.storage.partitions import place_of
 from assay.warehouse import query
 from resources.duckdb_io_manager import DuckDBParquetIOManager
 

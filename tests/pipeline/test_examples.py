@@ -9,7 +9,7 @@ from PIL import Image
 
 from assay.spec.loading import load_values, merged
 from assay.spec.yaml_text import to_yaml
-from assay.tables import read_parquet
+from assay.storage.parquet import read_parquet
 
 pytestmark = pytest.mark.system
 

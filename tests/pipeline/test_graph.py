@@ -3,7 +3,7 @@
 import dagster as dg
 import pytest
 
-from assay.tables import read_parquet
+from assay.storage.parquet import read_parquet
 
 DATA = ("generated_images", "splits", "crops", "tabular", "normalized")
 

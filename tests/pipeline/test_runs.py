@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from assay.spec.experiment import SECTION_NAMES
-from assay.tables import read_parquet
+from assay.storage.parquet import read_parquet
 
 pytestmark = pytest.mark.system
 

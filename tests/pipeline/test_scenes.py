@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from assay.tables import read_parquet
+from assay.storage.parquet import read_parquet
 
 pytestmark = pytest.mark.system
 

@@ -4,7 +4,7 @@ import dagster as dg
 import polars as pl
 from dagster._daemon.asset_daemon import get_auto_materialize_paused
 
-from assay.partition_files import place_of
+from assay.storage.partitions import place_of
 from assets.warehouse import warehouse
 from resources.dagster_home import prepare
 

@@ -16,7 +16,7 @@ from assay.errors import TrainingError
 from assay.learning.source import DataSource
 from assay.learning.trained_model import HISTORY, LAST, build_trained_model
 from assay.spec.trained_model import TrainedModelSection
-from assay.tables import read_parquet, write_parquet
+from assay.storage.parquet import read_parquet, write_parquet
 
 pytestmark = pytest.mark.system
 

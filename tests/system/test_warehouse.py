@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from assay.errors import DataError
-from assay.partition_files import Partition, place_of
+from assay.storage.partitions import Partition, place_of
 from assay.stored_tables import find_tables
 from assay.warehouse import INDEX, query, refresh
 from assay.warehouse.ledger import Ledger

@@ -2,8 +2,8 @@
 
 import hashlib
 
-from assay.files import write_json, write_text
 from assay.spec.yaml_text import to_yaml
+from assay.storage.files import write_json, write_text
 
 FINGERPRINT = "0123456789abcdef01234567"
 

@@ -14,7 +14,7 @@ from assay.errors import DataError
 from assay.images.boxes import Box
 from assay.spec.crops import CropsSection
 from assay.stages.crops import CROP_COLUMNS, build_crops, cut, window_around
-from assay.tables import read_parquet, write_parquet
+from assay.storage.parquet import read_parquet, write_parquet
 
 SIZE = (40, 30)
 

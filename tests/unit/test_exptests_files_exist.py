@@ -2,8 +2,8 @@ import pytest
 from pydantic import ValidationError
 
 from assay.checks import ExperimentFiles, run_test
-from assay.files import write_json
 from assay.spec.exptest_kinds import FilesExistTest
+from assay.storage.files import write_json
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from assay.images.decoding import decode
 from assay.images.near_duplicates import look_of
 from assay.spec.exptest_kinds import SplitLeakageTest
 from assay.spec.numbers import NumbersSource
-from assay.tables import read_parquet, write_parquet
+from assay.storage.parquet import read_parquet, write_parquet
 
 SUBSETS = ("train", "validation", "test")
 

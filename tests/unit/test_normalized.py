@@ -8,7 +8,7 @@ from assay.datasets.schema import TableInfo, read_table_info
 from assay.errors import DataError
 from assay.spec.normalized import NormalizedSection
 from assay.stages.normalized import build_normalized
-from assay.tables import read_parquet, write_parquet
+from assay.storage.parquet import read_parquet, write_parquet
 
 SUBSETS = ["train", "train", "validation", "test"]
 TABLE = {

@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 
 from assay.errors import DataError, IdError, StorageError
-from assay.partition_files import CURRENT, Partition, place_of
-from assay.tables import StoredTable, write_parquet
+from assay.storage.parquet import StoredTable, write_parquet
+from assay.storage.partitions import CURRENT, Partition, place_of
 
 ROOT = Path(__file__).parents[2]
 

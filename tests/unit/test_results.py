@@ -15,8 +15,8 @@ import pytest
 from assay.errors import StorageError
 from assay.pipeline import Slice
 from assay.results.result import verify
-from assay.results.store import ResultStore
 from assay.sealing import MANIFEST, is_complete
+from assay.storage.results import ResultStore
 
 
 @dataclass(frozen=True)

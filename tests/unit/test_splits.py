@@ -12,12 +12,12 @@ from assay.datasets.schema import (
     root_of,
 )
 from assay.errors import DataError
-from assay.files import write_json
 from assay.spec.splits import SplitsSection
 from assay.stages import splits as linking
 from assay.stages.quotas import name_group
 from assay.stages.splits import build_splits
-from assay.tables import read_parquet, write_parquet
+from assay.storage.files import write_json
+from assay.storage.parquet import read_parquet, write_parquet
 
 
 def index_images(folder, names, **columns):

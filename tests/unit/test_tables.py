@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.errors import DataError, StorageError
-from assay.tables import StoredTable, read_parquet, write_parquet
+from assay.storage.parquet import StoredTable, read_parquet, write_parquet
 
 MOMENT = dt.datetime(2024, 2, 29, 1, 2, 3, 123456)
 NANOSECONDS = 1_577_840_523_123_456_789

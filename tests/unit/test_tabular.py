@@ -10,7 +10,7 @@ from assay.errors import DataError
 from assay.spec.tabular import TabularSection
 from assay.stages.crops import CROP_COLUMNS, numeric_labels
 from assay.stages.tabular import build_tabular, grey_pixels
-from assay.tables import read_parquet, write_parquet
+from assay.storage.parquet import read_parquet, write_parquet
 
 
 def half_and_half(width, height, left=0, right=255):

@@ -14,7 +14,7 @@ from assay.dashboard.views.common import catalogue, plain, score_card, wanted_id
 from assay.errors import StorageError
 from assay.experiments.workspace import storage_root
 from assay.metrics.registry import label_of
-from assay.tables import read_parquet
+from assay.storage.parquet import read_parquet
 
 MOST_CARDS = 4
 

@@ -33,7 +33,7 @@ from assay.parallel import map_in_order, usable_cores
 from assay.plots.sheets import class_color, draw_boxes, sample_grid, save_small_png
 from assay.progress import Progress, silent
 from assay.spec.numbers import NumbersSource
-from assay.tables import write_parquet
+from assay.storage.parquet import write_parquet
 
 
 def build_numbers(

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from assay.files import temporary_sibling
 from assay.images.png import encode_png
+from assay.storage.files import temporary_sibling
 
 _BRIGHTEST = 16
 """Largest grey level of the data set."""

@@ -3,8 +3,8 @@
 import pytest
 
 from assay.automation.upstream import Made, behind, look_for_changes
-from assay.files import write_json
-from assay.results.store import ResultStore
+from assay.storage.files import write_json
+from assay.storage.results import ResultStore
 
 
 def chain(**versions):

@@ -7,7 +7,7 @@ from assay.backfills.selection import select_experiments
 from assay.errors import DataError, SpecError
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.specs import SpecFiles
-from assay.partition_files import Partition
+from assay.storage.partitions import Partition
 
 
 @pytest.fixture

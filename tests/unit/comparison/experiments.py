@@ -4,9 +4,9 @@ import polars as pl
 
 from assay.comparison.load import HISTORY
 from assay.experiments.folders import ExperimentFolders, experiment_row
-from assay.partition_files import place_of
 from assay.pipeline import STAGES, needed_stages, slice_of
-from assay.results.store import ResultStore
+from assay.storage.partitions import place_of
+from assay.storage.results import ResultStore
 
 
 def values(rate=0.001, **keys):

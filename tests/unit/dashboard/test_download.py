@@ -7,7 +7,7 @@ import pytest
 
 from assay.dashboard.server import zip_experiment
 from assay.errors import IdError, StorageError
-from assay.files import write_json
+from assay.storage.files import write_json
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from assay.dashboard import filters as keys
 from assay.dashboard.charts import curve_chart, history_charts, key_chart
 from assay.dashboard.views.common import plain
 from assay.plots.comparison import Curve, Panel, Point
-from assay.tables import write_parquet
+from assay.storage.parquet import write_parquet
 from tests.unit.dashboard.storage import CHECKS, draw, folder_of, make_storage
 
 pytestmark = pytest.mark.system

@@ -9,7 +9,7 @@ from assay.datasets.scaling import NormalizationInfo
 from assay.datasets.schema import TableInfo
 from assay.learning.source import DataSource
 from assay.spec.trained_model import TrainedModelSection
-from assay.tables import write_parquet
+from assay.storage.parquet import write_parquet
 
 KNOWN = ("item", "image", "subset", "label", "target")
 SUBSETS = {"train": 64, "validation": 16, "test": 20}

@@ -10,7 +10,7 @@ from assay.errors import DataError, StorageError
 from assay.learning.predictions import PREDICTIONS, build_predictions, require_same_data
 from assay.learning.trained_model import CHOSEN, LAST, build_trained_model
 from assay.spec.predictions import PredictionsSection
-from assay.tables import read_parquet
+from assay.storage.parquet import read_parquet
 from tests.unit.learning.conftest import turned_around, write_rows
 
 

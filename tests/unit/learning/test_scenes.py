@@ -11,7 +11,7 @@ from assay.learning.scene_truth import CROWD, labels_in_masks, read_boxes, read_
 from assay.learning.scenes import enlarged, fitting_size, read_scene, read_scenes, reduced_size
 from assay.learning.source import DataSource
 from assay.spec.data_description import DataDescription
-from assay.tables import write_parquet
+from assay.storage.parquet import write_parquet
 
 BOXES = BoxTarget(classes=("cat", "dog"), mapping={"cat": "cat", "kitten": "cat", "dog": "dog"})
 MASKS = MaskTarget(classes=BOXES.classes, mapping=BOXES.mapping)

@@ -22,7 +22,7 @@ from assay.spec.analysis import ResultAnalyzer
 from assay.spec.data_description import DataDescription
 from assay.spec.predictions import PredictionsSection
 from assay.spec.training_defaults import resolved
-from assay.tables import read_parquet
+from assay.storage.parquet import read_parquet
 
 EVEN_ODD = ("0", "1", "2", "3", {"name": "even", "subclasses": ("0", "2")}, {"name": "odd", "subclasses": ("1", "3")})
 

@@ -10,7 +10,7 @@ import torch
 from assay.errors import DataError, SpecError, TrainingError
 from assay.learning.trained_model import CARD, CHOSEN, HISTORY, LAST, LOGS, build_trained_model
 from assay.learning.weights import load_model
-from assay.tables import read_parquet
+from assay.storage.parquet import read_parquet
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from assay.files import write_text
 from assay.locations import Locations
 from assay.spec.yaml_text import to_yaml
+from assay.storage.files import write_text
 from tests.unit.stored_experiments import fill
 
 

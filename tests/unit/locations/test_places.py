@@ -4,8 +4,8 @@ import pytest
 
 from assay.errors import SpecError, StorageError
 from assay.experiments.catalog import experiments_at, find_experiment
-from assay.files import write_text
 from assay.locations import Locations
+from assay.storage.files import write_text
 from tests.unit.stored_experiments import describe, fill
 
 

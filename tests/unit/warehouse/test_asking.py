@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from assay.errors import DataError
-from assay.partition_files import place_of
+from assay.storage.partitions import place_of
 from assay.warehouse import INDEX, Changes, query, rebuild_warehouse, refresh
 
 

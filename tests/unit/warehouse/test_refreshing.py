@@ -7,7 +7,7 @@ import pytest
 from filelock import FileLock
 
 from assay.errors import DataError
-from assay.partition_files import Partition, place_of
+from assay.storage.partitions import Partition, place_of
 from assay.warehouse import INDEX, Changes, query, refresh
 
 LARGE = 2**24 + 1

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from assay.errors import StorageError
-from assay.files import temporary_sibling, write_json
 from assay.locks import Waiting, hold
 from assay.pipeline import Slice
 from assay.results.lineage import ancestors, fingerprints, manifest_head
 from assay.results.result import REPORT, Report, Result
 from assay.sealing import is_complete, put_in_place, seal, sweep
+from assay.storage.files import temporary_sibling, write_json
 
 SCRATCH = ".scratch"
 """Folder beside results for what unfinished builds keep."""

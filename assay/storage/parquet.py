@@ -16,8 +16,8 @@ import polars as pl
 
 from assay.column_types import decode_types, encode_types, storage_schema
 from assay.errors import DataError, StorageError, unknown
-from assay.files import atomic_path
 from assay.sql_text import quote_literal
+from assay.storage.files import atomic_path
 
 TYPES_KEY = "assay_types"
 """Key in the file's metadata under which the types that DuckDB does not keep are written down."""

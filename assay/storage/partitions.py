@@ -28,9 +28,9 @@ import polars as pl
 from filelock import FileLock, Timeout
 
 from assay.errors import DataError, StorageError
-from assay.files import fsync_path
 from assay.spec.ids import validate_id
-from assay.tables import StoredTable, write_parquet
+from assay.storage.files import fsync_path
+from assay.storage.parquet import StoredTable, write_parquet
 
 CURRENT = "current"
 LOCK = ".lock"
