@@ -5,8 +5,8 @@ from typing import Any
 import dagster as dg
 
 from assay.pipeline import Slice
-from assay.results.result import Result
 from assay.stages.crops import build_crops
+from assay.storage.results import Result
 from assets.keys import spec_of, stage_arguments
 from assets.metadata import materialized
 from resources.experiment_store import ExperimentStore

@@ -9,7 +9,7 @@ from dagster._core.definitions.data_version import CODE_VERSION_TAG, DATA_VERSIO
 from assay.automation.reconcile import EXPERIMENT, TESTS
 from assay.experiments.importing import Imported
 from assay.pipeline import digest_of, slice_of
-from assay.results.result import Result
+from assay.storage.results import Result
 from assets.metadata import metadata_of
 from partitions.experiments import add_experiment
 from resources.dagster_home import local_instance

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from assay.results.result import Result
 from assay.storage.parquet import StoredTable
+from assay.storage.results import Result
 from resources.experiment_store import ExperimentStore
 from resources.failures import as_failure
 

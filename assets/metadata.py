@@ -10,9 +10,9 @@ from typing import Any
 
 import dagster as dg
 
-from assay.results.result import Result
 from assay.spec.existing_experiment import FoundExperiment
 from assay.storage.parquet import StoredTable
+from assay.storage.results import Result
 
 MAX_PICTURE_BYTES = 150_000
 """Larger pictures stay files: the event log is a database, not a photo album."""

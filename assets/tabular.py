@@ -5,8 +5,8 @@ from typing import Any
 import dagster as dg
 
 from assay.pipeline import Slice
-from assay.results.result import Result
 from assay.stages.tabular import build_tabular
+from assay.storage.results import Result
 from assets.keys import optional, spec_of, stage_arguments
 from assets.learning_data import LearningData
 from assets.metadata import materialized, stored_table

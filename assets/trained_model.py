@@ -8,9 +8,9 @@ import dagster as dg
 
 from assay.pipeline import STAGES, Slice
 from assay.progress import Progress
-from assay.results.result import Result
 from assay.stages.trained_model import train
 from assay.storage.parquet import StoredTable
+from assay.storage.results import Result
 from assets.conditions import FOLLOWS_INPUTS
 from assets.keys import optional, spec_of
 from assets.learning_data import learning_data

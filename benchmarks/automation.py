@@ -17,9 +17,8 @@ from assay.automation.reconcile import wanted_versions
 from assay.automation.state import Memory, MemoryFiles
 from assay.experiments.folders import ExperimentFolders
 from assay.pipeline import STAGES, used_inputs
-from assay.sealing import MANIFEST
 from assay.spec.yaml_text import to_yaml
-from assay.storage.files import write_json
+from assay.storage.files import MANIFEST, write_json
 from assets.experiment_files import experiment_files
 from benchmarks.rows import row
 from definitions import build_defs

@@ -15,12 +15,11 @@ import polars as pl
 from assay.analysis.base import ANALYSIS_SCHEMA
 from assay.learning.history import SCHEMA as HISTORY_SCHEMA
 from assay.pipeline import needed_stages
-from assay.sealing import MANIFEST
 from assay.spec.analysis import TASK_METRICS
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.ids import new_run_id
 from assay.spec.loading import merged, spec_from
-from assay.storage.files import canonical_json
+from assay.storage.files import MANIFEST, canonical_json
 from assay.storage.partitions import CURRENT
 
 TASKS = ("classification", "regression", "detection")

@@ -17,8 +17,7 @@ import numpy as np
 import polars as pl
 
 from assay.storage.parquet import write_parquet
-from assay.storage.partitions import CURRENT
-from assay.stored_tables import find_tables
+from assay.storage.partitions import CURRENT, find_tables
 from assay.warehouse import INDEX, NATIVE, query, rebuild_warehouse, refresh
 from assay.warehouse.ledger import Ledger
 from assay.warehouse.update import update

@@ -13,8 +13,7 @@ import polars as pl
 from pydantic import Field
 
 from assay.errors import DataError, StorageError
-from assay.storage.parquet import StoredTable, select
-from assay.widening import widen
+from assay.storage.parquet import StoredTable, select, widen
 from resources.table_address import TableAddress, address_of
 from resources.table_metadata import metadata_of_table
 

@@ -10,8 +10,8 @@ import dagster as dg
 from assay.errors import StorageError
 from assay.experiments.contents import read_pointer, write_pointer
 from assay.pipeline import Slice, slice_of
-from assay.results.result import Result
 from assay.spec.ids import validate_id
+from assay.storage.results import Result
 from resources.experiment_store import ExperimentStore
 
 

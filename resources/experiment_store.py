@@ -25,12 +25,11 @@ from assay.locks import LockMode, Waiting, hold
 from assay.parallel import usable_cores
 from assay.pipeline import Slice
 from assay.progress import Progress
-from assay.results.result import Report, Result
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.exptests import TestSection
 from assay.spec.ids import validate_id
 from assay.stages.trained_model import data_source
-from assay.storage.results import ResultStore
+from assay.storage.results import Report, Result, ResultStore
 from resources.failures import as_failure
 from resources.progress import ProgressReporter
 from resources.tracking import Tracker

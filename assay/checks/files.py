@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from assay.checks.result import ExperimentFiles, TestResult, not_materialized, shortened, verdict
-from assay.sealing import MANIFEST
 from assay.spec.exptest_kinds import FilesExistTest, ModelsSavedTest, NoMissingValuesTest
+from assay.storage.files import MANIFEST
 
 
 def check_files_exist(test: FilesExistTest, files: ExperimentFiles) -> TestResult:

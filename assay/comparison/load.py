@@ -17,13 +17,13 @@ from assay.analysis.base import ANALYSIS_SCHEMA
 from assay.errors import AssayError, StorageError
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.specs import SpecFiles
-from assay.sealing import MANIFEST
 from assay.spec.dotted import flatten
 from assay.spec.experiment import SECTION_NAMES, learning_of
 from assay.spec.secrets import without_keys
-from assay.sql_text import quote_literal
+from assay.storage.files import MANIFEST
+from assay.storage.parquet import quote_literal
+from assay.storage.partitions import find_tables
 from assay.storage.results import ResultStore
-from assay.stored_tables import find_tables
 
 Spec = Mapping[str, Any]
 

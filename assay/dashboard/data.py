@@ -20,7 +20,7 @@ from assay.spec.dotted import flatten
 from assay.spec.experiment import learning_of
 from assay.spec.ids import is_id
 from assay.spec.secrets import without_keys
-from assay.stored_tables import TableFiles, find_tables
+from assay.storage.partitions import TableFiles, find_tables
 
 FEW = 100
 """Up to so many changed experiments are read from their own files, more from the warehouse."""

@@ -13,11 +13,11 @@ from assay.experiments.folders import INFO
 from assay.locations.places import Location, reaching
 from assay.locations.tree import Tree
 from assay.locations.updating import PENDING
-from assay.sealing import MANIFEST
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.ids import is_id
 from assay.spec.loading import spec_from
 from assay.spec.yaml_text import read_mapping
+from assay.storage.files import MANIFEST
 
 MOST_LISTED = 20
 

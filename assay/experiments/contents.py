@@ -10,12 +10,10 @@ from typing import Any
 from assay.checks.result import ExperimentFiles
 from assay.experiments.folders import ExperimentFolders
 from assay.pipeline import STAGES
-from assay.results.result import Result
-from assay.sealing import MANIFEST
 from assay.spec.ids import validate_id
 from assay.spec.loading import load_values
-from assay.storage.files import write_json
-from assay.storage.results import ResultStore
+from assay.storage.files import MANIFEST, write_json
+from assay.storage.results import Result, ResultStore
 
 TABLES = {
     "tabular": "tabular.parquet",

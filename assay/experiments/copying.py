@@ -17,8 +17,8 @@ from assay.locations.tree import Tree
 from assay.locations.updating import Written, bring
 from assay.locks import hold
 from assay.progress import Progress, silent
-from assay.sealing import MANIFEST
 from assay.spec.ids import validate_id
+from assay.storage.files import MANIFEST
 
 
 @dataclass(frozen=True)

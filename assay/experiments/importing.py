@@ -30,16 +30,23 @@ from assay.locations.updating import Written, bring, put
 from assay.locks import hold
 from assay.pipeline import FINGERPRINT_LENGTH, digest_of
 from assay.progress import Progress, silent
-from assay.results.result import Result
-from assay.sealing import MANIFEST, is_complete, put_in_place, require_inner_names, sweep
 from assay.spec.existing_experiment import FoundExperiment
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.ids import validate_id
 from assay.spec.yaml_text import to_yaml
-from assay.storage.files import fsync_path, temporary_sibling, write_text
+from assay.storage.files import (
+    MANIFEST,
+    fsync_path,
+    is_complete,
+    put_in_place,
+    require_inner_names,
+    sweep,
+    temporary_sibling,
+    write_text,
+)
 from assay.storage.parquet import StoredTable
 from assay.storage.partitions import place_of
-from assay.storage.results import ResultStore
+from assay.storage.results import Result, ResultStore
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from assay.experiments.contents import TABLES, stage_results
 from assay.learning.scene_targets import MaskTarget
 from assay.learning.trained_model import CHOSEN
 from assay.learning.weights import read_card
-from assay.results.result import Result
 from assay.spec.experiment import ExperimentSpec
 from assay.storage.parquet import read_parquet
+from assay.storage.results import Result
 
 
 @dataclass(frozen=True)

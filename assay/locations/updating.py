@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from assay.errors import StorageError
 from assay.locations.file_copies import side_by_side
 from assay.locations.tree import Tree
-from assay.sealing import MANIFEST, require_inner_names
-from assay.storage.files import canonical_json
+from assay.storage.files import MANIFEST, canonical_json, require_inner_names
 
 INCOMING = ".incoming"
 PENDING = f"{INCOMING}/pending.json"

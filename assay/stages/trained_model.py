@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay.pipeline import Slice
 from assay.progress import Progress, silent
-from assay.results.result import Result
+from assay.storage.results import Result
 
 if TYPE_CHECKING:
     from assay.learning.source import DataSource

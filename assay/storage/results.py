@@ -3,25 +3,81 @@
 Belongs here: who builds, who waits, where a result is. Does not belong here: what is in it, or in its manifest.
 """
 
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from assay.errors import StorageError
 from assay.locks import Waiting, hold
-from assay.pipeline import Slice
-from assay.results.lineage import ancestors, fingerprints, manifest_head
-from assay.results.result import REPORT, Report, Result
-from assay.sealing import is_complete, put_in_place, seal, sweep
-from assay.storage.files import temporary_sibling, write_json
+from assay.natural import natural_key
+from assay.pipeline import STAGES, Slice
+from assay.storage.files import (
+    MANIFEST,
+    describe_files,
+    is_complete,
+    put_in_place,
+    seal,
+    sweep,
+    temporary_sibling,
+    write_json,
+)
 
 SCRATCH = ".scratch"
 """Folder beside results for what unfinished builds keep."""
 
+Report = dict[str, Any]
+
 Build = Callable[[Path], Report]
 """Fills an empty folder and returns the statistics to show."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A complete, immutable result of one stage.
+
+    Attributes:
+        stage: Stage name.
+        fingerprint: Hash of everything that went into it.
+        folder: Where its files are.
+        reused: Whether it existed before it was asked for; says nothing about what it is.
+    """
+
+    stage: str
+    fingerprint: str
+    folder: Path
+    reused: bool = field(default=True, compare=False)
+
+    @cached_property
+    def report(self) -> Report:
+        """The statistics that the stage reported."""
+        report: Report = json.loads((self.folder / REPORT).read_text())
+        return report
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """Size and SHA-256 of every file, and what the result was made from."""
+        manifest: dict[str, Any] = json.loads((self.folder / MANIFEST).read_text())
+        return manifest
+
+    @property
+    def pictures(self) -> list[Path]:
+        """The PNG files made for looking at, sorted by name."""
+        return sorted((self.folder / "pictures").glob("*.png"))
+
+    @property
+    def net_data(self) -> list[Path]:
+        """The PNG files of what a network saw, epoch by epoch."""
+        return sorted((self.folder / "net_data").glob("*.png"), key=lambda path: natural_key(path.name))
+
+    @property
+    def size_bytes(self) -> int:
+        """Sum of the sizes of all files."""
+        return sum(entry["size_bytes"] for entry in self.manifest["files"].values())
 
 
 class ResultStore:
@@ -126,3 +182,44 @@ class ResultStore:
 def scratch_of(folder: Path) -> Path:
     """Return the scratch folder of a result; hidden from whoever lists results."""
     return folder.parent / SCRATCH / folder.name
+
+
+REPORT = "report.json"
+
+
+def verify(result: Result) -> list[str]:
+    """Return what differs between a result's files and its manifest; empty when all is well."""
+    wanted = result.manifest["files"]
+    found = describe_files(result.folder)
+    found.pop(MANIFEST, None)
+    missing = [f"{name} is missing" for name in wanted if name not in found]
+    extra = [f"{name} is not in the manifest" for name in found if name not in wanted]
+    changed = [f"{name} has changed" for name in wanted if name in found and found[name] != wanted[name]]
+    return missing + extra + changed
+
+
+def fingerprints(inputs: Mapping[str, Result | str]) -> dict[str, str]:
+    """Return the fingerprint, or digest, of each input."""
+    return {name: value if isinstance(value, str) else value.fingerprint for name, value in inputs.items()}
+
+
+def manifest_head(spec: Slice, fingerprint: str, lineage: Mapping[str, str]) -> dict[str, Any]:
+    """Return the part of a manifest that says what a result was made from."""
+    return {
+        "stage": spec.stage,
+        "fingerprint": fingerprint,
+        "code_version": STAGES[spec.stage].code_version,
+        "inputs": dict(lineage),
+        "section": spec.section.content(),
+        "seed": spec.seed,
+        "task": spec.task if STAGES[spec.stage].reads_task else None,
+    }
+
+
+def ancestors(inputs: Mapping[str, Result | str]) -> dict[str, str]:
+    """Return the fingerprint of every stage that went into these inputs, themselves included."""
+    found: dict[str, str] = {}
+    for value in inputs.values():
+        if isinstance(value, Result):
+            found |= {**value.manifest["ancestors"], value.stage: value.fingerprint}
+    return found

@@ -10,9 +10,9 @@ from pathlib import Path
 from assay.errors import StorageError
 from assay.experiments.contents import recorded_spec, stage_results
 from assay.experiments.folders import ExperimentFolders
-from assay.results.result import Result
-from assay.sealing import MANIFEST
+from assay.storage.files import MANIFEST
 from assay.storage.parquet import read_parquet
+from assay.storage.results import Result
 from assay.tracking.values import Point, parameters_of, points_of_analysis, points_of_training, tags_of
 
 STAGES = ("trained_model", "analysis")

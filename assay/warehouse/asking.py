@@ -16,7 +16,7 @@ import polars as pl
 from filelock import FileLock
 
 from assay.errors import AssayError, DataError
-from assay.stored_tables import find_tables
+from assay.storage.partitions import find_tables
 from assay.warehouse.file import HeldError
 from assay.warehouse.ledger import Ledger
 from assay.warehouse.refreshing import INDEX, bring_up_to_date, lock_of, open_current, rebuild_warehouse

@@ -6,7 +6,7 @@ Belongs here: comparing. Does not belong here: changing the index, but for the s
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from assay.stored_tables import TableFiles
+from assay.storage.partitions import TableFiles
 from assay.warehouse.ledger import Known, Ledger, Looks
 from assay.warehouse.shapes import Shape, name_of, stored_columns
 from assay.warehouse.views import looks_of, problem_looks

@@ -11,8 +11,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from assay.column_types import decode_types, encode_types
-from assay.sql_text import quote_literal
+from assay.storage.parquet import decode_types, encode_types, quote_literal
 from assay.warehouse.shapes import Shape
 
 SCHEMA = "assay-index"

@@ -13,7 +13,7 @@ import duckdb
 from filelock import FileLock, Timeout
 
 from assay.errors import StorageError
-from assay.stored_tables import TableFiles, find_tables, signatures_of
+from assay.storage.partitions import TableFiles, find_tables, signatures_of
 from assay.warehouse.difference import Changes
 from assay.warehouse.file import HeldError, changing, open_index
 from assay.warehouse.ledger import Ledger

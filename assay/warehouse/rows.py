@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping
 
 import duckdb
 
-from assay.sql_text import escape_glob, quote_identifier
-from assay.stored_tables import TableFiles
+from assay.storage.parquet import escape_glob, quote_identifier
+from assay.storage.partitions import TableFiles
 from assay.warehouse.ledger import Looks
 from assay.warehouse.shapes import Shape, without
 from assay.warehouse.views import quoted_name, read_partitions

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import duckdb
 import polars as pl
 
-from assay.sql_text import escape_glob, quote_identifier
-from assay.storage.parquet import StoredTable
+from assay.storage.parquet import StoredTable, escape_glob, quote_identifier
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import duckdb
 import polars as pl
 
 from assay.errors import DataError
-from assay.sql_text import quote_identifier
+from assay.storage.parquet import quote_identifier
 
 CATALOG_WORDS = ("information_schema", "duckdb_", "pg_", "sqlite_", "pragma", "show", "describe", "query")
 """A statement with one of these may ask about tables that it does not name."""

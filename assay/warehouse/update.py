@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import duckdb
 
 from assay.errors import StorageError
-from assay.stored_tables import TableFiles, find_table
+from assay.storage.partitions import TableFiles, find_table
 from assay.warehouse.difference import Changes, Difference, compare, unreadable
 from assay.warehouse.ledger import Ledger
 from assay.warehouse.rows import alter, create, delete_rows, drop, insert_rows

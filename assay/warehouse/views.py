@@ -9,12 +9,10 @@ from collections.abc import Collection, Mapping
 
 import duckdb
 
-from assay.sql_text import escape_glob, quote_identifier, quote_literal
-from assay.storage.partitions import CURRENT
-from assay.stored_tables import TableFiles
+from assay.storage.parquet import escape_glob, find_conflicts, quote_identifier, quote_literal
+from assay.storage.partitions import CURRENT, TableFiles
 from assay.warehouse.ledger import Looks
 from assay.warehouse.shapes import Shape, columns_of
-from assay.widening import find_conflicts
 
 
 def quoted_name(full_name: str) -> str:

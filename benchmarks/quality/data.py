@@ -17,7 +17,6 @@ from assay.learning.predictions import build_predictions
 from assay.learning.source import DataSource
 from assay.learning.trained_model import build_trained_model
 from assay.pipeline import slice_of, trains_from
-from assay.results.result import REPORT
 from assay.spec.experiment import ExperimentSpec
 from assay.stages.crops import build_crops
 from assay.stages.generated_images import build_source
@@ -26,6 +25,7 @@ from assay.stages.splits import build_splits
 from assay.stages.tabular import build_tabular
 from assay.storage.files import write_json
 from assay.storage.parquet import read_parquet
+from assay.storage.results import REPORT
 
 DATA_STAGES = ("generated_images", "splits", "crops", "tabular", "normalized")
 

@@ -10,9 +10,8 @@ from PIL import Image
 
 from assay.errors import StorageError
 from assay.pipeline import slice_of
-from assay.results.result import verify
 from assay.spec.loading import spec_from
-from assay.storage.results import ResultStore
+from assay.storage.results import ResultStore, verify
 
 pytestmark = pytest.mark.system
 

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from assay.results.result import Result
+from assay.storage.results import Result
 from assets.metadata import from_report, shown_pictures
 
 

@@ -18,8 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from assay.errors import DataError
-from assay.storage.partitions import Partition, place_of
-from assay.stored_tables import find_tables
+from assay.storage.partitions import Partition, find_tables, place_of
 from assay.warehouse import INDEX, query, refresh
 from assay.warehouse.ledger import Ledger
 from assay.warehouse.update import update

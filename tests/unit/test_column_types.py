@@ -1,8 +1,8 @@
 import polars as pl
 import pytest
 
-from assay.column_types import decode_types, encode_types, storage_schema, storage_type
 from assay.errors import DataError
+from assay.storage.parquet import decode_types, encode_types, storage_schema, storage_type
 
 
 def test_plain_types_need_no_note() -> None:

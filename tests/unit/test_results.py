@@ -14,9 +14,8 @@ import pytest
 
 from assay.errors import StorageError
 from assay.pipeline import Slice
-from assay.results.result import verify
-from assay.sealing import MANIFEST, is_complete
-from assay.storage.results import ResultStore
+from assay.storage.files import MANIFEST, is_complete
+from assay.storage.results import ResultStore, verify
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.sql_text import escape_glob, quote_identifier, quote_literal
+from assay.storage.parquet import escape_glob, quote_identifier, quote_literal
 
 ODD = ["a", "select", 'q"uote', "it's", "; drop table x; --", "ünï → 名", "new\nline", "$1 ? %s {x}", "\\", "[a]*?"]
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)

@@ -2,7 +2,7 @@ import polars as pl
 import pytest
 
 from assay.errors import DataError
-from assay.widening import find_conflicts, widen
+from assay.storage.parquet import find_conflicts, widen
 
 
 def joined(*frames: pl.DataFrame, columns: list[str] | None = None) -> pl.DataFrame:

@@ -8,7 +8,7 @@ import pytest
 from assay.errors import StorageError
 from assay.locations.tree import Tree
 from assay.locations.updating import PENDING, bring, complete_pending
-from assay.sealing import require_inner_names
+from assay.storage.files import require_inner_names
 from tests.unit.stored_experiments import contents, fill
 
 OLD = {"a": "one", "deep__b": "two", "gone": "three"}
