@@ -17,8 +17,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from assay.locations.tree import Tree
-from assay.locations.updating import bring
+from assay.storage.locations.filesystem import Tree
+from assay.storage.locations.sync import bring
 from benchmarks.rows import row
 from benchmarks.runs import Bench
 

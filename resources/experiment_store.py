@@ -20,7 +20,6 @@ from assay.experiments.folders import ExperimentFolders
 from assay.experiments.importing import fetch_result
 from assay.experiments.locks import named_locks
 from assay.experiments.specs import SpecFiles, freeze, frozen
-from assay.locations import Locations
 from assay.locks import LockMode, Waiting, hold
 from assay.parallel import usable_cores
 from assay.pipeline import Slice
@@ -29,6 +28,7 @@ from assay.spec.experiment import ExperimentSpec
 from assay.spec.exptests import TestSection
 from assay.spec.ids import validate_id
 from assay.stages.trained_model import data_source
+from assay.storage.locations import Locations
 from assay.storage.results import Report, Result, ResultStore
 from resources.failures import as_failure
 from resources.progress import ProgressReporter

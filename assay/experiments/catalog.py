@@ -10,14 +10,14 @@ from typing import Any
 
 from assay.errors import NotThereYetError, SpecError, StorageError, nearest
 from assay.experiments.folders import INFO
-from assay.locations.places import Location, reaching
-from assay.locations.tree import Tree
-from assay.locations.updating import PENDING
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.ids import is_id
 from assay.spec.loading import spec_from
 from assay.spec.yaml_text import read_mapping
 from assay.storage.files import MANIFEST
+from assay.storage.locations.config import Location, reaching
+from assay.storage.locations.filesystem import Tree
+from assay.storage.locations.sync import PENDING
 
 MOST_LISTED = 20
 

@@ -1,7 +1,7 @@
 """Copying an experiment from one location to another: verified, resumable, and without touching the source.
 
 Belongs here: what is asked, what is refused, the order. Does not belong here: bytes
-(``assay.locations.updating``), what an experiment needs to live in this storage (``importing``).
+(``assay.storage.locations.sync``), what an experiment needs to live in this storage (``importing``).
 """
 
 import time
@@ -12,13 +12,13 @@ from assay.experiments.catalog import StoredExperiment, experiments_at, find_exp
 from assay.experiments.folders import ExperimentFolder, ExperimentFolders
 from assay.experiments.importing import Imported, bring_in, lock_experiment
 from assay.experiments.specs import SpecFiles
-from assay.locations.places import Location, Locations, reaching
-from assay.locations.tree import Tree
-from assay.locations.updating import Written, bring
 from assay.locks import hold
 from assay.progress import Progress, silent
 from assay.spec.ids import validate_id
 from assay.storage.files import MANIFEST
+from assay.storage.locations.config import Location, Locations, reaching
+from assay.storage.locations.filesystem import Tree
+from assay.storage.locations.sync import Written, bring
 
 
 @dataclass(frozen=True)

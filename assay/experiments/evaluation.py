@@ -14,8 +14,6 @@ from typing import Any
 from assay.errors import NotThereYetError, SpecError
 from assay.experiments.catalog import StoredExperiment, experiments_at, find_experiment, spec_at
 from assay.experiments.folders import ExperimentFolders, prefix_of
-from assay.locations import Location, Locations
-from assay.locations.places import DEFAULT_LOCATION
 from assay.pipeline import trains_from
 from assay.spec.existing_experiment import LATEST, ExistingExperiment, FoundExperiment
 from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
@@ -23,6 +21,8 @@ from assay.spec.ids import validate_id
 from assay.spec.loading import merged
 from assay.spec.yaml_text import read_mapping, to_yaml
 from assay.storage.files import write_text
+from assay.storage.locations import Location, Locations
+from assay.storage.locations.config import DEFAULT_LOCATION
 
 KEY = "existing_experiment"
 

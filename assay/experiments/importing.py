@@ -1,6 +1,6 @@
 """Bringing an experiment to life that another storage made: its folder, results, tables, and last its spec file.
 
-Belongs here: the order, and what is refused. Does not belong here: copying files (``assay.locations``), putting results
+Belongs here: the order, and what is refused. Does not belong here: copying files (``assay.storage.locations``), putting results
 together (``restoring``), telling Dagster.
 """
 
@@ -22,11 +22,7 @@ from assay.experiments.contents import TABLES, write_pointer
 from assay.experiments.evaluation import adopted_path
 from assay.experiments.folders import PLACES, RESULTS, ExperimentFolder, ExperimentFolders, experiment_row, folder_name
 from assay.experiments.specs import SpecFiles
-from assay.locations import Locations
 from assay.locations.file_copies import side_by_side
-from assay.locations.places import Location, reaching
-from assay.locations.tree import Tree
-from assay.locations.updating import Written, bring, put
 from assay.locks import hold
 from assay.pipeline import FINGERPRINT_LENGTH, digest_of
 from assay.progress import Progress, silent
@@ -44,6 +40,10 @@ from assay.storage.files import (
     temporary_sibling,
     write_text,
 )
+from assay.storage.locations import Locations
+from assay.storage.locations.config import Location, reaching
+from assay.storage.locations.filesystem import Tree
+from assay.storage.locations.sync import Written, bring, put
 from assay.storage.parquet import StoredTable
 from assay.storage.partitions import place_of
 from assay.storage.results import Result, ResultStore

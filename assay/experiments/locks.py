@@ -8,10 +8,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from assay.errors import StorageError
-from assay.locations import Locations
 from assay.locks import NAMED, Waiting, hold, share
 from assay.locks.flavour import MARKER
 from assay.spec.experiment import FileLockSpec
+from assay.storage.locations import Locations
 
 LOCKS = ".locks"
 """Folder, at a location that several machines share, of the locks on it."""

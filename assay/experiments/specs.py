@@ -16,8 +16,6 @@ from assay.errors import IdError, NotThereYetError, SpecError, unknown
 from assay.experiments.evaluation import KEY as EVALUATED
 from assay.experiments.evaluation import find_evaluated, with_adopted
 from assay.experiments.folders import experiments_with_folder
-from assay.locations.places import FILE as LOCATIONS_FILE
-from assay.locations.places import Locations
 from assay.pipeline import digest_of
 from assay.spec.existing_experiment import LATEST, ExistingExperiment
 from assay.spec.experiment import TASK_PREFIX, ExperimentSpec
@@ -25,6 +23,8 @@ from assay.spec.ids import invent_id, is_id, validate_id
 from assay.spec.loading import load_spec, load_values, merged, spec_from
 from assay.spec.yaml_text import read_mapping, to_yaml
 from assay.storage.files import temporary_sibling, write_json, write_text
+from assay.storage.locations.config import FILE as LOCATIONS_FILE
+from assay.storage.locations.config import Locations
 
 DEFAULT_TASK = "regression"
 

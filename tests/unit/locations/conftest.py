@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from assay.locations import Locations
 from assay.spec.yaml_text import to_yaml
 from assay.storage.files import write_text
+from assay.storage.locations import Locations
 from tests.unit.stored_experiments import fill
 
 

@@ -4,8 +4,8 @@ import pytest
 
 from assay.errors import SpecError, StorageError
 from assay.experiments.catalog import experiments_at, find_experiment
-from assay.locations import Locations
 from assay.storage.files import write_text
+from assay.storage.locations import Locations
 from tests.unit.stored_experiments import describe, fill
 
 

@@ -6,9 +6,9 @@ from shutil import rmtree
 import pytest
 
 from assay.errors import StorageError
-from assay.locations.tree import Tree
-from assay.locations.updating import PENDING, bring, complete_pending
 from assay.storage.files import require_inner_names
+from assay.storage.locations.filesystem import Tree
+from assay.storage.locations.sync import PENDING, bring, complete_pending
 from tests.unit.stored_experiments import contents, fill
 
 OLD = {"a": "one", "deep__b": "two", "gone": "three"}

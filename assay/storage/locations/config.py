@@ -12,8 +12,8 @@ from pathlib import Path
 
 from assay.errors import AssayError, StorageError, unknown
 from assay.locations.settings import LocationSettings, read_locations
-from assay.locations.tree import Tree, require_folder
 from assay.spec.secrets import hide, resolved
+from assay.storage.locations.filesystem import Tree, require_folder
 
 DEFAULT_LOCATION = "experiments"
 """Where experiments are unless their spec says otherwise: a folder of the storage."""

@@ -1,5 +1,5 @@
 """Named places where experiments are kept besides the storage: folders, network drives, object stores."""
 
-from assay.locations.places import Location, Locations
+from assay.storage.locations.config import Location, Locations
 
 __all__ = ["Location", "Locations"]

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from assay.errors import StorageError
 from assay.locations.file_copies import side_by_side
-from assay.locations.tree import Tree
 from assay.storage.files import MANIFEST, canonical_json, require_inner_names
+from assay.storage.locations.filesystem import Tree
 
 INCOMING = ".incoming"
 PENDING = f"{INCOMING}/pending.json"
