@@ -5,15 +5,16 @@ what the files mean, credentials.
 """
 
 import hashlib
+import os
 import shutil
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from assay.errors import StorageError
-from assay.locations.file_copies import BLOCK_BYTES, copy_file, download, side_by_side
-from assay.storage.files import TEMPORARY_PREFIX, fsync_path, write_bytes
+from assay.storage.files import TEMPORARY_PREFIX, fsync_path, temporary_sibling, write_bytes
 
 READ_AT_ONCE = 32
 """Small files that an object store is asked for side by side: each answer takes milliseconds of waiting."""
@@ -176,3 +177,50 @@ def require_folder(tree: Tree, name: str) -> None:
     """
     if tree.is_local and not Path(tree.path).is_dir():
         raise StorageError(f"Location {name!r}: {tree.shown} does not exist. Mount it, or make the folder.")
+
+
+AT_ONCE = 4
+"""Files handled side by side: object stores answer slowly, disks gain from two."""
+
+BLOCK_BYTES = 1 << 18
+
+Done = TypeVar("Done")
+
+
+def side_by_side(work: Callable[[str], Done], names: Iterable[str], at_once: int = AT_ONCE) -> Iterator[Done]:
+    """Yield ``work(name)`` of every name, several at once, in their order; the first error ends it."""
+    with ThreadPoolExecutor(at_once) as pool:
+        try:
+            yield from pool.map(work, names)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def copy_file(source: Path, target: Path) -> str:
+    """Copy a file, and hash on the way what is written: reading it back would come from memory all the same."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary, digest, block = temporary_sibling(target), hashlib.sha256(), bytearray(BLOCK_BYTES)
+    view = memoryview(block)
+    try:
+        with source.open("rb", buffering=0) as read, temporary.open("wb", buffering=0) as write:
+            while count := read.readinto(block):
+                digest.update(view[:count])
+                write.write(view[:count])
+            os.fsync(write.fileno())
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return digest.hexdigest()
+
+
+def download(fs: Any, path: str, target: Path) -> None:
+    """Copy a file of one of fsspec's file systems to the disk."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_sibling(target)
+    try:
+        fs.get_file(path, str(temporary))
+        fsync_path(temporary)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -13,9 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from assay.errors import StorageError
-from assay.locations.file_copies import side_by_side
 from assay.storage.files import MANIFEST, canonical_json, require_inner_names
-from assay.storage.locations.filesystem import Tree
+from assay.storage.locations.filesystem import Tree, side_by_side
 
 INCOMING = ".incoming"
 PENDING = f"{INCOMING}/pending.json"
