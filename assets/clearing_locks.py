@@ -1,6 +1,6 @@
 """The job that clears locks, as ``assay locks --clear`` does: an op, since a lock is no result of an experiment.
 
-Belongs here: the op, its configuration, what it shows. Does not belong here: clearing (``assay.locks``).
+Belongs here: the op, its configuration, what it shows. Does not belong here: clearing (``assay.storage.locks``).
 """
 
 import dagster as dg
@@ -8,7 +8,7 @@ from pydantic import Field
 
 from assay.errors import StorageError, unknown
 from assay.experiments.locks import lock_folders
-from assay.locks import clear, describe
+from assay.storage.locks import clear, describe
 from resources.experiment_store import ExperimentStore
 from resources.failures import as_failure
 

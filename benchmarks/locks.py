@@ -15,9 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from assay.locks import Heartbeat, heartbeat_of, hold
 from assay.spec.yaml_text import to_yaml
 from assay.storage.files import write_text
+from assay.storage.locks import Heartbeat, heartbeat_of, hold
 from benchmarks.rows import row
 
 SERVER = multiprocessing.get_context("forkserver")

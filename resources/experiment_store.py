@@ -20,7 +20,6 @@ from assay.experiments.folders import ExperimentFolders
 from assay.experiments.importing import fetch_result
 from assay.experiments.locks import named_locks
 from assay.experiments.specs import SpecFiles, freeze, frozen
-from assay.locks import LockMode, Waiting, hold
 from assay.parallel import usable_cores
 from assay.pipeline import Slice
 from assay.progress import Progress
@@ -29,6 +28,7 @@ from assay.spec.exptests import TestSection
 from assay.spec.ids import validate_id
 from assay.stages.trained_model import data_source
 from assay.storage.locations import Locations
+from assay.storage.locks import LockMode, Waiting, hold
 from assay.storage.results import Report, Result, ResultStore
 from resources.failures import as_failure
 from resources.progress import ProgressReporter

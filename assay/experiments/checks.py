@@ -13,10 +13,10 @@ from assay.checks.run import BUILT_IN, STAGES, run_test, write_exp_tests_csv
 from assay.errors import DataError
 from assay.experiments.contents import experiment_files, stage_results
 from assay.experiments.folders import ExperimentFolders
-from assay.locks import hold
 from assay.spec.exptests import TestSection
 from assay.spec.ids import validate_id
 from assay.storage.files import write_json
+from assay.storage.locks import hold
 
 FURTHER_TESTS = "further_tests"
 """Stands for all kinds that installed packages add."""

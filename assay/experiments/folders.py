@@ -19,13 +19,13 @@ from typing import Any
 
 import assay
 from assay.errors import StorageError
-from assay.locks import hold
 from assay.spec.existing_experiment import ExistingExperiment
 from assay.spec.experiment import SECTION_NAMES, TASK_PREFIX, ExperimentSpec
 from assay.spec.ids import new_run_id, validate_id
 from assay.spec.secrets import without_keys
 from assay.spec.yaml_text import to_yaml
 from assay.storage.files import MANIFEST, canonical_json, temporary_sibling, write_json, write_text
+from assay.storage.locks import hold
 from assay.storage.results import REPORT, Result
 
 PLACES = {

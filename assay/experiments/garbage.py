@@ -14,9 +14,9 @@ from assay.errors import StorageError
 from assay.experiments.evaluation import adopted_path
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.specs import SpecFiles
-from assay.locks import hold
 from assay.pipeline import STAGES
 from assay.storage.files import MANIFEST
+from assay.storage.locks import hold
 from assay.storage.results import SCRATCH
 
 STALE_S = 7 * 24 * 3600.0

@@ -22,7 +22,6 @@ from assay.experiments.contents import TABLES, write_pointer
 from assay.experiments.evaluation import adopted_path
 from assay.experiments.folders import PLACES, RESULTS, ExperimentFolder, ExperimentFolders, experiment_row, folder_name
 from assay.experiments.specs import SpecFiles
-from assay.locks import hold
 from assay.pipeline import FINGERPRINT_LENGTH, digest_of
 from assay.progress import Progress, silent
 from assay.spec.existing_experiment import FoundExperiment
@@ -43,6 +42,7 @@ from assay.storage.locations import Locations
 from assay.storage.locations.config import Location, reaching
 from assay.storage.locations.filesystem import Tree, side_by_side
 from assay.storage.locations.sync import Written, bring, put
+from assay.storage.locks import hold
 from assay.storage.parquet import StoredTable
 from assay.storage.partitions import place_of
 from assay.storage.results import Result, ResultStore

@@ -1,6 +1,6 @@
 """The locks that a spec names in ``filelock_dict``: several at once, without deadlock.
 
-Belongs here: where they are, and in which order they are taken. Does not belong here: locking (``assay.locks``).
+Belongs here: where they are, and in which order they are taken. Does not belong here: locking (``assay.storage.locks``).
 """
 
 from collections.abc import Iterator, Mapping
@@ -8,10 +8,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from assay.errors import StorageError
-from assay.locks import NAMED, Waiting, hold, share
 from assay.locks.flavour import MARKER
 from assay.spec.experiment import FileLockSpec
 from assay.storage.locations import Locations
+from assay.storage.locks import NAMED, Waiting, hold, share
 
 LOCKS = ".locks"
 """Folder, at a location that several machines share, of the locks on it."""

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from assay.errors import StorageError
 from assay.locks.flavour import MARKER, UNFINISHED, Heartbeat, heartbeat_of
-from assay.locks.holders import describe, holders
 from assay.spec.yaml_text import to_yaml
 from assay.storage.files import write_text
+from assay.storage.locks.holders import describe, holders
 
 
 def share(folder: Path) -> Heartbeat:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from assay.errors import StorageError
-from assay.locks import Waiting, hold
 from assay.natural import natural_key
 from assay.pipeline import STAGES, Slice
 from assay.storage.files import (
@@ -26,6 +25,7 @@ from assay.storage.files import (
     temporary_sibling,
     write_json,
 )
+from assay.storage.locks import Waiting, hold
 
 SCRATCH = ".scratch"
 """Folder beside results for what unfinished builds keep."""

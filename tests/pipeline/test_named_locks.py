@@ -10,8 +10,8 @@ from threading import Event
 import dagster as dg
 import pytest
 
-from assay.locks import hold, holders
 from assay.spec.experiment import SECTION_NAMES
+from assay.storage.locks import hold, holders
 from definitions import build_defs
 from resources.defaults import resources_for
 from resources.progress import ProgressReporter

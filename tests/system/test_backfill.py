@@ -13,8 +13,8 @@ import pytest
 
 from assay.backfills.backfill import STATES, Backfill, load_backfill
 from assay.backfills.dagster_server import DagsterServer
-from assay.locks import hold
 from assay.pipeline import STAGES
+from assay.storage.locks import hold
 from tests.system.servers import Servers, serve, wait_until
 
 pytestmark = pytest.mark.system

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from assay.locks import hold
 from assay.spec.loading import merged
+from assay.storage.locks import hold
 from tests.pipeline.conftest import Lab
 from tests.pipeline.test_job_page import keys_of_niceml
 from tests.system.niceml_cases import BASES, CASES, EVALUATION, FOLDER, NUMBERS, STAGES, TABLE, folder

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from assay.locks import hold, holders
+from assay.storage.locks import hold, holders
 
 pytestmark = pytest.mark.system
 

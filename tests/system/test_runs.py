@@ -6,7 +6,7 @@ import dagster as dg
 import psutil
 import pytest
 
-from assay.locks import hold, holders
+from assay.storage.locks import hold, holders
 from resources.run_files import RunFiles
 from tests.system.projects import TINY, make_project
 from tests.system.servers import serve, wait_until

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from assay.errors import StorageError
-from assay.locks import clear, clearable, hold, holders
+from assay.storage.locks import clear, clearable, hold, holders
 
 pytestmark = pytest.mark.system
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from assay.locks import Holder, age_of, clear, describe, hold, holders, state_of
+from assay.storage.locks import Holder, age_of, clear, describe, hold, holders, state_of
 
 
 def holder(tmp_path, **values):

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from assay.errors import StorageError
-from assay.locks import clear, describe, hold, holders
+from assay.storage.locks import clear, describe, hold, holders
 from benchmarks.locks import contend, meets_as_reader, meets_as_writer
 
 pytestmark = pytest.mark.system

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from assay.errors import StorageError
-from assay.locks import Heartbeat, clear, heartbeat_of, hold, holders, share, state_of, unshare
+from assay.storage.locks import Heartbeat, clear, heartbeat_of, hold, holders, share, state_of, unshare
 from benchmarks.locks import contend
 
 pytestmark = pytest.mark.system

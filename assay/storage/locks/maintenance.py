@@ -10,8 +10,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from assay.errors import StorageError, unknown
-from assay.locks.holders import Holder, describe, holders
 from assay.storage.files import temporary_sibling
+from assay.storage.locks.holders import Holder, describe, holders
 
 
 def clearable(folder: Path, names: Sequence[str] = (), force: bool = False) -> list[Holder]:

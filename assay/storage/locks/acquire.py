@@ -14,8 +14,8 @@ from filelock import ReadWriteLock, SoftReadWriteLock, Timeout
 
 from assay.errors import StorageError
 from assay.locks.flavour import Heartbeat, heartbeat_of
-from assay.locks.holders import describe, holders
 from assay.locks.notes import noted
+from assay.storage.locks.holders import describe, holders
 
 LockMode = Literal["read", "write"]
 Lock = ReadWriteLock | SoftReadWriteLock
