@@ -8,10 +8,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from assay.errors import StorageError
-from assay.locks.flavour import MARKER
 from assay.spec.experiment import FileLockSpec
 from assay.storage.locations import Locations
 from assay.storage.locks import NAMED, Waiting, hold, share
+from assay.storage.locks.holders import MARKER
 
 LOCKS = ".locks"
 """Folder, at a location that several machines share, of the locks on it."""

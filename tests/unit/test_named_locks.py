@@ -6,11 +6,11 @@ import pytest
 
 from assay.errors import SpecError, StorageError
 from assay.experiments.locks import lock_folder_of, lock_folders, named_locks
-from assay.locks.flavour import heartbeat_of
 from assay.spec.experiment import FileLockSpec
 from assay.spec.loading import spec_from
 from assay.storage.locations import Locations
 from assay.storage.locks import hold, holders
+from assay.storage.locks.holders import heartbeat_of
 
 
 def here(root):

@@ -5,11 +5,9 @@ The locks themselves are filelock's. Those of one machine are kept by the operat
 system, by the heartbeats of their holders (``flavour``). Beside each lies one small note per holder.
 """
 
-from assay.locks.flavour import NAMED, Heartbeat, heartbeat_of
-from assay.locks.sharing import share, unshare
 from assay.storage.locks.acquire import LockMode, Waiting, hold
-from assay.storage.locks.holders import Holder, age_of, describe, holders, state_of
-from assay.storage.locks.maintenance import clear, clearable
+from assay.storage.locks.holders import NAMED, Heartbeat, Holder, age_of, describe, heartbeat_of, holders, state_of
+from assay.storage.locks.maintenance import clear, clearable, share, unshare
 
 __all__ = [
     "NAMED",

@@ -13,9 +13,7 @@ from typing import Literal
 from filelock import ReadWriteLock, SoftReadWriteLock, Timeout
 
 from assay.errors import StorageError
-from assay.locks.flavour import Heartbeat, heartbeat_of
-from assay.locks.notes import noted
-from assay.storage.locks.holders import describe, holders
+from assay.storage.locks.holders import Heartbeat, describe, heartbeat_of, holders, noted
 
 LockMode = Literal["read", "write"]
 Lock = ReadWriteLock | SoftReadWriteLock
