@@ -1,11 +1,11 @@
 """The sensor that keeps ``warehouse.duckdb`` fresh for other tools; no run and no query needs it.
 
-Belongs here: when to refresh. Does not belong here: how (``assay.warehouse``).
+Belongs here: when to refresh. Does not belong here: how (``assay.storage.warehouse``).
 """
 
 import dagster as dg
 
-from assay.warehouse import refresh
+from assay.storage.warehouse import refresh
 from resources.experiment_store import ExperimentStore
 
 

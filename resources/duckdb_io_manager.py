@@ -1,7 +1,7 @@
 """The DuckDB I/O manager: every table asset is Parquet written by DuckDB, one file per partition.
 
 Belongs here: what Dagster asks of an I/O manager. Does not belong here: files (``assay.storage.partitions``), SQL over
-them (``assay.warehouse``).
+them (``assay.storage.warehouse``).
 """
 
 from collections.abc import Sequence

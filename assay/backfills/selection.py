@@ -14,7 +14,7 @@ from assay.errors import AssayError, DataError, SpecError, unknown
 from assay.experiments.folders import ExperimentFolders, experiment_row
 from assay.experiments.specs import SpecFiles
 from assay.spec.experiment import ExperimentSpec
-from assay.warehouse import connect
+from assay.storage.warehouse import connect
 
 COLUMNS = "* REPLACE (spec::JSON AS spec, tags::JSON AS tags)"
 """As JSON, ``spec.trained_model.learner.learning_rate < 0.001`` can be written."""

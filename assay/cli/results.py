@@ -70,7 +70,7 @@ def sql(
     rebuild: Annotated[bool, typer.Option("--rebuild", help="make warehouse.duckdb anew from the files first")] = False,
 ) -> None:
     """Query the tables of all experiments; without a query, list the tables."""
-    from assay import warehouse  # DuckDB and Polars: only here
+    from assay.storage import warehouse  # DuckDB and Polars: only here
 
     if rebuild:
         warehouse.rebuild_warehouse(storage_root())

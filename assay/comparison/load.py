@@ -12,7 +12,6 @@ from typing import Any
 
 import polars as pl
 
-from assay import warehouse
 from assay.analysis.base import ANALYSIS_SCHEMA
 from assay.errors import AssayError, StorageError
 from assay.experiments.folders import ExperimentFolders
@@ -20,6 +19,7 @@ from assay.experiments.specs import SpecFiles
 from assay.spec.dotted import flatten
 from assay.spec.experiment import SECTION_NAMES, learning_of
 from assay.spec.secrets import without_keys
+from assay.storage import warehouse
 from assay.storage.files import MANIFEST
 from assay.storage.parquet import quote_literal
 from assay.storage.partitions import find_tables

@@ -17,7 +17,7 @@ import duckdb
 
 from assay.errors import DataError
 from assay.storage.files import TEMPORARY_PREFIX, atomic_path
-from assay.warehouse.ledger import Ledger
+from assay.storage.warehouse.database import Ledger
 
 
 class HeldError(DataError):

@@ -14,9 +14,9 @@ import duckdb
 
 from assay.errors import StorageError
 from assay.storage.partitions import TableFiles, find_table
-from assay.warehouse.difference import Changes, Difference, compare, unreadable
-from assay.warehouse.ledger import Ledger
-from assay.warehouse.rows import alter, create, delete_rows, drop, insert_rows
+from assay.storage.warehouse.database import Ledger
+from assay.storage.warehouse.diff import Changes, Difference, compare, unreadable
+from assay.storage.warehouse.tables import alter, create, delete_rows, drop, insert_rows
 
 ATTEMPTS = 50
 """How often a table is looked at again because a writer replaced one of its files; each time fewer are left to read."""

@@ -11,7 +11,7 @@ import duckdb
 
 from assay.storage.parquet import escape_glob, find_conflicts, quote_identifier, quote_literal
 from assay.storage.partitions import CURRENT, TableFiles
-from assay.warehouse.ledger import Looks
+from assay.storage.warehouse.database import Looks
 from assay.warehouse.shapes import Shape, columns_of
 
 

@@ -3,8 +3,8 @@
 import dagster as dg
 import pytest
 
-from assay import warehouse
 from assay.experiments.contents import stage_results
+from assay.storage import warehouse
 from resources.ledger import InstanceLedger
 from tests.pipeline.conftest import Lab
 

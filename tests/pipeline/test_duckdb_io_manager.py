@@ -9,7 +9,7 @@ import pytest
 from assay.errors import AssayError, DataError, IdError, StorageError
 from assay.storage.parquet import StoredTable, write_parquet
 from assay.storage.partitions import place_of
-from assay.warehouse import query
+from assay.storage.warehouse import query
 from resources.duckdb_io_manager import DuckDBParquetIOManager
 
 EXPERIMENTS = dg.DynamicPartitionsDefinition(name="experiments")

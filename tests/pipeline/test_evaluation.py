@@ -4,11 +4,11 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from assay import warehouse
 from assay.automation.upstream import behind, made_from
 from assay.experiments.catalog import experiments_at
 from assay.experiments.contents import stage_results
 from assay.spec.yaml_text import read_mapping
+from assay.storage import warehouse
 from resources.ledger import InstanceLedger
 from tests.pipeline.conftest import SMALL_IMAGES, Lab
 

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from assay.errors import DataError
 from assay.storage.partitions import Partition, find_tables, place_of
-from assay.warehouse import INDEX, query, refresh
-from assay.warehouse.ledger import Ledger
+from assay.storage.warehouse import INDEX, query, refresh
+from assay.storage.warehouse.database import Ledger
 from assay.warehouse.update import update
 
 pytestmark = pytest.mark.system

@@ -10,7 +10,7 @@ import pytest
 
 from assay.errors import DataError
 from assay.storage.partitions import place_of
-from assay.warehouse import INDEX, Changes, query, rebuild_warehouse, refresh
+from assay.storage.warehouse import INDEX, Changes, query, rebuild_warehouse, refresh
 
 
 def put(root: Path, key: str, frame: pl.DataFrame, table: str = "analysis", schema: str = "main") -> None:

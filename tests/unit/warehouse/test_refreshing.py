@@ -8,7 +8,7 @@ from filelock import FileLock
 
 from assay.errors import DataError
 from assay.storage.partitions import Partition, place_of
-from assay.warehouse import INDEX, Changes, query, refresh
+from assay.storage.warehouse import INDEX, Changes, query, refresh
 
 LARGE = 2**24 + 1
 """The smallest whole number that a 32-bit float can't hold: a cast too many shows."""

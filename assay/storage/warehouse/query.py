@@ -17,9 +17,9 @@ from filelock import FileLock
 
 from assay.errors import AssayError, DataError
 from assay.storage.partitions import find_tables
+from assay.storage.warehouse.database import Ledger
+from assay.storage.warehouse.refresh import INDEX, bring_up_to_date, lock_of, open_current, rebuild_warehouse
 from assay.warehouse.file import HeldError
-from assay.warehouse.ledger import Ledger
-from assay.warehouse.refreshing import INDEX, bring_up_to_date, lock_of, open_current, rebuild_warehouse
 from assay.warehouse.statements import fetch, may_read
 from assay.warehouse.update import update
 

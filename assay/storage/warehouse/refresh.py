@@ -14,9 +14,9 @@ from filelock import FileLock, Timeout
 
 from assay.errors import StorageError
 from assay.storage.partitions import TableFiles, find_tables, signatures_of
-from assay.warehouse.difference import Changes
+from assay.storage.warehouse.database import Ledger
+from assay.storage.warehouse.diff import Changes
 from assay.warehouse.file import HeldError, changing, open_index
-from assay.warehouse.ledger import Ledger
 from assay.warehouse.update import update
 
 INDEX = "warehouse.duckdb"

@@ -9,7 +9,7 @@ import duckdb
 
 from assay.storage.parquet import escape_glob, quote_identifier
 from assay.storage.partitions import TableFiles
-from assay.warehouse.ledger import Looks
+from assay.storage.warehouse.database import Looks
 from assay.warehouse.shapes import Shape, without
 from assay.warehouse.views import quoted_name, read_partitions
 

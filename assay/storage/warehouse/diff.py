@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from assay.storage.partitions import TableFiles
-from assay.warehouse.ledger import Known, Ledger, Looks
+from assay.storage.warehouse.database import Known, Ledger, Looks
 from assay.warehouse.shapes import Shape, name_of, stored_columns
 from assay.warehouse.views import looks_of, problem_looks
 
