@@ -20,7 +20,7 @@ from assay.storage.parquet import write_parquet
 from assay.storage.partitions import CURRENT, find_tables
 from assay.storage.warehouse import INDEX, NATIVE, query, rebuild_warehouse, refresh
 from assay.storage.warehouse.database import Ledger
-from assay.warehouse.update import update
+from assay.storage.warehouse.refresh import update
 from benchmarks.rows import row
 from benchmarks.run import table
 

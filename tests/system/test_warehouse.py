@@ -21,7 +21,7 @@ from assay.errors import DataError
 from assay.storage.partitions import Partition, find_tables, place_of
 from assay.storage.warehouse import INDEX, query, refresh
 from assay.storage.warehouse.database import Ledger
-from assay.warehouse.update import update
+from assay.storage.warehouse.refresh import update
 
 pytestmark = pytest.mark.system
 

@@ -3,16 +3,22 @@
 Belongs here: the index's own bookkeeping. Does not belong here: the tables themselves (``update``).
 """
 
+import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+import re
+import shutil
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import polars as pl
 
-from assay.storage.parquet import decode_types, encode_types, quote_literal
-from assay.warehouse.shapes import Shape
+from assay.errors import DataError
+from assay.storage.files import TEMPORARY_PREFIX, atomic_path
+from assay.storage.parquet import StoredTable, decode_types, encode_types, escape_glob, quote_identifier, quote_literal
 
 SCHEMA = "assay-index"
 """No stored table can have this schema: its name would have no dash."""
@@ -55,6 +61,19 @@ class Known:
     column: str
     looks: Looks
     partitions: Mapping[str, tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Names and types of a partition's columns.
+
+    Attributes:
+        original: As the table had them when it was written.
+        stored: As DuckDB reads them from the file, in its words.
+    """
+
+    original: pl.Schema
+    stored: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -128,3 +147,115 @@ class Ledger:
 
     def _rows(self, statement: str, *values: str) -> list[tuple[Any, ...]]:
         return self.connection.execute(statement, list(values)).fetchall()
+
+
+class HeldError(DataError):
+    """Somebody has the index open for writing; the message names the process."""
+
+
+def open_index(path: Path) -> Ledger | None:
+    """Return the books of the index, open for reading; None when it is missing, broken or of another format.
+
+    Raises:
+        HeldError: Somebody writes it.
+    """
+    if not path.is_file():
+        return None
+    try:
+        ledger = Ledger(duckdb.connect(path, read_only=True))
+    except duckdb.Error as error:
+        who = _writer(error)
+        if who is None:
+            return None
+        message = f"{path} is open for writing in {who}; it is refreshed when that closes it."
+        raise HeldError(f"{message} To look at it: duckdb -readonly {path}") from error
+    if ledger.is_readable():
+        return ledger
+    ledger.connection.close()
+    return None
+
+
+@contextmanager
+def changing(path: Path, keep: bool) -> Iterator[Ledger]:
+    """Give the books of the index open for writing, to a caller who holds the lock and found that nobody else writes.
+
+    Args:
+        path: The index.
+        keep: Change what is there; it has to be readable. Otherwise an empty index takes its place.
+    """
+    for leftover in path.parent.glob(f"{TEMPORARY_PREFIX}*-{path.name}*"):
+        leftover.unlink(missing_ok=True)
+    in_place = _connect(path) if keep else None
+    if in_place is not None:
+        with in_place:
+            yield Ledger(in_place)
+        return
+    with atomic_path(path) as temporary:
+        if keep:
+            shutil.copyfile(path, temporary)
+        with duckdb.connect(temporary) as connection:
+            ledger = Ledger(connection)
+            if not keep:
+                ledger.create()
+            yield ledger
+        # The log of a writer that died belongs to the index that is about to go.
+        path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
+
+
+def _connect(path: Path) -> duckdb.DuckDBPyConnection | None:
+    """Return a connection for writing; None while somebody reads."""
+    try:
+        return duckdb.connect(path)
+    except (duckdb.IOException, duckdb.ConnectionException):
+        return None
+
+
+def _writer(error: duckdb.Error) -> str | None:
+    """Return who holds the index open, by DuckDB's message; None when it is broken instead."""
+    if isinstance(error, duckdb.ConnectionException):
+        return "this very process"
+    if "lock" not in str(error):
+        return None
+    found = re.search(r"held in (.+?)\. ", str(error))
+    return found.group(1) if found else "another process"
+
+
+def name_of(schema: pl.Schema) -> str:
+    """Return a short name that equal shapes share."""
+    return hashlib.sha256(repr(schema).encode()).hexdigest()[:24]
+
+
+def stored_columns(connection: duckdb.DuckDBPyConnection, file: StoredTable) -> dict[str, str]:
+    """Return the columns of a file and their types as DuckDB reads them."""
+    path = escape_glob(str(file.path))
+    return _described(connection, "SELECT * FROM read_parquet(?, hive_partitioning = false)", [path])
+
+
+def columns_of(connection: duckdb.DuckDBPyConnection, shapes: Iterable[Shape], partition: str) -> dict[str, str]:
+    """Return the columns of a table whose partitions have these shapes, by DuckDB's own rule for reading them as one.
+
+    Args:
+        connection: Any connection.
+        shapes: At least one.
+        partition: Name of the partition column, which comes last and is always text; empty for none.
+    """
+    own = [(partition, "VARCHAR")] if partition else []
+    selects = (
+        ", ".join(
+            f"CAST(NULL AS {kind}) AS {quote_identifier(name)}"
+            for name, kind in [*without(shape.stored, partition).items(), *own]
+        )
+        for shape in shapes
+    )
+    columns = _described(connection, " UNION ALL BY NAME ".join(f"SELECT {select}" for select in selects))
+    return without(columns, partition) | dict(own)
+
+
+def without(columns: Mapping[str, str], partition: str) -> dict[str, str]:
+    """Return columns but for the partition's, which the place of a file says."""
+    return {name: kind for name, kind in columns.items() if name.lower() != partition.lower()}
+
+
+def _described(connection: duckdb.DuckDBPyConnection, select: str, values: Iterable[str] = ()) -> dict[str, str]:
+    rows = connection.execute(f"DESCRIBE {select}", list(values)).fetchall()
+    return {name: kind for name, kind, *_ in rows}

@@ -7,9 +7,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from assay.storage.partitions import TableFiles
-from assay.storage.warehouse.database import Known, Ledger, Looks
-from assay.warehouse.shapes import Shape, name_of, stored_columns
-from assay.warehouse.views import looks_of, problem_looks
+from assay.storage.warehouse.database import Known, Ledger, Looks, Shape, name_of, stored_columns
+from assay.storage.warehouse.tables import looks_of, problem_looks
 
 
 @dataclass(frozen=True)

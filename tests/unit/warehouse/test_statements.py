@@ -1,6 +1,6 @@
 import pytest
 
-from assay.warehouse.statements import may_read
+from assay.storage.warehouse.query import may_read
 
 
 @pytest.mark.parametrize("sql", ["select * from analysis", 'FROM "Analysis"', "select 1 from main.analysis, t", ""])
