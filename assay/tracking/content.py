@@ -4,19 +4,51 @@ Belongs here: from an experiment's folder and results to plain values. Does not 
 calls things (``values``). The spec is read as the experiment's folder has it, from which secrets were removed.
 """
 
+import math
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import polars as pl
 
 from assay.errors import StorageError
 from assay.experiments.contents import recorded_spec, stage_results
 from assay.experiments.folders import ExperimentFolders
-from assay.storage.files import MANIFEST
+from assay.spec.dotted import flatten
+from assay.storage.files import MANIFEST, canonical_json
 from assay.storage.parquet import read_parquet
 from assay.storage.results import Result
-from assay.tracking.values import Point, parameters_of, points_of_analysis, points_of_training, tags_of
 
 STAGES = ("trained_model", "analysis")
 """Stages after which there is something new to track, in their order."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A value of a metric; ``step`` is the epoch, 0 for what is measured once."""
+
+    name: str
+    value: float
+    step: int = 0
+
+
+def points_of_training(history: pl.DataFrame) -> list[Point]:
+    """Return metrics per epoch, such as ``epoch/validation/loss``."""
+    rows = history.select("subset", "metric", "value", "epoch").iter_rows()
+    return _finite((f"epoch/{subset}/{metric}", value, epoch) for subset, metric, value, epoch in rows)
+
+
+def points_of_analysis(table: pl.DataFrame) -> list[Point]:
+    """Return metrics about all classes together, such as ``test/accuracy``, with interval and baseline."""
+    endings = {"value": "", "ci_low": "_ci_low", "ci_high": "_ci_high", "baseline": "_baseline"}
+    return _finite(
+        (f"{row['subset']}/{row['metric']}{ending}", row[column], 0)
+        for row in table.filter(pl.col("class") == "").iter_rows(named=True)
+        for column, ending in endings.items()
+    )
+
 
 TABLES = {
     "trained_model": ("training_history.parquet", points_of_training),
@@ -106,3 +138,51 @@ def _stage_content(result: Result, folder: Path) -> StageContent:
         points_of(read_parquet(result.folder / table)),
         [path for pattern in FILES[result.stage] for path in sorted(folder.glob(pattern)) if path.is_file()],
     )
+
+
+NO_PARAMETERS = ("name", "description", "tags")
+"""Keys of a spec that may change while everything stays the same: they become tags."""
+
+LONGEST_NAME, LONGEST_PARAMETER = 250, 6000
+"""MLflow's limits, in characters."""
+
+FORBIDDEN = re.compile(r"[^\w. :/-]")
+
+
+def parameters_of(spec: Mapping[str, Any]) -> dict[str, str]:
+    """Return the keys of a spec by dotted names, as texts."""
+    values = flatten({key: value for key, value in spec.items() if key not in NO_PARAMETERS})
+    return {as_name(name): _shortened(_as_text(value)) for name, value in values.items()}
+
+
+def tags_of(experiment_id: str, spec: Mapping[str, Any], run_id: str) -> dict[str, str]:
+    """Return what people filter by, and what may change at any time."""
+    own = {as_name(f"assay.tags.{key}"): _as_text(value) for key, value in (spec.get("tags") or {}).items()}
+    return {
+        "assay.experiment_id": experiment_id,
+        "assay.run_id": run_id,
+        "assay.task": _as_text(spec["task"]),
+        "assay.name": _as_text(spec.get("name") or ""),
+        "mlflow.note.content": _as_text(spec.get("description") or ""),
+        **own,
+    }
+
+
+def as_name(text: str) -> str:
+    """Return a name that MLflow accepts: a path whose parts have letters, digits and few other characters."""
+    parts = (part for part in FORBIDDEN.sub("_", text).split("/") if part not in ("", ".", ".."))
+    return "/".join(parts)[:LONGEST_NAME].rstrip("/") or "_"
+
+
+def _finite(rows: Iterable[tuple[str, float | None, int]]) -> list[Point]:
+    return [
+        Point(as_name(name), value, step) for name, value, step in rows if value is not None and math.isfinite(value)
+    ]
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else canonical_json(value)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_PARAMETER else f"{text[: LONGEST_PARAMETER - 1]}…"

@@ -7,7 +7,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.tracking.values import (
+from assay.tracking.content import (
     LONGEST_NAME,
     LONGEST_PARAMETER,
     Point,
