@@ -1,6 +1,6 @@
 """Which result feeds the model: whole images, crops or rows, whichever the spec or the trained model says.
 
-Belongs here: choosing among optional inputs. Does not belong here: reading them (``assay.learning.source``).
+Belongs here: choosing among optional inputs. Does not belong here: reading them (``assay.training.data``).
 """
 
 from dataclasses import dataclass

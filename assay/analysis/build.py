@@ -13,18 +13,18 @@ import polars as pl
 
 from assay.analysis.base import ANALYSIS_SCHEMA, Analysis, AnalysisInputs, Part
 from assay.analysis.report import KINDS, draw_pictures, report_of
-from assay.analysis.taught import TAUGHT
-from assay.learning.predictions import PREDICTIONS
 from assay.learning.scene_targets import SceneTarget
-from assay.learning.targets import NumberTarget
-from assay.learning.trained_model import CHOSEN
-from assay.learning.weights import read_card
 from assay.metrics.bootstrap import intervals
 from assay.metrics.registry import Metric, get_metrics
 from assay.metrics.samples import Floats
 from assay.progress import Progress, silent
 from assay.spec.analysis import AnalysisSection, ResultAnalyzer
 from assay.storage.parquet import read_parquet, write_parquet
+from assay.training.model_file import read_card
+from assay.training.predictions import PREDICTIONS
+from assay.training.summary import TAUGHT
+from assay.training.targets import NumberTarget
+from assay.training.trained_model import CHOSEN
 
 
 def build_analysis(

@@ -29,7 +29,6 @@ from assay.analysis.detection_findings import (
     weakest_class_sentence,
 )
 from assay.analysis.images import open_scene, read_scenes, splits_of
-from assay.analysis.taught import PLACE, read_objects
 from assay.datasets.schema import BACKGROUND
 from assay.metrics.box_matching import Boxes
 from assay.metrics.detection import AT_50, DetectionSample, make_sample
@@ -39,6 +38,7 @@ from assay.plots.overlays import Mark, draw_marks
 from assay.plots.sheets import Colour, rgb, save_sheet, sheet
 from assay.spec.analysis import ResultAnalyzer
 from assay.storage.files import write_bytes
+from assay.training.summary import PLACE, read_objects
 
 CHOOSES = "validation"
 """The subset that chooses the confidence of findings, if it was predicted; otherwise each subset chooses its own."""

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from assay.analysis.base import AnalysisInputs, by_subset
 from assay.analysis.images import place_of, read_scenes, splits_of
 from assay.analysis.items import confusion_rows, refuse, repeated_items, unknown_names
-from assay.analysis.taught import PLACE, read_objects
 from assay.datasets.schema import BACKGROUND
 from assay.metrics.box_matching import Boxes, match_boxes, overlaps
 from assay.metrics.samples import Booleans, Floats, Integers
 from assay.storage.parquet import read_parquet
+from assay.training.summary import PLACE, read_objects
 
 ENOUGH = 0.5
 """Overlap from which on a box finds an object."""

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from assay.errors import DataError
 from assay.learning.class_labels import all_known, labels_of_rows
-from assay.learning.class_targets import ClassTarget, LabelsTarget
 from assay.natural import natural_key
 from assay.spec.class_description import ClassDescription, classes_of_labels, unknown_subclasses
 from assay.spec.data_description import DataDescription
+from assay.training.class_targets import ClassTarget, LabelsTarget
 
 FIXED_THRESHOLD = 0.5
 """Probability from which on an item is said to have a class, unless the validation data choose."""

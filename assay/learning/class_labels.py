@@ -10,9 +10,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import polars as pl
 
 from assay.errors import DataError
-from assay.learning.source import require_columns
 from assay.natural import natural_key
 from assay.spec.class_description import did_you_mean
+from assay.training.data import require_columns
 
 Labels = tuple[str, ...]
 """Labels of one item, each once."""

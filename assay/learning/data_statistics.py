@@ -10,9 +10,9 @@ from typing import Any
 
 import polars as pl
 
-from assay.learning.card import AnyTarget
 from assay.learning.families import family_of
-from assay.learning.source import DataSource
+from assay.training.data import DataSource
+from assay.training.model_card import AnyTarget
 
 Statistics = dict[str, Any]
 

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from assay.learning.card import ModelCard
-from assay.learning.class_targets import LabelsTarget
-from assay.learning.engine import forward
-from assay.learning.lesson import PlainItems
+from assay.training.class_targets import LabelsTarget
+from assay.training.engine import forward
+from assay.training.interfaces import PlainItems
+from assay.training.model_card import ModelCard
 
 
 @torch.no_grad()

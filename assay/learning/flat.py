@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor
 
-from assay.learning.augment import augment
-from assay.learning.inputs import Inputs, as_batch
 from assay.learning.label_meter import LabelsMeter
-from assay.learning.lesson import Batch, Meter
-from assay.learning.scores import readable, score_of
-from assay.learning.targets import LabelsTarget, Target
 from assay.spec.training_data import Augmentation
+from assay.training.augmentation import augment
+from assay.training.inputs import Inputs, as_batch
+from assay.training.interfaces import Batch, Meter
+from assay.training.metrics import readable, score_of
+from assay.training.targets import LabelsTarget, Target
 
 
 @dataclass(frozen=True)

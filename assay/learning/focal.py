@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from assay.learning.lesson import Loss
+from assay.training.interfaces import Loss
 
 LEAST = 1e-6
 """Smallest distance of a probability from being right, so that the gradient stays finite for every gamma."""

@@ -6,7 +6,7 @@ Belongs here: counting hits over batches. Does not belong here: metrics of the a
 import torch
 from torch import Tensor
 
-from assay.learning.class_targets import LabelsTarget
+from assay.training.class_targets import LabelsTarget
 
 
 class LabelsMeter:

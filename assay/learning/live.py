@@ -6,10 +6,10 @@ Belongs here: putting numbers into words, and not too often. Does not belong her
 import time
 from dataclasses import dataclass, field
 
-from assay.learning.plan import Plan
-from assay.learning.scores import as_note
 from assay.learning.state import State
 from assay.progress import Progress
+from assay.training.metrics import as_note
+from assay.training.sampler import Plan
 
 LEAST_S = 1.0
 """Seconds between two reports within an epoch."""

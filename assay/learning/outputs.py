@@ -9,10 +9,10 @@ from itertools import islice
 import torch
 from torch import Generator, Tensor
 
-from assay.learning.augment import augment
-from assay.learning.engine import forward
-from assay.learning.inputs import as_batch
-from assay.learning.weights import LoadedModel
+from assay.training.augmentation import augment
+from assay.training.engine import forward
+from assay.training.inputs import as_batch
+from assay.training.model_file import LoadedModel
 
 
 @torch.no_grad()

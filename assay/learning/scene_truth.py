@@ -19,9 +19,9 @@ from assay.errors import DataError
 from assay.images.masks import MaskValues, regions_by_class
 from assay.learning.scene_targets import SceneTarget
 from assay.learning.scenes import reduced_size
-from assay.learning.source import DataSource
 from assay.parallel import map_in_order, usable_cores
 from assay.storage.parquet import read_parquet
+from assay.training.data import DataSource
 
 CROWD = -2.0
 """Class of a region in which nothing is right or wrong."""

@@ -18,8 +18,8 @@ from assay.datasets.schema import root_of
 from assay.errors import DataError
 from assay.images.decoding import DECODE_ERRORS, decode
 from assay.images.resizing import at_most
-from assay.learning.source import DataSource
 from assay.parallel import map_in_order
+from assay.training.data import DataSource
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from assay.learning.average import AveragedNetwork
-from assay.learning.optimizers import Optimizer
+from assay.training.ema import AveragedNetwork
+from assay.training.optimizers import Optimizer
 
 Weights = dict[str, Tensor]
 

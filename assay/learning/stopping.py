@@ -5,9 +5,9 @@ Belongs here: the rule. Does not belong here: which weights are kept.
 
 from collections.abc import Sequence
 
-from assay.learning.scores import is_better
 from assay.learning.state import EpochValues
 from assay.spec.training import EarlyStopping
+from assay.training.metrics import is_better
 
 
 def reason_to_stop(rule: EarlyStopping | None, metric: str, history: Sequence[EpochValues]) -> str:

@@ -12,15 +12,15 @@ from assay.progress import Progress, silent
 from assay.storage.results import Result
 
 if TYPE_CHECKING:
-    from assay.learning.source import DataSource
+    from assay.training.data import DataSource
 
 
 def train(
     spec: Slice, data: Result, folder: Path, progress: Progress = silent, scratch: Path | None = None
 ) -> dict[str, Any]:
-    """Train a model on whole images, crops or normalized rows; see ``assay.learning.trained_model``."""
-    from assay.analysis.taught import write_taught
-    from assay.learning.trained_model import build_trained_model
+    """Train a model on whole images, crops or normalized rows; see ``assay.training.trained_model``."""
+    from assay.training.summary import write_taught
+    from assay.training.trained_model import build_trained_model
 
     source = data_source(data)
     report = build_trained_model(spec.section, spec.task, spec.seed, source, folder, progress, scratch)
@@ -29,8 +29,8 @@ def train(
 
 
 def predict(spec: Slice, model: Result, data: Result, folder: Path, progress: Progress = silent) -> dict[str, Any]:
-    """Apply a model to the data that it learned from, or evaluate it on others; see ``assay.learning.predictions``."""
-    from assay.learning.predictions import build_predictions, require_same_data
+    """Apply a model to the data that it learned from, or evaluate it on others; see ``assay.training.predictions``."""
+    from assay.training.predictions import build_predictions, require_same_data
 
     source = data_source(data)
     if spec.found is None:
@@ -60,7 +60,7 @@ def analyse(
 
 def data_source(data: Result) -> "DataSource":
     """Return images or rows as the learning code wants to know them."""
-    from assay.learning.source import DataSource
+    from assay.training.data import DataSource
 
     section = data.manifest["section"]
     name = section.get("output_norm_feature_info_file_name")

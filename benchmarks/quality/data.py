@@ -12,10 +12,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from assay.analysis.build import build_analysis, inputs_of_model
-from assay.analysis.taught import write_taught
-from assay.learning.predictions import build_predictions
-from assay.learning.source import DataSource
-from assay.learning.trained_model import build_trained_model
 from assay.pipeline import slice_of, trains_from
 from assay.spec.experiment import ExperimentSpec
 from assay.stages.crops import build_crops
@@ -26,6 +22,10 @@ from assay.stages.tabular import build_tabular
 from assay.storage.files import write_json
 from assay.storage.parquet import read_parquet
 from assay.storage.results import REPORT
+from assay.training.data import DataSource
+from assay.training.predictions import build_predictions
+from assay.training.summary import write_taught
+from assay.training.trained_model import build_trained_model
 
 DATA_STAGES = ("generated_images", "splits", "crops", "tabular", "normalized")
 

@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 from assay.datasets.scaling import NormalizationInfo
 from assay.datasets.schema import TableInfo
 from assay.errors import TrainingError
-from assay.learning.source import DataSource
-from assay.learning.trained_model import HISTORY, LAST, build_trained_model
 from assay.spec.trained_model import TrainedModelSection
 from assay.storage.parquet import read_parquet, write_parquet
+from assay.training.data import DataSource
+from assay.training.trained_model import HISTORY, LAST, build_trained_model
 
 pytestmark = pytest.mark.system
 
@@ -102,7 +102,7 @@ build_trained_model(spec, "regression", 1, source, Path(sys.argv[4]), scratch=sc
 
 def helpers_left():
     listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    return [line for line in listed.splitlines() if "assay.learning.helpers" in line]
+    return [line for line in listed.splitlines() if "assay.training.worker" in line]
 
 
 def test_processes_that_were_killed_go_on_to_the_same_bytes_and_leave_no_helper(source, tmp_path):

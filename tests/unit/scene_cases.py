@@ -4,8 +4,8 @@ import polars as pl
 from PIL import Image, ImageDraw
 
 from assay.analysis.base import AnalysisInputs
-from assay.analysis.taught import training_boxes, training_pixels
 from assay.learning.scene_targets import BoxTarget, MaskTarget
+from assay.training.summary import training_boxes, training_pixels
 
 CLASSES = ("cat", "dog")
 SIDE = 64

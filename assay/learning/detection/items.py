@@ -10,9 +10,7 @@ from functools import cached_property
 import torch
 from torch import Generator, Tensor
 
-from assay.learning.augment import random_maps
 from assay.learning.detection.windows import boxes_in_window, moved_boxes, stacked_boxes
-from assay.learning.lesson import Batch
 from assay.learning.scene_balance import chances
 from assay.learning.scene_batches import Levels, as_scene_batch, levels_of, split_scenes
 from assay.learning.scene_windows import recoloured, standard_windows
@@ -25,6 +23,8 @@ from assay.learning.windows import (
     windows_per_image,
 )
 from assay.spec.training_data import Augmentation
+from assay.training.augmentation import random_maps
+from assay.training.interfaces import Batch
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ from typing import Any, Protocol, cast
 import polars as pl
 
 from assay.errors import AssayError
-from assay.learning.card import AnyTarget, ModelCard
-from assay.learning.inputs import Inputs
-from assay.learning.lesson import Lesson
-from assay.learning.source import DataSource
-from assay.learning.weights import LoadedModel
 from assay.spec.predictions import PredictionsSection
 from assay.spec.trained_model import TrainedModelSection
+from assay.training.data import DataSource
+from assay.training.inputs import Inputs
+from assay.training.interfaces import Lesson
+from assay.training.model_card import AnyTarget, ModelCard
+from assay.training.model_file import LoadedModel
 
 MODULES = {
     "regression": "flat",

@@ -9,17 +9,17 @@ from collections.abc import Mapping
 import polars as pl
 
 from assay.errors import DataError
-from assay.learning.card import AnyTarget, require_flat
 from assay.learning.data_statistics import Statistics, class_statistics, number_statistics
 from assay.learning.families import PredictionRequest, TrainingRequest
 from assay.learning.flat import FlatItems, meter_of
-from assay.learning.inputs import Inputs, describe_inputs, load_inputs
-from assay.learning.lesson import Lesson
-from assay.learning.losses import plain_loss, training_loss
-from assay.learning.machine import near
 from assay.learning.outputs import network_outputs as network_answers
-from assay.learning.source import DataSource, require_columns
-from assay.learning.targets import NumberTarget, Target, fit_target, target_column
+from assay.training.data import DataSource, require_columns
+from assay.training.device import near
+from assay.training.inputs import Inputs, describe_inputs, load_inputs
+from assay.training.interfaces import Lesson
+from assay.training.losses import plain_loss, training_loss
+from assay.training.model_card import AnyTarget, require_flat
+from assay.training.targets import NumberTarget, Target, fit_target, target_column
 
 
 def describe(request: TrainingRequest, train: pl.DataFrame) -> tuple[Inputs, Target]:

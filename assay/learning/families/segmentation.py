@@ -14,15 +14,10 @@ from torch import Tensor
 from assay.datasets.mask_classes import IGNORED
 from assay.datasets.schema import BACKGROUND
 from assay.errors import AssayError
-from assay.learning.card import AnyTarget
 from assay.learning.class_weights import class_weights
 from assay.learning.data_statistics import Statistics, class_statistics
-from assay.learning.engine import forward
 from assay.learning.families import PredictionRequest, TrainingRequest
 from assay.learning.families.scenes import balanced, describe_scenes, has_truth, labelled, scenes_to_predict
-from assay.learning.inputs import Inputs
-from assay.learning.lesson import Lesson
-from assay.learning.machine import near_all
 from assay.learning.predicted_masks import save_mask
 from assay.learning.scene_batches import as_scene_batch
 from assay.learning.scene_targets import MaskTarget, scene_classes
@@ -32,8 +27,13 @@ from assay.learning.segmentation.decode import class_map
 from assay.learning.segmentation.items import SegmentationItems
 from assay.learning.segmentation.loss import SegmentationLoss, plain_loss
 from assay.learning.segmentation.meter import SegmentationMeter
-from assay.learning.source import DataSource
 from assay.parallel import map_in_order
+from assay.training.data import DataSource
+from assay.training.device import near_all
+from assay.training.engine import forward
+from assay.training.inputs import Inputs
+from assay.training.interfaces import Lesson
+from assay.training.model_card import AnyTarget
 
 FULL_SIZE = 1 << 30
 """Longest side of truth that is not reduced."""

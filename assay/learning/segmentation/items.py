@@ -11,8 +11,6 @@ import torch
 from torch import Generator, Tensor
 
 from assay.datasets.mask_classes import IGNORED
-from assay.learning.augment import random_maps
-from assay.learning.lesson import Batch
 from assay.learning.scene_balance import chances
 from assay.learning.scene_batches import Levels, as_scene_batch, levels_of, split_scenes
 from assay.learning.scene_windows import recoloured, standard_windows
@@ -27,6 +25,8 @@ from assay.learning.windows import (
     windows_per_image,
 )
 from assay.spec.training_data import Augmentation
+from assay.training.augmentation import random_maps
+from assay.training.interfaces import Batch
 
 ELSEWHERE = 0.3
 """Share of the windows that may lie anywhere in their image: fewer, and too much of the background becomes something;

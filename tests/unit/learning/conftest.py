@@ -7,9 +7,9 @@ from PIL import Image
 
 from assay.datasets.scaling import NormalizationInfo
 from assay.datasets.schema import TableInfo
-from assay.learning.source import DataSource
 from assay.spec.trained_model import TrainedModelSection
 from assay.storage.parquet import write_parquet
+from assay.training.data import DataSource
 
 KNOWN = ("item", "image", "subset", "label", "target")
 SUBSETS = {"train": 64, "validation": 16, "test": 20}

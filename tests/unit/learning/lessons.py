@@ -3,14 +3,14 @@
 import torch
 
 from assay.learning.flat import FlatItems, MeanMeter
-from assay.learning.inputs import Inputs
-from assay.learning.lesson import Lesson
-from assay.learning.losses import number_loss
 from assay.learning.models.mlp import Mlp
-from assay.learning.targets import NumberTarget
 from assay.spec.trained_model import TrainedModelSection
 from assay.spec.training_data import Augmentation
 from assay.spec.training_defaults import resolved
+from assay.training.inputs import Inputs
+from assay.training.interfaces import Lesson
+from assay.training.losses import number_loss
+from assay.training.targets import NumberTarget
 
 COLUMNS = 6
 NOISE = Augmentation(noise=0.1)

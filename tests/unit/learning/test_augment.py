@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from assay.learning.augment import add_noise, augment, invert, move, recolour
 from assay.learning.determinism import generator
-from assay.learning.inputs import Inputs
 from assay.spec.recipes import RECIPES
 from assay.spec.training_data import Augmentation
+from assay.training.augmentation import add_noise, augment, invert, move, recolour
+from assay.training.inputs import Inputs
 
 IMAGES = Inputs(view="crops", image_size=8)
 PIXELS = Inputs(view="pixels", columns=tuple(f"px_{y}_{x}" for y in range(4) for x in range(4)), grid=(4, 4))

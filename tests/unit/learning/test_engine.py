@@ -6,10 +6,10 @@ from torch import nn
 from torch.nn.functional import mse_loss
 
 from assay.errors import TrainingError
-from assay.learning.average import AveragedNetwork
-from assay.learning.engine import Step, StepRules, evaluate, train_one_epoch
-from assay.learning.optimizers import AdamW
 from assay.learning.state import State
+from assay.training.ema import AveragedNetwork
+from assay.training.engine import Step, StepRules, evaluate, train_one_epoch
+from assay.training.optimizers import AdamW
 
 INPUTS = torch.linspace(-1, 1, 64).view(64, 1)
 TARGETS = 3 * INPUTS[:, 0] + 1

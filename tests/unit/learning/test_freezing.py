@@ -4,8 +4,8 @@ from torch import nn
 
 from assay.errors import DataError
 from assay.learning.freezing import freeze, training_mode
-from assay.learning.trainer import fit
 from assay.progress import silent
+from assay.training.trainer import fit
 from tests.unit.learning.lessons import lesson, network
 
 

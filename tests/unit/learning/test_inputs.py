@@ -6,9 +6,9 @@ from PIL import Image
 
 from assay.errors import DataError
 from assay.learning.images import load_images, natural_size
-from assay.learning.inputs import as_batch, describe_inputs, load_inputs
-from assay.learning.source import read_subsets
 from assay.spec.trained_model import TrainedModelSection
+from assay.training.data import read_subsets
+from assay.training.inputs import as_batch, describe_inputs, load_inputs
 
 
 def described(source, target="target", **description):

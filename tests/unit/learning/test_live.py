@@ -2,7 +2,7 @@ import pytest
 
 from assay.learning import live
 from assay.learning.live import duration
-from assay.learning.trainer import fit
+from assay.training.trainer import fit
 from tests.unit.learning.lessons import lesson, network
 
 

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from assay.errors import DataError
 from assay.learning.class_weights import class_weights, label_weights
-from assay.learning.losses import labels_loss, number_loss, plain_loss, training_loss
-from assay.learning.targets import ClassTarget, LabelsTarget, NumberTarget
 from assay.spec.learner import Learner
 from assay.spec.trained_model import TrainedModelSection
+from assay.training.losses import labels_loss, number_loss, plain_loss, training_loss
+from assay.training.targets import ClassTarget, LabelsTarget, NumberTarget
 
 CLASSES = ClassTarget(column="label", classes=("a", "b", "c"))
 OUTPUTS = torch.tensor([[2.0, 0.5, -1.0], [0.0, 1.0, 0.0], [-1.0, 0.2, 0.7], [0.3, 0.3, 0.1]])

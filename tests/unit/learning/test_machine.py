@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from assay.errors import TrainingError
-from assay.learning import machine
-from assay.learning.engine import forward
-from assay.learning.machine import compile_network, device_here, missing_compiler, near_all, settled
-from assay.learning.team import ALONE, present_team
 from assay.spec.trained_model import TrainedModelSection
+from assay.training import device as machine
+from assay.training.device import compile_network, device_here, missing_compiler, near_all, settled
+from assay.training.distributed import ALONE, present_team
+from assay.training.engine import forward
 from tests.unit.learning.lessons import network
 
 WITHOUT_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -3,7 +3,7 @@ import torch
 
 from assay.errors import DataError
 from assay.learning.order import balanced, in_order, shares, shuffled
-from assay.learning.plan import Plan
+from assay.training.sampler import Plan
 from tests.unit.learning.lessons import lesson
 
 CLASSES = torch.tensor([0] * 90 + [1] * 9 + [2])

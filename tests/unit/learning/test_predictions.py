@@ -7,10 +7,10 @@ from polars.testing import assert_frame_equal
 
 from assay.datasets.scaling import ScalarInfo
 from assay.errors import DataError, StorageError
-from assay.learning.predictions import PREDICTIONS, build_predictions, require_same_data
-from assay.learning.trained_model import CHOSEN, LAST, build_trained_model
 from assay.spec.predictions import PredictionsSection
 from assay.storage.parquet import read_parquet
+from assay.training.predictions import PREDICTIONS, build_predictions, require_same_data
+from assay.training.trained_model import CHOSEN, LAST, build_trained_model
 from tests.unit.learning.conftest import turned_around, write_rows
 
 

@@ -7,13 +7,13 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from assay.learning.average import AveragedNetwork
-from assay.learning.checkpoint import FILE, Checkpoints, save_checkpoint
 from assay.learning.determinism import deterministic
-from assay.learning.optimizers import AdamW
 from assay.learning.state import State
-from assay.learning.trainer import fit
 from assay.progress import silent
+from assay.training.checkpoint import FILE, Checkpoints, save_checkpoint
+from assay.training.ema import AveragedNetwork
+from assay.training.optimizers import AdamW
+from assay.training.trainer import fit
 from tests.unit.learning.lessons import lesson, network
 
 STEPS = 12

@@ -8,21 +8,21 @@ import torch
 
 from assay.analysis.build import inputs_of_model
 from assay.analysis.report import KINDS
-from assay.analysis.taught import write_taught
 from assay.errors import DataError
-from assay.learning.class_targets import LabelsTarget
 from assay.learning.families import TrainingRequest, family_of
-from assay.learning.predictions import PREDICTIONS, build_predictions
-from assay.learning.targets import fit_target
-from assay.learning.trained_model import CHOSEN, build_trained_model
-from assay.learning.trainer import fit
-from assay.learning.weights import read_card
 from assay.progress import silent
 from assay.spec.analysis import ResultAnalyzer
 from assay.spec.data_description import DataDescription
 from assay.spec.predictions import PredictionsSection
 from assay.spec.training_defaults import resolved
 from assay.storage.parquet import read_parquet
+from assay.training.class_targets import LabelsTarget
+from assay.training.model_file import read_card
+from assay.training.predictions import PREDICTIONS, build_predictions
+from assay.training.summary import write_taught
+from assay.training.targets import fit_target
+from assay.training.trained_model import CHOSEN, build_trained_model
+from assay.training.trainer import fit
 
 EVEN_ODD = ("0", "1", "2", "3", {"name": "even", "subclasses": ("0", "2")}, {"name": "odd", "subclasses": ("1", "3")})
 

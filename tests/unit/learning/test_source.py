@@ -2,7 +2,7 @@ import polars as pl
 import pytest
 
 from assay.errors import DataError
-from assay.learning.source import read_subsets, row_counts
+from assay.training.data import read_subsets, row_counts
 
 
 def test_a2_every_subset_has_its_own_rows(pixel_rows, store_rows):

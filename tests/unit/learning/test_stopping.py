@@ -3,9 +3,9 @@ from pydantic import ValidationError
 
 from assay.learning.state import EpochValues
 from assay.learning.stopping import reason_to_stop
-from assay.learning.trainer import fit
 from assay.progress import silent
 from assay.spec.training import EarlyStopping, TrainParams
+from assay.training.trainer import fit
 from tests.unit.learning.lessons import lesson, network
 
 

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.errors import DataError
-from assay.learning.targets import ClassTarget, NumberTarget, fit_target, target_column
 from assay.spec.data_description import DataDescription
+from assay.training.targets import ClassTarget, NumberTarget, fit_target, target_column
 
 
 def rows(**columns):

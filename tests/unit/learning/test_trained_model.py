@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from assay.errors import DataError, SpecError, TrainingError
-from assay.learning.trained_model import CARD, CHOSEN, HISTORY, LAST, LOGS, build_trained_model
-from assay.learning.weights import load_model
 from assay.storage.parquet import read_parquet
+from assay.training.model_file import load_model
+from assay.training.trained_model import CARD, CHOSEN, HISTORY, LAST, LOGS, build_trained_model
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ PACKAGES = ("assay", "assets", "partitions", "resources")
 
 
 def test_the_package_that_loads_torch_says_so_first():
-    asked = "import sys, os, assay.learning; print('torch' in sys.modules, os.environ['OMP_WAIT_POLICY'])"
+    asked = "import sys, os, assay.training; print('torch' in sys.modules, os.environ['OMP_WAIT_POLICY'])"
     output = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, check=True)
     assert output.stdout.split() == ["False", "PASSIVE"]
 

@@ -3,12 +3,12 @@ import torch
 from safetensors.torch import save_file
 
 from assay.errors import StorageError
-from assay.learning.card import ModelCard
-from assay.learning.inputs import Inputs
-from assay.learning.targets import ClassTarget
-from assay.learning.trainer import weights_of
-from assay.learning.weights import load_model, network_of, read_card, save_model
 from assay.spec.training_defaults import resolved
+from assay.training.inputs import Inputs
+from assay.training.model_card import ModelCard
+from assay.training.model_file import load_model, network_of, read_card, save_model
+from assay.training.targets import ClassTarget
+from assay.training.trainer import weights_of
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from torch.nn import functional as F
 
 from assay.learning.class_weights import class_weights, label_weights
 from assay.learning.focal import focal_labels_loss, focal_loss
-from assay.learning.lesson import Loss
-from assay.learning.targets import ClassTarget, LabelsTarget, Target
 from assay.spec.learner import Learner
 from assay.spec.trained_model import TrainedModelSection
+from assay.training.interfaces import Loss
+from assay.training.targets import ClassTarget, LabelsTarget, Target
 
 
 def training_loss(section: TrainedModelSection, target: Target, targets: Tensor) -> Loss:

@@ -5,12 +5,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from assay.errors import AssayError
-from assay.learning.inputs import Inputs
 from assay.learning.scene_targets import BoxTarget, MaskTarget
-from assay.learning.targets import ClassTarget, LabelsTarget, NumberTarget, Target
 from assay.spec.base import Section
 from assay.spec.trained_model import TrainedModelSection
 from assay.storage.files import canonical_json
+from assay.training.inputs import Inputs
+from assay.training.targets import ClassTarget, LabelsTarget, NumberTarget, Target
 
 AnyTarget = Annotated[ClassTarget | LabelsTarget | NumberTarget | MaskTarget | BoxTarget, Field(discriminator="kind")]
 """What is learned."""

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from assay.errors import DataError
 from assay.learning.images import load_images, natural_size
-from assay.learning.source import DataSource, require_columns
 from assay.spec.base import Section
 from assay.spec.recipes import View
 from assay.spec.trained_model import TrainedModelSection
+from assay.training.data import DataSource, require_columns
 
 PIXEL = re.compile(r"px_(\d+)_(\d+)")
 EPSILON = {"crops": 0.05, "pixels": 1e-3}

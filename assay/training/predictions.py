@@ -12,12 +12,12 @@ from assay.errors import DataError
 from assay.learning.data_statistics import data_statistics
 from assay.learning.determinism import deterministic
 from assay.learning.families import PredictionRequest, family_of
-from assay.learning.source import DataSource, read_subsets, row_counts
-from assay.learning.trained_model import CHOSEN, LAST
-from assay.learning.weights import LoadedModel, load_model, read_card
 from assay.progress import Progress, silent
 from assay.spec.predictions import PredictionsSection
 from assay.storage.parquet import write_parquet
+from assay.training.data import DataSource, read_subsets, row_counts
+from assay.training.model_file import LoadedModel, load_model, read_card
+from assay.training.trained_model import CHOSEN, LAST
 
 PREDICTIONS, PREDICTED_ITEMS = "predictions.parquet", "predicted_items.parquet"
 

@@ -16,16 +16,16 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from assay.learning.card import ModelCard, require_flat
 from assay.learning.detection.targets import NOTHING
-from assay.learning.inputs import Inputs
-from assay.learning.lesson import Lesson
-from assay.learning.plan import Plan
 from assay.learning.scene_targets import BoxTarget, MaskTarget
-from assay.learning.targets import NumberTarget, Target
-from assay.learning.team import Team
 from assay.plots.net_data import as_images, save_samples, with_answers, with_boxes, with_masks
 from assay.storage.parquet import write_parquet
+from assay.training.distributed import Team
+from assay.training.inputs import Inputs
+from assay.training.interfaces import Lesson
+from assay.training.model_card import ModelCard, require_flat
+from assay.training.sampler import Plan
+from assay.training.targets import NumberTarget, Target
 
 
 @dataclass(frozen=True)

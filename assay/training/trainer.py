@@ -6,22 +6,22 @@ Belongs here: the loop over epochs. Does not belong here: a step (``engine``), r
 import torch
 from torch import nn
 
-from assay.learning.average import AveragedNetwork
-from assay.learning.checkpoint import Checkpoints
-from assay.learning.engine import StepRules, evaluate, require_finite, train_one_epoch
 from assay.learning.freezing import freeze
-from assay.learning.lesson import Lesson
 from assay.learning.live import Live
-from assay.learning.machine import compile_network
-from assay.learning.optimizers import build_optimizer
-from assay.learning.plan import Plan
-from assay.learning.scores import is_better
 from assay.learning.starting_weights import start_from
 from assay.learning.state import EpochValues, State, Training, Weights
 from assay.learning.stopping import reason_to_stop
-from assay.learning.team import Team, present_team
 from assay.progress import Progress
 from assay.spec.trained_model import TrainedModelSection
+from assay.training.checkpoint import Checkpoints
+from assay.training.device import compile_network
+from assay.training.distributed import Team, present_team
+from assay.training.ema import AveragedNetwork
+from assay.training.engine import StepRules, evaluate, require_finite, train_one_epoch
+from assay.training.interfaces import Lesson
+from assay.training.metrics import is_better
+from assay.training.optimizers import build_optimizer
+from assay.training.sampler import Plan
 
 
 def fit(network: nn.Module, lesson: Lesson, progress: Progress, checkpoints: Checkpoints | None = None) -> Training:

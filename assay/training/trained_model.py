@@ -8,28 +8,28 @@ from typing import Any
 
 import torch
 
-from assay.learning.card import ModelCard
-from assay.learning.checkpoint import Checkpoints
 from assay.learning.data_statistics import data_statistics
 from assay.learning.decision import with_thresholds
 from assay.learning.determinism import deterministic
 from assay.learning.families import TrainingRequest
-from assay.learning.helpers import helpers
 from assay.learning.history import history_table, write_train_logs
-from assay.learning.net_data import write_net_data
-from assay.learning.preparing import prepare_training, subset_names
 from assay.learning.scene_targets import MaskTarget
 from assay.learning.segmentation.meter import LEAST_MIDDLE
-from assay.learning.source import DataSource, read_subsets
 from assay.learning.state import Training
-from assay.learning.trainer import fit
-from assay.learning.weights import network_of, save_model
 from assay.pipeline import digest_of
 from assay.plots.training import learning_curves
 from assay.progress import Progress, silent
 from assay.spec.trained_model import TrainedModelSection
 from assay.storage.files import write_bytes, write_json
 from assay.storage.parquet import write_parquet
+from assay.training.checkpoint import Checkpoints
+from assay.training.data import DataSource, read_subsets
+from assay.training.model_card import ModelCard
+from assay.training.model_file import network_of, save_model
+from assay.training.net_data import write_net_data
+from assay.training.prepare import prepare_training, subset_names
+from assay.training.trainer import fit
+from assay.training.worker import helpers
 
 CHOSEN, LAST = "models/model.safetensors", "models/last.safetensors"
 HISTORY, LOGS, CARD = "training_history.parquet", "train_logs.csv", "model.json"

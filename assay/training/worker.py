@@ -23,12 +23,12 @@ from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
 from assay.errors import AssayError, TrainingError
 from assay.learning.determinism import deterministic
 from assay.learning.families import TrainingRequest
-from assay.learning.preparing import prepare_training
-from assay.learning.source import DataSource
-from assay.learning.trainer import fit
-from assay.learning.weights import network_of
 from assay.progress import silent
 from assay.spec.trained_model import TrainedModelSection
+from assay.training.data import DataSource
+from assay.training.model_file import network_of
+from assay.training.prepare import prepare_training
+from assay.training.trainer import fit
 
 HOST = "127.0.0.1"
 READY = "ready\n"
@@ -66,7 +66,7 @@ def helpers(request: TrainingRequest, device: str) -> Iterator[None]:
 @contextmanager
 def helper(request: TrainingRequest, rank: int, port: int) -> Iterator["subprocess.Popen[str]"]:
     """Start a helper for the block; one that is still there at its end is killed."""
-    command = [sys.executable, "-m", "assay.learning.helpers"]
+    command = [sys.executable, "-m", "assay.training.worker"]
     process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from assay.errors import StorageError
-from assay.learning.card import ModelCard
 from assay.learning.registry import build_network
 from assay.learning.state import Weights
 from assay.storage.files import atomic_path
+from assay.training.model_card import ModelCard
 
 METADATA_KEY = "assay"
 """The only key: the order of several would be random, and so would be the file's bytes."""

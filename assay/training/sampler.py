@@ -12,12 +12,12 @@ from torch import Tensor
 
 from assay.errors import DataError
 from assay.learning.determinism import AUGMENTATION, DROPOUT, derived_seed, generator
-from assay.learning.engine import Step
-from assay.learning.lesson import Batch, Lesson
 from assay.learning.order import Order, balanced, in_order, shuffled
 from assay.learning.schedule import learning_rate
-from assay.learning.team import ALONE, Team
 from assay.spec.training_defaults import epoch_count
+from assay.training.distributed import ALONE, Team
+from assay.training.engine import Step
+from assay.training.interfaces import Batch, Lesson
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 import torch
 
 from assay.errors import DataError, SpecError
-from assay.learning.card import AnyTarget, ModelCard
 from assay.learning.families import TrainingRequest, family_of
-from assay.learning.inputs import Inputs
-from assay.learning.lesson import Lesson
-from assay.learning.machine import settled
-from assay.learning.source import read_subsets, row_counts
-from assay.learning.targets import target_column
 from assay.spec.recipes import View
 from assay.spec.trained_model import TrainedModelSection
 from assay.spec.training_defaults import resolved
+from assay.training.data import read_subsets, row_counts
+from assay.training.device import settled
+from assay.training.inputs import Inputs
+from assay.training.interfaces import Lesson
+from assay.training.model_card import AnyTarget, ModelCard
+from assay.training.targets import target_column
 
 
 @dataclass(frozen=True)

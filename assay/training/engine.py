@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from assay.errors import TrainingError
 from assay.learning.freezing import training_mode
-from assay.learning.lesson import Batch, Loss, Meter
-from assay.learning.machine import device_of
 from assay.learning.state import State
-from assay.learning.team import ALONE, Team
+from assay.training.device import device_of
+from assay.training.distributed import ALONE, Team
+from assay.training.interfaces import Batch, Loss, Meter
 
 AfterStep = Callable[[], None]
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from assay.learning.targets import NumberTarget, Target
+from assay.training.targets import NumberTarget, Target
 
 LOWER_IS_BETTER = frozenset({"loss", "mae", "rmse"})
 

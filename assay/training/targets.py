@@ -12,10 +12,10 @@ from torch import Tensor
 
 from assay.errors import DataError
 from assay.learning.class_fitting import fit_classes, fit_labels
-from assay.learning.class_targets import ClassTarget, LabelsTarget
-from assay.learning.source import require_columns
 from assay.spec.base import Section
 from assay.spec.data_description import DataDescription
+from assay.training.class_targets import ClassTarget, LabelsTarget
+from assay.training.data import require_columns
 
 __all__ = ["ClassTarget", "LabelsTarget", "NumberTarget", "Target", "fit_target", "numbers", "target_column"]
 

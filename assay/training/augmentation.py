@@ -10,8 +10,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from assay.learning.inputs import Inputs
 from assay.spec.training_data import Augmentation
+from assay.training.inputs import Inputs
 
 
 def augment(batch: Tensor, inputs: Inputs, strength: Augmentation, generator: Generator) -> Tensor:
