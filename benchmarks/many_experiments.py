@@ -13,7 +13,6 @@ import numpy as np
 import polars as pl
 
 from assay.analysis.base import ANALYSIS_SCHEMA
-from assay.learning.history import SCHEMA as HISTORY_SCHEMA
 from assay.pipeline import needed_stages
 from assay.spec.analysis import TASK_METRICS
 from assay.spec.experiment import ExperimentSpec
@@ -21,6 +20,7 @@ from assay.spec.ids import new_run_id
 from assay.spec.loading import merged, spec_from
 from assay.storage.files import MANIFEST, canonical_json
 from assay.storage.partitions import CURRENT
+from assay.training.trained_model import SCHEMA as HISTORY_SCHEMA
 
 TASKS = ("classification", "regression", "detection")
 OWN = ("trained_model", "predictions", "analysis")

@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor
 
-from assay.learning.label_meter import LabelsMeter
 from assay.spec.training_data import Augmentation
 from assay.training.augmentation import augment
 from assay.training.inputs import Inputs, as_batch
 from assay.training.interfaces import Batch, Meter
-from assay.training.metrics import readable, score_of
+from assay.training.metrics import LabelsMeter, readable, score_of
 from assay.training.targets import LabelsTarget, Target
 
 

@@ -3,17 +3,17 @@
 Belongs here: the order of a step. Does not belong here: epochs, data, networks, files.
 """
 
+import fnmatch
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from assay.errors import TrainingError
-from assay.learning.freezing import training_mode
-from assay.learning.state import State
+from assay.errors import DataError, TrainingError
+from assay.training.checkpoint import State
 from assay.training.device import device_of
 from assay.training.distributed import ALONE, Team
 from assay.training.interfaces import Batch, Loss, Meter
@@ -149,3 +149,43 @@ def require_finite(loss: float, where: str) -> float:
         f"The loss became {loss} in {where}. "
         "Lower learner.learning_rate, or look for extreme values in the inputs and the target."
     )
+
+
+def freeze(network: nn.Module, patterns: Sequence[str]) -> None:
+    """Keep the parameters of some layers as they are.
+
+    Args:
+        network: Its parameters are told that they need no gradient.
+        patterns: Names of layers with ``*``; the name of a group of layers means all of them.
+
+    Raises:
+        DataError: A pattern matches no layer, or nothing is left to learn; lists the layers' names.
+    """
+    layers = layers_of(network)
+    for pattern in patterns:
+        chosen = [layer for name, layer in layers.items() if matches(name, pattern)]
+        if not chosen:
+            raise DataError(f"learner.freeze: {pattern!r} matches none of the network's layers.", list(layers))
+        for layer in chosen:
+            layer.requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise DataError("learner.freeze: every layer is frozen, so nothing is left to learn.", list(layers))
+
+
+def layers_of(network: nn.Module) -> dict[str, nn.Module]:
+    """Return the modules that have parameters of their own, by name."""
+    return {name: module for name, module in network.named_modules() if any(True for _ in module.parameters(False))}
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Return whether a pattern names a layer or a group that it belongs to."""
+    parts = name.split(".")
+    return any(fnmatch.fnmatchcase(".".join(parts[: end + 1]), pattern) for end in range(len(parts)))
+
+
+def training_mode(network: nn.Module) -> None:
+    """Put a network into training mode, but for frozen layers: their running means and variances stay too."""
+    network.train()
+    for layer in layers_of(network).values():
+        if not any(parameter.requires_grad for parameter in layer.parameters(recurse=False)):
+            layer.eval()

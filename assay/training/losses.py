@@ -3,12 +3,14 @@
 Belongs here: what is made small. Does not belong here: class weights (``class_weights``), metrics for people.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from assay.learning.class_weights import class_weights, label_weights
-from assay.learning.focal import focal_labels_loss, focal_loss
+from assay.errors import DataError
+from assay.spec.class_description import did_you_mean
 from assay.spec.learner import Learner
 from assay.spec.trained_model import TrainedModelSection
 from assay.training.interfaces import Loss
@@ -81,3 +83,112 @@ def number_loss(learner: Learner) -> Loss:
         return lambda outputs, wanted: F.mse_loss(outputs[:, 0], wanted)
     # Huber 1964, divided by beta: |e| - beta/2 beyond beta, e²/(2 beta) within; continuous for every beta.
     return lambda outputs, wanted: F.smooth_l1_loss(outputs[:, 0], wanted, beta=learner.smooth_l1_beta)
+
+
+LEAST = 1e-6
+"""Smallest distance of a probability from being right, so that the gradient stays finite for every gamma."""
+
+
+def focal_loss(weights: Tensor | None, smoothing: float, gamma: float) -> Loss:
+    """Return the focal loss of one class per item; with ``gamma`` 0 it is the cross-entropy.
+
+    Args:
+        weights: (k,) weight of each class; None for 1.
+        smoothing: Probability spread evenly over all classes.
+        gamma: How fast items that are right lose weight.
+    """
+
+    def loss(outputs: Tensor, wanted: Tensor) -> Tensor:
+        count = outputs.shape[1]
+        scale = torch.ones(count) if weights is None else weights
+        scale = scale.to(outputs)
+        soft = F.one_hot(wanted, count) * (1 - smoothing) + smoothing / count  # (B, k)
+        logs = outputs.log_softmax(1)
+        focus = (1 - logs.exp()).clamp(min=LEAST) ** gamma
+        return -(scale * soft * focus * logs).sum() / scale[wanted].sum()
+
+    return loss
+
+
+def focal_labels_loss(weights: Tensor, smoothing: float, gamma: float, alpha: float | None) -> Loss:
+    """Return the focal loss of several classes per item; outputs and targets are (B, k).
+
+    Args:
+        weights: (2, k) weight of each class in items without it and with it.
+        smoothing: Distance of the targets from 0 and 1, twice.
+        gamma: How fast items that are right lose weight.
+        alpha: Weight of items with a class, 1 - alpha of those without; None for 1 each.
+    """
+    sides = torch.ones(2, 1) if alpha is None else torch.tensor([[1 - alpha], [alpha]])
+
+    def loss(outputs: Tensor, wanted: Tensor) -> Tensor:
+        scale = (weights * sides).to(outputs)
+        soft = wanted * (1 - smoothing) + smoothing / 2
+        right = torch.where(wanted > 0, outputs, -outputs).sigmoid()
+        focus = (1 - right).clamp(min=LEAST) ** gamma
+        each = F.binary_cross_entropy_with_logits(outputs, soft, reduction="none")
+        return (torch.where(wanted > 0, scale[1], scale[0]) * focus * each).mean()
+
+    return loss
+
+
+def class_weights(section: TrainedModelSection, classes: Sequence[str], counts: Tensor) -> Tensor | None:
+    """Return the weight of each class (k,), or None when all count the same.
+
+    The product of ``learner.class_weights`` and of the weights in ``data_description.classes``.
+
+    Args:
+        section: The spec.
+        classes: Names, in the order of the outputs.
+        counts: (k,) how often each occurs in the training data, for ``balanced``.
+
+    Raises:
+        DataError: A weight is given to a class that does not exist, or all are 0.
+    """
+    wanted, described = section.learner.class_weights, described_weights(section, classes)
+    if wanted is None and bool((described == 1).all()):
+        return None
+    return described * _learner_weights(wanted, classes, counts)
+
+
+def described_weights(section: TrainedModelSection, classes: Sequence[str]) -> Tensor:
+    """Return the weight that data_description.classes gives each class (k,); 1 for those left out."""
+    weights = {each.name: each.weight for each in section.data_description.classes or ()}
+    return torch.tensor([weights.get(name, 1.0) for name in classes])
+
+
+def _learner_weights(wanted: dict[str, float] | str | None, classes: Sequence[str], counts: Tensor) -> Tensor:
+    if wanted is None:
+        return torch.ones(len(classes))
+    if isinstance(wanted, str):
+        return counts.sum() / (len(classes) * counts.clamp(min=1)).float()
+    if unknown := sorted(set(wanted) - set(classes)):
+        problems = [f"{name}{did_you_mean(name, classes)}" for name in unknown]
+        known = ", ".join(classes)
+        raise DataError(f"learner.class_weights names classes that do not exist; there are {known}.", problems)
+    weights = torch.tensor([float(wanted.get(name, 1.0)) for name in classes])
+    if not weights.any():
+        raise DataError("learner.class_weights: every class has weight 0; there is nothing to learn.")
+    return weights
+
+
+def label_weights(section: TrainedModelSection, classes: Sequence[str], has: Tensor) -> Tensor:
+    """Return the weight of each class in items without it and with it: (2, k), with the mean 1 over the items.
+
+    ``balanced`` makes items with and without a class count the same, whatever their number.
+
+    Args:
+        section: The spec.
+        classes: Names, in the order of the outputs.
+        has: (n, k) of 0 and 1: which classes the training items have.
+
+    Raises:
+        DataError: A weight is given to a class that does not exist, or all are 0.
+    """
+    wanted, having = section.learner.class_weights, has.sum(0)
+    shares = torch.stack([len(has) - having, having]) / len(has)
+    balance = 0.5 / shares.clamp(min=1 / len(has)) if wanted == "balanced" else torch.ones_like(shares)
+    each = described_weights(section, classes)
+    if isinstance(wanted, dict):
+        each = each * _learner_weights(wanted, classes, having)
+    return balance * each / each.mean()

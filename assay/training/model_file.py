@@ -3,18 +3,24 @@
 Belongs here: the file. Does not belong here: which weights are saved.
 """
 
+import fnmatch
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
+import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
-from assay.errors import StorageError
-from assay.learning.registry import build_network
-from assay.learning.state import Weights
+from assay.errors import AssayError, DataError, StorageError, unknown
+from assay.spec.models import BUILT_IN_MODELS, MODEL_PLUGINS, ModelKind, ModelSection
+from assay.spec.plugins import load_plugin, plugins
+from assay.spec.starting_weights import ADVICE, StartingWeights
 from assay.storage.files import atomic_path
+from assay.training.checkpoint import Weights
 from assay.training.model_card import ModelCard
 
 METADATA_KEY = "assay"
@@ -83,3 +89,104 @@ def network_of(card: ModelCard) -> nn.Module:
     if card.section.model is None:
         raise StorageError("The description of the model names no network.")
     return build_network(card.section.model, card.inputs.item_shape, card.target.output_count)
+
+
+def get_model_kind(kind: str) -> ModelKind:
+    """Return what is registered under a name; only then is the package that adds it imported.
+
+    Raises:
+        AssayError: No such kind, or its package can't be imported.
+    """
+    if kind in BUILT_IN_MODELS:
+        return BUILT_IN_MODELS[kind]
+    if kind not in plugins(MODEL_PLUGINS):
+        raise AssayError(unknown("model.kind", kind, [*BUILT_IN_MODELS, *plugins(MODEL_PLUGINS)]))
+    registered: ModelKind = load_plugin(MODEL_PLUGINS, kind, ModelKind)
+    return registered
+
+
+def build_network(section: ModelSection, input_shape: tuple[int, ...], output_count: int) -> nn.Module:
+    """Return an untrained network with random weights from torch's current generator.
+
+    Args:
+        section: Its kind and numbers; never changed.
+        input_shape: Shape of one item, without the batch.
+        output_count: Numbers that it gives for one item.
+
+    Raises:
+        AssayError: The kind is unknown or its code can't be imported.
+    """
+    target = get_model_kind(section.kind).build
+    module, _, function = target.partition(":")
+    try:
+        build = getattr(import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise AssayError(f"model.kind {section.kind!r}: {target} can't be imported: {error}.") from error
+    network: nn.Module = build(section, input_shape, output_count)
+    # Weights of convolutions in the layout of the images; another layout rounds differently.
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def start_from(network: nn.Module, spec: StartingWeights) -> None:
+    """Copy the file's weights into the network; tensors that are left out keep their random values.
+
+    Raises:
+        DataError: The file can't be read, or does not fit; names every tensor that is missing, unexpected or of
+            another shape.
+    """
+    found = {name: value for name, value in read_weights(spec.file).items() if not is_excluded(name, spec)}
+    wanted = {name: value for name, value in network.state_dict().items() if not is_excluded(name, spec)}
+    problems = differences(found, wanted, spec)
+    if problems:
+        raise DataError(
+            f"starting_weights: {spec.file} does not fit the network in {len(problems)} place(s). Leave these out by "
+            "starting_weights.exclude, or allow them by allow_missing or allow_unexpected.",
+            problems,
+        )
+    with torch.no_grad():
+        for name in wanted.keys() & found.keys():
+            wanted[name].copy_(found[name])
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return all tensors of a safetensors file by name.
+
+    Raises:
+        DataError: It does not exist, or is no such file.
+    """
+    if not path.is_file():
+        raise DataError(
+            f"starting_weights.path: {path} does not exist. Assay never downloads weights; put the file there."
+        )
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise DataError(
+            f"starting_weights.path: {path} is no safetensors file ({error}). If it holds weights, {ADVICE}."
+        ) from error
+    return tensors
+
+
+def is_excluded(name: str, spec: StartingWeights) -> bool:
+    """Return whether a tensor is left out."""
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in spec.exclude)
+
+
+def differences(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], spec: StartingWeights) -> list[str]:
+    """Return a line for everything in which a file differs from what a network needs."""
+    missing = [] if spec.allow_missing else [name for name in wanted if name not in found]
+    unexpected = [] if spec.allow_unexpected else sorted(found.keys() - wanted.keys())
+    return [
+        *(f"{name}: the file lacks it; the network needs {shape(wanted[name])}" for name in missing),
+        *(f"{name}: only the file has it, {shape(found[name])}" for name in unexpected),
+        *(
+            f"{name}: {shape(found[name])} in the file, {shape(value)} in the network"
+            for name, value in wanted.items()
+            if name in found and found[name].shape != value.shape
+        ),
+    ]
+
+
+def shape(value: Tensor) -> str:
+    """Return a shape such as ``24x3x3x3``; of a single number, ``1 number``."""
+    return "x".join(map(str, value.shape)) or "1 number"

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd
 
-from assay.learning.orthogonal import orthogonal
 from assay.spec.learner import Learner
 
 SECOND_BETA = 0.999
+
 TINY = 1e-8
 
 ADAMW_MOMENTUM = 0.9
@@ -159,3 +159,59 @@ def build_optimizer(learner: Learner, network: nn.Module) -> Optimizer:
     """Return the optimizer that a resolved spec asks for, of all parameters that are not frozen."""
     learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
     return OPTIMIZERS[learner.optimizer or "adamw"](learning, learner.momentum or 0.0, learner.weight_decay)
+
+
+LINEAR, CUBIC, QUINTIC = 3.4445, -4.7750, 2.0315
+"""Coefficients of Jordan et al. (2024): singular values come close to 1 fast, rather than exactly: 0.7 to 1.2."""
+
+ROUNDS = 5
+
+SMALLEST_NORM = 1e-7
+
+
+def orthogonal(matrix: Tensor) -> Tensor:
+    """Return, roughly, the nearest (m, n) matrix with orthonormal rows or columns: Newton and Schulz's iteration."""
+    tall = len(matrix) > matrix.shape[1]
+    found = matrix.T if tall else matrix  # products of the smaller size
+    found = found / found.norm().clamp(min=SMALLEST_NORM)
+    for _ in range(ROUNDS):
+        square = found @ found.T
+        found = torch.addmm(found, torch.addmm(square, square, square, beta=CUBIC, alpha=QUINTIC), found, beta=LINEAR)
+    return found.T if tall else found
+
+
+START, END = 25.0, 1e4
+"""One-cycle starts at peak / START and ends at peak / START / END, as in Smith & Topin, *Super-Convergence* (2018)."""
+
+
+def learning_rate(learner: Learner, step: int, steps: int) -> float:
+    """Return the learning rate of a step.
+
+    Args:
+        learner: Resolved; reads learning_rate, schedule, warmup, milestones and gamma.
+        step: From 0 to steps - 1.
+        steps: Of the whole training.
+    """
+    peak, warm_steps = learner.learning_rate or 0.0, (learner.warmup or 0.0) * steps
+    if learner.schedule == "one_cycle":
+        return one_cycle(peak, step, steps, warm_steps)
+    if step + 1 < warm_steps:
+        return peak * (step + 1) / warm_steps
+    if learner.schedule == "cosine":
+        return cosine(peak, 0.0, max(0.0, step - warm_steps) / max(1.0, steps - 1 - warm_steps))
+    if learner.schedule == "step":
+        return peak * learner.gamma ** sum(step >= milestone * steps for milestone in learner.milestones)
+    return peak
+
+
+def one_cycle(peak: float, step: int, steps: int, warm_steps: float) -> float:
+    """Rise along half a cosine until ``warm_steps``, then fall along another to next to nothing."""
+    rising = warm_steps - 1
+    if step < rising:
+        return cosine(peak / START, peak, step / rising)
+    return cosine(peak, peak / START / END, (step - rising) / max(1.0, steps - 1 - rising))
+
+
+def cosine(start: float, end: float, share: float) -> float:
+    """Go from ``start`` to ``end`` along half a cosine, as ``share`` goes from 0 to 1."""
+    return end + (start - end) * (1 + math.cos(math.pi * min(1.0, share))) / 2

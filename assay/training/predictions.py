@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from PIL import Image
+from torch import Tensor
 
 from assay.errors import DataError
 from assay.learning.data_statistics import data_statistics
-from assay.learning.determinism import deterministic
 from assay.learning.families import PredictionRequest, family_of
+from assay.plots.sheets import class_color
 from assay.progress import Progress, silent
 from assay.spec.predictions import PredictionsSection
 from assay.storage.parquet import write_parquet
 from assay.training.data import DataSource, read_subsets, row_counts
+from assay.training.device import deterministic
 from assay.training.model_file import LoadedModel, load_model, read_card
 from assay.training.trained_model import CHOSEN, LAST
 
@@ -108,3 +111,18 @@ def require_same_data(model_folder: Path, source: DataSource) -> None:
             f"The model was trained on {trained}, but the data are now {source.kind} {source.fingerprint}. "
             "Materialize trained_model again."
         )
+
+
+def save_mask(path: Path, classes: Tensor, class_count: int) -> None:
+    """Write a palette PNG; equal masks give equal bytes. The result store forces the whole folder to the disk.
+
+    Args:
+        path: Its folder is made.
+        classes: uint8 (height, width): 0 background, 1 to ``class_count``.
+        class_count: Classes with a colour of their own.
+    """
+    image = Image.fromarray(classes.numpy())
+    colours = [(0, 0, 0), *(class_color(index) for index in range(class_count))]
+    image.putpalette([level for colour in colours for level in colour])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, "PNG")

@@ -3,7 +3,7 @@
 Belongs here: which items, in which parts, at which learning rate. Does not belong here: making the steps.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -11,13 +11,15 @@ import torch
 from torch import Tensor
 
 from assay.errors import DataError
-from assay.learning.determinism import AUGMENTATION, DROPOUT, derived_seed, generator
-from assay.learning.order import Order, balanced, in_order, shuffled
-from assay.learning.schedule import learning_rate
 from assay.spec.training_defaults import epoch_count
+from assay.training.device import AUGMENTATION, DROPOUT, ORDER, derived_seed, generator
 from assay.training.distributed import ALONE, Team
 from assay.training.engine import Step
 from assay.training.interfaces import Batch, Lesson
+from assay.training.optimizers import learning_rate
+
+Order = Callable[[int, int, int], Tensor]
+"""``order(count, seed, number)``: indices (count,) int64 of the items seen in a pass, which counts from 0."""
 
 
 @dataclass(frozen=True)
@@ -106,3 +108,52 @@ class Plan:
             name = f"epoch {number}, step {step % self.steps + 1}"
             seed = derived_seed(self.lesson.seed, DROPOUT, step, self.team.rank)
             yield Step(name, self.learning_rate(step), self.batch_size, self.parts(step), seed)
+
+
+def in_order(count: int, seed: int, number: int) -> Tensor:
+    """Return all items as they come, in every pass."""
+    return torch.arange(count)
+
+
+def shuffled(count: int, seed: int, number: int) -> Tensor:
+    """Return all items in an order of this pass's own."""
+    return torch.randperm(count, generator=generator(seed, ORDER, number))
+
+
+def balanced(classes: Tensor) -> Order:
+    """Return an order in which every class is seen equally often: items of rare classes several times in a pass.
+
+    Args:
+        classes: Class of each item (n,) int64, or which classes an item has (n, k) of 0 and 1. An item of several
+            classes counts as one of its rarest; items without any are a class of their own.
+    """
+    rarest, wanted = shares(classes)
+
+    def order(count: int, seed: int, number: int) -> Tensor:
+        source = generator(seed, ORDER, number)
+        places = torch.randperm(count, generator=source)
+        places = places[rarest[places].argsort(stable=True)]  # class by class, each in an order of its own
+        chosen = places[systematic_sample(wanted[places], count, torch.rand((), generator=source).item())]
+        return chosen[torch.randperm(count, generator=source)]
+
+    return order
+
+
+def shares(classes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the rarest class of each item (n,), and how often it is to be seen, as a share of all: float64 (n,)."""
+    has = torch.nn.functional.one_hot(classes) if classes.dim() == 1 else classes.long()
+    has = torch.cat([has, (has.sum(1, keepdim=True) == 0).long()], 1).double()  # the last class: no class
+    weights, rarest = (has / has.sum(0).clamp(min=1)).max(1)
+    return rarest, weights / weights.sum()
+
+
+def systematic_sample(wanted: Tensor, count: int, offset: float) -> Tensor:
+    """Return ``count`` indices, each as often as its share of them, rounded up or down.
+
+    Args:
+        wanted: Shares (n,) with the sum 1.
+        count: Number of indices.
+        offset: From 0 to 1, decides which shares are rounded up.
+    """
+    ticks = (torch.arange(count, dtype=torch.float64) + offset) / count
+    return torch.searchsorted(wanted.cumsum(0), ticks).clamp(max=len(wanted) - 1)

@@ -3,27 +3,27 @@
 Belongs here: the order of the stage, and its files. Does not belong here: how anything of it is done.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import torch
 
 from assay.learning.data_statistics import data_statistics
-from assay.learning.decision import with_thresholds
-from assay.learning.determinism import deterministic
 from assay.learning.families import TrainingRequest
-from assay.learning.history import history_table, write_train_logs
 from assay.learning.scene_targets import MaskTarget
 from assay.learning.segmentation.meter import LEAST_MIDDLE
-from assay.learning.state import Training
 from assay.pipeline import digest_of
 from assay.plots.training import learning_curves
 from assay.progress import Progress, silent
 from assay.spec.trained_model import TrainedModelSection
-from assay.storage.files import write_bytes, write_json
+from assay.storage.files import write_bytes, write_json, write_text
 from assay.storage.parquet import write_parquet
-from assay.training.checkpoint import Checkpoints
+from assay.training.checkpoint import Checkpoints, EpochValues, Training
 from assay.training.data import DataSource, read_subsets
+from assay.training.device import deterministic
+from assay.training.metrics import with_thresholds
 from assay.training.model_card import ModelCard
 from assay.training.model_file import network_of, save_model
 from assay.training.net_data import write_net_data
@@ -32,7 +32,9 @@ from assay.training.trainer import fit
 from assay.training.worker import helpers
 
 CHOSEN, LAST = "models/model.safetensors", "models/last.safetensors"
+
 HISTORY, LOGS, CARD = "training_history.parquet", "train_logs.csv", "model.json"
+
 NET_DATA = "net_data"
 
 
@@ -131,3 +133,33 @@ def _report(card: ModelCard, network: torch.nn.Module, epochs: int) -> dict[str,
         "trained_on": card.trained_on,
         "spec": card.section.content(),
     }
+
+
+SCHEMA = pl.Schema({"epoch": pl.Int32(), "subset": pl.String(), "metric": pl.String(), "value": pl.Float64()})
+
+
+def history_table(history: Sequence[EpochValues], train: str, validation: str) -> pl.DataFrame:
+    """Return one row per epoch, subset and metric.
+
+    Args:
+        history: What was measured.
+        train: Name of the training subset.
+        validation: Name of the validation subset.
+    """
+    rows = [
+        (values.epoch, subset, metric, value)
+        for values in history
+        for subset, measured in ((train, values.train), (validation, values.validation))
+        for metric, value in measured.items()
+        if metric != "learning_rate"
+    ]
+    return pl.DataFrame(rows, SCHEMA, orient="row")
+
+
+def write_train_logs(history: Sequence[EpochValues], path: Path) -> None:
+    """Write one line per epoch: training values, then validation values with the prefix ``val_``."""
+    rows = [
+        {"epoch": values.epoch, **values.train, **{f"val_{name}": value for name, value in values.validation.items()}}
+        for values in history
+    ]
+    write_text(path, pl.DataFrame(rows).write_csv())

@@ -3,23 +3,24 @@
 Belongs here: the loop over epochs. Does not belong here: a step (``engine``), reading data, writing files.
 """
 
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
 import torch
 from torch import nn
 
-from assay.learning.freezing import freeze
-from assay.learning.live import Live
-from assay.learning.starting_weights import start_from
-from assay.learning.state import EpochValues, State, Training, Weights
-from assay.learning.stopping import reason_to_stop
 from assay.progress import Progress
 from assay.spec.trained_model import TrainedModelSection
-from assay.training.checkpoint import Checkpoints
+from assay.spec.training import EarlyStopping
+from assay.training.checkpoint import Checkpoints, EpochValues, State, Training, Weights
 from assay.training.device import compile_network
 from assay.training.distributed import Team, present_team
 from assay.training.ema import AveragedNetwork
-from assay.training.engine import StepRules, evaluate, require_finite, train_one_epoch
+from assay.training.engine import StepRules, evaluate, freeze, require_finite, train_one_epoch
 from assay.training.interfaces import Lesson
-from assay.training.metrics import is_better
+from assay.training.metrics import as_note, is_better
+from assay.training.model_file import start_from
 from assay.training.optimizers import build_optimizer
 from assay.training.sampler import Plan
 
@@ -150,3 +151,83 @@ def weights_of(network: nn.Module) -> Weights:
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, value in network.state_dict().items()
     }
+
+
+def reason_to_stop(rule: EarlyStopping | None, metric: str, history: Sequence[EpochValues]) -> str:
+    """Return why the training ends after the newest epoch; empty when it goes on.
+
+    Args:
+        rule: Of the spec.
+        metric: What is watched on the validation data.
+        history: Of all epochs so far.
+    """
+    if rule is None:
+        return ""
+    best, best_epoch = None, 0
+    for values in history:
+        value = values.validation[metric]
+        if is_better(metric, value, best, rule.min_delta):
+            best, best_epoch = value, values.epoch
+    if len(history) - best_epoch < rule.patience:
+        return ""
+    return f"{metric} was best in epoch {best_epoch} and not better in the {rule.patience} epochs after it"
+
+
+LEAST_S = 1.0
+"""Seconds between two reports within an epoch."""
+
+
+@dataclass
+class Live:
+    """Tells how a training goes, after each epoch and within long ones.
+
+    Attributes:
+        progress: Who listens; called with epochs done, epochs in all, a note, and numbers.
+        plan: Of the training.
+        state: Read only.
+    """
+
+    progress: Progress
+    plan: Plan
+    state: State
+    _started: float = field(init=False)
+    _latest: float = field(init=False)
+    _first_step: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._started = self._latest = time.monotonic()
+        self._first_step = self.state.tally.steps
+
+    def after_step(self) -> None:
+        """Tell the mean loss of the epoch so far, if nothing has been told for a while."""
+        if time.monotonic() - self._latest < LEAST_S:
+            return
+        done = len(self.state.training.history)
+        steps = self.state.tally.steps - done * self.plan.steps
+        self._tell(
+            done, {"epoch": done + 1, "loss": self.state.tally.loss / steps}, f"step {steps} of {self.plan.steps}"
+        )
+
+    def after_epoch(self) -> None:
+        """Tell what was measured in the newest epoch."""
+        newest = self.state.training.history[-1]
+        measured = {f"validation_{name}": value for name, value in newest.validation.items()}
+        values = {"epoch": newest.epoch, "loss": newest.train["loss"], **measured}
+        self._tell(newest.epoch, values, as_note(newest.validation or {"loss": newest.train["loss"]}))
+
+    def _tell(self, done: int, values: dict[str, float], note: str) -> None:
+        self._latest = time.monotonic()
+        steps, passed_s = self.state.tally.steps - self._first_step, self._latest - self._started
+        if steps:
+            left = self.plan.epochs * self.plan.steps - self.state.tally.steps
+            pace = {"items_per_s": steps * self.plan.batch_size / passed_s, "seconds_left": left * passed_s / steps}
+            note = f"{note}, {pace['items_per_s']:,.0f} items/s, {duration(pace['seconds_left'])} left"
+            values = {**values, **pace}
+        self.progress(done, self.plan.epochs, note, values)
+
+
+def duration(seconds: float) -> str:
+    """Return a duration for people, such as ``45 s``, ``12 min`` or ``3.5 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

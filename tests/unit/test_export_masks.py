@@ -12,7 +12,7 @@ from assay.datasets.mask_classes import MaskMeanings
 from assay.errors import DataError
 from assay.export.coco import export_coco_masks
 from assay.export.predictions import PredictedMasks
-from assay.learning.predicted_masks import save_mask
+from assay.training.predictions import save_mask
 
 SIZES = {"a": (7, 5), "sub/b": (64, 33), "unlabelled": (20, 20)}
 CLASSES = ("cat", "dog", "9")

@@ -8,7 +8,7 @@ from PIL import Image
 
 from assay.experiments.folders import ExperimentFolder, ExperimentFolders, experiment_row
 from assay.experiments.specs import SpecFiles
-from assay.learning.history import SCHEMA as HISTORY
+from assay.training.trained_model import SCHEMA as HISTORY
 from tests.unit.comparison.experiments import put, run, start, values
 
 CHECKS = """\

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from assay.learning.determinism import generator
 from assay.spec.recipes import RECIPES
 from assay.spec.training_data import Augmentation
 from assay.training.augmentation import add_noise, augment, invert, move, recolour
+from assay.training.device import generator
 from assay.training.inputs import Inputs
 
 IMAGES = Inputs(view="crops", image_size=8)

@@ -3,9 +3,8 @@ import pytest
 import torch
 from sklearn.metrics import f1_score
 
-from assay.learning.decision import best_thresholds
-from assay.learning.label_meter import LabelsMeter
 from assay.training.class_targets import LabelsTarget
+from assay.training.metrics import LabelsMeter, best_thresholds
 
 
 def test_no_other_threshold_has_a_better_f1():

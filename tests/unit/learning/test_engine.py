@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.functional import mse_loss
 
 from assay.errors import TrainingError
-from assay.learning.state import State
+from assay.training.checkpoint import State
 from assay.training.ema import AveragedNetwork
 from assay.training.engine import Step, StepRules, evaluate, train_one_epoch
 from assay.training.optimizers import AdamW

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from assay.learning.focal import focal_labels_loss, focal_loss
+from assay.training.losses import focal_labels_loss, focal_loss
 
 OUTPUTS = torch.tensor([[2.0, 0.5, -1.0], [0.0, 1.0, 0.0], [-1.0, 0.2, 0.7], [0.3, 0.3, 0.1]])
 TARGETS = torch.tensor([0, 1, 1, 2])

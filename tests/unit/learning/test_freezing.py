@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from assay.errors import DataError
-from assay.learning.freezing import freeze, training_mode
 from assay.progress import silent
+from assay.training.engine import freeze, training_mode
 from assay.training.trainer import fit
 from tests.unit.learning.lessons import lesson, network
 

@@ -5,10 +5,9 @@ import torch
 from PIL import Image
 
 from assay.errors import DataError
-from assay.learning.images import load_images, natural_size
 from assay.spec.trained_model import TrainedModelSection
 from assay.training.data import read_subsets
-from assay.training.inputs import as_batch, describe_inputs, load_inputs
+from assay.training.inputs import as_batch, describe_inputs, load_images, load_inputs, natural_size
 
 
 def described(source, target="target", **description):

@@ -1,8 +1,7 @@
 import pytest
 
-from assay.learning import live
-from assay.learning.live import duration
-from assay.training.trainer import fit
+from assay.training import trainer as live
+from assay.training.trainer import duration, fit
 from tests.unit.learning.lessons import lesson, network
 
 

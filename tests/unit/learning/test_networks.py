@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from assay.errors import AssayError
-from assay.learning.registry import build_network
 from assay.spec.models import CnnModel, MlpModel, ModelSection
 from assay.spec.trained_model import TrainedModelSection
+from assay.training.model_file import build_network
 
 ADDED = """
 from typing import Literal

@@ -5,9 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from assay.learning.orthogonal import orthogonal
 from assay.spec.learner import Learner
-from assay.training.optimizers import AdamW, Muon, Sgd, build_optimizer
+from assay.training.optimizers import AdamW, Muon, Sgd, build_optimizer, orthogonal
 
 
 def trained(network, make_step, steps=5):

@@ -2,8 +2,7 @@ import pytest
 import torch
 
 from assay.errors import DataError
-from assay.learning.order import balanced, in_order, shares, shuffled
-from assay.training.sampler import Plan
+from assay.training.sampler import Plan, balanced, in_order, shares, shuffled
 from tests.unit.learning.lessons import lesson
 
 CLASSES = torch.tensor([0] * 90 + [1] * 9 + [2])

@@ -7,10 +7,9 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from assay.learning.determinism import deterministic
-from assay.learning.state import State
 from assay.progress import silent
-from assay.training.checkpoint import FILE, Checkpoints, save_checkpoint
+from assay.training.checkpoint import FILE, Checkpoints, State, save_checkpoint
+from assay.training.device import deterministic
 from assay.training.ema import AveragedNetwork
 from assay.training.optimizers import AdamW
 from assay.training.trainer import fit

@@ -3,8 +3,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.learning.schedule import learning_rate
 from assay.spec.learner import Learner
+from assay.training.optimizers import learning_rate
 
 
 def rates(steps, **keys):

@@ -4,10 +4,10 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from assay.errors import DataError
-from assay.learning.starting_weights import start_from
 from assay.pipeline import slice_of
 from assay.spec.loading import spec_from
 from assay.spec.starting_weights import StartingWeights
+from assay.training.model_file import start_from
 from tests.unit.learning.lessons import network
 
 

@@ -1,11 +1,10 @@
 import pytest
 from pydantic import ValidationError
 
-from assay.learning.state import EpochValues
-from assay.learning.stopping import reason_to_stop
 from assay.progress import silent
 from assay.spec.training import EarlyStopping, TrainParams
-from assay.training.trainer import fit
+from assay.training.checkpoint import EpochValues
+from assay.training.trainer import fit, reason_to_stop
 from tests.unit.learning.lessons import lesson, network
 
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from assay.learning.models.detector import build_detector
-from assay.learning.registry import build_network
 from assay.spec.models import DetectorModel
+from assay.training.model_file import build_network
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from assay.learning.models.unet import build_unet, cell_answers
-from assay.learning.registry import build_network
 from assay.spec.models import UnetModel
+from assay.training.model_file import build_network
 
 
 @pytest.fixture
