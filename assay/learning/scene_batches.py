@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from assay.learning.models.encoder import STRIDE
+from assay.training.models.backbone import STRIDE
 
 EPSILON = 0.05
 """Added to the standard deviation (white = 1), so that a flat image stays calm."""

@@ -1,6 +1,6 @@
 """The kinds of networks that an experiment may train: their keys, and how installed packages add more.
 
-Belongs here: the numbers that a network is built from. Does not belong here: the networks (``assay.learning.models``).
+Belongs here: the numbers that a network is built from. Does not belong here: the networks (``assay.training.models``).
 """
 
 from typing import Annotated, ClassVar, Literal
@@ -86,10 +86,10 @@ class ModelKind:
 
 
 BUILT_IN_MODELS: dict[str, ModelKind] = {
-    "mlp": ModelKind(MlpModel, "assay.learning.models.mlp:build_mlp"),
-    "cnn": ModelKind(CnnModel, "assay.learning.models.cnn:build_cnn"),
-    "unet": ModelKind(UnetModel, "assay.learning.models.unet:build_unet"),
-    "detector": ModelKind(DetectorModel, "assay.learning.models.detector:build_detector"),
+    "mlp": ModelKind(MlpModel, "assay.training.models.mlp:build_mlp"),
+    "cnn": ModelKind(CnnModel, "assay.training.models.cnn:build_cnn"),
+    "unet": ModelKind(UnetModel, "assay.training.models.unet:build_unet"),
+    "detector": ModelKind(DetectorModel, "assay.training.models.detector:build_detector"),
 }
 
 

@@ -7,8 +7,8 @@ import torch
 from assay.learning.detection.items import DetectionItems
 from assay.learning.detection.loss import detection_loss
 from assay.learning.detection.meter import DetectionMeter
-from assay.learning.models.detector import Detector
 from assay.spec.training_data import Augmentation
+from assay.training.models.detector import Detector
 
 pytestmark = pytest.mark.system
 

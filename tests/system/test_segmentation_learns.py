@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from assay.learning.models.unet import build_unet
 from assay.learning.segmentation.items import SegmentationItems
 from assay.learning.segmentation.loss import SegmentationLoss, plain_loss
 from assay.learning.segmentation.meter import SegmentationMeter
 from assay.spec.models import UnetModel
 from assay.spec.training_data import Augmentation
 from assay.training.engine import evaluate
+from assay.training.models.unet import build_unet
 from assay.training.optimizers import AdamW, one_cycle
 
 pytestmark = pytest.mark.system

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from assay.learning.detection.decode import found_objects
 from assay.learning.detection.targets import CROWD
-from assay.learning.models.detector import CELL
+from assay.training.models.detector import CELL
 
 LEAST_SCORE, MOST = 0.02, 100
 """What counts as found; answers that are less sure hardly change the mean."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from assay.learning.models.detector import CELL
+from assay.training.models.detector import CELL
 
 NOTHING, CROWD = -1, -2
 """Classes of rows without a box, and of regions in which it is neither right nor wrong to find something."""

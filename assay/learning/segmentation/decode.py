@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from assay.learning.models.detector import CELL
-from assay.learning.models.unet import CellAnswers, cell_answers, highest_around
+from assay.training.models.detector import CELL
+from assay.training.models.unet import CellAnswers, cell_answers, highest_around
 
 AT_ONCE = 1 << 17
 """Pixels whose classes are looked up at once; memory grows with them."""

@@ -3,13 +3,13 @@
 import torch
 
 from assay.learning.flat import FlatItems, MeanMeter
-from assay.learning.models.mlp import Mlp
 from assay.spec.trained_model import TrainedModelSection
 from assay.spec.training_data import Augmentation
 from assay.spec.training_defaults import resolved
 from assay.training.inputs import Inputs
 from assay.training.interfaces import Lesson
 from assay.training.losses import number_loss
+from assay.training.models.mlp import Mlp
 from assay.training.targets import NumberTarget
 
 COLUMNS = 6

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from assay.learning.models.detector import build_detector
 from assay.spec.models import DetectorModel
 from assay.training.model_file import build_network
+from assay.training.models.detector import build_detector
 
 
 @pytest.fixture

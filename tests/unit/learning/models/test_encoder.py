@@ -1,6 +1,6 @@
 import torch
 
-from assay.learning.models.encoder import Encoder, Merge, encoder_channels
+from assay.training.models.backbone import Encoder, Merge, encoder_channels
 
 
 def test_features_come_at_strides_2_4_8_and_16():

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from assay.learning.models.unet import build_unet, cell_answers
 from assay.spec.models import UnetModel
 from assay.training.model_file import build_network
+from assay.training.models.unet import build_unet, cell_answers
 
 
 @pytest.fixture

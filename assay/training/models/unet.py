@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from assay.learning.models.blocks import ResidualBlock, convolution
-from assay.learning.models.detector import CELL, RARE
-from assay.learning.models.encoder import Encoder, Merge, encoder_channels
 from assay.spec.models import UnetModel
+from assay.training.models.backbone import Encoder, Merge, encoder_channels
+from assay.training.models.detector import CELL, RARE
 
 REACH = 4
 """Cells in each direction from which a pixel hears of middles: half of an object of the usual size."""

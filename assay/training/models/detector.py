@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from assay.learning.models.blocks import ResidualBlock
-from assay.learning.models.encoder import Encoder, Merge, encoder_channels
 from assay.spec.models import DetectorModel
+from assay.training.models.backbone import Encoder, Merge, encoder_channels
 
 CELL = 4
 """Side in pixels of the cells for which there are answers."""
