@@ -7,8 +7,6 @@ Pyramid Networks for Object Detection* (2017), for the way up. Does not belong h
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from assay.learning.models.blocks import ResidualBlock, convolution
-
 STRIDE = 16
 """Heights and widths of images must be multiples of this."""
 
@@ -49,3 +47,28 @@ class Merge(nn.Module):
         """Add (B, coarse, H/2, W/2), enlarged, to (B, fine, H, W), and mix the sum: (B, channels_out, H, W)."""
         mixed: Tensor = self.mix(fine + F.interpolate(self.reduce(coarse), scale_factor=2.0, mode="nearest"))
         return mixed
+
+
+NORM_MOMENTUM = 0.3
+"""How much of a batch's mean and variance goes into the running ones, which evaluation uses: they follow the weights
+within ten steps. With torch's 0.1, weights that Muon had changed for twelve steps had those of the beginning."""
+
+
+def convolution(channels_in: int, channels_out: int, stride: int = 1) -> nn.Sequential:
+    """Return a 3x3 convolution with batch normalization and ReLU."""
+    kernel = nn.Conv2d(channels_in, channels_out, 3, stride, padding=1, bias=False)
+    return nn.Sequential(kernel, nn.BatchNorm2d(channels_out, momentum=NORM_MOMENTUM), nn.ReLU(inplace=True))
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions whose result is added to their input (He et al. 2015)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        last = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        norm = nn.BatchNorm2d(channels, momentum=NORM_MOMENTUM)
+        self.change = nn.Sequential(convolution(channels, channels), last, norm)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Keep the shape (B, C, H, W)."""
+        return F.relu(features + self.change(features), inplace=True)

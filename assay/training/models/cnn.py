@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from assay.learning.models.blocks import ResidualBlock, convolution
 from assay.spec.models import CnnModel
+from assay.training.models.backbone import ResidualBlock, convolution
 
 
 class Cnn(nn.Module):

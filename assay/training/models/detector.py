@@ -11,9 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from assay.learning.models.blocks import ResidualBlock
 from assay.spec.models import DetectorModel
-from assay.training.models.backbone import Encoder, Merge, encoder_channels
+from assay.training.models.backbone import Encoder, Merge, ResidualBlock, encoder_channels
 
 CELL = 4
 """Side in pixels of the cells for which there are answers."""

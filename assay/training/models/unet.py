@@ -14,9 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from assay.learning.models.blocks import ResidualBlock, convolution
 from assay.spec.models import UnetModel
-from assay.training.models.backbone import Encoder, Merge, encoder_channels
+from assay.training.models.backbone import Encoder, Merge, ResidualBlock, convolution, encoder_channels
 from assay.training.models.detector import CELL, RARE
 
 REACH = 4
