@@ -13,13 +13,13 @@ import polars as pl
 
 from assay.analysis.base import ANALYSIS_SCHEMA, Analysis, AnalysisInputs, Part
 from assay.analysis.report import KINDS, draw_pictures, report_of
-from assay.learning.scene_targets import SceneTarget
 from assay.metrics.bootstrap import intervals
 from assay.metrics.registry import Metric, get_metrics
 from assay.metrics.samples import Floats
 from assay.progress import Progress, silent
 from assay.spec.analysis import AnalysisSection, ResultAnalyzer
 from assay.storage.parquet import read_parquet, write_parquet
+from assay.training.image_targets import SceneTarget
 from assay.training.model_file import read_card
 from assay.training.predictions import PREDICTIONS
 from assay.training.summary import TAUGHT

@@ -15,10 +15,10 @@ from assay.datasets.mask_classes import ClassMap, MaskMeanings, read_meanings, r
 from assay.datasets.schema import BACKGROUND, OBJECTS_FILE, mask_root_of
 from assay.errors import DataError
 from assay.experiments.contents import TABLES, stage_results
-from assay.learning.scene_targets import MaskTarget
 from assay.spec.experiment import ExperimentSpec
 from assay.storage.parquet import read_parquet
 from assay.storage.results import Result
+from assay.training.image_targets import MaskTarget
 from assay.training.model_file import read_card
 from assay.training.trained_model import CHOSEN
 

@@ -17,11 +17,11 @@ from assay.datasets.mask_classes import places_of, read_meanings, read_values
 from assay.datasets.schema import CLASS, MASK_CLASSES_FILE, OBJECTS_FILE, mask_root_of
 from assay.errors import DataError
 from assay.images.masks import MaskValues, regions_by_class
-from assay.learning.scene_targets import SceneTarget
-from assay.learning.scenes import reduced_size
 from assay.parallel import map_in_order, usable_cores
 from assay.storage.parquet import read_parquet
 from assay.training.data import DataSource
+from assay.training.image_targets import SceneTarget
+from assay.training.tasks.images import reduced_size
 
 CROWD = -2.0
 """Class of a region in which nothing is right or wrong."""

@@ -10,9 +10,9 @@ import torch
 from torch import Generator, Tensor
 
 from assay.learning.scene_batches import Levels
-from assay.learning.windows import cut
 from assay.spec.training_data import Augmentation
 from assay.training.augmentation import add_noise, invert, recolour
+from assay.training.tasks.windows import cut
 
 
 def standard_windows(images: Sequence[Tensor], levels: Sequence[Levels], corners: Tensor, side: int) -> Tensor:

@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from assay.errors import AssayError
-from assay.learning.scene_targets import BoxTarget, MaskTarget
 from assay.spec.base import Section
 from assay.spec.trained_model import TrainedModelSection
 from assay.storage.files import canonical_json
+from assay.training.image_targets import BoxTarget, MaskTarget
 from assay.training.inputs import Inputs
 from assay.training.targets import ClassTarget, LabelsTarget, NumberTarget, Target
 

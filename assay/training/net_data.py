@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from assay.learning.detection.targets import NOTHING
-from assay.learning.scene_targets import BoxTarget, MaskTarget
 from assay.plots.net_data import as_images, save_samples, with_answers, with_boxes, with_masks
 from assay.storage.parquet import write_parquet
 from assay.training.distributed import Team
+from assay.training.image_targets import BoxTarget, MaskTarget
 from assay.training.inputs import Inputs
 from assay.training.interfaces import Lesson
 from assay.training.model_card import ModelCard, require_flat

@@ -11,8 +11,6 @@ from PIL import Image
 from torch import Tensor
 
 from assay.errors import DataError
-from assay.learning.data_statistics import data_statistics
-from assay.learning.families import PredictionRequest, family_of
 from assay.plots.sheets import class_color
 from assay.progress import Progress, silent
 from assay.spec.predictions import PredictionsSection
@@ -20,6 +18,8 @@ from assay.storage.parquet import write_parquet
 from assay.training.data import DataSource, read_subsets, row_counts
 from assay.training.device import deterministic
 from assay.training.model_file import LoadedModel, load_model, read_card
+from assay.training.tasks.base import PredictionRequest, family_of
+from assay.training.tasks.statistics import data_statistics
 from assay.training.trained_model import CHOSEN, LAST
 
 PREDICTIONS, PREDICTED_ITEMS = "predictions.parquet", "predicted_items.parquet"

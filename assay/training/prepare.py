@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import torch
 
 from assay.errors import DataError, SpecError
-from assay.learning.families import TrainingRequest, family_of
 from assay.spec.recipes import View
 from assay.spec.trained_model import TrainedModelSection
 from assay.spec.training_defaults import resolved
@@ -18,6 +17,7 @@ from assay.training.inputs import Inputs
 from assay.training.interfaces import Lesson
 from assay.training.model_card import AnyTarget, ModelCard
 from assay.training.targets import target_column
+from assay.training.tasks.base import TrainingRequest, family_of
 
 
 @dataclass(frozen=True)

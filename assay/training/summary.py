@@ -14,9 +14,9 @@ import polars as pl
 from assay.datasets.mask_classes import IGNORED, read_meanings, read_values
 from assay.datasets.schema import BACKGROUND, ITEMS_FILE, OBJECTS_FILE, mask_root_of
 from assay.errors import DataError
-from assay.learning.scene_targets import BoxTarget, MaskTarget
 from assay.storage.parquet import read_parquet, write_parquet
 from assay.training.data import DataSource, read_subsets
+from assay.training.image_targets import BoxTarget, MaskTarget
 from assay.training.model_file import read_card
 from assay.training.trained_model import CHOSEN
 

@@ -10,9 +10,6 @@ from typing import Any
 import polars as pl
 import torch
 
-from assay.learning.data_statistics import data_statistics
-from assay.learning.families import TrainingRequest
-from assay.learning.scene_targets import MaskTarget
 from assay.learning.segmentation.meter import LEAST_MIDDLE
 from assay.pipeline import digest_of
 from assay.plots.training import learning_curves
@@ -23,11 +20,14 @@ from assay.storage.parquet import write_parquet
 from assay.training.checkpoint import Checkpoints, EpochValues, Training
 from assay.training.data import DataSource, read_subsets
 from assay.training.device import deterministic
+from assay.training.image_targets import MaskTarget
 from assay.training.metrics import with_thresholds
 from assay.training.model_card import ModelCard
 from assay.training.model_file import network_of, save_model
 from assay.training.net_data import write_net_data
 from assay.training.prepare import prepare_training, subset_names
+from assay.training.tasks.base import TrainingRequest
+from assay.training.tasks.statistics import data_statistics
 from assay.training.trainer import fit
 from assay.training.worker import helpers
 

@@ -21,13 +21,13 @@ from torch import distributed
 from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
 
 from assay.errors import AssayError, TrainingError
-from assay.learning.families import TrainingRequest
 from assay.progress import silent
 from assay.spec.trained_model import TrainedModelSection
 from assay.training.data import DataSource
 from assay.training.device import deterministic
 from assay.training.model_file import network_of
 from assay.training.prepare import prepare_training
+from assay.training.tasks.base import TrainingRequest
 from assay.training.trainer import fit
 
 HOST = "127.0.0.1"

@@ -4,7 +4,7 @@ import polars as pl
 from PIL import Image, ImageDraw
 
 from assay.analysis.base import AnalysisInputs
-from assay.learning.scene_targets import BoxTarget, MaskTarget
+from assay.training.image_targets import BoxTarget, MaskTarget
 from assay.training.summary import training_boxes, training_pixels
 
 CLASSES = ("cat", "dog")

@@ -14,7 +14,10 @@ from assay.learning.detection.windows import boxes_in_window, moved_boxes, stack
 from assay.learning.scene_balance import chances
 from assay.learning.scene_batches import Levels, as_scene_batch, levels_of, split_scenes
 from assay.learning.scene_windows import recoloured, standard_windows
-from assay.learning.windows import (
+from assay.spec.training_data import Augmentation
+from assay.training.augmentation import random_maps
+from assay.training.interfaces import Batch
+from assay.training.tasks.windows import (
     choose_anchors,
     draw_corners,
     margin_of,
@@ -22,9 +25,6 @@ from assay.learning.windows import (
     resampled,
     windows_per_image,
 )
-from assay.spec.training_data import Augmentation
-from assay.training.augmentation import random_maps
-from assay.training.interfaces import Batch
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What becomes of boxes when a window is cut out of their image and moved.
 
 Belongs here: boxes in windows, as pure functions of batches. Does not belong here: the window's pixels
-(``assay.learning.windows``).
+(``assay.training.tasks.windows``).
 """
 
 import torch

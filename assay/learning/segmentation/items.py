@@ -15,7 +15,10 @@ from assay.learning.scene_balance import chances
 from assay.learning.scene_batches import Levels, as_scene_batch, levels_of, split_scenes
 from assay.learning.scene_windows import recoloured, standard_windows
 from assay.learning.segmentation.regions import numbered_regions, region_boxes
-from assay.learning.windows import (
+from assay.spec.training_data import Augmentation
+from assay.training.augmentation import random_maps
+from assay.training.interfaces import Batch
+from assay.training.tasks.windows import (
     choose_anchors,
     cut,
     draw_corners,
@@ -24,9 +27,6 @@ from assay.learning.windows import (
     resampled,
     windows_per_image,
 )
-from assay.spec.training_data import Augmentation
-from assay.training.augmentation import random_maps
-from assay.training.interfaces import Batch
 
 ELSEWHERE = 0.3
 """Share of the windows that may lie anywhere in their image: fewer, and too much of the background becomes something;

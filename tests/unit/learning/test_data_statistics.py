@@ -3,13 +3,13 @@
 import polars as pl
 import pytest
 
-from assay.learning.data_statistics import data_statistics
-from assay.learning.scene_targets import BoxTarget, MaskTarget
 from assay.spec.predictions import PredictionsSection
 from assay.training.class_targets import ClassTarget, LabelsTarget
 from assay.training.data import DataSource, read_subsets
+from assay.training.image_targets import BoxTarget, MaskTarget
 from assay.training.predictions import build_predictions
 from assay.training.targets import NumberTarget
+from assay.training.tasks.statistics import data_statistics
 from assay.training.trained_model import build_trained_model
 from tests.unit.scene_cases import CLASSES, LABELS, write_splits
 

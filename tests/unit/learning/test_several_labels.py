@@ -9,7 +9,6 @@ import torch
 from assay.analysis.build import inputs_of_model
 from assay.analysis.report import KINDS
 from assay.errors import DataError
-from assay.learning.families import TrainingRequest, family_of
 from assay.progress import silent
 from assay.spec.analysis import ResultAnalyzer
 from assay.spec.data_description import DataDescription
@@ -21,6 +20,7 @@ from assay.training.model_file import read_card
 from assay.training.predictions import PREDICTIONS, build_predictions
 from assay.training.summary import write_taught
 from assay.training.targets import fit_target
+from assay.training.tasks.base import TrainingRequest, family_of
 from assay.training.trained_model import CHOSEN, build_trained_model
 from assay.training.trainer import fit
 

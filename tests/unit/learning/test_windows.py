@@ -3,9 +3,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.learning.windows import choose_anchors, cut, draw_corners, margin_of, places_in_windows, resampled
 from assay.spec.training_data import Augmentation
 from assay.training.augmentation import random_maps
+from assay.training.tasks.windows import choose_anchors, cut, draw_corners, margin_of, places_in_windows, resampled
 
 STILL = Augmentation()
 

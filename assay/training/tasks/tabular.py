@@ -9,8 +9,6 @@ from collections.abc import Mapping
 import polars as pl
 
 from assay.errors import DataError
-from assay.learning.data_statistics import Statistics, class_statistics, number_statistics
-from assay.learning.families import PredictionRequest, TrainingRequest
 from assay.learning.flat import FlatItems, meter_of
 from assay.learning.outputs import network_outputs as network_answers
 from assay.training.data import DataSource, require_columns
@@ -20,6 +18,8 @@ from assay.training.interfaces import Lesson
 from assay.training.losses import plain_loss, training_loss
 from assay.training.model_card import AnyTarget, require_flat
 from assay.training.targets import NumberTarget, Target, fit_target, target_column
+from assay.training.tasks.base import PredictionRequest, TrainingRequest
+from assay.training.tasks.statistics import Statistics, class_statistics, number_statistics
 
 
 def describe(request: TrainingRequest, train: pl.DataFrame) -> tuple[Inputs, Target]:

@@ -10,9 +10,9 @@ from typing import Any
 
 import polars as pl
 
-from assay.learning.families import family_of
 from assay.training.data import DataSource
 from assay.training.model_card import AnyTarget
+from assay.training.tasks.base import family_of
 
 Statistics = dict[str, Any]
 
