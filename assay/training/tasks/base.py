@@ -21,13 +21,13 @@ from assay.training.model_card import AnyTarget, ModelCard
 from assay.training.model_file import LoadedModel
 
 MODULES = {
-    "regression": "flat",
-    "classification": "flat",
-    "multi_label": "flat",
-    "segmentation": "segmentation",
-    "detection": "detection",
+    "regression": "assay.training.tasks.tabular",
+    "classification": "assay.training.tasks.tabular",
+    "multi_label": "assay.training.tasks.tabular",
+    "segmentation": "assay.learning.families.segmentation",
+    "detection": "assay.learning.families.detection",
 }
-"""Module of this package by kind of learning; each has the functions of ``Family``."""
+"""Module by kind of learning; each has the functions of ``Family``."""
 
 
 @dataclass(frozen=True)
@@ -109,4 +109,4 @@ def family_of(learning: str) -> Family:
     """
     if learning not in MODULES:
         raise AssayError(f"{learning!r} can't be learned. Expected one of {', '.join(MODULES)}.")
-    return cast(Family, import_module(f"{__name__}.{MODULES[learning]}"))
+    return cast(Family, import_module(MODULES[learning]))
