@@ -13,19 +13,17 @@ from assay.learning.detection.decode import Found, found_objects
 from assay.learning.detection.items import DetectionItems
 from assay.learning.detection.loss import detection_loss
 from assay.learning.detection.meter import DetectionMeter
-from assay.learning.scene_batches import as_scene_batch
-from assay.learning.scene_truth import objects_of, read_boxes
 from assay.natural import natural_key
 from assay.training.data import DataSource
 from assay.training.device import near_all
 from assay.training.engine import forward
-from assay.training.image_targets import BoxTarget, scene_classes
+from assay.training.image_targets import BoxTarget, objects_of, read_boxes, scene_classes
 from assay.training.inputs import Inputs
 from assay.training.interfaces import Lesson
 from assay.training.model_card import AnyTarget
 from assay.training.tasks.base import PredictionRequest, TrainingRequest
 from assay.training.tasks.dense import balanced, describe_scenes, has_truth, labelled, scenes_to_predict
-from assay.training.tasks.images import Scene, read_scenes
+from assay.training.tasks.images import Scene, as_scene_batch, read_scenes
 from assay.training.tasks.statistics import Statistics, class_statistics
 
 SCHEMA = pl.Schema(

@@ -14,8 +14,6 @@ from torch import Tensor
 from assay.datasets.mask_classes import IGNORED
 from assay.datasets.schema import BACKGROUND
 from assay.errors import AssayError
-from assay.learning.scene_batches import as_scene_batch
-from assay.learning.scene_truth import classes_in_masks, labels_in_masks, read_class_maps
 from assay.learning.segmentation.decode import class_map
 from assay.learning.segmentation.items import SegmentationItems
 from assay.learning.segmentation.loss import SegmentationLoss, plain_loss
@@ -24,7 +22,7 @@ from assay.parallel import map_in_order
 from assay.training.data import DataSource
 from assay.training.device import near_all
 from assay.training.engine import forward
-from assay.training.image_targets import MaskTarget, scene_classes
+from assay.training.image_targets import MaskTarget, classes_in_masks, labels_in_masks, read_class_maps, scene_classes
 from assay.training.inputs import Inputs
 from assay.training.interfaces import Lesson
 from assay.training.losses import class_weights
@@ -32,7 +30,7 @@ from assay.training.model_card import AnyTarget
 from assay.training.predictions import save_mask
 from assay.training.tasks.base import PredictionRequest, TrainingRequest
 from assay.training.tasks.dense import balanced, describe_scenes, has_truth, labelled, scenes_to_predict
-from assay.training.tasks.images import Scene, enlarged, read_scenes
+from assay.training.tasks.images import Scene, as_scene_batch, enlarged, read_scenes
 from assay.training.tasks.statistics import Statistics, class_statistics
 
 FULL_SIZE = 1 << 30

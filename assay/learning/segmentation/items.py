@@ -11,20 +11,21 @@ import torch
 from torch import Generator, Tensor
 
 from assay.datasets.mask_classes import IGNORED
-from assay.learning.scene_balance import chances
-from assay.learning.scene_batches import Levels, as_scene_batch, levels_of, split_scenes
-from assay.learning.scene_windows import recoloured, standard_windows
 from assay.learning.segmentation.regions import numbered_regions, region_boxes
 from assay.spec.training_data import Augmentation
 from assay.training.augmentation import random_maps
 from assay.training.interfaces import Batch
+from assay.training.tasks.images import Levels, as_scene_batch, levels_of, split_scenes
 from assay.training.tasks.windows import (
+    chances,
     choose_anchors,
     cut,
     draw_corners,
     margin_of,
     places_in_windows,
+    recoloured,
     resampled,
+    standard_windows,
     windows_per_image,
 )
 

@@ -12,6 +12,8 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from assay.spec.training_data import Augmentation
+from assay.training.augmentation import add_noise, invert, recolour
+from assay.training.tasks.images import Levels
 
 SHOWN_SHARE = 0.5
 """Area of the windows of a pass, as a share of that of the images."""
@@ -130,3 +132,53 @@ def resampled(windows: Tensor, places: Tensor, mode: str = "bilinear") -> Tensor
         mode: ``bilinear`` for pixels, ``nearest`` for masks.
     """
     return F.grid_sample(windows, places, mode=mode, align_corners=False)
+
+
+def standard_windows(images: Sequence[Tensor], levels: Sequence[Levels], corners: Tensor, side: int) -> Tensor:
+    """Return a window of each image (B, 3, side, side) float32, brought to the levels of the whole image.
+
+    Windows must not be standardized by what they happen to show.
+
+    Args:
+        images: uint8 (3, h, w) each.
+        levels: Of each image.
+        corners: (B, 2) left and top edges, which may lie outside.
+        side: In pixels.
+    """
+    windows = []
+    for image, (mean, spread), (left, top) in zip(images, levels, corners.tolist(), strict=True):
+        windows.append((cut(image, (left, top), side, round(mean)).float() - mean) / spread)
+    return torch.stack(windows)
+
+
+def recoloured(windows: Tensor, strength: Augmentation, generator: Generator) -> Tensor:
+    """Return windows with other contrast, colours, polarity and noise, channels-last."""
+    windows = recolour(windows, strength.contrast or 0.0, strength.colour_shift or 0.0, generator)
+    windows = invert(windows, strength.invert_probability or 0.0, generator)
+    windows = add_noise(windows, strength.noise or 0.0, generator)
+    return windows.contiguous(memory_format=torch.channels_last)
+
+
+def classes_of_items(objects: Sequence[Tensor], class_count: int, item_count: int) -> Tensor:
+    """Return which classes the image of each item shows: int64 (n, k) of 0 and 1.
+
+    Args:
+        objects: Of each image (m, 5), class first; below 0 for what is none.
+        class_count: k.
+        item_count: n; the images come again and again.
+    """
+    shown = torch.stack([counts_of(each, class_count) > 0 for each in objects]).long()
+    return shown.repeat(-(-item_count // len(shown)), 1)[:item_count]
+
+
+def chances(objects: Sequence[Tensor], class_count: int) -> list[Tensor]:
+    """Return the chance of each object to be looked at when its image is: (m,), the higher the rarer its class is."""
+    counts = torch.stack([counts_of(each, class_count) for each in objects]).sum(0).clamp(min=1)
+    weights = [1 / counts[each[:, 0].long()] for each in objects]
+    return [each / each.sum() for each in weights]
+
+
+def counts_of(objects: Tensor, class_count: int) -> Tensor:
+    """Return how many objects of each class there are: float32 (k,)."""
+    known = objects[objects[:, 0] >= 0, 0].long()
+    return torch.bincount(known, minlength=class_count).float()

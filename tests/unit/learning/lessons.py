@@ -2,7 +2,6 @@
 
 import torch
 
-from assay.learning.flat import FlatItems, MeanMeter
 from assay.spec.trained_model import TrainedModelSection
 from assay.spec.training_data import Augmentation
 from assay.spec.training_defaults import resolved
@@ -11,6 +10,7 @@ from assay.training.interfaces import Lesson
 from assay.training.losses import number_loss
 from assay.training.models.mlp import Mlp
 from assay.training.targets import NumberTarget
+from assay.training.tasks.tabular import FlatItems, MeanMeter
 
 COLUMNS = 6
 NOISE = Augmentation(noise=0.1)

@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from assay.learning.detection.items import DetectionItems
-from assay.learning.scene_balance import chances, classes_of_items
 from assay.learning.segmentation.items import SegmentationItems
 from assay.training.sampler import balanced
+from assay.training.tasks.windows import chances, classes_of_items
 
 SIDE, OBJECT = 128, 32
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from assay.learning import scene_batches
-from assay.learning.scene_batches import as_scene_batch, levels_of, split_scenes
+from assay.training.tasks import images as scene_batches
+from assay.training.tasks.images import as_scene_batch, levels_of, split_scenes
 
 
 def image(height, width, seed=0):

@@ -1,8 +1,8 @@
 import torch
 
-from assay.learning.scene_batches import levels_of
-from assay.learning.scene_windows import recoloured, standard_windows
 from assay.spec.training_data import Augmentation
+from assay.training.tasks.images import levels_of
+from assay.training.tasks.windows import recoloured, standard_windows
 
 
 def test_windows_have_the_levels_of_their_whole_image_not_their_own():

@@ -6,11 +6,18 @@ from PIL import Image
 
 from assay.datasets.schema import MASK_CLASS_COLUMNS, OBJECT_COLUMNS
 from assay.errors import DataError
-from assay.learning.scene_truth import CROWD, labels_in_masks, read_boxes, read_class_maps
 from assay.spec.data_description import DataDescription
 from assay.storage.parquet import write_parquet
 from assay.training.data import DataSource
-from assay.training.image_targets import BoxTarget, MaskTarget, scene_classes
+from assay.training.image_targets import (
+    CROWD,
+    BoxTarget,
+    MaskTarget,
+    labels_in_masks,
+    read_boxes,
+    read_class_maps,
+    scene_classes,
+)
 from assay.training.tasks.images import enlarged, fitting_size, read_scene, read_scenes, reduced_size
 
 BOXES = BoxTarget(classes=("cat", "dog"), mapping={"cat": "cat", "kitten": "cat", "dog": "dog"})
