@@ -16,7 +16,6 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from assay.learning.detection.targets import NOTHING
 from assay.plots.net_data import as_images, save_samples, with_answers, with_boxes, with_masks
 from assay.storage.parquet import write_parquet
 from assay.training.distributed import Team
@@ -26,6 +25,7 @@ from assay.training.interfaces import Lesson
 from assay.training.model_card import ModelCard, require_flat
 from assay.training.sampler import Plan
 from assay.training.targets import NumberTarget, Target
+from assay.training.tasks.detection.box_coding import NOTHING
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from assay.learning.detection.boxes import area, clip, iou
 from assay.learning.detection.nms import best_of_overlapping
-from assay.learning.detection.targets import cell_middles
+from assay.training.tasks.detection.box_coding import cell_middles
+from assay.training.tasks.detection.boxes import area, clip, iou
 
 CANDIDATES = 3
 """Peaks that are looked at per object that is wanted at most: some are of the same object."""

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from assay.learning.detection.decode import found_objects
-from assay.learning.detection.targets import CROWD
 from assay.training.models.detector import CELL
+from assay.training.tasks.detection.box_coding import CROWD
 
 LEAST_SCORE, MOST = 0.02, 100
 """What counts as found; answers that are less sure hardly change the mean."""

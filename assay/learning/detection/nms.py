@@ -6,7 +6,7 @@ Belongs here: choosing among boxes, for all images of a batch at once. Does not 
 import torch
 from torch import Tensor
 
-from assay.learning.detection.boxes import pairwise_iou
+from assay.training.tasks.detection.boxes import pairwise_iou
 
 
 def best_of_overlapping(boxes: Tensor, scores: Tensor, classes: Tensor, most_overlap: float) -> Tensor:

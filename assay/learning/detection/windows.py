@@ -7,8 +7,8 @@ Belongs here: boxes in windows, as pure functions of batches. Does not belong he
 import torch
 from torch import Tensor
 
-from assay.learning.detection.boxes import area, clip
-from assay.learning.detection.targets import CROWD, NOTHING
+from assay.training.tasks.detection.box_coding import CROWD, NOTHING
+from assay.training.tasks.detection.boxes import area, clip
 
 VISIBLE_SHARE = 0.6
 """Least share of an object's box inside the window for the network to be asked for it: for its visible part."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from assay.datasets.mask_classes import IGNORED
 from assay.images.masks import regions_by_class
-from assay.learning.detection.targets import NOTHING
+from assay.training.tasks.detection.box_coding import NOTHING
 
 LEAST_PIXELS = 16
 """Pixels of a region that counts as an object; smaller ones have no middle to look for."""

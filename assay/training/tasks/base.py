@@ -25,7 +25,7 @@ MODULES = {
     "classification": "assay.training.tasks.tabular",
     "multi_label": "assay.training.tasks.tabular",
     "segmentation": "assay.learning.families.segmentation",
-    "detection": "assay.learning.families.detection",
+    "detection": "assay.training.tasks.detection.task",
 }
 """Module by kind of learning; each has the functions of ``Family``."""
 

@@ -12,10 +12,10 @@ import polars as pl
 from torch import Tensor
 
 from assay.errors import DataError
-from assay.learning.detection.items import DetectionItems
 from assay.learning.segmentation.items import SegmentationItems
 from assay.training.inputs import Inputs
 from assay.training.tasks.base import PredictionRequest, TrainingRequest
+from assay.training.tasks.detection.dataset import DetectionItems
 from assay.training.tasks.images import Scene, fitting_size, read_scenes
 from assay.training.tasks.windows import classes_of_items
 

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.learning.detection.boxes import area, clip, generalized_iou, iou, pairwise_iou
+from assay.training.tasks.detection.boxes import area, clip, generalized_iou, iou, pairwise_iou
 
 LEFT_HALF = torch.tensor([0.0, 0.0, 5.0, 10.0])
 WHOLE = torch.tensor([0.0, 0.0, 10.0, 10.0])

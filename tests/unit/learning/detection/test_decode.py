@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from assay.learning.detection.boxes import iou
 from assay.learning.detection.decode import found_objects
+from assay.training.tasks.detection.boxes import iou
 
 SIZE = torch.tensor([[32, 32]])
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from assay.learning.detection.decode import boxes_of
-from assay.learning.detection.loss import detection_loss
-from assay.learning.detection.targets import cell_targets
+from assay.training.tasks.detection.box_coding import cell_targets
+from assay.training.tasks.detection.criterion import detection_loss
 
 OBJECT = torch.tensor([[[1.0, 4.0, 8.0, 18.0, 20.0]]])
 CROWD = torch.tensor([[[-2.0, 0.0, 0.0, 32.0, 32.0]]])

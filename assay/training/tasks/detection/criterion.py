@@ -6,9 +6,9 @@ Belongs here: weighing the deviation of outputs from targets. Does not belong he
 from torch import Tensor
 from torch.nn import functional as F
 
-from assay.learning.detection.boxes import generalized_iou
 from assay.learning.detection.decode import boxes_of
-from assay.learning.detection.targets import CellTargets, cell_targets
+from assay.training.tasks.detection.box_coding import CellTargets, cell_targets
+from assay.training.tasks.detection.boxes import generalized_iou
 
 BOX_WEIGHT = 2.0
 """Weight of the boxes against the heat map."""

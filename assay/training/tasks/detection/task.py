@@ -1,6 +1,6 @@
 """Detection: boxes around objects, and their classes.
 
-Belongs here: putting the parts together. Does not belong here: any of them (``assay.learning.detection``).
+Belongs here: putting the parts together. Does not belong here: any of them (``assay.training.tasks.detection``).
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,8 +10,6 @@ import torch
 
 from assay.errors import AssayError, DataError
 from assay.learning.detection.decode import Found, found_objects
-from assay.learning.detection.items import DetectionItems
-from assay.learning.detection.loss import detection_loss
 from assay.learning.detection.meter import DetectionMeter
 from assay.natural import natural_key
 from assay.training.data import DataSource
@@ -23,6 +21,8 @@ from assay.training.interfaces import Lesson
 from assay.training.model_card import AnyTarget
 from assay.training.tasks.base import PredictionRequest, TrainingRequest
 from assay.training.tasks.dense import balanced, describe_scenes, has_truth, labelled, scenes_to_predict
+from assay.training.tasks.detection.criterion import detection_loss
+from assay.training.tasks.detection.dataset import DetectionItems
 from assay.training.tasks.images import Scene, as_scene_batch, read_scenes
 from assay.training.tasks.statistics import Statistics, class_statistics
 
