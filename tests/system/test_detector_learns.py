@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from assay.learning.detection.meter import DetectionMeter
 from assay.spec.training_data import Augmentation
 from assay.training.models.detector import Detector
-from assay.training.tasks.detection.criterion import detection_loss
+from assay.training.tasks.detection.criterion import DetectionMeter, detection_loss
 from assay.training.tasks.detection.dataset import DetectionItems
 
 pytestmark = pytest.mark.system

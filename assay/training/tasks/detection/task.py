@@ -9,8 +9,6 @@ import polars as pl
 import torch
 
 from assay.errors import AssayError, DataError
-from assay.learning.detection.decode import Found, found_objects
-from assay.learning.detection.meter import DetectionMeter
 from assay.natural import natural_key
 from assay.training.data import DataSource
 from assay.training.device import near_all
@@ -21,7 +19,8 @@ from assay.training.interfaces import Lesson
 from assay.training.model_card import AnyTarget
 from assay.training.tasks.base import PredictionRequest, TrainingRequest
 from assay.training.tasks.dense import balanced, describe_scenes, has_truth, labelled, scenes_to_predict
-from assay.training.tasks.detection.criterion import detection_loss
+from assay.training.tasks.detection.box_coding import Found, found_objects
+from assay.training.tasks.detection.criterion import DetectionMeter, detection_loss
 from assay.training.tasks.detection.dataset import DetectionItems
 from assay.training.tasks.images import Scene, as_scene_batch, read_scenes
 from assay.training.tasks.statistics import Statistics, class_statistics

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from assay.learning.detection.decode import found_objects
+from assay.training.tasks.detection.box_coding import found_objects
 from assay.training.tasks.detection.boxes import iou
 
 SIZE = torch.tensor([[32, 32]])

@@ -1,6 +1,6 @@
 import torch
 
-from assay.learning.detection.meter import DetectionMeter
+from assay.training.tasks.detection.criterion import DetectionMeter
 
 OBJECTS = torch.tensor([[[0.0, 6, 9, 16, 21], [1.0, 20, 4, 28, 12]]])
 ANSWERS = [(0, 3, 2, 4, 5, 6, 7), (1, 1, 5, 2, 2, 6, 6)]  # class, row, column, distances: exactly these objects

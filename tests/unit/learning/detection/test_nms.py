@@ -3,8 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.learning.detection.nms import best_of_overlapping
-from assay.training.tasks.detection.boxes import iou
+from assay.training.tasks.detection.boxes import best_of_overlapping, iou
 
 
 def one_by_one(boxes, scores, classes, most_overlap):
