@@ -6,8 +6,8 @@ Belongs here: IoU over the validation images. Does not belong here: the full rep
 import torch
 from torch import Tensor
 
-from assay.learning.segmentation.decode import has_middles, named_pixels
 from assay.learning.segmentation.sureness import CHOICES, counted_by_choice, highest_choice
+from assay.training.tasks.segmentation.decode import has_middles, named_pixels
 
 LEAST_MIDDLE = "least_middle"
 """Name of the probability of a middle that gives the best mean IoU; zero asks for none."""

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from assay.datasets.mask_classes import IGNORED
-from assay.learning.segmentation.decode import enlarged, heat_around
 from assay.training.models.unet import cell_answers
+from assay.training.tasks.segmentation.decode import enlarged, heat_around
 
 CHOICES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 """Probabilities to choose from; 0 asks for no middle."""

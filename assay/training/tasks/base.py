@@ -24,7 +24,7 @@ MODULES = {
     "regression": "assay.training.tasks.tabular",
     "classification": "assay.training.tasks.tabular",
     "multi_label": "assay.training.tasks.tabular",
-    "segmentation": "assay.learning.families.segmentation",
+    "segmentation": "assay.training.tasks.segmentation.task",
     "detection": "assay.training.tasks.detection.task",
 }
 """Module by kind of learning; each has the functions of ``Family``."""

@@ -12,11 +12,11 @@ import polars as pl
 from torch import Tensor
 
 from assay.errors import DataError
-from assay.learning.segmentation.items import SegmentationItems
 from assay.training.inputs import Inputs
 from assay.training.tasks.base import PredictionRequest, TrainingRequest
 from assay.training.tasks.detection.dataset import DetectionItems
 from assay.training.tasks.images import Scene, fitting_size, read_scenes
+from assay.training.tasks.segmentation.dataset import SegmentationItems
 from assay.training.tasks.windows import classes_of_items
 
 Items = TypeVar("Items", SegmentationItems, DetectionItems)

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from assay.learning.segmentation.items import SegmentationItems
 from assay.training.sampler import balanced
 from assay.training.tasks.detection.dataset import DetectionItems
+from assay.training.tasks.segmentation.dataset import SegmentationItems
 from assay.training.tasks.windows import chances, classes_of_items
 
 SIDE, OBJECT = 128, 32

@@ -5,10 +5,10 @@ import torch
 from torch.nn import functional
 
 from assay.datasets.mask_classes import IGNORED
-from assay.learning.segmentation import decode
-from assay.learning.segmentation.decode import class_logits, class_map, named_pixels
-from assay.learning.segmentation.loss import plain_loss
 from assay.training.models.unet import cell_answers
+from assay.training.tasks.segmentation import decode
+from assay.training.tasks.segmentation.decode import class_logits, class_map, named_pixels
+from assay.training.tasks.segmentation.loss import plain_loss
 
 CLASSES = 3
 

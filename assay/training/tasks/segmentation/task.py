@@ -1,6 +1,6 @@
 """Segmentation: the class of every pixel.
 
-Belongs here: putting the parts together. Does not belong here: any of them (``assay.learning.segmentation``).
+Belongs here: putting the parts together. Does not belong here: any of them (``assay.training.tasks.segmentation``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,9 +14,6 @@ from torch import Tensor
 from assay.datasets.mask_classes import IGNORED
 from assay.datasets.schema import BACKGROUND
 from assay.errors import AssayError
-from assay.learning.segmentation.decode import class_map
-from assay.learning.segmentation.items import SegmentationItems
-from assay.learning.segmentation.loss import SegmentationLoss, plain_loss
 from assay.learning.segmentation.meter import SegmentationMeter
 from assay.parallel import map_in_order
 from assay.training.data import DataSource
@@ -31,6 +28,9 @@ from assay.training.predictions import save_mask
 from assay.training.tasks.base import PredictionRequest, TrainingRequest
 from assay.training.tasks.dense import balanced, describe_scenes, has_truth, labelled, scenes_to_predict
 from assay.training.tasks.images import Scene, as_scene_batch, enlarged, read_scenes
+from assay.training.tasks.segmentation.dataset import SegmentationItems
+from assay.training.tasks.segmentation.decode import class_map
+from assay.training.tasks.segmentation.loss import SegmentationLoss, plain_loss
 from assay.training.tasks.statistics import Statistics, class_statistics
 
 FULL_SIZE = 1 << 30
