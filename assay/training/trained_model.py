@@ -10,7 +10,6 @@ from typing import Any
 import polars as pl
 import torch
 
-from assay.learning.segmentation.meter import LEAST_MIDDLE
 from assay.pipeline import digest_of
 from assay.plots.training import learning_curves
 from assay.progress import Progress, silent
@@ -27,6 +26,7 @@ from assay.training.model_file import network_of, save_model
 from assay.training.net_data import write_net_data
 from assay.training.prepare import prepare_training, subset_names
 from assay.training.tasks.base import TrainingRequest
+from assay.training.tasks.segmentation.decode import LEAST_MIDDLE
 from assay.training.tasks.statistics import data_statistics
 from assay.training.trainer import fit
 from assay.training.worker import helpers

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from assay.learning.segmentation.meter import SegmentationMeter
 from assay.spec.models import UnetModel
 from assay.spec.training_data import Augmentation
 from assay.training.engine import evaluate
 from assay.training.models.unet import build_unet
 from assay.training.optimizers import AdamW, one_cycle
 from assay.training.tasks.segmentation.dataset import SegmentationItems
+from assay.training.tasks.segmentation.decode import SegmentationMeter
 from assay.training.tasks.segmentation.loss import SegmentationLoss, plain_loss
 
 pytestmark = pytest.mark.system

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from assay.datasets.mask_classes import IGNORED
 from assay.training.models.detector import CELL
 from assay.training.models.unet import CellAnswers, cell_answers, highest_around
 
@@ -114,3 +115,106 @@ def _parts(which: Tensor) -> Iterator[Places]:
     for part in torch.split(which.nonzero(), AT_ONCE):
         images, rows, columns = part.unbind(1)
         yield images, rows, columns
+
+
+CHOICES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+"""Probabilities to choose from; 0 asks for no middle."""
+
+
+def highest_choice(outputs: Tensor) -> Tensor:
+    """Return the index of the highest choice at which each pixel may show anything: uint8 (B, H, W).
+
+    Args:
+        outputs: (B, 16 + 2k, H/4, W/4) as ``Unet`` gives them.
+    """
+    heat = heat_around(cell_answers(outputs).middles)
+    choices = torch.tensor(CHOICES, device=heat.device)
+    return enlarged((torch.bucketize(heat, choices, right=True) - 1).to(torch.uint8))
+
+
+def counted_by_choice(named: Tensor, wanted: Tensor, highest: Tensor, class_count: int) -> Tensor:
+    """Return how many pixels of each true class are taken for each class, at each choice: (choices, 1 + k, 1 + k).
+
+    Args:
+        named: uint8 (B, H, W): 0 background, 1..k classes.
+        wanted: uint8 (B, H, W): the same, 255 unknown.
+        highest: uint8 (B, H, W): index of the highest choice at which a pixel may show anything.
+        class_count: k.
+    """
+    side, values = 1 + class_count, 1 + IGNORED
+    triples = (highest.int() * values + wanted) * side + named
+    counts = torch.bincount(triples.flatten(), minlength=len(CHOICES) * values * side)
+    return with_less_shown(counts.view(len(CHOICES), values, side)[:, :side])  # without the unknown
+
+
+def with_less_shown(counts: Tensor) -> Tensor:
+    """Return what becomes of counts by highest choice when only those of one choice or a higher one show anything."""
+    shown = counts.flip(0).cumsum(0).flip(0)
+    hidden = (counts.cumsum(0) - counts).sum(2)
+    shown[:, :, 0] += hidden
+    return shown
+
+
+LEAST_MIDDLE = "least_middle"
+"""Name of the probability of a middle that gives the best mean IoU; zero asks for none."""
+
+
+class SegmentationMeter:
+    """Counts how often each class is taken for each other, over all pixels whose class is known."""
+
+    def __init__(self, class_count: int) -> None:
+        """Start from nothing; ``class_count`` is k, without the background."""
+        self.class_count = class_count
+        self.counts: Tensor | int = 0  # [choice, true, predicted]; one choice of networks without middles
+
+    def add(self, outputs: Tensor, targets: Tensor) -> None:
+        """Take in one batch: outputs as ``named_pixels`` takes them, and targets uint8 (B, H, W)."""
+        named = named_pixels(outputs, self.class_count)
+        if has_middles(outputs, self.class_count):
+            counts = counted_by_choice(named, targets, highest_choice(outputs), self.class_count)
+        else:
+            counts = counted(named, targets, self.class_count)[None]
+        self.counts = self.counts + counts.cpu()
+
+    def values(self) -> dict[str, float]:
+        """Return ``mean_iou`` over the classes that occur or are predicted, and ``foreground_iou``; 0 to 1.
+
+        Of networks that look for middles, they are those at the ``least_middle`` that gives the best mean IoU, the
+        least of several equally good; it is returned too.
+        """
+        if isinstance(self.counts, int):
+            return iou_of(torch.zeros(2, 2))
+        ious = [iou_of(each) for each in self.counts]
+        best = max(range(len(ious)), key=lambda place: (ious[place]["mean_iou"], -place))
+        return ious[best] if len(ious) == 1 else {**ious[best], LEAST_MIDDLE: CHOICES[best]}
+
+
+def counted(named: Tensor, targets: Tensor, class_count: int) -> Tensor:
+    """Return how many pixels of each true class are taken for each class: int64 (1 + k, 1 + k).
+
+    Args:
+        named: uint8 (B, H, W): 0 background, 1..k classes.
+        targets: uint8 (B, H, W): the same, 255 unknown.
+        class_count: k.
+    """
+    side = 1 + class_count
+    pairs = targets.int() * side + named  # unknown pixels come last, and are cut off
+    return torch.bincount(pairs.flatten(), minlength=side**2)[: side**2].view(side, side)
+
+
+def iou_of(counts: Tensor) -> dict[str, float]:
+    """Return ``mean_iou`` over the classes that occur or are predicted, and ``foreground_iou``; 0 to 1.
+
+    The background is no class. The foreground is all that is not background, whatever its class.
+
+    Args:
+        counts: (1 + k, 1 + k) pixels per true and predicted class.
+    """
+    hits = counts.diag()[1:]
+    union = (counts.sum(0) + counts.sum(1))[1:] - hits
+    occurs = union > 0
+    foreground = int(counts.sum() - counts[0, 0])
+    return {
+        "mean_iou": (hits[occurs] / union[occurs]).mean().item() if occurs.any() else 0.0,
+        "foreground_iou": int(counts[1:, 1:].sum()) / foreground if foreground else 0.0,
+    }

@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from assay.datasets.mask_classes import IGNORED
-from assay.learning.segmentation.regions import region_boxes
 from assay.training.models.detector import CELL
 from assay.training.models.unet import cell_answers
 from assay.training.tasks.detection.box_coding import cell_targets
 from assay.training.tasks.detection.criterion import heat_loss
+from assay.training.tasks.segmentation.dataset import region_boxes
 from assay.training.tasks.segmentation.decode import surprise
 
 NEARBY = 3

@@ -14,7 +14,6 @@ from torch import Tensor
 from assay.datasets.mask_classes import IGNORED
 from assay.datasets.schema import BACKGROUND
 from assay.errors import AssayError
-from assay.learning.segmentation.meter import SegmentationMeter
 from assay.parallel import map_in_order
 from assay.training.data import DataSource
 from assay.training.device import near_all
@@ -29,7 +28,7 @@ from assay.training.tasks.base import PredictionRequest, TrainingRequest
 from assay.training.tasks.dense import balanced, describe_scenes, has_truth, labelled, scenes_to_predict
 from assay.training.tasks.images import Scene, as_scene_batch, enlarged, read_scenes
 from assay.training.tasks.segmentation.dataset import SegmentationItems
-from assay.training.tasks.segmentation.decode import class_map
+from assay.training.tasks.segmentation.decode import SegmentationMeter, class_map
 from assay.training.tasks.segmentation.loss import SegmentationLoss, plain_loss
 from assay.training.tasks.statistics import Statistics, class_statistics
 

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from assay.datasets.mask_classes import IGNORED
-from assay.learning.segmentation.regions import numbered_regions
+from assay.training.tasks.segmentation.dataset import numbered_regions
 from assay.training.tasks.segmentation.loss import SegmentationLoss, class_loss, class_shares, dice_loss, plain_loss
 
 CLASSES = 3

@@ -4,7 +4,7 @@ import torch
 from torch.nn import functional
 
 from assay.datasets.mask_classes import IGNORED
-from assay.learning.segmentation.meter import SegmentationMeter
+from assay.training.tasks.segmentation.decode import SegmentationMeter
 
 
 def drawn(seed, classes=4):

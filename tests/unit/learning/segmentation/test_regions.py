@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.datasets.mask_classes import IGNORED
-from assay.learning.segmentation.regions import LEAST_PIXELS, numbered_regions, region_boxes
+from assay.training.tasks.segmentation.dataset import LEAST_PIXELS, numbered_regions, region_boxes
 
 
 def mask(height=40, width=60):

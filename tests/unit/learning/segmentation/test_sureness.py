@@ -1,9 +1,13 @@
 import pytest
 import torch
 
-from assay.learning.segmentation.meter import SegmentationMeter
-from assay.learning.segmentation.sureness import CHOICES, counted_by_choice, highest_choice
-from assay.training.tasks.segmentation.decode import named_pixels
+from assay.training.tasks.segmentation.decode import (
+    CHOICES,
+    SegmentationMeter,
+    counted_by_choice,
+    highest_choice,
+    named_pixels,
+)
 
 SIDE = 128
 
