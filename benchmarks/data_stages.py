@@ -16,7 +16,6 @@ from PIL import Image
 
 from assay.datasets.schema import CROPS_FILE, ITEMS_FILE
 from assay.datasets.synthetic.build import build_numbers
-from assay.parallel import map_in_order, usable_cores
 from assay.spec.crops import CropsSection
 from assay.spec.normalized import NormalizedSection
 from assay.spec.numbers import NumbersSource
@@ -28,6 +27,7 @@ from assay.stages.splits import build_splits
 from assay.stages.tabular import build_tabular
 from assay.storage.files import write_json
 from assay.storage.parquet import read_parquet, write_parquet
+from assay.utils.concurrency import map_in_order, usable_cores
 
 SEED = 42
 

@@ -18,9 +18,9 @@ from typing import Any
 from assay.datasets.synthetic.build import build_numbers
 from assay.datasets.synthetic.picture import NumberPainter
 from assay.images.png import encode_png
-from assay.parallel import map_in_order
 from assay.progress import silent
 from assay.spec.numbers import NumbersSource
+from assay.utils.concurrency import map_in_order
 from benchmarks.run import table
 
 SEED = 42

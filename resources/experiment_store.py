@@ -20,7 +20,6 @@ from assay.experiments.folders import ExperimentFolders
 from assay.experiments.importing import fetch_result
 from assay.experiments.locks import named_locks
 from assay.experiments.specs import SpecFiles, freeze, frozen
-from assay.parallel import usable_cores
 from assay.pipeline import Slice
 from assay.progress import Progress
 from assay.spec.experiment import ExperimentSpec
@@ -30,6 +29,7 @@ from assay.stages.trained_model import data_source
 from assay.storage.locations import Locations
 from assay.storage.locks import LockMode, Waiting, hold
 from assay.storage.results import Report, Result, ResultStore
+from assay.utils.concurrency import usable_cores
 from resources.failures import as_failure
 from resources.progress import ProgressReporter
 from resources.tracking import Tracker

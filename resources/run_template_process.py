@@ -26,7 +26,7 @@ from dagster._core.origin import JobPythonOrigin
 from dagster._serdes import deserialize_value
 from dagster._utils.hosted_user_process import recon_repository_from_origin
 
-from assay.parallel import usable_cores
+from assay.utils.concurrency import usable_cores
 from resources.run_files import RunFiles, note_process
 from resources.run_worker import execute
 

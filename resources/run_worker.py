@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dagster._cli.api import execute_run_command
 
-from assay.leaving import leave
+from assay.utils.process import leave
 from resources.run_files import RunFiles
 from resources.run_process import ARGUMENTS
 

@@ -15,7 +15,7 @@ from assay.cli.run import run
 from assay.cli.specs import evaluate, new, schema, sweep, validate
 from assay.cli.storage import gc, locks
 from assay.errors import AssayError
-from assay.leaving import leave
+from assay.utils.process import leave
 
 app = typer.Typer(
     help="Machine-learning experiments as Dagster assets.",

@@ -13,8 +13,8 @@ import typer
 from assay.datasets.synthetic.handwritten import write_handwritten_digits
 from assay.experiments.contents import stage_results
 from assay.experiments.workspace import spec_files, storage_root
-from assay.leaving import leave
 from assay.spec.loading import load_spec
+from assay.utils.process import leave
 
 
 def run(

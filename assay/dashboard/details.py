@@ -20,8 +20,8 @@ from assay.experiments.checks import EXP_TESTS
 from assay.experiments.contents import stage_results
 from assay.experiments.folders import ExperimentFolders
 from assay.metrics.registry import get_metric, label_of
-from assay.natural import natural_key
 from assay.spec.yaml_text import to_yaml
+from assay.utils.text import natural_key
 
 METRICS = pl.Schema(
     {

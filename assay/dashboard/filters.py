@@ -11,8 +11,8 @@ from typing import TypeGuard
 
 from assay.comparison.ranking import differing_keys
 from assay.dashboard.data import Experiment
-from assay.natural import natural_key
 from assay.spec.dotted import brief, short_names
+from assay.utils.text import natural_key
 
 
 @dataclass(frozen=True)

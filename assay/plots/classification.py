@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from assay.metrics.registry import label_of
-from assay.natural import natural_key
 from assay.plots.style import (
     BLUE,
     FAINT,
@@ -26,6 +25,7 @@ from assay.plots.style import (
     short,
     subset_colour,
 )
+from assay.utils.text import natural_key
 
 MOST_NUMBERS = 20
 """Classes up to which the counts are written into the cells."""

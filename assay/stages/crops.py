@@ -19,11 +19,11 @@ from assay.images.boxes import Box
 from assay.images.decoding import decode
 from assay.images.png import encode_png
 from assay.images.resizing import at_most
-from assay.parallel import map_in_order, usable_cores
 from assay.plots.sheets import save_class_samples
 from assay.progress import Progress, silent
 from assay.spec.crops import CropsSection
 from assay.storage.parquet import read_parquet, write_parquet
+from assay.utils.concurrency import map_in_order, usable_cores
 
 
 def build_crops(splits_folder: Path, spec: CropsSection, folder: Path, progress: Progress = silent) -> dict[str, Any]:

@@ -15,12 +15,12 @@ from assay.datasets.schema import CROPS_FILE, ITEMS_FILE, TableInfo, is_nested, 
 from assay.datasets.table import ROWS_FILE
 from assay.errors import DataError, nearest
 from assay.images.resizing import area_resize
-from assay.parallel import map_in_order, usable_cores
 from assay.plots.sheets import save_class_samples
 from assay.progress import Progress, silent
 from assay.spec.tabular import TabularSection
 from assay.stages.crops import numeric_labels
 from assay.storage.parquet import read_parquet, write_parquet
+from assay.utils.concurrency import map_in_order, usable_cores
 
 TABULAR_FILE = "tabular.parquet"
 

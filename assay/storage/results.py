@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from assay.errors import StorageError
-from assay.natural import natural_key
 from assay.pipeline import STAGES, Slice
 from assay.storage.files import (
     MANIFEST,
@@ -26,6 +25,7 @@ from assay.storage.files import (
     write_json,
 )
 from assay.storage.locks import Waiting, hold
+from assay.utils.text import natural_key
 
 SCRATCH = ".scratch"
 """Folder beside results for what unfinished builds keep."""

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from assay.errors import DataError
-from assay.natural import natural_key
 from assay.spec.base import Section
 from assay.spec.class_description import did_you_mean
 from assay.training.data import require_columns
+from assay.utils.text import natural_key
 
 ADVICE = "Add them to data_description.class_mapping, or to the subclasses of a class."
 

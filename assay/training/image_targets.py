@@ -18,13 +18,13 @@ from assay.datasets.mask_classes import places_of, read_meanings, read_values
 from assay.datasets.schema import CLASS, MASK_CLASSES_FILE, OBJECTS_FILE, mask_root_of
 from assay.errors import DataError
 from assay.images.masks import MaskValues, regions_by_class
-from assay.parallel import map_in_order, usable_cores
 from assay.spec.base import Section
 from assay.spec.class_description import ClassDescription, classes_of_labels, unknown_subclasses
 from assay.spec.data_description import DataDescription
 from assay.storage.parquet import read_parquet
 from assay.training.data import DataSource
 from assay.training.tasks.images import reduced_size
+from assay.utils.concurrency import map_in_order, usable_cores
 
 
 class SceneTarget(Section):

@@ -18,11 +18,11 @@ from pydantic import Field
 from torch import Tensor
 
 from assay.errors import DataError
-from assay.parallel import map_in_order
 from assay.spec.base import Section
 from assay.spec.recipes import View
 from assay.spec.trained_model import TrainedModelSection
 from assay.training.data import DataSource, require_columns
+from assay.utils.concurrency import map_in_order
 
 PIXEL = re.compile(r"px_(\d+)_(\d+)")
 

@@ -6,7 +6,7 @@ from concurrent.futures import TimeoutError as StillWaits
 import dagster as dg
 import pytest
 
-from assay.parallel import usable_cores
+from assay.utils.concurrency import usable_cores
 
 
 def train(lab, threads):

@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 
-from assay.parallel import map_in_order, usable_cores
+from assay.utils.concurrency import map_in_order, usable_cores
 
 
 def test_values_come_in_the_order_of_the_items_although_the_first_takes_longest():

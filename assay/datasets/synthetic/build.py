@@ -29,11 +29,11 @@ from assay.datasets.synthetic.picture import (
 from assay.images.boxes import Box
 from assay.images.near_duplicates import look_of
 from assay.images.png import encode_png
-from assay.parallel import map_in_order, usable_cores
 from assay.plots.sheets import class_color, draw_boxes, sample_grid, save_small_png
 from assay.progress import Progress, silent
 from assay.spec.numbers import NumbersSource
 from assay.storage.parquet import write_parquet
+from assay.utils.concurrency import map_in_order, usable_cores
 
 
 def build_numbers(

@@ -19,9 +19,9 @@ from assay.datasets.schema import root_of
 from assay.errors import DataError
 from assay.images.decoding import DECODE_ERRORS, decode
 from assay.images.resizing import at_most
-from assay.parallel import map_in_order
 from assay.training.data import DataSource
 from assay.training.models.backbone import STRIDE
+from assay.utils.concurrency import map_in_order
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ import polars as pl
 import torch
 
 from assay.errors import AssayError, DataError
-from assay.natural import natural_key
 from assay.training.data import DataSource
 from assay.training.device import near_all
 from assay.training.engine import forward
@@ -24,6 +23,7 @@ from assay.training.tasks.detection.criterion import DetectionMeter, detection_l
 from assay.training.tasks.detection.dataset import DetectionItems
 from assay.training.tasks.images import Scene, as_scene_batch, read_scenes
 from assay.training.tasks.statistics import Statistics, class_statistics
+from assay.utils.text import natural_key
 
 SCHEMA = pl.Schema(
     {

@@ -14,7 +14,6 @@ from torch import Tensor
 from assay.datasets.mask_classes import IGNORED
 from assay.datasets.schema import BACKGROUND
 from assay.errors import AssayError
-from assay.parallel import map_in_order
 from assay.training.data import DataSource
 from assay.training.device import near_all
 from assay.training.engine import forward
@@ -31,6 +30,7 @@ from assay.training.tasks.segmentation.dataset import SegmentationItems
 from assay.training.tasks.segmentation.decode import SegmentationMeter, class_map
 from assay.training.tasks.segmentation.loss import SegmentationLoss, plain_loss
 from assay.training.tasks.statistics import Statistics, class_statistics
+from assay.utils.concurrency import map_in_order
 
 FULL_SIZE = 1 << 30
 """Longest side of truth that is not reduced."""
