@@ -9,7 +9,7 @@ import dagster as dg
 from pydantic import Field
 
 from assay.experiments.copying import CopyReport, CopyRequest, copy_experiment
-from assay.progress import NO_VALUES, Progress
+from assay.utils.concurrency import NO_VALUES, Progress
 from assets.importing import enter
 from resources.experiment_store import ExperimentStore
 from resources.failures import as_failure

@@ -7,10 +7,10 @@ from typing import Any
 import dagster as dg
 
 from assay.pipeline import STAGES, Slice
-from assay.progress import Progress
 from assay.stages.trained_model import train
 from assay.storage.parquet import StoredTable
 from assay.storage.results import Result
+from assay.utils.concurrency import Progress
 from assets.conditions import FOLLOWS_INPUTS
 from assets.keys import optional, spec_of
 from assets.learning_data import learning_data

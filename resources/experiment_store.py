@@ -21,7 +21,6 @@ from assay.experiments.importing import fetch_result
 from assay.experiments.locks import named_locks
 from assay.experiments.specs import SpecFiles, freeze, frozen
 from assay.pipeline import Slice
-from assay.progress import Progress
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.exptests import TestSection
 from assay.spec.ids import validate_id
@@ -29,7 +28,7 @@ from assay.stages.trained_model import data_source
 from assay.storage.locations import Locations
 from assay.storage.locks import LockMode, Waiting, hold
 from assay.storage.results import Report, Result, ResultStore
-from assay.utils.concurrency import usable_cores
+from assay.utils.concurrency import Progress, usable_cores
 from resources.failures import as_failure
 from resources.progress import ProgressReporter
 from resources.tracking import Tracker

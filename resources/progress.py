@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from assay.progress import NO_VALUES, Progress
+from assay.utils.concurrency import NO_VALUES, Progress
 
 
 class Pause:

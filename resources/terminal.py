@@ -11,7 +11,7 @@ from typing import TextIO
 
 import dagster as dg
 
-from assay.progress import NO_VALUES, Progress
+from assay.utils.concurrency import NO_VALUES, Progress
 from resources.progress import Pause, ProgressReporter
 
 CLEAR_LINE = "\r\x1b[2K"

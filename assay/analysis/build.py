@@ -16,7 +16,6 @@ from assay.analysis.report import KINDS, draw_pictures, report_of
 from assay.metrics.bootstrap import intervals
 from assay.metrics.registry import Metric, get_metrics
 from assay.metrics.samples import Floats
-from assay.progress import Progress, silent
 from assay.spec.analysis import AnalysisSection, ResultAnalyzer
 from assay.storage.parquet import read_parquet, write_parquet
 from assay.training.image_targets import SceneTarget
@@ -25,6 +24,7 @@ from assay.training.predictions import PREDICTIONS
 from assay.training.summary import TAUGHT
 from assay.training.targets import NumberTarget
 from assay.training.trained_model import CHOSEN
+from assay.utils.concurrency import Progress, silent
 
 
 def build_analysis(

@@ -9,7 +9,7 @@ import typer
 from assay.errors import DataError
 from assay.experiments.workspace import spec_files, storage_root
 from assay.spec.experiment import ExperimentSpec
-from assay.text_table import text_table
+from assay.utils.text import text_table
 
 if TYPE_CHECKING:  # asking a server imports what no other command needs
     from assay.backfills.backfill import Backfill

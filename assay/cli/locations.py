@@ -8,8 +8,8 @@ import typer
 
 from assay.errors import AssayError
 from assay.experiments.workspace import locations, spec_files
-from assay.progress import NO_VALUES
 from assay.storage.locations.config import DEFAULT_LOCATION
+from assay.utils.concurrency import NO_VALUES
 
 if TYPE_CHECKING:
     from assay.experiments.importing import Imported

@@ -18,7 +18,7 @@ from assay.spec.experiment import ExperimentSpec
 from assay.spec.ids import suggest_id
 from assay.spec.loading import json_schema, load_spec, load_values, merged, spec_from
 from assay.spec.yaml_text import read_value
-from assay.text_table import text_table
+from assay.utils.text import text_table
 
 
 def new(

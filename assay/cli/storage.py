@@ -11,7 +11,7 @@ from assay.experiments.garbage import collect, find_garbage
 from assay.experiments.locks import lock_folders
 from assay.experiments.workspace import locations, spec_files, storage_root
 from assay.storage.locks import Holder, age_of, clear, clearable, holders, share, state_of, unshare
-from assay.text_table import text_table
+from assay.utils.text import text_table
 
 
 def gc(

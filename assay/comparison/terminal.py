@@ -10,7 +10,7 @@ from assay.analysis.base import readable_number
 from assay.comparison.load import Entry, Score
 from assay.comparison.ranking import Ranking
 from assay.spec.dotted import brief
-from assay.text_table import text_table
+from assay.utils.text import text_table
 
 MOST_LINES = 10
 """How many experiments without results, or with notes, are listed."""

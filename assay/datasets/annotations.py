@@ -16,8 +16,7 @@ from assay.datasets.geometry import Edges, Polygons, Runs, turned, turned_edges,
 from assay.datasets.inspection import Inspected
 from assay.datasets.schema import BACKGROUND, CLASS, IGNORE, MASK_CLASS_COLUMNS
 from assay.images.boxes import Box
-from assay.progress import Progress
-from assay.utils.concurrency import map_in_order, usable_cores
+from assay.utils.concurrency import Progress, map_in_order, usable_cores
 
 Outline = Polygons | Runs
 

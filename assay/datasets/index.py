@@ -29,9 +29,9 @@ from assay.errors import DataError
 from assay.images.decoding import decode
 from assay.images.masks import read_mask
 from assay.plots.sheets import class_color, draw_boxes, sample_grid, save_small_png
-from assay.progress import Progress, silent
 from assay.spec.annotated_images import CocoSource, YoloSource
 from assay.storage.parquet import write_parquet
+from assay.utils.concurrency import Progress, silent
 
 _MOST_LEFT_OUT = 100
 """How many annotations that were left out the report names."""

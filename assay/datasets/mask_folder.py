@@ -38,10 +38,10 @@ from assay.datasets.schema import (
     OBJECTS_FILE,
 )
 from assay.errors import DataError
-from assay.progress import Progress, silent
 from assay.spec.annotated_images import MaskFolderSource
 from assay.spec.splits import TRAIN
 from assay.storage.parquet import write_parquet
+from assay.utils.concurrency import Progress, silent
 
 
 def build_masks(spec: MaskFolderSource, folder: Path, progress: Progress = silent) -> dict[str, Any]:

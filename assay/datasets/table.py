@@ -14,10 +14,10 @@ import polars as pl
 from assay.datasets.inspection import SUBSET_NAMES, class_not_in_train, existing_path
 from assay.datasets.schema import ITEMS_FILE, ROW_ITEM_COLUMNS, TableInfo
 from assay.errors import DataError, unknown
-from assay.progress import Progress, silent
 from assay.spec.own_data import TableSource
 from assay.spec.splits import TRAIN
 from assay.storage.parquet import write_parquet
+from assay.utils.concurrency import Progress, silent
 
 ROWS_FILE = "rows.parquet"
 

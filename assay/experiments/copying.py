@@ -12,13 +12,13 @@ from assay.experiments.catalog import StoredExperiment, experiments_at, find_exp
 from assay.experiments.folders import ExperimentFolder, ExperimentFolders
 from assay.experiments.importing import Imported, bring_in, lock_experiment
 from assay.experiments.specs import SpecFiles
-from assay.progress import Progress, silent
 from assay.spec.ids import validate_id
 from assay.storage.files import MANIFEST
 from assay.storage.locations.config import Location, Locations, reaching
 from assay.storage.locations.filesystem import Tree
 from assay.storage.locations.sync import Written, bring
 from assay.storage.locks import hold
+from assay.utils.concurrency import Progress, silent
 
 
 @dataclass(frozen=True)

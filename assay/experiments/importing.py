@@ -23,7 +23,6 @@ from assay.experiments.evaluation import adopted_path
 from assay.experiments.folders import PLACES, RESULTS, ExperimentFolder, ExperimentFolders, experiment_row, folder_name
 from assay.experiments.specs import SpecFiles
 from assay.pipeline import FINGERPRINT_LENGTH, digest_of
-from assay.progress import Progress, silent
 from assay.spec.existing_experiment import FoundExperiment
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.ids import validate_id
@@ -46,6 +45,7 @@ from assay.storage.locks import hold
 from assay.storage.parquet import StoredTable
 from assay.storage.partitions import place_of
 from assay.storage.results import Result, ResultStore
+from assay.utils.concurrency import Progress, silent
 
 
 @dataclass(frozen=True)

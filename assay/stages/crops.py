@@ -20,10 +20,9 @@ from assay.images.decoding import decode
 from assay.images.png import encode_png
 from assay.images.resizing import at_most
 from assay.plots.sheets import save_class_samples
-from assay.progress import Progress, silent
 from assay.spec.crops import CropsSection
 from assay.storage.parquet import read_parquet, write_parquet
-from assay.utils.concurrency import map_in_order, usable_cores
+from assay.utils.concurrency import Progress, map_in_order, silent, usable_cores
 
 
 def build_crops(splits_folder: Path, spec: CropsSection, folder: Path, progress: Progress = silent) -> dict[str, Any]:

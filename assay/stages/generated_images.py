@@ -10,12 +10,12 @@ from typing import Any
 
 from assay.errors import AssayError
 from assay.pipeline import Slice
-from assay.progress import Progress, silent
 from assay.spec.annotated_images import CocoSource, MaskFolderSource, YoloSource
 from assay.spec.generated_images import BUILT_IN_SOURCES, SOURCE_PLUGINS, SourceKind
 from assay.spec.numbers import NumbersSource
 from assay.spec.own_data import ImageFolderSource, TableSource
 from assay.spec.plugins import load_plugin
+from assay.utils.concurrency import Progress, silent
 
 DIGEST_CACHE = "source_digests.json"
 

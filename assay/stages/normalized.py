@@ -21,11 +21,11 @@ from assay.datasets.scaling import (
 )
 from assay.datasets.schema import TableInfo, read_table_info
 from assay.errors import DataError, nearest
-from assay.progress import Progress, silent
 from assay.spec.normalized import NormalizedSection
 from assay.spec.splits import TRAIN
 from assay.stages.tabular import TABULAR_FILE
 from assay.storage.parquet import read_parquet, write_parquet
+from assay.utils.concurrency import Progress, silent
 
 NORMALIZED_FILE = "normalized.parquet"
 

@@ -16,10 +16,10 @@ import polars as pl
 from assay.datasets.inspection import SUBSET_NAMES, class_not_in_train
 from assay.datasets.schema import ITEMS_FILE, MASK_CLASSES_FILE, OBJECTS_FILE, is_nested, mask_root_of, root_of
 from assay.errors import DataError
-from assay.progress import Progress, silent
 from assay.spec.splits import MASK_FOLDER, TRAIN, SplitsSection
 from assay.stages.quotas import divide, exact_shares, label_counts, uses_given
 from assay.storage.parquet import read_parquet, write_parquet
+from assay.utils.concurrency import Progress, silent
 
 _MOST_LABELS = 100
 

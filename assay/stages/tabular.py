@@ -16,11 +16,10 @@ from assay.datasets.table import ROWS_FILE
 from assay.errors import DataError, nearest
 from assay.images.resizing import area_resize
 from assay.plots.sheets import save_class_samples
-from assay.progress import Progress, silent
 from assay.spec.tabular import TabularSection
 from assay.stages.crops import numeric_labels
 from assay.storage.parquet import read_parquet, write_parquet
-from assay.utils.concurrency import map_in_order, usable_cores
+from assay.utils.concurrency import Progress, map_in_order, silent, usable_cores
 
 TABULAR_FILE = "tabular.parquet"
 

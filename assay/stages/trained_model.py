@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.pipeline import Slice
-from assay.progress import Progress, silent
 from assay.storage.results import Result
+from assay.utils.concurrency import Progress, silent
 
 if TYPE_CHECKING:
     from assay.training.data import DataSource

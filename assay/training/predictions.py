@@ -12,7 +12,6 @@ from torch import Tensor
 
 from assay.errors import DataError
 from assay.plots.sheets import class_color
-from assay.progress import Progress, silent
 from assay.spec.predictions import PredictionsSection
 from assay.storage.parquet import write_parquet
 from assay.training.data import DataSource, read_subsets, row_counts
@@ -21,6 +20,7 @@ from assay.training.model_file import LoadedModel, load_model, read_card
 from assay.training.tasks.base import PredictionRequest, family_of
 from assay.training.tasks.statistics import data_statistics
 from assay.training.trained_model import CHOSEN, LAST
+from assay.utils.concurrency import Progress, silent
 
 PREDICTIONS, PREDICTED_ITEMS = "predictions.parquet", "predicted_items.parquet"
 

@@ -12,7 +12,6 @@ import torch
 
 from assay.pipeline import digest_of
 from assay.plots.training import learning_curves
-from assay.progress import Progress, silent
 from assay.spec.trained_model import TrainedModelSection
 from assay.storage.files import write_bytes, write_json, write_text
 from assay.storage.parquet import write_parquet
@@ -30,6 +29,7 @@ from assay.training.tasks.segmentation.decode import LEAST_MIDDLE
 from assay.training.tasks.statistics import data_statistics
 from assay.training.trainer import fit
 from assay.training.worker import helpers
+from assay.utils.concurrency import Progress, silent
 
 CHOSEN, LAST = "models/model.safetensors", "models/last.safetensors"
 

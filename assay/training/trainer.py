@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from assay.progress import Progress
 from assay.spec.trained_model import TrainedModelSection
 from assay.spec.training import EarlyStopping
 from assay.training.checkpoint import Checkpoints, EpochValues, State, Training, Weights
@@ -23,6 +22,7 @@ from assay.training.metrics import as_note, is_better
 from assay.training.model_file import start_from
 from assay.training.optimizers import build_optimizer
 from assay.training.sampler import Plan
+from assay.utils.concurrency import Progress
 
 
 def fit(network: nn.Module, lesson: Lesson, progress: Progress, checkpoints: Checkpoints | None = None) -> Training:

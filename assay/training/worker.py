@@ -21,7 +21,6 @@ from torch import distributed
 from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
 
 from assay.errors import AssayError, TrainingError
-from assay.progress import silent
 from assay.spec.trained_model import TrainedModelSection
 from assay.training.data import DataSource
 from assay.training.device import deterministic
@@ -29,6 +28,7 @@ from assay.training.model_file import network_of
 from assay.training.prepare import prepare_training
 from assay.training.tasks.base import TrainingRequest
 from assay.training.trainer import fit
+from assay.utils.concurrency import silent
 
 HOST = "127.0.0.1"
 READY = "ready\n"

@@ -6,11 +6,13 @@ because they release the interpreter's lock.
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from types import MappingProxyType
+from typing import Protocol, TypeVar
 
 Item = TypeVar("Item")
+
 Value = TypeVar("Value")
 
 
@@ -37,3 +39,24 @@ def map_in_order(function: Callable[[Item], Value], items: Iterable[Item], worke
         finally:
             for future in in_flight:
                 future.cancel()
+
+
+NO_VALUES: Mapping[str, float] = MappingProxyType({})
+
+
+class Progress(Protocol):
+    """Whoever wants to know how far something is; called as often as the code likes."""
+
+    def __call__(self, done: int, total: int, note: str = "", values: Mapping[str, float] = NO_VALUES, /) -> None:
+        """Hear how far it is.
+
+        Args:
+            done: Of ``total``.
+            total: Whatever is counted.
+            note: Short text for people, such as ``"loss 0.31"``; may be empty.
+            values: Numbers worth drawing over time, by name, such as ``loss`` or ``items_per_s``; may be empty.
+        """
+
+
+def silent(done: int, total: int, note: str = "", values: Mapping[str, float] = NO_VALUES) -> None:
+    """Tell nobody."""

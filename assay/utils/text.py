@@ -1,9 +1,35 @@
 """The order in which people expect names."""
 
 import re
+from collections.abc import Sequence
 
 
 def natural_key(name: str) -> list[tuple[bool, int, str]]:
     """Return a key that sorts "10" after "9", and numbers before words."""
     parts = [part for part in re.split(r"(\d+)", name) if part]
     return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
+
+
+GAP = "  "
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: frozenset[str] = frozenset()) -> list[str]:
+    """Return the lines of a table.
+
+    Args:
+        header: Names of the columns.
+        rows: Their cells, all of one line.
+        right: Names of the columns that hold numbers and are aligned to the right.
+    """
+    table = [header, *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
+    return [
+        GAP.join(
+            _aligned(cell, width, name in right) for cell, width, name in zip(row, widths, header, strict=True)
+        ).rstrip()
+        for row in table
+    ]
+
+
+def _aligned(cell: str, width: int, right: bool) -> str:
+    return cell.rjust(width) if right else cell.ljust(width)

@@ -30,10 +30,9 @@ from assay.images.boxes import Box
 from assay.images.near_duplicates import look_of
 from assay.images.png import encode_png
 from assay.plots.sheets import class_color, draw_boxes, sample_grid, save_small_png
-from assay.progress import Progress, silent
 from assay.spec.numbers import NumbersSource
 from assay.storage.parquet import write_parquet
-from assay.utils.concurrency import map_in_order, usable_cores
+from assay.utils.concurrency import Progress, map_in_order, silent, usable_cores
 
 
 def build_numbers(

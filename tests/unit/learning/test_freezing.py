@@ -3,9 +3,9 @@ import torch
 from torch import nn
 
 from assay.errors import DataError
-from assay.progress import silent
 from assay.training.engine import freeze, training_mode
 from assay.training.trainer import fit
+from assay.utils.concurrency import silent
 from tests.unit.learning.lessons import lesson, network
 
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from assay.plots.sheets import MAX_BYTES
-from assay.progress import silent
 from assay.training.distributed import Team
 from assay.training.net_data import first_samples, shown_epochs
 from assay.training.sampler import Plan
 from assay.training.trained_model import NET_DATA, build_trained_model
 from assay.training.trainer import fit
+from assay.utils.concurrency import silent
 from tests.unit.learning.lessons import lesson, network
 
 

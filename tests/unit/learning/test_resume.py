@@ -7,12 +7,12 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from assay.progress import silent
 from assay.training.checkpoint import FILE, Checkpoints, State, save_checkpoint
 from assay.training.device import deterministic
 from assay.training.ema import AveragedNetwork
 from assay.training.optimizers import AdamW
 from assay.training.trainer import fit
+from assay.utils.concurrency import silent
 from tests.unit.learning.lessons import lesson, network
 
 STEPS = 12

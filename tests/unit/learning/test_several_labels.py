@@ -9,7 +9,6 @@ import torch
 from assay.analysis.build import inputs_of_model
 from assay.analysis.report import KINDS
 from assay.errors import DataError
-from assay.progress import silent
 from assay.spec.analysis import ResultAnalyzer
 from assay.spec.data_description import DataDescription
 from assay.spec.predictions import PredictionsSection
@@ -23,6 +22,7 @@ from assay.training.targets import fit_target
 from assay.training.tasks.base import TrainingRequest, family_of
 from assay.training.trained_model import CHOSEN, build_trained_model
 from assay.training.trainer import fit
+from assay.utils.concurrency import silent
 
 EVEN_ODD = ("0", "1", "2", "3", {"name": "even", "subclasses": ("0", "2")}, {"name": "odd", "subclasses": ("1", "3")})
 

@@ -1,10 +1,10 @@
 import pytest
 from pydantic import ValidationError
 
-from assay.progress import silent
 from assay.spec.training import EarlyStopping, TrainParams
 from assay.training.checkpoint import EpochValues
 from assay.training.trainer import fit, reason_to_stop
+from assay.utils.concurrency import silent
 from tests.unit.learning.lessons import lesson, network
 
 
