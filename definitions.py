@@ -10,9 +10,9 @@ import dagster as dg
 
 from assets import analysis, checks, crops, experiment, generated_images, normalized, predictions, splits, tabular
 from assets import trained_model as training
-from assets.conditions import follow_inputs
-from assets.experiment_files import code_changes, experiment_files
+from assets.automation import follow_inputs
 from assets.jobs import JOBS
+from assets.sensors import code_changes, experiment_files
 from assets.warehouse import warehouse
 from resources.defaults import default_store, resources_for
 

@@ -10,7 +10,7 @@ import dagster as dg
 from assay.checks.result import TestResult
 from assay.experiments.checks import FURTHER_TESTS
 from assay.pipeline import Slice
-from assets.keys import SECTION_KEYS
+from assets.common import SECTION_KEYS
 from partitions.experiments import experiments
 from resources.experiment_store import ExperimentStore
 

@@ -7,7 +7,7 @@ import dagster as dg
 from assay.pipeline import Slice
 from assay.stages.tabular import build_tabular
 from assay.storage.results import Result
-from assets.keys import optional, spec_of, stage_arguments
+from assets.common import optional, spec_of, stage_arguments
 from assets.learning_data import LearningData
 from assets.metadata import materialized, stored_table
 from resources.experiment_store import ExperimentStore

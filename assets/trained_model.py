@@ -11,8 +11,8 @@ from assay.stages.trained_model import train
 from assay.storage.parquet import StoredTable
 from assay.storage.results import Result
 from assay.utils.concurrency import Progress
-from assets.conditions import FOLLOWS_INPUTS
-from assets.keys import optional, spec_of
+from assets.automation import FOLLOWS_INPUTS
+from assets.common import optional, spec_of
 from assets.learning_data import learning_data
 from assets.metadata import lineage, materialized
 from partitions.experiments import experiments

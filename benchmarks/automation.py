@@ -19,7 +19,7 @@ from assay.experiments.folders import ExperimentFolders
 from assay.pipeline import STAGES, used_inputs
 from assay.spec.yaml_text import to_yaml
 from assay.storage.files import MANIFEST, write_json
-from assets.experiment_files import experiment_files
+from assets.sensors import experiment_files
 from benchmarks.rows import row
 from definitions import build_defs
 from resources.defaults import resources_for

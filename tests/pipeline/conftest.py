@@ -16,7 +16,7 @@ from assay.spec.loading import load_values, merged
 from assay.spec.yaml_text import to_yaml
 from assay.stages.generated_images import content_digest
 from assay.storage.files import write_text
-from assets.experiment_files import experiment_files
+from assets.sensors import experiment_files
 from definitions import build_defs
 from resources.defaults import resources_for
 from resources.experiment_store import ExperimentStore

@@ -13,8 +13,8 @@ from assay.automation.watch import code_digest
 from assay.pipeline import STAGES, digest_of
 from assay.spec.ids import is_id
 from assets.checks import TEST_CHECKS
+from assets.common import tags_of
 from assets.jobs import EXPERIMENT_KEYS, job_experiment
-from assets.keys import tags_of
 from partitions.experiments import experiments, known_experiments
 from resources.experiment_store import ExperimentStore
 from resources.ledger import InstanceLedger

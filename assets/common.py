@@ -9,7 +9,7 @@ import dagster as dg
 
 from assay.pipeline import STAGES
 from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
-from assets.conditions import FOLLOWS_INPUTS
+from assets.automation import FOLLOWS_INPUTS
 from partitions.experiments import experiments
 
 SECTION_KEYS = {name: dg.AssetKey(["spec", name]) for name in SECTION_NAMES}
