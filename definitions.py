@@ -12,8 +12,7 @@ from assets import analysis, checks, crops, experiment, generated_images, normal
 from assets import trained_model as training
 from assets.automation import follow_inputs
 from assets.jobs import JOBS
-from assets.sensors import code_changes, experiment_files
-from assets.warehouse import warehouse
+from assets.sensors import code_changes, experiment_files, warehouse
 from resources.defaults import default_store, resources_for
 
 SENSORS = [experiment_files, follow_inputs, code_changes, warehouse]

@@ -16,8 +16,7 @@ from assay.pipeline import digest_of, slice_of
 from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
 from assay.spec.ids import validate_id
 from assay.spec.yaml_text import to_yaml
-from assets.common import SECTION_KEYS, tags_of
-from assets.metadata import lineage
+from assets.common import SECTION_KEYS, lineage, tags_of
 from partitions.experiments import experiments
 from resources.experiment_store import ExperimentStore
 from resources.failures import as_failure

@@ -6,8 +6,7 @@ import dagster as dg
 
 from assay.pipeline import Slice
 from assay.stages.generated_images import build_source, content_digest
-from assets.common import spec_of, stage_arguments
-from assets.metadata import materialized
+from assets.common import materialized, spec_of, stage_arguments
 from resources.experiment_store import ExperimentStore
 from resources.failures import as_failure
 

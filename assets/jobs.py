@@ -3,9 +3,8 @@
 import dagster as dg
 
 from assay.backfills.launch import RETRIED
-from assets.clearing_locks import job_clearlocks
 from assets.common import SECTION_KEYS
-from assets.maintenance import job_copy_exp
+from assets.maintenance import job_clearlocks, job_copy_exp
 
 EXPERIMENT_KEYS = (dg.AssetKey("experiment"), *SECTION_KEYS.values())
 EXPERIMENT = dg.AssetSelection.assets(*EXPERIMENT_KEYS)

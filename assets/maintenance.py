@@ -6,11 +6,21 @@ Belongs here: the op, its configuration, what it shows. Does not belong here: co
 from collections.abc import Mapping
 
 import dagster as dg
+from dagster._core.definitions.data_version import CODE_VERSION_TAG, DATA_VERSION_TAG
 from pydantic import Field
 
+from assay.automation.reconcile import EXPERIMENT, TESTS
+from assay.errors import StorageError, unknown
 from assay.experiments.copying import CopyReport, CopyRequest, copy_experiment
+from assay.experiments.importing import Imported
+from assay.experiments.locks import lock_folders
+from assay.pipeline import digest_of, slice_of
+from assay.storage.locks import clear, describe
+from assay.storage.results import Result
 from assay.utils.concurrency import NO_VALUES, Progress
-from assets.importing import enter
+from assets.common import metadata_of
+from partitions.experiments import add_experiment
+from resources.dagster_home import local_instance
 from resources.experiment_store import ExperimentStore
 from resources.failures import as_failure
 from resources.progress import Pause
@@ -76,3 +86,75 @@ def _observe(context: dg.OpExecutionContext, config: CopyConfig, report: CopyRep
 def job_copy_exp() -> None:
     """Copy one experiment."""
     copy_exp()
+
+
+class ClearConfig(dg.Config):
+    """Which locks shall be free."""
+
+    locks: list[str] = Field(
+        default=[], description="Names, or patterns such as named/*; none: all whose holders died are forgotten."
+    )
+    location: str = Field(default="", description="A location that several machines share; empty: the storage.")
+    force: bool = Field(
+        default=False,
+        description="Take named locks from holders that are at work, too; they work on, at the same time as the next.",
+    )
+
+
+@dg.op
+def clear_locks(context: dg.OpExecutionContext, config: ClearConfig, store: ExperimentStore) -> None:
+    """Forget holders that died and, by name and force, take locks from those at work; ``assay locks`` lists them."""
+    with as_failure("Clearing locks"):
+        folders = lock_folders(store.locations)
+        if config.location not in folders:
+            raise StorageError(unknown("Shared location", config.location, [name for name in folders if name]))
+        cleared = clear(folders[config.location], config.locks, config.force)
+    lines = [f"- {describe(holder)}" for holder in cleared]
+    context.log.info("\n".join(["Cleared:", *lines] if lines else ["There was nothing to clear."]))
+    context.add_output_metadata({"count": len(cleared), "cleared": dg.MetadataValue.md("\n".join(lines) or "nothing")})
+
+
+@dg.job(
+    description="Clear locks that were left over; refuses those of living holders unless forced.",
+    executor_def=dg.in_process_executor,
+)
+def job_clearlocks() -> None:
+    """Clear locks."""
+    clear_locks()
+
+
+def enter(instance: dg.DagsterInstance, imported: Imported) -> str:
+    """Add the experiment's partition and one materialization per result that came with it; returns what to do next."""
+    name = imported.experiment_id
+    add_experiment(instance, name)
+    versions = {
+        EXPERIMENT: digest_of(imported.spec.as_dict()),
+        TESTS: slice_of(imported.spec, name, "exptests").digest,
+    }
+    for asset, version in versions.items():
+        instance.report_runless_asset_event(_event(name, asset, {DATA_VERSION_TAG: version}))
+    for stage, result in imported.results.items():
+        instance.report_runless_asset_event(_event(name, stage, _tags(result), result))
+    return f"Experiment {name} lives here now. Next: assay show {name}"
+
+
+def enter_here(imported: Imported) -> str:
+    """Do so in this project's Dagster home."""
+    with local_instance() as instance:
+        return enter(instance, imported)
+
+
+def _tags(result: Result) -> dict[str, str]:
+    return {DATA_VERSION_TAG: result.fingerprint, CODE_VERSION_TAG: result.manifest["code_version"]}
+
+
+def _event(
+    experiment_id: str, asset: str, tags: dict[str, str], result: Result | None = None
+) -> dg.AssetMaterialization:
+    return dg.AssetMaterialization(
+        asset_key=dg.AssetKey(asset.split("/")),
+        partition=experiment_id,
+        description="Imported from another storage.",
+        metadata=metadata_of(result) if result else {},
+        tags=tags,
+    )

@@ -7,8 +7,7 @@ import dagster as dg
 from assay.pipeline import Slice
 from assay.stages.normalized import build_normalized
 from assay.storage.parquet import StoredTable
-from assets.common import spec_of, stage_arguments
-from assets.metadata import materialized, stored_table
+from assets.common import materialized, spec_of, stage_arguments, stored_table
 from resources.experiment_store import ExperimentStore
 
 

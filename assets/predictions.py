@@ -8,9 +8,7 @@ from assay.pipeline import Slice
 from assay.stages.trained_model import predict
 from assay.storage.parquet import StoredTable
 from assay.storage.results import Result
-from assets.common import optional, spec_of, stage_arguments
-from assets.learning_data import learning_data
-from assets.metadata import materialized, stored_table
+from assets.common import learning_data, materialized, optional, spec_of, stage_arguments, stored_table
 from resources.experiment_store import ExperimentStore
 
 

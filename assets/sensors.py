@@ -12,6 +12,7 @@ from assay.automation.state import MemoryFiles
 from assay.automation.watch import code_digest
 from assay.pipeline import STAGES, digest_of
 from assay.spec.ids import is_id
+from assay.storage.warehouse import refresh
 from assets.checks import TEST_CHECKS
 from assets.common import tags_of
 from assets.jobs import EXPERIMENT_KEYS, job_experiment
@@ -20,6 +21,7 @@ from resources.experiment_store import ExperimentStore
 from resources.ledger import InstanceLedger
 
 SECONDS_BETWEEN_LOOKS = 15
+
 LONGEST_TAG = 200
 
 CODE = code_digest(["assay", "partitions", "resources", "assets", "definitions"])
@@ -111,3 +113,19 @@ def observation(experiment_id: str, problem: str = "") -> dg.AssetObservation:
         description=problem or "The file can be used again.",
         metadata={"file_is_usable": not problem, **({"problem": dg.MetadataValue.md(problem)} if problem else {})},
     )
+
+
+@dg.sensor(
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Keeps the tables of all experiments in warehouse.duckdb up to date; starts no runs.",
+)
+def warehouse(store: ExperimentStore) -> dg.SkipReason:
+    """Bring the tables of all experiments up to date."""
+    if not store.path.is_dir():
+        return dg.SkipReason("There are no results yet.")
+    report = refresh(store.path)
+    if report.postponed:
+        return dg.SkipReason(f"Later: {report.postponed}")
+    came = f"{report.changes.new} new, {report.changes.changed} changed and {report.changes.removed} removed partitions"
+    return dg.SkipReason(f"{came}, {report.duration_s:.1f} s.")

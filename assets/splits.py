@@ -7,8 +7,7 @@ import dagster as dg
 from assay.pipeline import Slice
 from assay.stages.splits import build_splits
 from assay.storage.results import Result
-from assets.common import spec_of, stage_arguments
-from assets.metadata import materialized
+from assets.common import materialized, spec_of, stage_arguments
 from resources.experiment_store import ExperimentStore
 
 

@@ -7,9 +7,7 @@ import dagster as dg
 from assay.pipeline import Slice
 from assay.stages.tabular import build_tabular
 from assay.storage.results import Result
-from assets.common import optional, spec_of, stage_arguments
-from assets.learning_data import LearningData
-from assets.metadata import materialized, stored_table
+from assets.common import LearningData, materialized, optional, spec_of, stage_arguments, stored_table
 from resources.experiment_store import ExperimentStore
 
 

@@ -12,9 +12,7 @@ from assay.storage.parquet import StoredTable
 from assay.storage.results import Result
 from assay.utils.concurrency import Progress
 from assets.automation import FOLLOWS_INPUTS
-from assets.common import optional, spec_of
-from assets.learning_data import learning_data
-from assets.metadata import lineage, materialized
+from assets.common import learning_data, lineage, materialized, optional, spec_of
 from partitions.experiments import experiments
 from resources.experiment_store import ExperimentStore
 

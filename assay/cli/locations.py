@@ -74,6 +74,6 @@ def _show(done: int, total: int, note: str = "", values: Mapping[str, float] = N
 
 def _enter(imported: "Imported") -> None:
     """Tell Dagster, and what to do next."""
-    from assets.importing import enter_here
+    from assets.maintenance import enter_here
 
     typer.echo(enter_here(imported))

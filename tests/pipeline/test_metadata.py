@@ -3,7 +3,7 @@
 import dagster as dg
 
 from assay.storage.results import Result
-from assets.metadata import from_report, shown_pictures
+from assets.common import from_report, shown_pictures
 
 
 def test_numbers_are_shown_one_by_one():

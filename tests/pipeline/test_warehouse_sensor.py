@@ -5,7 +5,7 @@ import polars as pl
 from dagster._daemon.asset_daemon import get_auto_materialize_paused
 
 from assay.storage.partitions import place_of
-from assets.warehouse import warehouse
+from assets.sensors import warehouse
 from resources.dagster_home import prepare
 
 
