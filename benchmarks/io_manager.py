@@ -21,7 +21,7 @@ from dagster._core.storage.db_io_manager import DbTypeHandler
 from dagster_duckdb import DuckDBIOManager
 
 from benchmarks.run import table
-from resources.duckdb_io_manager import DuckDBParquetIOManager
+from resources.io_managers import DuckDBParquetIOManager
 
 ROWS, COLUMNS = 500, 100
 START_DELAY_S = 6.0

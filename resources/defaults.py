@@ -5,9 +5,9 @@ from typing import Any
 
 import dagster as dg
 
-from resources.duckdb_io_manager import DuckDBParquetIOManager
 from resources.experiment_io import ResultIOManager, SliceIOManager
 from resources.experiment_store import ExperimentStore
+from resources.io_managers import DuckDBParquetIOManager
 from resources.progress import ProgressReporter
 from resources.tracking import Tracker
 

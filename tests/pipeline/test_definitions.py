@@ -13,7 +13,7 @@ from assay.pipeline import STAGES
 from assay.spec.loading import spec_from
 from assets.launch import run_experiment
 from definitions import build_defs, defs
-from resources.duckdb_io_manager import DuckDBParquetIOManager
+from resources.io_managers import DuckDBParquetIOManager
 
 ROOT = Path(__file__).parents[2]
 CHAIN = {"experiment", *STAGES, "training_history"}

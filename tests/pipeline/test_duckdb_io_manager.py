@@ -10,7 +10,7 @@ from assay.errors import AssayError, DataError, IdError, StorageError
 from assay.storage.parquet import StoredTable, write_parquet
 from assay.storage.partitions import place_of
 from assay.storage.warehouse import query
-from resources.duckdb_io_manager import DuckDBParquetIOManager
+from resources.io_managers import DuckDBParquetIOManager
 
 EXPERIMENTS = dg.DynamicPartitionsDefinition(name="experiments")
 FRAME = pl.DataFrame({"a": [1, 2], "b": ["x", "y"], "c": [0.5, None]})
