@@ -18,8 +18,8 @@ from partitions.experiments import add_experiment
 from resources.dagster_home import local_instance
 from resources.defaults import default_store, resources_for
 from resources.experiment_store import ExperimentStore
+from resources.progress import TerminalReporter, terminal
 from resources.run_files import RunFiles
-from resources.terminal import TerminalReporter, terminal
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Keeps Dagster's log off the terminal; the instance stores it all the same, for the UI."""

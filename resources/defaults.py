@@ -5,9 +5,8 @@ from typing import Any
 
 import dagster as dg
 
-from resources.experiment_io import ResultIOManager, SliceIOManager
 from resources.experiment_store import ExperimentStore
-from resources.io_managers import DuckDBParquetIOManager
+from resources.io_managers import DuckDBParquetIOManager, ResultIOManager, SliceIOManager
 from resources.progress import ProgressReporter
 from resources.tracking import Tracker
 

@@ -4,7 +4,8 @@ Belongs here: what Dagster asks of an I/O manager. Does not belong here: files (
 them (``assay.storage.warehouse``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,11 +14,44 @@ import polars as pl
 from pydantic import Field
 
 from assay.errors import DataError, StorageError
+from assay.experiments.contents import read_pointer, write_pointer
+from assay.pipeline import Slice, slice_of
+from assay.spec.ids import validate_id
 from assay.storage.parquet import StoredTable, select, widen
-from resources.table_address import TableAddress, address_of
-from resources.table_metadata import metadata_of_table
+from assay.storage.partitions import Partition, place_of
+from assay.storage.results import Result
+from resources.experiment_store import ExperimentStore
 
 LOAD_TYPES = (pl.DataFrame, pl.LazyFrame, StoredTable)
+
+
+@dataclass(frozen=True)
+class TableAddress:
+    """A table, and the partitions of it that are meant.
+
+    Attributes:
+        name: Name of the asset for messages.
+        schema: From the ``schema`` metadata, the manager's configuration, or the key's prefix, in this order.
+        table: From the ``table`` metadata, or the key's last part.
+        column: From the ``partition_expr`` metadata, or ``experiment_id``; empty for an asset without partitions.
+        keys: The partitions.
+    """
+
+    name: str
+    schema: str
+    table: str
+    column: str
+    keys: tuple[str, ...]
+
+    @property
+    def full_name(self) -> str:
+        """Schema and table as one word."""
+        return f"{self.schema}.{self.table}"
+
+    def partitions(self, root: Path) -> dict[str, Partition]:
+        """Return the places of the partitions by key; a table without any has one, with an empty key."""
+        keys = self.keys if self.column else ("",)
+        return {key: place_of(root, self.schema, self.table, self.column, key) for key in keys}
 
 
 class DuckDBParquetIOManager(dg.ConfigurableIOManager):
@@ -126,3 +160,96 @@ def _missing(address: TableAddress, keys: Sequence[str]) -> str:
         return f"No experiment has {address.name}. {step}"
     shown = ", ".join(repr(key) for key in keys[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
     return f"Experiment {shown} has no {address.name} yet. {step}"
+
+
+class SliceIOManager(dg.ConfigurableIOManager):
+    """Gives an asset the section of the spec that it reads, as it was when the run started."""
+
+    store: ExperimentStore
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        """Do nothing: the ``experiment`` asset has frozen the spec already."""
+
+    def load_input(self, context: dg.InputContext) -> Slice:
+        """Return the slice named by the last part of the asset key."""
+        experiment_id = validate_id(context.partition_key)
+        spec = self.store.spec_of_run(_run_id(context), experiment_id)
+        return slice_of(spec, experiment_id, context.asset_key.path[-1])
+
+
+class ResultIOManager(dg.ConfigurableIOManager):
+    """Remembers which result folder an experiment's asset is: one small pointer file each."""
+
+    store: ExperimentStore
+
+    def handle_output(self, context: dg.OutputContext, obj: Result) -> None:
+        """Point the experiment's asset to its result."""
+        write_pointer(self.store.path, context.partition_key, _name_of(context.asset_key), obj)
+
+    def load_input(self, context: dg.InputContext) -> Result | None:
+        """Return the result that the upstream asset points to; None when it is optional and absent.
+
+        Raises:
+            StorageError: It was never materialized, or its folder is gone.
+        """
+        found = read_pointer(self.store.path, context.partition_key, _name_of(context.asset_key))
+        if found is None and not (context.definition_metadata or {}).get("optional"):
+            name, experiment_id = context.asset_key.to_user_string(), context.partition_key
+            raise StorageError(f"Experiment {experiment_id!r} has no {name} yet. Materialize {name} first.")
+        return found
+
+
+def _name_of(key: dg.AssetKey) -> str:
+    return "__".join(key.path)
+
+
+def _run_id(context: dg.InputContext) -> str:
+    return context.step_context.run_id
+
+
+DEFAULT_SCHEMA = "main"
+"""DuckDB's own default, so that ``select * from analysis`` finds the table (dagster-duckdb's is ``public``)."""
+
+PARTITION_COLUMN = "experiment_id"
+
+
+def address_of(
+    context: dg.OutputContext | dg.InputContext, output_metadata: Mapping[str, Any], schema: str | None
+) -> TableAddress:
+    """Return the table that a context means; ``output_metadata`` is the definition metadata of its producer."""
+    if context.has_asset_key:
+        path = list(context.asset_key.path)
+    elif isinstance(context, dg.InputContext) and context.upstream_output is not None:
+        path = [context.upstream_output.name]
+    else:
+        path = [context.name]
+    prefix = path[-2] if len(path) > 1 else DEFAULT_SCHEMA
+    partitioned = context.has_asset_key and context.has_asset_partitions
+    return TableAddress(
+        name="/".join(path),
+        schema=output_metadata.get("schema") or schema or prefix,
+        table=output_metadata.get("table") or path[-1],
+        column=output_metadata.get("partition_expr", PARTITION_COLUMN) if partitioned else "",
+        keys=tuple(context.asset_partition_keys) if partitioned else (),
+    )
+
+
+MAX_SCHEMA_COLUMNS = 256
+"""A wider table shows only its number of columns: the event log keeps metadata for ever."""
+
+
+def metadata_of_table(stored: StoredTable, address: TableAddress) -> dict[str, Any]:
+    """Return rows, columns, size in bytes, file and name of a table, under Dagster's own keys where it has one."""
+    schema = stored.schema
+    count_key = "dagster/partition_row_count" if address.column else "dagster/row_count"
+    metadata: dict[str, Any] = {
+        count_key: stored.scan().select(pl.len()).collect().item(),
+        "dagster/table_name": address.full_name,
+        "table_columns": len(schema),
+        "table_size_bytes": stored.path.stat().st_size,
+        "table_path": dg.MetadataValue.path(str(stored.path)),
+    }
+    if len(schema) <= MAX_SCHEMA_COLUMNS:
+        columns = [dg.TableColumn(name, str(dtype)) for name, dtype in schema.items()]
+        metadata["dagster/column_schema"] = dg.TableSchema(columns)
+    return metadata
