@@ -33,7 +33,7 @@ demo: $(VENV)/runtime $(DAGSTER_HOME)/dagster.yaml ## train three example experi
 	@$(BIN)/python -m assay.cli.run
 
 dev: $(VENV)/runtime $(DAGSTER_HOME)/dagster.yaml ## open the Dagster UI on http://127.0.0.1:3000
-	@$(BIN)/python -m resources.dagster_home
+	@$(BIN)/python -m resources.instance.home
 	$(BIN)/dagster dev --host 127.0.0.1 --port $${PORT:-3000}
 
 test: $(VENV)/dev ## the fast suite: under a minute on two cores

@@ -19,7 +19,7 @@ from assay.automation.upstream import Look, look_for_changes
 from assay.backfills.launch import RETRIED
 from partitions.experiments import experiments
 from resources.defaults import default_store
-from resources.ledger import InstanceLedger
+from resources.instance.run_records import InstanceLedger
 
 
 class FollowsInputs(dg.AutomationCondition[dg.AssetKey]):

@@ -15,9 +15,9 @@ from assay.pipeline import STAGES, needed_stages
 from assay.spec.experiment import ExperimentSpec
 from assets.jobs import EXPERIMENT_JOBS
 from partitions.experiments import add_experiment
-from resources.dagster_home import local_instance
 from resources.defaults import default_store, resources_for
 from resources.experiment_store import ExperimentStore
+from resources.instance.home import local_instance
 from resources.progress import TerminalReporter, terminal
 from resources.run_files import RunFiles
 

@@ -20,9 +20,9 @@ from assay.storage.results import Result
 from assay.utils.concurrency import NO_VALUES, Progress
 from assets.common import metadata_of
 from partitions.experiments import add_experiment
-from resources.dagster_home import local_instance
 from resources.experiment_store import ExperimentStore
 from resources.failures import as_failure
+from resources.instance.home import local_instance
 from resources.progress import Pause
 
 

@@ -18,7 +18,7 @@ from assets.common import tags_of
 from assets.jobs import EXPERIMENT_KEYS, job_experiment
 from partitions.experiments import experiments, known_experiments
 from resources.experiment_store import ExperimentStore
-from resources.ledger import InstanceLedger
+from resources.instance.run_records import InstanceLedger
 
 SECONDS_BETWEEN_LOOKS = 15
 

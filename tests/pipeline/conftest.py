@@ -20,7 +20,7 @@ from assets.sensors import experiment_files
 from definitions import build_defs
 from resources.defaults import resources_for
 from resources.experiment_store import ExperimentStore
-from resources.ledger import InstanceLedger
+from resources.instance.run_records import InstanceLedger
 from resources.progress import ProgressReporter
 from resources.tracking import Tracker
 

@@ -5,7 +5,7 @@ import pytest
 
 from assay.experiments.contents import stage_results
 from assay.storage import warehouse
-from resources.ledger import InstanceLedger
+from resources.instance.run_records import InstanceLedger
 from tests.pipeline.conftest import Lab
 
 pytestmark = pytest.mark.system

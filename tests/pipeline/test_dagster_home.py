@@ -4,7 +4,7 @@ import dagster as dg
 import pytest
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 
-from resources.dagster_home import DATABASES, local_instance, make_home
+from resources.instance.home import DATABASES, local_instance, make_home
 
 
 def use(home):

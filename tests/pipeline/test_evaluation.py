@@ -9,7 +9,7 @@ from assay.experiments.catalog import experiments_at
 from assay.experiments.contents import stage_results
 from assay.spec.yaml_text import read_mapping
 from assay.storage import warehouse
-from resources.ledger import InstanceLedger
+from resources.instance.run_records import InstanceLedger
 from tests.pipeline.conftest import SMALL_IMAGES, Lab
 
 pytestmark = pytest.mark.system

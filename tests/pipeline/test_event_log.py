@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from resources.event_log import LocalEventLog
+from resources.instance.event_log import LocalEventLog
 
 ROOT = Path(__file__).parents[2]
 KEY = dg.AssetKey("made")
@@ -58,7 +58,7 @@ def test_threads_and_instances_write_at_the_same_time(instance, home):
 
 @pytest.mark.system
 def test_few_engines_are_kept_however_many_runs_are_looked_at(instance, monkeypatch):
-    monkeypatch.setattr("resources.event_log.KEPT_ENGINES", 2)
+    monkeypatch.setattr("resources.instance.event_log.KEPT_ENGINES", 2)
     for number in range(4):
         assert instance.all_logs(f"run{number}") == []
     assert list(instance.event_log_storage._engines) == ["run2", "run3"]

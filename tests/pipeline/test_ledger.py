@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from resources.ledger import InstanceLedger
+from resources.instance.run_records import InstanceLedger
 
 Status = dg.DagsterRunStatus
 

@@ -15,10 +15,10 @@ import dagster as dg
 import pytest
 from dagster._core.launcher.base import WorkerStatus
 
+from resources.instance.run_launcher import ProcessRunLauncher
+from resources.instance.run_template import changed_since
+from resources.instance.run_template_process import restless_threads, watched_paths
 from resources.run_files import RunFiles, note_process
-from resources.run_launcher import ProcessRunLauncher
-from resources.run_template import changed_since
-from resources.run_template_process import restless_threads, watched_paths
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,7 +6,7 @@ from dagster._daemon.asset_daemon import get_auto_materialize_paused
 
 from assay.storage.partitions import place_of
 from assets.sensors import warehouse
-from resources.dagster_home import prepare
+from resources.instance.home import prepare
 
 
 def test_the_sensor_refreshes_the_warehouse_and_says_what_came(lab):

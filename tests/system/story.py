@@ -12,7 +12,7 @@ import dagster as dg
 import pytest
 
 from assay.pipeline import STAGES
-from resources.dagster_home import prepare
+from resources.instance.home import prepare
 from tests.system.projects import Project, make_project
 from tests.system.servers import Servers, serve, wait_until
 

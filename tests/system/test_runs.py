@@ -83,7 +83,9 @@ class Runs:
         return any((note.dagster_event.message or "").startswith("Forked process") for note in notes)
 
     def templates(self):
-        return [each for each in self.servers.everything() if "resources.run_template_process" in each.cmdline()]
+        return [
+            each for each in self.servers.everything() if "resources.instance.run_template_process" in each.cmdline()
+        ]
 
     def retry_of(self, run_id):
         """Wait for the run that Dagster started in place of another one, and return its ID."""

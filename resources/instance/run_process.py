@@ -31,7 +31,7 @@ def spawn(python: str, arguments: str, files: RunFiles) -> subprocess.Popen[byte
     try:
         with files.log.open("ab") as log:
             process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [python, "-m", "resources.run_worker", str(files.folder), files.run_id],
+                [python, "-m", "resources.instance.run_worker", str(files.folder), files.run_id],
                 env={**os.environ, ARGUMENTS: arguments},
                 stdin=subprocess.DEVNULL,
                 stdout=log,

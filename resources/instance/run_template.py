@@ -28,7 +28,7 @@ class TemplateProcess:
     def __init__(self, origin: JobPythonOrigin, modules: Sequence[str]) -> None:
         self._repository = origin.repository_origin
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [origin.executable_path, "-m", "resources.run_template_process"],
+            [origin.executable_path, "-m", "resources.instance.run_template_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
