@@ -18,8 +18,8 @@ from partitions.experiments import add_experiment
 from resources.defaults import default_store, resources_for
 from resources.experiment_store import ExperimentStore
 from resources.instance.home import local_instance
+from resources.instance.run_process import RunFiles
 from resources.progress import TerminalReporter, terminal
-from resources.run_files import RunFiles
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Keeps Dagster's log off the terminal; the instance stores it all the same, for the UI."""

@@ -19,9 +19,8 @@ from dagster._core.origin import JobPythonOrigin
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import ConfigurableClass, ConfigurableClassData, serialize_value
 
-from resources.instance.run_process import ended_within, kill, spawn
+from resources.instance.run_process import RunFiles, ended_within, kill, spawn
 from resources.instance.run_template import TemplateProcess
-from resources.run_files import RunFiles
 
 
 class ProcessRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):

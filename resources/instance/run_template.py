@@ -14,7 +14,7 @@ from typing import IO, Any, cast
 from dagster._core.origin import JobPythonOrigin
 from dagster._serdes import serialize_value
 
-from resources.run_files import RunFiles
+from resources.instance.run_process import RunFiles
 
 ANSWER_TIMEOUT_S = 10.0
 """A fork takes milliseconds; a template that does not answer for so long is broken."""

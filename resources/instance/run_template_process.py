@@ -27,8 +27,8 @@ from dagster._serdes import deserialize_value
 from dagster._utils.hosted_user_process import recon_repository_from_origin
 
 from assay.utils.concurrency import usable_cores
+from resources.instance.run_process import RunFiles, note_process
 from resources.instance.run_worker import execute
-from resources.run_files import RunFiles, note_process
 
 HARMLESS_THREADS = {"jemalloc_bg_thd", "polars-ooc-clea"}
 """Threads that importing polars starts: one restarts itself in a fork, one waits for files that only it is told of."""

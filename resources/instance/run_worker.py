@@ -12,8 +12,7 @@ from pathlib import Path
 from dagster._cli.api import execute_run_command
 
 from assay.utils.process import leave
-from resources.instance.run_process import ARGUMENTS
-from resources.run_files import RunFiles
+from resources.instance.run_process import ARGUMENTS, RunFiles
 
 
 def execute(arguments: str, files: RunFiles) -> None:

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from assay.errors import StorageError
-from resources.run_files import RunFiles, note_process
+from resources.instance.run_process import RunFiles, note_process
 
 SLEEPER = "import sys; sys.stdin.read()"
 

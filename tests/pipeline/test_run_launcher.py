@@ -16,9 +16,9 @@ import pytest
 from dagster._core.launcher.base import WorkerStatus
 
 from resources.instance.run_launcher import ProcessRunLauncher
+from resources.instance.run_process import RunFiles, note_process
 from resources.instance.run_template import changed_since
 from resources.instance.run_template_process import restless_threads, watched_paths
-from resources.run_files import RunFiles, note_process
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from assay.storage.locks import hold, holders
-from resources.run_files import RunFiles
+from resources.instance.run_process import RunFiles
 from tests.system.projects import TINY, make_project
 from tests.system.servers import serve, wait_until
 from tests.system.test_kill import digests
