@@ -9,7 +9,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from assay.spec.base import Section
-from assay.spec.class_description import ClassDescription, check_classes
+from assay.spec.classes import ClassDescription, check_classes
 
 Input = Literal["splits", "crops", "normalized"]
 

@@ -7,9 +7,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from assay.errors import SpecError
+from assay.spec.defaults import resolve
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.messages import explain
-from assay.spec.resolve import resolve
 from assay.spec.secrets import written_secrets
 from assay.spec.yaml_text import read_mapping
 

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from assay.spec.base import PLACE_ONLY, Location, Section, Switch
-from assay.spec.class_description import did_you_mean
+from assay.spec.classes import did_you_mean
 from assay.spec.data_description import DataDescription
 from assay.spec.learner import Learner
 from assay.spec.models import AnyModel

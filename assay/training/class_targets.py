@@ -14,7 +14,7 @@ from torch import Tensor
 
 from assay.errors import DataError
 from assay.spec.base import Section
-from assay.spec.class_description import did_you_mean
+from assay.spec.classes import did_you_mean
 from assay.training.data import require_columns
 from assay.utils.text import natural_key
 

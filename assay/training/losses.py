@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from assay.errors import DataError
-from assay.spec.class_description import did_you_mean
+from assay.spec.classes import did_you_mean
 from assay.spec.learner import Learner
 from assay.spec.trained_model import TrainedModelSection
 from assay.training.interfaces import Loss

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from assay.spec.defaults import resolve
 from assay.spec.loading import spec_from
-from assay.spec.resolve import resolve
 from assay.utils.concurrency import usable_cores
 from benchmarks.quality.backgrounds import on_photos, on_unseen, write_all_photos
 from benchmarks.quality.cases import Case, Goal

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from assay.spec.class_description import ClassDescription, check_classes, classes_of_labels, unknown_subclasses
+from assay.spec.classes import ClassDescription, check_classes, classes_of_labels, unknown_subclasses
 
 LISTS = TypeAdapter(tuple[ClassDescription, ...])
 

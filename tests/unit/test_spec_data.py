@@ -5,12 +5,12 @@ from pydantic import ValidationError
 
 from assay.spec.annotated_images import CocoSource, MaskFolderSource, YoloSource
 from assay.spec.crops import CropsSection
-from assay.spec.data_combinations import WITHOUT_EFFECT, keys_without_effect
 from assay.spec.generated_images import BUILT_IN_SOURCES
 from assay.spec.normalized import NormalizedSection
 from assay.spec.own_data import ImageFolderSource, TableSource
 from assay.spec.splits import SplitsSection
 from assay.spec.tabular import TabularSection
+from assay.spec.validation import WITHOUT_EFFECT, keys_without_effect
 
 SECTIONS = {"splits": SplitsSection, "crops": CropsSection, "tabular": TabularSection, "normalized": NormalizedSection}
 

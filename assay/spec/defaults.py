@@ -8,7 +8,6 @@ from typing import Any
 
 from assay.errors import nearest
 from assay.spec.analysis import AnalysisSection
-from assay.spec.data_combinations import keys_without_effect
 from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
 from assay.spec.exptests import ExptestsSection
 from assay.spec.own_data import TableSource
@@ -16,6 +15,7 @@ from assay.spec.splits import TRAIN
 from assay.spec.trained_model import TrainedModelSection
 from assay.spec.training_checks import DENSE
 from assay.spec.training_defaults import resolved, view_of
+from assay.spec.validation import keys_without_effect
 
 
 def resolve(spec: ExperimentSpec) -> ExperimentSpec:
