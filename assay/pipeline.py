@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from assay.spec.existing_experiment import FoundExperiment
-from assay.spec.experiment import ExperimentSpec
+from assay.spec.experiment import ExperimentSpec, FoundExperiment
 from assay.storage.files import canonical_json
 
 FINGERPRINT_LENGTH = 24

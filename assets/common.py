@@ -12,8 +12,7 @@ from typing import Any
 import dagster as dg
 
 from assay.pipeline import STAGES
-from assay.spec.existing_experiment import FoundExperiment
-from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
+from assay.spec.experiment import SECTION_NAMES, ExperimentSpec, FoundExperiment
 from assay.storage.parquet import StoredTable
 from assay.storage.results import Result
 from assets.automation import FOLLOWS_INPUTS

@@ -10,7 +10,7 @@ from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from assay.spec.annotations import models_in
+from assay.spec.base import models_in
 from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
 from assets.niceml_ops import OPS, Op
 

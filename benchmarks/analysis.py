@@ -16,7 +16,7 @@ from assay.datasets.schema import ITEMS_FILE
 from assay.images.near_duplicates import THUMBNAIL_PX
 from assay.metrics.registry import get_metrics
 from assay.spec.analysis import AnalysisSection
-from assay.spec.exptest_kinds import SplitLeakageTest
+from assay.spec.exptests import SplitLeakageTest
 from assay.storage.parquet import write_parquet
 from benchmarks.rows import row
 

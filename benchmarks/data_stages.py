@@ -17,8 +17,8 @@ from PIL import Image
 from assay.datasets.schema import CROPS_FILE, ITEMS_FILE
 from assay.datasets.synthetic.build import build_numbers
 from assay.spec.crops import CropsSection
+from assay.spec.generated_images import NumbersSource
 from assay.spec.normalized import NormalizedSection
-from assay.spec.numbers import NumbersSource
 from assay.spec.splits import SplitsSection
 from assay.spec.tabular import TabularSection
 from assay.stages.crops import build_crops

@@ -18,7 +18,7 @@ from typing import Any
 from assay.datasets.synthetic.build import build_numbers
 from assay.datasets.synthetic.picture import NumberPainter
 from assay.images.png import encode_png
-from assay.spec.numbers import NumbersSource
+from assay.spec.generated_images import NumbersSource
 from assay.utils.concurrency import map_in_order, silent
 from benchmarks.run import table
 

@@ -18,10 +18,10 @@ from assay.errors import AssayError, NotThereYetError
 from assay.experiments.contents import recorded_spec
 from assay.experiments.specs import SpecFiles
 from assay.pipeline import STAGES, Slice, digest_of, needed_stages, slice_of, used_inputs
-from assay.spec.dotted import flatten
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.ids import validate_id
 from assay.spec.secrets import without_keys
+from assay.spec.yaml_text import flatten
 
 MOST_LOOKS = 200
 """Specs read at one look: 0.4 s. The others stay dirty; those saved last come first."""

@@ -14,8 +14,7 @@ from assay.datasets.inspection import walk_files
 from assay.errors import DataError, StorageError
 from assay.pipeline import digest_of
 from assay.spec.base import Section
-from assay.spec.generated_images import GeneratedImagesSection, OwnData
-from assay.spec.numbers import NumbersSource
+from assay.spec.generated_images import GeneratedImagesSection, NumbersSource, OwnData
 from assay.stages.generated_images import DIGEST_CACHE, numbers_digest
 from assay.storage.files import canonical_json, write_text
 from assay.storage.results import ResultStore

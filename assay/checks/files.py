@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from assay.checks.result import ExperimentFiles, TestResult, not_materialized, shortened, verdict
-from assay.spec.exptest_kinds import FilesExistTest, ModelsSavedTest, NoMissingValuesTest
+from assay.spec.exptests import FilesExistTest, ModelsSavedTest, NoMissingValuesTest
 from assay.storage.files import MANIFEST
 
 

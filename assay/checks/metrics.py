@@ -12,7 +12,7 @@ import polars as pl
 from assay.checks.result import ExperimentFiles, TestResult, not_materialized, verdict
 from assay.errors import unknown
 from assay.metrics.registry import Metric, get_metric
-from assay.spec.exptest_kinds import BeatsBaselineTest, MetricTest
+from assay.spec.exptests import BeatsBaselineTest, MetricTest
 
 ORDER = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
 

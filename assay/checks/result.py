@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from assay.spec.exptest_kinds import TestSection
+from assay.spec.exptests import TestSection
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ from assay.checks.files import check_files_exist, check_models_saved, check_no_m
 from assay.checks.metrics import check_beats_baseline, check_metric
 from assay.checks.result import ExperimentFiles, TestResult
 from assay.checks.split_leakage import check_split_leakage
-from assay.spec.exptest_kinds import TestSection
-from assay.spec.exptests import TEST_PLUGINS, TestKind
+from assay.spec.exptests import TEST_PLUGINS, TestKind, TestSection
 from assay.spec.plugins import load_plugin
 from assay.storage.files import write_text
 

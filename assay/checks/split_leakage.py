@@ -12,7 +12,7 @@ import polars as pl
 from assay.checks.result import ExperimentFiles, TestResult, not_materialized, shortened, verdict
 from assay.datasets.schema import ITEMS_FILE
 from assay.images.near_duplicates import similar_pairs, unit_thumbnails
-from assay.spec.exptest_kinds import SplitLeakageTest
+from assay.spec.exptests import SplitLeakageTest
 from assay.storage.parquet import read_parquet
 
 EXPECTED = "no item, copy or group in two subsets"

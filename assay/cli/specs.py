@@ -12,12 +12,10 @@ from assay.experiments.specs import SpecFiles, template
 from assay.experiments.sweep_grid import Axis, full_key, read_axis, sweepable_keys
 from assay.experiments.sweeps import Sweep, plan_sweep, write_sweep
 from assay.experiments.workspace import spec_files
-from assay.spec.dotted import nest, short_names, shown
-from assay.spec.existing_experiment import ExistingExperiment
-from assay.spec.experiment import ExperimentSpec
+from assay.spec.experiment import ExistingExperiment, ExperimentSpec
 from assay.spec.ids import suggest_id
 from assay.spec.loading import json_schema, load_spec, load_values, merged, spec_from
-from assay.spec.yaml_text import read_value
+from assay.spec.yaml_text import nest, read_value, short_names, shown
 from assay.utils.text import text_table
 
 

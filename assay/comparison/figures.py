@@ -10,7 +10,7 @@ import polars as pl
 from assay.comparison.load import Entry
 from assay.comparison.ranking import Ranking
 from assay.plots.comparison import Curve, Panel, Point
-from assay.spec.dotted import shown
+from assay.spec.yaml_text import shown
 
 MOST_EPOCHS = 200
 """Longer curves are drawn with every k-th epoch and the last, so that a page of 100 experiments stays small."""

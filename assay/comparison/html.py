@@ -23,7 +23,7 @@ from assay.comparison.ranking import Ranking
 from assay.comparison.terminal import about, interval, title, verdict
 from assay.metrics.registry import label_of
 from assay.plots.comparison import Panel, compared
-from assay.spec.dotted import brief
+from assay.spec.yaml_text import brief
 from assay.storage.files import write_text
 
 

@@ -16,9 +16,9 @@ from assay.analysis.base import ANALYSIS_SCHEMA
 from assay.errors import AssayError, StorageError
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.specs import SpecFiles
-from assay.spec.dotted import flatten
 from assay.spec.experiment import SECTION_NAMES, learning_of
 from assay.spec.secrets import without_keys
+from assay.spec.yaml_text import flatten
 from assay.storage import warehouse
 from assay.storage.files import MANIFEST
 from assay.storage.parquet import quote_literal

@@ -17,9 +17,9 @@ from assay.experiments.specs import SpecFiles
 from assay.experiments.sweeps import sweep_members, sweep_names
 from assay.metrics.registry import Metric, get_metric
 from assay.spec.analysis import TASK_METRICS
-from assay.spec.dotted import short_names
 from assay.spec.experiment import SECTION_NAMES
 from assay.spec.ids import suggest_id, validate_id
+from assay.spec.yaml_text import short_names
 
 UNCOMPARED = ("name", "description", "exp_folder_pattern", "exp_out_location", "remove_key_list", "tags.")
 """Keys, or beginnings of keys, on which no result depends."""

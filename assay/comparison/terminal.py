@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from assay.analysis.base import readable_number
 from assay.comparison.load import Entry, Score
 from assay.comparison.ranking import Ranking
-from assay.spec.dotted import brief
+from assay.spec.yaml_text import brief
 from assay.utils.text import text_table
 
 MOST_LINES = 10

@@ -16,10 +16,10 @@ import polars as pl
 from assay.comparison.load import EPOCHS, HISTORY, READ, RUNS, SCORES, Entry, Score, Tables, score_of, why_not_its_own
 from assay.errors import StorageError
 from assay.experiments.folders import ExperimentFolders
-from assay.spec.dotted import flatten
 from assay.spec.experiment import learning_of
 from assay.spec.ids import is_id
 from assay.spec.secrets import without_keys
+from assay.spec.yaml_text import flatten
 from assay.storage.partitions import TableFiles, find_tables
 
 FEW = 100

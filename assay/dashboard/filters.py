@@ -11,7 +11,7 @@ from typing import TypeGuard
 
 from assay.comparison.ranking import differing_keys
 from assay.dashboard.data import Experiment
-from assay.spec.dotted import brief, short_names
+from assay.spec.yaml_text import brief, short_names
 from assay.utils.text import natural_key
 
 

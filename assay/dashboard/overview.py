@@ -15,7 +15,7 @@ from assay.comparison.terminal import interval
 from assay.dashboard.data import Experiment
 from assay.dashboard.filters import is_number
 from assay.metrics.registry import label_of
-from assay.spec.dotted import brief
+from assay.spec.yaml_text import brief
 
 MODEL_KIND = "trained_model.model.kind"
 PREFERRED = ("test", "validation")

@@ -15,7 +15,7 @@ from assay.datasets.coco_json import CocoFile, Entry, read_annotations, read_coc
 from assay.datasets.index import build_annotated
 from assay.datasets.inspection import SUBSET_NAMES, existing_path, is_hidden, subset_in_name, walk_files
 from assay.errors import DataError, unknown
-from assay.spec.annotated_images import CocoSource
+from assay.spec.generated_images import CocoSource
 from assay.utils.concurrency import Progress, silent
 
 

@@ -15,9 +15,7 @@ from assay.datasets import mask_folder as mask_places
 from assay.datasets import yolo as yolo_places
 from assay.datasets.inspection import existing_path, placed, walk_files
 from assay.errors import DataError
-from assay.spec.annotated_images import CocoSource, MaskFolderSource, YoloSource
-from assay.spec.generated_images import OwnData
-from assay.spec.own_data import TableSource
+from assay.spec.generated_images import CocoSource, MaskFolderSource, OwnData, TableSource, YoloSource
 from assay.storage.files import canonical_json, write_json
 from assay.utils.concurrency import map_in_order, usable_cores
 

@@ -22,7 +22,7 @@ from assay.datasets.schema import IMAGE_ITEM_COLUMNS, ITEMS_FILE, OBJECT_COLUMNS
 from assay.errors import DataError
 from assay.images.decoding import decode
 from assay.plots.sheets import save_class_samples
-from assay.spec.own_data import ImageFolderSource
+from assay.spec.generated_images import ImageFolderSource
 from assay.storage.parquet import write_parquet
 from assay.utils.concurrency import Progress, silent
 

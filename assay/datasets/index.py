@@ -29,7 +29,7 @@ from assay.errors import DataError
 from assay.images.decoding import decode
 from assay.images.masks import read_mask
 from assay.plots.sheets import class_color, draw_boxes, sample_grid, save_small_png
-from assay.spec.annotated_images import CocoSource, YoloSource
+from assay.spec.generated_images import CocoSource, YoloSource
 from assay.storage.parquet import write_parquet
 from assay.utils.concurrency import Progress, silent
 

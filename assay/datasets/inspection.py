@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from assay.errors import DataError, nearest
 from assay.images.decoding import DECODE_ERRORS, decode_turned
 from assay.images.near_duplicates import look_of
-from assay.spec.own_data import ImageFolderSource
+from assay.spec.generated_images import ImageFolderSource
 from assay.spec.splits import TEST, TRAIN, VALIDATION
 from assay.utils.concurrency import Progress, map_in_order, usable_cores
 

@@ -17,7 +17,7 @@ from assay.datasets.schema import BACKGROUND, CLASS, IGNORE, MASK_CLASS_COLUMNS,
 from assay.errors import DataError
 from assay.images.decoding import DECODE_ERRORS
 from assay.images.masks import MaskValues, has_colours, read_mask
-from assay.spec.annotated_images import MaskFolderSource, mask_number
+from assay.spec.generated_images import MaskFolderSource, mask_number
 from assay.storage.parquet import read_parquet
 from assay.utils.concurrency import Progress, map_in_order, usable_cores
 

@@ -38,7 +38,7 @@ from assay.datasets.schema import (
     OBJECTS_FILE,
 )
 from assay.errors import DataError
-from assay.spec.annotated_images import MaskFolderSource
+from assay.spec.generated_images import MaskFolderSource
 from assay.spec.splits import TRAIN
 from assay.storage.parquet import write_parquet
 from assay.utils.concurrency import Progress, silent

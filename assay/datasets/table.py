@@ -14,7 +14,7 @@ import polars as pl
 from assay.datasets.inspection import SUBSET_NAMES, class_not_in_train, existing_path
 from assay.datasets.schema import ITEMS_FILE, ROW_ITEM_COLUMNS, TableInfo
 from assay.errors import DataError, unknown
-from assay.spec.own_data import TableSource
+from assay.spec.generated_images import TableSource
 from assay.spec.splits import TRAIN
 from assay.storage.parquet import write_parquet
 from assay.utils.concurrency import Progress, silent

@@ -19,7 +19,7 @@ from assay.datasets.geometry import SLACK_SHARE, Edges, Polygons
 from assay.datasets.index import build_annotated
 from assay.datasets.inspection import SUBSET_NAMES, existing_path, placed, walk_files
 from assay.errors import DataError, SpecError
-from assay.spec.annotated_images import YoloSource
+from assay.spec.generated_images import YoloSource
 from assay.spec.splits import TRAIN
 from assay.spec.yaml_text import read_mapping
 from assay.utils.concurrency import Progress, silent

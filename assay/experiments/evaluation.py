@@ -15,8 +15,7 @@ from assay.errors import NotThereYetError, SpecError
 from assay.experiments.catalog import StoredExperiment, experiments_at, find_experiment, spec_at
 from assay.experiments.folders import ExperimentFolders, prefix_of
 from assay.pipeline import trains_from
-from assay.spec.existing_experiment import LATEST, ExistingExperiment, FoundExperiment
-from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
+from assay.spec.experiment import LATEST, SECTION_NAMES, ExistingExperiment, ExperimentSpec, FoundExperiment
 from assay.spec.ids import validate_id
 from assay.spec.loading import merged
 from assay.spec.yaml_text import read_mapping, to_yaml

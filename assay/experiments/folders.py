@@ -19,8 +19,7 @@ from typing import Any
 
 import assay
 from assay.errors import StorageError
-from assay.spec.existing_experiment import ExistingExperiment
-from assay.spec.experiment import SECTION_NAMES, TASK_PREFIX, ExperimentSpec
+from assay.spec.experiment import SECTION_NAMES, TASK_PREFIX, ExistingExperiment, ExperimentSpec
 from assay.spec.ids import new_run_id, validate_id
 from assay.spec.secrets import without_keys
 from assay.spec.yaml_text import to_yaml

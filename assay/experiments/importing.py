@@ -23,8 +23,7 @@ from assay.experiments.evaluation import adopted_path
 from assay.experiments.folders import PLACES, RESULTS, ExperimentFolder, ExperimentFolders, experiment_row, folder_name
 from assay.experiments.specs import SpecFiles
 from assay.pipeline import FINGERPRINT_LENGTH, digest_of
-from assay.spec.existing_experiment import FoundExperiment
-from assay.spec.experiment import ExperimentSpec
+from assay.spec.experiment import ExperimentSpec, FoundExperiment
 from assay.spec.ids import validate_id
 from assay.spec.yaml_text import to_yaml
 from assay.storage.files import (

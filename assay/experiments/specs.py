@@ -17,8 +17,7 @@ from assay.experiments.evaluation import KEY as EVALUATED
 from assay.experiments.evaluation import find_evaluated, with_adopted
 from assay.experiments.folders import experiments_with_folder
 from assay.pipeline import digest_of
-from assay.spec.existing_experiment import LATEST, ExistingExperiment
-from assay.spec.experiment import TASK_PREFIX, ExperimentSpec
+from assay.spec.experiment import LATEST, TASK_PREFIX, ExistingExperiment, ExperimentSpec
 from assay.spec.ids import invent_id, is_id, validate_id
 from assay.spec.loading import load_spec, load_values, merged, spec_from
 from assay.spec.yaml_text import read_mapping, to_yaml

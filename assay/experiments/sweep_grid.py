@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from assay.errors import MAX_CHOICES, SpecError, nearest
-from assay.spec.annotations import models_in
+from assay.spec.base import models_in
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.yaml_text import read_value
 

@@ -11,10 +11,9 @@ from typing import Any
 from assay.errors import SpecError
 from assay.experiments.specs import SpecFiles
 from assay.experiments.sweep_grid import Axis, combinations
-from assay.spec.dotted import flatten, nest, shown
 from assay.spec.ids import validate_id
 from assay.spec.loading import merged, spec_from
-from assay.spec.yaml_text import read_mapping
+from assay.spec.yaml_text import flatten, nest, read_mapping, shown
 from assay.storage.files import canonical_json
 
 

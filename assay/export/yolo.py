@@ -11,7 +11,7 @@ import polars as pl
 from assay.datasets.yolo import find_places
 from assay.errors import DataError
 from assay.export.predictions import Detections, name_without_ending
-from assay.spec.annotated_images import YoloSource
+from assay.spec.generated_images import YoloSource
 from assay.storage.files import write_text
 
 CLASSES_FILE = "classes.txt"

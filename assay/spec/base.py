@@ -3,9 +3,13 @@
 Belongs here: the base model and field types used by several sections. Does not belong here: any section.
 """
 
-from typing import Annotated, Any
+from collections.abc import Collection, Iterable, Mapping
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidatorFunctionWrapHandler, WrapValidator
+
+from assay.spec.plugins import load_plugin, plugins
 
 
 class Section(BaseModel):
@@ -56,3 +60,48 @@ class ImageSize(Section):
     """Width in pixels."""
     height: int = Field(ge=1, le=16384)
     """Height in pixels."""
+
+
+def alternatives(annotation: Any) -> list[Any]:
+    """Return the alternatives of a possibly optional, annotated or union type."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return alternatives(get_args(annotation)[0])
+    if origin in (Union, UnionType):
+        return [inner for argument in get_args(annotation) for inner in alternatives(argument)]
+    return [annotation]
+
+
+def models_in(annotations: Iterable[Any]) -> list[type[BaseModel]]:
+    """Return the models among the alternatives of some types."""
+    flat = [inner for annotation in annotations for inner in alternatives(annotation)]
+    return [inner for inner in flat if isinstance(inner, type) and issubclass(inner, BaseModel)]
+
+
+def element_types(annotation: Any) -> list[Any]:
+    """Return what a list, tuple or dict holds."""
+    found = alternatives(annotation)
+    return [get_args(inner)[-1 if get_origin(inner) is dict else 0] for inner in found if get_args(inner)]
+
+
+def literals_in(annotation: Any) -> list[Any]:
+    """Return the values that a literal type allows."""
+    return [value for inner in alternatives(annotation) if get_origin(inner) is Literal for value in get_args(inner)]
+
+
+def or_plugin(group: str, built_in: Collection[str], registered: type) -> WrapValidator:
+    """Return a validator that hands kinds of installed packages to the package's own section.
+
+    Args:
+        group: Entry point group, such as ``assay.models``; its names are the further kinds.
+        built_in: Kinds that no package can replace.
+        registered: Type of the entry points' objects; has the attribute ``section``.
+    """
+
+    def validate(value: Any, built_in_section: ValidatorFunctionWrapHandler) -> Any:
+        kind = value.get("kind") if isinstance(value, Mapping) else getattr(value, "kind", None)
+        if kind in built_in or kind not in plugins(group):
+            return built_in_section(value)
+        return load_plugin(group, kind, registered).section.model_validate(value)
+
+    return WrapValidator(validate)

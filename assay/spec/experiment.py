@@ -3,23 +3,90 @@
 Belongs here: the top-level keys and checks across sections. Does not belong here: reading files, fingerprints.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
+from assay.errors import IdError
 from assay.spec.analysis import AnalysisSection
 from assay.spec.base import Section
 from assay.spec.crops import CropsSection
-from assay.spec.existing_experiment import ExistingExperiment, FoundExperiment
 from assay.spec.exptests import ExptestsSection
 from assay.spec.generated_images import GeneratedImagesSection
+from assay.spec.ids import shorten, validate_id
 from assay.spec.normalized import NormalizedSection
 from assay.spec.predictions import PredictionsSection
 from assay.spec.splits import SplitsSection
 from assay.spec.tabular import TabularSection
-from assay.spec.tags import Tags
 from assay.spec.trained_model import TrainedModelSection
+
+LATEST = "latest"
+
+
+def _id_or_latest(text: str) -> str:
+    try:
+        return text if text == LATEST else validate_id(text)
+    except IdError as error:
+        raise ValueError(f"{error} Or {LATEST!r}.") from None
+
+
+class FoundExperiment(Section):
+    """The experiment that was found, so that the evaluation means the same tomorrow."""
+
+    experiment_id: str
+    """Its ID."""
+    run_id: str
+    """The run in which its folder was made."""
+    folder: str
+    """Name of its folder at the location."""
+    model: str
+    """Fingerprint of its model."""
+    scaling: str = ""
+    """Fingerprint of the table whose scaling the model was trained with; empty where it reads images."""
+
+
+class ExistingExperiment(Section):
+    """An experiment that was trained before: here, or at another location."""
+
+    experiment_id: Annotated[str, AfterValidator(_id_or_latest)]
+    """Its ID; or ``latest``: the newest with the same task whose folder's name begins alike. Its model is taken once
+    and then kept: to evaluate a newer one, make another experiment."""
+    location: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
+    """Name of the location that has it; null: this storage."""
+    found: FoundExperiment | None = None
+    """Which one it is; written by Assay."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_id(cls, value: Any) -> Any:
+        return {"experiment_id": value} if isinstance(value, str) else value
+
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+"""What a run of Dagster takes as the name of a tag."""
+
+MOST_TAGS = 50
+
+MOST_CHARACTERS = 200
+
+
+def _check(tags: dict[str, str]) -> dict[str, str]:
+    if len(tags) > MOST_TAGS:
+        raise ValueError(f"got {len(tags)} tags; expected at most {MOST_TAGS}")
+    for name, value in tags.items():
+        if not NAME.fullmatch(name):
+            wanted = "1 to 63 letters, digits, '_', '.' and '-', the first a letter or digit"
+            raise ValueError(f"name {shorten(name)} is not valid; expected {wanted}")
+        if not 0 < len(value) <= MOST_CHARACTERS or not value.isprintable():
+            wanted = f"1 to {MOST_CHARACTERS} printable characters on one line"
+            raise ValueError(f"{name} is {shorten(value)}; expected {wanted}")
+    return tags
+
+
+Tags = Annotated[dict[str, str], AfterValidator(_check)]
+"""Texts by name."""
 
 Task = Literal["regression", "classification", "segmentation", "detection"]
 

@@ -7,8 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, SerializeAsAny
 
-from assay.spec.base import Section
-from assay.spec.kinds import or_plugin
+from assay.spec.base import Section, or_plugin
 
 MODEL_PLUGINS = "assay.models"
 """Entry point group whose names are further kinds; each object is a ``ModelKind``."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from assay.spec.models import CnnModel, DetectorModel, MlpModel, ModelSection, UnetModel
-from assay.spec.training_data import Augmentation
+from assay.spec.trained_model import Augmentation
 
 View = Literal["crops", "pixels", "columns", "images"]
 """What an item is to the network: a picture of one object, a row of grey pixels, a row of any other columns, or a whole

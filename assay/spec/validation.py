@@ -3,9 +3,12 @@
 Belongs here: combinations across sections. Does not belong here: what one section can check by itself.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from assay.spec.base import Section
+from assay.spec.recipes import View, recipe_of
+from assay.spec.trained_model import TrainedModelSection
 
 _WITHOUT_CLASS_FOLDERS: dict[str, tuple[str, ...]] = {name: ("recursive",) for name in ("splits", "crops", "tabular")}
 
@@ -46,3 +49,130 @@ def _changed(section: Section, keys: Sequence[str]) -> list[str]:
     """Return the keys whose value is not the default; a spec that spells defaults out stays valid."""
     fields = type(section).model_fields
     return [key for key in keys if getattr(section, key) != fields[key].default]
+
+
+DENSE = ("segmentation", "detection")
+"""Kinds of learning whose answers have a place in the image: they see whole images."""
+
+OF_CLASSES = ("classification", "multi_label")
+"""Kinds of learning that say which classes an item as a whole has."""
+
+LOSSES: dict[str, tuple[str, ...]] = {
+    "regression": ("smooth_l1", "mse"),
+    "classification": ("cross_entropy", "focal"),
+    "multi_label": ("binary_cross_entropy", "focal"),
+    "segmentation": ("segmentation",),
+    "detection": ("detection",),
+}
+"""Losses by kind of learning; the first is the default."""
+
+TRAINING_METRICS: dict[str, tuple[str, ...]] = {
+    "regression": ("loss", "mae", "rmse"),
+    "classification": ("loss", "accuracy"),
+    "multi_label": ("loss", "macro_f1"),
+    "segmentation": ("loss", "mean_iou", "foreground_iou"),
+    "detection": ("loss", "map50"),
+}
+"""What may choose the epoch, by kind of learning."""
+
+Applies = Callable[[TrainedModelSection, str], bool]
+
+
+def _loss(section: TrainedModelSection, learning: str) -> str:
+    return section.learner.loss or LOSSES[learning][0]
+
+
+READ_BY: dict[str, tuple[Applies, str]] = {
+    "data_description.multi_label": (lambda _, learning: learning == "multi_label", "classification"),
+    "data_description.target": (lambda _, learning: learning not in DENSE, "what has one answer per item"),
+    "data_description.classes": (lambda _, learning: learning != "regression", "what has classes"),
+    "data_description.class_mapping": (lambda _, learning: learning != "regression", "what has classes"),
+    "data_description.window_size": (lambda _, learning: learning in DENSE, "segmentation and detection"),
+    "data_train.balance": (lambda _, learning: learning != "regression", "what has classes"),
+    "learner.class_weights": (
+        lambda _, learning: learning in (*OF_CLASSES, "segmentation"),
+        "classification and segmentation",
+    ),
+    "learner.label_smoothing": (lambda _, learning: learning in OF_CLASSES, "classification"),
+    "learner.smooth_l1_beta": (lambda section, _: _loss(section, _) == "smooth_l1", "the loss smooth_l1"),
+    "learner.focal_gamma": (lambda section, _: _loss(section, _) == "focal", "the loss focal"),
+    "learner.focal_alpha": (lambda _, learning: learning == "multi_label", "data_description.multi_label"),
+    "learner.milestones": (lambda section, _: section.learner.schedule == "step", "the schedule step"),
+    "learner.gamma": (lambda section, _: section.learner.schedule == "step", "the schedule step"),
+    "train_params.decision": (lambda _, learning: learning == "multi_label", "data_description.multi_label"),
+}
+"""Keys that not every training reads: when they are read, and by what."""
+
+
+def check_training(section: TrainedModelSection, learning: str, view: View) -> None:
+    """Refuse a key that contradicts what is learned, or that nothing would read.
+
+    Args:
+        section: As the user wrote it, or resolved.
+        learning: The kind of learning.
+        view: What an item is to the network.
+
+    Raises:
+        ValueError: Names the key, its value and what was expected.
+    """
+    _check_choice("learner.loss", section.learner.loss, LOSSES[learning], learning)
+    _check_choice("train_params.metric", section.train_params.metric, TRAINING_METRICS[learning], learning)
+    for key, (applies, reader) in READ_BY.items():
+        if _is_changed(section, key) and not applies(section, learning):
+            raise ValueError(f"{key} is set, but {_learned(learning)}; it is read by {reader} only, leave it out")
+    if learning == "detection" and any(each.weight != 1 for each in section.data_description.classes or ()):
+        raise ValueError(
+            "a weight in data_description.classes is set, but the loss of detection has none; leave it out"
+        )
+    _check_input(section, learning, view)
+    _check_augmentation(section, view)
+
+
+def _check_choice(key: str, value: str | None, choices: tuple[str, ...], learning: str) -> None:
+    if value is not None and value not in choices:
+        raise ValueError(f"{key} is {value}, but {_learned(learning)}; expected {' or '.join(choices)}")
+
+
+def _is_changed(section: TrainedModelSection, key: str) -> bool:
+    """Return whether a key has a value that says something: not its default, and not an empty one."""
+    part_name, name = key.split(".")
+    part: Any = getattr(section, part_name)
+    value = getattr(part, name)
+    return bool(value) and value != type(part).model_fields[name].default
+
+
+def _learned(learning: str) -> str:
+    """Say what is learned in the words of the spec."""
+    return "data_description.multi_label is true" if learning == "multi_label" else f"task is {learning}"
+
+
+def _check_input(section: TrainedModelSection, learning: str, view: View) -> None:
+    chosen, model = section.data_description.input, section.model
+    if view == "images" and chosen not in (None, "splits"):
+        raise ValueError(
+            f"data_description.input is {chosen}, but task is {learning}, which learns from whole images; leave it out"
+        )
+    if view != "images" and chosen == "splits":
+        raise ValueError(f"data_description.input is splits, but {_learned(learning)}; expected crops or normalized")
+    if model is not None and view not in model.reads:
+        fitting = recipe_of(learning, view).model.kind
+        reason = (
+            f"can't learn {learning}"
+            if "images" in (view, *model.reads)
+            else f"reads images, but the inputs are {view}"
+        )
+        raise ValueError(f"model.kind {model.kind!r} {reason}; use model.kind: {fitting}")
+
+
+def _check_augmentation(section: TrainedModelSection, view: View) -> None:
+    meaningless = {
+        "pixels": ("colour_shift", "contrast"),
+        "columns": ("colour_shift", "contrast", "invert_probability"),
+    }
+    moves = ("rotation_degrees", "shift", "zoom") if view == "columns" else ()
+    for name in sorted((*meaningless.get(view, ()), *moves)):
+        if getattr(section.data_train.augmentation, name):
+            raise ValueError(
+                f"data_train.augmentation.{name} is set, but the inputs are {view}, to which it does not apply; "
+                "leave it out"
+            )

@@ -10,10 +10,17 @@ from typing import Any
 
 from assay.errors import AssayError
 from assay.pipeline import Slice
-from assay.spec.annotated_images import CocoSource, MaskFolderSource, YoloSource
-from assay.spec.generated_images import BUILT_IN_SOURCES, SOURCE_PLUGINS, SourceKind
-from assay.spec.numbers import NumbersSource
-from assay.spec.own_data import ImageFolderSource, TableSource
+from assay.spec.generated_images import (
+    BUILT_IN_SOURCES,
+    SOURCE_PLUGINS,
+    CocoSource,
+    ImageFolderSource,
+    MaskFolderSource,
+    NumbersSource,
+    SourceKind,
+    TableSource,
+    YoloSource,
+)
 from assay.spec.plugins import load_plugin
 from assay.utils.concurrency import Progress, silent
 

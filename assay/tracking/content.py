@@ -16,7 +16,7 @@ import polars as pl
 from assay.errors import StorageError
 from assay.experiments.contents import recorded_spec, stage_results
 from assay.experiments.folders import ExperimentFolders
-from assay.spec.dotted import flatten
+from assay.spec.yaml_text import flatten
 from assay.storage.files import MANIFEST, canonical_json
 from assay.storage.parquet import read_parquet
 from assay.storage.results import Result

@@ -19,8 +19,7 @@ from assay.datasets.schema import CLASS, MASK_CLASSES_FILE, OBJECTS_FILE, mask_r
 from assay.errors import DataError
 from assay.images.masks import MaskValues, regions_by_class
 from assay.spec.base import Section
-from assay.spec.classes import ClassDescription, classes_of_labels, unknown_subclasses
-from assay.spec.data_description import DataDescription
+from assay.spec.classes import ClassDescription, DataDescription, classes_of_labels, unknown_subclasses
 from assay.storage.parquet import read_parquet
 from assay.training.data import DataSource
 from assay.training.tasks.images import reduced_size

@@ -11,8 +11,7 @@ from torch.nn import functional as F
 
 from assay.errors import DataError
 from assay.spec.classes import did_you_mean
-from assay.spec.learner import Learner
-from assay.spec.trained_model import TrainedModelSection
+from assay.spec.trained_model import Learner, TrainedModelSection
 from assay.training.interfaces import Loss
 from assay.training.targets import ClassTarget, LabelsTarget, Target
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from assay.errors import AssayError, DataError, StorageError, unknown
 from assay.spec.models import BUILT_IN_MODELS, MODEL_PLUGINS, ModelKind, ModelSection
 from assay.spec.plugins import load_plugin, plugins
-from assay.spec.starting_weights import ADVICE, StartingWeights
+from assay.spec.trained_model import ADVICE, StartingWeights
 from assay.storage.files import atomic_path
 from assay.training.checkpoint import Weights
 from assay.training.model_card import ModelCard

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd
 
-from assay.spec.learner import Learner
+from assay.spec.trained_model import Learner
 
 SECOND_BETA = 0.999
 

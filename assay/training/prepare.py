@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 
 from assay.errors import DataError, SpecError
+from assay.spec.defaults import resolved
 from assay.spec.recipes import View
 from assay.spec.trained_model import TrainedModelSection
-from assay.spec.training_defaults import resolved
 from assay.training.data import read_subsets, row_counts
 from assay.training.device import settled
 from assay.training.inputs import Inputs

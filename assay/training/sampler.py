@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from assay.errors import DataError
-from assay.spec.training_defaults import epoch_count
+from assay.spec.defaults import epoch_count
 from assay.training.device import AUGMENTATION, DROPOUT, ORDER, derived_seed, generator
 from assay.training.distributed import ALONE, Team
 from assay.training.engine import Step

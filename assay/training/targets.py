@@ -13,8 +13,7 @@ from torch import Tensor
 
 from assay.errors import DataError
 from assay.spec.base import Section
-from assay.spec.classes import ClassDescription, classes_of_labels, unknown_subclasses
-from assay.spec.data_description import DataDescription
+from assay.spec.classes import ClassDescription, DataDescription, classes_of_labels, unknown_subclasses
 from assay.training.class_targets import ClassTarget, LabelsTarget, all_known, labels_of_rows
 from assay.training.data import require_columns
 from assay.utils.text import natural_key

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from assay.spec.trained_model import TrainedModelSection
-from assay.spec.training import EarlyStopping
+from assay.spec.trained_model import EarlyStopping, TrainedModelSection
 from assay.training.checkpoint import Checkpoints, EpochValues, State, Training, Weights
 from assay.training.device import compile_network
 from assay.training.distributed import Team, present_team

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from assay.spec.training_data import Augmentation
+from assay.spec.trained_model import Augmentation
 from assay.training.models.detector import Detector
 from assay.training.tasks.detection.criterion import DetectionMeter, detection_loss
 from assay.training.tasks.detection.dataset import DetectionItems

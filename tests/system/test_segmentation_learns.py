@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from assay.spec.models import UnetModel
-from assay.spec.training_data import Augmentation
+from assay.spec.trained_model import Augmentation
 from assay.training.engine import evaluate
 from assay.training.models.unet import build_unet
 from assay.training.optimizers import AdamW, one_cycle

@@ -10,7 +10,7 @@ from assay.analysis.report import KINDS, report_of
 from assay.checks import ExperimentFiles, run_test
 from assay.errors import DataError
 from assay.spec.analysis import AnalysisSection
-from assay.spec.exptest_kinds import BeatsBaselineTest, MetricTest, NoMissingValuesTest
+from assay.spec.exptests import BeatsBaselineTest, MetricTest, NoMissingValuesTest
 from tests.unit.scene_cases import TEST, write_scene_inputs
 
 COLUMNS = {

@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from assay.checks import ExperimentFiles, run_test
-from assay.spec.exptest_kinds import FilesExistTest
+from assay.spec.exptests import FilesExistTest
 from assay.storage.files import write_json
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from assay.checks import ExperimentFiles, run_test
 from assay.checks.metrics import compares
-from assay.spec.exptest_kinds import BeatsBaselineTest, MetricTest
+from assay.spec.exptests import BeatsBaselineTest, MetricTest
 
 ROWS = [
     # subset, metric, class, value, ci_low, ci_high, baseline

@@ -5,7 +5,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from assay.checks import ExperimentFiles, run_test
-from assay.spec.exptest_kinds import ModelsSavedTest
+from assay.spec.exptests import ModelsSavedTest
 
 
 def run_on(folder, **keys):

@@ -3,7 +3,7 @@ import os
 import polars as pl
 
 from assay.checks import ExperimentFiles, run_test
-from assay.spec.exptest_kinds import NoMissingValuesTest
+from assay.spec.exptests import NoMissingValuesTest
 
 
 def write(path, **columns):

@@ -6,8 +6,7 @@ from pydantic import ValidationError
 
 from assay.checks import ExperimentFiles, TestResult, run_test, write_exp_tests_csv
 from assay.checks.run import BUILT_IN, STAGES
-from assay.spec.exptest_kinds import BUILT_IN_TESTS
-from assay.spec.exptests import ExptestsSection
+from assay.spec.exptests import BUILT_IN_TESTS, ExptestsSection
 
 PLUGIN = """
 from typing import Literal

@@ -12,8 +12,8 @@ from assay.checks import ExperimentFiles, run_test
 from assay.datasets.synthetic.build import build_numbers
 from assay.images.decoding import decode
 from assay.images.near_duplicates import look_of
-from assay.spec.exptest_kinds import SplitLeakageTest
-from assay.spec.numbers import NumbersSource
+from assay.spec.exptests import SplitLeakageTest
+from assay.spec.generated_images import NumbersSource
 from assay.storage.parquet import read_parquet, write_parquet
 
 SUBSETS = ("train", "validation", "test")

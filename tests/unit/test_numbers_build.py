@@ -14,7 +14,7 @@ from assay.datasets.synthetic.build import SAMPLES, build_numbers
 from assay.datasets.synthetic.picture import OBJECT_COLUMNS, RowCollector
 from assay.errors import DataError
 from assay.images.near_duplicates import Look, look_of
-from assay.spec.numbers import NumbersSource
+from assay.spec.generated_images import NumbersSource
 from assay.utils.concurrency import silent
 
 SMALL = {"img_size": {"width": 80, "height": 64}, "font_size_min": 12, "font_size_max": 18, "max_amount": 4}

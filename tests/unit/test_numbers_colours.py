@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from assay.datasets.synthetic.glyphs import LUMINANCE, change_colours, draw_colour
-from assay.spec.numbers import Augmentation
+from assay.spec.generated_images import Augmentation
 
 NOTHING = dict.fromkeys(Augmentation.model_fields, False)
 

@@ -3,7 +3,7 @@ import pytest
 
 from assay.datasets.synthetic.glyphs import FONTS, GlyphPress
 from assay.images.boxes import Box
-from assay.spec.numbers import NumbersSource
+from assay.spec.generated_images import NumbersSource
 
 
 @pytest.fixture(scope="module")

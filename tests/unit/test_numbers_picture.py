@@ -7,7 +7,7 @@ from PIL import Image
 from assay.datasets.synthetic.backgrounds import SHIPPED_PHOTOS
 from assay.datasets.synthetic.glyphs import FONTS
 from assay.datasets.synthetic.picture import BACKGROUND_INDEX, NumberPainter, NumberPicture
-from assay.spec.numbers import Augmentation, NumbersSource
+from assay.spec.generated_images import Augmentation, NumbersSource
 
 SMALL = {"img_size": {"width": 64, "height": 64}, "font_size_min": 10, "font_size_max": 14, "max_amount": 8}
 

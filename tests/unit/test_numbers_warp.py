@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from assay.datasets.synthetic.backgrounds import cut, draw_frame, warp
-from assay.spec.numbers import Augmentation
+from assay.spec.generated_images import Augmentation
 
 NOTHING = dict.fromkeys(Augmentation.model_fields, False)
 

@@ -12,7 +12,7 @@ from assay.datasets import build_coco
 from assay.datasets.schema import IMAGE_ITEM_COLUMNS, MASK_CLASS_COLUMNS, OBJECT_COLUMNS, mask_root_of
 from assay.errors import DataError
 from assay.images.masks import read_mask
-from assay.spec.annotated_images import CocoSource
+from assay.spec.generated_images import CocoSource
 
 CATEGORIES = [{"id": 90, "name": "cat"}, {"id": 7, "name": "dog"}]
 

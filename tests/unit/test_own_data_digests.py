@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from assay.datasets import remembered_digest, source_digest, watched_paths
 from assay.errors import DataError
-from assay.spec.annotated_images import CocoSource, MaskFolderSource, YoloSource
-from assay.spec.own_data import ImageFolderSource, TableSource
+from assay.spec.generated_images import CocoSource, ImageFolderSource, MaskFolderSource, TableSource, YoloSource
 
 LONG_AGO = 1_600_000_000
 

@@ -13,7 +13,7 @@ from assay.datasets.schema import IMAGE_ITEM_COLUMNS, is_nested
 from assay.errors import DataError
 from assay.images.decoding import decode
 from assay.images.near_duplicates import Look, look_of
-from assay.spec.own_data import ImageFolderSource
+from assay.spec.generated_images import ImageFolderSource
 
 
 def save(path, level=0, size=(8, 6), **options):

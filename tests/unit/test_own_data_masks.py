@@ -11,7 +11,7 @@ from assay.datasets import build_masks
 from assay.datasets.schema import mask_root_of, root_of
 from assay.errors import DataError
 from assay.images.masks import read_mask
-from assay.spec.annotated_images import MaskFolderSource
+from assay.spec.generated_images import MaskFolderSource
 
 
 def save(path, image=None, **options):

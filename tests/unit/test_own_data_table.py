@@ -8,7 +8,7 @@ import pytest
 from assay.datasets import build_table
 from assay.datasets.schema import ROW_ITEM_COLUMNS
 from assay.errors import DataError
-from assay.spec.own_data import TableSource
+from assay.spec.generated_images import TableSource
 
 CSV = "size,color,when,price\n1.5,red,train,10\n2.5,blue,val,20\n,red,test,30\n"
 

@@ -7,7 +7,7 @@ from PIL import Image
 from assay.datasets import build_yolo
 from assay.errors import DataError
 from assay.images.masks import read_mask
-from assay.spec.annotated_images import YoloSource
+from assay.spec.generated_images import YoloSource
 
 NAMES = "names: [cat, dog]\n"
 

@@ -3,11 +3,16 @@
 import pytest
 from pydantic import ValidationError
 
-from assay.spec.annotated_images import CocoSource, MaskFolderSource, YoloSource
 from assay.spec.crops import CropsSection
-from assay.spec.generated_images import BUILT_IN_SOURCES
+from assay.spec.generated_images import (
+    BUILT_IN_SOURCES,
+    CocoSource,
+    ImageFolderSource,
+    MaskFolderSource,
+    TableSource,
+    YoloSource,
+)
 from assay.spec.normalized import NormalizedSection
-from assay.spec.own_data import ImageFolderSource, TableSource
 from assay.spec.splits import SplitsSection
 from assay.spec.tabular import TabularSection
 from assay.spec.validation import WITHOUT_EFFECT, keys_without_effect

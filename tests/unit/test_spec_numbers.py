@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from assay.spec.numbers import NumbersSource
+from assay.spec.generated_images import NumbersSource
 
 
 def message(**keys) -> str:

@@ -4,9 +4,9 @@ import sys
 import pytest
 from pydantic import ValidationError
 
+from assay.spec.defaults import epoch_count, resolved, view_of
 from assay.spec.predictions import PredictionsSection
 from assay.spec.trained_model import TrainedModelSection
-from assay.spec.training_defaults import epoch_count, resolved, view_of
 
 
 def section(**keys):
@@ -146,7 +146,7 @@ def test_predicting_a_subset_twice_is_an_error():
 
 def test_the_specs_import_neither_torch_nor_numpy():
     code = (
-        "import sys, assay.spec.training_defaults, assay.spec.predictions\n"
+        "import sys, assay.spec.defaults, assay.spec.predictions\n"
         "assert not {'torch', 'numpy', 'polars', 'dagster'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -8,8 +8,8 @@ from assay.errors import IdError, SpecError
 from assay.experiments.specs import SpecFiles
 from assay.experiments.sweep_grid import Axis, combinations, full_key, read_axis, sweepable_keys
 from assay.experiments.sweeps import plan_sweep, write_sweep
-from assay.spec.dotted import flatten, nest, short_names
 from assay.spec.loading import spec_from
+from assay.spec.yaml_text import flatten, nest, short_names
 
 BASE = {"task": "classification", "name": "digits", "tags": {"owner": "mia"}}
 KEYS = sweepable_keys(spec_from(BASE, "x").as_dict())

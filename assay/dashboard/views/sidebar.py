@@ -13,7 +13,7 @@ from assay.dashboard.data import Experiment
 from assay.dashboard.filters import Filter, choice_of, key_from_words, key_in_words, offered_keys
 from assay.dashboard.overview import subsets_of
 from assay.dashboard.views.common import plain
-from assay.spec.dotted import brief
+from assay.spec.yaml_text import brief
 
 
 def choose_experiments(experiments: Sequence[Experiment]) -> tuple[list[Experiment], str, dict[str, str]]:

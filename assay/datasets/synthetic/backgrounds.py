@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from assay.errors import DataError
-from assay.spec.numbers import Augmentation
+from assay.spec.generated_images import Augmentation
 
 MAX_PIXELS = 64_000_000
 """Photos with more pixels are refused: a few kilobytes of PNG can claim to be gigabytes."""

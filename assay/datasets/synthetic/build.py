@@ -30,7 +30,7 @@ from assay.images.boxes import Box
 from assay.images.near_duplicates import look_of
 from assay.images.png import encode_png
 from assay.plots.sheets import class_color, draw_boxes, sample_grid, save_small_png
-from assay.spec.numbers import NumbersSource
+from assay.spec.generated_images import NumbersSource
 from assay.storage.parquet import write_parquet
 from assay.utils.concurrency import Progress, map_in_order, silent, usable_cores
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 from assay.datasets.synthetic.backgrounds import package_folder
 from assay.errors import DataError
 from assay.images.boxes import Box
-from assay.spec.numbers import Augmentation
+from assay.spec.generated_images import Augmentation
 
 FONTS = (
     "DejaVuSans",

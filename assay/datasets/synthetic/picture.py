@@ -18,7 +18,7 @@ from assay.datasets.synthetic.backgrounds import PhotoShelf, cut, draw_frame, wa
 from assay.datasets.synthetic.glyphs import FONTS, Glyph, GlyphPress, change_colours, draw_colour
 from assay.images.boxes import Box
 from assay.images.near_duplicates import Look
-from assay.spec.numbers import NumbersSource
+from assay.spec.generated_images import NumbersSource
 
 BACKGROUND_INDEX = 255
 """Value of mask pixels that belong to no number; numbers have their own value, 0 to 254."""

@@ -23,7 +23,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from assay.errors import SpecError, StorageError
 from assay.spec.base import Section
 from assay.spec.ids import shorten
-from assay.spec.messages import explain
+from assay.spec.loading import explain
 from assay.spec.yaml_text import read_value
 from assay.storage.files import TEMPORARY_PREFIX, temporary_sibling
 

@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from assay.errors import DataError
-from assay.spec.training_data import Augmentation
+from assay.spec.trained_model import Augmentation
 from assay.training.augmentation import augment
 from assay.training.data import DataSource, require_columns
 from assay.training.device import near

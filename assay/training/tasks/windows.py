@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from assay.spec.training_data import Augmentation
+from assay.spec.trained_model import Augmentation
 from assay.training.augmentation import add_noise, invert, recolour
 from assay.training.tasks.images import Levels
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from assay.comparison.load import Score
 from assay.dashboard.data import Experiment
-from assay.spec.dotted import flatten
+from assay.spec.yaml_text import flatten
 
 RATE = "trained_model.learner.learning_rate"
 

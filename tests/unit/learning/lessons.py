@@ -2,9 +2,8 @@
 
 import torch
 
-from assay.spec.trained_model import TrainedModelSection
-from assay.spec.training_data import Augmentation
-from assay.spec.training_defaults import resolved
+from assay.spec.defaults import resolved
+from assay.spec.trained_model import Augmentation, TrainedModelSection
 from assay.training.inputs import Inputs
 from assay.training.interfaces import Lesson
 from assay.training.losses import number_loss

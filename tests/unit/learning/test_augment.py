@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from assay.spec.recipes import RECIPES
-from assay.spec.training_data import Augmentation
+from assay.spec.trained_model import Augmentation
 from assay.training.augmentation import add_noise, augment, invert, move, recolour
 from assay.training.device import generator
 from assay.training.inputs import Inputs

@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.errors import DataError
-from assay.spec.learner import Learner
-from assay.spec.trained_model import TrainedModelSection
+from assay.spec.trained_model import Learner, TrainedModelSection
 from assay.training.losses import class_weights, label_weights, labels_loss, number_loss, plain_loss, training_loss
 from assay.training.targets import ClassTarget, LabelsTarget, NumberTarget
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from assay.spec.learner import Learner
+from assay.spec.trained_model import Learner
 from assay.training.optimizers import AdamW, Muon, Sgd, build_optimizer, orthogonal
 
 

@@ -1,6 +1,6 @@
 import torch
 
-from assay.spec.training_data import Augmentation
+from assay.spec.trained_model import Augmentation
 from assay.training.tasks.images import levels_of
 from assay.training.tasks.windows import recoloured, standard_windows
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from assay.datasets.schema import MASK_CLASS_COLUMNS, OBJECT_COLUMNS
 from assay.errors import DataError
-from assay.spec.data_description import DataDescription
+from assay.spec.classes import DataDescription
 from assay.storage.parquet import write_parquet
 from assay.training.data import DataSource
 from assay.training.image_targets import (

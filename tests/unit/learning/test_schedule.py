@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.spec.learner import Learner
+from assay.spec.trained_model import Learner
 from assay.training.optimizers import learning_rate
 
 

@@ -10,9 +10,9 @@ from assay.analysis.build import inputs_of_model
 from assay.analysis.report import KINDS
 from assay.errors import DataError
 from assay.spec.analysis import ResultAnalyzer
-from assay.spec.data_description import DataDescription
+from assay.spec.classes import DataDescription
+from assay.spec.defaults import resolved
 from assay.spec.predictions import PredictionsSection
-from assay.spec.training_defaults import resolved
 from assay.storage.parquet import read_parquet
 from assay.training.class_targets import LabelsTarget
 from assay.training.model_file import read_card

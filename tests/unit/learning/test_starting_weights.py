@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 from assay.errors import DataError
 from assay.pipeline import slice_of
 from assay.spec.loading import spec_from
-from assay.spec.starting_weights import StartingWeights
+from assay.spec.trained_model import StartingWeights
 from assay.training.model_file import start_from
 from tests.unit.learning.lessons import network
 

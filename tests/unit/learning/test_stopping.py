@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from assay.spec.training import EarlyStopping, TrainParams
+from assay.spec.trained_model import EarlyStopping, TrainParams
 from assay.training.checkpoint import EpochValues
 from assay.training.trainer import fit, reason_to_stop
 from assay.utils.concurrency import silent

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.errors import DataError
-from assay.spec.data_description import DataDescription
+from assay.spec.classes import DataDescription
 from assay.training.targets import ClassTarget, NumberTarget, fit_target, target_column
 
 

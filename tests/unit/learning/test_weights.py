@@ -3,7 +3,7 @@ import torch
 from safetensors.torch import save_file
 
 from assay.errors import StorageError
-from assay.spec.training_defaults import resolved
+from assay.spec.defaults import resolved
 from assay.training.inputs import Inputs
 from assay.training.model_card import ModelCard
 from assay.training.model_file import load_model, network_of, read_card, save_model

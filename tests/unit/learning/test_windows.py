@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.spec.training_data import Augmentation
+from assay.spec.trained_model import Augmentation
 from assay.training.augmentation import random_maps
 from assay.training.tasks.windows import choose_anchors, cut, draw_corners, margin_of, places_in_windows, resampled
 

@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import Generator, Tensor
 
-from assay.spec.training_data import Augmentation
+from assay.spec.trained_model import Augmentation
 from assay.training.augmentation import random_maps
 from assay.training.interfaces import Batch
 from assay.training.tasks.detection.box_coding import CROWD, NOTHING

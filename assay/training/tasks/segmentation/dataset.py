@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 
 from assay.datasets.mask_classes import IGNORED
 from assay.images.masks import regions_by_class
-from assay.spec.training_data import Augmentation
+from assay.spec.trained_model import Augmentation
 from assay.training.augmentation import random_maps
 from assay.training.interfaces import Batch
 from assay.training.tasks.detection.box_coding import NOTHING

@@ -2,7 +2,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.spec.training_data import Augmentation
+from assay.spec.trained_model import Augmentation
 from assay.training.augmentation import random_maps
 from assay.training.tasks.detection.dataset import boxes_in_window, moved_boxes, stacked_boxes
 from assay.training.tasks.windows import places_in_windows, resampled

@@ -1,7 +1,7 @@
 import torch
 
 from assay.datasets.mask_classes import IGNORED
-from assay.spec.training_data import Augmentation
+from assay.spec.trained_model import Augmentation
 from assay.training.tasks.segmentation.dataset import SegmentationItems
 
 MOVES = Augmentation(rotation_degrees=15, zoom=0.2, shift=0.05)
