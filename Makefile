@@ -10,7 +10,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 # Compiled files are kept, also where the environment forbids it: compiling 400 files is a third of a process's start.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo dev test test-all test-system lint types bench all clean browser
+.PHONY: help demo dev test test-all test-system lint types docs bench all clean browser
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,7 +30,7 @@ $(DAGSTER_HOME)/dagster.yaml: dagster.yaml
 	@cp dagster.yaml $@
 
 demo: $(VENV)/runtime $(DAGSTER_HOME)/dagster.yaml ## train three example experiments and print their results
-	@$(BIN)/python -m assay.cli.run
+	@$(BIN)/assay demo
 
 dev: $(VENV)/runtime $(DAGSTER_HOME)/dagster.yaml ## open the Dagster UI on http://127.0.0.1:3000
 	@$(BIN)/python -m resources.instance.home
@@ -54,6 +54,9 @@ lint: $(VENV)/dev ## style and format
 
 types: $(VENV)/dev ## strict static types
 	$(BIN)/mypy
+
+docs: $(VENV)/dev ## write docs/jobs.md from the definitions
+	$(BIN)/python -m docs.job_page
 
 bench: $(VENV)/dev ## measure, and write benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.run

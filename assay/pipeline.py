@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assay.spec.experiment import ExperimentSpec, FoundExperiment
-from assay.storage.files import canonical_json
+from assay.utils.text import canonical_json
 
 FINGERPRINT_LENGTH = 24
 """Hex digits of a fingerprint: 96 bits, so that a clash among 10^9 results has probability 10^-11."""

@@ -4,11 +4,12 @@ Belongs here: choosing what the experiment needs, the instance, what the termina
 """
 
 import re
+from collections.abc import Callable, Mapping
+from typing import Any
 from uuid import uuid4
 
 import dagster as dg
 
-import definitions
 from assay.errors import DataError, unknown
 from assay.experiments.contents import stage_results
 from assay.pipeline import STAGES, needed_stages
@@ -25,8 +26,16 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Keeps Dagster's log off the terminal; the instance stores it all the same, for the UI."""
 
 
-def run_experiment(experiment_id: str, spec: ExperimentSpec, job_name: str) -> bool:
+def run_experiment(
+    build_defs: Callable[[Mapping[str, Any]], dg.Definitions], experiment_id: str, spec: ExperimentSpec, job_name: str
+) -> bool:
     """Materialize what ``job_name`` selects and the experiment needs; prints one line per stage.
+
+    Args:
+        build_defs: Gives the definitions with some resources replaced.
+        experiment_id: Of which experiment.
+        spec: What it is.
+        job_name: What to make of it.
 
     Returns:
         Whether everything, blocking tests included, succeeded.
@@ -41,7 +50,7 @@ def run_experiment(experiment_id: str, spec: ExperimentSpec, job_name: str) -> b
     with local_instance() as instance:
         add_experiment(instance, experiment_id)
         store = default_store(TerminalReporter())
-        job = definitions.build_defs(resources_for(store)).resolve_job_def(job_name)
+        job = build_defs(resources_for(store)).resolve_job_def(job_name)
         run_id = str(uuid4())
         with RunFiles.of(instance, run_id).held():  # so that the daemon notices when this process is killed
             result = job.execute_in_process(

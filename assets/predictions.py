@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from assay.pipeline import Slice
-from assay.stages.trained_model import predict
+from assay.stages.predictions import predict
 from assay.storage.parquet import StoredTable
 from assay.storage.results import Result
 from assets.common import learning_data, materialized, optional, spec_of, stage_arguments, stored_table

@@ -18,9 +18,10 @@ from assay.spec.analysis import TASK_METRICS
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.ids import new_run_id
 from assay.spec.loading import merged, spec_from
-from assay.storage.files import MANIFEST, canonical_json
+from assay.storage.files import MANIFEST
 from assay.storage.partitions import CURRENT
 from assay.training.trained_model import SCHEMA as HISTORY_SCHEMA
+from assay.utils.text import canonical_json
 
 TASKS = ("classification", "regression", "detection")
 OWN = ("trained_model", "predictions", "analysis")

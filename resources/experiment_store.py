@@ -24,10 +24,10 @@ from assay.pipeline import Slice
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.exptests import TestSection
 from assay.spec.ids import validate_id
-from assay.stages.trained_model import data_source
 from assay.storage.locations import Locations
 from assay.storage.locks import LockMode, Waiting, hold
 from assay.storage.results import Report, Result, ResultStore
+from assay.training.data import data_source
 from assay.utils.concurrency import Progress, usable_cores
 from resources.failures import as_failure
 from resources.progress import ProgressReporter

@@ -1,1 +1,1 @@
-"""TODO package."""
+"""How good predictions are, how sure that is, and where they fail."""

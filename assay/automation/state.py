@@ -16,8 +16,9 @@ from assay.pipeline import digest_of
 from assay.spec.base import Section
 from assay.spec.generated_images import GeneratedImagesSection, NumbersSource, OwnData
 from assay.stages.generated_images import DIGEST_CACHE, numbers_digest
-from assay.storage.files import canonical_json, write_text
+from assay.storage.files import write_text
 from assay.storage.results import ResultStore
+from assay.utils.text import canonical_json
 
 KEPT_S = 86_400
 """Former states are kept for a day: an orchestrator that lost its last steps goes on from an older one."""

@@ -8,10 +8,9 @@ import sys
 import typer
 
 from assay.cli.backfills import backfill, backfills
-from assay.cli.docs import docs
 from assay.cli.locations import copy, import_, list_locations
 from assay.cli.results import compare, dashboard, export, path, show, sql
-from assay.cli.run import run
+from assay.cli.run import demo, run
 from assay.cli.specs import evaluate, new, schema, sweep, validate
 from assay.cli.storage import gc, locks
 from assay.errors import AssayError
@@ -29,6 +28,7 @@ for command in (
     schema,
     sweep,
     run,
+    demo,
     backfill,
     backfills,
     compare,
@@ -39,7 +39,6 @@ for command in (
     sql,
     locks,
     gc,
-    docs,
 ):
     app.command()(command)
 app.command("copy")(copy)

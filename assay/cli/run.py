@@ -1,6 +1,6 @@
-"""The command ``run``: executes a job for one experiment in this process.
+"""The commands ``run`` and ``demo``: execute a job for experiments in this process.
 
-This is the one place in the package that looks downstream, at the Dagster definitions, and only when it is called.
+This file looks downstream, at the Dagster definitions, and only when a command is called.
 """
 
 import gc
@@ -13,8 +13,8 @@ import typer
 from assay.datasets.synthetic.handwritten import write_handwritten_digits
 from assay.experiments.contents import stage_results
 from assay.experiments.workspace import spec_files, storage_root
+from assay.spec.experiment import ExperimentSpec
 from assay.spec.loading import load_spec
-from assay.utils.process import leave
 
 
 def run(
@@ -29,10 +29,15 @@ def run(
     # at every 700th new object costs 0.6 s of a run.
     gc.set_threshold(100_000, 20, 20)
 
-    from assets.launch import run_experiment
-
-    if not run_experiment(experiment_id, spec, job):
+    if not _run_job(experiment_id, spec, job):
         raise typer.Exit(1)
+
+
+def _run_job(experiment_id: str, spec: ExperimentSpec, job: str) -> bool:
+    from assets.launch import run_experiment
+    from definitions import build_defs
+
+    return run_experiment(build_defs, experiment_id, spec, job)
 
 
 EXAMPLES = Path("experiments/examples")
@@ -42,29 +47,26 @@ DEMOS = ("regression", "classification", "handwritten")
 SHOWN = {"regression": ("mae", "r2"), "classification": ("accuracy", "macro_f1")}
 
 
-def main() -> int:
-    """Run the demo; returns the exit code."""
+def demo() -> None:
+    """Train three example experiments, real data among them, and print their test metrics beside a baseline."""
     digits = Path("storage/demo/handwritten-digits")
     if not digits.exists():
         print(f"Wrote {write_handwritten_digits(digits)} handwritten digits to {digits}")
-    failed = [name for name in DEMOS if not _run(f"demo-{name}", EXAMPLES / f"{name}.yaml")]
+    failed = [name for name in DEMOS if not _run_example(f"demo-{name}", EXAMPLES / f"{name}.yaml")]
     if failed:
         print(f"Failed: {', '.join(failed)}")
-        return 1
+        raise typer.Exit(1)
     _print_results()
     _print_next()
-    return 0
 
 
-def _run(experiment_id: str, example: Path) -> bool:
-    from assets.launch import run_experiment
-
+def _run_example(experiment_id: str, example: Path) -> bool:
     path = spec_files().path(experiment_id)
     if not path.exists():
         shutil.copy(example, path)
     spec = load_spec(path)
     print(f"\n{experiment_id}: {spec.name}")
-    return run_experiment(experiment_id, spec, "job_experiment")
+    return _run_job(experiment_id, spec, "job_experiment")
 
 
 def _print_results() -> None:
@@ -87,7 +89,3 @@ def _print_next() -> None:
     print("\nNext: look at pictures, checks and lineage in the browser:   make dev")
     print(f'      compare experiments in SQL:   .venv/bin/assay sql "{query}"')
     print(f"      your own images:   see README.md; results are below {storage_root()}")
-
-
-if __name__ == "__main__":
-    leave(main())

@@ -16,8 +16,9 @@ from assay.datasets import yolo as yolo_places
 from assay.datasets.inspection import existing_path, placed, walk_files
 from assay.errors import DataError
 from assay.spec.generated_images import CocoSource, MaskFolderSource, OwnData, TableSource, YoloSource
-from assay.storage.files import canonical_json, write_json
+from assay.storage.files import write_json
 from assay.utils.concurrency import map_in_order, usable_cores
+from assay.utils.text import canonical_json
 
 SETTLED_NS = 2_000_000_000
 """A file changed less than 2 s ago is not remembered: it may change again within one tick of the file system's clock,

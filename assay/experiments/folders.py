@@ -23,9 +23,10 @@ from assay.spec.experiment import SECTION_NAMES, TASK_PREFIX, ExistingExperiment
 from assay.spec.ids import new_run_id, validate_id
 from assay.spec.secrets import without_keys
 from assay.spec.yaml_text import to_yaml
-from assay.storage.files import MANIFEST, canonical_json, temporary_sibling, write_json, write_text
+from assay.storage.files import MANIFEST, temporary_sibling, write_json, write_text
 from assay.storage.locks import hold
 from assay.storage.results import REPORT, Result
+from assay.utils.text import canonical_json
 
 PLACES = {
     "tabular": "tabular/",

@@ -14,7 +14,7 @@ from assay.experiments.sweep_grid import Axis, combinations
 from assay.spec.ids import validate_id
 from assay.spec.loading import merged, spec_from
 from assay.spec.yaml_text import flatten, nest, read_mapping, shown
-from assay.storage.files import canonical_json
+from assay.utils.text import canonical_json
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""TODO package."""
+"""Pixels: decoding, resizing, encoding, boxes and masks."""

@@ -1,1 +1,1 @@
-"""TODO package."""
+"""Files, results, tables, locks and locations: everything that is written to a disk or an object store."""

@@ -17,9 +17,10 @@ from assay.errors import StorageError
 from assay.experiments.contents import recorded_spec, stage_results
 from assay.experiments.folders import ExperimentFolders
 from assay.spec.yaml_text import flatten
-from assay.storage.files import MANIFEST, canonical_json
+from assay.storage.files import MANIFEST
 from assay.storage.parquet import read_parquet
 from assay.storage.results import Result
+from assay.utils.text import canonical_json
 
 STAGES = ("trained_model", "analysis")
 """Stages after which there is something new to track, in their order."""

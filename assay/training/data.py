@@ -13,6 +13,7 @@ from assay.datasets.scaling import read_normalization
 from assay.datasets.schema import ITEMS_FILE, read_table_info
 from assay.errors import DataError, unknown
 from assay.storage.parquet import read_parquet
+from assay.storage.results import Result
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,13 @@ class DataSource:
     def features(self) -> tuple[str, ...]:
         """The columns of its table from which others may be predicted; none for images."""
         return () if self.kind != "normalized" else read_table_info(self.folder).features
+
+
+def data_source(data: Result) -> DataSource:
+    """Return images or rows as the learning code wants to know them."""
+    section = data.manifest["section"]
+    name = section.get("output_norm_feature_info_file_name")
+    return DataSource(data.stage, data.folder, data.fingerprint, data.folder / name if name else None)
 
 
 def read_subsets(source: DataSource, names: Sequence[str], target: str) -> dict[str, pl.DataFrame]:

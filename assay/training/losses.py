@@ -12,8 +12,9 @@ from torch.nn import functional as F
 from assay.errors import DataError
 from assay.spec.classes import did_you_mean
 from assay.spec.trained_model import Learner, TrainedModelSection
+from assay.training.class_targets import ClassTarget, LabelsTarget
 from assay.training.interfaces import Loss
-from assay.training.targets import ClassTarget, LabelsTarget, Target
+from assay.training.targets import Target
 
 
 def training_loss(section: TrainedModelSection, target: Target, targets: Tensor) -> Loss:

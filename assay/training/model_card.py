@@ -7,10 +7,11 @@ from pydantic import Field
 from assay.errors import AssayError
 from assay.spec.base import Section
 from assay.spec.trained_model import TrainedModelSection
-from assay.storage.files import canonical_json
+from assay.training.class_targets import ClassTarget, LabelsTarget
 from assay.training.image_targets import BoxTarget, MaskTarget
 from assay.training.inputs import Inputs
-from assay.training.targets import ClassTarget, LabelsTarget, NumberTarget, Target
+from assay.training.targets import NumberTarget, Target
+from assay.utils.text import canonical_json
 
 AnyTarget = Annotated[ClassTarget | LabelsTarget | NumberTarget | MaskTarget | BoxTarget, Field(discriminator="kind")]
 """What is learned."""

@@ -1,1 +1,1 @@
-"""TODO package."""
+"""Small tools that know nothing of experiments."""

@@ -1,16 +1,17 @@
-"""The order in which people expect names."""
+"""Text: names in the order that people expect, plain tables, JSON that is equal for equal values."""
 
+import json
 import re
 from collections.abc import Sequence
+from typing import Any
+
+GAP = "  "
 
 
 def natural_key(name: str) -> list[tuple[bool, int, str]]:
     """Return a key that sorts "10" after "9", and numbers before words."""
     parts = [part for part in re.split(r"(\d+)", name) if part]
     return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
-
-
-GAP = "  "
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: frozenset[str] = frozenset()) -> list[str]:
@@ -33,3 +34,8 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: froz
 
 def _aligned(cell: str, width: int, right: bool) -> str:
     return cell.rjust(width) if right else cell.ljust(width)
+
+
+def canonical_json(value: Any) -> str:
+    """Return JSON with sorted keys and no spaces: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -1,1 +1,1 @@
-"""TODO package."""
+"""Dagster's own services as this project runs them: event log, run launcher and home folder."""

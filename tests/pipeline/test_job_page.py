@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from assets.job_page import job_page
 from definitions import defs
+from docs.job_page import job_page
 
 ROOT = Path(__file__).parents[2]
 NICEML = ROOT / "tests" / "data" / "dagster-jobs.txt"
@@ -73,7 +73,7 @@ def test_every_op_of_niceml_stands_in_the_page(job):
 
 
 def test_the_page_is_up_to_date():
-    assert PAGE.read_text() == job_page(defs), "Next: assay docs jobs"
+    assert PAGE.read_text() == job_page(defs), "Next: make docs"
 
 
 def test_every_description_is_there():

@@ -15,7 +15,6 @@ LOOKS_DOWNSTREAM = {
     "assay/cli/run.py",
     "assay/cli/locations.py",
     "assay/cli/docs.py",
-    "assay/cli/run.py",
     "assets/launch.py",
 }
 

@@ -1,1 +1,1 @@
-"""TODO package."""
+"""Generated images of numbers on photos."""

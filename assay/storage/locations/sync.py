@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from assay.errors import StorageError
-from assay.storage.files import MANIFEST, canonical_json, require_inner_names
+from assay.storage.files import MANIFEST, require_inner_names
 from assay.storage.locations.filesystem import Tree, side_by_side
+from assay.utils.text import canonical_json
 
 INCOMING = ".incoming"
 PENDING = f"{INCOMING}/pending.json"

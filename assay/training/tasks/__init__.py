@@ -1,1 +1,1 @@
-"""TODO package."""
+"""What differs between the kinds of learning: items, loss, metric and predictions of each."""

@@ -15,6 +15,7 @@ from torch import Generator, Tensor
 from assay.errors import DataError
 from assay.spec.trained_model import Augmentation
 from assay.training.augmentation import augment
+from assay.training.class_targets import LabelsTarget
 from assay.training.data import DataSource, require_columns
 from assay.training.device import near
 from assay.training.engine import forward
@@ -24,7 +25,7 @@ from assay.training.losses import plain_loss, training_loss
 from assay.training.metrics import LabelsMeter, readable, score_of
 from assay.training.model_card import AnyTarget, require_flat
 from assay.training.model_file import LoadedModel
-from assay.training.targets import LabelsTarget, NumberTarget, Target, fit_target, target_column
+from assay.training.targets import NumberTarget, Target, fit_target, target_column
 from assay.training.tasks.base import PredictionRequest, TrainingRequest
 from assay.training.tasks.statistics import Statistics, class_statistics, number_statistics
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from assay.errors import DataError
 from assay.spec.trained_model import Learner, TrainedModelSection
+from assay.training.class_targets import ClassTarget, LabelsTarget
 from assay.training.losses import class_weights, label_weights, labels_loss, number_loss, plain_loss, training_loss
-from assay.training.targets import ClassTarget, LabelsTarget, NumberTarget
+from assay.training.targets import NumberTarget
 
 CLASSES = ClassTarget(column="label", classes=("a", "b", "c"))
 OUTPUTS = torch.tensor([[2.0, 0.5, -1.0], [0.0, 1.0, 0.0], [-1.0, 0.2, 0.7], [0.3, 0.3, 0.1]])

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from assay.errors import DataError
 from assay.spec.classes import DataDescription
-from assay.training.targets import ClassTarget, NumberTarget, fit_target, target_column
+from assay.training.class_targets import ClassTarget
+from assay.training.targets import NumberTarget, fit_target, target_column
 
 
 def rows(**columns):

@@ -4,10 +4,10 @@ from safetensors.torch import save_file
 
 from assay.errors import StorageError
 from assay.spec.defaults import resolved
+from assay.training.class_targets import ClassTarget
 from assay.training.inputs import Inputs
 from assay.training.model_card import ModelCard
 from assay.training.model_file import load_model, network_of, read_card, save_model
-from assay.training.targets import ClassTarget
 from assay.training.trainer import weights_of
 
 

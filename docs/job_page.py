@@ -1,23 +1,29 @@
-"""The page ``docs/jobs.md``: jobs, assets and keys, written from the definitions in the form of niceml's own page.
+"""Writes ``docs/jobs.md``: jobs, assets and keys in the form of niceml's own page; ``python -m docs.job_page``.
 
-Belongs here: the page's form. Does not belong here: any description (docstrings of specs, assets and ops have them).
+Belongs here: the page's form, and where each op and ConfigKey of niceml has its home. Does not belong here: any
+description (docstrings of specs, assets and ops have them).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import dagster as dg
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+import definitions
 from assay.spec.base import models_in
 from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
-from assets.niceml_ops import OPS, Op
+from assay.storage.files import write_text
+
+PAGE = Path(__file__).with_name("jobs.md")
 
 HEAD = """\
 # Jobs, assets and their keys
 
-Written by `assay docs jobs` from the definitions; a test fails when it is out of date. Each job is a selection of
+Written by `make docs` from the definitions; a test fails when it is out of date. Each job is a selection of
 assets, and each asset reads one section of the experiment's spec. Where niceml has an op or a ConfigKey for it, that
 name stands beside it; [coming from niceml](coming-from-niceml.md) tells what became better.
 """
@@ -29,6 +35,7 @@ COLLAPSED = {**{f"spec/{name}": "experiment" for name in SECTION_NAMES}, "traini
 """Assets that are shown as part of another."""
 
 CHECKS = "exptests"
+
 EVERYWHERE = "every asset"
 
 
@@ -74,6 +81,21 @@ def _edges(graph: AssetGraph, selected: set[str]) -> list[tuple[str, str]]:
         if one != "experiment" or not any(end == other and start != "experiment" for start, end in shown)
     ]
     return [*direct, *([("analysis", CHECKS)] if "analysis" in selected else [])]
+
+
+@dataclass(frozen=True)
+class Op:
+    """An op of niceml.
+
+    Attributes:
+        name: Its name there.
+        home: The asset, check or op here that does its work.
+        keys: Key of the spec, with dots, by ConfigKey; of ops here, key of the run's configuration.
+    """
+
+    name: str
+    home: str
+    keys: Mapping[str, str] = field(default_factory=dict)
 
 
 def _asset(name: str, description: str, ops: Iterable[Op]) -> Iterator[str]:
@@ -163,3 +185,110 @@ def _table(rows: Iterable[Row]) -> str:
 def _one_line(text: str | None) -> str:
     first = (text or "").split("\n\n")[0]
     return " ".join(first.split()).replace("``", "`").replace("|", "\\|")
+
+
+FOLDER = {"exp_folder_pattern": "exp_folder_pattern", "exp_out_location": "exp_out_location"}
+
+REMOVED = {"remove_key_list": "remove_key_list"}
+
+LOCKED = {"filelock_dict": "filelock_dict"}
+
+
+def _below(section: str, *names: str, **renamed: str) -> dict[str, str]:
+    """Return keys of a section that have the same name there, and those that are called otherwise here."""
+    return {**{name: f"{section}.{name}" for name in names}, **{k: f"{section}.{name}" for k, name in renamed.items()}}
+
+
+LOCKS = (Op("acquire_locks", "every asset", LOCKED), Op("release_locks", "every asset"))
+
+EXPERIMENT = Op("experiment", "experiment", FOLDER)
+
+DATA = (
+    Op("data_generation", "generated_images", _below("generated_images", data_generator="source")),
+    Op(
+        "split_data",
+        "splits",
+        _below(
+            "splits",
+            *("clear_folder", "max_split", "name_delimiter", "output_location", "recursive", "set_infos", "sub_dir"),
+        ),
+    ),
+    Op(
+        "crop_numbers",
+        "crops",
+        _below("crops", "clear_folder", "name_delimiter", "output_location", "recursive", "sub_dir"),
+    ),
+    Op(
+        "image_to_tabular_data",
+        "tabular",
+        _below(
+            "tabular",
+            *("clear_folder", "name_delimiter", "output_location", "recursive", "sub_dir"),
+            *("target_image_size", "use_dirs_as_subsets"),
+        ),
+    ),
+    Op(
+        "df_normalization",
+        "normalized",
+        _below(
+            "normalized",
+            *("binary_feature_keys", "categorical_feature_keys", "output_norm_feature_info_file_name"),
+            *("output_parq_location", "scalar_feature_keys"),
+        ),
+    ),
+)
+
+TRAIN = Op(
+    "train",
+    "trained_model",
+    {
+        **_below(
+            "trained_model",
+            *("data_description", "data_train", "data_validation", "exp_initializer", "learner", "model"),
+            "train_params",
+        ),
+        **REMOVED,
+    },
+)
+
+JUDGED = (
+    Op(
+        "prediction",
+        "predictions",
+        {
+            **_below(
+                "predictions",
+                *("datasets", "model_loader", "prediction_function", "prediction_handler", "prediction_steps"),
+            ),
+            **REMOVED,
+        },
+    ),
+    Op("analysis", "analysis", {**_below("analysis", "result_analyzer"), **REMOVED}),
+    Op("exptests", "exptests", {**_below("exptests", "tests"), **REMOVED}),
+)
+
+ADOPTED = (
+    Op("localize_experiment", "experiment", {"existing_experiment": "existing_experiment", **FOLDER}),
+    Op("eval_copy_exp", "experiment", {"description": "description", **FOLDER}),
+)
+
+COPY = Op("copy_exp", "copy_exp", {name: name for name in ("experiment_id", "input_loc_name", "output_loc_name")})
+
+OPS: dict[str, tuple[Op, ...]] = {
+    "job_train": (*LOCKS, EXPERIMENT, TRAIN, *JUDGED),
+    "job_eval": (*LOCKS, *ADOPTED, *JUDGED),
+    "job_copy_exp": (COPY,),
+    "job_data_generation": DATA,
+    "job_experiment": (*LOCKS, EXPERIMENT, *DATA, TRAIN, *JUDGED),
+}
+"""The ops of each job; ``job_experiment`` is their sum, which niceml has not."""
+
+
+def main() -> None:
+    """Write the page."""
+    write_text(PAGE, job_page(definitions.defs))
+    print(f"Wrote {PAGE}")
+
+
+if __name__ == "__main__":
+    main()
