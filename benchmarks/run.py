@@ -30,9 +30,13 @@ BENCHMARKS = (
     "elsewhere",
     "locks",
     "dashboard",
+    "own_code",
 )
 FOLDER = Path(__file__).parent
-PACKAGES = ("dagster", "dagster-duckdb", "duckdb", "polars", "torch", "pillow", "numpy", "scikit-learn", "streamlit")
+PACKAGES = (
+    *("dagster", "dagster-duckdb", "duckdb", "polars", "torch", "pillow", "numpy", "scipy", "scikit-image"),
+    *("scikit-learn", "faster-coco-eval", "rich", "streamlit"),
+)
 COLUMNS = ("benchmark", "value", "unit", "target", "floor", "note")
 
 
