@@ -18,8 +18,8 @@ from typing import Any
 
 from benchmarks.many_experiments import make_experiments
 from benchmarks.rows import row
-from tests.system.browser import open_browser
-from tests.system.servers import free_port
+from tests.helpers.browser import open_browser
+from tests.helpers.servers import free_port
 
 DASHBOARD = (str(Path(sys.executable).with_name("assay")), "dashboard", "--no-browser", "--port")
 TABLE = '[data-testid="stDataFrame"] canvas'

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.system.projects import Project, make_project
-from tests.system.servers import serve
+from tests.helpers.projects import Project, make_project
+from tests.helpers.servers import serve
 
 
 @pytest.fixture

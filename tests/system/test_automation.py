@@ -7,9 +7,9 @@ import dagster as dg
 import pytest
 
 from assay.pipeline import STAGES
-from tests.system.projects import TINY
-from tests.system.servers import wait_until
-from tests.system.story import told
+from tests.helpers.projects import TINY
+from tests.helpers.servers import wait_until
+from tests.helpers.story import told
 
 pytestmark = pytest.mark.system
 

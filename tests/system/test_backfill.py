@@ -15,7 +15,7 @@ from assay.backfills.backfill import STATES, Backfill, load_backfill
 from assay.backfills.dagster_server import DagsterServer
 from assay.pipeline import STAGES
 from assay.storage.locks import hold
-from tests.system.servers import Servers, serve, wait_until
+from tests.helpers.servers import Servers, serve, wait_until
 
 pytestmark = pytest.mark.system
 

@@ -5,10 +5,10 @@ One story, in the order of the file: materialize a new partition, look at what c
 
 import pytest
 
-from tests.system.browser import open_page, shot
-from tests.system.projects import TINY
-from tests.system.servers import wait_until
-from tests.system.story import told
+from tests.helpers.browser import open_page, shot
+from tests.helpers.projects import TINY
+from tests.helpers.servers import wait_until
+from tests.helpers.story import told
 
 pytestmark = pytest.mark.system
 

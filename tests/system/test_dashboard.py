@@ -11,9 +11,9 @@ from itertools import count
 
 import pytest
 
-from tests.system.browser import open_page, shot
-from tests.system.projects import TINY, Project
-from tests.system.servers import free_port, wait_until
+from tests.helpers.browser import open_page, shot
+from tests.helpers.projects import TINY, Project
+from tests.helpers.servers import free_port, wait_until
 
 pytestmark = pytest.mark.system
 

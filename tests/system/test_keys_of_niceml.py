@@ -12,9 +12,9 @@ from PIL import Image
 
 from assay.spec.loading import merged
 from assay.storage.locks import hold
+from tests.helpers.niceml_cases import BASES, CASES, EVALUATION, FOLDER, NUMBERS, STAGES, TABLE, folder
 from tests.pipeline.conftest import Lab
 from tests.pipeline.test_job_page import keys_of_niceml
-from tests.system.niceml_cases import BASES, CASES, EVALUATION, FOLDER, NUMBERS, STAGES, TABLE, folder
 
 pytestmark = pytest.mark.system
 

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.system.projects import digests
+from tests.helpers.projects import digests
 
 pytestmark = pytest.mark.system
 

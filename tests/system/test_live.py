@@ -4,8 +4,8 @@ import signal
 
 import pytest
 
-from tests.system.projects import TINY
-from tests.system.servers import wait_until
+from tests.helpers.projects import TINY
+from tests.helpers.servers import wait_until
 
 pytestmark = pytest.mark.system
 

@@ -10,7 +10,7 @@ import signal
 import pytest
 import yaml
 
-from tests.system.projects import digests, make_project
+from tests.helpers.projects import digests, make_project
 
 pytestmark = pytest.mark.system
 

@@ -8,8 +8,8 @@ import pytest
 
 from assay.storage.locks import hold, holders
 from resources.instance.run_process import RunFiles
-from tests.system.projects import TINY, make_project
-from tests.system.servers import serve, wait_until
+from tests.helpers.projects import TINY, make_project
+from tests.helpers.servers import serve, wait_until
 from tests.system.test_kill import digests
 
 pytestmark = pytest.mark.system

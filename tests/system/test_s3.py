@@ -10,7 +10,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from tests.system.projects import TINY, digests, make_project
+from tests.helpers.projects import TINY, digests, make_project
 
 pytestmark = pytest.mark.system
 

@@ -3,7 +3,7 @@
 import psutil
 import pytest
 
-from tests.system.servers import wait_until
+from tests.helpers.servers import wait_until
 
 pytestmark = pytest.mark.system
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.system.browser import open_page, shot
+from tests.helpers.browser import open_page, shot
 
 pytestmark = pytest.mark.system
 

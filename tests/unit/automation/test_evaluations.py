@@ -1,7 +1,7 @@
 """Evaluations wait for the model that they evaluate, and are asked for when it is there."""
 
 from assay.experiments.folders import ExperimentFolder, ExperimentFolders
-from tests.unit.stored_experiments import fill
+from tests.helpers.stored_experiments import fill
 
 
 def test_an_evaluation_waits_for_its_model_and_is_asked_for_once(desk):

@@ -4,8 +4,8 @@ import pytest
 
 from assay.dashboard.details import FAILED, PASSED, check_table, metric_table, spec_text, verdict
 from assay.spec.yaml_text import read_mapping
-from tests.unit.dashboard.cases import experiment, score
-from tests.unit.dashboard.storage import CHECKS, folder_of, make_storage
+from tests.helpers.dashboard_cases import experiment, score
+from tests.helpers.dashboard_storage import CHECKS, folder_of, make_storage
 
 
 def test_metrics_stand_metric_by_metric_with_interval_and_baseline():

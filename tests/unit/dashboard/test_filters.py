@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from assay.dashboard.filters import Filter
-from tests.unit.dashboard.cases import RATE, experiment
+from tests.helpers.dashboard_cases import RATE, experiment
 
 EXPERIMENTS = [
     experiment("first", 0.001, started=datetime(2026, 5, 1, 23, 59, tzinfo=UTC), epochs=5, tags={"owner": "Mia"}),

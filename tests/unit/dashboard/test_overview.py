@@ -5,7 +5,7 @@ from datetime import datetime
 import polars as pl
 
 from assay.dashboard.overview import best_of, columns_of, frame_of, rankings, subsets_of
-from tests.unit.dashboard.cases import RATE, experiment, score
+from tests.helpers.dashboard_cases import RATE, experiment, score
 
 ACCURATE = experiment("good", 0.1, scores={"test": {"accuracy": score(0.95, 0.9, 1.0), "log_loss": score(0.2)}})
 WORSE = experiment("bad", 0.2, scores={"validation": {"accuracy": score(0.99)}, "test": {"accuracy": score(0.5)}})

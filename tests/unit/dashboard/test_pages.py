@@ -14,7 +14,7 @@ from assay.dashboard.charts import curve_chart, history_charts, key_chart
 from assay.dashboard.views.common import plain
 from assay.plots.comparison import Curve, Panel, Point
 from assay.storage.parquet import write_parquet
-from tests.unit.dashboard.storage import CHECKS, draw, folder_of, make_storage
+from tests.helpers.dashboard_storage import CHECKS, draw, folder_of, make_storage
 
 pytestmark = pytest.mark.system
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from assay.dashboard.details import net_data_of, pictures_of
-from tests.unit.dashboard.storage import draw, folder_of, make_storage, result_folder
+from tests.helpers.dashboard_storage import draw, folder_of, make_storage, result_folder
 
 
 @pytest.fixture(scope="module")

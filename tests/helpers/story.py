@@ -1,0 +1,96 @@
+"""A project with web server and daemon, and what its Dagster instance recorded: runs, materializations, ticks.
+
+Belongs here: asking and waiting. Does not belong here: what a test does to the project.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+import pytest
+
+from assay.pipeline import STAGES
+from resources.instance.home import prepare
+from tests.helpers.projects import Project, make_project
+from tests.helpers.servers import Servers, serve, wait_until
+
+FINISHED = {"SUCCESS", "FAILURE", "CANCELED"}
+
+
+class Story:
+    """A project under automation, and what its Dagster instance recorded."""
+
+    def __init__(self, project: Project, servers: Servers, instance: dg.DagsterInstance) -> None:
+        self.project = project
+        self.servers = servers
+        self.instance = instance
+
+    def made(self, experiment_id):
+        """Return how often each asset of an experiment was materialized."""
+        counts = Counter()
+        for asset in ("experiment", *STAGES):
+            key = dg.AssetKey(asset)
+            records = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[experiment_id])
+            counts[asset] = len(self.instance.fetch_materializations(records, limit=100).records)
+        return counts
+
+    def runs(self, experiment_id):
+        """Return the runs of an experiment, oldest first."""
+        filters = dg.RunsFilter(tags={"dagster/partition": experiment_id})
+        return self.instance.get_run_records(filters, ascending=True)
+
+    def wait_for_runs(self, experiment_id, count):
+        """Wait until an experiment has had this many runs, all finished, and return the last one's status."""
+
+        def finished():
+            runs = self.runs(experiment_id)
+            return len(runs) >= count and all(run.dagster_run.status.value in FINISHED for run in runs)
+
+        wait_until(finished, f"{count} runs of {experiment_id}", timeout_s=150)
+        runs = self.runs(experiment_id)
+        assert len(runs) == count, [(run.dagster_run.status, run.dagster_run.tags) for run in runs]
+        return runs[-1].dagster_run.status.value
+
+    def tick(self, sensor="experiment_files"):
+        """Wait until a look that began after now is over."""
+        asked = time.time()
+
+        def later():
+            ticks = self.sensor(sensor)["sensorState"]["ticks"]
+            return [tick for tick in ticks if tick["timestamp"] > asked and tick["status"] != "STARTED"]
+
+        return wait_until(later, f"a tick of {sensor}", timeout_s=90)
+
+    def is_running(self, sensor):
+        """Return whether a sensor is switched on."""
+        return self.sensor(sensor)["sensorState"]["status"] == "RUNNING"
+
+    def sensor(self, name):
+        """Return the state and the latest ticks of a sensor."""
+        query = """query($selector: SensorSelector!) { sensorOrError(sensorSelector: $selector) {
+            ... on Sensor { sensorState { status ticks(limit: 5) { timestamp status } } } } }"""
+        place = {"repositoryName": "__repository__", "repositoryLocationName": "definitions"}
+        return self.servers.graphql(query, selector={"sensorName": name, **place})["sensorOrError"]
+
+    def observed(self, experiment_id):
+        """Return what was last said of the experiment's file."""
+        filters = dg.AssetRecordsFilter(asset_key=dg.AssetKey("experiment"), asset_partitions=[experiment_id])
+        records = self.instance.fetch_observations(filters, limit=1).records
+        return records[0].asset_observation.description if records else ""
+
+
+@contextmanager
+def told(folder, request: pytest.FixtureRequest) -> Iterator[Story]:
+    """Give a new project with no experiments, its servers running."""
+    project = make_project(folder)
+    (project.folder / "experiments" / "tiny.yaml").unlink()
+    with (
+        dg.DagsterInstance.from_config(project.environment["DAGSTER_HOME"]) as instance,
+        serve(project, request) as servers,
+    ):
+        prepare(instance)
+        servers.start_webserver()
+        servers.start_daemon()
+        yield Story(project, servers, instance)

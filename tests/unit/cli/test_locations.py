@@ -1,0 +1,102 @@
+"""Commands on experiments in other places: what they say, and that nothing is written when they refuse."""
+
+import sys
+
+import pytest
+
+from assay.cli.main import main
+from assay.spec.yaml_text import read_mapping
+from tests.helpers.stored_experiments import contents, fill
+
+
+@pytest.fixture
+def assay(tmp_path, monkeypatch, capsys):
+    """Give ``assay(…)``: the exit code, and what was printed; in a project whose archive has the experiment ab12."""
+    for name, folder in (("STORAGE", "storage"), ("EXPERIMENTS", "experiments"), ("LOCATIONS", "locations.yaml")):
+        monkeypatch.setenv(f"ASSAY_{name}", str(tmp_path / folder))
+    fill(tmp_path / "archive" / "REG-1", analysis__a="one")
+    (tmp_path / "attic").mkdir()
+    lines = [f"{name}: {{url: {tmp_path / name}}}\n" for name in ("archive", "attic")]
+    (tmp_path / "locations.yaml").write_text("".join(lines))
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["assay", *arguments])
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        printed = capsys.readouterr()
+        return code, printed.out + printed.err
+
+    return call
+
+
+def test_locations_are_listed_with_what_they_have(assay, tmp_path):
+    code, text = assay("locations")
+    assert code == 0
+    assert [line.split() for line in text.splitlines()] == [
+        ["archive", "1", "experiments", str(tmp_path / "archive")],
+        ["attic", "0", "experiments", str(tmp_path / "attic")],
+        ["experiments", "0", "experiments", str(tmp_path / "storage" / "experiments")],
+    ]
+
+
+def test_a_location_that_can_t_be_reached_hides_no_other(assay, tmp_path):
+    with (tmp_path / "locations.yaml").open("a") as file:
+        file.write(f"broken: {{url: {tmp_path / 'not-there'}}}\n")
+    code, text = assay("locations")
+    assert code == 1
+    assert f"broken                Location 'broken': {tmp_path / 'not-there'} does not exist. Mount it" in text
+    assert [line.split()[0] for line in text.splitlines()] == ["archive", "attic", "broken", "experiments"]
+
+
+def test_a_copy_says_what_it_did_and_the_second_one_that_there_was_nothing_to_do(assay, tmp_path):
+    code, text = assay("copy", "ab12", "--from", "archive", "--to", "attic")
+    assert code == 0
+    assert "4 files" in text
+    assert "4 of them copied, each compared by SHA-256" in text
+    assert contents(tmp_path / "attic") == contents(tmp_path / "archive")
+    assert "all there already" in assay("copy", "ab12", "--from", "archive", "--to", "attic")[1]
+
+
+def test_deleting_the_source_asks_first(assay, tmp_path):
+    code, text = assay("copy", "ab12", "--from", "archive", "--to", "attic", "--delete-source")
+    assert code == 1
+    assert "Delete experiment ab12 at archive after the copy was verified?" in text
+    assert not any((tmp_path / "attic").iterdir())
+    assert assay("copy", "ab12", "--from", "archive", "--to", "attic", "--delete-source", "--yes")[0] == 0
+    assert not any((tmp_path / "archive").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("copy", "ab12", "--to", "atic"), "Location 'atic' does not exist. Did you mean 'attic'?"),
+        (("copy", "ab13", "--from", "archive", "--to", "attic"), "has no experiment 'ab13'. Did you mean 'ab12'?"),
+        (("import", "ab12", "--from", "nowhere"), "Location 'nowhere' does not exist."),
+        (("import", "ab12", "--from", "experiments"), "of this storage; its experiments live here already"),
+        (("eval", "nobody"), "has no experiment 'nobody'. It has no experiments at all."),
+        (("eval", "ab12", "--from", "archive", "--id", "../x"), "Experiment ID '../x' is not valid"),
+    ],
+)
+def test_what_can_t_be_done_is_one_sentence(assay, tmp_path, arguments, problem):
+    before = contents(tmp_path)
+    code, text = assay(*arguments)
+    assert code == 1
+    assert text.startswith("error: ")
+    assert problem in text
+    assert contents(tmp_path) == before
+
+
+def test_an_evaluation_is_a_file_with_what_is_its_own(assay, tmp_path):
+    code, text = assay("eval", "ab12", "--from", "archive", "--id", "judge", "--set", "seed=7")
+    assert code == 0
+    assert "assay run judge --job job_eval" in text
+    values = read_mapping((tmp_path / "experiments" / "judge.yaml").read_text(), "judge")
+    assert values == {
+        "task": "regression",
+        "description": "Evaluation of ab12 at archive.",
+        "existing_experiment": {"experiment_id": "ab12", "location": "archive"},
+        "seed": 7,
+    }

@@ -1,0 +1,118 @@
+"""Collecting: metrics stand beside the spec that made them, and every gap says what to do."""
+
+import json
+import shutil
+
+import pytest
+
+from assay.comparison.load import collect
+from assay.comparison.ranking import chosen_ids, selection_name
+from assay.errors import DataError, IdError, SpecError
+from assay.experiments.folders import ExperimentFolders
+from assay.experiments.specs import SpecFiles
+from tests.helpers.comparison_cases import run, start, values
+
+RATE = "trained_model.learner.learning_rate"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """Experiments in every state, as a user may have them."""
+    root = tmp_path_factory.mktemp("storage")
+    store = SpecFiles(root / "experiments", root)
+    for number, name in enumerate(("ran", "edited", "renamed", "failed", "deleted", "validated"), start=1):
+        store.create(values(number / 1000), name)
+        run(store, name, subset="validation" if name == "validated" else "test")
+    store.store("edited", values(0.5))
+    store.store("renamed", values(0.003, name="another", tags={"owner": "mia"}))
+    store.store("failed", values(0.5))
+    start(store, "failed")
+    made = ExperimentFolders(root).find("deleted").path / "manifest.json"
+    shutil.rmtree(root / "data" / "analysis" / json.loads(made.read_text())["results"]["analysis"])
+    store.create(values(tags={"sweep": "grid", "api_key": "s3cret"}, remove_key_list=["learning_rate"]), "new")
+    store.create(values(tags={"sweep": "grid"}), "broken")
+    store.path("broken").write_text("task: [")
+    return store
+
+
+def entry(store, experiment_id, subset="test"):
+    (found,) = collect(store.root, store, [experiment_id], subset).entries
+    return found
+
+
+def test_an_experiment_that_ran_has_scores_epochs_keys_and_a_folder(store):
+    found = entry(store, "ran")
+    assert (found.scores["mae"].value, found.scores["mae"].low, found.scores["mae"].unit) == (0.5, 0.4, "mm")
+    assert (found.epochs, found.keys[RATE], found.note) == (3, 0.001, "")
+    assert found.folder.is_dir()
+
+
+def test_an_experiment_that_never_ran_says_how_to_run_it(store):
+    found = entry(store, "new")
+    assert (found.scores, found.note, found.task) == ({}, "no results yet: assay run new", "regression")
+
+
+def test_a_file_edited_since_is_noted_and_the_metrics_keep_their_own_spec(store):
+    found = entry(store, "edited")
+    assert (found.keys[RATE], found.note) == (0.002, "its file was edited since: assay run edited")
+    assert entry(store, "renamed").note == ""
+
+
+def test_metrics_of_an_earlier_spec_are_not_credited_to_the_spec_of_a_run_that_failed(store):
+    found = entry(store, "failed")
+    assert found.scores == {}
+    assert found.note == "its last run did not finish (trained_model is of an earlier spec): assay run failed"
+
+
+def test_results_that_were_deleted_are_incomplete(store):
+    assert entry(store, "deleted").note == "its results are incomplete: assay run deleted"
+
+
+def test_another_subset_is_named(store):
+    assert entry(store, "validated").note == "no results on test, only on validation: choose one by --subset"
+    assert entry(store, "validated", "validation").scores["mae"].value == 0.5
+
+
+def test_a_file_that_is_not_valid_does_not_hide_the_others(store):
+    broken, fine = collect(store.root, store, ["broken", "ran"], "test").entries
+    assert (broken.task, broken.note) == ("", "its file is not valid: assay validate broken")
+    assert fine.task == "regression"
+
+
+def test_secrets_and_removed_keys_stay_out(store):
+    assert not {RATE, "tags.api_key"} & set(entry(store, "new").keys)
+
+
+def test_experiments_are_chosen_by_id_sweep_and_condition(store):
+    assert chosen_ids(store.root, store, [], None, None) == store.ids()
+    assert chosen_ids(store.root, store, ["ran", "edited"], None, None) == ["ran", "edited"]
+    assert chosen_ids(store.root, store, [], "grid", None) == ["new"]
+    assert chosen_ids(store.root, store, ["ran"], "grid", "tags->>'sweep' = 'grid'") == ["new"]
+
+
+@pytest.mark.parametrize(
+    ("ids", "sweep", "where", "error", "expected"),
+    [
+        (["../x"], None, None, IdError, "is not valid"),
+        (["edit"], None, None, SpecError, "Did you mean 'edited'"),
+        ([], "grit", None, SpecError, r"Sweep 'grit' does not exist\. Did you mean 'grid'"),
+        ([], None, "nothing = 1", DataError, "nothing"),
+    ],
+)
+def test_a_choice_of_nothing_is_one_message(store, ids, sweep, where, error, expected):
+    with pytest.raises(error, match=expected):
+        chosen_ids(store.root, store, ids, sweep, where)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (([], None, None), "all-experiments"),
+        ((["a", "b"], None, None), "a-b"),
+        (([], "../Grid 1", None), "grid-1"),
+        (([], "s", "seed = 1"), "s-selection"),
+        (([f"experiment-{n}" for n in range(9)], None, None), "experiment-0-and-8-more"),
+    ],
+)
+def test_a_page_is_named_after_what_was_chosen(arguments, name):
+    assert selection_name(*arguments) == name

@@ -1,0 +1,137 @@
+import contextlib
+import io
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from assay.metrics.box_matching import Boxes, overlaps, weighted_scores
+from assay.metrics.detection import ap50, ap50_95, coco_scores, make_sample, map50, map50_95, map75, recall100
+from tests.helpers.detection_cases import random_case
+
+
+def boxes(*rows, crowd=()):
+    """Boxes from rows of image, class, left, top, width, height and, of predicted ones, confidence."""
+    table = np.array(rows, np.float64).reshape(len(rows), -1)
+    confidence = table[:, 6] if table.shape[1] > 6 else np.ones(len(rows))
+    marked = np.isin(np.arange(len(rows)), crowd)
+    return Boxes(table[:, 0].astype(int), table[:, 1].astype(int), table[:, 2:6], confidence, marked)
+
+
+NOTHING = Boxes(np.zeros(0, int), np.zeros(0, int), np.zeros((0, 4)), np.zeros(0), np.zeros(0, bool))
+
+
+def evaluated_by_pycocotools(predicted, objects, class_count, image_count):
+    def records(of):
+        rows = zip((of.image + 1).tolist(), (of.label + 1).tolist(), of.place.tolist(), strict=True)
+        return [{"image_id": image, "category_id": label, "bbox": box} for image, label, box in rows]
+
+    truth = COCO()
+    truth.dataset = {
+        "images": [{"id": image + 1} for image in range(image_count)],
+        "categories": [{"id": place + 1} for place in range(class_count)],
+        "annotations": [
+            # ID 0 would be taken for "not matched".
+            {**record, "id": row + 1, "area": record["bbox"][2] * record["bbox"][3], "iscrowd": int(crowd)}
+            for row, (record, crowd) in enumerate(zip(records(objects), objects.crowd, strict=True))
+        ],
+    }
+    scored = zip(records(predicted), predicted.confidence.tolist(), strict=True)
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth.createIndex()
+        evaluation = COCOeval(truth, truth.loadRes([{**record, "score": score} for record, score in scored]), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return evaluation
+
+
+def check_against_pycocotools(seeds):
+    """Compare the library's scores and our own with pycocotools; returns how many cases there were."""
+    compared = 0
+    for seed in seeds:
+        predicted, objects, class_count, _ = case = random_case(seed)
+        if not len(predicted) or not len(objects):
+            continue  # pycocotools takes no empty list of results
+        compared += 1
+        evaluation, sample = evaluated_by_pycocotools(*case), make_sample(*case)
+        precision, recall = evaluation.eval["precision"][..., 0, 2].mean(axis=1), evaluation.eval["recall"][..., 0, 2]
+        ours = weighted_scores(predicted, objects, sample.matches, class_count, sample.weights)
+        for scores in (ours, coco_scores(*case)):
+            np.testing.assert_allclose(scores.precision[0], np.where(recall < 0, np.nan, precision), atol=1e-6)
+            np.testing.assert_allclose(scores.recall[0], np.where(recall < 0, np.nan, recall), atol=1e-6)
+        means = [metric(sample)[0] for metric in (map50_95, map50, map75, recall100)]
+        expected = evaluation.stats[[0, 1, 2, 8]]  # -1 where nothing is defined
+        np.testing.assert_allclose(np.nan_to_num(means, nan=-1), expected, atol=1e-6)
+    return compared
+
+
+def test_average_precision_is_that_of_pycocotools_on_a_few_cases():
+    assert check_against_pycocotools(range(1000, 1016)) > 10
+
+
+@pytest.mark.system
+def test_average_precision_is_that_of_pycocotools_on_200_cases_with_empty_images_absent_classes_crowds_and_ties():
+    assert check_against_pycocotools(range(215)) >= 200
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_weight_counts_like_an_image_that_occurs_so_often(seed):
+    predicted, objects, class_count, image_count = random_case(seed + 50)
+    rng = np.random.default_rng(seed)
+    # Of equally sure boxes the earlier image's come first, which differs between a weight and a copy at the end.
+    predicted = Boxes(
+        predicted.image, predicted.label, predicted.place, rng.permutation(len(predicted)) / 1e3, predicted.crowd
+    )
+    often = rng.integers(0, 4, image_count)
+    weighted = weighted_scores(
+        predicted, objects, make_sample(predicted, objects, class_count, image_count).matches, class_count, often[None]
+    )
+    copied = make_sample(*(repeated(each, often) for each in (predicted, objects)), class_count, int(often.sum()))
+    by_copies = weighted_scores(copied.predicted, copied.objects, copied.matches, class_count, copied.weights)
+    defined = ~np.isnan(by_copies.precision)
+    np.testing.assert_allclose(weighted.precision[defined], by_copies.precision[defined], atol=1e-12)
+    assert np.isnan(weighted.recall[~defined]).all()
+
+
+def repeated(of, often):
+    """Return the boxes with every image as often as asked for."""
+    rows = [np.flatnonzero(of.image == image) for image, times in enumerate(often) for _ in range(times)]
+    images = np.repeat(np.arange(len(rows)), [len(each) for each in rows])
+    chosen = of.at(np.concatenate([*rows, np.zeros(0, int)]).astype(int))
+    return Boxes(images, chosen.label, chosen.place, chosen.confidence, chosen.crowd)
+
+
+def test_a_class_without_objects_has_no_value_and_does_not_count():
+    sample = make_sample(
+        boxes((0, 0, 10, 10, 20, 20, 0.9), (0, 1, 50, 50, 9, 9, 0.8)), boxes((0, 0, 10, 10, 20, 20)), 2, 1
+    )
+    assert ap50(sample).tolist()[0][0] == 1.0
+    assert np.isnan(ap50_95(sample)[0, 1])
+    assert map50_95(sample)[0] == 1.0
+
+
+def test_objects_that_nothing_was_predicted_for_count_as_missed():
+    sample = make_sample(NOTHING, boxes((0, 0, 10, 10, 20, 20)), 1, 2)
+    assert (map50(sample)[0], recall100(sample)[0]) == (0.0, 0.0)
+
+
+def test_without_any_object_nothing_is_defined():
+    sample = make_sample(boxes((0, 0, 10, 10, 20, 20, 0.9)), NOTHING, 1, 1)
+    assert np.isnan(map50_95(sample)[0])
+    assert sample.class_counts == [0]
+
+
+def test_in_a_crowd_a_box_is_neither_right_nor_wrong():
+    objects = boxes((0, 0, 0, 0, 20, 20), (0, 0, 50, 50, 40, 40), crowd=[1])
+    found = [(0, 0, 0, 0, 20, 20, 0.5), (0, 0, 55, 55, 10, 10, 0.9), (0, 0, 70, 70, 10, 10, 0.8)]
+    sample = make_sample(boxes(*found), objects, 1, 1)
+    assert map50_95(sample)[0] == 1.0
+    assert sample.class_counts == [1]
+
+
+def test_the_overlap_with_a_crowd_is_the_share_of_the_box_that_lies_in_it():
+    box, other = np.array([[0.0, 0.0, 10.0, 10.0]]), np.array([[5.0, 0.0, 100.0, 100.0]] * 2)
+    assert overlaps(box, other, np.array([False, True])).tolist() == [[50 / 10_050, 0.5]]
+    assert overlaps(np.zeros((1, 4)), np.zeros((1, 4)), np.array([False])).tolist() == [[0.0]]

@@ -1,0 +1,159 @@
+import dataclasses
+from functools import cache
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from assay.datasets.scaling import ScalarInfo
+from assay.errors import DataError, StorageError
+from assay.spec.predictions import PredictionsSection
+from assay.storage.parquet import read_parquet
+from assay.training.predictions import PREDICTIONS, build_predictions, require_same_data
+from assay.training.trained_model import CHOSEN, LAST, build_trained_model
+from tests.unit.training.conftest import turned_around, write_rows
+
+
+@pytest.fixture(scope="module")
+def trained(pixel_rows, tiny_spec, tmp_path_factory):
+    """A function that trains on the pixel rows, once for all who ask for the same, and returns source and model."""
+
+    @cache
+    def run(task="regression", epochs=3, misleading=False):
+        place = tmp_path_factory.mktemp("trained")
+        source, folder = write_rows(place, turned_around(pixel_rows) if misleading else pixel_rows), place / "model"
+        folder.mkdir()
+        spec = tiny_spec(data_description={"input": "normalized"}, train_params={"epochs": epochs})
+        build_trained_model(spec, task, 1, source, folder)
+        return source, folder
+
+    return run
+
+
+@pytest.fixture
+def predict(tmp_path):
+    """A function that predicts into a new folder and returns table and report."""
+
+    def run(source, model, task="regression", **keys):
+        folder = tmp_path / f"predictions-{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        report = build_predictions(PredictionsSection(**keys), task, 1, source, model, folder)
+        return read_parquet(folder / PREDICTIONS), report
+
+    return run
+
+
+def test_a2_every_subset_is_predicted_from_its_own_rows(trained, predict, pixel_rows):
+    table, report = predict(*trained(), datasets=("train", "validation", "test"))
+    assert report["rows"] == report["predicted"] == {"train": 64, "validation": 16, "test": 20}
+    assert table["item"].to_list() == pixel_rows["item"].to_list()
+    assert table["subset"].to_list() == pixel_rows["subset"].to_list()
+
+
+def test_numbers_are_predicted_in_the_labels_unit(trained, predict, pixel_rows):
+    table, _ = predict(*trained(epochs=20))
+    expected = pixel_rows.filter(pl.col("subset") != "train")["target"]
+    assert table.columns == ["item", "image", "subset", "target", "prediction"]
+    assert table["target"].to_list() == expected.to_list()
+    assert (table["target"] - table["prediction"]).abs().mean() < 1.0
+
+
+def test_a8_a_target_that_was_scaled_is_predicted_in_its_own_unit(pixel_rows, store_rows, tiny_spec, predict, tmp_path):
+    scaling = ScalarInfo(name="target", dtype="Float64", offset=100.0, divisor=40.0)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    source = store_rows(pixel_rows, infos=(scaling,))
+    report = build_trained_model(tiny_spec(train_params={"epochs": 20}), "regression", 1, source, folder)
+    table, _ = predict(source, folder, datasets=("validation",))
+    targets = pixel_rows.filter(pl.col("subset") == "validation")["target"]
+    assert table["target"].to_list() == [100 + 40 * value for value in targets]
+    mae = (table["target"] - table["prediction"]).abs().mean()
+    assert mae == pytest.approx(report["validation_mae"], rel=1e-5)
+    assert 1 < mae < 40
+
+
+def test_classes_come_with_probabilities_and_confidence(trained, predict):
+    table, _ = predict(*trained("classification"), "classification")
+    probabilities = table.select(pl.selectors.starts_with("prob_"))
+    assert probabilities.columns == ["prob_0", "prob_1", "prob_2", "prob_3"]
+    assert set(probabilities.dtypes) == {pl.Float32}
+    assert (probabilities.sum_horizontal() - 1).abs().max() < 1e-6
+    assert_frame_equal(table.select("confidence"), table.select(probabilities.max_horizontal().alias("confidence")))
+    best = [f"prob_{name}" for name in table["predicted_class"]]
+    assert [row[name] for row, name in zip(probabilities.to_dicts(), best, strict=True)] == table[
+        "confidence"
+    ].to_list()
+
+
+def test_a1_the_model_is_chosen_by_the_recorded_rule_every_time(trained, predict):
+    source, model = trained(epochs=8, misleading=True)
+    (first, report), (again, _) = predict(source, model), predict(source, model)
+    last, last_report = predict(source, model, model_loader={"kind": "last"})
+    assert_frame_equal(first, again)
+    assert (report["model"], report["chosen_by"]) == (CHOSEN, "best loss on validation")
+    assert (last_report["model"], last_report["epoch"]) == (LAST, 8)
+    assert report["epoch"] < 8
+    assert not first.equals(last)
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(1, 6), (2, 12), (3, 16), (9, 16)])
+def test_a12_exactly_so_many_batches_are_predicted(trained, predict, steps, expected):
+    table, report = predict(*trained(), datasets=("validation",), prediction_steps=steps, batch_size=6)
+    assert len(table) == report["predicted"]["validation"] == expected
+    assert report["rows"]["validation"] == 16
+
+
+def test_the_size_of_the_batches_does_not_change_predictions(trained, predict):
+    source, model = trained("classification")
+    whole, single = (predict(source, model, "classification", batch_size=size)[0] for size in (512, 1))
+    assert_frame_equal(whole, single, abs_tol=1e-5)
+
+
+def test_data_that_changed_since_the_training_are_refused(trained):
+    source, model = trained()
+    require_same_data(model, source)
+    changed = dataclasses.replace(source, fingerprint="bbbb")
+    with pytest.raises(DataError, match=r"trained on normalized aaaa, but the data are now normalized bbbb"):
+        require_same_data(model, changed)
+
+
+def test_a_model_of_another_task_is_refused(trained, predict):
+    with pytest.raises(DataError, match="trained for regression, but task is classification"):
+        predict(*trained(), "classification")
+
+
+def test_a_class_that_the_model_does_not_know_is_an_error(trained, predict, store_rows, pixel_rows):
+    _, model = trained("classification")
+    strange = store_rows(pixel_rows.with_columns(pl.lit("9").alias("label")))
+    with pytest.raises(DataError, match=r"The model knows 0, 1, 2, 3\.\n  - 9: 16 item"):
+        predict(strange, model, "classification")
+
+
+def test_a_missing_subset_names_those_that_exist(trained, predict):
+    with pytest.raises(DataError, match="Choices: test, train, validation"):
+        predict(*trained(), datasets=("holdout",))
+
+
+def test_a_missing_model_says_what_to_do(trained, predict, tmp_path):
+    source, _ = trained()
+    with pytest.raises(StorageError, match="Materialize trained_model again"):
+        predict(source, tmp_path)
+
+
+def test_changed_copies_are_averaged_and_repeatable(trained, predict):
+    source, model = trained("classification")
+    plain, _ = predict(source, model, "classification")
+    function = {"kind": "augmented", "copies": 4}
+    one, two = (predict(source, model, "classification", prediction_function=function)[0] for _ in range(2))
+    assert_frame_equal(one, two)
+    assert not one.equals(plain)
+
+
+def test_columns_of_the_data_are_copied_on_request(trained, predict):
+    source, model = trained()
+    table, _ = predict(source, model, prediction_handler={"copy_columns": ["lab*", "px_0_0"]})
+    assert table.columns[-2:] == ["label", "px_0_0"]
+    with pytest.raises(DataError, match="copy_columns: Column 'colour' does not exist"):
+        predict(source, model, prediction_handler={"copy_columns": ["colour"]})
+    with pytest.raises(DataError, match="already have columns of these names"):
+        predict(source, model, prediction_handler={"copy_columns": ["target"]})

@@ -1,0 +1,189 @@
+"""A training that is cut off at any step and started again ends in the bytes of an undisturbed one."""
+
+import json
+import struct
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+
+from assay.training.checkpoint import FILE, Checkpoints, State, save_checkpoint
+from assay.training.device import deterministic
+from assay.training.ema import AveragedNetwork
+from assay.training.optimizers import AdamW
+from assay.training.trainer import fit
+from assay.utils.concurrency import silent
+from tests.helpers.training_tasks import lesson, network
+
+STEPS = 12
+"""Three epochs of four."""
+
+
+class CutOffError(Exception):
+    """What stands for a killed process."""
+
+
+class BreakingItems:
+    """Items whose batches end at some step, counted over all calls."""
+
+    def __init__(self, items, steps):
+        self.items, self.left = items, steps
+
+    def __len__(self):
+        return len(self.items)
+
+    def batch(self, order, generator):
+        if self.left == 0:
+            raise CutOffError
+        self.left -= 1
+        return self.items.batch(order, generator)
+
+
+def train(task, folder=None, dropout=0.2, seed=0):
+    with deterministic(1, seed):
+        return fit(network(dropout), task, silent, Checkpoints(folder, "owner", 0.0))
+
+
+def interrupt(task, folder, steps):
+    broken = replace(task, train=BreakingItems(task.train, steps))
+    with pytest.raises(CutOffError):
+        train(broken, folder)
+
+
+def content(training):
+    weights = {name: value.numpy().tobytes() for name, value in {**training.chosen, **training.last}.items()}
+    return weights, training.chosen_epoch, [asdict(values) for values in training.history]
+
+
+SETTINGS = {
+    "adamw with everything": {"learner": {"accumulate": 3}},
+    "sgd without average": {"learner": {"optimizer": "sgd", "learning_rate": 0.05, "ema_decay": 0.0}},
+}
+MORE_SETTINGS = {
+    "plain": {},
+    "adamw without average": {"learner": {"ema_decay": 0.0}},
+    "sgd": {"learner": {"optimizer": "sgd", "learning_rate": 0.05}},
+    "muon": {"learner": {"optimizer": "muon"}},
+    "accumulated sgd": {"learner": {"optimizer": "sgd", "learning_rate": 0.05, "accumulate": 2}},
+    "in order": {"data_train": {"shuffle": False}},
+    "bf16": {"train_params": {"precision": "bf16"}},
+    "frozen": {"learner": {"freeze": ["features.[12]"]}},
+    "stopped early": {"train_params": {"epochs": 9, "early_stopping": {"patience": 1, "min_delta": 0.2}}},
+    "passes that end within epochs": {"train_params": {"steps_per_epoch": 3, "epochs": 4}},
+    "last epoch": {"data_validation": None, "train_params": {"choose_epoch": "last"}},
+}
+
+
+def check_every_step(task, folder, steps):
+    wanted = content(train(task))
+    _, _, history = wanted
+    for step in (step for step in steps if step < 4 * len(history)):
+        interrupt(task, folder / str(step), step * task.section.learner.accumulate)
+        assert content(train(task, folder / str(step))) == wanted, f"cut off after step {step}"
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_a_training_cut_off_within_or_after_an_epoch_ends_in_the_same_bytes(setting, tmp_path):
+    check_every_step(lesson(**SETTINGS[setting]), tmp_path, (4, 7))
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("setting", SETTINGS | MORE_SETTINGS)
+def test_a_training_cut_off_at_any_step_ends_in_the_same_bytes(setting, tmp_path):
+    check_every_step(lesson(**(SETTINGS | MORE_SETTINGS)[setting]), tmp_path, range(STEPS))
+
+
+@pytest.mark.system
+def test_a_training_cut_off_again_and_again_ends_in_the_same_bytes(tmp_path):
+    task = lesson()
+    wanted = content(train(task))
+    for _ in range(STEPS - 1):
+        interrupt(task, tmp_path, 1)
+    assert content(train(task, tmp_path)) == wanted
+
+
+@pytest.mark.system
+def test_a_training_that_was_complete_is_not_made_again(tmp_path):
+    task = lesson()
+    wanted = content(train(task, tmp_path))
+    assert content(train(replace(task, train=BreakingItems(task.train, 0)), tmp_path)) == wanted
+
+
+def test_the_global_generator_does_not_matter(tmp_path):
+    """Initial weights come from it, everything else from the seed of the lesson."""
+    task = lesson()
+    assert content(train(task, seed=1)) == content(train(task, seed=2))
+
+
+def test_images_keep_their_memory_layout(tmp_path):
+    """Convolutions of another layout round differently."""
+    before = torch.nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+    copy = torch.empty_like(before.weight).copy_(before.weight.contiguous())
+    assert copy.stride() == before.weight.stride() != before.weight.contiguous().stride()
+
+
+def flip_last_byte(path):
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def other_owner(path):
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b'owner\\": \\"owner', b'owner\\": \\"other'))
+
+
+def other_format(path):
+    path.write_bytes(path.read_bytes().replace(b"assay-checkpoint-1", b"assay-checkpoint-0"))
+
+
+def foreign(path):
+    header = json.dumps({}).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header)
+
+
+DAMAGES = {
+    flip_last_byte: "damaged",
+    cut: "checkpoint",
+    other_owner: "another training",
+    other_format: "format",
+    foreign: "format",
+}
+
+
+def state_of(model):
+    return State(model, AdamW(model.parameters(), 0.9, 0.0), AveragedNetwork(model, 0.9))
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_a_checkpoint_that_does_not_fit_is_ignored_with_a_sentence(damage, tmp_path, caplog):
+    kept, saved = state_of(network()), state_of(network())
+    saved.tally.steps = 6
+    save_checkpoint(tmp_path / FILE, saved, "owner")
+    damage(tmp_path / FILE)
+    Checkpoints(tmp_path, "owner").resume(kept)
+    assert kept.tally.steps == 0
+    assert "is not used" in caplog.text
+    assert DAMAGES[damage] in caplog.text
+
+
+def test_a_checkpoint_of_another_network_is_ignored(tmp_path, caplog):
+    save_checkpoint(tmp_path / FILE, state_of(network()), "owner")
+    Checkpoints(tmp_path, "owner").resume(state_of(torch.nn.Linear(6, 1)))
+    assert "network/weight is missing or of another shape" in caplog.text
+
+
+def test_checkpoints_are_not_written_before_they_are_due(tmp_path):
+    with deterministic(1, 0):
+        fit(network(), lesson(), silent, Checkpoints(tmp_path, "owner", 3600.0))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.system
+def test_only_one_file_is_kept(tmp_path):
+    train(lesson(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]

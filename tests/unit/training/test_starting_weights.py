@@ -1,0 +1,91 @@
+import pytest
+import torch
+from pydantic import ValidationError
+from safetensors.torch import save_file
+
+from assay.errors import DataError
+from assay.pipeline import slice_of
+from assay.spec.loading import spec_from
+from assay.spec.trained_model import StartingWeights
+from assay.training.model_file import start_from
+from tests.helpers.training_tasks import network
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """A function that writes the weights of a network, changed by its arguments; None leaves one out."""
+
+    def write(**changes):
+        torch.manual_seed(9)
+        found = {name: value + 1 for name, value in network().state_dict().items()}
+        found |= {name.replace("__", "."): value for name, value in changes.items()}
+        save_file({name: value for name, value in found.items() if value is not None}, tmp_path / "w.safetensors")
+        return str(tmp_path / "w.safetensors")
+
+    return write
+
+
+def test_a_network_starts_from_the_file(weights):
+    model, before = network(), network()
+    start_from(model, StartingWeights(path=weights()))
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before.state_dict()[name] + 1)
+
+
+def test_every_difference_is_named_by_layer_with_both_shapes(weights):
+    path = weights(head__weight=torch.zeros(3, 2), head__bias=None, extra=torch.zeros(5))
+    with pytest.raises(DataError) as caught:
+        start_from(network(), StartingWeights(path=path))
+    text = str(caught.value)
+    assert "head.weight: 3x2 in the file, 1x2 in the network" in text
+    assert "head.bias: the file lacks it; the network needs 1" in text
+    assert "extra: only the file has it, 5" in text
+    assert "3 place(s)" in text
+
+
+def test_what_is_excluded_keeps_its_random_values(weights):
+    model, before = network(), network()
+    path = weights(head__weight=torch.zeros(3, 2), head__bias=None, head__other=torch.zeros(1))
+    start_from(model, StartingWeights(path=path, exclude=("head.*",)))
+    assert torch.equal(model.head.weight, before.head.weight)
+    assert not torch.equal(model.features[1].weight, before.features[1].weight)
+
+
+def test_missing_and_unexpected_tensors_can_be_allowed_but_no_other_shape(weights):
+    path = weights(head__bias=None, extra=torch.zeros(5))
+    allowed = {"allow_missing": True, "allow_unexpected": True}
+    start_from(network(), StartingWeights(path=path, **allowed))
+    path = weights(head__bias=torch.zeros(7))
+    with pytest.raises(DataError, match=r"head\.bias: 7 in the file, 1 in the network"):
+        start_from(network(), StartingWeights(path=path, **allowed))
+
+
+@pytest.mark.parametrize("path", ["https://example.org/w.safetensors", "hf://model/w.safetensors"])
+def test_c6_weights_are_never_downloaded(path):
+    with pytest.raises(ValidationError, match="never downloaded"):
+        StartingWeights(path=path)
+
+
+def test_c6_a_missing_file_is_an_error_and_not_a_download(tmp_path):
+    with pytest.raises(DataError, match=r"none\.safetensors does not exist. Assay never downloads"):
+        start_from(network(), StartingWeights(path=str(tmp_path / "none.safetensors")))
+
+
+@pytest.mark.parametrize("suffix", ["pt", "pth", "PTH", "h5", "ckpt"])
+def test_files_that_may_run_code_are_refused_with_advice(suffix):
+    with pytest.raises(ValidationError, match="convert it once"):
+        StartingWeights(path=f"weights.{suffix}")
+
+
+def test_a_pickle_of_another_name_is_not_read(tmp_path):
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "w.safetensors")
+    with pytest.raises(DataError, match="is no safetensors file"):
+        start_from(network(), StartingWeights(path=str(tmp_path / "w.safetensors")))
+
+
+def test_the_content_of_the_file_is_part_of_the_fingerprint(weights):
+    path = weights()
+    spec = spec_from({"task": "regression", "trained_model": {"starting_weights": {"path": path}}}, "ab12")
+    digests = [slice_of(spec, "ab12", "trained_model").digest for _ in range(2)]
+    weights(extra=torch.zeros(5))
+    assert digests[0] == digests[1] != slice_of(spec, "ab12", "trained_model").digest
