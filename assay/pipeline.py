@@ -52,7 +52,7 @@ DATA_OF_MODELS = ("splits", "crops", "normalized")
 
 
 @dataclass(frozen=True)
-class Slice:
+class StageConfig:
     """The part of a spec that one stage reads, and nothing else.
 
     Attributes:
@@ -89,7 +89,7 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:FINGERPRINT_LENGTH]
 
 
-def slice_of(spec: ExperimentSpec, experiment_id: str, stage: str) -> Slice:
+def stage_config(spec: ExperimentSpec, experiment_id: str, stage: str) -> StageConfig:
     """Return what ``stage`` reads of a spec."""
     section = spec.section(stage)
     seed = getattr(section, "seed", None)
@@ -104,7 +104,7 @@ def slice_of(spec: ExperimentSpec, experiment_id: str, stage: str) -> Slice:
         content["task"] = spec.learning
     if stage == "normalized" and spec.found is not None and spec.found.scaling:
         content["scaling"] = spec.found.scaling
-    return Slice(experiment_id, stage, spec.learning, seed, section, digest_of(content), spec.found)
+    return StageConfig(experiment_id, stage, spec.learning, seed, section, digest_of(content), spec.found)
 
 
 def needed_stages(spec: ExperimentSpec) -> tuple[str, ...]:

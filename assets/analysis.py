@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from assay.pipeline import Slice
+from assay.pipeline import StageConfig
 from assay.stages.analysis import analyse
 from assay.storage.parquet import StoredTable
 from assay.storage.results import Result
@@ -19,7 +19,7 @@ from resources.experiment_store import ExperimentStore
 )
 def analysis(
     context: dg.AssetExecutionContext,
-    spec: Slice,
+    spec: StageConfig,
     trained_model: Result,
     predictions: StoredTable,
     splits: Result | None,

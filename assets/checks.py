@@ -9,7 +9,7 @@ import dagster as dg
 
 from assay.checks.result import TestResult
 from assay.experiments.checks import FURTHER_TESTS
-from assay.pipeline import Slice
+from assay.pipeline import StageConfig
 from assets.common import SECTION_KEYS
 from partitions.experiments import experiments
 from resources.experiment_store import ExperimentStore
@@ -34,7 +34,9 @@ def _check(kind: str, asset: str, blocking: bool = False) -> dg.AssetChecksDefin
         partitions_def=experiments,
         additional_ins={"tests": dg.AssetIn(SECTION_KEYS["exptests"])},
     )
-    def check(context: dg.AssetCheckExecutionContext, tests: Slice, store: ExperimentStore) -> dg.AssetCheckResult:
+    def check(
+        context: dg.AssetCheckExecutionContext, tests: StageConfig, store: ExperimentStore
+    ) -> dg.AssetCheckResult:
         return _combined(store.run_tests(context, asset, kind, tests.section.tests), blocking)
 
     return check

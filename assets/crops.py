@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from assay.pipeline import Slice
+from assay.pipeline import StageConfig
 from assay.stages.crops import build_crops
 from assay.storage.results import Result
 from assets.common import materialized, spec_of, stage_arguments
@@ -13,7 +13,7 @@ from resources.experiment_store import ExperimentStore
 
 @dg.asset(ins=spec_of("crops"), io_manager_key="results", **stage_arguments("crops", "data", {"pillow"}))
 def crops(
-    context: dg.AssetExecutionContext, spec: Slice, splits: Result, store: ExperimentStore
+    context: dg.AssetExecutionContext, spec: StageConfig, splits: Result, store: ExperimentStore
 ) -> dg.MaterializeResult[Any]:
     """One picture per labelled object, in the subset of its image; a whole image where the folder is the label."""
     result = store.build(

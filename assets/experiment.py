@@ -12,7 +12,7 @@ import polars as pl
 from assay.errors import SpecError
 from assay.experiments.folders import experiment_row
 from assay.experiments.specs import freeze
-from assay.pipeline import digest_of, slice_of
+from assay.pipeline import digest_of, stage_config
 from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
 from assay.spec.ids import validate_id
 from assay.spec.yaml_text import to_yaml
@@ -73,7 +73,7 @@ def experiment(
         },
     )
     for name, key in SECTION_KEYS.items():
-        part = slice_of(spec, experiment_id, name)
+        part = stage_config(spec, experiment_id, name)
         yield dg.MaterializeResult(
             asset_key=key,
             value=part,

@@ -14,7 +14,7 @@ from assay.errors import StorageError, unknown
 from assay.experiments.copying import CopyReport, CopyRequest, copy_experiment
 from assay.experiments.importing import Imported
 from assay.experiments.locks import lock_folders
-from assay.pipeline import digest_of, slice_of
+from assay.pipeline import digest_of, stage_config
 from assay.storage.locks import clear, describe
 from assay.storage.results import Result
 from assay.utils.concurrency import NO_VALUES, Progress
@@ -129,7 +129,7 @@ def enter(instance: dg.DagsterInstance, imported: Imported) -> str:
     add_experiment(instance, name)
     versions = {
         EXPERIMENT: digest_of(imported.spec.as_dict()),
-        TESTS: slice_of(imported.spec, name, "exptests").digest,
+        TESTS: stage_config(imported.spec, name, "exptests").digest,
     }
     for asset, version in versions.items():
         instance.report_runless_asset_event(_event(name, asset, {DATA_VERSION_TAG: version}))

@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from assay.pipeline import Slice
+from assay.pipeline import StageConfig
 from assay.stages.normalized import build_normalized
 from assay.storage.parquet import StoredTable
 from assets.common import materialized, spec_of, stage_arguments, stored_table
@@ -17,7 +17,7 @@ from resources.experiment_store import ExperimentStore
     **stage_arguments("normalized", "data", {"duckdb", "polars"}),
 )
 def normalized(
-    context: dg.AssetExecutionContext, spec: Slice, tabular: StoredTable, store: ExperimentStore
+    context: dg.AssetExecutionContext, spec: StageConfig, tabular: StoredTable, store: ExperimentStore
 ) -> dg.MaterializeResult[Any]:
     """Numbers from 0 to 1, classes as codes; fitted on the training rows, stored, and only applied to the others."""
     table = store.results.open("tabular", tabular.fingerprint)

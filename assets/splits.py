@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from assay.pipeline import Slice
+from assay.pipeline import StageConfig
 from assay.stages.splits import build_splits
 from assay.storage.results import Result
 from assets.common import materialized, spec_of, stage_arguments
@@ -13,7 +13,7 @@ from resources.experiment_store import ExperimentStore
 
 @dg.asset(ins=spec_of("splits"), io_manager_key="results", **stage_arguments("splits", "data", {"polars"}))
 def splits(
-    context: dg.AssetExecutionContext, spec: Slice, generated_images: Result, store: ExperimentStore
+    context: dg.AssetExecutionContext, spec: StageConfig, generated_images: Result, store: ExperimentStore
 ) -> dg.MaterializeResult[Any]:
     """Every item in exactly one subset: exact quotas, groups kept together, the same whoever asks and wherever."""
     result = store.build(

@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from assay.pipeline import Slice
+from assay.pipeline import StageConfig
 from assay.stages.tabular import build_tabular
 from assay.storage.results import Result
 from assets.common import LearningData, materialized, optional, spec_of, stage_arguments, stored_table
@@ -18,7 +18,7 @@ from resources.experiment_store import ExperimentStore
 )
 def tabular(
     context: dg.AssetExecutionContext,
-    spec: Slice,
+    spec: StageConfig,
     generated_images: Result,
     splits: Result,
     crops: Result | None,

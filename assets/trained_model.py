@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from assay.pipeline import STAGES, Slice
+from assay.pipeline import STAGES, StageConfig
 from assay.stages.trained_model import train
 from assay.storage.parquet import StoredTable
 from assay.storage.results import Result
@@ -35,7 +35,7 @@ from resources.experiment_store import ExperimentStore
 )
 def trained_model(
     context: dg.AssetExecutionContext,
-    spec: Slice,
+    spec: StageConfig,
     splits: Result | None,
     crops: Result | None,
     normalized: StoredTable | None,
@@ -56,7 +56,7 @@ def trained_model(
     )
 
 
-def _trained(context: dg.AssetExecutionContext, spec: Slice, data: Result, store: ExperimentStore) -> Result:
+def _trained(context: dg.AssetExecutionContext, spec: StageConfig, data: Result, store: ExperimentStore) -> Result:
     store.require_passed(context, data)
     scratch = store.results.scratch(spec, {data.stage: data})
 

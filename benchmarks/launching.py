@@ -16,7 +16,7 @@ import dagster as dg
 from assay.backfills.dagster_server import AssetPath, load_workspace
 from assay.backfills.launch import needed_assets
 from assay.experiments.contents import stage_results
-from assay.pipeline import slice_of
+from assay.pipeline import stage_config
 from assay.spec.loading import load_spec
 from assay.stages.trained_model import train
 from benchmarks.dagster_processes import Daemon, RunTimes, medians, times_of, wait_for
@@ -120,7 +120,7 @@ def results(daemon: Daemon, stage: str) -> int:
 
 def training_alone(daemon: Daemon, name: str) -> float:
     """Return the seconds of one training in this process, after one that loaded torch."""
-    part = slice_of(load_spec(daemon.folder / "experiments" / f"{name}.yaml"), name, "trained_model")
+    part = stage_config(load_spec(daemon.folder / "experiments" / f"{name}.yaml"), name, "trained_model")
     data = stage_results(daemon.folder / "storage", name)["normalized"]
     seconds = []
     for _ in range(4):

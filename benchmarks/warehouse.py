@@ -19,7 +19,7 @@ import polars as pl
 from assay.storage.parquet import write_parquet
 from assay.storage.partitions import CURRENT, find_tables
 from assay.storage.warehouse import INDEX, NATIVE, query, rebuild_warehouse, refresh
-from assay.storage.warehouse.database import Ledger
+from assay.storage.warehouse.database import Index
 from assay.storage.warehouse.refresh import update
 from benchmarks.rows import row
 from benchmarks.run import table
@@ -103,7 +103,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 def ask_views(root: Path) -> pl.DataFrame:
     """Answer as if there were no index: views in memory, over the files."""
-    ledger = Ledger(duckdb.connect())
+    ledger = Index(duckdb.connect())
     ledger.create()
     update(ledger, find_tables(root, lambda name: name == "main.analysis"), [], native=())
     return ledger.connection.sql(SQL).pl()

@@ -15,12 +15,12 @@ import dagster as dg
 from assay.checks.result import TestResult
 from assay.errors import StorageError
 from assay.experiments.checks import require_passed, run_tests
-from assay.experiments.copying import keep_elsewhere
+from assay.experiments.copying import mirror_experiment
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.importing import fetch_result
 from assay.experiments.locks import named_locks
 from assay.experiments.specs import SpecFiles, freeze, frozen
-from assay.pipeline import Slice
+from assay.pipeline import StageConfig
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.exptests import TestSection
 from assay.spec.ids import validate_id
@@ -93,7 +93,7 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
     def build(
         self,
         context: dg.AssetExecutionContext,
-        spec: Slice,
+        spec: StageConfig,
         inputs: Mapping[str, Result | str],
         build: StageBuild,
     ) -> Result:
@@ -107,7 +107,7 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
         with self._working(context, spec.stage) as waiting:
             result = self.results.build(spec, inputs, lambda folder: build(folder, progress), waiting)
             self.folders.publish(experiment_id, result)
-            self.keep_elsewhere(experiment_id)
+            self.mirror(experiment_id)
         self.reporter.finish(context, spec.stage, _outcome(result))
         self._track(context, spec.stage)
         return result
@@ -126,7 +126,7 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
             with named_locks(self.locations, locks, f"{stage} of {experiment_id}", waiting):
                 yield waiting
 
-    def adopt(self, context: dg.AssetExecutionContext, spec: Slice) -> Result:
+    def adopt(self, context: dg.AssetExecutionContext, spec: StageConfig) -> Result:
         """Find, or fetch, the model that an evaluation is of, and publish it into the experiment's folder.
 
         Raises:
@@ -136,28 +136,28 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
         with self._working(context, spec.stage):
             result = self._fetched(context, spec, "trained_model")
             self.folders.publish(context.partition_key, result)
-            self.keep_elsewhere(context.partition_key)
+            self.mirror(context.partition_key)
         self.reporter.finish(context, spec.stage, f"that of {spec.found.experiment_id}" if spec.found else "")
         self._track(context, spec.stage)
         return result
 
-    def adopted_scaling(self, context: dg.AssetExecutionContext, spec: Slice) -> Path | None:
+    def adopted_scaling(self, context: dg.AssetExecutionContext, spec: StageConfig) -> Path | None:
         """Return the file with the scaling that the evaluated model was trained with; None where there is none."""
         if spec.found is None or not spec.found.scaling:
             return None
         return data_source(self._fetched(context, spec, "normalized")).norm_info
 
-    def _fetched(self, context: dg.AssetExecutionContext, spec: Slice, stage: str) -> Result:
+    def _fetched(self, context: dg.AssetExecutionContext, spec: StageConfig, stage: str) -> Result:
         with as_failure(f"Experiment {context.partition_key}, {spec.stage}"):
             if spec.found is None:
                 raise StorageError("The spec names no existing_experiment.")
             return fetch_result(self.locations, spec.found, stage, spec.section.output_location)
 
-    def keep_elsewhere(self, experiment_id: str) -> None:
+    def mirror(self, experiment_id: str) -> None:
         """Bring the copy of an experiment's folder up to date, where its spec wants one at another location."""
         folder = self.folders.find(experiment_id)
         if folder is not None:
-            keep_elsewhere(self.locations, folder)
+            mirror_experiment(self.locations, folder)
 
     def run_tests(
         self, context: dg.AssetCheckExecutionContext, stage: str, kind: str, tests: Sequence[TestSection]
@@ -165,7 +165,7 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
         """Run and record the tests of one kind, which watch the result of a stage."""
         experiment_id = context.partition_key
         results = run_tests(self.path, experiment_id, kind, tests)
-        self.keep_elsewhere(experiment_id)
+        self.mirror(experiment_id)
         self.reporter.warn(context, self.tracker.tests_done(context.run.run_id, self.path, experiment_id, stage))
         return results
 

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from assay.errors import DataError, StorageError
 from assay.experiments.contents import read_pointer, write_pointer
-from assay.pipeline import Slice, slice_of
+from assay.pipeline import StageConfig, stage_config
 from assay.spec.ids import validate_id
 from assay.storage.parquet import StoredTable, select, widen
 from assay.storage.partitions import Partition, place_of
@@ -170,11 +170,11 @@ class SliceIOManager(dg.ConfigurableIOManager):
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Do nothing: the ``experiment`` asset has frozen the spec already."""
 
-    def load_input(self, context: dg.InputContext) -> Slice:
+    def load_input(self, context: dg.InputContext) -> StageConfig:
         """Return the slice named by the last part of the asset key."""
         experiment_id = validate_id(context.partition_key)
         spec = self.store.spec_of_run(_run_id(context), experiment_id)
-        return slice_of(spec, experiment_id, context.asset_key.path[-1])
+        return stage_config(spec, experiment_id, context.asset_key.path[-1])
 
 
 class ResultIOManager(dg.ConfigurableIOManager):

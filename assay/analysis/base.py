@@ -69,8 +69,8 @@ class AnalysisInputs:
 
     Attributes:
         predictions: The file ``predictions.parquet``; what else was predicted lies beside it.
-        taught: What baselines know, see ``assay.training.summary``: ``target`` of each training item; of masks ``class``
-            and ``pixels``; of boxes ``class`` and place.
+        taught: What baselines know, see ``assay.training.summary``: ``target`` of each training item; of masks
+            ``class`` and ``pixels``; of boxes ``class`` and place.
         task: The kind of learning, such as ``regression`` or ``multi_label``.
         classes: Class names in the model's order, without background; empty for regression.
         crops_folder: Result folder of ``crops``, whose images show the worst items; None when there are none.

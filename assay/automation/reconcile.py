@@ -17,7 +17,7 @@ from assay.automation.watch import notice_files, notice_sources, signature_of
 from assay.errors import AssayError, NotThereYetError
 from assay.experiments.contents import recorded_spec
 from assay.experiments.specs import SpecFiles
-from assay.pipeline import STAGES, Slice, digest_of, needed_stages, slice_of, used_inputs
+from assay.pipeline import STAGES, StageConfig, digest_of, needed_stages, stage_config, used_inputs
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.ids import validate_id
 from assay.spec.secrets import without_keys
@@ -250,11 +250,11 @@ def wanted_versions(spec: ExperimentSpec, experiment_id: str, source_digest: str
     Args:
         spec: The resolved spec.
         experiment_id: Whose it is.
-        source_digest: Content hash of the user's own data, as ``assay.stages.generated_images.content_digest`` gives it.
+        source_digest: Content hash of the user's own data, from ``assay.stages.generated_images.content_digest``.
     """
-    versions = {EXPERIMENT: digest_of(spec.as_dict()), TESTS: slice_of(spec, experiment_id, "exptests").digest}
+    versions = {EXPERIMENT: digest_of(spec.as_dict()), TESTS: stage_config(spec, experiment_id, "exptests").digest}
     for stage in needed_stages(spec):
-        part: Slice = slice_of(spec, experiment_id, stage)
+        part: StageConfig = stage_config(spec, experiment_id, stage)
         inputs = {name: versions[name] for name in used_inputs(spec, stage)}
         versions[stage] = part.fingerprint(inputs if stage != "generated_images" else {"source": source_digest})
     return versions

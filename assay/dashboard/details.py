@@ -21,7 +21,7 @@ from assay.experiments.contents import stage_results
 from assay.experiments.folders import ExperimentFolders
 from assay.metrics.registry import get_metric, label_of
 from assay.spec.yaml_text import to_yaml
-from assay.utils.text import natural_key
+from assay.utils.text import natural_sort_key
 
 METRICS = pl.Schema(
     {
@@ -166,7 +166,7 @@ def _of_data(root: Path, experiment_id: str) -> list[Picture]:
 
 
 def _in(folder: Path) -> list[Picture]:
-    return list(_named(sorted(folder.glob("*.png"), key=lambda path: natural_key(path.stem))))
+    return list(_named(sorted(folder.glob("*.png"), key=lambda path: natural_sort_key(path.stem))))
 
 
 def _named(paths: Iterable[Path]) -> Iterable[Picture]:

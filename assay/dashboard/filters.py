@@ -12,7 +12,7 @@ from typing import TypeGuard
 from assay.comparison.ranking import differing_keys
 from assay.dashboard.data import Experiment
 from assay.spec.yaml_text import brief, short_names
-from assay.utils.text import natural_key
+from assay.utils.text import natural_sort_key
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def choice_of(key: str, experiments: Iterable[Experiment]) -> Choice:
     lacking = [LACKING] if len(found) < len(specs) else []
     numbers = sorted({value for value in found if is_number(value)})
     if not all(is_number(value) for value in found):
-        return Choice([*sorted({brief(value) for value in found}, key=natural_key), *lacking])
+        return Choice([*sorted({brief(value) for value in found}, key=natural_sort_key), *lacking])
     texts = dict.fromkeys(brief(value) for value in numbers)
     return Choice([*texts, *lacking], numbers if len(numbers) > FEW else ())
 

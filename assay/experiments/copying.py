@@ -145,7 +145,7 @@ def _delete(specs: SpecFiles, source: Location, found: StoredExperiment) -> None
         ExperimentFolders(specs.root).forget(found.experiment_id)
 
 
-def keep_elsewhere(locations: Locations, folder: ExperimentFolder) -> Written | None:
+def mirror_experiment(locations: Locations, folder: ExperimentFolder) -> Written | None:
     """Bring the copy of an experiment's folder up to date, if its ``exp_out_location`` is outside of the storage.
 
     Returns:

@@ -1,7 +1,7 @@
 """Bringing an experiment to life that another storage made: its folder, results, tables, and last its spec file.
 
-Belongs here: the order, and what is refused. Does not belong here: copying files (``assay.storage.locations``), putting results
-together (``restoring``), telling Dagster.
+Belongs here: the order, and what is refused. Does not belong here: copying files
+(``assay.storage.locations``), telling Dagster.
 """
 
 import json

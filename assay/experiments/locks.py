@@ -1,6 +1,7 @@
 """The locks that a spec names in ``filelock_dict``: several at once, without deadlock.
 
-Belongs here: where they are, and in which order they are taken. Does not belong here: locking (``assay.storage.locks``).
+Belongs here: where they are, and in which order they are taken. Does not belong here: locking
+(``assay.storage.locks``).
 """
 
 from collections.abc import Iterator, Mapping

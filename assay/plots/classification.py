@@ -25,7 +25,7 @@ from assay.plots.style import (
     short,
     subset_colour,
 )
-from assay.utils.text import natural_key
+from assay.utils.text import natural_sort_key
 
 MOST_NUMBERS = 20
 """Classes up to which the counts are written into the cells."""
@@ -272,7 +272,7 @@ def class_balance(counts: pl.DataFrame) -> bytes:
     totals = counts.group_by("subset", maintain_order=True).agg(pl.sum("count"))
     subsets = totals["subset"].to_list()
     frequent = counts.group_by("label").agg(pl.sum("count")).sort("count", "label", descending=[True, False])
-    labels = sorted(frequent["label"].head(MOST_BARS).to_list(), key=natural_key)
+    labels = sorted(frequent["label"].head(MOST_BARS).to_list(), key=natural_sort_key)
     left_out = len(frequent) - len(labels)
 
     def draw(figure: Figure) -> None:

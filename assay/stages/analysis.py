@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from assay.pipeline import Slice
+from assay.pipeline import StageConfig
 from assay.storage.results import Result
 from assay.utils.concurrency import Progress, silent
 
 
 def analyse(
-    spec: Slice, inputs: Mapping[str, Result], data: Result, folder: Path, progress: Progress = silent
+    spec: StageConfig, inputs: Mapping[str, Result], data: Result, folder: Path, progress: Progress = silent
 ) -> dict[str, Any]:
     """Compute metrics and pictures of predictions; see ``assay.analysis.build``.
 

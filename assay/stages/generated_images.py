@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.errors import AssayError
-from assay.pipeline import Slice
+from assay.pipeline import StageConfig
 from assay.spec.generated_images import (
     BUILT_IN_SOURCES,
     SOURCE_PLUGINS,
@@ -40,7 +40,7 @@ SOURCES: dict[str, SourceKind] = {
 }
 
 
-def build_source(spec: Slice, folder: Path, progress: Progress = silent) -> dict[str, Any]:
+def build_source(spec: StageConfig, folder: Path, progress: Progress = silent) -> dict[str, Any]:
     """Fill ``folder`` with the experiment's data and return statistics about them.
 
     Raises:
@@ -52,7 +52,7 @@ def build_source(spec: Slice, folder: Path, progress: Progress = silent) -> dict
     return report
 
 
-def content_digest(spec: Slice, root: Path) -> str:
+def content_digest(spec: StageConfig, root: Path) -> str:
     """Return the content hash of the user's own data; empty where all data are generated.
 
     Args:

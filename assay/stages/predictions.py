@@ -7,12 +7,14 @@ imported when the stage runs, not when the definitions are loaded.
 from pathlib import Path
 from typing import Any
 
-from assay.pipeline import Slice
+from assay.pipeline import StageConfig
 from assay.storage.results import Result
 from assay.utils.concurrency import Progress, silent
 
 
-def predict(spec: Slice, model: Result, data: Result, folder: Path, progress: Progress = silent) -> dict[str, Any]:
+def predict(
+    spec: StageConfig, model: Result, data: Result, folder: Path, progress: Progress = silent
+) -> dict[str, Any]:
     """Apply a model to the data that it learned from, or evaluate it on others; see ``assay.training.predictions``."""
     from assay.training.data import data_source
     from assay.training.predictions import build_predictions, require_same_data

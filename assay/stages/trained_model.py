@@ -7,13 +7,13 @@ when the stage runs, not when the definitions are loaded.
 from pathlib import Path
 from typing import Any
 
-from assay.pipeline import Slice
+from assay.pipeline import StageConfig
 from assay.storage.results import Result
 from assay.utils.concurrency import Progress, silent
 
 
 def train(
-    spec: Slice, data: Result, folder: Path, progress: Progress = silent, scratch: Path | None = None
+    spec: StageConfig, data: Result, folder: Path, progress: Progress = silent, scratch: Path | None = None
 ) -> dict[str, Any]:
     """Train a model on whole images, crops or normalized rows; see ``assay.training.trained_model``."""
     from assay.training.data import data_source

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.errors import StorageError
-from assay.pipeline import STAGES, Slice
+from assay.pipeline import STAGES, StageConfig
 from assay.storage.files import (
     MANIFEST,
     describe_files,
@@ -25,7 +25,7 @@ from assay.storage.files import (
     write_json,
 )
 from assay.storage.locks import Waiting, hold
-from assay.utils.text import natural_key
+from assay.utils.text import natural_sort_key
 
 SCRATCH = ".scratch"
 """Folder beside results for what unfinished builds keep."""
@@ -72,7 +72,7 @@ class Result:
     @property
     def net_data(self) -> list[Path]:
         """The PNG files of what a network saw, epoch by epoch."""
-        return sorted((self.folder / "net_data").glob("*.png"), key=lambda path: natural_key(path.name))
+        return sorted((self.folder / "net_data").glob("*.png"), key=lambda path: natural_sort_key(path.name))
 
     @property
     def size_bytes(self) -> int:
@@ -87,7 +87,7 @@ class ResultStore:
         self.root = root.absolute()
         self.lock_folder = self.root / "locks"
 
-    def scratch(self, spec: Slice, inputs: Mapping[str, Result | str]) -> Path:
+    def scratch(self, spec: StageConfig, inputs: Mapping[str, Result | str]) -> Path:
         """Return where the build of a result may keep what a killed one needs to go on; gone when the result is there.
 
         The folder need not exist. Only a build of this very result, which holds its lock, may write there.
@@ -96,7 +96,7 @@ class ResultStore:
         return scratch_of(place / spec.fingerprint(fingerprints(inputs)))
 
     def build(
-        self, spec: Slice, inputs: Mapping[str, Result | str], build: Build, waiting: Waiting | None = None
+        self, spec: StageConfig, inputs: Mapping[str, Result | str], build: Build, waiting: Waiting | None = None
     ) -> Result:
         """Return the result of ``spec`` on ``inputs``, computing it only when it does not exist yet.
 
@@ -203,7 +203,7 @@ def fingerprints(inputs: Mapping[str, Result | str]) -> dict[str, str]:
     return {name: value if isinstance(value, str) else value.fingerprint for name, value in inputs.items()}
 
 
-def manifest_head(spec: Slice, fingerprint: str, lineage: Mapping[str, str]) -> dict[str, Any]:
+def manifest_head(spec: StageConfig, fingerprint: str, lineage: Mapping[str, str]) -> dict[str, Any]:
     """Return the part of a manifest that says what a result was made from."""
     return {
         "stage": spec.stage,

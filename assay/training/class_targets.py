@@ -16,7 +16,7 @@ from assay.errors import DataError
 from assay.spec.base import Section
 from assay.spec.classes import did_you_mean
 from assay.training.data import require_columns
-from assay.utils.text import natural_key
+from assay.utils.text import natural_sort_key
 
 ADVICE = "Add them to data_description.class_mapping, or to the subclasses of a class."
 
@@ -207,8 +207,8 @@ def refuse_unknown(labels: Iterable[Labels | None], known: Collection[str], summ
     """
     counts = Counter(label for each in labels for label in each or () if label not in known)
     if counts:
-        choices = sorted(known, key=natural_key)
-        ordered = sorted(counts.items(), key=lambda entry: natural_key(entry[0]))
+        choices = sorted(known, key=natural_sort_key)
+        ordered = sorted(counts.items(), key=lambda entry: natural_sort_key(entry[0]))
         lines = [f"{label}: {count} item(s){did_you_mean(label, choices)}" for label, count in ordered]
         raise DataError(summary, lines)
 

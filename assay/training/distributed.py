@@ -16,7 +16,7 @@ from torch import Tensor, distributed, nn
 
 
 @dataclass(frozen=True)
-class Team:
+class WorkerGroup:
     """This process among those that train together. Alone, everything it is asked for costs nothing.
 
     Attributes:
@@ -76,14 +76,14 @@ class Team:
             tensor.copy_(values)
 
 
-ALONE = Team()
+ALONE = WorkerGroup()
 
 
-def present_team() -> Team:
+def worker_group() -> WorkerGroup:
     """Return this process's place in torch's process group, or a team of one."""
     if not distributed.is_available() or not distributed.is_initialized():
         return ALONE
-    return Team(distributed.get_rank(), distributed.get_world_size())
+    return WorkerGroup(distributed.get_rank(), distributed.get_world_size())
 
 
 def exchange_device() -> torch.device:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from assay.errors import DataError, TrainingError
 from assay.training.checkpoint import State
 from assay.training.device import device_of
-from assay.training.distributed import ALONE, Team
+from assay.training.distributed import ALONE, WorkerGroup
 from assay.training.interfaces import Batch, Loss, Meter
 
 AfterStep = Callable[[], None]
@@ -54,7 +54,7 @@ class StepRules:
     loss: Loss
     clip_norm: float | None = None
     bf16: bool = False
-    team: Team = ALONE
+    team: WorkerGroup = ALONE
 
 
 def train_one_epoch(state: State, steps: Iterable[Step], rules: StepRules, after_step: AfterStep) -> float:

@@ -54,7 +54,7 @@ class Meter(Protocol):
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingTask:
     """Everything that a training reads.
 
     Attributes:

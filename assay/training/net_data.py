@@ -18,12 +18,12 @@ from torch import Tensor
 
 from assay.plots.net_data import as_images, save_samples, with_answers, with_boxes, with_masks
 from assay.storage.parquet import write_parquet
-from assay.training.distributed import Team
+from assay.training.distributed import WorkerGroup
 from assay.training.image_targets import BoxTarget, MaskTarget
 from assay.training.inputs import Inputs
-from assay.training.interfaces import Lesson
+from assay.training.interfaces import TrainingTask
 from assay.training.model_card import ModelCard, require_flat
-from assay.training.sampler import Plan
+from assay.training.sampler import Sampler
 from assay.training.targets import NumberTarget, Target
 from assay.training.tasks.detection.box_coding import NOTHING
 
@@ -41,7 +41,7 @@ class Samples:
     targets: Sequence[Tensor]
 
 
-def write_net_data(lesson: Lesson, card: ModelCard, epochs: int, folder: Path) -> None:
+def write_net_data(lesson: TrainingTask, card: ModelCard, epochs: int, folder: Path) -> None:
     """Write ``epoch_0001.png``, or ``.parquet`` for rows that are no pixels, of some epochs into a folder.
 
     Args:
@@ -51,7 +51,7 @@ def write_net_data(lesson: Lesson, card: ModelCard, epochs: int, folder: Path) -
         folder: Made when there is anything to write.
     """
     wanted = lesson.section.net_data
-    plan = Plan(lesson, Team(size=lesson.section.train_params.processes))
+    plan = Sampler(lesson, WorkerGroup(size=lesson.section.train_params.processes))
     for epoch in shown_epochs(epochs, wanted.shown_epochs) if wanted.samples else ():
         samples = first_samples(plan, epoch, wanted.samples)
         name = folder / f"epoch_{epoch:04d}"
@@ -66,7 +66,7 @@ def shown_epochs(epochs: int, most: int) -> list[int]:
     return sorted({round(epoch) for epoch in np.linspace(1, epochs, min(most, epochs)).tolist()})
 
 
-def first_samples(plan: Plan, epoch: int, count: int) -> Samples:
+def first_samples(plan: Sampler, epoch: int, count: int) -> Samples:
     """Return the first samples, at most ``count``, of an epoch's first batch, whoever trained with them."""
     values: list[Tensor] = []
     targets: list[Tensor] = []

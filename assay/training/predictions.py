@@ -17,7 +17,7 @@ from assay.storage.parquet import write_parquet
 from assay.training.data import DataSource, read_subsets, row_counts
 from assay.training.device import deterministic
 from assay.training.model_file import LoadedModel, load_model, read_card
-from assay.training.tasks.base import PredictionRequest, family_of
+from assay.training.tasks.base import PredictionRequest, task_of
 from assay.training.tasks.statistics import data_statistics
 from assay.training.trained_model import CHOSEN, LAST
 from assay.utils.concurrency import Progress, silent
@@ -59,7 +59,7 @@ def build_predictions(
     check_task(model, task)
     subsets = read_subsets(source, spec.datasets, model.card.target.column)
     asked = {subset: _first_batches(rows, spec) for subset, rows in subsets.items()}
-    request, family = PredictionRequest(spec, seed, source, model, folder), family_of(task)
+    request, family = PredictionRequest(spec, seed, source, model, folder), task_of(task)
     parts = []
     with deterministic(request.threads, seed):
         for done, (subset, rows) in enumerate(asked.items(), start=1):

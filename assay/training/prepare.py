@@ -14,10 +14,10 @@ from assay.spec.trained_model import TrainedModelSection
 from assay.training.data import read_subsets, row_counts
 from assay.training.device import settled
 from assay.training.inputs import Inputs
-from assay.training.interfaces import Lesson
+from assay.training.interfaces import TrainingTask
 from assay.training.model_card import AnyTarget, ModelCard
 from assay.training.targets import target_column
-from assay.training.tasks.base import TrainingRequest, family_of
+from assay.training.tasks.base import TrainingRequest, task_of
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Prepared:
         card: What is known before the training.
     """
 
-    lesson: Lesson
+    lesson: TrainingTask
     card: ModelCard
 
 
@@ -40,7 +40,7 @@ def prepare_training(request: TrainingRequest) -> Prepared:
         DataError: The data lack a subset, column, class or value that the spec asks for.
         SpecError: A key has no meaning for this task or data.
     """
-    spec, source, family = request.section, request.source, family_of(request.learning)
+    spec, source, family = request.section, request.source, task_of(request.learning)
     column = target_column(spec.data_description, request.learning, source.kind)
     subsets = read_subsets(source, subset_names(spec), column)
     inputs, target = family.describe(request, subsets[spec.data_train.subset])

@@ -13,9 +13,9 @@ from torch import Tensor
 from assay.errors import DataError
 from assay.spec.defaults import epoch_count
 from assay.training.device import AUGMENTATION, DROPOUT, ORDER, derived_seed, generator
-from assay.training.distributed import ALONE, Team
+from assay.training.distributed import ALONE, WorkerGroup
 from assay.training.engine import Step
-from assay.training.interfaces import Batch, Lesson
+from assay.training.interfaces import Batch, TrainingTask
 from assay.training.optimizers import learning_rate
 
 Order = Callable[[int, int, int], Tensor]
@@ -23,11 +23,11 @@ Order = Callable[[int, int, int], Tensor]
 
 
 @dataclass(frozen=True)
-class Plan:
+class Sampler:
     """The steps of a training. Steps, passes and parts count from 0, epochs from 1."""
 
-    lesson: Lesson
-    team: Team = ALONE
+    lesson: TrainingTask
+    team: WorkerGroup = ALONE
     _orders: dict[int, Tensor] = field(default_factory=dict, repr=False)
 
     @property

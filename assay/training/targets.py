@@ -16,7 +16,7 @@ from assay.spec.base import Section
 from assay.spec.classes import ClassDescription, DataDescription, classes_of_labels, unknown_subclasses
 from assay.training.class_targets import ClassTarget, LabelsTarget, all_known, labels_of_rows
 from assay.training.data import require_columns
-from assay.utils.text import natural_key
+from assay.utils.text import natural_sort_key
 
 
 class NumberTarget(Section):
@@ -134,7 +134,7 @@ def fit_classes(description: DataDescription, column: str, train: pl.DataFrame) 
     if any(each.subclasses for each in described):
         refuse_unknown_subclasses(described, found)
         mapping = {label: described[place].name for label, (place,) in classes_of_labels(described).items()}
-    from_data = sorted({mapping.get(label, label) for label in found}, key=natural_key)
+    from_data = sorted({mapping.get(label, label) for label in found}, key=natural_sort_key)
     target = ClassTarget(column=column, classes=description.class_names or tuple(from_data), mapping=mapping)
     if len(target.classes) < 2:
         raise DataError(f"Column {column!r} has only the class {from_data[0]!r} in the training data; two are needed.")
@@ -155,7 +155,7 @@ def fit_labels(description: DataDescription, column: str, train: pl.DataFrame) -
     described = description.classes or tuple(ClassDescription(name=label) for label in found if label not in none)
     refuse_unknown_subclasses(described, found)
     places = classes_of_labels(described)
-    if both := sorted(set(none) & set(places), key=natural_key):
+    if both := sorted(set(none) & set(places), key=natural_sort_key):
         raise DataError("data_description.labels_of_no_class: these labels belong to a class.", both)
     target = LabelsTarget(
         column=column,
@@ -178,7 +178,7 @@ def found_labels(train: pl.DataFrame, column: str, separator: str | None = None)
         DataError: There is no such column, or an item without a label.
     """
     labels = all_known(labels_of_rows(train, column, separator), train, column)
-    return sorted({label for each in labels for label in each}, key=natural_key)
+    return sorted({label for each in labels for label in each}, key=natural_sort_key)
 
 
 def refuse_unknown_subclasses(described: Sequence[ClassDescription], found: Sequence[str]) -> None:

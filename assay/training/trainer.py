@@ -13,18 +13,20 @@ from torch import nn
 from assay.spec.trained_model import EarlyStopping, TrainedModelSection
 from assay.training.checkpoint import Checkpoints, EpochValues, State, Training, Weights
 from assay.training.device import compile_network
-from assay.training.distributed import Team, present_team
+from assay.training.distributed import WorkerGroup, worker_group
 from assay.training.ema import AveragedNetwork
 from assay.training.engine import StepRules, evaluate, freeze, require_finite, train_one_epoch
-from assay.training.interfaces import Lesson
+from assay.training.interfaces import TrainingTask
 from assay.training.metrics import as_note, is_better
 from assay.training.model_file import start_from
 from assay.training.optimizers import build_optimizer
-from assay.training.sampler import Plan
+from assay.training.sampler import Sampler
 from assay.utils.concurrency import Progress
 
 
-def fit(network: nn.Module, lesson: Lesson, progress: Progress, checkpoints: Checkpoints | None = None) -> Training:
+def fit(
+    network: nn.Module, lesson: TrainingTask, progress: Progress, checkpoints: Checkpoints | None = None
+) -> Training:
     """Train the network and return the weights of the chosen and of the last epoch.
 
     A training that was cut off and is called again with the same arguments ends in the same bytes (on the processor).
@@ -39,8 +41,8 @@ def fit(network: nn.Module, lesson: Lesson, progress: Progress, checkpoints: Che
     Raises:
         TrainingError: The loss became NaN or infinite.
     """
-    team, learner = present_team(), lesson.section.learner
-    plan, kept = Plan(lesson, team), checkpoints or Checkpoints()
+    team, learner = worker_group(), lesson.section.learner
+    plan, kept = Sampler(lesson, team), checkpoints or Checkpoints()
     rules = StepRules(lesson.loss, learner.clip_norm, is_bf16(lesson), team)
     prepare(network, lesson.section)
     state = State(network, build_optimizer(learner, network), AveragedNetwork(network, learner.ema_decay))
@@ -76,7 +78,7 @@ def prepare(network: nn.Module, section: TrainedModelSection) -> None:
     network.to("cuda" if section.train_params.device == "cuda" else "cpu")
 
 
-def share_state(state: State, team: Team) -> None:
+def share_state(state: State, team: WorkerGroup) -> None:
     """Let all processes start from the leader's state, which may be that of a training that was cut off."""
     if team.size == 1:
         return
@@ -86,7 +88,7 @@ def share_state(state: State, team: Team) -> None:
         state.restore(state.live_tensors(), numbers)
 
 
-def is_over(training: Training, plan: Plan) -> bool:
+def is_over(training: Training, plan: Sampler) -> bool:
     """Return whether there is no further epoch, and write down why."""
     params = plan.lesson.section.train_params
     if len(training.history) < plan.epochs and plan.team.leads:
@@ -95,7 +97,7 @@ def is_over(training: Training, plan: Plan) -> bool:
     return bool(stopped) or len(training.history) == plan.epochs
 
 
-def end_epoch(state: State, plan: Plan, loss: float) -> None:
+def end_epoch(state: State, plan: Sampler, loss: float) -> None:
     """Measure the epoch that was just trained, and keep its weights if they are better.
 
     Args:
@@ -113,12 +115,12 @@ def end_epoch(state: State, plan: Plan, loss: float) -> None:
         keep_if_better(state.training, state.average.network, plan.lesson, last=epoch == plan.epochs)
 
 
-def is_bf16(lesson: Lesson) -> bool:
+def is_bf16(lesson: TrainingTask) -> bool:
     """Return whether the network computes in bfloat16."""
     return lesson.section.train_params.precision == "bf16"
 
 
-def validate(network: nn.Module, lesson: Lesson, where: str) -> dict[str, float]:
+def validate(network: nn.Module, lesson: TrainingTask, where: str) -> dict[str, float]:
     """Return loss and scores on the validation data; nothing without such data.
 
     Raises:
@@ -133,7 +135,7 @@ def validate(network: nn.Module, lesson: Lesson, where: str) -> dict[str, float]
     return values
 
 
-def keep_if_better(training: Training, network: nn.Module, lesson: Lesson, last: bool) -> None:
+def keep_if_better(training: Training, network: nn.Module, lesson: TrainingTask, last: bool) -> None:
     """Keep the weights of the epoch just ended when the spec's rule prefers them to those kept so far."""
     rule, metric = lesson.section.train_params, lesson.section.train_params.choosing_metric
     newest = training.history[-1]
@@ -187,7 +189,7 @@ class Live:
     """
 
     progress: Progress
-    plan: Plan
+    plan: Sampler
     state: State
     _started: float = field(init=False)
     _latest: float = field(init=False)

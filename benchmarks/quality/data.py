@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from assay.analysis.build import build_analysis, inputs_of_model
-from assay.pipeline import slice_of, trains_from
+from assay.pipeline import stage_config, trains_from
 from assay.spec.experiment import ExperimentSpec
 from assay.stages.crops import build_crops
 from assay.stages.generated_images import build_source
@@ -47,7 +47,7 @@ class Data:
         self.root, self.spec = root, spec
         self.folders = {name: self._new(name) for name in DATA_STAGES}
         images, splits, crops, tabular, normalized = self.folders.values()
-        self._keep(images, build_source(slice_of(spec, "bench", "generated_images"), images))
+        self._keep(images, build_source(stage_config(spec, "bench", "generated_images"), images))
         self._keep(splits, build_splits(images, spec.splits, spec.seed, splits))
         if trains_from(spec) != "splits":
             self._keep(crops, build_crops(splits, spec.crops, crops))

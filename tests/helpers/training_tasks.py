@@ -5,7 +5,7 @@ import torch
 from assay.spec.defaults import resolved
 from assay.spec.trained_model import Augmentation, TrainedModelSection
 from assay.training.inputs import Inputs
-from assay.training.interfaces import Lesson
+from assay.training.interfaces import TrainingTask
 from assay.training.losses import number_loss
 from assay.training.models.mlp import Mlp
 from assay.training.targets import NumberTarget
@@ -29,7 +29,7 @@ def lesson(seed=3, count=37, augmentation=NOISE, **keys):
     inputs = Inputs(view="columns", columns=tuple(f"c{place}" for place in range(COLUMNS)), standardize=False)
     target = NumberTarget(column="target", mean=0.0, std=1.0)
     loss = number_loss(section.learner)
-    return Lesson(
+    return TrainingTask(
         section=section,
         train=FlatItems(inputs, *rows(count), augmentation),
         validation=FlatItems(inputs, *rows(10, first=1000)) if section.data_validation else None,

@@ -11,7 +11,7 @@ import pytest
 
 from assay.automation.reconcile import outdated, wanted_versions
 from assay.experiments.contents import stage_results
-from assay.pipeline import slice_of
+from assay.pipeline import stage_config
 from assay.spec.loading import load_values, merged
 from assay.spec.yaml_text import to_yaml
 from assay.stages.generated_images import content_digest
@@ -103,7 +103,7 @@ class Lab:
     def outdated(self, experiment_id: str):
         """Return what automation would ask for: what is recorded is not what the spec and the data want."""
         spec = self.store.specs.load(experiment_id)
-        source = content_digest(slice_of(spec, experiment_id, "generated_images"), self.store.path)
+        source = content_digest(stage_config(spec, experiment_id, "generated_images"), self.store.path)
         recorded = InstanceLedger(self.instance).recorded([experiment_id])[experiment_id]
         return outdated(wanted_versions(spec, experiment_id, source), recorded)
 

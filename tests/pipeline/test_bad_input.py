@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from assay.errors import StorageError
-from assay.pipeline import slice_of
+from assay.pipeline import stage_config
 from assay.spec.loading import spec_from
 from assay.storage.results import ResultStore, verify
 
@@ -117,7 +117,7 @@ def test_a_storage_that_can_not_be_written_is_one_clear_error(lab):
 def _build_on_a_full_disk(root, queue):
     # A limit on the size of files fails like a full disk: in the middle of a write, with an OSError.
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
-    part = slice_of(spec_from({"task": "regression"}, "x"), "full", "crops")
+    part = stage_config(spec_from({"task": "regression"}, "x"), "full", "crops")
     try:
         ResultStore(root).build(part, {}, lambda folder: (folder / "big").write_bytes(bytes(10**6)) and {})
     except StorageError as error:

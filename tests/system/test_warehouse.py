@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from assay.errors import DataError
 from assay.storage.partitions import Partition, find_tables, place_of
 from assay.storage.warehouse import INDEX, query, refresh
-from assay.storage.warehouse.database import Ledger
+from assay.storage.warehouse.database import Index
 from assay.storage.warehouse.refresh import update
 
 pytestmark = pytest.mark.system
@@ -56,7 +56,7 @@ def frames() -> st.SearchStrategy[pl.DataFrame]:
 
 
 def answer_of_views(root: Path) -> pl.DataFrame:
-    ledger = Ledger(duckdb.connect())
+    ledger = Index(duckdb.connect())
     ledger.create()
     update(ledger, find_tables(root), [], native=())
     return ledger.connection.sql(SQL).pl()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from assay.pipeline import STAGES, Slice, needed_stages, slice_of
+from assay.pipeline import STAGES, StageConfig, needed_stages, stage_config
 from assay.spec.loading import spec_from
 
 
@@ -11,7 +11,7 @@ def spec(task="regression", **keys):
 
 
 def digests(experiment, name="ab12"):
-    return {stage: slice_of(experiment, name, stage).digest for stage in STAGES}
+    return {stage: stage_config(experiment, name, stage).digest for stage in STAGES}
 
 
 def changed(one, two):
@@ -47,7 +47,7 @@ def test_a_training_seed_of_its_own_shares_the_data():
 
 
 def test_a_fingerprint_follows_the_inputs():
-    part: Slice = slice_of(spec(), "ab12", "crops")
+    part: StageConfig = stage_config(spec(), "ab12", "crops")
     assert part.fingerprint({"splits": "a"}) == part.fingerprint({"splits": "a"})
     assert part.fingerprint({"splits": "a"}) != part.fingerprint({"splits": "b"})
 

@@ -77,7 +77,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Ledger:
+class Index:
     """The bookkeeping of an open index."""
 
     connection: duckdb.DuckDBPyConnection
@@ -153,7 +153,7 @@ class HeldError(DataError):
     """Somebody has the index open for writing; the message names the process."""
 
 
-def open_index(path: Path) -> Ledger | None:
+def open_index(path: Path) -> Index | None:
     """Return the books of the index, open for reading; None when it is missing, broken or of another format.
 
     Raises:
@@ -162,7 +162,7 @@ def open_index(path: Path) -> Ledger | None:
     if not path.is_file():
         return None
     try:
-        ledger = Ledger(duckdb.connect(path, read_only=True))
+        ledger = Index(duckdb.connect(path, read_only=True))
     except duckdb.Error as error:
         who = _writer(error)
         if who is None:
@@ -176,7 +176,7 @@ def open_index(path: Path) -> Ledger | None:
 
 
 @contextmanager
-def changing(path: Path, keep: bool) -> Iterator[Ledger]:
+def changing(path: Path, keep: bool) -> Iterator[Index]:
     """Give the books of the index open for writing, to a caller who holds the lock and found that nobody else writes.
 
     Args:
@@ -188,13 +188,13 @@ def changing(path: Path, keep: bool) -> Iterator[Ledger]:
     in_place = _connect(path) if keep else None
     if in_place is not None:
         with in_place:
-            yield Ledger(in_place)
+            yield Index(in_place)
         return
     with atomic_path(path) as temporary:
         if keep:
             shutil.copyfile(path, temporary)
         with duckdb.connect(temporary) as connection:
-            ledger = Ledger(connection)
+            ledger = Index(connection)
             if not keep:
                 ledger.create()
             yield ledger

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from assay.storage.partitions import TableFiles
-from assay.storage.warehouse.database import Known, Ledger, Looks, Shape, name_of, stored_columns
+from assay.storage.warehouse.database import Index, Known, Looks, Shape, name_of, stored_columns
 from assay.storage.warehouse.tables import looks_of, problem_looks
 
 
@@ -46,7 +46,7 @@ class Difference:
     changes: Changes
 
 
-def compare(ledger: Ledger, table: TableFiles, native: Collection[str]) -> Difference:
+def compare(ledger: Index, table: TableFiles, native: Collection[str]) -> Difference:
     """Return what differs; reads the columns of partitions that the index does not have.
 
     Raises:
@@ -71,7 +71,7 @@ def compare(ledger: Ledger, table: TableFiles, native: Collection[str]) -> Diffe
     )
 
 
-def unreadable(ledger: Ledger, table: TableFiles, problem: str) -> Difference:
+def unreadable(ledger: Index, table: TableFiles, problem: str) -> Difference:
     """Return the difference to a table that only says what is wrong with its files."""
     known = ledger.known(table.full_name) or Known("", Looks(), {})
     looks = problem_looks(problem, known.looks.columns or {table.column or "problem": "VARCHAR"})
@@ -79,7 +79,7 @@ def unreadable(ledger: Ledger, table: TableFiles, problem: str) -> Difference:
     return Difference(old, looks, remake=True, outdated=list(known.partitions), unread=[], shapes={}, changes=Changes())
 
 
-def _read_shapes(ledger: Ledger, table: TableFiles, keys: Iterable[str]) -> dict[str, str]:
+def _read_shapes(ledger: Index, table: TableFiles, keys: Iterable[str]) -> dict[str, str]:
     """Return the shapes of partitions; those that share a result share its file, which is read once."""
     known, by_fingerprint, shapes = set(ledger.shapes()), dict[str, str](), dict[str, str]()
     for key in keys:
@@ -94,7 +94,7 @@ def _read_shapes(ledger: Ledger, table: TableFiles, keys: Iterable[str]) -> dict
     return shapes
 
 
-def _first_of_each(ledger: Ledger, table: TableFiles, shapes: Mapping[str, str]) -> dict[str, Shape]:
+def _first_of_each(ledger: Index, table: TableFiles, shapes: Mapping[str, str]) -> dict[str, Shape]:
     first: dict[str, str] = {}
     for key in table.versions:
         first.setdefault(shapes[key], key)

@@ -18,7 +18,7 @@ from filelock import FileLock
 from assay.errors import AssayError, DataError
 from assay.storage.parquet import quote_identifier
 from assay.storage.partitions import find_tables
-from assay.storage.warehouse.database import HeldError, Ledger
+from assay.storage.warehouse.database import HeldError, Index
 from assay.storage.warehouse.refresh import INDEX, bring_up_to_date, lock_of, open_current, rebuild_warehouse, update
 
 ATTEMPTS = 5
@@ -67,7 +67,7 @@ def connect(root: Path, sql: str = "") -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-def _open_refreshed(root: Path, wanted: Callable[[str], bool]) -> Ledger | None:
+def _open_refreshed(root: Path, wanted: Callable[[str], bool]) -> Index | None:
     """Return the index after a refresh of the wanted tables; None when it can't be had."""
     try:
         with FileLock(lock_of(root), timeout=WAIT_S):
@@ -78,9 +78,9 @@ def _open_refreshed(root: Path, wanted: Callable[[str], bool]) -> Ledger | None:
         return None
 
 
-def _views_only(root: Path, wanted: Callable[[str], bool]) -> Ledger:
+def _views_only(root: Path, wanted: Callable[[str], bool]) -> Index:
     """Return an index in memory, all views: always right, and slow over thousands of files."""
-    ledger = Ledger(duckdb.connect())
+    ledger = Index(duckdb.connect())
     ledger.create()
     update(ledger, find_tables(root, wanted), [], native=())
     return ledger

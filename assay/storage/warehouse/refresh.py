@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from assay.errors import StorageError
 from assay.storage.partitions import TableFiles, find_table, find_tables, signatures_of
-from assay.storage.warehouse.database import HeldError, Ledger, changing, open_index
+from assay.storage.warehouse.database import HeldError, Index, changing, open_index
 from assay.storage.warehouse.diff import Changes, Difference, compare, unreadable
 from assay.storage.warehouse.tables import alter, create, delete_rows, drop, insert_rows
 
@@ -115,7 +115,7 @@ def bring_up_to_date(root: Path, wanted: Callable[[str], bool]) -> tuple[list[Ta
         return update(ledger, tables, [], NATIVE)
 
 
-def open_current(root: Path, tables: list[TableFiles], wanted: Callable[[str], bool]) -> Ledger | None:
+def open_current(root: Path, tables: list[TableFiles], wanted: Callable[[str], bool]) -> Index | None:
     """Return the index if it shows exactly these among the wanted tables."""
     ledger = open_index(root / INDEX)
     if ledger is None:
@@ -134,7 +134,7 @@ BATCH = 1000
 
 
 def update(
-    ledger: Ledger, tables: Iterable[TableFiles], gone: Iterable[str], native: Collection[str]
+    ledger: Index, tables: Iterable[TableFiles], gone: Iterable[str], native: Collection[str]
 ) -> tuple[list[TableFiles], Changes]:
     """Make the index show the files that a look found, or newer ones.
 
@@ -165,7 +165,7 @@ def update(
     return shown, total
 
 
-def _update_table(ledger: Ledger, table: TableFiles, native: Collection[str]) -> tuple[TableFiles | None, Changes]:
+def _update_table(ledger: Index, table: TableFiles, native: Collection[str]) -> tuple[TableFiles | None, Changes]:
     total: Changes | None = None
     for _ in range(ATTEMPTS):
         try:
@@ -186,7 +186,7 @@ def _update_table(ledger: Ledger, table: TableFiles, native: Collection[str]) ->
     raise StorageError(f"{table.folder} was written {ATTEMPTS} times while it was read. Try again.")
 
 
-def _agree(ledger: Ledger, table: TableFiles, difference: Difference) -> None:
+def _agree(ledger: Index, table: TableFiles, difference: Difference) -> None:
     """Make the index show a table as it is, within a transaction that it commits now and then."""
     _prepare(ledger, table, difference)
     is_native, shapes = not difference.looks.select, ledger.shapes()
@@ -202,7 +202,7 @@ def _agree(ledger: Ledger, table: TableFiles, difference: Difference) -> None:
     ledger.note_table(table.full_name, table.column, difference.looks, table.signature)
 
 
-def _prepare(ledger: Ledger, table: TableFiles, difference: Difference) -> None:
+def _prepare(ledger: Index, table: TableFiles, difference: Difference) -> None:
     """Give a table its columns and take out what is not valid any more."""
     connection, name = ledger.connection, table.full_name
     if difference.remake:
@@ -217,7 +217,7 @@ def _prepare(ledger: Ledger, table: TableFiles, difference: Difference) -> None:
     ledger.note_table(name, table.column, difference.looks)
 
 
-def _drop(ledger: Ledger, name: str) -> Changes:
+def _drop(ledger: Index, name: str) -> Changes:
     with _transaction(ledger.connection):
         known = ledger.known(name)
         if known is None:

@@ -16,7 +16,7 @@ from assay.spec.predictions import PredictionsSection
 from assay.spec.trained_model import TrainedModelSection
 from assay.training.data import DataSource
 from assay.training.inputs import Inputs
-from assay.training.interfaces import Lesson
+from assay.training.interfaces import TrainingTask
 from assay.training.model_card import AnyTarget, ModelCard
 from assay.training.model_file import LoadedModel
 
@@ -27,7 +27,7 @@ MODULES = {
     "segmentation": "assay.training.tasks.segmentation.task",
     "detection": "assay.training.tasks.detection.task",
 }
-"""Module by kind of learning; each has the functions of ``Family``."""
+"""Module by kind of learning; each has the functions of ``Task``."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class PredictionRequest:
         return self.card.section.train_params.threads
 
 
-class Family(Protocol):
+class Task(Protocol):
     """What a module of this package offers."""
 
     def describe(self, request: TrainingRequest, train: pl.DataFrame) -> tuple[Inputs, AnyTarget]:
@@ -73,7 +73,7 @@ class Family(Protocol):
 
     def prepare(
         self, request: TrainingRequest, inputs: Inputs, target: AnyTarget, subsets: Mapping[str, pl.DataFrame]
-    ) -> Lesson:
+    ) -> TrainingTask:
         """Return what the trainer needs, with all data read.
 
         Args:
@@ -101,7 +101,7 @@ class Family(Protocol):
         """
 
 
-def family_of(learning: str) -> Family:
+def task_of(learning: str) -> Task:
     """Return the functions for a kind of learning; only then are they imported.
 
     Raises:
@@ -109,4 +109,4 @@ def family_of(learning: str) -> Family:
     """
     if learning not in MODULES:
         raise AssayError(f"{learning!r} can't be learned. Expected one of {', '.join(MODULES)}.")
-    return cast(Family, import_module(MODULES[learning]))
+    return cast(Task, import_module(MODULES[learning]))

@@ -12,7 +12,7 @@ import polars as pl
 
 from assay.training.data import DataSource
 from assay.training.model_card import AnyTarget
-from assay.training.tasks.base import family_of
+from assay.training.tasks.base import task_of
 
 Statistics = dict[str, Any]
 
@@ -27,7 +27,7 @@ def data_statistics(
     Raises:
         DataError: The truth can't be read.
     """
-    family = family_of(learning)
+    family = task_of(learning)
     return {
         name: {"items": len(rows), **family.truth_statistics(source, target, rows), **size_statistics(rows)}
         for name, rows in subsets.items()

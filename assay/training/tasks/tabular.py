@@ -20,7 +20,7 @@ from assay.training.data import DataSource, require_columns
 from assay.training.device import near
 from assay.training.engine import forward
 from assay.training.inputs import Inputs, as_batch, describe_inputs, load_inputs
-from assay.training.interfaces import Batch, Lesson, Meter
+from assay.training.interfaces import Batch, Meter, TrainingTask
 from assay.training.losses import plain_loss, training_loss
 from assay.training.metrics import LabelsMeter, readable, score_of
 from assay.training.model_card import AnyTarget, require_flat
@@ -38,7 +38,9 @@ def describe(request: TrainingRequest, train: pl.DataFrame) -> tuple[Inputs, Tar
     return describe_inputs(section, request.source, train, column), target
 
 
-def prepare(request: TrainingRequest, inputs: Inputs, target: AnyTarget, subsets: Mapping[str, pl.DataFrame]) -> Lesson:
+def prepare(
+    request: TrainingRequest, inputs: Inputs, target: AnyTarget, subsets: Mapping[str, pl.DataFrame]
+) -> TrainingTask:
     """Return items, loss and meter."""
     section, target = request.section, require_flat(target)
     device = section.train_params.device
@@ -50,7 +52,7 @@ def prepare(request: TrainingRequest, inputs: Inputs, target: AnyTarget, subsets
         for name, rows in subsets.items()
     }
     train = items[section.data_train.subset]
-    return Lesson(
+    return TrainingTask(
         section=section,
         train=train,
         validation=items[section.data_validation.subset] if section.data_validation else None,

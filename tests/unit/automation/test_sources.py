@@ -5,7 +5,7 @@ import os
 import pytest
 
 from assay.automation.state import look_at
-from assay.pipeline import slice_of
+from assay.pipeline import stage_config
 from assay.stages.generated_images import content_digest
 
 
@@ -21,7 +21,7 @@ def rows(desk, tmp_path):
 
 def finish(desk, request):
     """Record a run of a request, which reads the data and remembers their hashes, as the stage does."""
-    part = slice_of(request.spec, request.experiment_id, "generated_images")
+    part = stage_config(request.spec, request.experiment_id, "generated_images")
     desk.finish(request, content_digest(part, desk.specs.root))
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from assay.errors import SpecError
 from assay.experiments.folders import ExperimentFolder, experiment_row
-from assay.pipeline import STAGES, slice_of
+from assay.pipeline import STAGES, stage_config
 from assay.spec.experiment import SECTION_NAMES
 from assay.spec.loading import spec_from
 
@@ -42,7 +42,7 @@ def test_a_wrong_tag_is_one_line_that_says_what_was_expected(tags, expected):
 
 def test_no_stage_reads_tags():
     for name in (*STAGES, *SECTION_NAMES):
-        assert slice_of(spec(TAGGED), "ab12", name) == slice_of(spec({}), "ab12", name)
+        assert stage_config(spec(TAGGED), "ab12", name) == stage_config(spec({}), "ab12", name)
 
 
 def test_the_table_of_experiments_holds_tags_as_json(tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 
 from assay.errors import SpecError
-from assay.pipeline import slice_of
+from assay.pipeline import stage_config
 from assay.spec.loading import spec_from
 from assay.stages.generated_images import build_source, content_digest
 
@@ -34,7 +34,7 @@ def added(install_package):
 
 def part_of(**source):
     spec = spec_from({"task": "regression", "generated_images": {"source": source}}, "x")
-    return slice_of(spec, "ab12", "generated_images")
+    return stage_config(spec, "ab12", "generated_images")
 
 
 def test_an_installed_package_adds_a_source(added, tmp_path):

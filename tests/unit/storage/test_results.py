@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from assay.errors import StorageError
-from assay.pipeline import Slice
+from assay.pipeline import StageConfig
 from assay.storage.files import MANIFEST, is_complete
 from assay.storage.results import ResultStore, verify
 
@@ -30,7 +30,7 @@ class Section:
 
 
 def a_slice(stage="splits", digest="d", **section):
-    return Slice("ab12", stage, "regression", 42, Section(**section), digest)
+    return StageConfig("ab12", stage, "regression", 42, Section(**section), digest)
 
 
 def write_hello(folder: Path):

@@ -7,7 +7,7 @@ from assay.errors import TrainingError
 from assay.spec.trained_model import TrainedModelSection
 from assay.training import device as machine
 from assay.training.device import compile_network, device_here, missing_compiler, near_all, settled
-from assay.training.distributed import ALONE, present_team
+from assay.training.distributed import ALONE, worker_group
 from assay.training.engine import forward
 from tests.helpers.training_tasks import network
 
@@ -70,7 +70,7 @@ def test_a_compiled_network_gives_the_same_answers_under_the_same_names():
 
 
 def test_alone_nothing_is_exchanged():
-    assert present_team() == ALONE
+    assert worker_group() == ALONE
     assert ALONE.leads
     assert ALONE.sum(0.5) == 0.5
     assert ALONE.agree({"a": 1}) == {"a": 1}

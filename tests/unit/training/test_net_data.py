@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from assay.plots.sheets import MAX_BYTES
-from assay.training.distributed import Team
+from assay.training.distributed import WorkerGroup
 from assay.training.net_data import first_samples, shown_epochs
-from assay.training.sampler import Plan
+from assay.training.sampler import Sampler
 from assay.training.trained_model import NET_DATA, build_trained_model
 from assay.training.trainer import fit
 from assay.utils.concurrency import silent
@@ -56,19 +56,19 @@ def test_the_samples_are_those_that_the_network_was_trained_with(epoch, accumula
     task = lesson(learner={"accumulate": accumulate})
     watched = WatchedItems(task.train)
     fit(network(), replace(task, train=watched), silent)
-    steps = Plan(task).steps
+    steps = Sampler(task).steps
     batch = watched.batches[(epoch - 1) * steps * accumulate :][:accumulate]
     for count in (1, 5, 8, 100):
-        samples = first_samples(Plan(task), epoch, count)
+        samples = first_samples(Sampler(task), epoch, count)
         assert torch.equal(samples.values, torch.cat([values for values, _ in batch])[:count])
         assert torch.equal(torch.stack(samples.targets), torch.cat([targets for _, targets in batch])[:count])
 
 
 def test_samples_of_several_processes_are_those_of_all_of_them():
     task = lesson()
-    team = [Plan(task, Team(rank, 2)) for rank in range(2)]
+    team = [Sampler(task, WorkerGroup(rank, 2)) for rank in range(2)]
     shares = [next(plan.parts(4))[0] for plan in team]
-    samples = first_samples(Plan(task, Team(size=2)), 2, 100)
+    samples = first_samples(Sampler(task, WorkerGroup(size=2)), 2, 100)
     assert torch.equal(samples.values, torch.cat(shares))
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from assay.errors import DataError
-from assay.training.sampler import Plan, balanced, in_order, shares, shuffled
+from assay.training.sampler import Sampler, balanced, in_order, shares, shuffled
 from tests.helpers.training_tasks import lesson
 
 CLASSES = torch.tensor([0] * 90 + [1] * 9 + [2])
@@ -53,4 +53,4 @@ def test_classes_that_do_not_exist_cannot_be_balanced():
     task = lesson()
     object.__setattr__(task, "section", section.model_copy(update={"data_train": data}))
     with pytest.raises(DataError, match="the items have no classes"):
-        Plan(task).items(0)
+        Sampler(task).items(0)

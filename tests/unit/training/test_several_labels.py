@@ -19,7 +19,7 @@ from assay.training.model_file import read_card
 from assay.training.predictions import PREDICTIONS, build_predictions
 from assay.training.summary import write_taught
 from assay.training.targets import fit_target
-from assay.training.tasks.base import TrainingRequest, family_of
+from assay.training.tasks.base import TrainingRequest, task_of
 from assay.training.trained_model import CHOSEN, build_trained_model
 from assay.training.trainer import fit
 from assay.utils.concurrency import silent
@@ -91,7 +91,7 @@ def test_a6_a_weight_changes_what_is_learned(pixel_rows, store_rows, tiny_spec):
 def last_weights(rows, store_rows, tiny_spec, classes):
     wanted = {"input": "normalized", "multi_label": True, "classes": classes}
     asked = TrainingRequest(tiny_spec(data_description=wanted), "multi_label", 1, store_rows(rows))
-    family, subsets = family_of("multi_label"), dict(rows.partition_by("subset", as_dict=True))
+    family, subsets = task_of("multi_label"), dict(rows.partition_by("subset", as_dict=True))
     subsets = {name: subsets[(name,)] for name in ("train", "validation")}
     inputs, target = family.describe(asked, subsets["train"])
     request = replace(asked, section=resolved(asked.section, "multi_label", inputs.view))

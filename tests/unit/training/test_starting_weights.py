@@ -4,7 +4,7 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from assay.errors import DataError
-from assay.pipeline import slice_of
+from assay.pipeline import stage_config
 from assay.spec.loading import spec_from
 from assay.spec.trained_model import StartingWeights
 from assay.training.model_file import start_from
@@ -86,6 +86,6 @@ def test_a_pickle_of_another_name_is_not_read(tmp_path):
 def test_the_content_of_the_file_is_part_of_the_fingerprint(weights):
     path = weights()
     spec = spec_from({"task": "regression", "trained_model": {"starting_weights": {"path": path}}}, "ab12")
-    digests = [slice_of(spec, "ab12", "trained_model").digest for _ in range(2)]
+    digests = [stage_config(spec, "ab12", "trained_model").digest for _ in range(2)]
     weights(extra=torch.zeros(5))
-    assert digests[0] == digests[1] != slice_of(spec, "ab12", "trained_model").digest
+    assert digests[0] == digests[1] != stage_config(spec, "ab12", "trained_model").digest

@@ -14,7 +14,7 @@ from assay.training.device import near_all
 from assay.training.engine import forward
 from assay.training.image_targets import BoxTarget, objects_of, read_boxes, scene_classes
 from assay.training.inputs import Inputs
-from assay.training.interfaces import Lesson
+from assay.training.interfaces import TrainingTask
 from assay.training.model_card import AnyTarget
 from assay.training.tasks.base import PredictionRequest, TrainingRequest
 from assay.training.tasks.dense import balanced, describe_scenes, has_truth, labelled, scenes_to_predict
@@ -23,7 +23,7 @@ from assay.training.tasks.detection.criterion import DetectionMeter, detection_l
 from assay.training.tasks.detection.dataset import DetectionItems
 from assay.training.tasks.images import Scene, as_scene_batch, read_scenes
 from assay.training.tasks.statistics import Statistics, class_statistics
-from assay.utils.text import natural_key
+from assay.utils.text import natural_sort_key
 
 SCHEMA = pl.Schema(
     {
@@ -42,21 +42,23 @@ SCHEMA = pl.Schema(
 def describe(request: TrainingRequest, train: pl.DataFrame) -> tuple[Inputs, BoxTarget]:
     """Return the size of the images and the classes of the objects, from the training images."""
     objects = objects_of(request.source, train).filter(~pl.col("crowd").fill_null(False))
-    found = sorted(objects["label"].drop_nulls().unique(), key=natural_key)
+    found = sorted(objects["label"].drop_nulls().unique(), key=natural_sort_key)
     classes, mapping = scene_classes(request.section.data_description, found)
     known = objects.filter(pl.col("label").is_in(list(mapping)))
     sides = known.select(pl.max_horizontal("width_px", "height_px")).to_series()
     return describe_scenes(request, train, sides.to_list()), BoxTarget(classes=classes, mapping=mapping)
 
 
-def prepare(request: TrainingRequest, inputs: Inputs, target: AnyTarget, subsets: Mapping[str, pl.DataFrame]) -> Lesson:
+def prepare(
+    request: TrainingRequest, inputs: Inputs, target: AnyTarget, subsets: Mapping[str, pl.DataFrame]
+) -> TrainingTask:
     """Return images and boxes, loss and meter."""
     section, boxes_target = request.section, box_target(target)
     items = {name: _items(request, inputs, boxes_target, labelled(rows, name)) for name, rows in subsets.items()}
     if not any(len(boxes) for boxes in items[section.data_train.subset].boxes):
         raise DataError(f"The subset {section.data_train.subset!r} has no box of a class that is looked for.")
     train, item_classes = balanced(items[section.data_train.subset], request, len(boxes_target.classes))
-    return Lesson(
+    return TrainingTask(
         section=section,
         train=train,
         validation=items[section.data_validation.subset] if section.data_validation else None,

@@ -19,7 +19,7 @@ from assay.training.device import near_all
 from assay.training.engine import forward
 from assay.training.image_targets import MaskTarget, classes_in_masks, labels_in_masks, read_class_maps, scene_classes
 from assay.training.inputs import Inputs
-from assay.training.interfaces import Lesson
+from assay.training.interfaces import TrainingTask
 from assay.training.losses import class_weights
 from assay.training.model_card import AnyTarget
 from assay.training.predictions import save_mask
@@ -54,13 +54,15 @@ def describe(request: TrainingRequest, train: pl.DataFrame) -> tuple[Inputs, Mas
     return describe_scenes(request, train, sides), MaskTarget(classes=classes, mapping=mapping)
 
 
-def prepare(request: TrainingRequest, inputs: Inputs, target: AnyTarget, subsets: Mapping[str, pl.DataFrame]) -> Lesson:
+def prepare(
+    request: TrainingRequest, inputs: Inputs, target: AnyTarget, subsets: Mapping[str, pl.DataFrame]
+) -> TrainingTask:
     """Return images and masks, loss and meter."""
     section, masks = request.section, mask_target(target)
     items = {name: _items(request, inputs, masks, labelled(rows, name)) for name, rows in subsets.items()}
     train, item_classes = balanced(items[section.data_train.subset], request, len(masks.classes))
     weights = class_weights(section, masks.classes, _pixels_of_classes(train.masks, len(masks.classes)))
-    return Lesson(
+    return TrainingTask(
         section=section,
         train=train,
         validation=items[section.data_validation.subset] if section.data_validation else None,
