@@ -30,22 +30,21 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from assay.area import area_resize, at_most
-from assay.learning.average import AveragedNetwork
-from assay.learning.detection.nms import best_of_overlapping
-from assay.learning.models.unet import Unet
-from assay.learning.optimizers import AdamW, Muon, Optimizer, Sgd
+from assay.datasets.geometry import Polygons, Runs, read_counts
+from assay.datasets.synthetic.backgrounds import Frame, draw_frame, warp
+from assay.datasets.synthetic.picture import NumberPainter
+from assay.images.png import encode_png
+from assay.images.resizing import area_resize, at_most
 from assay.metrics import classification, multi_label, regression
 from assay.metrics.bootstrap import BLOCK_ELEMENTS
 from assay.metrics.samples import ClassificationSample, MultiLabelSample, RegressionSample, Sample
-from assay.numbers.picture import NumberPainter
-from assay.numbers.warp import Frame, draw_frame, warp
-from assay.own_data.polygons import Polygons
-from assay.own_data.runs import Runs, read_counts
-from assay.pictures.grid import sample_grid
-from assay.png import encode_png
-from assay.spec.numbers import Augmentation
-from assay.text_table import text_table
+from assay.plots.sheets import sample_grid
+from assay.spec.generated_images import Augmentation
+from assay.training.ema import AveragedNetwork
+from assay.training.models.unet import Unet
+from assay.training.optimizers import AdamW, Muon, Optimizer, Sgd
+from assay.training.tasks.detection.boxes import best_of_overlapping
+from assay.utils.text import text_table
 from benchmarks.generation import SEED, spec_of
 
 SPENT_S = 0.5
@@ -328,7 +327,7 @@ def _making_an_optimizer() -> dict[str, Any]:
     """Time what the first optimizer of a process costs after torch is there."""
     before = "import time, torch; from torch import nn; weights = [nn.Parameter(torch.zeros(2, 2))]"
     made = {
-        "own": "from assay.learning.optimizers import AdamW; AdamW(weights, 0.9, 0.1)",
+        "own": "from assay.training.optimizers import AdamW; AdamW(weights, 0.9, 0.1)",
         "library": "torch.optim.AdamW(weights, fused=True)",
     }
     taken = {}

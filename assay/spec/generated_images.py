@@ -319,7 +319,7 @@ class SourceKind:
     Attributes:
         section: The keys of the source.
         build: Import path ``package.module:function`` of what fills a folder with the layout that
-            ``assay.own_data.build_image_folder`` documents. Called as ``function(source, seed, folder, progress)``, it
+            ``assay.datasets.build_image_folder`` documents. Called as ``function(source, seed, folder, progress)``, it
             returns the report.
         digest: Import path of ``function(source, cache_file)``, which returns the content hash of the data that the
             source reads; ``""`` where the section says everything.

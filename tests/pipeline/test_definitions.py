@@ -98,4 +98,4 @@ def test_only_jobs_of_experiments_are_run_for_one():
     with pytest.raises(
         DataError, match=r"--job: .*'job_clearlocks' does not exist.*Choices: job_data_generation, job_e"
     ):
-        run_experiment("ab12", spec_from({"task": "regression"}, "x"), "job_clearlocks")
+        run_experiment(build_defs, "ab12", spec_from({"task": "regression"}, "x"), "job_clearlocks")

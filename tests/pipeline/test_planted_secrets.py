@@ -11,11 +11,11 @@ TOKEN = "S3KR1T-planted-0123456789"  # noqa: S105
 VAULT = """
 from typing import Literal
 from assay.errors import DataError
-from assay.numbers.build import build_numbers
+from assay.datasets.synthetic.build import build_numbers
 from assay.spec.secrets import resolved
 from assay.spec.base import Section, SecretReference
 from assay.spec.generated_images import SourceKind
-from assay.spec.numbers import NumbersSource
+from assay.spec.generated_images import NumbersSource
 
 class Vault(Section):
     kind: Literal["vault"] = "vault"

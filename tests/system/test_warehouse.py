@@ -125,7 +125,7 @@ def script(text: str, *arguments: object, count: int = 1) -> Iterator[list[subpr
 READER = """
 import sys, time
 from pathlib import Path
-from assay.warehouse import query, refresh
+from assay.storage.warehouse import query, refresh
 root, until, seen, asked = Path(sys.argv[1]), time.time() + float(sys.argv[2]), 0, 0
 while time.time() < until:
     (count, keys), = query(root, "select count(*), count(distinct experiment_id) from analysis").rows()
@@ -139,7 +139,7 @@ WRITER = """
 import sys, time
 from pathlib import Path
 import polars as pl
-from assay.partition_files import place_of
+from assay.storage.partitions import place_of
 root, until, number = Path(sys.argv[1]), time.time() + float(sys.argv[2]), 0
 while time.time() < until:
     key = f"e{number // 2:04d}"  # every partition twice: new, and replaced
@@ -163,7 +163,7 @@ def test_readers_refresh_and_ask_while_others_write_and_none_fails(tmp_path: Pat
 REFRESHER = """
 import sys
 from pathlib import Path
-from assay.warehouse import refresh
+from assay.storage.warehouse import refresh
 print("ready", flush=True)
 print(refresh(Path(sys.argv[1])))
 """

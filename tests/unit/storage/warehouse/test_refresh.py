@@ -1,3 +1,4 @@
+import sys
 import time
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def test_what_is_removed_is_gone(tmp_path: Path) -> None:
 
 
 def test_many_partitions_are_read_in_several_transactions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("assay.storage.warehouse.refresh.BATCH", 2)
+    monkeypatch.setattr(sys.modules["assay.storage.warehouse.refresh"], "BATCH", 2)
     for key in "abcde":
         put(tmp_path, key, x=[ord(key)])
     assert refresh(tmp_path).changes == Changes(new=5)
