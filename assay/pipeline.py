@@ -6,7 +6,7 @@ Belongs here: the graph and the hashing. Does not belong here: what a stage comp
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from assay.spec.experiment import ExperimentSpec, FoundExperiment
 from assay.utils.text import canonical_json
@@ -51,8 +51,26 @@ DATA_OF_MODELS = ("splits", "crops", "normalized")
 """Stages that a model may learn from: whole images, pictures of objects, rows; an experiment reads one of them."""
 
 
+class StageSection(Protocol):
+    """What the sections of all stages have in common."""
+
+    @property
+    def output_location(self) -> str:
+        """Folder of the results, below the storage root."""
+
+    @property
+    def clear_folder(self) -> bool:
+        """Whether the result is built anew though it exists."""
+
+    def content(self) -> dict[str, Any]:
+        """Return what determines the result."""
+
+
+AnySection = TypeVar("AnySection", covariant=True)
+
+
 @dataclass(frozen=True)
-class StageConfig:
+class StageConfig(Generic[AnySection]):
     """The part of a spec that one stage reads, and nothing else.
 
     Attributes:
@@ -62,19 +80,19 @@ class StageConfig:
         seed: The section's own seed, or the experiment's.
         section: The validated section.
         found: The experiment whose model is evaluated; None where one is trained.
-        digest: Hash of what the stage reads: equal digests, equal wishes.
+        digest: Hash of what the stage reads: equal digests, equal results from equal inputs.
     """
 
     experiment_id: str
     stage: str
     task: str
     seed: int
-    section: Any
+    section: AnySection
     digest: str
     found: FoundExperiment | None = None
 
     def fingerprint(self, inputs: Mapping[str, str]) -> str:
-        """Return the name of the result made from this slice and these inputs; an adopted model keeps its own.
+        """Return the name of the result made from this and these inputs; the model that is evaluated keeps its own.
 
         Args:
             inputs: Fingerprint, or content digest, of everything else that the stage reads, by name.
@@ -89,7 +107,7 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:FINGERPRINT_LENGTH]
 
 
-def stage_config(spec: ExperimentSpec, experiment_id: str, stage: str) -> StageConfig:
+def stage_config(spec: ExperimentSpec, experiment_id: str, stage: str) -> StageConfig[Any]:
     """Return what ``stage`` reads of a spec."""
     section = spec.section(stage)
     seed = getattr(section, "seed", None)

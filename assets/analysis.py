@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 
 from assay.pipeline import StageConfig
+from assay.spec.analysis import AnalysisSection
 from assay.stages.analysis import analyse
 from assay.storage.parquet import StoredTable
 from assay.storage.results import Result
@@ -19,7 +20,7 @@ from resources.experiment_store import ExperimentStore
 )
 def analysis(
     context: dg.AssetExecutionContext,
-    spec: StageConfig,
+    spec: StageConfig[AnalysisSection],
     trained_model: Result,
     predictions: StoredTable,
     splits: Result | None,
@@ -34,7 +35,7 @@ def analysis(
     inputs = {"trained_model": trained_model, "predictions": predicted, kind: data.named(kind)}
     if data.shown_crops is not None and kind != "splits":
         inputs["crops"] = data.shown_crops
-    result = store.build(
-        context, spec, inputs, lambda folder, progress: analyse(spec, inputs, inputs[kind], folder, progress)
-    )
-    return materialized(result, stored_table(result))
+    with store.build(context, spec, inputs) as build:
+        if build.needed:
+            build.report = analyse(spec, inputs, inputs[kind], build.folder, build.progress)
+    return materialized(build.result, stored_table(build.result))

@@ -10,7 +10,8 @@ import dagster as dg
 from assay.checks.result import TestResult
 from assay.experiments.checks import FURTHER_TESTS
 from assay.pipeline import StageConfig
-from assets.common import SECTION_KEYS
+from assay.spec.exptests import ExptestsSection
+from assets.common import SECTION_KEYS, SECTION_TYPE
 from partitions.experiments import experiments
 from resources.experiment_store import ExperimentStore
 
@@ -32,12 +33,12 @@ def _check(kind: str, asset: str, blocking: bool = False) -> dg.AssetChecksDefin
         description=DESCRIPTIONS[kind],
         blocking=blocking,
         partitions_def=experiments,
-        additional_ins={"tests": dg.AssetIn(SECTION_KEYS["exptests"])},
+        additional_ins={"tests": dg.AssetIn(SECTION_KEYS["exptests"], dagster_type=SECTION_TYPE)},
     )
     def check(
-        context: dg.AssetCheckExecutionContext, tests: StageConfig, store: ExperimentStore
+        context: dg.AssetCheckExecutionContext, tests: StageConfig[ExptestsSection], store: ExperimentStore
     ) -> dg.AssetCheckResult:
-        return _combined(store.run_tests(context, asset, kind, tests.section.tests), blocking)
+        return _combined(store.run_tests(context, asset, kind, tests.section.tests or ()), blocking)
 
     return check
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from assay.pipeline import STAGES
+from assay.pipeline import STAGES, StageConfig
 from assay.spec.experiment import SECTION_NAMES, ExperimentSpec, FoundExperiment
 from assay.storage.parquet import StoredTable
 from assay.storage.results import Result
@@ -22,10 +22,13 @@ from resources.failures import as_failure
 
 SECTION_KEYS = {name: dg.AssetKey(["spec", name]) for name in SECTION_NAMES}
 
+SECTION_TYPE = dg.PythonObjectDagsterType(StageConfig)
+"""Dagster can't read the annotation ``StageConfig[...]``, which is for people and type checkers."""
+
 
 def spec_of(section: str) -> dict[str, dg.AssetIn]:
     """Return the input ``spec``: the section of the experiment that an asset reads, and nothing else."""
-    return {"spec": dg.AssetIn(SECTION_KEYS[section])}
+    return {"spec": dg.AssetIn(SECTION_KEYS[section], dagster_type=SECTION_TYPE)}
 
 
 def optional(*names: str) -> dict[str, dg.AssetIn]:

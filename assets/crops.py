@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 
 from assay.pipeline import StageConfig
+from assay.spec.crops import CropsSection
 from assay.stages.crops import build_crops
 from assay.storage.results import Result
 from assets.common import materialized, spec_of, stage_arguments
@@ -13,13 +14,10 @@ from resources.experiment_store import ExperimentStore
 
 @dg.asset(ins=spec_of("crops"), io_manager_key="results", **stage_arguments("crops", "data", {"pillow"}))
 def crops(
-    context: dg.AssetExecutionContext, spec: StageConfig, splits: Result, store: ExperimentStore
+    context: dg.AssetExecutionContext, spec: StageConfig[CropsSection], splits: Result, store: ExperimentStore
 ) -> dg.MaterializeResult[Any]:
     """One picture per labelled object, in the subset of its image; a whole image where the folder is the label."""
-    result = store.build(
-        context,
-        spec,
-        {"splits": splits},
-        lambda folder, progress: build_crops(splits.folder, spec.section, folder, progress),
-    )
-    return materialized(result)
+    with store.build(context, spec, {"splits": splits}) as build:
+        if build.needed:
+            build.report = build_crops(splits.folder, spec.section, build.folder, build.progress)
+    return materialized(build.result)

@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 
 from assay.pipeline import StageConfig
+from assay.spec.generated_images import GeneratedImagesSection
 from assay.stages.generated_images import build_source, content_digest
 from assets.common import materialized, spec_of, stage_arguments
 from resources.experiment_store import ExperimentStore
@@ -15,15 +16,12 @@ from resources.failures import as_failure
     ins=spec_of("generated_images"), io_manager_key="results", **stage_arguments("generated_images", "data", {"pillow"})
 )
 def generated_images(
-    context: dg.AssetExecutionContext, spec: StageConfig, store: ExperimentStore
+    context: dg.AssetExecutionContext, spec: StageConfig[GeneratedImagesSection], store: ExperimentStore
 ) -> dg.MaterializeResult[Any]:
     """The images (or the table) that the experiment learns from, with masks and labels, every file checked."""
     with as_failure(f"Experiment {context.partition_key}, generated_images"):
         digest = content_digest(spec, store.path)
-    result = store.build(
-        context,
-        spec,
-        {"source": digest},
-        lambda folder, progress: build_source(spec, folder, progress),
-    )
-    return materialized(result)
+    with store.build(context, spec, {"source": digest}) as build:
+        if build.needed:
+            build.report = build_source(spec, build.folder, build.progress)
+    return materialized(build.result)

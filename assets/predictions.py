@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 
 from assay.pipeline import StageConfig
+from assay.spec.predictions import PredictionsSection
 from assay.stages.predictions import predict
 from assay.storage.parquet import StoredTable
 from assay.storage.results import Result
@@ -19,7 +20,7 @@ from resources.experiment_store import ExperimentStore
 )
 def predictions(
     context: dg.AssetExecutionContext,
-    spec: StageConfig,
+    spec: StageConfig[PredictionsSection],
     trained_model: Result,
     splits: Result | None,
     crops: Result | None,
@@ -29,10 +30,7 @@ def predictions(
     """One row per item: target, prediction, and the probability of every class."""
     (kind,) = trained_model.report["trained_on"]
     data = learning_data(store, splits, crops, normalized).named(kind)
-    result = store.build(
-        context,
-        spec,
-        {"trained_model": trained_model, kind: data},
-        lambda folder, progress: predict(spec, trained_model, data, folder, progress),
-    )
-    return materialized(result, stored_table(result))
+    with store.build(context, spec, {"trained_model": trained_model, kind: data}) as build:
+        if build.needed:
+            build.report = predict(spec, trained_model, data, build.folder, build.progress)
+    return materialized(build.result, stored_table(build.result))

@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 
 from assay.pipeline import StageConfig
+from assay.spec.splits import SplitsSection
 from assay.stages.splits import build_splits
 from assay.storage.results import Result
 from assets.common import materialized, spec_of, stage_arguments
@@ -13,13 +14,14 @@ from resources.experiment_store import ExperimentStore
 
 @dg.asset(ins=spec_of("splits"), io_manager_key="results", **stage_arguments("splits", "data", {"polars"}))
 def splits(
-    context: dg.AssetExecutionContext, spec: StageConfig, generated_images: Result, store: ExperimentStore
+    context: dg.AssetExecutionContext,
+    spec: StageConfig[SplitsSection],
+    generated_images: Result,
+    store: ExperimentStore,
 ) -> dg.MaterializeResult[Any]:
     """Every item in exactly one subset: exact quotas, groups kept together, the same whoever asks and wherever."""
-    result = store.build(
-        context,
-        spec,
-        {"generated_images": generated_images},
-        lambda folder, progress: build_splits(generated_images.folder, spec.section, spec.seed, folder, progress),
-    )
-    return materialized(result)
+    with store.build(context, spec, {"generated_images": generated_images}) as build:
+        if build.needed:
+            source = generated_images.folder
+            build.report = build_splits(source, spec.section, spec.seed, build.folder, build.progress)
+    return materialized(build.result)

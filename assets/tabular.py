@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 
 from assay.pipeline import StageConfig
+from assay.spec.tabular import TabularSection
 from assay.stages.tabular import build_tabular
 from assay.storage.results import Result
 from assets.common import LearningData, materialized, optional, spec_of, stage_arguments, stored_table
@@ -18,7 +19,7 @@ from resources.experiment_store import ExperimentStore
 )
 def tabular(
     context: dg.AssetExecutionContext,
-    spec: StageConfig,
+    spec: StageConfig[TabularSection],
     generated_images: Result,
     splits: Result,
     crops: Result | None,
@@ -28,12 +29,9 @@ def tabular(
     from_table = (generated_images.folder / "rows.parquet").exists()
     cut = None if from_table else LearningData(splits, crops, None).named("crops")
     read = {"crops": cut} if cut else {"generated_images": generated_images}
-    result = store.build(
-        context,
-        spec,
-        {"splits": splits, **read},
-        lambda folder, progress: build_tabular(
-            generated_images.folder, splits.folder, cut.folder if cut else None, spec.section, folder, progress
-        ),
-    )
-    return materialized(result, stored_table(result))
+    with store.build(context, spec, {"splits": splits, **read}) as build:
+        if build.needed:
+            pictures = cut.folder if cut else None
+            source = generated_images.folder
+            build.report = build_tabular(source, splits.folder, pictures, spec.section, build.folder, build.progress)
+    return materialized(build.result, stored_table(build.result))

@@ -1,16 +1,15 @@
 """The trained model and its history."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from assay.pipeline import STAGES, StageConfig
+from assay.spec.trained_model import TrainedModelSection
 from assay.stages.trained_model import train
 from assay.storage.parquet import StoredTable
 from assay.storage.results import Result
-from assay.utils.concurrency import Progress
 from assets.automation import FOLLOWS_INPUTS
 from assets.common import learning_data, lineage, materialized, optional, spec_of
 from partitions.experiments import experiments
@@ -35,7 +34,7 @@ from resources.experiment_store import ExperimentStore
 )
 def trained_model(
     context: dg.AssetExecutionContext,
-    spec: StageConfig,
+    spec: StageConfig[TrainedModelSection],
     splits: Result | None,
     crops: Result | None,
     normalized: StoredTable | None,
@@ -46,7 +45,13 @@ def trained_model(
         result = store.adopt(context, spec)
     else:
         kind = spec.section.data_description.input
-        result = _trained(context, spec, learning_data(store, splits, crops, normalized).named(kind), store)
+        data = learning_data(store, splits, crops, normalized).named(str(kind))
+        store.require_passed(context, data)
+        with store.build(context, spec, {data.stage: data}) as build:
+            if build.needed:
+                with store.cores(context, spec.section.train_params.threads):
+                    build.report = train(spec, data, build.folder, build.progress, build.scratch)
+        result = build.result
     shown = materialized(result)
     metadata = {**lineage(spec.found), **(shown.metadata or {})}
     yield shown._replace(asset_key=dg.AssetKey("trained_model"), metadata=metadata)
@@ -54,14 +59,3 @@ def trained_model(
     yield dg.MaterializeResult(
         asset_key="training_history", value=history, data_version=dg.DataVersion(result.fingerprint)
     )
-
-
-def _trained(context: dg.AssetExecutionContext, spec: StageConfig, data: Result, store: ExperimentStore) -> Result:
-    store.require_passed(context, data)
-    scratch = store.results.scratch(spec, {data.stage: data})
-
-    def build(folder: Path, progress: Progress) -> dict[str, Any]:
-        with store.cores(context, spec.section.train_params.threads):
-            return train(spec, data, folder, progress, scratch)
-
-    return store.build(context, spec, {data.stage: data}, build)

@@ -4,7 +4,7 @@ Belongs here: wiring Dagster's contexts to the domain's stores. Does not belong 
 """
 
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -13,27 +13,22 @@ from typing import Any
 import dagster as dg
 
 from assay.checks.result import TestResult
-from assay.errors import StorageError
+from assay.experiments.building import adopt_model, build_stage, fetch_adopted, mirror
 from assay.experiments.checks import require_passed, run_tests
-from assay.experiments.copying import mirror_experiment
 from assay.experiments.folders import ExperimentFolders
-from assay.experiments.importing import fetch_result
-from assay.experiments.locks import named_locks
 from assay.experiments.specs import SpecFiles, freeze, frozen
-from assay.pipeline import StageConfig
-from assay.spec.experiment import ExperimentSpec
+from assay.pipeline import StageConfig, StageSection
+from assay.spec.experiment import ExperimentSpec, FileLockSpec
 from assay.spec.exptests import TestSection
 from assay.spec.ids import validate_id
 from assay.storage.locations import Locations
 from assay.storage.locks import LockMode, Waiting, hold
-from assay.storage.results import Report, Result, ResultStore
+from assay.storage.results import Build, Result, ResultStore
 from assay.training.data import data_source
-from assay.utils.concurrency import Progress, usable_cores
+from assay.utils.concurrency import usable_cores
 from resources.failures import as_failure
 from resources.progress import ProgressReporter
 from resources.tracking import Tracker
-
-StageBuild = Callable[[Path, Progress], Report]
 
 
 class ExperimentStore(dg.ConfigurableResource[Any]):
@@ -90,74 +85,57 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
         with as_failure(f"Experiment {context.partition_key}"):
             require_passed(self.path, context.partition_key, made_from)
 
+    @contextmanager
     def build(
-        self,
-        context: dg.AssetExecutionContext,
-        spec: StageConfig,
-        inputs: Mapping[str, Result | str],
-        build: StageBuild,
-    ) -> Result:
-        """Build, or find, a stage's result, and publish it into the experiment's folder.
+        self, context: dg.AssetExecutionContext, spec: StageConfig[StageSection], inputs: Mapping[str, Result | str]
+    ) -> Iterator[Build]:
+        """Build, or find, a stage's result in the block, and publish it into the experiment's folder afterwards.
 
         Raises:
             dagster.Failure: The domain refused, for a reason that trying again will not change.
         """
-        experiment_id = validate_id(context.partition_key)
         progress = self.reporter.start(context, spec.stage)
-        with self._working(context, spec.stage) as waiting:
-            result = self.results.build(spec, inputs, lambda folder: build(folder, progress), waiting)
-            self.folders.publish(experiment_id, result)
-            self.mirror(experiment_id)
-        self.reporter.finish(context, spec.stage, _outcome(result))
-        self._track(context, spec.stage)
-        return result
+        with (
+            as_failure(f"Experiment {spec.experiment_id}, {spec.stage}"),
+            build_stage(self.locations, spec, inputs, self._locks(context), self._waiting(context, spec)) as build,
+        ):
+            build.progress = progress
+            yield build
+        self._finish(context, spec, _outcome(build.result))
 
-    def _track(self, context: dg.AssetExecutionContext, stage: str) -> None:
-        told = self.tracker.stage_done(context.run.run_id, self.path, context.partition_key, stage)
-        self.reporter.warn(context, told)
-
-    @contextmanager
-    def _working(self, context: dg.AssetExecutionContext, stage: str) -> Iterator[Waiting]:
-        """Hold the locks of the spec's ``filelock_dict`` for the block; gives what tells whom a stage waits for."""
-        experiment_id = validate_id(context.partition_key)
-        waiting = partial(self.reporter.wait, context, stage)
-        with as_failure(f"Experiment {experiment_id}, {stage}"):
-            locks = self.spec_of_run(context.run.run_id, experiment_id).filelock_dict
-            with named_locks(self.locations, locks, f"{stage} of {experiment_id}", waiting):
-                yield waiting
-
-    def adopt(self, context: dg.AssetExecutionContext, spec: StageConfig) -> Result:
+    def adopt(self, context: dg.AssetExecutionContext, spec: StageConfig[StageSection]) -> Result:
         """Find, or fetch, the model that an evaluation is of, and publish it into the experiment's folder.
 
         Raises:
             dagster.Failure: It is nowhere any more.
         """
         self.reporter.start(context, spec.stage)
-        with self._working(context, spec.stage):
-            result = self._fetched(context, spec, "trained_model")
-            self.folders.publish(context.partition_key, result)
-            self.mirror(context.partition_key)
-        self.reporter.finish(context, spec.stage, f"that of {spec.found.experiment_id}" if spec.found else "")
-        self._track(context, spec.stage)
+        with as_failure(f"Experiment {spec.experiment_id}, {spec.stage}"):
+            result = adopt_model(self.locations, spec, self._locks(context), self._waiting(context, spec))
+        self._finish(context, spec, f"that of {spec.found.experiment_id}" if spec.found else "")
         return result
 
-    def adopted_scaling(self, context: dg.AssetExecutionContext, spec: StageConfig) -> Path | None:
-        """Return the file with the scaling that the evaluated model was trained with; None where there is none."""
+    def adopted_scaling(self, spec: StageConfig[Any]) -> Path | None:
+        """Return the file with the scaling that the evaluated model was trained with; None where there is none.
+
+        Raises:
+            dagster.Failure: It is nowhere any more.
+        """
         if spec.found is None or not spec.found.scaling:
             return None
-        return data_source(self._fetched(context, spec, "normalized")).norm_info
+        with as_failure(f"Experiment {spec.experiment_id}, {spec.stage}"):
+            return data_source(fetch_adopted(self.locations, spec, "normalized")).norm_info
 
-    def _fetched(self, context: dg.AssetExecutionContext, spec: StageConfig, stage: str) -> Result:
-        with as_failure(f"Experiment {context.partition_key}, {spec.stage}"):
-            if spec.found is None:
-                raise StorageError("The spec names no existing_experiment.")
-            return fetch_result(self.locations, spec.found, stage, spec.section.output_location)
+    def _locks(self, context: dg.AssetExecutionContext) -> Mapping[str, FileLockSpec]:
+        return self.spec_of_run(context.run.run_id, validate_id(context.partition_key)).filelock_dict
 
-    def mirror(self, experiment_id: str) -> None:
-        """Bring the copy of an experiment's folder up to date, where its spec wants one at another location."""
-        folder = self.folders.find(experiment_id)
-        if folder is not None:
-            mirror_experiment(self.locations, folder)
+    def _waiting(self, context: dg.AssetExecutionContext, spec: StageConfig[Any]) -> Waiting:
+        return partial(self.reporter.wait, context, spec.stage)
+
+    def _finish(self, context: dg.AssetExecutionContext, spec: StageConfig[Any], outcome: str) -> None:
+        self.reporter.finish(context, spec.stage, outcome)
+        problem = self.tracker.stage_done(context.run.run_id, self.path, spec.experiment_id, spec.stage)
+        self.reporter.warn(context, problem)
 
     def run_tests(
         self, context: dg.AssetCheckExecutionContext, stage: str, kind: str, tests: Sequence[TestSection]
@@ -165,7 +143,7 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
         """Run and record the tests of one kind, which watch the result of a stage."""
         experiment_id = context.partition_key
         results = run_tests(self.path, experiment_id, kind, tests)
-        self.mirror(experiment_id)
+        mirror(self.locations, experiment_id)
         self.reporter.warn(context, self.tracker.tests_done(context.run.run_id, self.path, experiment_id, stage))
         return results
 

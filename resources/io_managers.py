@@ -170,8 +170,8 @@ class SliceIOManager(dg.ConfigurableIOManager):
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Do nothing: the ``experiment`` asset has frozen the spec already."""
 
-    def load_input(self, context: dg.InputContext) -> StageConfig:
-        """Return the slice named by the last part of the asset key."""
+    def load_input(self, context: dg.InputContext) -> StageConfig[Any]:
+        """Return the section named by the last part of the asset key."""
         experiment_id = validate_id(context.partition_key)
         spec = self.store.spec_of_run(_run_id(context), experiment_id)
         return stage_config(spec, experiment_id, context.asset_key.path[-1])

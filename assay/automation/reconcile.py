@@ -17,7 +17,7 @@ from assay.automation.watch import notice_files, notice_sources, signature_of
 from assay.errors import AssayError, NotThereYetError
 from assay.experiments.contents import recorded_spec
 from assay.experiments.specs import SpecFiles
-from assay.pipeline import STAGES, StageConfig, digest_of, needed_stages, stage_config, used_inputs
+from assay.pipeline import STAGES, digest_of, needed_stages, stage_config, used_inputs
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.ids import validate_id
 from assay.spec.secrets import without_keys
@@ -254,7 +254,7 @@ def wanted_versions(spec: ExperimentSpec, experiment_id: str, source_digest: str
     """
     versions = {EXPERIMENT: digest_of(spec.as_dict()), TESTS: stage_config(spec, experiment_id, "exptests").digest}
     for stage in needed_stages(spec):
-        part: StageConfig = stage_config(spec, experiment_id, stage)
+        part = stage_config(spec, experiment_id, stage)
         inputs = {name: versions[name] for name in used_inputs(spec, stage)}
         versions[stage] = part.fingerprint(inputs if stage != "generated_images" else {"source": source_digest})
     return versions

@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from assay.pipeline import StageConfig
+from assay.spec.analysis import AnalysisSection
 from assay.storage.results import Result
 from assay.utils.concurrency import Progress, silent
 
 
 def analyse(
-    spec: StageConfig, inputs: Mapping[str, Result], data: Result, folder: Path, progress: Progress = silent
+    spec: StageConfig[AnalysisSection],
+    inputs: Mapping[str, Result],
+    data: Result,
+    folder: Path,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Compute metrics and pictures of predictions; see ``assay.analysis.build``.
 

@@ -14,6 +14,7 @@ from assay.spec.generated_images import (
     BUILT_IN_SOURCES,
     SOURCE_PLUGINS,
     CocoSource,
+    GeneratedImagesSection,
     ImageFolderSource,
     MaskFolderSource,
     NumbersSource,
@@ -40,7 +41,9 @@ SOURCES: dict[str, SourceKind] = {
 }
 
 
-def build_source(spec: StageConfig, folder: Path, progress: Progress = silent) -> dict[str, Any]:
+def build_source(
+    spec: StageConfig[GeneratedImagesSection], folder: Path, progress: Progress = silent
+) -> dict[str, Any]:
     """Fill ``folder`` with the experiment's data and return statistics about them.
 
     Raises:
@@ -52,7 +55,7 @@ def build_source(spec: StageConfig, folder: Path, progress: Progress = silent) -
     return report
 
 
-def content_digest(spec: StageConfig, root: Path) -> str:
+def content_digest(spec: StageConfig[GeneratedImagesSection], root: Path) -> str:
     """Return the content hash of the user's own data; empty where all data are generated.
 
     Args:

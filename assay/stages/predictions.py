@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from assay.pipeline import StageConfig
+from assay.spec.predictions import PredictionsSection
 from assay.storage.results import Result
 from assay.utils.concurrency import Progress, silent
 
 
 def predict(
-    spec: StageConfig, model: Result, data: Result, folder: Path, progress: Progress = silent
+    spec: StageConfig[PredictionsSection], model: Result, data: Result, folder: Path, progress: Progress = silent
 ) -> dict[str, Any]:
     """Apply a model to the data that it learned from, or evaluate it on others; see ``assay.training.predictions``."""
     from assay.training.data import data_source

@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from assay.pipeline import StageConfig
+from assay.spec.trained_model import TrainedModelSection
 from assay.storage.results import Result
 from assay.utils.concurrency import Progress, silent
 
 
 def train(
-    spec: StageConfig, data: Result, folder: Path, progress: Progress = silent, scratch: Path | None = None
+    spec: StageConfig[TrainedModelSection],
+    data: Result,
+    folder: Path,
+    progress: Progress = silent,
+    scratch: Path | None = None,
 ) -> dict[str, Any]:
     """Train a model on whole images, crops or normalized rows; see ``assay.training.trained_model``."""
     from assay.training.data import data_source

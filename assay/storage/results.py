@@ -1,19 +1,20 @@
-"""Building, sharing and finding result folders.
+"""Results of stages: folders named by what they were made from, built once, shared, complete or absent.
 
-Belongs here: who builds, who waits, where a result is. Does not belong here: what is in it, or in its manifest.
+Belongs here: building, finding and verifying results, and the head of their manifest. Does not belong here: what a
+stage computes, how files are made durable (``files``).
 """
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from assay.errors import StorageError
-from assay.pipeline import STAGES, StageConfig
+from assay.pipeline import STAGES, StageConfig, StageSection
 from assay.storage.files import (
     MANIFEST,
     describe_files,
@@ -25,15 +26,16 @@ from assay.storage.files import (
     write_json,
 )
 from assay.storage.locks import Waiting, hold
+from assay.utils.concurrency import Progress, silent
 from assay.utils.text import natural_sort_key
 
 SCRATCH = ".scratch"
 """Folder beside results for what unfinished builds keep."""
 
-Report = dict[str, Any]
+REPORT = "report.json"
 
-Build = Callable[[Path], Report]
-"""Fills an empty folder and returns the statistics to show."""
+Report = dict[str, Any]
+"""The statistics of a result that are shown: plain values, by name."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,40 @@ class Result:
         return sum(entry["size_bytes"] for entry in self.manifest["files"].values())
 
 
+@dataclass
+class Build:
+    """A result on its way: the block that was given it fills the folder and sets the report, if it is needed.
+
+    Attributes:
+        result: The result; complete when it is not needed, and after the block.
+        needed: Whether there is something to do.
+        folder: Empty folder for the files of the result; of no use when nothing is needed.
+        report: Statistics to show.
+        progress: Called with how far the work is.
+    """
+
+    result: Result
+    needed: bool
+    folder: Path = Path()
+    report: Report | None = None
+    progress: Progress = silent
+
+    @property
+    def scratch(self) -> Path:
+        """Folder for what a killed build needs to go on; need not exist, and is gone when the result is complete."""
+        return scratch_of(self.result.folder)
+
+    def finished_report(self) -> Report:
+        """Return the report.
+
+        Raises:
+            RuntimeError: There is none: the block forgot it.
+        """
+        if self.report is None:
+            raise RuntimeError(f"The build of {self.result.stage} set no report.")
+        return self.report
+
+
 class ResultStore:
     """Result folders below one storage root: ``<root>/<output_location>/<stage>/<fingerprint>/``."""
 
@@ -87,27 +123,20 @@ class ResultStore:
         self.root = root.absolute()
         self.lock_folder = self.root / "locks"
 
-    def scratch(self, spec: StageConfig, inputs: Mapping[str, Result | str]) -> Path:
-        """Return where the build of a result may keep what a killed one needs to go on; gone when the result is there.
-
-        The folder need not exist. Only a build of this very result, which holds its lock, may write there.
-        """
-        place = self.root / spec.section.output_location / spec.stage
-        return scratch_of(place / spec.fingerprint(fingerprints(inputs)))
-
+    @contextmanager
     def build(
-        self, spec: StageConfig, inputs: Mapping[str, Result | str], build: Build, waiting: Waiting | None = None
-    ) -> Result:
-        """Return the result of ``spec`` on ``inputs``, computing it only when it does not exist yet.
+        self, spec: StageConfig[StageSection], inputs: Mapping[str, Result | str], waiting: Waiting | None = None
+    ) -> Iterator[Build]:
+        """Give the result of ``spec`` on ``inputs`` to a block, which fills its folder unless it exists already.
 
         Two callers that want the same result at once: the second waits and then reuses. One that exists is found at
-        once, however long somebody else reads it. Inputs are read-locked while they are read. A process killed at any
-        moment leaves at most a temporary folder, swept by the next build.
+        once, however long somebody else reads it. Inputs are read-locked while they are read. The result is complete
+        when the block ends; a block that fails, or a process killed at any moment, leaves the former result and at
+        most a temporary folder, which the next build sweeps.
 
         Args:
             spec: What the stage reads of the experiment's spec.
             inputs: Results of other stages, or digests of data from outside, by name.
-            build: Fills an empty folder and returns the report.
             waiting: Is told who else builds or reads it, when that has to be waited for.
 
         Raises:
@@ -118,18 +147,21 @@ class ResultStore:
         folder = self.root / spec.section.output_location / spec.stage / fingerprint
         existing = Result(spec.stage, fingerprint, folder)
         if not spec.section.clear_folder and self._is_there(existing):
-            return existing
+            yield Build(existing, needed=False)
+            return
         with ExitStack() as stack:
             for value in inputs.values():
                 if isinstance(value, Result):
                     stack.enter_context(self.reading(value))
             name, purpose = f"{spec.stage}/{fingerprint}", f"building for {spec.experiment_id}"
             stack.enter_context(hold(self.lock_folder, name, "write", purpose, waiting=waiting))
-            reused = is_complete(folder) and not spec.section.clear_folder
-            if not reused:
-                head = manifest_head(spec, fingerprint, lineage)
-                self._build_folder(folder, build, {**head, "ancestors": ancestors(inputs)})
-        return Result(spec.stage, fingerprint, folder, reused)
+            if is_complete(folder) and not spec.section.clear_folder:
+                yield Build(existing, needed=False)
+                return
+            head = {**manifest_head(spec, fingerprint, lineage), "ancestors": ancestors(inputs)}
+            with _new_folder(folder, head) as temporary:
+                yield (build := Build(replace(existing, reused=False), needed=True, folder=temporary))
+                write_json(temporary / REPORT, build.finished_report())
 
     def _is_there(self, result: Result) -> bool:
         """Return whether a result is complete; waits for somebody who builds or deletes it, not for readers."""
@@ -160,31 +192,30 @@ class ResultStore:
                 return Result(stage, fingerprint, folder)
         return None
 
-    def _build_folder(self, folder: Path, build: Build, head: dict[str, Any]) -> None:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        sweep(folder)
-        temporary = temporary_sibling(folder)
-        temporary.mkdir()
-        try:
-            report = build(temporary)
-            write_json(temporary / REPORT, report)
-            seal(temporary, head)
-            put_in_place(temporary, folder)
-            shutil.rmtree(scratch_of(folder), ignore_errors=True)
-        except OSError as error:
-            reason = f"{error.strerror or error} ({error.filename or folder})"
-            problem = f"The result of {head['stage']} can't be written: {reason}."
-            raise StorageError(f"{problem} Free space or make it writable, then run again.") from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+
+@contextmanager
+def _new_folder(folder: Path, head: dict[str, Any]) -> Iterator[Path]:
+    """Give an empty folder to a block; it becomes ``folder`` when the block ends, and is gone when the block fails."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
+    temporary = temporary_sibling(folder)
+    temporary.mkdir()
+    try:
+        yield temporary
+        seal(temporary, head)
+        put_in_place(temporary, folder)
+        shutil.rmtree(scratch_of(folder), ignore_errors=True)
+    except OSError as error:
+        reason = f"{error.strerror or error} ({error.filename or folder})"
+        problem = f"The result of {head['stage']} can't be written: {reason}."
+        raise StorageError(f"{problem} Free space or make it writable, then run again.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def scratch_of(folder: Path) -> Path:
     """Return the scratch folder of a result; hidden from whoever lists results."""
     return folder.parent / SCRATCH / folder.name
-
-
-REPORT = "report.json"
 
 
 def verify(result: Result) -> list[str]:
@@ -203,7 +234,7 @@ def fingerprints(inputs: Mapping[str, Result | str]) -> dict[str, str]:
     return {name: value if isinstance(value, str) else value.fingerprint for name, value in inputs.items()}
 
 
-def manifest_head(spec: StageConfig, fingerprint: str, lineage: Mapping[str, str]) -> dict[str, Any]:
+def manifest_head(spec: StageConfig[StageSection], fingerprint: str, lineage: Mapping[str, str]) -> dict[str, Any]:
     """Return the part of a manifest that says what a result was made from."""
     return {
         "stage": spec.stage,

@@ -7,6 +7,7 @@ from assay.experiments.folders import ExperimentFolders, experiment_row
 from assay.pipeline import STAGES, needed_stages, stage_config
 from assay.storage.partitions import place_of
 from assay.storage.results import ResultStore
+from tests.helpers.results import build
 
 
 def values(rate=0.001, **keys):
@@ -33,8 +34,8 @@ def run(store, experiment_id, mae=0.5, subset="test"):
     results = {}
     for stage in needed_stages(spec):
         inputs = {name: results[name] for name in STAGES[stage].inputs if name in results}
-        results[stage] = ResultStore(store.root).build(
-            stage_config(spec, experiment_id, stage), inputs, lambda folder: {}
+        results[stage] = build(
+            ResultStore(store.root), stage_config(spec, experiment_id, stage), inputs, lambda folder: {}
         )
     folders.publish(experiment_id, results["analysis"])
     score = {"value": mae, "ci_low": mae - 0.1, "ci_high": mae + 0.1, "baseline": 3.0, "baseline_name": "train mean"}

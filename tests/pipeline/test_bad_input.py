@@ -12,6 +12,7 @@ from assay.errors import StorageError
 from assay.pipeline import stage_config
 from assay.spec.loading import spec_from
 from assay.storage.results import ResultStore, verify
+from tests.helpers.results import build
 
 pytestmark = pytest.mark.system
 
@@ -119,7 +120,7 @@ def _build_on_a_full_disk(root, queue):
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
     part = stage_config(spec_from({"task": "regression"}, "x"), "full", "crops")
     try:
-        ResultStore(root).build(part, {}, lambda folder: (folder / "big").write_bytes(bytes(10**6)) and {})
+        build(ResultStore(root), part, {}, lambda folder: (folder / "big").write_bytes(bytes(10**6)) and {})
     except StorageError as error:
         queue.put(str(error))
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from assay.pipeline import STAGES, StageConfig, needed_stages, stage_config
+from assay.pipeline import STAGES, needed_stages, stage_config
 from assay.spec.loading import spec_from
 
 
@@ -47,7 +47,7 @@ def test_a_training_seed_of_its_own_shares_the_data():
 
 
 def test_a_fingerprint_follows_the_inputs():
-    part: StageConfig = stage_config(spec(), "ab12", "crops")
+    part = stage_config(spec(), "ab12", "crops")
     assert part.fingerprint({"splits": "a"}) == part.fingerprint({"splits": "a"})
     assert part.fingerprint({"splits": "a"}) != part.fingerprint({"splits": "b"})
 

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from assay.errors import StorageError
 from assay.pipeline import StageConfig
 from assay.storage.files import MANIFEST, is_complete
 from assay.storage.results import ResultStore, verify
+from tests.helpers.results import build
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Section:
         return {}
 
 
-def a_slice(stage="splits", digest="d", **section):
+def config(stage="splits", digest="d", **section):
     return StageConfig("ab12", stage, "regression", 42, Section(**section), digest)
 
 
@@ -45,16 +47,16 @@ def never(folder: Path):
 
 def test_a_result_that_somebody_reads_for_long_is_found_at_once(tmp_path):
     store = ResultStore(tmp_path)
-    built = store.build(a_slice(), {"source": "x"}, write_hello)
+    built = build(store, config(), {"source": "x"}, write_hello)
     with store.reading(built), ThreadPoolExecutor(1) as pool:
-        found = pool.submit(store.build, a_slice(), {"source": "x"}, never)
+        found = pool.submit(build, store, config(), {"source": "x"}, never)
         assert found.result(timeout=20) == built
 
 
 def test_a_result_is_built_once_and_found_afterwards(tmp_path):
     store = ResultStore(tmp_path)
-    built = store.build(a_slice(), {"source": "x"}, write_hello)
-    found = store.build(a_slice(), {"source": "x"}, never)
+    built = build(store, config(), {"source": "x"}, write_hello)
+    found = build(store, config(), {"source": "x"}, never)
     assert (built.reused, found.reused) == (False, True)
     assert found == built
     assert found.report == {"rows": 1}
@@ -64,35 +66,40 @@ def test_a_result_is_built_once_and_found_afterwards(tmp_path):
 
 def test_what_a_build_that_failed_left_in_scratch_is_there_for_the_next_and_gone_with_the_result(tmp_path):
     store = ResultStore(tmp_path)
-    scratch = store.scratch(a_slice(), {"source": "x"})
-
-    def fail(folder: Path):
-        scratch.mkdir(parents=True)
-        (scratch / "half").write_text("done")
+    with suppress(ValueError), store.build(config(), {"source": "x"}) as first:
+        first.scratch.mkdir(parents=True)
+        (first.scratch / "half").write_text("done")
         raise ValueError("half way")
-
-    with pytest.raises(ValueError, match="half way"):
-        store.build(a_slice(), {"source": "x"}, fail)
-    result = store.build(a_slice(), {"source": "x"}, lambda folder: {"half": (scratch / "half").read_text()})
-    assert result.report == {"half": "done"}
-    assert not scratch.exists()
-    assert scratch != store.scratch(a_slice(), {"source": "y"})
+    assert first.needed
+    with store.build(config(), {"source": "y"}) as other:
+        assert other.scratch != first.scratch
+        other.report = {}
+    with store.build(config(), {"source": "x"}) as second:
+        second.report = {"half": (second.scratch / "half").read_text()}
+    assert second.result.report == {"half": "done"}
+    assert not second.scratch.exists()
 
 
 def test_another_input_or_another_spec_makes_another_result(tmp_path):
     store = ResultStore(tmp_path)
-    one = store.build(a_slice(), {"source": "x"}, write_hello)
-    two = store.build(a_slice(), {"source": "y"}, write_hello)
-    three = store.build(a_slice(digest="e"), {"source": "x"}, write_hello)
+    one = build(store, config(), {"source": "x"}, write_hello)
+    two = build(store, config(), {"source": "y"}, write_hello)
+    three = build(store, config(digest="e"), {"source": "x"}, write_hello)
     assert len({one.fingerprint, two.fingerprint, three.fingerprint}) == 3
 
 
 def test_the_manifest_knows_every_ancestor(tmp_path):
     store = ResultStore(tmp_path)
-    images = store.build(a_slice("generated_images"), {}, write_hello)
-    splits = store.build(a_slice("splits"), {"generated_images": images}, write_hello)
-    crops = store.build(a_slice("crops"), {"splits": splits}, write_hello)
+    images = build(store, config("generated_images"), {}, write_hello)
+    splits = build(store, config("splits"), {"generated_images": images}, write_hello)
+    crops = build(store, config("crops"), {"splits": splits}, write_hello)
     assert crops.manifest["ancestors"] == {"generated_images": images.fingerprint, "splits": splits.fingerprint}
+
+
+def test_a_block_that_forgets_its_report_is_told_and_leaves_nothing(tmp_path):
+    with pytest.raises(RuntimeError, match="splits set no report"), ResultStore(tmp_path).build(config(), {}) as build:
+        (build.folder / "half").write_text("half")
+    assert [path for path in (tmp_path / "data").rglob("*") if path.is_file()] == []
 
 
 def test_a_failing_build_leaves_nothing(tmp_path):
@@ -102,31 +109,31 @@ def test_a_failing_build_leaves_nothing(tmp_path):
 
     store = ResultStore(tmp_path)
     with pytest.raises(ValueError, match="no"):
-        store.build(a_slice(), {}, fail)
+        build(store, config(), {}, fail)
     assert [path for path in (tmp_path / "data").rglob("*") if path.is_file()] == []
 
 
 def test_clear_folder_builds_again_and_keeps_the_old_result_until_the_new_one_is_complete(tmp_path):
     store = ResultStore(tmp_path)
-    old = store.build(a_slice(), {}, write_hello)
+    old = build(store, config(), {}, write_hello)
 
     def fail(folder):
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        store.build(a_slice(clear_folder=True), {}, fail)
+        build(store, config(clear_folder=True), {}, fail)
     assert verify(old) == []
-    again = store.build(a_slice(clear_folder=True), {}, lambda folder: {"rows": 2})
+    again = build(store, config(clear_folder=True), {}, lambda folder: {"rows": 2})
     assert not again.reused
     assert again.report == {"rows": 2}
 
 
 def test_b5_clear_folder_waits_for_who_reads_and_can_delete_no_lock(tmp_path):
     store, told = ResultStore(tmp_path), []
-    result = store.build(a_slice(), {}, write_hello)
+    result = build(store, config(), {}, write_hello)
     with ThreadPoolExecutor(1) as pool:
         with store.reading(result):
-            again = pool.submit(store.build, a_slice(clear_folder=True), {}, lambda folder: {"rows": 2}, told.append)
+            again = pool.submit(build, store, config(clear_folder=True), {}, lambda folder: {"rows": 2}, told.append)
             with pytest.raises(TimeoutError):
                 again.result(timeout=0.5)
             assert (result.folder / "sub" / "hello.txt").exists()
@@ -142,18 +149,18 @@ def test_a_full_or_unwritable_storage_is_one_clear_error(tmp_path):
         raise OSError(28, "No space left on device", str(folder / "x"))
 
     with pytest.raises(StorageError, match=r"splits can't be written: No space left.*run again"):
-        ResultStore(tmp_path).build(a_slice(), {}, fill)
+        build(ResultStore(tmp_path), config(), {}, fill)
 
 
 def test_a_storage_root_that_is_a_file_is_one_clear_error(tmp_path):
     root = tmp_path / "file"
     root.write_text("")
     with pytest.raises(StorageError, match="Is the storage writable"):
-        ResultStore(root).build(a_slice(), {}, write_hello)
+        build(ResultStore(root), config(), {}, write_hello)
 
 
 def test_verify_names_what_changed(tmp_path):
-    result = ResultStore(tmp_path).build(a_slice(), {}, write_hello)
+    result = build(ResultStore(tmp_path), config(), {}, write_hello)
     (result.folder / "sub" / "hello.txt").write_text("other")
     (result.folder / "new").write_text("")
     assert verify(result) == ["new is not in the manifest", "sub/hello.txt has changed"]
@@ -172,7 +179,7 @@ def build_together(count: int, folder: Path, meanwhile: Callable[[int], None]) -
     context = multiprocessing.get_context("fork")
     all_ready, log = context.Barrier(count), folder / "log"
 
-    def build(temporary: Path) -> dict[str, Any]:
+    def fill(temporary: Path) -> dict[str, Any]:
         with log.open("a") as file:
             file.write(f"{os.getpid()}\n")
         report = write_hello(temporary)
@@ -181,7 +188,7 @@ def build_together(count: int, folder: Path, meanwhile: Callable[[int], None]) -
 
     def ask() -> None:
         all_ready.wait()
-        ResultStore(folder / "storage").build(a_slice(), {}, build)
+        build(ResultStore(folder / "storage"), config(), {}, fill)
 
     workers = [context.Process(target=ask) for _ in range(count)]
     for worker in workers:
@@ -210,13 +217,13 @@ def test_when_the_builder_is_killed_exactly_one_of_those_who_wait_takes_over(tmp
 
 
 def _hang_in_build(root: Path) -> None:
-    def build(folder):
+    def fill(folder):
         write_hello(folder)
         (root / "building").touch()
         time.sleep(60)
         return {}
 
-    ResultStore(root).build(a_slice(), {}, build)
+    build(ResultStore(root), config(), {}, fill)
 
 
 def test_a_killed_build_frees_its_lock_and_its_leftovers_are_swept(tmp_path):
@@ -228,6 +235,6 @@ def test_a_killed_build_frees_its_lock_and_its_leftovers_are_swept(tmp_path):
     worker.join()
     folder = tmp_path / "data" / "splits"
     assert not any(is_complete(path) for path in folder.iterdir())
-    result = ResultStore(tmp_path).build(a_slice(), {}, write_hello)
+    result = build(ResultStore(tmp_path), config(), {}, write_hello)
     assert sorted(path.name for path in folder.iterdir()) == [result.fingerprint]
     assert (result.folder / MANIFEST).is_file()
