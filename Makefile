@@ -55,8 +55,8 @@ lint: $(VENV)/dev ## style and format
 types: $(VENV)/dev ## strict static types
 	$(BIN)/mypy
 
-bench: $(VENV)/dev ## measure, and write benchmarks/RESULTS.md
-	$(BIN)/python -m benchmarks.run
+bench: $(VENV)/dev browser ## measure, write benchmarks/RESULTS.md, fail where a target is missed; ONLY="runs locks", ONLY="--from runs"
+	$(BIN)/python -m benchmarks.run $(ONLY)
 
 all: lint types test-all ## what CI runs
 
