@@ -55,7 +55,7 @@ lint: $(VENV)/dev ## style and format
 types: $(VENV)/dev ## strict static types
 	$(BIN)/mypy
 
-bench: $(VENV)/dev browser ## measure, write benchmarks/RESULTS.md, fail where a target is missed; ONLY="runs locks", ONLY="--from runs"
+bench: $(VENV)/dev ## measure, write benchmarks/RESULTS.md, fail where a target is missed (some: ONLY="runs locks")
 	$(BIN)/python -m benchmarks.run $(ONLY)
 
 all: lint types test-all ## what CI runs

@@ -54,7 +54,7 @@ class Case:
         seconds: Training time that must not be exceeded.
         baseline: Something simple, for the first goal; None: the trivial prediction of the analysis.
         baseline_name: What that is, and on what, where it is not the whole test subset.
-        seeds: How many are trained; what takes a minute is trained once.
+        seeds: How many are trained; one of what takes a minute.
         matched: Measure the loss on other backgrounds against a model that learned these too, on the same images,
             rather than against the test subset: to find objects, some photos are harder than others, also those that
             were seen.
