@@ -4,10 +4,7 @@ Medians of a few times each, in a process that has imported everything.
 """
 
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -24,6 +21,7 @@ from assay.spec.analysis import AnalysisSection
 from assay.spec.exptest_kinds import SplitLeakageTest
 from assay.tables import write_parquet
 from benchmarks.rows import Row, at_most
+from benchmarks.timing import seconds
 
 REPEATS = 5
 CLASSES = tuple(str(digit) for digit in range(10))
@@ -56,8 +54,8 @@ def run(quick: bool = False) -> list[Row]:
         predictions = Path(folder) / "predictions.parquet"
         write_parquet(make_predictions(count), predictions)
         inputs = AnalysisInputs(predictions, pl.DataFrame({"target": [*CLASSES] * 10}), "classification", CLASSES)
-        bootstrap_s = _seconds(lambda: _metrics(inputs, spec))
-        build_s = _seconds(lambda: _whole_stage(inputs, spec, Path(folder)))
+        bootstrap_s = seconds(lambda: _metrics(inputs, spec), REPEATS)
+        build_s = seconds(lambda: _whole_stage(inputs, spec, Path(folder)), REPEATS)
     what = f"{count:,} predictions, 10 classes, {resamples:,} resamples"
     return [
         _row("analysis: all metrics with intervals", bootstrap_s, 0.35, what),
@@ -68,16 +66,6 @@ def run(quick: bool = False) -> list[Row]:
 
 def _row(name: str, seconds: float, most: float, note: str) -> Row:
     return Row(name, seconds, target=at_most(most, of="machine"), note=note)
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    return median(_once(work) for _ in range(REPEATS))
-
-
-def _once(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def _metrics(inputs: AnalysisInputs, spec: AnalysisSection) -> None:
@@ -105,4 +93,4 @@ def _time_of_leakage(count: int) -> float:
         files = ExperimentFiles(splits_folder=Path(folder))
         result = run_test(SplitLeakageTest(), files)
         assert result.passed, result.description
-        return _seconds(lambda: run_test(SplitLeakageTest(), files))
+        return seconds(lambda: run_test(SplitLeakageTest(), files), REPEATS)

@@ -46,7 +46,7 @@ def run(quick: bool = False) -> list[Row]:
         with serving(root, *DASHBOARD) as (start, url):
             page = looks(browser, url, TABLE, repeats)
             writing = looks_while_writing(browser, url, root, range(count, count + repeats))
-    what = f"{count:,} experiments; median of {repeats} new browser profiles with nothing cached"
+    what = f"{count:,} experiments; median of {repeats} new, empty browser profiles; floor: a page with one word"
     known, changed = (
         "the browser has the program, not the data",
         "dashboard: first page, an experiment has just changed",

@@ -5,10 +5,8 @@ A floor reads and writes the same files: it decodes what the stage decodes and w
 
 import io
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -32,34 +30,24 @@ from assay.tables import read_parquet, write_parquet
 from assay.tabular import build_tabular
 from benchmarks.op_based import STAGES_S, op_based
 from benchmarks.rows import Row, at_most
+from benchmarks.timing import seconds
 
 SEED = 42
 REPEATS = 3
 TABULAR_FILE, NORMALIZED_FILE = "tabular.parquet", "normalized.parquet"
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Return what some work takes, in seconds: the median of a few times."""
-    return median(_once(work) for _ in range(REPEATS))
-
-
-def _once(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
 def stage(root: Path, name: str, build: Callable[[Path], dict[str, Any]]) -> tuple[Path, float]:
     """Build a stage's result a few times; returns the folder of one and the median of the seconds."""
     folders = [root / f"{name}-{number}" for number in range(REPEATS)]
-    taken = []
-    for folder in folders:
+    new = iter(folders)
+
+    def once() -> None:
+        folder = next(new)
         folder.mkdir()
-        start = time.perf_counter()
-        report = build(folder)
-        taken.append(time.perf_counter() - start)
-        write_json(folder / "report.json", report)
-    return folders[-1], median(taken)
+        write_json(folder / "report.json", build(folder))
+
+    return folders[-1], seconds(once, REPEATS)
 
 
 def decode_all(paths: list[Path]) -> float:
@@ -69,7 +57,7 @@ def decode_all(paths: list[Path]) -> float:
         with Image.open(io.BytesIO(path.read_bytes())) as image:
             image.load()
 
-    return seconds(lambda: list(map_in_order(decode, paths, usable_cores())))
+    return seconds(lambda: list(map_in_order(decode, paths, usable_cores())), REPEATS)
 
 
 def encode_all(paths: list[Path], folder: Path) -> float:
@@ -80,7 +68,7 @@ def encode_all(paths: list[Path], folder: Path) -> float:
     def encode(index: int) -> None:
         (folder / f"{index}.png").write_bytes(encode_png(pictures[index]))
 
-    return seconds(lambda: list(map_in_order(encode, range(len(paths)), usable_cores())))
+    return seconds(lambda: list(map_in_order(encode, range(len(paths)), usable_cores())), REPEATS)
 
 
 def link_all(source: Path, root: Path) -> float:
@@ -92,7 +80,7 @@ def link_all(source: Path, root: Path) -> float:
             for index, file in enumerate(files):
                 (Path(folder) / f"{index}.png").hardlink_to(file)
 
-    return seconds(link)
+    return seconds(link, REPEATS)
 
 
 def copy_tables(source: Path, *written: Path) -> float:
@@ -105,7 +93,7 @@ def copy_tables(source: Path, *written: Path) -> float:
             for index, table in enumerate(tables):
                 write_parquet(table, Path(folder) / f"{index}.parquet")
 
-    return seconds(copy)
+    return seconds(copy, REPEATS)
 
 
 def row(name: str, taken: float, most: float, floor: float, note: str) -> Row:

@@ -11,7 +11,6 @@ import os
 import random
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -21,6 +20,7 @@ from assay.locations.updating import bring
 from benchmarks.op_based import EVALUATION_S, op_based
 from benchmarks.rows import Row, at_most
 from benchmarks.runs import Bench
+from benchmarks.timing import seconds
 
 EVALUATIONS, REPEATS = 5, 5
 LARGE, SMALL = 16_000_000, 2_000
@@ -138,6 +138,4 @@ def _cold(source: Path, work: Callable[[], object]) -> float:
 
 
 def _timed(_: Path, work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
+    return seconds(work)

@@ -7,8 +7,6 @@ import resource
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from assay.png import encode_png
 from assay.progress import silent
 from assay.spec.numbers import NumbersSource
 from benchmarks.rows import Row, at_least, at_most
+from benchmarks.timing import seconds
 
 SEED = 42
 PAINTED = 20
@@ -30,12 +29,6 @@ LEAST_SHARES = {25: 0.25, 100: 0.33}
 
 def spec_of(count: int) -> NumbersSource:
     return NumbersSource(sample_count=count, img_size={"width": 1024, "height": 1024})
-
-
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def encode_and_write(count: int, workers: int, folder: Path) -> float:

@@ -96,7 +96,7 @@ def run(quick: bool = False) -> list[Row]:
 def _data_generation(bench: Bench, quick: bool) -> list[Row]:
     rows = []
     for count, most_s in ((5, 0.0), (20, 0.0)) if quick else ((100, 9.7), (400, 24.0)):
-        side = 128 if quick else 1024
+        side = 256 if quick else 1024
         bench.write(f"images{count}", task="regression", generated_images=numbers(count, side))
         timing = bench.time("assay", "run", f"images{count}", "--job", "job_data_generation")
         name = f"job_data_generation, {count} images {side}x{side}"

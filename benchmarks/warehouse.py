@@ -2,7 +2,6 @@
 
 import os
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -18,6 +17,7 @@ from assay.warehouse import INDEX, NATIVE, query, rebuild_warehouse, refresh
 from assay.warehouse.ledger import Ledger
 from assay.warehouse.update import update
 from benchmarks.rows import Row, Target, at_least, at_most
+from benchmarks.timing import seconds
 
 VARIANTS = 100
 """Different contents per table; ten thousand experiments link to them, each under a name of its own."""
@@ -90,12 +90,6 @@ def add_experiment(root: Path, files: Files, number: int) -> None:
         (folder / CURRENT).symlink_to(version.name)
 
 
-def seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
 def ask_views(root: Path) -> pl.DataFrame:
     """Answer as if there were no index: views in memory, over the files."""
     ledger = Ledger(duckdb.connect())
@@ -127,9 +121,9 @@ def run(quick: bool = False) -> list[Row]:
         os.sync()
         size_mb = (root / INDEX).stat().st_size / 1e6
         assert len(query(root, SQL)) == count
-        select = median(seconds(lambda: query(root, SQL)) for _ in range(repeats))
+        select = seconds(lambda: query(root, SQL), repeats)
         idle = median(refresh(root).duration_s for _ in range(repeats))
-        links = median(seconds(lambda: read_links(root)) for _ in range(repeats))
+        links = seconds(lambda: read_links(root), repeats)
         new = iter(range(count, count + 2 * repeats))
         one = median(refresh_after(lambda: add_experiment(root, files, next(new)), root) for _ in range(repeats))
         asked = median(ask_after(lambda: add_experiment(root, files, next(new)), root) for _ in range(repeats))
