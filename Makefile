@@ -56,6 +56,7 @@ types: $(VENV)/dev ## strict static types
 	$(BIN)/mypy
 
 bench: $(VENV)/dev ## measure, write benchmarks/RESULTS.md, fail where a target is missed (some: ONLY="runs locks")
+	-@$(MAKE) --no-print-directory browser
 	$(BIN)/python -m benchmarks.run $(ONLY)
 
 all: lint types test-all ## what CI runs
