@@ -58,8 +58,9 @@ types: $(VENV)/dev ## strict static types
 docs: $(VENV)/dev ## write docs/jobs.md from the definitions
 	$(BIN)/python -m docs.job_page
 
-bench: $(VENV)/dev ## measure, and write benchmarks/RESULTS.md
-	$(BIN)/python -m benchmarks.run
+bench: $(VENV)/dev ## measure, write benchmarks/RESULTS.md, fail where a target is missed (some: ONLY="runs locks")
+	-@$(MAKE) --no-print-directory browser
+	$(BIN)/python -m benchmarks.run $(ONLY)
 
 all: lint types test-all ## what CI runs
 

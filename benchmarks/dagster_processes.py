@@ -3,7 +3,7 @@
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,9 +66,9 @@ class Daemon(Bench):
         web = self._start("dagster-webserver", "-h", "127.0.0.1", "-p", str(self._port), "-m", "definitions")
         daemon = self._start("dagster-daemon", "run", "-m", "definitions")
         try:
-            self._wait_for_server()
+            self._insist(lambda: load_workspace(self.server))
             if not automation:
-                self._pause_automation()
+                self._insist(self._pause_automation)
             with dg.DagsterInstance.from_config(str(self.folder / "home")) as instance:
                 yield instance
         finally:
@@ -106,11 +106,13 @@ class Daemon(Bench):
                 [str(BIN / command[0]), *command[1:]], cwd=ROOT, env=self._environment, stdout=log, stderr=log
             )
 
-    def _wait_for_server(self) -> None:
+    @staticmethod
+    def _insist(question: Callable[[], Any]) -> None:
+        """Ask until there is an answer: a server that starts refuses, or finds its databases locked by the daemon."""
         deadline = time.monotonic() + 120
         while True:
             try:
-                load_workspace(self.server)
+                question()
                 return
             except ServerError:
                 if time.monotonic() > deadline:

@@ -1,11 +1,10 @@
 """Time of the data stages on 100 generated images of 1024x1024 and on 10,000 rows, beside the floor of each.
 
-``python -m benchmarks.run data_stages``.
+A floor reads and writes the same files: it decodes what the stage decodes and writes what the stage has written.
 """
 
 import io
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from PIL import Image
 
 from assay.datasets.schema import CROPS_FILE, ITEMS_FILE
 from assay.datasets.synthetic.build import build_numbers
+from assay.images.png import encode_png
 from assay.spec.crops import CropsSection
 from assay.spec.generated_images import NumbersSource
 from assay.spec.normalized import NormalizedSection
@@ -28,25 +28,26 @@ from assay.stages.tabular import build_tabular
 from assay.storage.files import write_json
 from assay.storage.parquet import read_parquet, write_parquet
 from assay.utils.concurrency import map_in_order, usable_cores
+from benchmarks.op_based import STAGES_S, op_based
+from benchmarks.rows import Row, at_most
+from benchmarks.timing import seconds
 
 SEED = 42
-
-
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+REPEATS = 3
+TABULAR_FILE, NORMALIZED_FILE = "tabular.parquet", "normalized.parquet"
 
 
 def stage(root: Path, name: str, build: Callable[[Path], dict[str, Any]]) -> tuple[Path, float]:
-    """Return the folder of a stage's result and the seconds that it took."""
-    folder = root / name
-    folder.mkdir()
-    start = time.perf_counter()
-    report = build(folder)
-    taken = time.perf_counter() - start
-    write_json(folder / "report.json", report)
-    return folder, taken
+    """Build a stage's result a few times; returns the folder of one and the median of the seconds."""
+    folders = [root / f"{name}-{number}" for number in range(REPEATS)]
+    new = iter(folders)
+
+    def once() -> None:
+        folder = next(new)
+        folder.mkdir()
+        write_json(folder / "report.json", build(folder))
+
+    return folders[-1], seconds(once, REPEATS)
 
 
 def decode_all(paths: list[Path]) -> float:
@@ -56,41 +57,77 @@ def decode_all(paths: list[Path]) -> float:
         with Image.open(io.BytesIO(path.read_bytes())) as image:
             image.load()
 
-    return seconds(lambda: list(map_in_order(decode, paths, usable_cores())))
+    return seconds(lambda: list(map_in_order(decode, paths, usable_cores())), REPEATS)
 
 
-def row(name: str, taken: float, floor: float | None, target: float | None, note: str) -> dict[str, Any]:
-    ratio = f"; {taken / floor:.2f} times the floor" if floor else ""
-    rounded = None if floor is None else round(floor, 3)
-    return {
-        "benchmark": name,
-        "value": round(taken, 3),
-        "unit": "s",
-        "target": target,
-        "floor": rounded,
-        "note": note + ratio,
-    }
+def encode_all(paths: list[Path], folder: Path) -> float:
+    """Return the seconds that encoding and writing images takes which are in memory."""
+    folder.mkdir()
+    pictures = [Image.open(path).copy() for path in paths]
+
+    def encode(index: int) -> None:
+        (folder / f"{index}.png").write_bytes(encode_png(pictures[index]))
+
+    return seconds(lambda: list(map_in_order(encode, range(len(paths)), usable_cores())), REPEATS)
 
 
-def images(root: Path, count: int) -> list[dict[str, Any]]:
+def link_all(source: Path, root: Path) -> float:
+    """Return the seconds that hard links to all files below a folder take."""
+    files = [path for path in source.rglob("*.png") if path.is_file()]
+
+    def link() -> None:
+        with tempfile.TemporaryDirectory(dir=root) as folder:
+            for index, file in enumerate(files):
+                (Path(folder) / f"{index}.png").hardlink_to(file)
+
+    return seconds(link, REPEATS)
+
+
+def copy_tables(source: Path, *written: Path) -> float:
+    """Return the seconds that reading one table and writing others takes."""
+    tables = [read_parquet(path) for path in written]
+
+    def copy() -> None:
+        read_parquet(source)
+        with tempfile.TemporaryDirectory(dir=source.parent) as folder:
+            for index, table in enumerate(tables):
+                write_parquet(table, Path(folder) / f"{index}.parquet")
+
+    return seconds(copy, REPEATS)
+
+
+def row(name: str, taken: float, most: float, floor: float, note: str) -> Row:
+    """Return a stage's time, which may be ``most`` times the floor."""
+    return Row(name, taken, target=at_most(most, of="floor"), floor=floor, note=f"{note}; {taken / floor:.2f} times")
+
+
+def images(root: Path, count: int) -> list[Row]:
     """Measure all stages on generated images."""
     spec = NumbersSource(sample_count=count, img_size={"width": 1024, "height": 1024})
-    source, _ = stage(root, "source", lambda folder: build_numbers(spec, SEED, folder))
+    source = root / "source"
+    source.mkdir()
+    write_json(source / "report.json", build_numbers(spec, SEED, source))
     splits, splits_s = stage(root, "splits", lambda folder: build_splits(source, SplitsSection(), SEED, folder))
     crops, crops_s = stage(root, "crops", lambda folder: build_crops(splits, CropsSection(), folder))
     tabular, tabular_s = stage(
         root, "tabular", lambda folder: build_tabular(source, splits, crops, TabularSection(), folder)
     )
-    _, normalized_s = stage(root, "normalized", lambda folder: build_normalized(tabular, NormalizedSection(), folder))
-    items, cut = read_parquet(splits / ITEMS_FILE), read_parquet(crops / CROPS_FILE)
-    whole_s = decode_all([splits / file for file in items["file"]])
-    cut_s = decode_all([crops / file for file in cut["file"]])
+    normalized, normalized_s = stage(
+        root, "normalized", lambda folder: build_normalized(tabular, NormalizedSection(), folder)
+    )
+    whole = [splits / file for file in read_parquet(splits / ITEMS_FILE)["file"]]
+    cut = [crops / file for file in read_parquet(crops / CROPS_FILE)["file"]]
+    link_s = link_all(splits, root) + copy_tables(source / ITEMS_FILE, splits / ITEMS_FILE)
+    crop_s = decode_all(whole) + encode_all(cut, root / "encoded")
+    table_s = decode_all(cut) + copy_tables(crops / CROPS_FILE, tabular / TABULAR_FILE)
+    copy_s = copy_tables(tabular / TABULAR_FILE, normalized / NORMALIZED_FILE)
     size = f"{count} images 1024x1024"
     return [
-        row(f"splits: {size}", splits_s, None, 0.45, "hard links"),
-        row(f"crops: {size}", crops_s, whole_s, 2.74, f"{len(cut)} crops; floor: decoding the images"),
-        row(f"tabular: {len(cut)} crops", tabular_s, cut_s, 0.28, "floor: decoding the crops"),
-        row(f"normalized: {len(cut)} rows", normalized_s, None, 0.37, "100 columns"),
+        row(f"splits: {size}", splits_s, 6.0, link_s, "floor: the links and the index"),
+        row(f"crops: {size}", crops_s, 1.7, crop_s, f"{len(cut)} crops; floor: decoding images, writing crops"),
+        row(f"tabular: {len(cut)} crops", tabular_s, 2.3, table_s, "floor: decoding the crops, writing the table"),
+        row(f"normalized: {len(cut)} rows", normalized_s, 2.8, copy_s, "100 columns; floor: reading and writing them"),
+        *(op_based(f"{name}, {size}", STAGES_S[name]) for name in STAGES_S if count == 100),
     ]
 
 
@@ -122,45 +159,41 @@ def write_crops(root: Path, count: int) -> tuple[Path, Path]:
     return splits, crops
 
 
-def rows(root: Path, count: int) -> list[dict[str, Any]]:
+def rows(root: Path, count: int) -> list[Row]:
     """Measure the two stages of tables, and the division of a table, on many rows."""
     splits, crops = write_crops(root, count)
     tabular, tabular_s = stage(
         root, "many-tabular", lambda folder: build_tabular(root, splits, crops, TabularSection(), folder)
     )
-    _, normalized_s = stage(
+    normalized, normalized_s = stage(
         root, "many-normalized", lambda folder: build_normalized(tabular, NormalizedSection(), folder)
     )
-    table = read_parquet(tabular / "tabular.parquet")
-    write_s = seconds(lambda: write_parquet(table, root / "written.parquet"))
-    decode_s = decode_all(sorted((crops / "train").glob("*.png")))
-    source, many_s = index_rows(root, count)
-    _, splits_s = stage(root, "row-splits", lambda folder: build_splits(source, SplitsSection(), SEED, folder))
+    table_s = decode_all(sorted((crops / "train").glob("*.png")))
+    table_s += copy_tables(crops / CROPS_FILE, tabular / TABULAR_FILE)
+    copy_s = copy_tables(tabular / TABULAR_FILE, normalized / NORMALIZED_FILE)
+    source = index_rows(root, count)
+    divided, splits_s = stage(root, "row-splits", lambda folder: build_splits(source, SplitsSection(), SEED, folder))
+    index_s = copy_tables(source / ITEMS_FILE, divided / ITEMS_FILE)
     return [
-        row(f"splits: {count} rows of a table", splits_s, many_s, 1.0, "floor: writing the index"),
-        row(
-            f"tabular: {count} crops 64x64",
-            tabular_s,
-            decode_s + write_s,
-            5.0,
-            "floor: decoding, and writing the table",
-        ),
-        row(f"normalized: {count} rows x 100 columns", normalized_s, write_s, 1.0, "floor: writing the table"),
+        row(f"splits: {count} rows of a table", splits_s, 8.2, index_s, "floor: reading and writing the index"),
+        row(f"tabular: {count} crops 64x64", tabular_s, 2.1, table_s, "floor: decoding the crops, writing the table"),
+        row(f"normalized: {count} rows x 100 columns", normalized_s, 2.9, copy_s, "floor: reading and writing them"),
     ]
 
 
-def index_rows(root: Path, count: int) -> tuple[Path, float]:
-    """Write the index of a table; return its folder and the seconds that it took."""
+def index_rows(root: Path, count: int) -> Path:
+    """Write the index of a table and return its folder."""
     folder = root / "row-source"
     folder.mkdir()
     names = [f"{index:09d}" for index in range(count)]
     none = pl.lit(None, pl.String)
     items = pl.DataFrame({"item": names, "sha256": names}).with_columns(label=none, given_subset=none, given_group=none)
-    return folder, seconds(lambda: write_parquet(items, folder / ITEMS_FILE))
+    write_parquet(items, folder / ITEMS_FILE)
+    return folder
 
 
-def run(quick: bool = False) -> list[dict[str, Any]]:
-    """Return one row per benchmark; targets of the image stages are the reference's times for the same work."""
+def run(quick: bool = False) -> list[Row]:
+    """Measure; ``quick`` takes few images and rows, to see that it runs."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         return images(root, 10 if quick else 100) + rows(root, 200 if quick else 10_000)

@@ -1,12 +1,10 @@
-"""What a run under the daemon costs beyond its work, and a sweep; Dagster's own launcher beside ours.
-
-``python -m benchmarks.run launching``.
-"""
+"""What a run and a sweep cost under the daemon beyond their work, with our launcher and with Dagster's own."""
 
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,22 +18,60 @@ from assay.pipeline import stage_config
 from assay.spec.loading import load_spec
 from assay.stages.trained_model import train
 from benchmarks.dagster_processes import Daemon, RunTimes, medians, times_of, wait_for
-from benchmarks.rows import row
+from benchmarks.rows import Row, at_most
 
 JOB = "job_experiment"
 DATA_STAGES = ("generated_images", "splits", "tabular", "normalized")
-LAUNCHERS = {"ours": True, "Dagster's own": False}
+SINGLE_RUNS, SWEEP = 6, 20
+"""With either launcher: a sweep's seconds per experiment contain the wait for the daemon's first look."""
+MOST_OF_STOCK = {"run": 0.8, "sweep": 0.6}
+"""Largest share of what the same takes with Dagster's own launcher."""
 
 
-def run(quick: bool = False) -> list[dict[str, Any]]:
+def run(quick: bool = False) -> list[Row]:
     """Measure; ``quick`` takes few experiments, to see that it runs."""
-    rows: list[dict[str, Any]] = []
-    for name, own in LAUNCHERS.items():
-        sizes = (1, 6) if quick else (8, 100 if own else 20)
-        with project(own) as (daemon, instance):
-            rows += single_runs(daemon, instance, name, sizes[0])
-            rows += sweep(daemon, instance, name, sizes[1])
-    return rows
+    singles, size = (1, 4) if quick else (SINGLE_RUNS, SWEEP)
+    with project(own_launcher=False) as (daemon, instance):
+        stock = Costs(single_runs(daemon, instance, singles), sweep(daemon, instance, size))
+    with project(own_launcher=True) as (daemon, instance):
+        ours = Costs(single_runs(daemon, instance, singles), sweep(daemon, instance, size))
+    return rows_of(ours, stock, size)
+
+
+def rows_of(ours: "Costs", stock: "Costs", size: int) -> list[Row]:
+    """Return what both launchers cost, and the share that ours is of the other."""
+    single, sweeping = "a run with nothing to do", f"sweep of {size}, seconds per experiment beyond training"
+    rows = []
+    for launcher, costs in (("ours", ours), ("Dagster's own", stock)):
+        rows.append(Row(f"{single}, launcher: {launcher}", costs.single.total, note=where(costs.single)))
+        rows.append(Row(f"{sweeping}, launcher: {launcher}", costs.sweep.beyond_s, note=costs.sweep.note))
+    shares = {"run": ours.single.total / stock.single.total, "sweep": ours.sweep.beyond_s / stock.sweep.beyond_s}
+    return [
+        *rows,
+        Row(f"{single}, share of Dagster's own launcher", shares["run"], "x", at_most(MOST_OF_STOCK["run"])),
+        Row(f"{sweeping}, share of Dagster's own launcher", shares["sweep"], "x", at_most(MOST_OF_STOCK["sweep"])),
+    ]
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep costs.
+
+    Attributes:
+        beyond_s: Seconds per experiment, without those of the training alone.
+        note: Where the time went.
+    """
+
+    beyond_s: float
+    note: str
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What one launcher costs: a run with nothing to do, and a sweep."""
+
+    single: RunTimes
+    sweep: Swept
 
 
 @contextmanager
@@ -82,10 +118,9 @@ def assets_of(daemon: Daemon, name: str) -> list[AssetPath]:
     return needed_assets(load_workspace(daemon.server).assets_of(JOB), [found])
 
 
-def single_runs(daemon: Daemon, instance: dg.DagsterInstance, launcher: str, count: int) -> list[dict[str, Any]]:
+def single_runs(daemon: Daemon, instance: dg.DagsterInstance, count: int) -> RunTimes:
     """Run one experiment again and again: all is found, so that everything is overhead."""
-    runs = [run_one(daemon, instance) for _ in range(count)]
-    return [row(f"a run with nothing to do, launcher: {launcher}", medians(runs).total, None, where(medians(runs)))]
+    return medians([run_one(daemon, instance) for _ in range(count)])
 
 
 def where(times: RunTimes) -> str:
@@ -96,7 +131,7 @@ def where(times: RunTimes) -> str:
     )
 
 
-def sweep(daemon: Daemon, instance: dg.DagsterInstance, launcher: str, count: int) -> list[dict[str, Any]]:
+def sweep(daemon: Daemon, instance: dg.DagsterInstance, count: int) -> Swept:
     """Run experiments that differ in training only, two at a time."""
     names = [f"x{number}" for number in range(1, count + 1)]
     for number, name in enumerate(names, start=1):
@@ -109,8 +144,7 @@ def sweep(daemon: Daemon, instance: dg.DagsterInstance, launcher: str, count: in
     assert built == {**dict.fromkeys(DATA_STAGES, 1), "trained_model": count}, built
     times = medians([times_of(instance, run.dagster_run.run_id) for run in runs])
     note = f"wall {wall_s:.0f} s, training alone {training_s:.2f} s; each data stage built once; {where(times)}"
-    beyond = wall_s / count - training_s
-    return [row(f"sweep of {count}, seconds per experiment beyond training, launcher: {launcher}", beyond, 4.0, note)]
+    return Swept(wall_s / count - training_s, note)
 
 
 def results(daemon: Daemon, stage: str) -> int:

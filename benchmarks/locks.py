@@ -1,7 +1,4 @@
-"""Locks under contention: processes that read and write one place, each with a witness that nobody else is there.
-
-``python -m benchmarks.run locks``.
-"""
+"""Locks under contention: processes that read and write one place, each with a witness that nobody else is there."""
 
 import multiprocessing
 import os
@@ -18,11 +15,11 @@ from typing import Any
 from assay.spec.yaml_text import to_yaml
 from assay.storage.files import write_text
 from assay.storage.locks import Heartbeat, heartbeat_of, hold
-from benchmarks.rows import row
+from benchmarks.rows import Row, Target, at_least, at_most
 
 SERVER = multiprocessing.get_context("forkserver")
 """Processes forked by one that has no threads: a copy of this one might wait for ever for a thread that it lacks."""
-PROCESSES, ACQUISITIONS, WRITE_SHARE = 8, 12_500, 0.5
+PROCESSES, ACQUISITIONS, WRITE_SHARE = 8, 6_250, 0.5
 SHARED_ACQUISITIONS = 100
 """Of each process on a shared file system, where every step of a lock is a file."""
 
@@ -124,49 +121,65 @@ def take(folder: Path) -> None:
         pass
 
 
-def run(quick: bool = False) -> list[dict[str, Any]]:
+def run(quick: bool = False) -> list[Row]:
     """Measure; ``quick`` takes few locks, to see that it runs."""
     with tempfile.TemporaryDirectory() as name:
         return [*_local(Path(name) / "local", quick), *_shared(Path(name) / "shared", quick)]
 
 
-def _local(folder: Path, quick: bool) -> list[dict[str, Any]]:
+def _local(folder: Path, quick: bool) -> list[Row]:
     (folder / "without").mkdir(parents=True)
     acquisitions = 50 if quick else ACQUISITIONS
     told = contend(folder, PROCESSES, acquisitions, WRITE_SHARE)
     without = contend(folder / "without", PROCESSES, acquisitions // 10, WRITE_SHARE, no_lock)
     alone_s = each(20 if quick else 1000, partial(take, folder / "locks"))
-    free_s = max(seconds_after_death(folder / "locks") for _ in range(1 if quick else 10))
+    deaths = 1 if quick else 10
+    free_s = max(seconds_after_death(folder / "locks") for _ in range(deaths))
     return [
-        _violations("one machine", told),
-        _violations("none at all, to try the witness", without, None),
-        row("locks, one machine: one of these acquisitions", told.wall_s / told.acquisitions, None, _rate(told)),
-        row("locks, one machine: taken and released, nobody else there", alone_s),
-        row("locks, one machine: free after the holder was killed", free_s, 1.0, "longest of 10"),
+        _violations("one machine", told, at_most(0)),
+        _violations("none at all, to try the witness", without, at_least(1)),
+        *_times("one machine", told, 0.00115, alone_s, 0.0009),
+        _free("one machine", free_s, at_most(0.02, of="machine"), f"longest of {deaths}"),
     ]
 
 
-def _shared(folder: Path, quick: bool) -> list[dict[str, Any]]:
-    write_text(folder / "locks" / "shared.yaml", to_yaml(Heartbeat().model_dump()))
+def _shared(folder: Path, quick: bool) -> list[Row]:
+    short = {"heartbeat_s": 0.5, "stale_after_s": 2.0} if quick else {}
+    write_text(folder / "locks" / "shared.yaml", to_yaml(Heartbeat(**short).model_dump()))
     told = contend(folder, PROCESSES, 5 if quick else SHARED_ACQUISITIONS, WRITE_SHARE)
     alone_s = each(5 if quick else 200, partial(take, folder / "locks"))
-    rows = [
-        _violations("shared file system", told),
-        row("locks, shared file system: one of these acquisitions", told.wall_s / told.acquisitions, None, _rate(told)),
-        row("locks, shared file system: taken and released, nobody else there", alone_s, None, "on a local disk"),
-    ]
     heartbeat = heartbeat_of(folder / "locks")
-    if quick or heartbeat is None:
-        return rows
-    free_s, note = seconds_after_death(folder / "locks"), f"heartbeat every {heartbeat.heartbeat_s:g} s"
-    wanted_s = heartbeat.stale_after_s + heartbeat.heartbeat_s
-    return [*rows, row("locks, shared file system: free after the holder was killed", free_s, wanted_s, note)]
+    assert heartbeat is not None
+    note = (
+        f"heartbeat every {heartbeat.heartbeat_s:g} s, stale after {heartbeat.stale_after_s:g} s, whatever the machine"
+    )
+    return [
+        _violations("shared file system", told, at_most(0)),
+        *_times("shared file system", told, 0.026, alone_s, 0.01, "on a local disk"),
+        _free(
+            "shared file system",
+            seconds_after_death(folder / "locks"),
+            at_most(heartbeat.stale_after_s + heartbeat.heartbeat_s),
+            note,
+        ),
+    ]
 
 
-def _violations(where: str, told: Told, target: float | None = 0) -> dict[str, Any]:
+def _violations(where: str, told: Told, target: Target) -> Row:
     note = f"{PROCESSES} processes, {told.acquisitions} acquisitions, half of them to write, with an O_EXCL witness"
-    return {**row(f"locks, {where}: entries while another was there", told.violations, target, note), "unit": "entries"}
+    return Row(f"locks, {where}: entries while another was there", told.violations, "entries", target, note=note)
 
 
-def _rate(told: Told) -> str:
-    return f"{told.acquisitions / told.wall_s:.0f} acquisitions per second, all wanting the same lock"
+def _times(where: str, told: Told, most_s: float, alone_s: float, most_alone_s: float, note: str = "") -> list[Row]:
+    """Return the time of one of many acquisitions at once, and of one with nobody else there."""
+    each_s, rate = told.wall_s / told.acquisitions, told.acquisitions / told.wall_s
+    one, alone = "one of these acquisitions", "taken and released, nobody else there"
+    rates = f"{rate:.0f} acquisitions per second, all wanting the same lock"
+    return [
+        Row(f"locks, {where}: {one}", each_s, target=at_most(most_s, of="machine"), note=rates),
+        Row(f"locks, {where}: {alone}", alone_s, target=at_most(most_alone_s, of="machine"), note=note),
+    ]
+
+
+def _free(where: str, seconds: float, target: Target, note: str) -> Row:
+    return Row(f"locks, {where}: free after the holder was killed", seconds, target=target, note=note)

@@ -46,6 +46,7 @@ from assay.training.optimizers import AdamW, Muon, Optimizer, Sgd
 from assay.training.tasks.detection.boxes import best_of_overlapping
 from assay.utils.text import text_table
 from benchmarks.generation import SEED, spec_of
+from benchmarks.rows import Row
 
 SPENT_S = 0.5
 """On each comparison, at least; the shortest time of each side counts."""
@@ -58,7 +59,7 @@ RATE, DECAY, MOMENTUM, MEMORY = 0.01, 0.1, 0.9, 0.99
 Work = Callable[..., Any]
 
 
-def run(quick: bool = False) -> list[dict[str, Any]]:
+def run(quick: bool = False) -> list[Row]:
     """Measure; ``quick`` takes small sizes and repeats nothing, to see that it runs."""
     spent_s = 0.0 if quick else SPENT_S
     threads = torch.get_num_threads()
@@ -80,16 +81,15 @@ def run(quick: bool = False) -> list[dict[str, Any]]:
     return rows
 
 
-def beside(name: str, own: Work, library: Work, why: str, spent_s: float) -> dict[str, Any]:
+def beside(name: str, own: Work, library: Work, why: str, spent_s: float) -> Row:
     """Return the row of a comparison: both in turns, the shortest time of each."""
     own_s, library_s = min_seconds((own, library), spent_s)
     return ratio(name, own_s, library_s, why)
 
 
-def ratio(name: str, own_s: float, library_s: float, why: str) -> dict[str, Any]:
+def ratio(name: str, own_s: float, library_s: float, why: str) -> Row:
     note = f"{own_s * 1e3:.3g} ms, library {library_s * 1e3:.3g} ms; {why}"
-    fixed = {"unit": "times as long", "target": None, "floor": None}
-    return {"benchmark": name, "value": library_s / own_s, **fixed, "note": note}
+    return Row(name, library_s / own_s, "times as long", note=note)
 
 
 def min_seconds(works: Sequence[Work], spent_s: float) -> list[float]:
@@ -104,7 +104,7 @@ def min_seconds(works: Sequence[Work], spent_s: float) -> list[float]:
     return np.min(times, axis=0).tolist()
 
 
-def _png(spent_s: float, side: int) -> Iterator[dict[str, Any]]:
+def _png(spent_s: float, side: int) -> Iterator[Row]:
     painted = NumberPainter(spec_of(1), SEED).paint(0)
     for what, image in (("photo", painted.image.crop((0, 0, side, side))), ("mask", painted.mask)):
         own, library = encode_png(image), pillow_png(image)
@@ -120,7 +120,7 @@ def pillow_png(image: Image.Image) -> bytes:
     return content.getvalue()
 
 
-def _generated(spent_s: float) -> Iterator[dict[str, Any]]:
+def _generated(spent_s: float) -> Iterator[Row]:
     """The geometry and colours of generated images, which must keep their bytes."""
     photo = Image.fromarray(data.astronaut())
     pixels = np.asarray(photo)
@@ -182,7 +182,7 @@ def skimage_warp(pixels: NDArray[np.uint8], frame: Frame, size: tuple[int, int])
     return warped
 
 
-def _resized(spent_s: float) -> Iterator[dict[str, Any]]:
+def _resized(spent_s: float) -> Iterator[Row]:
     crop = np.random.default_rng(0).uniform(0, 255, (64, 64)).astype(np.float32)
     apart = np.abs(area_resize(crop, (28, 28)) - transform.resize_local_mean(crop, (28, 28))).max()
     yield beside(
@@ -204,7 +204,7 @@ def _resized(spent_s: float) -> Iterator[dict[str, Any]]:
     )
 
 
-def _outlines(spent_s: float) -> Iterator[dict[str, Any]]:
+def _outlines(spent_s: float) -> Iterator[Row]:
     rng = np.random.default_rng(3)
     for corners, radius in ((12, 8), (30, 40), (200, 150)):
         points = _outline(rng, corners, radius)
@@ -272,7 +272,7 @@ class TorchMuon:
         self.muon.step()
 
 
-def _optimizers(spent_s: float) -> Iterator[dict[str, Any]]:
+def _optimizers(spent_s: float) -> Iterator[Row]:
     for case in (
         (
             "AdamW",
@@ -298,7 +298,7 @@ def _optimizers(spent_s: float) -> Iterator[dict[str, Any]]:
 
 def _optimizer_step(
     name: str, own: Callable[[Any], Optimizer], library: Callable[[Any], Any], why: str, spent_s: float
-) -> dict[str, Any]:
+) -> Row:
     torch.manual_seed(0)
     network = Unet(3, 10, 16)
     networks = network, copy.deepcopy(network)
@@ -323,7 +323,7 @@ def _apart(first: nn.Module, second: nn.Module) -> str:
     return f"weights {most:.0e} apart" if most else "same bits"
 
 
-def _making_an_optimizer() -> dict[str, Any]:
+def _making_an_optimizer() -> Row:
     """Time what the first optimizer of a process costs after torch is there."""
     before = "import time, torch; from torch import nn; weights = [nn.Parameter(torch.zeros(2, 2))]"
     made = {
@@ -339,7 +339,7 @@ def _making_an_optimizer() -> dict[str, Any]:
     return ratio("first AdamW of a process, beside torch.optim", taken["own"], taken["library"], why)
 
 
-def _average(spent_s: float) -> dict[str, Any]:
+def _average(spent_s: float) -> Row:
     network = Unet(3, 10, 16)
 
     def lerp(averages: list[Tensor], weights: list[Tensor], steps: Tensor | int) -> None:
@@ -362,7 +362,7 @@ def _average(spent_s: float) -> dict[str, Any]:
     )
 
 
-def _suppression(spent_s: float) -> Iterator[dict[str, Any]]:
+def _suppression(spent_s: float) -> Iterator[Row]:
     rng = np.random.default_rng(0)
     for images, count, objects in ((8, 60, 10), (8, 300, 30), (16, 300, 100)):
         given = _candidates(rng, images, count, objects)
@@ -404,7 +404,7 @@ def greedy(boxes: NDArray[Any], scores: NDArray[Any], classes: NDArray[Any], mos
     return stays
 
 
-def _metrics(spent_s: float, count: int, resamples: int) -> Iterator[dict[str, Any]]:
+def _metrics(spent_s: float, count: int, resamples: int) -> Iterator[Row]:
     rng = np.random.default_rng(0)
     one = np.ones((1, count))
     target = rng.integers(0, 10, count)
@@ -443,7 +443,7 @@ def _metrics(spent_s: float, count: int, resamples: int) -> Iterator[dict[str, A
         yield _metric(*case, resamples, spent_s)
 
 
-def _metric(name: str, metric: Work, sample: Sample, library: Work, resamples: int, spent_s: float) -> dict[str, Any]:
+def _metric(name: str, metric: Work, sample: Sample, library: Work, resamples: int, spent_s: float) -> Row:
     """Compare one metric of resamples already drawn: ours in blocks as the bootstrap takes them, theirs one by one."""
     count = sample.weights.shape[1]
     rng = np.random.default_rng(1)
@@ -462,7 +462,7 @@ def _metric(name: str, metric: Work, sample: Sample, library: Work, resamples: i
     )
 
 
-def _texts(spent_s: float) -> Iterator[dict[str, Any]]:
+def _texts(spent_s: float) -> Iterator[Row]:
     header = ["experiment", "model.kind", "mean IoU", ""]
     rows = [[f"flowers-lr-grid-{each:03d}", "unet", f"{each / 7:.3f}", "edited" * (each % 2)] for each in range(200)]
     right = frozenset({"mean IoU"})

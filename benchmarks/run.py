@@ -1,106 +1,138 @@
-"""Runs every benchmark and writes ``benchmarks/RESULTS.md``: figures, targets, floors, machine, versions, date.
+"""Runs benchmarks, keeps their figures, writes ``benchmarks/RESULTS.md``, and lists what misses its target.
 
-``python -m benchmarks.run [--quick] [NAME ...]``: only those named; the others keep their former rows.
+``python -m benchmarks.run [--quick] [--from NAME] [NAME ...]``: only those named, or that one and all after it; the
+others keep their former figures. Each one's figures are kept as soon as it has ended.
 """
 
 import argparse
-import importlib
 import json
-import os
-import platform
 import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-BENCHMARKS = (
-    "generation",
-    "data_stages",
-    "io_manager",
-    "analysis",
-    "quality",
-    "scenes",
-    "runs",
-    "launching",
-    "automation",
-    "saving",
-    "warehouse",
-    "elsewhere",
-    "locks",
-    "dashboard",
-    "own_code",
-)
-FOLDER = Path(__file__).parent
-PACKAGES = (
-    *("dagster", "dagster-duckdb", "duckdb", "polars", "torch", "pillow", "numpy", "scipy", "scikit-image"),
-    *("scikit-learn", "faster-coco-eval", "rich", "streamlit"),
-)
-COLUMNS = ("benchmark", "value", "unit", "target", "floor", "note")
+from benchmarks.page import FOLDER, Figures, keep, table, write_page
+from benchmarks.rows import missed, number_text
 
-
-def main() -> int:
-    """Run the benchmarks named on the command line, or all of them."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[[], *BENCHMARKS], default=[])
-    parser.add_argument("--quick", action="store_true", help="small sizes: does it run at all")
-    arguments = parser.parse_args()
-    names = arguments.names or BENCHMARKS
-    if len(names) > 1:
-        return max(_in_own_process(name, arguments.quick) for name in names)
-    (name,) = names
-    print(f"\n## {name}", flush=True)
-    rows = importlib.import_module(f"benchmarks.{name}").run(quick=arguments.quick)
-    print(table(rows))
-    if not arguments.quick:
-        write(name, rows)
-    return 0
-
-
-def _in_own_process(name: str, quick: bool) -> int:
-    """Run one benchmark; what another one has loaded must not count as the memory of this one's children."""
-    options = ["--quick"] if quick else []
-    return subprocess.run([sys.executable, "-m", "benchmarks.run", name, *options], check=False).returncode
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """Return rows as a Markdown table."""
-    lines = [" | ".join(COLUMNS), " | ".join("---" for _ in COLUMNS)]
-    lines += [" | ".join(_text(row.get(column)) for column in COLUMNS) for row in rows]
-    return "\n".join(f"| {line} |" for line in lines)
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def write(name: str, rows: list[dict[str, Any]]) -> None:
-    """Keep the rows of one benchmark and write the page anew from all that are kept."""
-    kept = FOLDER / "results" / f"{name}.json"
-    kept.parent.mkdir(exist_ok=True)
-    kept.write_text(json.dumps({"date": f"{datetime.now(UTC):%Y-%m-%d}", "rows": rows}, indent=1) + "\n")
-    parts = ["# Results", machine()]
-    for benchmark in BENCHMARKS:
-        path = FOLDER / "results" / f"{benchmark}.json"
-        if path.exists():
-            content = json.loads(path.read_text())
-            parts.append(f"## {benchmark} ({content['date']})\n\n{table(content['rows'])}")
-    (FOLDER / "RESULTS.md").write_text("\n\n".join(parts) + "\n")
-
-
-def machine() -> str:
-    """Return what the figures were measured on."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    return (
-        f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()}, Python {platform.python_version()}; "
-        f"{versions}. "
-        "`make bench` measures anew. Single runs on a shared machine: trust ratios within one table, not digits. "
-        "*floor* is the least that the machine allows for the same work."
+BENCHMARKS = {
+    name: f"benchmarks.{name}"
+    for name in (
+        "generation",
+        "data_stages",
+        "io_manager",
+        "analysis",
+        "quality",
+        "scenes",
+        "runs",
+        "launching",
+        "automation",
+        "saving",
+        "warehouse",
+        "elsewhere",
+        "locks",
+        "dashboard",
+        "own_code",
     )
+}
+"""The module of each benchmark, with a function ``run(quick) -> list[Row]``, in the order of the page."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one benchmark; without figures, it crashed.
+
+    Attributes:
+        name: Of the benchmark.
+        seconds: How long it ran.
+        figures: What it measured.
+        exit_code: Of its process.
+    """
+
+    name: str
+    seconds: float
+    figures: Figures | None
+    exit_code: int
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmarks named on the command line, or all of them; the exit code tells whether all is well."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument("--from", dest="first", choices=BENCHMARKS, help="this one and all after it")
+    parser.add_argument(
+        "--quick", action="store_true", help="small sizes: does it run at all; nothing is kept or judged"
+    )
+    parsed = parser.parse_args(arguments)
+    if unknown := [name for name in parsed.names if name not in BENCHMARKS]:
+        parser.error(f"no benchmark is named {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    names = parsed.names or list(BENCHMARKS)[list(BENCHMARKS).index(parsed.first or next(iter(BENCHMARKS))) :]
+    return run_all(names, parsed.quick)
+
+
+def run_all(names: Iterable[str], quick: bool, modules: Mapping[str, str] = BENCHMARKS, folder: Path = FOLDER) -> int:
+    """Run benchmarks one after another, whatever becomes of each; returns 1 when one crashed or missed a target."""
+    outcomes = []
+    for name in names:
+        outcome = run_one(name, modules[name], quick)
+        outcomes.append(outcome)
+        print(_shown(outcome, quick), flush=True)
+        if outcome.figures and not quick:
+            keep(name, outcome.figures, folder)
+            write_page(modules, folder)
+    print(f"\n{_durations(outcomes)}")
+    complaints = [line for outcome in outcomes for line in complaints_about(outcome, quick)]
+    print("\n".join(["\nMissed:", *complaints]) if complaints else f"\nNothing crashed{_and_targets(quick)}.")
+    return 1 if complaints else 0
+
+
+def run_one(name: str, module: str, quick: bool) -> Outcome:
+    """Run one benchmark in its own process."""
+    print(f"\n## {name}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "figures.json"
+        options = ["--quick"] if quick else []
+        started = time.perf_counter()
+        command = [sys.executable, "-m", "benchmarks.one", module, str(file), *options]
+        exit_code = subprocess.run(command, cwd=FOLDER.parent, check=False).returncode
+        seconds = time.perf_counter() - started
+        content = json.loads(file.read_text()) if file.exists() and exit_code == 0 else None
+    date = f"{datetime.now(UTC):%Y-%m-%d}"
+    return Outcome(name, seconds, Figures.of({**content, "date": date}) if content else None, exit_code)
+
+
+def complaints_about(outcome: Outcome, quick: bool) -> list[str]:
+    """Return a line per row that misses its target, or that it crashed; small sizes are not judged."""
+    if outcome.figures is None:
+        return [f"{outcome.name}: crashed with exit code {outcome.exit_code}; its output is above"]
+    if quick:
+        return []
+    factor = outcome.figures.machine_factor
+    return [
+        f"{outcome.name}: {row.benchmark}: {number_text(row.value)} {row.unit}".rstrip()
+        + f", wanted {row.target_text(factor)}"
+        for row in missed(outcome.figures.rows, factor or 1.0)
+    ]
+
+
+def _shown(outcome: Outcome, quick: bool) -> str:
+    end = f"{outcome.name} took {outcome.seconds:.0f} s"
+    if outcome.figures is None:
+        return f"{end} and crashed with exit code {outcome.exit_code}"
+    return f"{table(outcome.figures.rows, outcome.figures.machine_factor, judged=not quick)}\n\n{end}"
+
+
+def _durations(outcomes: Sequence[Outcome]) -> str:
+    total = sum(outcome.seconds for outcome in outcomes)
+    each = ", ".join(f"{outcome.name} {outcome.seconds:.0f} s" for outcome in outcomes)
+    return f"{total / 60:.1f} minutes: {each}"
+
+
+def _and_targets(quick: bool) -> str:
+    return "; small sizes, so that nothing was judged or kept" if quick else ", and every target is reached"
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from assay.utils.concurrency import usable_cores
 from benchmarks.quality.backgrounds import on_photos, on_unseen, write_all_photos
 from benchmarks.quality.cases import Case, Goal
 from benchmarks.quality.data import Data, Seconds, Values
+from benchmarks.rows import Row, at_most
 
 UNSEEN = 200
 """Images on backgrounds that no training image had."""
@@ -40,17 +41,16 @@ class Outcome:
     beside: float
 
 
-def measure(case: Case, seeds: Sequence[int], photos: Path, root: Path) -> list[dict[str, Any]]:
+def measure(case: Case, photos: Path, root: Path) -> list[Row]:
     """Return the rows of a case.
 
     Args:
         case: What is trained.
-        seeds: One training each.
         photos: Backgrounds that no training image has.
         root: For temporary folders.
     """
     outcomes = []
-    for seed in seeds:
+    for seed in range(case.seeds):
         with tempfile.TemporaryDirectory(dir=root) as folder:
             outcomes.append(_one(case, seed, photos, Path(folder)))
     return [*(row for goal in case.goals for row in goal_rows(case, goal, outcomes)), time_row(case, outcomes)]
@@ -60,7 +60,7 @@ def _one(case: Case, seed: int, photos: Path, folder: Path) -> Outcome:
     data = Data(folder / "own", _spec(case.keys, seed, case.name))
     model, seconds = data.learn()
     values, unseen, informed = data.judge(model), {}, {}
-    if case.drop is not None:
+    if case.has_unseen:
         other = Data(folder / "other", _spec(on_unseen(case.keys, photos, UNSEEN), seed, case.name))
         unseen = other.judge(model)
         if case.matched:
@@ -86,37 +86,40 @@ def _shown(case: Case, values: Values) -> str:
     return ", ".join(f"{goal.metric} {values[goal.metric]:.3f}" for goal in case.goals)
 
 
-def goal_rows(case: Case, goal: Goal, outcomes: Sequence[Outcome]) -> Iterator[dict[str, Any]]:
+def goal_rows(case: Case, goal: Goal, outcomes: Sequence[Outcome]) -> Iterator[Row]:
     """Yield what the median seed reaches, and what is lost of it on other backgrounds."""
     values = [outcome.values[goal.metric] for outcome in outcomes]
-    note = f"seeds {_listed(values)}"
+    note = _listed(values)
     if goal is case.goals[0]:
         beside = statistics.median(outcome.beside for outcome in outcomes)
-        name = case.baseline.__name__.replace("_", " ") if case.baseline else "trivial prediction"
-        note += f"; {name}: {beside:.3f}"
-    wanted = f"{'≤' if goal.lower_is_better else '≥'} {goal.target}"
-    yield _row(f"{case.name}: {goal.metric}", statistics.median(values), goal.unit, wanted, note)
-    if case.drop is not None:
-        unseen = [outcome.unseen[goal.metric] for outcome in outcomes]
-        note = f"seeds {_listed(unseen)} on {UNSEEN} images"
-        if case.matched:
-            values = [outcome.informed[goal.metric] for outcome in outcomes]
-            note += f"; with these photos among those learned: {_listed(values)}"
-        lost = statistics.median(values) - statistics.median(unseen)
-        yield _row(f"{case.name}: {goal.metric} lost on unseen backgrounds", lost, goal.unit, f"≤ {case.drop}", note)
+        note += f"; {case.baseline_name}: {beside:.3f}"
+    yield Row(f"{case.name}: {goal.metric}", statistics.median(values), goal.unit, goal.target, note=note)
+    if goal.drop is not None:
+        yield _lost(case, goal, outcomes, values)
 
 
-def time_row(case: Case, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def _lost(case: Case, goal: Goal, outcomes: Sequence[Outcome], values: Sequence[float]) -> Row:
+    """Return what is lost on other backgrounds; of two names, as the two references are not the same."""
+    unseen = [outcome.unseen[goal.metric] for outcome in outcomes]
+    reference = [outcome.informed[goal.metric] for outcome in outcomes] if case.matched else values
+    behind = "behind a model that learned them" if case.matched else "behind the test subset"
+    return Row(
+        f"{case.name}: {goal.metric} on unseen backgrounds, {behind}",
+        statistics.median(reference) - statistics.median(unseen),
+        goal.unit,
+        at_most(goal.drop or 0.0),
+        note=f"{_listed(unseen)} on {UNSEEN} images; reference: {_listed(reference)}",
+    )
+
+
+def time_row(case: Case, outcomes: Sequence[Outcome]) -> Row:
     """Return what the training of the median seed took."""
     cpu = statistics.median(outcome.seconds.cpu for outcome in outcomes)
     wall = statistics.median(outcome.seconds.wall for outcome in outcomes)
-    note = f"{cpu:.0f} CPU seconds, the floor on {usable_cores()} idle cores"
-    return {**_row(f"{case.name}: training", wall, "s", f"≤ {case.seconds:g}", note), "floor": cpu / usable_cores()}
+    note = f"floor: its {cpu:.0f} CPU seconds, divided among {usable_cores()} cores"
+    target = at_most(case.seconds, of="machine")
+    return Row(f"{case.name}: training", wall, target=target, floor=cpu / usable_cores(), note=note)
 
 
 def _listed(values: Sequence[float]) -> str:
-    return ", ".join(f"{value:.3f}" for value in values)
-
-
-def _row(name: str, value: float, unit: str, target: str, note: str) -> dict[str, Any]:
-    return {"benchmark": name, "value": value, "unit": unit, "target": target, "floor": None, "note": note}
+    return f"seed{'s' * (len(values) > 1)} " + ", ".join(f"{value:.3f}" for value in values)
