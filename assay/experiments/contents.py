@@ -30,7 +30,7 @@ def stage_results(root: Path, experiment_id: str) -> dict[str, Result]:
     """
     folder = ExperimentFolders(root).find(experiment_id)
     manifest = folder.path / MANIFEST if folder else None
-    fingerprints = json.loads(manifest.read_text())["results"] if manifest and manifest.is_file() else {}
+    fingerprints = json.loads(manifest.read_bytes())["results"] if manifest and manifest.is_file() else {}
     store = ResultStore(root)
     found = {stage: store.find(stage, fingerprints[stage]) for stage in STAGES if stage in fingerprints}
     return {stage: result for stage, result in found.items() if result is not None}

@@ -25,7 +25,7 @@ def read_pointer(root: Path, experiment_id: str, asset: str) -> Result | None:
     path = _path(root, experiment_id, asset)
     if not path.is_file():
         return None
-    pointer = json.loads(path.read_text())
+    pointer = json.loads(path.read_bytes())
     return ResultStore(root).open(pointer["stage"], pointer["fingerprint"])
 
 

@@ -24,7 +24,8 @@ def _git(folder: Path, *arguments: str) -> str | None:
             ["git", *arguments],  # noqa: S607 - the user's own git
             cwd=folder,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=10,
             check=False,
         )

@@ -52,7 +52,7 @@ def heartbeat_of(folder: Path) -> Heartbeat | None:
     """
     for place in (folder, folder.parent) if folder.name == NAMED else (folder,):
         try:
-            text = (place / MARKER).read_text()
+            text = (place / MARKER).read_text(encoding="utf-8")
         except (FileNotFoundError, NotADirectoryError):
             continue
         return _read(text, place / MARKER)

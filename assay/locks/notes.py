@@ -101,7 +101,7 @@ class Note:
 def read_note(path: Path) -> Note | None:
     """Return a note; None when its holder has just removed it."""
     try:
-        with path.open() as file:
+        with path.open(encoding="utf-8") as file:
             content, locked, written_s = _content(file), _locked(file), os.fstat(file.fileno()).st_mtime
     except FileNotFoundError:
         return None

@@ -35,6 +35,23 @@ def files(package: str) -> list[Path]:
     return sorted((ROOT / package).rglob("*.py"))
 
 
+def reads_by_locale(path: Path) -> list[int]:
+    """Return the lines that read or write text in whatever encoding the user's locale has."""
+    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    return [
+        node.lineno
+        for node in calls
+        if isinstance(node.func, ast.Attribute)
+        and (node.func.attr == "read_text" or (node.func.attr == "write_text" and len(node.args) == 1))
+        and not any(keyword.arg == "encoding" for keyword in node.keywords)
+    ]
+
+
+def test_text_is_utf_8_whatever_the_locale():
+    found = {str(path): lines for path in files("assay") if (lines := reads_by_locale(path))}
+    assert found == {}
+
+
 def test_the_domain_never_imports_dagster_nor_pickles():
     for path in files("assay"):
         assert imports_of(path).isdisjoint({"dagster", "dagster_duckdb", "pickle", "joblib", "dill"}), path
