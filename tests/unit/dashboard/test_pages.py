@@ -37,7 +37,7 @@ def look(root, monkeypatch):
 
     def show(page: str = "", storage: Path = root, **address: str | list[str]) -> AppTest:
         monkeypatch.setenv("ASSAY_STORAGE", str(storage))
-        shown = AppTest.from_file(APP, default_timeout=30)
+        shown = AppTest.from_file(APP, default_timeout=120)
         for name, value in address.items():
             shown.query_params[name] = value
         if page:
