@@ -10,10 +10,10 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 # Compiled files are kept, also where the environment forbids it: compiling 400 files is a third of a process's start.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo dev test test-all test-system lint types docs bench all clean browser
+.PHONY: help demo dev test test-environments test-all test-system lint types docs bench all clean browser
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 $(VENV)/runtime: pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) (once, a minute or two) …"
@@ -36,8 +36,24 @@ dev: $(VENV)/runtime $(DAGSTER_HOME)/dagster.yaml ## open the Dagster UI on http
 	@$(BIN)/python -m resources.instance.home
 	$(BIN)/dagster dev --host 127.0.0.1 --port $${PORT:-3000}
 
+FAST := $(BIN)/python -m pytest -q --dist loadfile -m "not system" --ignore tests/system
 test: $(VENV)/dev ## the fast suite: under a minute on two cores
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not system" --ignore tests/system
+	$(FAST) -n 2
+
+# Libraries choose their arithmetic by the processor; here an x86 is told that it is an older one. Names that a processor
+# doesn't have are ignored. The libraries read these before anything of ours runs, hence a suite per environment.
+WITHOUT_AVX512 := OPENBLAS_CORETYPE=Haswell MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2 \
+	ATEN_CPU_CAPABILITY=avx2 NPY_DISABLE_CPU_FEATURES="X86_V4 AVX512_ICL AVX512_SPR"
+WITHOUT_AVX    := OPENBLAS_CORETYPE=Nehalem MKL_ENABLE_INSTRUCTIONS=SSE4_2 ONEDNN_MAX_CPU_ISA=SSE41 \
+	ATEN_CPU_CAPABILITY=default NPY_DISABLE_CPU_FEATURES="X86_V3 X86_V4 AVX512_ICL AVX512_SPR"
+# Ends with the shell that started it.
+BUSY := import os; shell = os.getppid(); all(os.getppid() == shell for _ in iter(int, 1))
+test-environments: $(VENV)/dev ## the fast suite as on other processors, elsewhere, in random order, and on a busy machine
+	$(WITHOUT_AVX512) $(FAST) -n 2
+	$(WITHOUT_AVX) $(FAST) -n 2
+	TZ=America/New_York LC_ALL=C $(FAST) -n 4
+	$(FAST) -n 2 -p randomly
+	for each in 1 2 3 4 5 6 7 8; do $(BIN)/python -c "$(BUSY)" & done; $(FAST) -n 2
 
 # Most of its time is waiting; the longest files come first, so that no worker is left with one at the end.
 test-system: $(VENV)/dev browser ## real processes, web server and browser

@@ -124,7 +124,7 @@ class MemoryFiles:
     def load(self, name: str | None) -> Memory:
         """Return the state of a name; a new one, with which everything is compared again, where there is none."""
         path = self.folder / f"{name}.json"
-        return load_memory(path.read_text() if name and path.is_file() else None)
+        return load_memory(path.read_text(encoding="utf-8") if name and path.is_file() else None)
 
     def store(self, memory: Memory) -> str:
         """Write a state, unless it is there already, remove very old ones, and return its name."""

@@ -268,7 +268,7 @@ def differing_stage(root: Path, folder: Path, spec: Mapping[str, Any]) -> str | 
     Raises:
         StorageError: A result that the folder refers to is gone.
     """
-    results = json.loads((folder / MANIFEST).read_text())["results"]
+    results = json.loads((folder / MANIFEST).read_bytes())["results"]
     if "analysis" not in results:
         return "analysis"
     analysis = _made_from(root, "analysis", results["analysis"])

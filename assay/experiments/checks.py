@@ -110,5 +110,5 @@ def require_passed(root: Path, experiment_id: str, ancestors: Mapping[str, str])
 
 
 def _failures(folder: Path, fingerprint: str) -> list[str]:
-    verdicts = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    verdicts = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
     return [line for verdict in verdicts if verdict["fingerprint"] == fingerprint for line in verdict["failures"]]

@@ -31,7 +31,7 @@ def stage_results(root: Path, experiment_id: str) -> dict[str, Result]:
     """
     folder = ExperimentFolders(root).find(experiment_id)
     manifest = folder.path / MANIFEST if folder else None
-    fingerprints = json.loads(manifest.read_text())["results"] if manifest and manifest.is_file() else {}
+    fingerprints = json.loads(manifest.read_bytes())["results"] if manifest and manifest.is_file() else {}
     store = ResultStore(root)
     found = {stage: store.find(stage, fingerprints[stage]) for stage in STAGES if stage in fingerprints}
     return {stage: result for stage, result in found.items() if result is not None}
@@ -72,7 +72,7 @@ def read_pointer(root: Path, experiment_id: str, asset: str) -> Result | None:
     path = _path(root, experiment_id, asset)
     if not path.is_file():
         return None
-    pointer = json.loads(path.read_text())
+    pointer = json.loads(path.read_text(encoding="utf-8"))
     return ResultStore(root).open(pointer["stage"], pointer["fingerprint"])
 
 

@@ -68,7 +68,7 @@ class ExperimentFolders:
         entry = self.index / f"{validate_id(experiment_id)}.json"
         if not entry.is_file():
             return None
-        content = json.loads(entry.read_text())
+        content = json.loads(entry.read_bytes())
         return ExperimentFolder(experiment_id, content["run_id"], self.root / content["folder"])
 
     def open(self, experiment_id: str, spec: ExperimentSpec) -> ExperimentFolder:
@@ -163,7 +163,7 @@ def _link(source: Path, target: Path) -> None:
 
 def _update_manifest(folder: Path, result: Result, files: Mapping[str, dict[str, Any]]) -> None:
     path = folder / MANIFEST
-    manifest = json.loads(path.read_text()) if path.is_file() else {"results": {}, "files": {}}
+    manifest = json.loads(path.read_bytes()) if path.is_file() else {"results": {}, "files": {}}
     former = [name for name, entry in manifest["files"].items() if entry["stage"] == result.stage]
     kept = {name: entry for name, entry in manifest["files"].items() if entry["stage"] != result.stage}
     manifest["results"][result.stage] = result.fingerprint

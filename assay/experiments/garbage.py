@@ -56,7 +56,7 @@ def _removed_experiments(root: Path, specs: SpecFiles) -> Iterator[Garbage]:
     index = root / "experiments_index"
     for entry in sorted(index.glob("*.json")):
         if entry.stem not in known:
-            path = root / json.loads(entry.read_text())["folder"]
+            path = root / json.loads(entry.read_bytes())["folder"]
             reason = f"the file of experiment {entry.stem!r} was removed"
             yield Garbage(path, f"experiments/{entry.stem}", reason, _size(path), entry.stem)
 
@@ -86,11 +86,11 @@ def _used_fingerprints(root: Path, known: set[str]) -> set[str]:
         folder = folders.find(name)
         manifest = folder.path / MANIFEST if folder else None
         if manifest and manifest.is_file():
-            used |= set(json.loads(manifest.read_text())["results"].values())
+            used |= set(json.loads(manifest.read_bytes())["results"].values())
     for stage in STAGES:
         for path in root.glob(f"*/{stage}/*/{MANIFEST}"):
             if path.parent.name in used:
-                used |= set(json.loads(path.read_text())["ancestors"].values())
+                used |= set(json.loads(path.read_bytes())["ancestors"].values())
     return used
 
 

@@ -159,7 +159,7 @@ def restore_results(folder: Path, store: ResultStore, output_location: str) -> d
     Raises:
         StorageError: A manifest is damaged, or does not fit the folder's own.
     """
-    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest = json.loads((folder / MANIFEST).read_bytes())
     return {
         stage: restore_result(folder, stage, store, output_location)
         for stage in PLACES
@@ -179,8 +179,8 @@ def restore_result(folder: Path, stage: str, store: ResultStore, output_location
 
 def _require_whole(folder: Path, stage: str) -> tuple[str, list[str]]:
     """Return fingerprint and files of a stage's result, if the folder has them all as its own manifest lists them."""
-    whole = json.loads((folder / MANIFEST).read_text())
-    own: dict[str, Any] = json.loads((folder / RESULTS / stage / MANIFEST).read_text())
+    whole = json.loads((folder / MANIFEST).read_bytes())
+    own: dict[str, Any] = json.loads((folder / RESULTS / stage / MANIFEST).read_bytes())
     fingerprint = str(own.get("fingerprint"))
     require_inner_names(own["files"], f"The manifest of {stage} in {folder}")
     if own["stage"] != stage or fingerprint != whole["results"][stage] or not FINGERPRINT.fullmatch(fingerprint):

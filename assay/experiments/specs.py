@@ -207,7 +207,7 @@ class Tombstones:
         """
         path = self.folder / validate_id(experiment_id)
         if path.exists():
-            content = json.loads(path.read_text())
+            content = json.loads(path.read_text(encoding="utf-8"))
             if not content["digest"] or content["digest"] != digest:
                 raise IdError(
                     f"Experiment {experiment_id!r} was removed ({content['removed']}) and its ID is not used again. "

@@ -16,30 +16,37 @@ from PIL import Image
 def area_resize(pixels: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
     """Return the pixels at another size; the mean of all pixels stays the same.
 
+    Grey levels are whole numbers and so are the weights, so every sum is a whole number and exact in whatever order
+    a processor adds; the one division at the end rounds. The same image therefore gives the same bytes everywhere.
+
     Args:
-        pixels: (height, width) or (height, width, channels).
+        pixels: (height, width) or (height, width, channels), whole numbers from 0 to 255; others work, inexactly.
         size: Width and height wanted.
 
     Returns:
         float32 of the wanted size.
     """
     width, height = size
-    rows = np.tensordot(coverage(pixels.shape[0], height), pixels, axes=1)  # (height, old width[, channels])
-    resized: NDArray[np.float32] = np.tensordot(rows, coverage(pixels.shape[1], width), axes=((1,), (1,)))
+    old_height, old_width = pixels.shape[:2]
+    # Over all pixels float32 is the faster one, and exact for the sums of columns of up to 65,793 pixels.
+    exact = pixels if 255 * old_height < 2**24 else pixels.astype(np.float64)
+    rows = np.tensordot(coverage(old_height, height), exact, axes=1)  # (height, old width[, channels])
+    totals = np.tensordot(rows.astype(np.float64), coverage(old_width, width), axes=((1,), (1,)))
+    resized: NDArray[np.float32] = (totals / (old_height * old_width)).astype(np.float32)
     return resized if pixels.ndim == 2 else np.moveaxis(resized, 1, 2)  # (height, width[, channels])
 
 
 @lru_cache(maxsize=1024)
 def coverage(old: int, new: int) -> NDArray[np.float32]:
-    """Return how much of each new pixel each old one covers, (new, old) float32; rows sum to 1.
+    """Return how many ``new``-ths of each old pixel lie in each new one, (new, old) whole numbers; rows sum to ``old``.
 
-    Of 3 old pixels on 2 new ones: the first covers 2/3 of the first new one, the second 1/3 of each.
+    Of 3 old pixels on 2 new ones: the first new one has both halves of the first and one of the second, [2, 1, 0].
     """
-    edges = np.arange(new + 1) * (old / new)
+    edges = np.arange(new + 1) * old
     starts, ends = edges[:-1, None], edges[1:, None]
-    pixels = np.arange(old)
-    overlap = np.clip(np.minimum(ends, pixels + 1) - np.maximum(starts, pixels), 0, None)
-    weights: NDArray[np.float32] = (overlap * (new / old)).astype(np.float32)
+    pixels = np.arange(old) * new
+    overlap = np.minimum(ends, pixels + new) - np.maximum(starts, pixels)
+    weights: NDArray[np.float32] = np.maximum(overlap, 0).astype(np.float32)
     return weights
 
 

@@ -57,13 +57,13 @@ class Result:
     @cached_property
     def report(self) -> Report:
         """The statistics that the stage reported."""
-        report: Report = json.loads((self.folder / REPORT).read_text())
+        report: Report = json.loads((self.folder / REPORT).read_bytes())
         return report
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """Size and SHA-256 of every file, and what the result was made from."""
-        manifest: dict[str, Any] = json.loads((self.folder / MANIFEST).read_text())
+        manifest: dict[str, Any] = json.loads((self.folder / MANIFEST).read_bytes())
         return manifest
 
     @property

@@ -21,10 +21,10 @@ def test_a_training_that_fills_the_cores_waits_for_the_other(lab):
             second = pool.submit(train, lab, usable_cores())
             with pytest.raises(StillWaits):
                 second.result(timeout=0.5)
-        assert second.result(timeout=20) == "trained"
+        assert second.result(timeout=60) == "trained"
 
 
 def test_trainings_that_leave_cores_free_go_on_together(lab, monkeypatch):
     monkeypatch.setattr("resources.experiment_store.usable_cores", lambda: 8)
     with lab.store.cores(dg.build_asset_context(partition_key="first"), 2), ThreadPoolExecutor(1) as pool:
-        assert pool.submit(train, lab, 2).result(timeout=20) == "trained"
+        assert pool.submit(train, lab, 2).result(timeout=60) == "trained"

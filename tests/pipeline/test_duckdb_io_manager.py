@@ -24,7 +24,9 @@ def one_instance() -> Iterator[dg.DagsterInstance]:
 
 @pytest.fixture
 def instance(one_instance: dg.DagsterInstance) -> dg.DagsterInstance:
-    """The module's instance with both partitions; what tests wrote is in folders of their own."""
+    """The module's instance with both partitions and no other; what tests wrote is in folders of their own."""
+    for key in one_instance.get_dynamic_partitions("experiments"):
+        one_instance.delete_dynamic_partition("experiments", key)
     one_instance.add_dynamic_partitions("experiments", ["ab12", "cd34"])
     return one_instance
 

@@ -14,14 +14,13 @@ ROOT = Path(__file__).parents[2]
 KEY = dg.AssetKey("made")
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    home = tmp_path_factory.mktemp("home")
-    shutil.copy(ROOT / "dagster.yaml", home)
-    return home
+@pytest.fixture
+def home(tmp_path):
+    shutil.copy(ROOT / "dagster.yaml", tmp_path)
+    return tmp_path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def instance(home):
     with dg.DagsterInstance.from_config(str(home)) as instance:
         yield instance
@@ -50,10 +49,9 @@ def test_what_it_writes_is_read_by_dagster_s_own_log(instance, home):
 
 
 def test_threads_and_instances_write_at_the_same_time(instance, home):
-    before = partitions(instance)
     with dg.DagsterInstance.from_config(str(home)) as other, ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda number: report((instance, other)[number % 2], f"p{number}"), range(24)))
-    assert partitions(instance) - before == {f"p{number}" for number in range(24)}
+    assert partitions(instance) == {f"p{number}" for number in range(24)}
 
 
 @pytest.mark.system

@@ -17,7 +17,7 @@ def keys_of_niceml():
     """Return (job, op, key) of every row of niceml's page."""
     job = op = ""
     in_table, found = False, []
-    for line in NICEML.read_text().splitlines():
+    for line in NICEML.read_text(encoding="utf-8").splitlines():
         if line.startswith("Job: "):
             job, in_table = line[5:], False
         elif line.startswith("Op: "):
@@ -30,7 +30,7 @@ def keys_of_niceml():
 
 
 def ops_of_niceml():
-    text = NICEML.read_text()
+    text = NICEML.read_text(encoding="utf-8")
     parts = re.split(r"^Job: (\w+)$", text, flags=re.M)[1:]
     return {
         job: re.findall(r"^Op: (\w+)$", body, flags=re.M) for job, body in zip(parts[::2], parts[1::2], strict=True)
@@ -40,7 +40,7 @@ def ops_of_niceml():
 def keys_of_page():
     """Return (job, op, key) of every row that stands under the name of an op of niceml."""
     found = set()
-    for job, body in _parts(r"^## Job: (\w+)$", PAGE.read_text()):
+    for job, body in _parts(r"^## Job: (\w+)$", PAGE.read_text(encoding="utf-8")):
         for _, section in _parts(r"^### (.+)$", body):
             named = re.search(r"^Ops of niceml: (.+)\.$", section, flags=re.M)
             ops = re.findall(r"`(\w+)`", named[1]) if named else []
@@ -73,17 +73,17 @@ def test_every_op_of_niceml_stands_in_the_page(job):
 
 
 def test_the_page_is_up_to_date():
-    assert PAGE.read_text() == job_page(defs), "Next: make docs"
+    assert PAGE.read_text(encoding="utf-8") == job_page(defs), "Next: make docs"
 
 
 def test_every_description_is_there():
-    rows = re.findall(r"^\| (\w+) \| (.*?) \| (.*?) \|$", PAGE.read_text(), flags=re.M)
+    rows = re.findall(r"^\| (\w+) \| (.*?) \| (.*?) \|$", PAGE.read_text(encoding="utf-8"), flags=re.M)
     assert len(rows) > 200
     assert [key for key, text, place in rows if len(text) < 10 or not place] == []
 
 
 def test_every_op_and_key_has_its_line_in_the_guide_for_users_of_niceml():
-    guide = (ROOT / "docs" / "coming-from-niceml.md").read_text()
+    guide = (ROOT / "docs" / "coming-from-niceml.md").read_text(encoding="utf-8")
     missing = {op for ops in ops_of_niceml().values() for op in ops if f"`{op}`" not in guide}
     assert missing == set()
     assert {key for _, _, key in keys_of_niceml() if f"`{key}`" not in guide} == set()

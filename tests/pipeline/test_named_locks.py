@@ -86,7 +86,7 @@ def test_waiting_is_told_in_the_runs_log(lab):
     def write_labels():
         with hold(lab.store.path / NAMED, "labels", "write", "editing labels"):
             taken.set()
-            waits.wait(20)
+            waits.wait(60)
 
     class Told(ProgressReporter):
         def wait(self, context, stage, holder):
@@ -96,7 +96,7 @@ def test_waiting_is_told_in_the_runs_log(lab):
     store = lab.store_telling(Told())
     with ThreadPoolExecutor(1) as pool:
         writer = pool.submit(write_labels)
-        assert taken.wait(20)
+        assert taken.wait(60)
         result = lab.run("one", assets=IMAGES, resources={"store": store})
         writer.result()
     assert result.success

@@ -3,9 +3,11 @@
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 
 import numpy as np
 import polars as pl
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -17,6 +19,7 @@ from assay.spec.trained_model import TrainedModelSection
 from assay.storage.parquet import read_parquet, write_parquet
 from assay.training.data import DataSource
 from assay.training.trained_model import HISTORY, LAST, build_trained_model
+from tests.helpers.servers import wait_until
 
 pytestmark = pytest.mark.system
 
@@ -100,12 +103,24 @@ build_trained_model(spec, "regression", 1, source, Path(sys.argv[4]), scratch=sc
 """
 
 
-def helpers_left():
-    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    return [line for line in listed.splitlines() if "assay.training.worker" in line]
+MARK = "ASSAY_TEST_OF_PROCESSES"
 
 
-def test_processes_that_were_killed_go_on_to_the_same_bytes_and_leave_no_helper(source, tmp_path):
+@pytest.fixture
+def helpers_left(monkeypatch, tmp_path):
+    """Give ``helpers_left()``: the living helpers of this test, whatever else trains on this machine."""
+    monkeypatch.setenv(MARK, str(tmp_path))
+
+    def is_ours(process):
+        with suppress(psutil.Error):
+            is_helper = "assay.training.worker" in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE
+            return is_helper and process.environ().get(MARK) == str(tmp_path)
+        return False
+
+    return lambda: [process for process in psutil.process_iter() if is_ours(process)]
+
+
+def test_processes_that_were_killed_go_on_to_the_same_bytes_and_leave_no_helper(source, tmp_path, helpers_left):
     spec, scratch = section(processes=2), tmp_path / "scratch"
     wanted, _ = train(spec, source, tmp_path / "undisturbed")
     (tmp_path / "killed").mkdir()
@@ -115,10 +130,10 @@ def test_processes_that_were_killed_go_on_to_the_same_bytes_and_leave_no_helper(
     assert (scratch / "checkpoint.safetensors").is_file()
     found, _ = train(spec, source, tmp_path / "resumed", scratch)
     assert all(torch.equal(found[name], value) for name, value in wanted.items())
-    assert not helpers_left()
+    wait_until(lambda: not helpers_left(), "the helpers of the killed process end")
 
 
-def test_a_loss_that_explodes_is_the_same_error_and_leaves_no_helper(source, tmp_path):
+def test_a_loss_that_explodes_is_the_same_error_and_leaves_no_helper(source, tmp_path, helpers_left):
     learner = {"learning_rate": 100, "optimizer": "sgd", "clip_norm": None, "loss": "mse"}
     rows = read_parquet(source.table).with_columns(pl.col("^c.$") * 1e30, pl.col("target") * 1e30)
     write_parquet(rows, source.table)

@@ -150,8 +150,8 @@ def test_a_cancelled_run_ends_and_can_be_run_again(runs):
     runs.wait_for_named_lock(process)
     answer = runs.servers.graphql(TERMINATE, run=run_id)["terminateRun"]
     assert answer["__typename"] == "TerminateRunSuccess", answer
-    runs.wait_for(run_id, "CANCELED", timeout_s=30)
-    wait_until(lambda: not runs.alive(run_id), f"process {process.pid} ends", timeout_s=20)
+    runs.wait_for(run_id, "CANCELED")
+    wait_until(lambda: not runs.alive(run_id), f"process {process.pid} ends")
     with hold(runs.named, "labels", "write", timeout_s=0):
         pass
     runs.wait_until_free()
@@ -168,7 +168,7 @@ def test_a_run_outlives_the_daemon(runs):
     daemon.wait()
     runs.wait_for(run_id, "SUCCESS", "FAILURE")
     assert runs.status(run_id) == "SUCCESS"
-    wait_until(lambda: not runs.templates(), "the template ends with its owner", timeout_s=20)
+    wait_until(lambda: not runs.templates(), "the template ends with its owner")
     runs.servers.start_daemon()
 
 

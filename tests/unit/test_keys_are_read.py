@@ -10,7 +10,7 @@ from assay.spec.experiment import ExperimentSpec
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("assay", "assets", "resources", "partitions")
-CODE = {path: path.read_text() for name in PACKAGES for path in (ROOT / name).rglob("*.py")}
+CODE = {path: path.read_text(encoding="utf-8") for name in PACKAGES for path in (ROOT / name).rglob("*.py")}
 
 
 def all_sections(model=ExperimentSpec) -> set[type[BaseModel]]:
@@ -38,6 +38,6 @@ def is_read(key: str) -> bool:
 
 
 def test_c8_variables_of_the_environment_are_documented_and_read():
-    readme = (ROOT / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     read = set(re.findall(r"ASSAY_[A-Z]+", "\n".join(CODE.values())))
     assert read == set(re.findall(r"ASSAY_[A-Z]+", readme))

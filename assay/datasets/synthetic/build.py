@@ -98,7 +98,7 @@ class PictureWriter:
             mask = encode_png(picture.mask, self._spec.compress_level)
             (self._folder / "masks" / f"{item}.png").write_bytes(mask)
         if self._spec.detection_labels:
-            (self._folder / "labels" / f"{item}.json").write_text(label_text(item, picture))
+            (self._folder / "labels" / f"{item}.json").write_text(label_text(item, picture), encoding="utf-8")
         return Written(
             item=item_row(item, picture, hashlib.sha256(image).hexdigest(), look_of(picture.image), self._spec.masks),
             objects=object_rows(item, picture),

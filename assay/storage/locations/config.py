@@ -93,7 +93,7 @@ class Locations:
     def names(self) -> list[str]:
         """Return the names of all places: those of the file, and the storage's own."""
         entries = (self.root / "experiments_index").glob("*.json")
-        own = {json.loads(entry.read_text())["folder"].partition("/")[0] for entry in entries}
+        own = {json.loads(entry.read_bytes())["folder"].partition("/")[0] for entry in entries}
         return sorted({*self.settings, *own, DEFAULT_LOCATION})
 
     def is_elsewhere(self, name: str) -> bool:

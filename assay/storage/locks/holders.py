@@ -216,7 +216,7 @@ class Note:
 def read_note(path: Path) -> Note | None:
     """Return a note; None when its holder has just removed it."""
     try:
-        with path.open() as file:
+        with path.open(encoding="utf-8") as file:
             content, locked, written_s = _content(file), _locked(file), os.fstat(file.fileno()).st_mtime
     except FileNotFoundError:
         return None
@@ -279,7 +279,7 @@ def heartbeat_of(folder: Path) -> Heartbeat | None:
     """
     for place in (folder, folder.parent) if folder.name == NAMED else (folder,):
         try:
-            text = (place / MARKER).read_text()
+            text = (place / MARKER).read_text(encoding="utf-8")
         except (FileNotFoundError, NotADirectoryError):
             continue
         return _read(text, place / MARKER)

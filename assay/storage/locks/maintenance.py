@@ -95,7 +95,7 @@ def unshare(folder: Path) -> None:
 
 def _text(folder: Path) -> str | None:
     marker = folder / MARKER
-    return marker.read_text() if marker.exists() else None
+    return marker.read_text(encoding="utf-8") if marker.exists() else None
 
 
 def _change(folder: Path, text: str | None) -> None:

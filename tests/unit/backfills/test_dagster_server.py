@@ -31,7 +31,7 @@ def server():
     with HTTPServer(("127.0.0.1", 0), Handler) as http:
         thread = Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield DagsterServer(f"http://127.0.0.1:{http.server_port}/", timeout_s=5)
+        yield DagsterServer(f"http://127.0.0.1:{http.server_port}/", timeout_s=60)
         http.shutdown()
         thread.join()
 

@@ -87,7 +87,7 @@ def test_writing_replaces_the_page_whole(entry, tmp_path):
     path = tmp_path / "new" / "x.html"
     for name in ("first", "second"):
         write_comparison(path, name, rank(collection), collection)
-    assert "<h1>second</h1>" in path.read_text()
+    assert "<h1>second</h1>" in path.read_text(encoding="utf-8")
     assert [found.name for found in path.parent.iterdir()] == ["x.html"]
 
 

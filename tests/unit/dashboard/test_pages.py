@@ -1,5 +1,6 @@
 """The pages, run by Streamlit's own test runner, and their charts: what they show, and what the address chooses."""
 
+import shutil
 from datetime import date
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def look(root, monkeypatch):
 
     def show(page: str = "", storage: Path = root, **address: str | list[str]) -> AppTest:
         monkeypatch.setenv("ASSAY_STORAGE", str(storage))
-        shown = AppTest.from_file(APP, default_timeout=30)
+        shown = AppTest.from_file(APP, default_timeout=120)
         for name, value in address.items():
             shown.query_params[name] = value
         if page:
@@ -145,11 +146,11 @@ def test_an_id_that_is_not_valid_or_unknown_is_said_and_another_shown(look):
     assert shown.title[0].value == "started"
 
 
-def test_what_the_network_saw_is_shown_by_epoch_as_a_picture_or_as_rows(look, root):
-    write_parquet(
-        pl.DataFrame({"rooms": [1.5], "price": [300.0]}), folder_of(root, "ran") / "net_data/epoch_0010.parquet"
-    )
-    shown = look("experiment", id="ran", view="Pictures")
+def test_what_the_network_saw_is_shown_by_epoch_as_a_picture_or_as_rows(look, root, tmp_path):
+    own = Path(shutil.copytree(root, tmp_path / "storage", symlinks=True))
+    rows = pl.DataFrame({"rooms": [1.5], "price": [300.0]})
+    write_parquet(rows, folder_of(own, "ran") / "net_data/epoch_0010.parquet")
+    shown = look("experiment", own, id="ran", view="Pictures")
     assert "What the network saw" in texts(shown.subheader)
     shown.select_slider(key="epoch").set_value(10).run()
     assert shown.dataframe[0].value.to_dict("records") == [{"rooms": 1.5, "price": 300.0}]

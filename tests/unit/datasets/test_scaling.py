@@ -122,9 +122,8 @@ def test_the_file_gives_back_exactly_what_was_written(tmp_path):
     )
     info.write(tmp_path / "info.yaml")
     assert read_normalization(tmp_path / "info.yaml") == info
-    assert (
-        (tmp_path / "info.yaml").read_text().startswith("fit_on: train\nfitted_rows: 3\nnorm_infos:\n- kind: scalar\n")
-    )
+    text = (tmp_path / "info.yaml").read_text(encoding="utf-8")
+    assert text.startswith("fit_on: train\nfitted_rows: 3\nnorm_infos:\n- kind: scalar\n")
 
 
 def test_a_whole_table_comes_back(tmp_path):

@@ -56,7 +56,8 @@ def test_b11_processes_that_invent_ids_at_once_never_share_one(specs):
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join()
+        worker.join(120)  # ends what hangs
+    assert [worker.exitcode for worker in workers] == [0] * 4
     assert len(specs.ids()) == 100
 
 

@@ -14,12 +14,15 @@ from assay.plots.metrics import metric_bars
 from assay.plots.regression import predicted_vs_target, residuals
 from assay.plots.training import learning_curves
 
-RNG = np.random.default_rng(0)
 LONG = "a class with a name that is far too long for any axis"
 
 
 def random_matrix(classes):
-    return RNG.integers(0, 50, (classes, classes))
+    return np.random.default_rng(0).integers(0, 50, (classes, classes))
+
+
+def random_numbers(count):
+    return np.random.default_rng(0).normal(size=(2, count))
 
 
 def history(metrics=("loss", "accuracy"), epochs=12):
@@ -67,9 +70,9 @@ PICTURES = {
     "curves of one epoch": lambda: learning_curves(history(("loss",), 1)),
     "curves of many metrics": lambda: learning_curves(history(("b", "a", "loss", "d", "e", "f"), 200)),
     "few predictions": lambda: predicted_vs_target(np.array([1.0]), np.array([1.0])),
-    "dots": lambda: predicted_vs_target(*RNG.normal(size=(2, 3000)), "$ per m²"),
-    "many predictions": lambda: predicted_vs_target(*RNG.normal(size=(2, 50_000)), "mm"),
-    "residuals": lambda: residuals(*RNG.normal(size=(2, 500)), "mm"),
+    "dots": lambda: predicted_vs_target(*random_numbers(3000), "$ per m²"),
+    "many predictions": lambda: predicted_vs_target(*random_numbers(50_000), "mm"),
+    "residuals": lambda: residuals(*random_numbers(500), "mm"),
     "residuals of one": lambda: residuals(np.array([1.0]), np.array([1.0])),
     "balance of 2": lambda: class_balance(balance(2, ("train",))),
     "balance of 200": lambda: class_balance(balance(200)),
@@ -103,7 +106,7 @@ def test_a_picture_holds_no_date_and_no_version():
 
 
 def test_a_picture_with_too_many_colours_is_reduced_to_fewer():
-    noise = Image.fromarray(RNG.integers(0, 256, (300, 300, 3), dtype=np.uint8))
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8))
     assert len(style._small_png(noise)) <= style.MAX_BYTES
 
 

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -18,6 +19,9 @@ from assay.pipeline import StageConfig
 from assay.storage.files import MANIFEST, is_complete
 from assay.storage.results import ResultStore, verify
 from tests.helpers.results import build
+
+DEADLINE_S = 60
+"""Ends what hangs; nothing is expected to take that long, on however busy a machine."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ def test_a_result_that_somebody_reads_for_long_is_found_at_once(tmp_path):
     built = build(store, config(), {"source": "x"}, write_hello)
     with store.reading(built), ThreadPoolExecutor(1) as pool:
         found = pool.submit(build, store, config(), {"source": "x"}, never)
-        assert found.result(timeout=20) == built
+        assert found.result(timeout=DEADLINE_S) == built
 
 
 def test_a_result_is_built_once_and_found_afterwards(tmp_path):
@@ -129,15 +133,21 @@ def test_clear_folder_builds_again_and_keeps_the_old_result_until_the_new_one_is
 
 
 def test_b5_clear_folder_waits_for_who_reads_and_can_delete_no_lock(tmp_path):
-    store, told = ResultStore(tmp_path), []
+    store, told, waits = ResultStore(tmp_path), [], Event()
+
+    def tell(line):
+        told.append(line)
+        waits.set()
+
     result = build(store, config(), {}, write_hello)
     with ThreadPoolExecutor(1) as pool:
         with store.reading(result):
-            again = pool.submit(build, store, config(clear_folder=True), {}, lambda folder: {"rows": 2}, told.append)
+            again = pool.submit(build, store, config(clear_folder=True), {}, lambda folder: {"rows": 2}, tell)
+            assert waits.wait(DEADLINE_S)
             with pytest.raises(TimeoutError):
                 again.result(timeout=0.5)
             assert (result.folder / "sub" / "hello.txt").exists()
-        assert again.result(timeout=20).report == {"rows": 2}
+        assert again.result(timeout=DEADLINE_S).report == {"rows": 2}
     assert [line[:32] for line in told] == [f"read lock on splits/{result.fingerprint}"[:32]]
     locks = [path for path in tmp_path.rglob("*") if ".lock" in path.name]
     assert locks
@@ -187,14 +197,14 @@ def build_together(count: int, folder: Path, meanwhile: Callable[[int], None]) -
         return report
 
     def ask() -> None:
-        all_ready.wait()
+        all_ready.wait(DEADLINE_S)
         build(ResultStore(folder / "storage"), config(), {}, fill)
 
     workers = [context.Process(target=ask) for _ in range(count)]
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(30)
+        worker.join(DEADLINE_S)
     return [worker.exitcode for worker in workers]
 
 
@@ -229,7 +239,9 @@ def _hang_in_build(root: Path) -> None:
 def test_a_killed_build_frees_its_lock_and_its_leftovers_are_swept(tmp_path):
     worker = multiprocessing.get_context("fork").Process(target=_hang_in_build, args=(tmp_path,))
     worker.start()
+    deadline = time.monotonic() + DEADLINE_S
     while not (tmp_path / "building").exists():
+        assert time.monotonic() < deadline
         time.sleep(0.01)
     os.kill(worker.pid, signal.SIGKILL)
     worker.join()

@@ -3,6 +3,7 @@ from functools import partial
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from PIL import Image
 
 from assay.datasets.scaling import NormalizationInfo
@@ -13,6 +14,12 @@ from assay.training.data import DataSource
 
 KNOWN = ("item", "image", "subset", "label", "target")
 SUBSETS = {"train": 64, "validation": 16, "test": 20}
+
+
+@pytest.fixture(autouse=True)
+def same_first_weights():
+    """Let networks begin with the same weights in whatever order tests run; torch draws them from its own generator."""
+    torch.manual_seed(0)
 
 
 def subset_column(counts=SUBSETS):

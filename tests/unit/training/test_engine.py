@@ -118,4 +118,5 @@ def test_a_batch_in_parts_makes_the_step_of_the_whole_batch_up_to_rounding(parts
     networks[1].load_state_dict(networks[0].state_dict())
     (whole, _), (divided, _) = (train(each, epochs=3, parts=n) for each, n in zip(networks, (1, parts), strict=True))
     assert divided == pytest.approx(whole, rel=1e-5)
-    assert torch.allclose(networks[0].weight, networks[1].weight, rtol=1e-5)
+    # A weight near 0 is what is left of larger ones, whose rounding depends on the order in which a processor adds.
+    assert torch.allclose(networks[0].weight, networks[1].weight, rtol=1e-5, atol=1e-6)

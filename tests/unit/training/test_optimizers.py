@@ -85,12 +85,14 @@ def test_all_singular_values_come_near_one_and_directions_stay(shape):
 
 
 def test_a_kernel_is_changed_like_the_matrix_of_its_rows_whatever_its_layout():
-    kernel = nn.Parameter(torch.randn(4, 3, 2, 2).contiguous(memory_format=torch.channels_last))
+    weights = torch.randn(4, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    kernel = nn.Parameter(weights.contiguous(memory_format=torch.channels_last))
     matrix = nn.Parameter(kernel.detach().flatten(1).clone())
     for parameter in (kernel, matrix):
         parameter.grad = torch.arange(48.0).sin().view(parameter.shape)
         Muon([parameter], 0.9, 0.1).step(0.1)
-    assert torch.allclose(kernel.flatten(1), matrix)
+    # Rows and kernels are multiplied in another order by some processors; a step is 0.1 times numbers near 1.
+    assert torch.allclose(kernel.flatten(1), matrix, atol=1e-6)
 
 
 def test_weight_decay_shrinks_a_weight_that_the_loss_does_not_need():

@@ -21,5 +21,5 @@ def test_no_other_package_imports_torch():
 
 
 def _imports_torch(path: Path) -> bool:
-    lines = (line.split() for line in path.read_text().splitlines())
+    lines = (line.split() for line in path.read_text(encoding="utf-8").splitlines())
     return any(len(line) > 1 and line[0] in ("import", "from") and line[1].split(".")[0] == "torch" for line in lines)

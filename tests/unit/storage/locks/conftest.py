@@ -2,6 +2,7 @@
 
 import multiprocessing
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,17 @@ from assay.storage.locks import hold
 LOST = 7
 """Exit code of a holder that was told, in the end, that it had lost its lock."""
 
+DEADLINE_S = 60
+"""Ends what hangs; nothing is expected to take that long, on however busy a machine."""
+
+
+def wait_until(question: Callable[[], object], what: str) -> None:
+    """Wait for something that another process does; fails when it hangs."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not question():
+        assert time.monotonic() < deadline, f"not within {DEADLINE_S} s: {what}"
+        time.sleep(0.002)
+
 
 class OtherProcess:
     """A process that holds a lock for as long as the file ``go`` is missing."""
@@ -21,9 +33,8 @@ class OtherProcess:
         held = folder / "held"
         self.process = multiprocessing.get_context("spawn").Process(target=self._hold, args=(folder, name, mode, held))
         self.process.start()
-        while not held.exists():
-            assert self.process.is_alive(), "the other process did not get the lock"
-            time.sleep(0.002)
+        wait_until(lambda: held.exists() or not self.process.is_alive(), "the other process gets the lock")
+        assert held.exists(), "the other process did not get the lock"
         held.unlink()
         self.pid = self.process.pid
 
@@ -39,7 +50,7 @@ class OtherProcess:
     def let_go(self) -> int:
         """Let it end in peace; returns its exit code."""
         self.go.touch()
-        self.process.join(10)
+        self.process.join(DEADLINE_S)
         self.go.unlink()
         return self.process.exitcode
 

@@ -3,13 +3,14 @@
 import multiprocessing
 import os
 import signal
-import time
+from threading import Timer
 
 import pytest
 
 from assay.errors import StorageError
 from assay.storage.locks import clear, describe, hold, holders
 from benchmarks.locks import contend, meets_as_reader, meets_as_writer
+from tests.unit.storage.locks.conftest import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.system
 
@@ -39,12 +40,10 @@ def test_the_witness_sees_whom_a_lock_should_have_kept_out(tmp_path):
     assert meets_as_reader(tmp_path)
 
 
-def test_b3_a_killed_holder_frees_the_lock_within_a_second_and_is_listed_as_dead(tmp_path, other_process):
+def test_b3_a_killed_holder_frees_the_lock_at_once_and_is_listed_as_dead(tmp_path, other_process):
     other = other_process()
     other.kill()
-    killed = time.monotonic()
-    with hold(tmp_path, "place", "write", timeout_s=5):
-        assert time.monotonic() - killed < 1
+    with hold(tmp_path, "place", "write", timeout_s=0):
         states = {found.pid: found.alive for found in holders(tmp_path)}
         assert states == {other.pid: False, os.getpid(): True}
     assert [dead.pid for dead in clear(tmp_path)] == [other.pid]
@@ -74,7 +73,12 @@ def test_a_lock_is_released_when_the_block_fails(tmp_path):
 def test_who_waits_is_told_once_who_is_in_the_way(tmp_path, other_process):
     other = other_process("team/place", "read")
     told = []
-    with pytest.raises(StorageError), hold(tmp_path, "team/place", "write", timeout_s=1, waiting=told.append):
+
+    def tell_and_wait_longer(line):
+        told.append(line)
+        Timer(1, other.go.touch).start()  # time to be told again
+
+    with hold(tmp_path, "team/place", "write", timeout_s=DEADLINE_S, waiting=tell_and_wait_longer):
         pass
     (line,) = told
     assert line.startswith(f"read lock on team/place by process {other.pid} on ")
@@ -90,10 +94,9 @@ def test_a_wait_can_be_interrupted(tmp_path, other_process):
     other_process()
     waits = multiprocessing.get_context("spawn").Process(target=_wait, args=(tmp_path,))
     waits.start()
-    while not (tmp_path / "waits").exists():
-        time.sleep(0.01)
+    wait_until((tmp_path / "waits").exists, "the process waits")
     os.kill(waits.pid, signal.SIGINT)
-    waits.join(3)
+    waits.join(DEADLINE_S)
     assert waits.exitcode == 1
 
 

@@ -1,13 +1,14 @@
 """Clearing: what died is forgotten, who lives is respected, and force is honest about what it does."""
 
 import os
-import time
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
 
 from assay.errors import StorageError
 from assay.storage.locks import clear, clearable, hold, holders
+from tests.unit.storage.locks.conftest import DEADLINE_S
 
 pytestmark = pytest.mark.system
 
@@ -50,19 +51,19 @@ def test_force_needs_names(tmp_path):
 
 
 def test_by_force_the_next_one_and_those_who_wait_go_on_while_the_holder_works(tmp_path, other_process):
-    other = other_process()
+    other, waiting = other_process(), Event()
     with ThreadPoolExecutor(1) as pool:
-        waits = pool.submit(_wait, tmp_path)
-        time.sleep(0.1)
+        waits = pool.submit(_wait, tmp_path, waiting)
+        assert waiting.wait(DEADLINE_S)
         assert [each.pid for each in clear(tmp_path, ["place"], force=True)] == [other.pid]
-        with hold(tmp_path, "place", "write", timeout_s=5):
+        with hold(tmp_path, "place", "write", timeout_s=DEADLINE_S):
             assert [each.pid for each in holders(tmp_path)] == [os.getpid()]
-        assert waits.result(timeout=5) == "worked"
+        assert waits.result(timeout=DEADLINE_S) == "worked"
     assert other.let_go() == 0
     with hold(tmp_path, "place", "write", timeout_s=1):
         pass
 
 
-def _wait(folder):
-    with hold(folder, "place", "write", timeout_s=5):
+def _wait(folder, waiting):
+    with hold(folder, "place", "write", timeout_s=DEADLINE_S, waiting=lambda _: waiting.set()):
         return "worked"

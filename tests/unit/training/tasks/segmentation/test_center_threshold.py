@@ -53,7 +53,8 @@ def test_without_a_probable_middle_nothing_is_shown():
 
 def test_counting_all_choices_at_once_equals_naming_pixels_at_each():
     source = torch.Generator().manual_seed(3)
-    outputs, wanted = torch.randn(2, 16 + 2 * 3, 16, 24, generator=source), torch.randint(0, 4, (2, 64, 96))
+    outputs = torch.randn(2, 16 + 2 * 3, 16, 24, generator=source)
+    wanted = torch.randint(0, 4, (2, 64, 96), generator=source)
     wanted[:, :5] = 255
     counts = counted_by_choice(named_pixels(outputs, 3), wanted.to(torch.uint8), highest_choice(outputs), 3)
     for least, found in zip(CHOICES, counts, strict=True):
