@@ -52,7 +52,8 @@ def _create_many(folder, root):
         store.create({"task": "regression"})
 
 
-def test_b11_processes_that_invent_ids_at_once_never_share_one(specs):
+@pytest.mark.defect("B11")
+def test_processes_that_invent_ids_at_once_never_share_one(specs):
     context = multiprocessing.get_context("fork")
     workers = [context.Process(target=_create_many, args=(specs.folder, specs.root)) for _ in range(4)]
     for worker in workers:
@@ -62,7 +63,8 @@ def test_b11_processes_that_invent_ids_at_once_never_share_one(specs):
     assert len(specs.ids()) == 100
 
 
-def test_c9_files_that_are_no_experiments_are_ignored(specs):
+@pytest.mark.defect("C9")
+def test_files_that_are_no_experiments_are_ignored(specs):
     specs.create({"task": "regression"}, "mine")
     for name in ("notes.txt", "Not An Id.yaml", "valid_model.txt", ".hidden.yaml"):
         (specs.folder / name).write_text("x")
@@ -106,7 +108,8 @@ def test_exp_initializer_says_what_is_written_down(tmp_path):
     assert not (folder.path / "environment.yaml").exists()
 
 
-def test_c9_an_id_is_read_from_the_index_never_from_a_folders_name(tmp_path):
+@pytest.mark.defect("C9")
+def test_an_id_is_read_from_the_index_never_from_a_folders_name(tmp_path):
     spec = spec_from({"task": "regression", "exp_folder_pattern": "valid_model-id_$SHORT_ID-$RUN_ID"}, "x")
     folder = ExperimentFolders(tmp_path).open("ab12", spec)
     assert ExperimentFolders(tmp_path).find("ab12") == folder
@@ -133,7 +136,8 @@ def test_environment_variables_are_never_saved(tmp_path, monkeypatch):
     assert not any("S3KR1Tvalue" in text for text in texts)
 
 
-def test_a15_provenance_names_code_packages_and_hardware(tmp_path):
+@pytest.mark.defect("A15")
+def test_provenance_names_code_packages_and_hardware(tmp_path):
     assert git_versions(tmp_path)["assay"]["version"]
     found = environment()
     assert found["packages"]["torch"]

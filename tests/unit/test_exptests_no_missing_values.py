@@ -1,6 +1,7 @@
 import os
 
 import polars as pl
+import pytest
 
 from assay.exptests import ExperimentFiles, run_test
 from assay.spec.exptest_kinds import NoMissingValuesTest
@@ -24,7 +25,8 @@ def test_tables_without_missing_values_pass(tmp_path):
     assert "predictions; tabular" in result.description
 
 
-def test_a13_a_nan_in_the_second_file_fails(tmp_path):
+@pytest.mark.defect("A13")
+def test_a_nan_in_the_second_file_fails(tmp_path):
     write(tmp_path / "a.parquet", x=[1.0])
     write(tmp_path / "b.parquet", x=[1.0, float("nan")])
     result = run_on(tmp_path)
@@ -32,12 +34,14 @@ def test_a13_a_nan_in_the_second_file_fails(tmp_path):
     assert "b (b.parquet): column 'x' has 1 missing values" in result.description
 
 
-def test_a13_predictions_that_are_all_nan_in_a_deep_folder_fail(tmp_path):
+@pytest.mark.defect("A13")
+def test_predictions_that_are_all_nan_in_a_deep_folder_fail(tmp_path):
     write(tmp_path / "predictions" / "deep" / "test.parquet", prediction=[float("nan")] * 3)
     assert "column 'prediction' has 3 missing values" in run_on(tmp_path).description
 
 
-def test_a13_no_parquet_file_at_all_fails(tmp_path):
+@pytest.mark.defect("A13")
+def test_no_parquet_file_at_all_fails(tmp_path):
     result = run_on(tmp_path)
     assert not result.passed
     assert "Materialize" in result.description

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 from pydantic import BaseModel
 
 from assay.spec.base import Section
@@ -25,7 +26,8 @@ def all_sections(model=ExperimentSpec) -> set[type[BaseModel]]:
     return found | {model}
 
 
-def test_c8_every_key_of_the_spec_is_read_by_some_code():
+@pytest.mark.defect("C8")
+def test_every_key_of_the_spec_is_read_by_some_code():
     keys = {(model.__name__, key) for model in all_sections() for key in model.model_fields if key != "kind"}
     assert len(keys) > 100
     unread = [f"{model}.{key}" for model, key in sorted(keys) if not is_read(key)]
@@ -37,7 +39,8 @@ def is_read(key: str) -> bool:
     return any(reads.search(text) for text in CODE.values())
 
 
-def test_c8_variables_of_the_environment_are_documented_and_read():
+@pytest.mark.defect("C8")
+def test_variables_of_the_environment_are_documented_and_read():
     readme = (ROOT / "README.md").read_text()
     read = set(re.findall(r"ASSAY_[A-Z]+", "\n".join(CODE.values())))
     assert read == set(re.findall(r"ASSAY_[A-Z]+", readme))

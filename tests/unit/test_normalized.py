@@ -44,7 +44,8 @@ def refused(normalize, columns=TABLE, **keys):
     return str(caught.value)
 
 
-def test_a7_normalization_fits_train_only(normalize):
+@pytest.mark.defect("A7")
+def test_normalization_fits_train_only(normalize):
     report, table, folder = normalize()
     assert table["size"].to_list() == [0.0, 1.0, 0.5, 10.0]
     info = read_normalization(folder / "normalization_info.yaml")
@@ -54,13 +55,15 @@ def test_a7_normalization_fits_train_only(normalize):
     assert report["out_of_range_columns"] == {"size": 1}
 
 
-def test_a7_other_subsets_change_nothing_of_what_train_becomes(normalize):
+@pytest.mark.defect("A7")
+def test_other_subsets_change_nothing_of_what_train_becomes(normalize):
     _, one, _ = normalize(result="one")
     _, other, _ = normalize({**TABLE, "size": [0.0, 10.0, -7.0, 1e9]}, result="other")
     assert one.filter(pl.col("subset") == "train").equals(other.filter(pl.col("subset") == "train"))
 
 
-def test_a7_the_target_keeps_its_own_unit(normalize):
+@pytest.mark.defect("A7")
+def test_the_target_keeps_its_own_unit(normalize):
     assert normalize()[1]["price"].to_list() == [10, 20, 30, 40]
     assert "price" not in {info.name for info in read_infos(normalize(result="all", scalar_feature_keys=["*s*"])[2])}
 
@@ -172,7 +175,8 @@ def test_constant_columns_are_reported(normalize):
     assert report["constant_columns"] == ["size"]
 
 
-def test_b10_a_subset_that_is_empty_after_a_new_division_keeps_no_old_rows(normalize):
+@pytest.mark.defect("B10")
+def test_a_subset_that_is_empty_after_a_new_division_keeps_no_old_rows(normalize):
     normalize(result="former")
     columns = {name: values[:2] for name, values in TABLE.items()}
     _, table, folder = normalize(columns, result="new")

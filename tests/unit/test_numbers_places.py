@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -6,7 +7,8 @@ from assay.boxes import Box
 from assay.numbers.places import GAP_PX, _draw_from_all, draw_place
 
 
-def test_a10_every_place_is_drawn_including_the_last_row_and_column():
+@pytest.mark.defect("A10")
+def test_every_place_is_drawn_including_the_last_row_and_column():
     rng = np.random.default_rng(0)
     places = {draw_place((4, 3), [], (8, 6), rng)[:2] for _ in range(800)}
     assert places == {(x, y) for x in range(5) for y in range(4)}

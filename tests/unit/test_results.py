@@ -121,7 +121,8 @@ def test_clear_folder_builds_again_and_keeps_the_old_result_until_the_new_one_is
     assert again.report == {"rows": 2}
 
 
-def test_b5_clear_folder_waits_for_who_reads_and_can_delete_no_lock(tmp_path):
+@pytest.mark.defect("B5")
+def test_clear_folder_waits_for_who_reads_and_can_delete_no_lock(tmp_path):
     store, told = ResultStore(tmp_path), []
     result = store.build(a_slice(), {}, write_hello)
     with ThreadPoolExecutor(1) as pool:

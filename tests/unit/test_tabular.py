@@ -21,14 +21,16 @@ def half_and_half(width, height, left=0, right=255):
     return Image.fromarray(pixels)
 
 
+@pytest.mark.defect("A3")
 @pytest.mark.parametrize("size", [40, 20, 64, 10, 1000])
-def test_a3_a_half_black_half_white_pattern_survives_scaling(size):
+def test_a_half_black_half_white_pattern_survives_scaling(size):
     rows = grey_pixels(half_and_half(size, size), (10, 10), 0)
     assert rows[:, :5].tolist() == [[0.0] * 5] * 10
     assert rows[:, 5:] == pytest.approx(255)
 
 
-def test_a3_every_pixel_counts_and_not_only_the_first_hundred():
+@pytest.mark.defect("A3")
+def test_every_pixel_counts_and_not_only_the_first_hundred():
     pixels = np.zeros((40, 40), dtype=np.uint8)
     pixels[30:, 30:] = 255
     rows = grey_pixels(Image.fromarray(pixels), (4, 4), 0)
@@ -36,7 +38,8 @@ def test_a3_every_pixel_counts_and_not_only_the_first_hundred():
     assert rows.sum() == 255
 
 
-def test_a3_a_scaled_picture_gives_the_same_row():
+@pytest.mark.defect("A3")
+def test_a_scaled_picture_gives_the_same_row():
     small = np.random.default_rng(0).integers(0, 256, (10, 10), dtype=np.uint8)
     large = np.kron(small, np.ones((7, 7), dtype=np.uint8))
     rows = grey_pixels(Image.fromarray(large), (10, 10), 0)

@@ -29,7 +29,8 @@ def installed(install_package):
     install_package("assay.models", "one_layer", "added:KIND", added=ADDED, added_network=ADDED_NETWORK)
 
 
-def test_c5_building_a_network_four_times_gives_the_same_network():
+@pytest.mark.defect("C5")
+def test_building_a_network_four_times_gives_the_same_network():
     section = MlpModel(width=8)
     before = section.model_dump()
     names = [list(build_network(section, (4,), 1).state_dict()) for _ in range(4)]

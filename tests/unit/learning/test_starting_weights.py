@@ -60,13 +60,15 @@ def test_missing_and_unexpected_tensors_can_be_allowed_but_no_other_shape(weight
         start_from(network(), StartingWeights(path=path, **allowed))
 
 
+@pytest.mark.defect("C6")
 @pytest.mark.parametrize("path", ["https://example.org/w.safetensors", "hf://model/w.safetensors"])
-def test_c6_weights_are_never_downloaded(path):
+def test_weights_are_never_downloaded(path):
     with pytest.raises(ValidationError, match="never downloaded"):
         StartingWeights(path=path)
 
 
-def test_c6_a_missing_file_is_an_error_and_not_a_download(tmp_path):
+@pytest.mark.defect("C6")
+def test_a_missing_file_is_an_error_and_not_a_download(tmp_path):
     with pytest.raises(DataError, match=r"none\.safetensors does not exist. Assay never downloads"):
         start_from(network(), StartingWeights(path=str(tmp_path / "none.safetensors")))
 

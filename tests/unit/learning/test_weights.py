@@ -38,14 +38,16 @@ def test_a_model_comes_back_as_it_was_saved(card, tmp_path):
         assert torch.equal(loaded.network(images), network(images))
 
 
-def test_a15_equal_models_are_equal_files(card, tmp_path):
+@pytest.mark.defect("A15")
+def test_equal_models_are_equal_files(card, tmp_path):
     weights = weights_of(network_of(card))
     for name in ("one", "two"):
         save_model(tmp_path / name, dict(reversed(weights.items())) if name == "two" else weights, card)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
-def test_b9_a_failed_save_leaves_the_former_model_and_no_other_file(card, tmp_path):
+@pytest.mark.defect("B9")
+def test_a_failed_save_leaves_the_former_model_and_no_other_file(card, tmp_path):
     path = tmp_path / "model.safetensors"
     save_model(path, weights_of(network_of(card)), card)
     before = path.read_bytes()
