@@ -23,11 +23,13 @@ class Live:
         progress: Who listens; called with epochs done, epochs in all, a note, and numbers.
         plan: Of the training.
         state: Read only.
+        least_s: Seconds between two reports within an epoch.
     """
 
     progress: Progress
     plan: Plan
     state: State
+    least_s: float = LEAST_S
     _started: float = field(init=False)
     _latest: float = field(init=False)
     _first_step: int = field(init=False)
@@ -38,7 +40,7 @@ class Live:
 
     def after_step(self) -> None:
         """Tell the mean loss of the epoch so far, if nothing has been told for a while."""
-        if time.monotonic() - self._latest < LEAST_S:
+        if time.monotonic() - self._latest < self.least_s:
             return
         done = len(self.state.training.history)
         steps = self.state.tally.steps - done * self.plan.steps

@@ -11,7 +11,7 @@ from assay.learning.checkpoint import Checkpoints
 from assay.learning.engine import StepRules, evaluate, require_finite, train_one_epoch
 from assay.learning.freezing import freeze
 from assay.learning.lesson import Lesson
-from assay.learning.live import Live
+from assay.learning.live import LEAST_S, Live
 from assay.learning.machine import compile_network
 from assay.learning.optimizers import build_optimizer
 from assay.learning.plan import Plan
@@ -24,7 +24,13 @@ from assay.progress import Progress
 from assay.spec.trained_model import TrainedModelSection
 
 
-def fit(network: nn.Module, lesson: Lesson, progress: Progress, checkpoints: Checkpoints | None = None) -> Training:
+def fit(
+    network: nn.Module,
+    lesson: Lesson,
+    progress: Progress,
+    checkpoints: Checkpoints | None = None,
+    report_s: float = LEAST_S,
+) -> Training:
     """Train the network and return the weights of the chosen and of the last epoch.
 
     A training that was cut off and is called again with the same arguments ends in the same bytes (on the processor).
@@ -35,6 +41,7 @@ def fit(network: nn.Module, lesson: Lesson, progress: Progress, checkpoints: Che
         progress: Called after each epoch, and now and then within long ones.
         checkpoints: Where the state is kept for the case that the process ends; None for nowhere. Among processes that
             train together, only the leader's counts.
+        report_s: Seconds between two calls of ``progress`` within an epoch.
 
     Raises:
         TrainingError: The loss became NaN or infinite.
@@ -48,7 +55,7 @@ def fit(network: nn.Module, lesson: Lesson, progress: Progress, checkpoints: Che
         compile_network(network)
     kept.resume(state)
     share_state(state, team)
-    live = Live(progress, plan, state)
+    live = Live(progress, plan, state, report_s)
 
     def after_step() -> None:
         kept.save_if_due(state)

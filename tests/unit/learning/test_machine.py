@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from assay.errors import TrainingError
-from assay.learning import machine
 from assay.learning.engine import forward
 from assay.learning.machine import compile_network, device_here, missing_compiler, near_all, settled
 from assay.learning.team import ALONE, present_team
@@ -31,9 +30,8 @@ def test_a_gpu_that_is_not_there_is_an_error_that_says_so():
 
 
 @pytest.mark.parametrize(("fast", "precision"), [(True, "bf16"), (False, "fp32")])
-def test_auto_precision_is_bf16_where_that_is_fast(fast, precision, monkeypatch):
-    monkeypatch.setattr(machine, "has_fast_bf16", lambda device: fast)
-    assert settled(section(precision="auto")).train_params.precision == precision
+def test_auto_precision_is_bf16_where_that_is_fast(fast, precision):
+    assert settled(section(precision="auto"), lambda device: fast).train_params.precision == precision
 
 
 def test_inputs_go_where_the_weights_are():
