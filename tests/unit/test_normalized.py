@@ -1,11 +1,16 @@
 """The stage ``normalized``: what is fitted, which columns, what is refused."""
 
+from functools import partial
+from itertools import count
+
 import polars as pl
 import pytest
 
 from assay.errors import DataError
 from assay.normalization import read_normalization
 from assay.normalized import build_normalized
+from assay.pipeline import Slice
+from assay.results import ResultStore
 from assay.spec.normalized import NormalizedSection
 from assay.table_info import TableInfo, read_table_info
 from assay.tables import read_parquet, write_parquet
@@ -23,13 +28,25 @@ TABLE = {
 
 
 @pytest.fixture
-def normalize(tmp_path):
-    def normalize(columns=TABLE, result="result", **keys):
-        tabular = tmp_path / f"tabular-{result}"
+def tabular_folder(tmp_path):
+    """A function that writes a table as the result of the stage tabular, each time into another folder."""
+    numbers = count()
+
+    def write(columns):
+        tabular = tmp_path / f"tabular-{next(numbers)}"
         tabular.mkdir()
         write_parquet(pl.DataFrame(columns), tabular / "tabular.parquet")
         features = tuple(name for name in columns if name not in ("item", "subset", "price"))
         TableInfo("price", features).write(tabular)
+        return tabular
+
+    return write
+
+
+@pytest.fixture
+def normalize(tabular_folder, tmp_path):
+    def normalize(columns=TABLE, result="result", **keys):
+        tabular = tabular_folder(columns)
         folder = tmp_path / result
         folder.mkdir()
         report = build_normalized(tabular, NormalizedSection.model_validate(keys), folder)
@@ -176,12 +193,16 @@ def test_constant_columns_are_reported(normalize):
 
 
 @pytest.mark.defect("B10")
-def test_a_subset_that_is_empty_after_a_new_division_keeps_no_old_rows(normalize):
-    normalize(result="former")
-    columns = {name: values[:2] for name, values in TABLE.items()}
-    _, table, folder = normalize(columns, result="new")
-    assert set(table["subset"]) == {"train"}
-    assert len(list(folder.glob("*.parquet"))) == 1, "all subsets are one file: none can stay behind"
+def test_a_subset_that_is_empty_after_a_new_division_keeps_no_old_rows(tabular_folder, tmp_path):
+    """Whatever files a table is made of: those of the former division are gone once the same result is built again."""
+    store, section = ResultStore(tmp_path / "storage"), NormalizedSection(clear_folder=True)
+    stage = Slice("ab12", "normalized", "regression", 42, section, "digest")
+    only_train = {name: values[:2] for name, values in TABLE.items()}
+    for columns, subsets in ((TABLE, {"train", "validation", "test"}), (only_train, {"train"})):
+        tabular = tabular_folder(columns)
+        result = store.build(stage, {}, partial(build_normalized, tabular, section))
+        tables = [read_parquet(path) for path in result.folder.rglob("*.parquet")]
+        assert {subset for table in tables for subset in table["subset"]} == subsets
 
 
 def test_equal_input_gives_equal_bytes(normalize):

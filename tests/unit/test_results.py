@@ -15,6 +15,7 @@ import pytest
 from assay.errors import StorageError
 from assay.pipeline import Slice
 from assay.results import ResultStore, verify
+from assay.results.result import REPORT
 from assay.sealing import MANIFEST, is_complete
 
 
@@ -119,6 +120,32 @@ def test_clear_folder_builds_again_and_keeps_the_old_result_until_the_new_one_is
     again = store.build(a_slice(clear_folder=True), {}, lambda folder: {"rows": 2})
     assert not again.reused
     assert again.report == {"rows": 2}
+
+
+@pytest.mark.defect("B10")
+def test_what_is_built_again_keeps_no_file_of_the_former_result(tmp_path):
+    store = ResultStore(tmp_path)
+    former = store.build(a_slice(), {}, write_hello)
+    again = store.build(a_slice(clear_folder=True), {}, lambda folder: {"rows": 2})
+    assert again.folder == former.folder
+    assert {path.name for path in again.folder.rglob("*")} == {MANIFEST, REPORT}
+
+
+@pytest.mark.defect("B10")
+def test_a_former_result_that_cannot_be_deleted_is_an_error(tmp_path, monkeypatch):
+    store = ResultStore(tmp_path)
+    store.build(a_slice(), {}, write_hello)
+    unlink = os.unlink
+
+    def keep_hello(path, **keys):
+        if Path(path).name == "hello.txt":
+            raise PermissionError(1, "Operation not permitted", str(path))
+        unlink(path, **keys)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "unlink", keep_hello)
+        with pytest.raises(StorageError, match=r"Operation not permitted \(hello\.txt\)"):
+            store.build(a_slice(clear_folder=True), {}, lambda folder: {"rows": 2})
 
 
 @pytest.mark.defect("B5")
