@@ -10,7 +10,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 # Compiled files are kept, also where the environment forbids it: compiling 400 files is a third of a process's start.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo dev test test-all test-system lint types bench all clean browser
+.PHONY: help demo dev test test-all test-system lint types bench score-card all clean browser
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -57,6 +57,9 @@ types: $(VENV)/dev ## strict static types
 
 bench: $(VENV)/dev ## measure, and write benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.run
+
+score-card: $(VENV)/dev ## the house in numbers: sizes, imports, docstrings, each beside its target
+	@$(BIN)/python tests/score_card.py
 
 all: lint types test-all ## what CI runs
 
