@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import subprocess
 
 import pytest
 
@@ -134,6 +135,23 @@ def test_environment_variables_are_never_saved(tmp_path, monkeypatch):
     texts = [path.read_text() for path in folder.path.rglob("*") if path.is_file()]
     assert texts
     assert not any("S3KR1Tvalue" in text for text in texts)
+
+
+@pytest.mark.defect("A15")
+def test_provenance_names_the_commit_of_the_project_and_whether_files_were_changed_since(tmp_path):
+    def git(*arguments):
+        identity = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org", "-c", "commit.gpgsign=false"]
+        done = subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    (tmp_path / "model.yaml").write_text("a: 1")
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "first")
+    commit = git("rev-parse", "HEAD")
+    assert git_versions(tmp_path)["project"] == {"commit": commit, "dirty": False}
+    (tmp_path / "model.yaml").write_text("a: 2")
+    assert git_versions(tmp_path)["project"] == {"commit": commit, "dirty": True}
 
 
 @pytest.mark.defect("A15")

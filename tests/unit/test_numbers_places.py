@@ -8,9 +8,10 @@ from assay.numbers.places import GAP_PX, _draw_from_all, draw_place
 
 
 @pytest.mark.defect("A10")
-def test_every_place_is_drawn_including_the_last_row_and_column():
+@pytest.mark.parametrize("draw", [draw_place, _draw_from_all])
+def test_every_place_is_drawn_including_the_last_row_and_column(draw):
     rng = np.random.default_rng(0)
-    places = {draw_place((4, 3), [], (8, 6), rng)[:2] for _ in range(800)}
+    places = {draw((4, 3), [], (8, 6), rng)[:2] for _ in range(800)}
     assert places == {(x, y) for x in range(5) for y in range(4)}
 
 

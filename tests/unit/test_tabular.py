@@ -119,6 +119,16 @@ def test_each_crop_is_a_row_of_grey_pixels(tabulate, tmp_path):
     assert (tmp_path / "result" / "pictures" / "rows.png").exists()
 
 
+@pytest.mark.defect("A3")
+def test_the_rows_of_the_table_are_the_whole_crops_and_not_their_first_pixels(tabulate, tmp_path):
+    write_inputs(tmp_path, NUMBERS)
+    for *_, file in NUMBERS:
+        half_and_half(40, 40).save(tmp_path / "crops" / file)
+    _, table, _ = tabulate(target_image_size={"width": 4, "height": 4})
+    pixels = table.select(pl.selectors.starts_with("px_")).to_numpy()
+    assert pixels == pytest.approx(np.tile([0.0, 0.0, 255.0, 255.0], (len(NUMBERS), 4)))
+
+
 def test_classes_that_are_no_numbers_have_no_number_as_target(tabulate, tmp_path):
     write_inputs(tmp_path, CLASSES)
     _, table, info = tabulate()
