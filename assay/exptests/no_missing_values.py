@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
+from polars.datatypes import DataTypeClass
 
 from assay.exptests.files import ExperimentFiles, TestResult, shortened, verdict
 from assay.spec.exptest_kinds import NoMissingValuesTest
@@ -60,7 +61,7 @@ def _missing(name: str, kind: pl.DataType) -> pl.Expr:
     return _missing_in(pl.col(name), kind).alias(name)
 
 
-def _missing_in(values: pl.Expr, kind: pl.DataType) -> pl.Expr:
+def _missing_in(values: pl.Expr, kind: pl.DataType | DataTypeClass) -> pl.Expr:
     """Return how many values are missing, those within lists and structs among them; of a missing list, only itself."""
     missing = values.is_null().sum()
     if kind.is_float():
@@ -68,13 +69,9 @@ def _missing_in(values: pl.Expr, kind: pl.DataType) -> pl.Expr:
     elif isinstance(kind, pl.Array):
         missing += _missing_in(values.arr.to_list(), pl.List(kind.inner)) - values.is_null().sum()
     elif isinstance(kind, pl.List):
-        missing += _missing_in(values.filter(values.list.len() > 0).explode(), _as_object(kind.inner))
+        missing += _missing_in(values.filter(values.list.len() > 0).explode(), kind.inner)
     elif isinstance(kind, pl.Struct):
         there = values.filter(values.is_not_null())
         for field in kind.fields:
-            missing += _missing_in(there.struct.field(field.name), _as_object(field.dtype))
+            missing += _missing_in(there.struct.field(field.name), field.dtype)
     return missing
-
-
-def _as_object(kind: pl.DataType | type[pl.DataType]) -> pl.DataType:
-    return kind() if isinstance(kind, type) else kind

@@ -112,7 +112,7 @@ def read_by_computed_names(monkeypatch, tmp_path) -> set[str]:
 
     def record(section: Section, name: str) -> object:
         caller = sys._getframe(1).f_globals["__name__"]
-        if name in type.__getattribute__(type(section), "__pydantic_fields__") and not caller.startswith("pydantic"):
+        if name in type(section).model_fields and not caller.startswith("pydantic"):
             recorded.add(f"{type(section).__module__}.{type(section).__name__}.{name}")
         return get(section, name)
 
