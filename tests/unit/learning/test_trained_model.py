@@ -139,15 +139,17 @@ def test_a_training_leaves_torch_as_it_was(pixel_rows, store_rows, tiny_spec, tr
     def state():
         return torch.get_rng_state().tolist(), torch.get_num_threads(), torch.get_deterministic_debug_mode()
 
-    former_threads = torch.get_num_threads()
+    former_threads, former_mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     with torch.random.fork_rng(devices=[]):
         # Unlike what a training sets, or what one before this test may have left.
         torch.manual_seed(987)
         torch.set_num_threads(3)
+        torch.set_deterministic_debug_mode("warn")
         before = state()
         train(store_rows(pixel_rows), tiny_spec())
         after = state()
         torch.set_num_threads(former_threads)
+        torch.set_deterministic_debug_mode(former_mode)
     assert before == after
 
 

@@ -23,7 +23,7 @@ def test_a_second_writer_waits_in_vain_and_is_told_who_holds_it(tmp_path, other_
 
 @pytest.mark.defect("B1", "B2")
 def test_processes_that_read_and_write_never_meet_a_writer(tmp_path):
-    told = contend(tmp_path, processes=4, acquisitions=40, write_share=0.5)
+    told = contend(tmp_path, processes=4, acquisitions=40, write_share=0.5, stays_s=0.002)
     assert told.violations == 0
     assert told.acquisitions == 4 * 40
     assert holders(tmp_path / "locks") == []

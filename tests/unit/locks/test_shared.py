@@ -25,7 +25,7 @@ def shared(tmp_path):
 @pytest.mark.defect("B1", "B2")
 def test_processes_that_read_and_write_never_meet_a_writer(tmp_path):
     share(tmp_path / "locks")
-    told = contend(tmp_path, processes=3, acquisitions=8, write_share=0.5)
+    told = contend(tmp_path, processes=3, acquisitions=8, write_share=0.5, stays_s=0.005)
     assert (told.violations, told.acquisitions) == (0, 24)
 
 
