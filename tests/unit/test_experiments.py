@@ -2,7 +2,9 @@
 
 import json
 import multiprocessing
+import os
 import subprocess
+from contextlib import suppress
 
 import pytest
 
@@ -62,6 +64,28 @@ def test_processes_that_invent_ids_at_once_never_share_one(specs):
     for worker in workers:
         worker.join()
     assert len(specs.ids()) == 100
+
+
+def _create_all(folder, root, won):
+    store = SpecFiles(folder, root)
+    for number in range(25):
+        with suppress(IdError):
+            store.create({"task": "regression"}, f"x{number}")
+            (won / f"{number}-{os.getpid()}").touch()
+
+
+@pytest.mark.defect("B11")
+def test_of_processes_that_want_the_same_id_at_once_one_gets_it(specs, tmp_path):
+    (tmp_path / "won").mkdir()
+    context = multiprocessing.get_context("fork")
+    arguments = (specs.folder, specs.root, tmp_path / "won")
+    workers = [context.Process(target=_create_all, args=arguments) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    winners = sorted(int(path.name.partition("-")[0]) for path in (tmp_path / "won").iterdir())
+    assert winners == list(range(25))
 
 
 @pytest.mark.defect("C9")

@@ -5,6 +5,7 @@ import pytest
 from assay.errors import IdError, StorageError
 from assay.experiments.copying import CopyRequest, copy_experiment
 from assay.experiments.specs import SpecFiles
+from assay.locations.tree import Tree
 from tests.unit.stored_experiments import contents, fill
 
 
@@ -60,6 +61,34 @@ def test_nothing_is_deleted_when_the_copy_differs(copy, tmp_path):
     assert (tmp_path / "storage" / "experiments" / "REG-1" / "manifest.json").exists()
 
 
+@pytest.mark.defect("B7")
+def test_a_copy_that_was_damaged_since_is_mended_before_the_source_goes(copy, tmp_path):
+    source, damaged = tmp_path / "storage" / "experiments" / "REG-1", tmp_path / "archive" / "REG-1" / "a" / "text"
+    text = (source / "a" / "text").read_bytes()
+    copy()
+    damaged.write_bytes(bytes(len(text)))
+    copy(delete_source=True)
+    assert damaged.read_bytes() == text
+    assert not source.exists()
+
+
+@pytest.mark.defect("B7")
+def test_nothing_is_deleted_when_what_was_written_reads_back_as_something_else(copy, tmp_path, monkeypatch):
+    source, copied = (tmp_path / place / "REG-1" / "a" / "text" for place in ("storage/experiments", "archive"))
+    take = Tree.take
+
+    def take_and_forget(tree, *names):
+        digest = take(tree, *names)
+        if copied.exists():
+            copied.write_bytes(bytes(copied.stat().st_size))
+        return digest
+
+    monkeypatch.setattr(Tree, "take", take_and_forget)
+    with pytest.raises(StorageError, match="a/text reads back as something else"):
+        copy(delete_source=True)
+    assert source.exists()
+
+
 @pytest.mark.defect("B8")
 def test_an_unknown_id_fails_with_the_candidates(copy, tmp_path):
     with pytest.raises(StorageError, match=r"no experiment 'ab13'\. Did you mean 'ab12'\? It has ab12\."):
@@ -78,8 +107,10 @@ def test_an_ambiguous_id_fails_with_the_folders(copy, tmp_path):
 
 
 @pytest.mark.defect("B8")
-def test_a_stray_file_does_not_matter(copy, tmp_path):
+def test_a_stray_file_or_folder_does_not_matter(copy, tmp_path):
     (tmp_path / "storage" / "experiments" / "notes.txt").write_text("mine")
+    (tmp_path / "storage" / "experiments" / "drafts").mkdir()
+    (tmp_path / "storage" / "experiments" / "drafts" / "notes.txt").write_text("mine")
     copy()
     assert not (tmp_path / "archive" / "notes.txt").exists()
 
