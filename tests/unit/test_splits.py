@@ -168,6 +168,13 @@ def test_any_file_name_is_divided(divide, tmp_path, pattern):
 
 
 @pytest.mark.defect("C1")
+def test_names_without_any_digit_or_small_letter_are_divided(divide, tmp_path):
+    names = [f"{first}_{second}.PNG" for first in "ÄBÇДE図" for second in "GHIJK"]
+    report, _, _ = divide(index_images(tmp_path / "source", names))
+    assert report["items_per_subset"] == {"train": 21, "validation": 3, "test": 6}
+
+
+@pytest.mark.defect("C1")
 def test_names_that_differ_in_upper_case_only_go_their_own_ways(divide, tmp_path):
     names = [f"{name}.png" for index in range(30) for name in (f"a{index}", f"A{index}")]
     _, items, _ = divide(index_images(tmp_path / "source", names))

@@ -5,7 +5,7 @@ import torch
 
 from assay.errors import AssayError
 from assay.learning.registry import build_network
-from assay.spec.models import CnnModel, MlpModel, ModelSection
+from assay.spec.models import CnnModel, DetectorModel, MlpModel, ModelSection, UnetModel
 from assay.spec.trained_model import TrainedModelSection
 
 ADDED = """
@@ -30,11 +30,13 @@ def installed(install_package):
 
 
 @pytest.mark.defect("C5")
-def test_building_a_network_four_times_gives_the_same_network():
-    section = MlpModel(width=8)
+@pytest.mark.parametrize("kind", [MlpModel, CnnModel, UnetModel, DetectorModel])
+def test_building_a_network_four_times_gives_the_same_network(kind):
+    section = kind(width=8)
     before = section.model_dump()
-    names = [list(build_network(section, (4,), 1).state_dict()) for _ in range(4)]
-    assert names == names[:1] * 4
+    networks = [build_network(section, (3, 16, 16), 6) for _ in range(4)]
+    shapes = [{name: value.shape for name, value in network.state_dict().items()} for network in networks]
+    assert shapes == shapes[:1] * 4
     assert section.model_dump() == before
 
 
