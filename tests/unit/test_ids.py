@@ -51,6 +51,12 @@ def test_invented_ids_are_unique_by_construction():
 
 
 @pytest.mark.defect("B11")
+def test_an_id_that_is_drawn_again_is_not_given_again():
+    drawn = iter("aaaa" + "aaab" + "aaac")
+    assert invent_id({"aaaa", "aaab"}, lambda _: next(drawn)) == "aaac"
+
+
+@pytest.mark.defect("B11")
 def test_ids_grow_when_the_space_fills():
     digits = "0123456789abcdefghijklmnopqrstuvwxyz"
     quarter = {a + b + c + d for a in digits[:9] for b in digits for c in digits for d in digits}
