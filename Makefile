@@ -10,7 +10,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 # Compiled files are kept, also where the environment forbids it: compiling 400 files is a third of a process's start.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo dev test test-environments test-all test-system lint types docs bench all clean browser
+.PHONY: help demo dev test test-environments test-all test-system lint types docs bench score-card all clean browser
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -77,6 +77,9 @@ docs: $(VENV)/dev ## write docs/jobs.md from the definitions
 bench: $(VENV)/dev ## measure, write benchmarks/RESULTS.md, fail where a target is missed (some: ONLY="runs locks")
 	-@$(MAKE) --no-print-directory browser
 	$(BIN)/python -m benchmarks.run $(ONLY)
+
+score-card: $(VENV)/dev ## the house in numbers: sizes, imports, docstrings, each beside its target
+	@$(BIN)/python tests/score_card.py
 
 all: lint types test-all ## what CI runs
 

@@ -41,10 +41,15 @@ class Told:
     wall_s: float
 
 
-def contend(folder: Path, processes: int, acquisitions: int, write_share: float, taken: Lock = hold) -> Told:
-    """Let processes take the lock ``place`` in ``folder/locks``; each enters ``folder/witness`` while it has it."""
+def contend(
+    folder: Path, processes: int, acquisitions: int, write_share: float, taken: Lock = hold, stays_s: float = 0.0
+) -> Told:
+    """Let processes take the lock ``place`` in ``folder/locks``; each enters ``folder/witness`` while it has it.
+
+    The longer they stay there, the surer two meet that a lock should have kept apart.
+    """
     (folder / "witness").mkdir()
-    work = partial(_enter_often, folder, acquisitions, write_share, taken)
+    work = partial(_enter_often, folder, acquisitions, write_share, taken, stays_s)
     started = time.perf_counter()
     with SERVER.Pool(processes) as pool:
         told = pool.map(work, range(processes), chunksize=1)
@@ -54,12 +59,14 @@ def contend(folder: Path, processes: int, acquisitions: int, write_share: float,
     return Told(sum(entered for entered, _ in told), sum(violations for _, violations in told), wall_s)
 
 
-def _enter_often(folder: Path, acquisitions: int, write_share: float, taken: Lock, seed: int) -> tuple[int, int]:
+def _enter_often(
+    folder: Path, acquisitions: int, write_share: float, taken: Lock, stays_s: float, seed: int
+) -> tuple[int, int]:
     draw, violations = random.Random(seed), 0
     for _ in range(acquisitions):
         mode, enter = ("write", meets_as_writer) if draw.random() < write_share else ("read", meets_as_reader)
         with taken(folder / "locks", "place", mode, "testing"):
-            violations += enter(folder / "witness")
+            violations += enter(folder / "witness", stays_s)
     return acquisitions, violations
 
 
@@ -68,21 +75,23 @@ def no_lock(*_: object) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-def meets_as_writer(witness: Path) -> bool:
+def meets_as_writer(witness: Path, stays_s: float = 0.0) -> bool:
     """Enter as a writer; returns whether anybody else was there, or came."""
     try:
         os.close(os.open(witness / "writer", os.O_CREAT | os.O_EXCL))
     except FileExistsError:
         return True
+    time.sleep(stays_s)
     met = [path.name for path in witness.iterdir()] != ["writer"]
     (witness / "writer").unlink(missing_ok=True)
     return met
 
 
-def meets_as_reader(witness: Path) -> bool:
+def meets_as_reader(witness: Path, stays_s: float = 0.0) -> bool:
     """Enter as a reader; returns whether a writer was there, or came."""
     own = witness / f"reader-{os.getpid()}"
     own.touch()
+    time.sleep(stays_s)
     met = (witness / "writer").exists()
     own.unlink()
     return met

@@ -148,14 +148,19 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
         return results
 
     @contextmanager
-    def cores(self, context: dg.AssetExecutionContext, threads: int) -> Iterator[None]:
+    def cores(self, context: dg.AssetExecutionContext, threads: int, usable: int | None = None) -> Iterator[None]:
         """Have this machine's cores for the block; those whose threads fill them wait for each other.
 
         Two trainings at a time, each with as many threads as there are cores, take three times as long as one after the
         other: threads that wait for a sleeping one keep their core busy, inside libraries that no setting reaches.
+
+        Args:
+            context: Of the asset; names the experiment.
+            threads: How many the training has.
+            usable: Cores of this machine; counted when left out.
         """
         name = f"cores/{socket.gethostname()}"
-        mode: LockMode = "write" if threads >= usable_cores() else "read"
+        mode: LockMode = "write" if threads >= (usable or usable_cores()) else "read"
         waiting = partial(self.reporter.wait, context, "trained_model")
         with hold(self.path / "locks", name, mode, f"training {context.partition_key}", waiting=waiting):
             yield

@@ -101,13 +101,15 @@ class Reconciliation:
         memory: What was remembered; becomes the new state.
         specs: The spec files.
         ledger: What the orchestrator knows.
+        most_runs: Runs queued or running beyond which nothing more is asked for.
     """
 
-    def __init__(self, memory: Memory, specs: SpecFiles, ledger: Ledger) -> None:
+    def __init__(self, memory: Memory, specs: SpecFiles, ledger: Ledger, most_runs: int = MOST_RUNS) -> None:
         self.memory = memory
         self.plan = Plan()
         self._specs = specs
         self._ledger = ledger
+        self._most_runs = most_runs
 
     def look(self, code: str) -> Plan:
         """Notice what changed in files, data and code, and compare the experiments that it concerns.
@@ -157,9 +159,11 @@ class Reconciliation:
         dirty, files = self.memory.dirty - self.memory.missing, self.memory.files
         if not dirty:
             return []
-        room = MOST_RUNS - self._ledger.active_count()
+        room = self._most_runs - self._ledger.active_count()
         if room <= 0:
-            self.plan.notes.append(f"{MOST_RUNS} runs are waiting or running; {len(dirty)} experiments wait for them.")
+            self.plan.notes.append(
+                f"{self._most_runs} runs are waiting or running; {len(dirty)} experiments wait for them."
+            )
             return []
         newest = sorted(dirty, key=lambda name: (-files[name].mtime_ns, name))[:MOST_LOOKS]
         active = self._ledger.active(newest)

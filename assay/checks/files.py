@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from polars.datatypes import DataTypeClass
 from safetensors import SafetensorError, safe_open
 
 from assay.checks.result import ExperimentFiles, TestResult, not_materialized, shortened, verdict
@@ -172,6 +173,20 @@ def _findings(test: NoMissingValuesTest, table: str, path: Path) -> list[str]:
 
 
 def _missing(name: str, kind: pl.DataType) -> pl.Expr:
-    column = pl.col(name)
-    missing = column.is_null().sum()
-    return missing + column.is_nan().sum() if kind.is_float() else missing
+    return _missing_in(pl.col(name), kind).alias(name)
+
+
+def _missing_in(values: pl.Expr, kind: pl.DataType | DataTypeClass) -> pl.Expr:
+    """Return how many values are missing, those within lists and structs among them; of a missing list, only itself."""
+    missing = values.is_null().sum()
+    if kind.is_float():
+        missing += values.is_nan().sum()
+    elif isinstance(kind, pl.Array):
+        missing += _missing_in(values.arr.to_list(), pl.List(kind.inner)) - values.is_null().sum()
+    elif isinstance(kind, pl.List):
+        missing += _missing_in(values.filter(values.list.len() > 0).explode(), kind.inner)
+    elif isinstance(kind, pl.Struct):
+        there = values.filter(values.is_not_null())
+        for field in kind.fields:
+            missing += _missing_in(there.struct.field(field.name), field.dtype)
+    return missing

@@ -88,14 +88,19 @@ _ONE_AT_A_TIME = threading.Lock()
 """Two pages must not read the same, nor open the index at once: DuckDB lets a process read or write a file."""
 
 
-def load_catalogue(root: Path) -> tuple[Experiment, ...]:
+def load_catalogue(root: Path, few: int = FEW, looks: dict[Path, _Look] = _last_looks) -> tuple[Experiment, ...]:
     """Return all experiments that ever ran, the newest first; reads only what changed since the last look.
+
+    Args:
+        root: The storage.
+        few: Up to so many changed experiments are read from their own files, more from the warehouse.
+        looks: What is remembered of the last look at each storage; becomes that of this one.
 
     Raises:
         StorageError, DataError: The storage can't be read.
     """
     with _ONE_AT_A_TIME:
-        return _again_when_replaced(lambda: _look(root))
+        return _again_when_replaced(lambda: _look(root, few, looks))
 
 
 def load_history(root: Path, ids: Collection[str]) -> pl.DataFrame:
@@ -116,19 +121,19 @@ def _again_when_replaced(read: Callable[[], Found]) -> Found:
     return read()
 
 
-def _look(root: Path) -> tuple[Experiment, ...]:
+def _look(root: Path, few: int, looks: dict[Path, _Look]) -> tuple[Experiment, ...]:
     tables = _find_tables(root)
-    versions, known = _versions(tables), _last_looks.get(root, _Look({}, ()))
+    versions, known = _versions(tables), looks.get(root, _Look({}, ()))
     if versions == known.versions:
         return known.experiments
     changed = {name for name, version in versions.items() if known.versions.get(name) != version}
-    if len(changed) > FEW:
+    if len(changed) > few:
         found = read_experiments(root, Tables(root))
     else:
         kept = [each for each in known.experiments if each.experiment_id in versions.keys() - changed]
         found = kept + read_experiments(root, FileTables(tables, changed))
-    _last_looks[root] = _Look(versions, _newest_first(found))
-    return _last_looks[root].experiments
+    looks[root] = _Look(versions, _newest_first(found))
+    return looks[root].experiments
 
 
 def _find_tables(root: Path) -> dict[str, TableFiles]:

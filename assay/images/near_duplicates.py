@@ -64,7 +64,9 @@ def unit_thumbnails(thumbnails: Sequence[bytes]) -> UnitThumbnails:
     return unit
 
 
-def similar_pairs(thumbnails: UnitThumbnails, subsets: NDArray[np.str_]) -> Iterator[tuple[int, int, float]]:
+def similar_pairs(
+    thumbnails: UnitThumbnails, subsets: NDArray[np.str_], block_rows: int = BLOCK_ROWS
+) -> Iterator[tuple[int, int, float]]:
     """Yield the pairs in different subsets that look almost the same, with their correlation.
 
     One matrix product per block of rows: 10,000 images in about half a second. That is as fast as comparing 64-bit
@@ -73,15 +75,16 @@ def similar_pairs(thumbnails: UnitThumbnails, subsets: NDArray[np.str_]) -> Iter
     Args:
         thumbnails: (n, 256) from ``unit_thumbnails``.
         subsets: (n,) subset of each image.
+        block_rows: Rows of one product.
     """
     names = np.unique(subsets)
     for position, name in enumerate(names):
         ours = np.flatnonzero(subsets == name)
         others = np.flatnonzero(np.isin(subsets, names[position + 1 :]))
-        for start in range(0, len(ours), BLOCK_ROWS):
-            block = ours[start : start + BLOCK_ROWS]
-            for column in range(0, len(others), BLOCK_ROWS):
-                facing = others[column : column + BLOCK_ROWS]
+        for start in range(0, len(ours), block_rows):
+            block = ours[start : start + block_rows]
+            for column in range(0, len(others), block_rows):
+                facing = others[column : column + block_rows]
                 correlation = thumbnails[block] @ thumbnails[facing].T
                 for row, other in np.argwhere(correlation >= SIMILARITY):
                     yield int(block[row]), int(facing[other]), float(correlation[row, other])

@@ -26,6 +26,7 @@ def intervals(
     *,
     resamples: int,
     confidence: float,
+    block_elements: int = BLOCK_ELEMENTS,
 ) -> dict[str, tuple[Floats, Floats]]:
     """Return lower and upper end of each metric's interval.
 
@@ -38,13 +39,14 @@ def intervals(
         rng: Source of the draws.
         resamples: Number of resamples.
         confidence: Probability that an interval covers, from 0 to 1.
+        block_elements: Weights, or cells, in memory at once.
 
     Returns:
         Two arrays per metric, of the shape of one value: () or (k,). NaN where a metric is not defined, where fewer
         than two groups leave nothing to vary, or when no resamples are asked for.
     """
     blocks: dict[str, list[Floats]] = {name: [] for name in metrics}
-    block_rows = max(1, BLOCK_ELEMENTS // max(len(groups), sample.cells))
+    block_rows = max(1, block_elements // max(len(groups), sample.cells))
     for weights in _resampled_weights(groups, rng, resamples, block_rows):
         resampled = replace(sample, weights=weights)
         for name, metric in metrics.items():

@@ -7,7 +7,7 @@ import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 
@@ -23,8 +23,12 @@ SHARE_OF_MEMORY = 0.5
 """Part of a GPU's free memory that training data may take; the rest is for the network's steps."""
 
 
-def settled(section: TrainedModelSection) -> TrainedModelSection:
+def settled(section: TrainedModelSection, is_fast: Callable[[str], bool] | None = None) -> TrainedModelSection:
     """Return a section with device and precision as they are used on this machine.
+
+    Args:
+        section: Resolved.
+        is_fast: Whether a device is fast in bfloat16; ``has_fast_bf16`` when left out.
 
     Raises:
         TrainingError: The device that the spec asks for is not there.
@@ -33,7 +37,7 @@ def settled(section: TrainedModelSection) -> TrainedModelSection:
     device = device_here(params.device, params.processes)
     precision = params.precision
     if precision == "auto":
-        precision = "bf16" if has_fast_bf16(device) else "fp32"
+        precision = "bf16" if (is_fast or has_fast_bf16)(device) else "fp32"
     update = {"device": device, "precision": precision}
     return section.model_copy(update={"train_params": params.model_copy(update=update)})
 

@@ -23,9 +23,16 @@ from assay.training.optimizers import build_optimizer
 from assay.training.sampler import Sampler
 from assay.utils.concurrency import Progress
 
+LEAST_S = 1.0
+"""Seconds between two reports within an epoch."""
+
 
 def fit(
-    network: nn.Module, lesson: TrainingTask, progress: Progress, checkpoints: Checkpoints | None = None
+    network: nn.Module,
+    lesson: TrainingTask,
+    progress: Progress,
+    checkpoints: Checkpoints | None = None,
+    report_s: float = LEAST_S,
 ) -> Training:
     """Train the network and return the weights of the chosen and of the last epoch.
 
@@ -37,6 +44,7 @@ def fit(
         progress: Called after each epoch, and now and then within long ones.
         checkpoints: Where the state is kept for the case that the process ends; None for nowhere. Among processes that
             train together, only the leader's counts.
+        report_s: Seconds between two calls of ``progress`` within an epoch.
 
     Raises:
         TrainingError: The loss became NaN or infinite.
@@ -50,7 +58,7 @@ def fit(
         compile_network(network)
     kept.resume(state)
     share_state(state, team)
-    live = Live(progress, plan, state)
+    live = Live(progress, plan, state, report_s)
 
     def after_step() -> None:
         kept.save_if_due(state)
@@ -174,10 +182,6 @@ def reason_to_stop(rule: EarlyStopping | None, metric: str, history: Sequence[Ep
     return f"{metric} was best in epoch {best_epoch} and not better in the {rule.patience} epochs after it"
 
 
-LEAST_S = 1.0
-"""Seconds between two reports within an epoch."""
-
-
 @dataclass
 class Live:
     """Tells how a training goes, after each epoch and within long ones.
@@ -186,11 +190,13 @@ class Live:
         progress: Who listens; called with epochs done, epochs in all, a note, and numbers.
         plan: Of the training.
         state: Read only.
+        least_s: Seconds between two reports within an epoch.
     """
 
     progress: Progress
     plan: Sampler
     state: State
+    least_s: float = LEAST_S
     _started: float = field(init=False)
     _latest: float = field(init=False)
     _first_step: int = field(init=False)
@@ -201,7 +207,7 @@ class Live:
 
     def after_step(self) -> None:
         """Tell the mean loss of the epoch so far, if nothing has been told for a while."""
-        if time.monotonic() - self._latest < LEAST_S:
+        if time.monotonic() - self._latest < self.least_s:
             return
         done = len(self.state.training.history)
         steps = self.state.tally.steps - done * self.plan.steps

@@ -30,8 +30,9 @@ class LocalEventLog(SqliteEventLogStorage):
     the file, by which the web server notices that there is something new to show.
     """
 
-    def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
+    def __init__(self, inst_data: ConfigurableClassData | None = None, kept_engines: int = KEPT_ENGINES) -> None:
         self._inst_data = inst_data
+        self._kept_engines = kept_engines
         self._engines: OrderedDict[str, Engine] = OrderedDict()
 
     @classmethod
@@ -64,7 +65,7 @@ class LocalEventLog(SqliteEventLogStorage):
     def _engine(self, shard: str) -> Engine:
         engine = self._engines.pop(shard, None) or _make_engine(self.conn_string_for_shard(shard), shard)
         self._engines[shard] = engine  # the latest comes last
-        if len(self._engines) > KEPT_ENGINES:
+        if len(self._engines) > self._kept_engines:
             self._engines.popitem(last=False)[1].dispose()
         return engine
 

@@ -101,7 +101,8 @@ def test_an_experiment_may_be_kept_at_another_location(journey, tmp_path):
     assert (copy / "exp_tests.csv").read_bytes() == (folder / "exp_tests.csv").read_bytes()
 
 
-def test_b8_an_unknown_experiment_fails_the_run(journey):
+@pytest.mark.defect("B8")
+def test_an_unknown_experiment_fails_the_run(journey):
     home, *_ = journey
     result = home.operate("job_copy_exp", copy_exp={"experiment_id": "onne", "output_loc_name": "archive"})
     assert not result.success

@@ -9,8 +9,8 @@ import pytest
 from assay.utils.concurrency import usable_cores
 
 
-def train(lab, threads):
-    with lab.store.cores(dg.build_asset_context(partition_key="second"), threads):
+def train(lab, threads, usable=None):
+    with lab.store.cores(dg.build_asset_context(partition_key="second"), threads, usable):
         return "trained"
 
 
@@ -24,7 +24,6 @@ def test_a_training_that_fills_the_cores_waits_for_the_other(lab):
         assert second.result(timeout=60) == "trained"
 
 
-def test_trainings_that_leave_cores_free_go_on_together(lab, monkeypatch):
-    monkeypatch.setattr("resources.experiment_store.usable_cores", lambda: 8)
-    with lab.store.cores(dg.build_asset_context(partition_key="first"), 2), ThreadPoolExecutor(1) as pool:
-        assert pool.submit(train, lab, 2).result(timeout=60) == "trained"
+def test_trainings_that_leave_cores_free_go_on_together(lab):
+    with lab.store.cores(dg.build_asset_context(partition_key="first"), 2, 8), ThreadPoolExecutor(1) as pool:
+        assert pool.submit(train, lab, 2, 8).result(timeout=20) == "trained"

@@ -49,7 +49,8 @@ def test_the_model_is_the_source_s_and_stored_once(lab):
     assert linked.samefile(models["old"].folder / "models" / "model.safetensors")
 
 
-def test_c12_only_the_best_and_the_last_weights_are_there(lab):
+@pytest.mark.defect("C12")
+def test_only_the_best_and_the_last_weights_are_there(lab):
     found = sorted(path.name for path in (lab.store.folders.find("judged").path / "models").iterdir())
     assert found == ["last.safetensors", "model.safetensors"]
 
@@ -110,7 +111,8 @@ def test_it_is_up_to_date_and_stays_so_when_the_source_is_trained_again(lab):
     assert InstanceLedger(lab.instance).recorded(["judged"]) == before
 
 
-def test_b13_latest_is_the_newest_of_the_same_task_that_has_a_model(lab):
+@pytest.mark.defect("B13")
+def test_latest_is_the_newest_of_the_same_task_that_has_a_model(lab):
     lab.write("training-still")
     assert lab.run("training-still", "job_data_generation").success
     result = evaluate(lab, "latest-one", "latest")
@@ -120,7 +122,8 @@ def test_b13_latest_is_the_newest_of_the_same_task_that_has_a_model(lab):
     assert kinds["classes"] == "classification"
 
 
-def test_b13_latest_is_of_the_same_prefix(lab):
+@pytest.mark.defect("B13")
+def test_latest_is_of_the_same_prefix(lab):
     lab.write("named", exp_folder_pattern="HOUSES-$RUN_ID-id_$SHORT_ID")
     assert lab.run("named").success
     evaluate(lab, "houses", "latest", exp_folder_pattern="HOUSES-$RUN_ID-id_$SHORT_ID")

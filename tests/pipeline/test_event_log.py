@@ -55,11 +55,13 @@ def test_threads_and_instances_write_at_the_same_time(instance, home):
 
 
 @pytest.mark.system
-def test_few_engines_are_kept_however_many_runs_are_looked_at(instance, monkeypatch):
-    monkeypatch.setattr("resources.instance.event_log.KEPT_ENGINES", 2)
+def test_few_engines_are_kept_however_many_runs_are_looked_at(instance):
+    log = LocalEventLog(kept_engines=2)
+    log.register_instance(instance)
     for number in range(4):
-        assert instance.all_logs(f"run{number}") == []
-    assert list(instance.event_log_storage._engines) == ["run2", "run3"]
+        assert log.get_logs_for_run(f"run{number}") == []
+    assert list(log._engines) == ["run2", "run3"]
+    log.dispose()
 
 
 def test_it_can_be_wiped_and_used_again(instance):

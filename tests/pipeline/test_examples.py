@@ -59,8 +59,9 @@ def write_class_folders(folder):
     return folder
 
 
+@pytest.mark.defect("C10")
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_c10_an_example_runs_from_its_file_to_metrics_pictures_and_checks_and_is_evaluated(lab, path):
+def test_an_example_runs_from_its_file_to_metrics_pictures_and_checks_and_is_evaluated(lab, path):
     spec = lab.folder / "experiments" / f"{path.stem}.yaml"
     spec.parent.mkdir()
     spec.write_text(to_yaml(tiny(load_values(path), lab.folder)))

@@ -55,7 +55,8 @@ def test_locks_are_held_while_an_asset_works_and_released_after_it(locked):
     assert holders(named) == []
 
 
-def test_b5_who_writes_a_location_keeps_data_generation_away_and_the_failure_says_who(locked):
+@pytest.mark.defect("B5")
+def test_who_writes_a_location_keeps_data_generation_away_and_the_failure_says_who(locked):
     with hold(locked.store.path / NAMED, "labels", "write", "editing labels"):
         result = locked.run("one", "job_data_generation", assets=IMAGES)
     reason = locked.failure(result)
@@ -67,7 +68,8 @@ def test_b5_who_writes_a_location_keeps_data_generation_away_and_the_failure_say
     assert locked.run("one", "job_data_generation", assets=IMAGES).success
 
 
-def test_b4_a_failing_asset_leaves_no_lock(locked):
+@pytest.mark.defect("B4")
+def test_a_failing_asset_leaves_no_lock(locked):
     rows = locked.folder / "rows.csv"
     rows.write_text("a,y\n1,2\n3,4\n")
     source = {"kind": "table", "path": str(rows), "target_column": "nowhere"}
@@ -136,7 +138,8 @@ def killed(lab):
     return process.pid
 
 
-def test_b6_job_clearlocks_forgets_the_dead_and_shows_whom(lab, killed):
+@pytest.mark.defect("B6")
+def test_job_clearlocks_forgets_the_dead_and_shows_whom(lab, killed):
     result = clear_locks(lab)
     assert result.success
     assert metadata(result)["count"] == 1
@@ -145,7 +148,8 @@ def test_b6_job_clearlocks_forgets_the_dead_and_shows_whom(lab, killed):
     assert metadata(clear_locks(lab)) == {"count": 0, "cleared": "nothing"}
 
 
-def test_b6_job_clearlocks_fails_with_the_names_of_living_holders_unless_forced(lab):
+@pytest.mark.defect("B6")
+def test_job_clearlocks_fails_with_the_names_of_living_holders_unless_forced(lab):
     with hold(lab.store.path / NAMED, "labels", "read", "reading labels"):
         refused = clear_locks(lab, locks=["named/*"])
         assert not refused.success

@@ -78,8 +78,9 @@ def test_cancelling_a_run_whose_process_is_gone_ends_it(instance, run):
     assert not instance.run_launcher.terminate(run.run_id)
 
 
-def test_a_run_that_does_not_end_in_time_is_killed(instance, run, monkeypatch):
-    monkeypatch.setattr(instance.run_launcher, "_patience_s", 0)
+def test_a_run_that_does_not_end_in_time_is_killed(instance, run):
+    launcher = ProcessRunLauncher(preload=[], kill_after_seconds=0, fork=False)
+    launcher.register_instance(instance)
     files = RunFiles.of(instance, run.run_id)
     claim = files.claim()
     stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(); signal.pause()"
@@ -88,7 +89,7 @@ def test_a_run_that_does_not_end_in_time_is_killed(instance, run, monkeypatch):
     process.stdout.readline()
     note_process(claim, process.pid)
     os.close(claim)
-    assert instance.run_launcher.terminate(run.run_id)
+    assert launcher.terminate(run.run_id)
     assert process.wait(timeout=60) == -signal.SIGKILL
     process.stdout.close()
     deadline = time.monotonic() + 60

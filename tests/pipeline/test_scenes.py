@@ -42,7 +42,8 @@ def test_images_with_nothing_but_masks_go_through_the_whole_job(lab):
             assert (mask.mode, mask.size) == ("P", (80, 64))
 
 
-def test_c7_nothing_is_compiled_while_an_experiment_runs(lab, monkeypatch, tmp_path):
+@pytest.mark.defect("C7")
+def test_nothing_is_compiled_while_an_experiment_runs(lab, monkeypatch, tmp_path):
     (tmp_path / "nothing").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     for name in ("CC", "CXX"):

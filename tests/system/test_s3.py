@@ -183,7 +183,8 @@ def test_an_experiment_may_live_in_a_bucket(home, bucket, tmp_path):
     assert stored(client, folder.name) == local(folder)
 
 
-def test_b7_the_source_in_a_bucket_goes_only_after_the_copy_was_read_back(home, bucket, tmp_path):
+@pytest.mark.defect("B7")
+def test_the_source_in_a_bucket_goes_only_after_the_copy_was_read_back(home, bucket, tmp_path):
     client, _ = bucket
     home.assay("copy", "tiny", "--to", "team")
     (tmp_path / "attic").mkdir()

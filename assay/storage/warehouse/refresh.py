@@ -134,7 +134,7 @@ BATCH = 1000
 
 
 def update(
-    ledger: Index, tables: Iterable[TableFiles], gone: Iterable[str], native: Collection[str]
+    ledger: Index, tables: Iterable[TableFiles], gone: Iterable[str], native: Collection[str], batch: int = BATCH
 ) -> tuple[list[TableFiles], Changes]:
     """Make the index show the files that a look found, or newer ones.
 
@@ -143,6 +143,7 @@ def update(
         tables: What the look found.
         gone: Full names of tables in the index that it did not find.
         native: Names of tables whose rows the index holds itself.
+        batch: Partitions that are read in one transaction.
 
     Returns:
         The tables as they are shown now, and how much that changed.
@@ -159,20 +160,22 @@ def update(
     for table in tables:
         now: TableFiles | None = table
         if signatures.get(table.full_name) != table.signature:
-            now, changes = _update_table(ledger, table, native)
+            now, changes = _update_table(ledger, table, native, batch)
             total += changes
         shown += [now] if now else []
     return shown, total
 
 
-def _update_table(ledger: Index, table: TableFiles, native: Collection[str]) -> tuple[TableFiles | None, Changes]:
+def _update_table(
+    ledger: Index, table: TableFiles, native: Collection[str], batch: int
+) -> tuple[TableFiles | None, Changes]:
     total: Changes | None = None
     for _ in range(ATTEMPTS):
         try:
             with _transaction(ledger.connection):
                 difference = compare(ledger, table, native)
                 total = total or difference.changes
-                _agree(ledger, table, difference)
+                _agree(ledger, table, difference, batch)
             return table, total
         except (StorageError, duckdb.IOException) as error:
             found, problem = find_table(table.folder), str(error)
@@ -180,21 +183,21 @@ def _update_table(ledger: Index, table: TableFiles, native: Collection[str]) -> 
             return None, _drop(ledger, table.full_name)
         if found == table:
             with _transaction(ledger.connection):
-                _agree(ledger, table, unreadable(ledger, table, problem))
+                _agree(ledger, table, unreadable(ledger, table, problem), batch)
             return table, Changes()
         table = found
     raise StorageError(f"{table.folder} was written {ATTEMPTS} times while it was read. Try again.")
 
 
-def _agree(ledger: Index, table: TableFiles, difference: Difference) -> None:
+def _agree(ledger: Index, table: TableFiles, difference: Difference, batch: int) -> None:
     """Make the index show a table as it is, within a transaction that it commits now and then."""
     _prepare(ledger, table, difference)
     is_native, shapes = not difference.looks.select, ledger.shapes()
-    for start in range(0, len(difference.unread), BATCH):
+    for start in range(0, len(difference.unread), batch):
         if start:
             ledger.connection.commit()
             ledger.connection.begin()
-        keys = difference.unread[start : start + BATCH]
+        keys = difference.unread[start : start + batch]
         if is_native:
             insert_rows(ledger.connection, table, keys, {key: shapes[difference.shapes[key]] for key in keys})
         versions, named = ([of[key] for key in keys] for of in (table.versions, difference.shapes))

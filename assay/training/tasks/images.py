@@ -147,14 +147,14 @@ def as_scene_batch(images: Sequence[Tensor], standardize: bool) -> Tensor:
     return batch
 
 
-def split_scenes(images: Sequence[Tensor], batch_size: int) -> Iterator[slice]:
+def split_scenes(images: Sequence[Tensor], batch_size: int, most_pixels: int = PIXELS_AT_ONCE) -> Iterator[slice]:
     """Yield consecutive parts of a list of images, none with more than ``batch_size`` or too many pixels."""
     first = 0
     while first < len(images):
         end, height, width = first, 0, 0
         while end < len(images) and end - first < batch_size:
             height, width = (max(known, images[end].shape[axis]) for known, axis in ((height, 1), (width, 2)))
-            if end > first and (end + 1 - first) * height * width > PIXELS_AT_ONCE:
+            if end > first and (end + 1 - first) * height * width > most_pixels:
                 break
             end += 1
         yield slice(first, end)

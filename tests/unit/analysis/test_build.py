@@ -148,7 +148,8 @@ def test_classes_have_rows_of_their_own_with_their_own_count(analyse):
     assert row["value"] == pytest.approx((of_class["predicted_class"] == "2").mean())
 
 
-def test_a8_regression_metrics_are_in_the_targets_own_unit(analyse):
+@pytest.mark.defect("A8")
+def test_regression_metrics_are_in_the_targets_own_unit(analyse):
     _, tables = analyse(regression_frame({"test": 50}, noise=2.0), unit="mm")
     mae, mse = row_of(tables, "test", "mae"), row_of(tables, "test", "mse")
     assert (mae["unit"], mse["unit"]) == ("mm", "mm²")
@@ -157,12 +158,14 @@ def test_a8_regression_metrics_are_in_the_targets_own_unit(analyse):
     assert mae["baseline"] == pytest.approx(2.5, abs=0.6)
 
 
-def test_a2_the_row_count_of_each_subset_is_reported(analyse):
+@pytest.mark.defect("A2")
+def test_the_row_count_of_each_subset_is_reported(analyse):
     report, _ = analyse(regression_frame({"train": 137, "validation": 18, "test": 48}))
     assert report["rows"] == {"train": 137, "validation": 18, "test": 48}
 
 
-def test_a2_two_subsets_of_the_same_items_are_refused(analyse):
+@pytest.mark.defect("A2")
+def test_two_subsets_of_the_same_items_are_refused(analyse):
     frame = regression_frame({"test": 48})
     twice = pl.concat([frame, frame.with_columns(subset=pl.lit("validation"))])
     with pytest.raises(DataError, match=r"subsets 'validation' and 'test' are the same 48 items"):

@@ -50,7 +50,8 @@ def matches(tables):
     return tables["detections"].select("item", "match", "predicted_class", "target_class").rows()
 
 
-def test_a16_the_analysis_of_boxes_has_average_precision_per_class_that_tests_can_ask_for(analyse, tmp_path):
+@pytest.mark.defect("A16")
+def test_the_analysis_of_boxes_has_average_precision_per_class_that_tests_can_ask_for(analyse, tmp_path):
     report, tables = analyse(boxes(*WRONG))
     assert set(tables["analysis"].filter(pl.col("metric") == "ap50_95")["class"]) == {"cat", "dog"}
     assert report["summary"].startswith("mAP@50:95 0.")
@@ -72,8 +73,9 @@ def written(tables, folder):
     )
 
 
+@pytest.mark.defect("A16")
 @pytest.mark.system
-def test_a16_the_analysis_of_boxes_draws_them_on_the_best_and_worst_images(tmp_path):
+def test_the_analysis_of_boxes_draws_them_on_the_best_and_worst_images(tmp_path):
     inputs = write_scene_inputs(tmp_path, boxes(*WRONG), "detection")
     folder = tmp_path / "analysis"
     folder.mkdir()

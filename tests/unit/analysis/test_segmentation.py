@@ -69,7 +69,8 @@ def value(tables, metric, class_name="", column="value"):
     return row[column]
 
 
-def test_a16_the_analysis_of_masks_has_iou_per_class_that_tests_can_ask_for(analyse, tmp_path):
+@pytest.mark.defect("A16")
+def test_the_analysis_of_masks_has_iou_per_class_that_tests_can_ask_for(analyse, tmp_path):
     report, tables = analyse(counted(true_masks(), flawed_masks()))
     assert report["summary"].startswith("mean IoU 0.")
     assert "on test, 3 images; commonest object class 0." in report["summary"]
@@ -84,8 +85,9 @@ def test_a16_the_analysis_of_masks_has_iou_per_class_that_tests_can_ask_for(anal
     assert run_test(MetricTest(metric="iou", class_name="cat", value=0.5), files).passed
 
 
+@pytest.mark.defect("A16")
 @pytest.mark.system
-def test_a16_the_analysis_of_masks_draws_them_beside_the_best_and_worst_images(tmp_path):
+def test_the_analysis_of_masks_draws_them_beside_the_best_and_worst_images(tmp_path):
     predicted = flawed_masks()
     inputs = write_scene_inputs(tmp_path, counted(true_masks(), predicted), "segmentation")
     (tmp_path / "masks").mkdir()

@@ -4,7 +4,6 @@ import time
 
 import pytest
 
-from assay.automation import reconcile as reconciliation
 from assay.automation.reconcile import Reconciliation
 from assay.automation.state import Memory
 from assay.errors import IdError
@@ -202,8 +201,8 @@ def test_an_editor_that_removes_and_writes_again_buries_nothing(desk):
     assert len(desk.look().requests) == 1
 
 
-def test_those_saved_last_come_first_and_a_full_queue_lets_the_others_wait(desk, monkeypatch):
-    monkeypatch.setattr(reconciliation, "MOST_RUNS", 3)
+def test_those_saved_last_come_first_and_a_full_queue_lets_the_others_wait(desk):
+    desk.most_runs = 3
     for number in range(5):
         desk.save(f"x{number}")
     desk.books.others = 1

@@ -29,15 +29,17 @@ def test_a_model_that_opens_and_is_finite_passes(tmp_path):
     assert result.measured == "1 model file(s), 0 problem(s)"
 
 
-def test_a13_an_empty_model_file_fails(tmp_path):
+@pytest.mark.defect("A13")
+def test_an_empty_model_file_fails(tmp_path):
     (tmp_path / "model.safetensors").touch()
     result = run_on(tmp_path)
     assert not result.passed
     assert "model.safetensors: the file is empty" in result.description
 
 
+@pytest.mark.defect("A13")
 @pytest.mark.parametrize("kept", [1, 8, 60, -1])
-def test_a13_a_truncated_model_file_fails(tmp_path, kept):
+def test_a_truncated_model_file_fails(tmp_path, kept):
     path = tmp_path / "model.safetensors"
     save_model(path)
     path.write_bytes(path.read_bytes()[:kept])

@@ -1,6 +1,7 @@
 import os
 
 import polars as pl
+import pytest
 
 from assay.checks import ExperimentFiles, run_test
 from assay.spec.exptests import NoMissingValuesTest
@@ -24,7 +25,8 @@ def test_tables_without_missing_values_pass(tmp_path):
     assert "predictions; tabular" in result.description
 
 
-def test_a13_a_nan_in_the_second_file_fails(tmp_path):
+@pytest.mark.defect("A13")
+def test_a_nan_in_the_second_file_fails(tmp_path):
     write(tmp_path / "a.parquet", x=[1.0])
     write(tmp_path / "b.parquet", x=[1.0, float("nan")])
     result = run_on(tmp_path)
@@ -32,15 +34,55 @@ def test_a13_a_nan_in_the_second_file_fails(tmp_path):
     assert "b (b.parquet): column 'x' has 1 missing values" in result.description
 
 
-def test_a13_predictions_that_are_all_nan_in_a_deep_folder_fail(tmp_path):
+@pytest.mark.defect("A13")
+def test_predictions_that_are_all_nan_in_a_deep_folder_fail(tmp_path):
     write(tmp_path / "predictions" / "deep" / "test.parquet", prediction=[float("nan")] * 3)
     assert "column 'prediction' has 3 missing values" in run_on(tmp_path).description
 
 
-def test_a13_no_parquet_file_at_all_fails(tmp_path):
+@pytest.mark.defect("A13")
+def test_no_parquet_file_at_all_fails(tmp_path):
     result = run_on(tmp_path)
     assert not result.passed
     assert "Materialize" in result.description
+
+
+NAN = float("nan")
+POINTS = pl.List(pl.Struct({"x": pl.Float64, "name": pl.String}))
+
+
+@pytest.mark.defect("A13")
+@pytest.mark.parametrize(
+    ("values", "dtype", "count"),
+    [
+        ([[1.0, NAN], [NAN], []], pl.List(pl.Float32), 2),
+        ([[1.0, None], None], pl.List(pl.Float64), 2),
+        ([["a"], ["b", None]], pl.List(pl.String), 1),
+        ([[[1.0], []], [[NAN, 2.0], None]], pl.List(pl.List(pl.Float64)), 2),
+        ([[1.0, NAN], [2.0, 3.0]], pl.Array(pl.Float32, 2), 1),
+        ([[[1.0, NAN]], [[None, 3.0]]], pl.Array(pl.Array(pl.Float32, 2), 1), 2),
+        ([{"x": NAN}, {"x": 1.0}, None], pl.Struct({"x": pl.Float64}), 2),
+        ([{"inner": {"x": None}}, {"inner": {"x": 1.0}}], pl.Struct({"inner": pl.Struct({"x": pl.Float64})}), 1),
+        ([[{"x": NAN, "name": None}], [{"x": 1.0, "name": "a"}], []], POINTS, 2),
+    ],
+)
+def test_what_is_missing_within_lists_and_structs_counts(tmp_path, values, dtype, count):
+    table = write(tmp_path / "rows.parquet", nested=pl.Series(values, dtype=dtype))
+    assert f"column 'nested' has {count} missing values" in run_on(tables={"rows": table}).description
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        ([[1.0], [], [2.0, 3.0]], pl.List(pl.Float32)),
+        ([[[1, 2]]], pl.Array(pl.Array(pl.Int32, 2), 1)),
+        ([[{"x": 1.0, "name": "a"}], []], POINTS),
+        ([], POINTS),
+    ],
+)
+def test_nested_columns_without_missing_values_pass(tmp_path, values, dtype):
+    table = write(tmp_path / "rows.parquet", nested=pl.Series(values, dtype=dtype), flat=[1] * len(values))
+    assert run_on(tables={"rows": table}).passed
 
 
 def test_null_in_text_counts_as_missing(tmp_path):

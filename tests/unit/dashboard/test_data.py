@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from assay.dashboard import data as catalogue
 from assay.dashboard.data import load_catalogue, load_history, started_at
 from tests.helpers.comparison_cases import run, start, values
 from tests.helpers.dashboard_storage import make_storage
@@ -71,11 +70,9 @@ def test_nothing_is_read_again_until_a_table_changes(tmp_path):
     ]
 
 
-def test_from_their_own_files_experiments_are_what_the_warehouse_says(store, monkeypatch):
+def test_from_their_own_files_experiments_are_what_the_warehouse_says(store):
     from_files = load_catalogue(store.root)
-    monkeypatch.setattr(catalogue, "_last_looks", {})
-    monkeypatch.setattr(catalogue, "FEW", 0)
-    from_warehouse = load_catalogue(store.root)
+    from_warehouse = load_catalogue(store.root, few=0, looks={})
     assert [vars(each) for each in from_warehouse] == [vars(each) for each in from_files]
 
 

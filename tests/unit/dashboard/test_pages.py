@@ -10,11 +10,12 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import assay.dashboard
-from assay.dashboard import filters as keys
 from assay.dashboard.charts import curve_chart, history_charts, key_chart
+from assay.dashboard.filters import FEW
 from assay.dashboard.views.common import plain
 from assay.plots.comparison import Curve, Panel, Point
 from assay.storage.parquet import write_parquet
+from tests.helpers.comparison_cases import start, values
 from tests.helpers.dashboard_storage import CHECKS, draw, folder_of, make_storage
 
 pytestmark = pytest.mark.system
@@ -88,9 +89,12 @@ def test_days_and_epochs_choose_rows(look):
     assert ids(look(epochs=["5", "5"])) == ["other"]
 
 
-def test_many_numbers_are_chosen_by_a_range(look, monkeypatch):
-    monkeypatch.setattr(keys, "FEW", 1)
-    shown = look(key=["learning_rate in trained_model.learner"])
+def test_many_numbers_are_chosen_by_a_range(look, tmp_path):
+    store = make_storage(tmp_path)
+    for number in range(1, FEW):
+        store.create(values(number / 10), f"more{number}")
+        start(store, f"more{number}")
+    shown = look(storage=tmp_path, key=["learning_rate in trained_model.learner"])
     shown.select_slider(key="in.trained_model.learner.learning_rate").set_range(0.01, 0.03).run()
     assert ids(shown) == ["started", "other"]
 

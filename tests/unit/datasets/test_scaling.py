@@ -78,7 +78,8 @@ def test_a_constant_column_becomes_zero():
     assert info.inverse(info.apply(pl.Series("x", [5, 6]))).to_list() == [5, 6]
 
 
-def test_a8_a_mean_squared_error_is_multiplied_by_the_square_of_the_divisor():
+@pytest.mark.defect("A8")
+def test_a_mean_squared_error_is_multiplied_by_the_square_of_the_divisor():
     info = ScalarInfo(name="target", dtype="Float64", offset=0, divisor=4)
     truth, guess = pl.Series([1.0, 2.0, 3.0]), pl.Series([1.4, 1.6, 3.4])
     scaled_mse = ((info.apply(truth) - info.apply(guess)) ** 2).mean()

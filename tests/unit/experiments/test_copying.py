@@ -5,6 +5,7 @@ import pytest
 from assay.errors import IdError, StorageError
 from assay.experiments.copying import CopyRequest, copy_experiment
 from assay.experiments.specs import SpecFiles
+from assay.storage.locations.filesystem import Tree
 from tests.helpers.stored_experiments import contents, fill
 
 
@@ -19,7 +20,8 @@ def copy(places, tmp_path):
     return run
 
 
-def test_b7_a_copy_leaves_the_source_alone(copy, tmp_path):
+@pytest.mark.defect("B7")
+def test_a_copy_leaves_the_source_alone(copy, tmp_path):
     before = contents(tmp_path / "storage" / "experiments")
     report = copy()
     assert contents(tmp_path / "storage" / "experiments") == before == contents(tmp_path / "archive")
@@ -27,8 +29,9 @@ def test_b7_a_copy_leaves_the_source_alone(copy, tmp_path):
     assert copy().written.copied == 0
 
 
+@pytest.mark.defect("B7")
 @pytest.mark.parametrize("source", ["archive", "same"])
-def test_b7_source_and_target_must_differ_by_whatever_name(copy, places, tmp_path, source):
+def test_source_and_target_must_differ_by_whatever_name(copy, places, tmp_path, source):
     fill(tmp_path / "archive" / "REG-2", "cd34")
     (tmp_path / "link").symlink_to(tmp_path / "archive")
     text = (tmp_path / "locations.yaml").read_text()
@@ -39,7 +42,8 @@ def test_b7_source_and_target_must_differ_by_whatever_name(copy, places, tmp_pat
     assert contents(tmp_path / "archive") == before
 
 
-def test_b7_the_source_goes_only_when_asked_and_after_the_copy_was_compared(copy, tmp_path):
+@pytest.mark.defect("B7")
+def test_the_source_goes_only_when_asked_and_after_the_copy_was_compared(copy, tmp_path):
     before = contents(tmp_path / "storage" / "experiments")
     copy()
     (tmp_path / "archive" / "REG-1" / "a" / "text").write_text("damaged by somebody")
@@ -49,14 +53,44 @@ def test_b7_the_source_goes_only_when_asked_and_after_the_copy_was_compared(copy
     assert not (tmp_path / "storage" / "experiments_index" / "ab12.json").exists()
 
 
-def test_b7_nothing_is_deleted_when_the_copy_differs(copy, tmp_path):
+@pytest.mark.defect("B7")
+def test_nothing_is_deleted_when_the_copy_differs(copy, tmp_path):
     (tmp_path / "storage" / "experiments" / "REG-1" / "a" / "text").write_text("changed")
     with pytest.raises(StorageError, match="a/text: the copy has SHA-256"):
         copy(delete_source=True)
     assert (tmp_path / "storage" / "experiments" / "REG-1" / "manifest.json").exists()
 
 
-def test_b8_an_unknown_id_fails_with_the_candidates(copy, tmp_path):
+@pytest.mark.defect("B7")
+def test_a_copy_that_was_damaged_since_is_mended_before_the_source_goes(copy, tmp_path):
+    source, damaged = tmp_path / "storage" / "experiments" / "REG-1", tmp_path / "archive" / "REG-1" / "a" / "text"
+    text = (source / "a" / "text").read_bytes()
+    copy()
+    damaged.write_bytes(bytes(len(text)))
+    copy(delete_source=True)
+    assert damaged.read_bytes() == text
+    assert not source.exists()
+
+
+@pytest.mark.defect("B7")
+def test_nothing_is_deleted_when_what_was_written_reads_back_as_something_else(copy, tmp_path, monkeypatch):
+    source, copied = (tmp_path / place / "REG-1" / "a" / "text" for place in ("storage/experiments", "archive"))
+    take = Tree.take
+
+    def take_and_forget(tree, *names):
+        digest = take(tree, *names)
+        if copied.exists():
+            copied.write_bytes(bytes(copied.stat().st_size))
+        return digest
+
+    monkeypatch.setattr(Tree, "take", take_and_forget)
+    with pytest.raises(StorageError, match="a/text reads back as something else"):
+        copy(delete_source=True)
+    assert source.exists()
+
+
+@pytest.mark.defect("B8")
+def test_an_unknown_id_fails_with_the_candidates(copy, tmp_path):
     with pytest.raises(StorageError, match=r"no experiment 'ab13'\. Did you mean 'ab12'\? It has ab12\."):
         copy("ab13")
     with pytest.raises(StorageError, match="has no experiments at all"):
@@ -64,15 +98,19 @@ def test_b8_an_unknown_id_fails_with_the_candidates(copy, tmp_path):
     assert not any((tmp_path / "archive").iterdir())
 
 
-def test_b8_an_ambiguous_id_fails_with_the_folders(copy, tmp_path):
+@pytest.mark.defect("B8")
+def test_an_ambiguous_id_fails_with_the_folders(copy, tmp_path):
     for name in ("REG-2", "REG-3"):
         fill(tmp_path / "archive" / name, "cd34")
     with pytest.raises(StorageError, match="has 2 experiments 'cd34': REG-2, REG-3"):
         copy("cd34", "archive", "attic")
 
 
-def test_b8_a_stray_file_does_not_matter(copy, tmp_path):
+@pytest.mark.defect("B8")
+def test_a_stray_file_or_folder_does_not_matter(copy, tmp_path):
     (tmp_path / "storage" / "experiments" / "notes.txt").write_text("mine")
+    (tmp_path / "storage" / "experiments" / "drafts").mkdir()
+    (tmp_path / "storage" / "experiments" / "drafts" / "notes.txt").write_text("mine")
     copy()
     assert not (tmp_path / "archive" / "notes.txt").exists()
 

@@ -2,6 +2,9 @@
 
 import json
 import multiprocessing
+import os
+import subprocess
+from contextlib import suppress
 
 import pytest
 
@@ -50,7 +53,8 @@ def _create_many(folder, root):
         store.create({"task": "regression"})
 
 
-def test_b11_processes_that_invent_ids_at_once_never_share_one(specs):
+@pytest.mark.defect("B11")
+def test_processes_that_invent_ids_at_once_never_share_one(specs):
     context = multiprocessing.get_context("fork")
     workers = [context.Process(target=_create_many, args=(specs.folder, specs.root)) for _ in range(4)]
     for worker in workers:
@@ -61,7 +65,30 @@ def test_b11_processes_that_invent_ids_at_once_never_share_one(specs):
     assert len(specs.ids()) == 100
 
 
-def test_c9_files_that_are_no_experiments_are_ignored(specs):
+def _create_all(folder, root, won):
+    store = SpecFiles(folder, root)
+    for number in range(25):
+        with suppress(IdError):
+            store.create({"task": "regression"}, f"x{number}")
+            (won / f"{number}-{os.getpid()}").touch()
+
+
+@pytest.mark.defect("B11")
+def test_of_processes_that_want_the_same_id_at_once_one_gets_it(specs, tmp_path):
+    (tmp_path / "won").mkdir()
+    context = multiprocessing.get_context("fork")
+    arguments = (specs.folder, specs.root, tmp_path / "won")
+    workers = [context.Process(target=_create_all, args=arguments) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    winners = sorted(int(path.name.partition("-")[0]) for path in (tmp_path / "won").iterdir())
+    assert winners == list(range(25))
+
+
+@pytest.mark.defect("C9")
+def test_files_that_are_no_experiments_are_ignored(specs):
     specs.create({"task": "regression"}, "mine")
     for name in ("notes.txt", "Not An Id.yaml", "valid_model.txt", ".hidden.yaml"):
         (specs.folder / name).write_text("x")
@@ -105,7 +132,8 @@ def test_exp_initializer_says_what_is_written_down(tmp_path):
     assert not (folder.path / "environment.yaml").exists()
 
 
-def test_c9_an_id_is_read_from_the_index_never_from_a_folders_name(tmp_path):
+@pytest.mark.defect("C9")
+def test_an_id_is_read_from_the_index_never_from_a_folders_name(tmp_path):
     spec = spec_from({"task": "regression", "exp_folder_pattern": "valid_model-id_$SHORT_ID-$RUN_ID"}, "x")
     folder = ExperimentFolders(tmp_path).open("ab12", spec)
     assert ExperimentFolders(tmp_path).find("ab12") == folder
@@ -132,7 +160,25 @@ def test_environment_variables_are_never_saved(tmp_path, monkeypatch):
     assert not any("S3KR1Tvalue" in text for text in texts)
 
 
-def test_a15_provenance_names_code_packages_and_hardware(tmp_path):
+@pytest.mark.defect("A15")
+def test_provenance_names_the_commit_of_the_project_and_whether_files_were_changed_since(tmp_path):
+    def git(*arguments):
+        identity = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org", "-c", "commit.gpgsign=false"]
+        done = subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    (tmp_path / "model.yaml").write_text("a: 1")
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "first")
+    commit = git("rev-parse", "HEAD")
+    assert git_versions(tmp_path)["project"] == {"commit": commit, "dirty": False}
+    (tmp_path / "model.yaml").write_text("a: 2")
+    assert git_versions(tmp_path)["project"] == {"commit": commit, "dirty": True}
+
+
+@pytest.mark.defect("A15")
+def test_provenance_names_code_packages_and_hardware(tmp_path):
     assert git_versions(tmp_path)["assay"]["version"]
     found = environment()
     assert found["packages"]["torch"]

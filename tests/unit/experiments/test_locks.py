@@ -30,7 +30,8 @@ def test_all_are_held_for_the_block_and_released_after_it(tmp_path):
     assert holders(tmp_path / "locks") == []
 
 
-def test_b4_when_the_second_is_not_free_the_first_is_released_and_the_error_says_what_to_do(tmp_path):
+@pytest.mark.defect("B4")
+def test_when_the_second_is_not_free_the_first_is_released_and_the_error_says_what_to_do(tmp_path):
     wanted = {"first": FileLockSpec(location="a"), "labels": FileLockSpec(location="b", timeout_s=0.1)}
     reason = r"filelock_dict.labels: The read lock on b was not free within 0.1 s. Held by: write lock on b by process"
     with hold(lock_folder_of(here(tmp_path), "b"), "b", "write", "editing"):
@@ -40,7 +41,8 @@ def test_b4_when_the_second_is_not_free_the_first_is_released_and_the_error_says
     assert "editing (running). Run again when it is free, or raise filelock_dict.labels.timeout_s" in str(caught.value)
 
 
-def test_b4_a_failure_inside_releases_all_and_keeps_its_own_reason(tmp_path):
+@pytest.mark.defect("B4")
+def test_a_failure_inside_releases_all_and_keeps_its_own_reason(tmp_path):
     with pytest.raises(StorageError, match=r"^disk full$"), named_locks(here(tmp_path), locks(a="x", b="y"), "crops"):
         raise StorageError("disk full")
     assert holders(tmp_path / "locks") == []

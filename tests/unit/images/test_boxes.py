@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -14,7 +15,8 @@ def mask_of(box: Box) -> np.ndarray:
     return pixels
 
 
-def test_a11_a_white_block_of_10_by_10_gives_a_crop_of_10_by_10():
+@pytest.mark.defect("A11")
+def test_a_white_block_of_10_by_10_gives_a_crop_of_10_by_10():
     image = Image.new("L", (30, 20))
     image.paste(255, (7, 4, 17, 14))
     box = Box.around(image)

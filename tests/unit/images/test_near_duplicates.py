@@ -4,7 +4,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from assay.images import near_duplicates as looks
 from assay.images.near_duplicates import THUMBNAIL_PX, look_of, similar_pairs, unit_thumbnails
 
 SIDES = st.integers(1, 200)
@@ -91,11 +90,10 @@ def test_no_images_are_no_pairs():
     assert not list(similar_pairs(unit, np.array([], dtype=np.str_)))
 
 
-def test_every_pair_across_subsets_is_compared_whatever_the_block_size(monkeypatch):
+def test_every_pair_across_subsets_is_compared_whatever_the_block_size():
     thumbnails = np.random.default_rng(0).integers(0, 256, (50, 256), dtype=np.uint8)
     thumbnails[[7, 41]] = thumbnails[3]
     subsets = np.array(["train"] * 20 + ["test"] * 30)
-    monkeypatch.setattr(looks, "BLOCK_ROWS", 8)
     unit = unit_thumbnails([thumbnail.tobytes() for thumbnail in thumbnails])
-    pairs = {(one, two) for one, two, _ in similar_pairs(unit, subsets)}
+    pairs = {(one, two) for one, two, _ in similar_pairs(unit, subsets, block_rows=8)}
     assert {frozenset(pair) for pair in pairs} == {frozenset((3, 41)), frozenset((7, 41))}

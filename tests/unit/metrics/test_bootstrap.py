@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from assay.metrics import bootstrap
 from assay.metrics.baselines import predict_majority, predict_mean
 from assay.metrics.bootstrap import intervals
 from assay.metrics.classification import accuracy, recall
@@ -14,11 +13,10 @@ def normal_sample(count, seed=0):
     return RegressionSample(target, np.zeros(count), np.ones((1, count)))
 
 
-def interval_of(metric, sample, groups=None, resamples=2000, confidence=0.95, seed=0):
+def interval_of(metric, sample, groups=None, resamples=2000, confidence=0.95, seed=0, **keys):
     groups = np.arange(len(sample.target)) if groups is None else groups
     rng = np.random.default_rng(seed)
-    ends = intervals({"m": metric}, sample, groups, rng, resamples=resamples, confidence=confidence)["m"]
-    return ends
+    return intervals({"m": metric}, sample, groups, rng, resamples=resamples, confidence=confidence, **keys)["m"]
 
 
 def test_the_interval_of_a_mean_is_about_two_standard_errors_wide():
@@ -53,8 +51,7 @@ def test_blocks_do_not_change_how_many_resamples_there_are(monkeypatch):
         assert (resampled.weights.sum(axis=1) == 30).all()
         return mean_absolute_error(resampled)
 
-    monkeypatch.setattr(bootstrap, "BLOCK_ELEMENTS", 30 * 7)
-    interval_of(count_rows, sample, resamples=100)
+    interval_of(count_rows, sample, resamples=100, block_elements=30 * 7)
     assert sum(sizes) == 100
     assert max(sizes) == 7
 

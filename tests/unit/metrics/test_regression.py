@@ -52,7 +52,8 @@ def test_r_squared_of_a_resample_with_one_value_is_not_defined():
     assert defined < 1
 
 
-def test_a8_errors_are_in_the_labels_unit_and_squared_errors_in_its_square():
+@pytest.mark.defect("A8")
+def test_errors_are_in_the_labels_unit_and_squared_errors_in_its_square():
     millimetres = sample_of([10.0, 20.0], [13.0, 24.0])
     metres = sample_of([0.010, 0.020], [0.013, 0.024])
     assert regression.mean_absolute_error(millimetres) == pytest.approx(1e3 * regression.mean_absolute_error(metres))

@@ -16,7 +16,8 @@ def a(name, *subclasses, **keys):
     return {"name": name, "subclasses": subclasses, **keys}
 
 
-def test_a5_a_label_gives_its_own_class_and_its_super_class():
+@pytest.mark.defect("A5")
+def test_a_label_gives_its_own_class_and_its_super_class():
     digits = described("0", "1", "2", "3", a("even", "0", "2"), a("odd", "1", "3"))
     assert classes_of_labels(digits) == {
         "0": (0, 4),

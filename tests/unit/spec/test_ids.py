@@ -40,7 +40,8 @@ def test_a_long_id_is_not_repeated_in_full():
     assert len(str(caught.value)) < 400
 
 
-def test_b11_invented_ids_are_unique_by_construction():
+@pytest.mark.defect("B11")
+def test_invented_ids_are_unique_by_construction():
     taken: set[str] = set()
     for _ in range(2_000):
         new = invent_id(taken)
@@ -49,19 +50,28 @@ def test_b11_invented_ids_are_unique_by_construction():
         taken.add(new)
 
 
-def test_b11_ids_grow_when_the_space_fills():
+@pytest.mark.defect("B11")
+def test_an_id_that_is_drawn_again_is_not_given_again():
+    drawn = iter("aaaa" + "aaab" + "aaac")
+    assert invent_id({"aaaa", "aaab"}, lambda _: next(drawn)) == "aaac"
+
+
+@pytest.mark.defect("B11")
+def test_ids_grow_when_the_space_fills():
     digits = "0123456789abcdefghijklmnopqrstuvwxyz"
     quarter = {a + b + c + d for a in digits[:9] for b in digits for c in digits for d in digits}
     assert len(invent_id(quarter)) == 5
 
 
-def test_b12_run_ids_of_one_instant_differ_and_are_utc():
+@pytest.mark.defect("B12")
+def test_run_ids_of_one_instant_differ_and_are_utc():
     instant = datetime(2026, 7, 1, 17, 36, tzinfo=timezone(timedelta(hours=-5)))
     assert new_run_id(instant).startswith("2026-07-01T22.36.00.000000Z-")
     assert len({new_run_id(instant) for _ in range(2000)}) == 2000
 
 
-def test_b12_run_ids_sort_by_time():
+@pytest.mark.defect("B12")
+def test_run_ids_sort_by_time():
     early = datetime(2026, 1, 1, tzinfo=UTC)
     moments = [early + timedelta(microseconds=n * 977) for n in range(100)]
     ids = [new_run_id(moment) for moment in moments]

@@ -98,6 +98,7 @@ def test_resolving_twice_changes_nothing():
     assert TrainedModelSection.model_validate(once.content()) == once
 
 
+@pytest.mark.defect("A6")
 @pytest.mark.parametrize(
     ("keys", "task", "view", "message"),
     [
@@ -130,7 +131,7 @@ def test_resolving_twice_changes_nothing():
         ({"data_train": {"augmentation": {"zoom": 0.1}}}, "regression", "columns", "augmentation.zoom is set"),
     ],
 )
-def test_a6_a_key_without_meaning_is_an_error_that_names_it(keys, task, view, message):
+def test_a_key_without_meaning_is_an_error_that_names_it(keys, task, view, message):
     with pytest.raises(ValueError, match=message):
         resolved(section(**keys), task, view)
 

@@ -1,14 +1,20 @@
 """The stage ``normalized``: what is fitted, which columns, what is refused."""
 
+from functools import partial
+from itertools import count
+
 import polars as pl
 import pytest
 
 from assay.datasets.scaling import read_normalization
 from assay.datasets.schema import TableInfo, read_table_info
 from assay.errors import DataError
+from assay.pipeline import StageConfig
 from assay.spec.normalized import NormalizedSection
 from assay.stages.normalized import build_normalized
 from assay.storage.parquet import read_parquet, write_parquet
+from assay.storage.results import ResultStore
+from tests.helpers.results import build
 
 SUBSETS = ["train", "train", "validation", "test"]
 TABLE = {
@@ -23,13 +29,25 @@ TABLE = {
 
 
 @pytest.fixture
-def normalize(tmp_path):
-    def normalize(columns=TABLE, result="result", **keys):
-        tabular = tmp_path / f"tabular-{result}"
+def tabular_folder(tmp_path):
+    """A function that writes a table as the result of the stage tabular, each time into another folder."""
+    numbers = count()
+
+    def write(columns):
+        tabular = tmp_path / f"tabular-{next(numbers)}"
         tabular.mkdir()
         write_parquet(pl.DataFrame(columns), tabular / "tabular.parquet")
         features = tuple(name for name in columns if name not in ("item", "subset", "price"))
         TableInfo("price", features).write(tabular)
+        return tabular
+
+    return write
+
+
+@pytest.fixture
+def normalize(tabular_folder, tmp_path):
+    def normalize(columns=TABLE, result="result", **keys):
+        tabular = tabular_folder(columns)
         folder = tmp_path / result
         folder.mkdir()
         report = build_normalized(tabular, NormalizedSection.model_validate(keys), folder)
@@ -44,7 +62,8 @@ def refused(normalize, columns=TABLE, **keys):
     return str(caught.value)
 
 
-def test_a7_normalization_fits_train_only(normalize):
+@pytest.mark.defect("A7")
+def test_normalization_fits_train_only(normalize):
     report, table, folder = normalize()
     assert table["size"].to_list() == [0.0, 1.0, 0.5, 10.0]
     info = read_normalization(folder / "normalization_info.yaml")
@@ -54,13 +73,15 @@ def test_a7_normalization_fits_train_only(normalize):
     assert report["out_of_range_columns"] == {"size": 1}
 
 
-def test_a7_other_subsets_change_nothing_of_what_train_becomes(normalize):
+@pytest.mark.defect("A7")
+def test_other_subsets_change_nothing_of_what_train_becomes(normalize):
     _, one, _ = normalize(result="one")
     _, other, _ = normalize({**TABLE, "size": [0.0, 10.0, -7.0, 1e9]}, result="other")
     assert one.filter(pl.col("subset") == "train").equals(other.filter(pl.col("subset") == "train"))
 
 
-def test_a7_the_target_keeps_its_own_unit(normalize):
+@pytest.mark.defect("A7")
+def test_the_target_keeps_its_own_unit(normalize):
     assert normalize()[1]["price"].to_list() == [10, 20, 30, 40]
     assert "price" not in {info.name for info in read_infos(normalize(result="all", scalar_feature_keys=["*s*"])[2])}
 
@@ -172,12 +193,17 @@ def test_constant_columns_are_reported(normalize):
     assert report["constant_columns"] == ["size"]
 
 
-def test_b10_a_subset_that_is_empty_after_a_new_division_keeps_no_old_rows(normalize):
-    normalize(result="former")
-    columns = {name: values[:2] for name, values in TABLE.items()}
-    _, table, folder = normalize(columns, result="new")
-    assert set(table["subset"]) == {"train"}
-    assert len(list(folder.glob("*.parquet"))) == 1, "all subsets are one file: none can stay behind"
+@pytest.mark.defect("B10")
+def test_a_subset_that_is_empty_after_a_new_division_keeps_no_old_rows(tabular_folder, tmp_path):
+    """Whatever files a table is made of: those of the former division are gone once the same result is built again."""
+    store, section = ResultStore(tmp_path / "storage"), NormalizedSection(clear_folder=True)
+    stage = StageConfig("ab12", "normalized", "regression", 42, section, "digest")
+    only_train = {name: values[:2] for name, values in TABLE.items()}
+    for columns, subsets in ((TABLE, {"train", "validation", "test"}), (only_train, {"train"})):
+        tabular = tabular_folder(columns)
+        result = build(store, stage, {}, partial(build_normalized, tabular, section))
+        tables = [read_parquet(path) for path in result.folder.rglob("*.parquet")]
+        assert {subset for table in tables for subset in table["subset"]} == subsets
 
 
 def test_equal_input_gives_equal_bytes(normalize):

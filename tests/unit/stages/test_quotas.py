@@ -18,21 +18,24 @@ def divide(names, seed=42, shares=SHARES):
     return assign([Group(name, 1) for name in names], shares, seed)
 
 
+@pytest.mark.defect("C3")
 @given(NAMES, st.integers(0, 2**63 - 1))
 @settings(max_examples=50)
-def test_c3_every_share_is_exact_to_less_than_one_item(names, seed):
+def test_every_share_is_exact_to_less_than_one_item(names, seed):
     counts = Counter(divide(names, seed).values())
     assert counts.total() == len(names)
     for subset, share in SHARES.items():
         assert abs(counts[subset] - share * len(names)) < 1
 
 
+@pytest.mark.defect("C3")
 @pytest.mark.parametrize("count", range(10, 60))
-def test_c3_no_subset_is_empty_once_its_share_is_one_item(count):
+def test_no_subset_is_empty_once_its_share_is_one_item(count):
     assert set(divide([f"{index}.png" for index in range(count)]).values()) == set(SHARES)
 
 
-def test_c3_a_hundred_items_are_divided_exactly():
+@pytest.mark.defect("C3")
+def test_a_hundred_items_are_divided_exactly():
     counts = Counter(divide([f"IMG_{index:04d}.png" for index in range(100)]).values())
     assert counts == {"train": 70, "validation": 10, "test": 20}
 

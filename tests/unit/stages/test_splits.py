@@ -168,25 +168,36 @@ def test_equal_spec_and_seed_give_equal_bytes_and_another_seed_does_not(divide, 
     assert one == same != other
 
 
+@pytest.mark.defect("C1")
 @pytest.mark.parametrize("pattern", ["IMG_{:04d}.PNG", "ÄÖ ß {}.png", "図{}.png", "--{}--.png", "a/b/c {}.png"])
-def test_c1_any_file_name_is_divided(divide, tmp_path, pattern):
+def test_any_file_name_is_divided(divide, tmp_path, pattern):
     report, _, _ = divide(index_images(tmp_path / "source", names_of(30, pattern)))
     assert report["items_per_subset"] == {"train": 21, "validation": 3, "test": 6}
 
 
-def test_c1_names_that_differ_in_upper_case_only_go_their_own_ways(divide, tmp_path):
+@pytest.mark.defect("C1")
+def test_names_without_any_digit_or_small_letter_are_divided(divide, tmp_path):
+    names = [f"{first}_{second}.PNG" for first in "ÄBÇДE図" for second in "GHIJK"]
+    report, _, _ = divide(index_images(tmp_path / "source", names))
+    assert report["items_per_subset"] == {"train": 21, "validation": 3, "test": 6}
+
+
+@pytest.mark.defect("C1")
+def test_names_that_differ_in_upper_case_only_go_their_own_ways(divide, tmp_path):
     names = [f"{name}.png" for index in range(30) for name in (f"a{index}", f"A{index}")]
     _, items, _ = divide(index_images(tmp_path / "source", names))
     subsets = subsets_of(items)
     assert any(subsets[f"a{index}.png"] != subsets[f"A{index}.png"] for index in range(30))
 
 
-def test_c2_files_with_a_shared_prefix_are_divided_unless_groups_are_asked_for(divide, tmp_path):
+@pytest.mark.defect("C2")
+def test_files_with_a_shared_prefix_are_divided_unless_groups_are_asked_for(divide, tmp_path):
     report, _, _ = divide(index_images(tmp_path / "source", names_of(100, "img_{:04d}.png")))
     assert report["items_per_subset"] == {"train": 70, "validation": 10, "test": 20}
 
 
-def test_c2_one_group_for_all_files_is_refused_by_name(divide, tmp_path):
+@pytest.mark.defect("C2")
+def test_one_group_for_all_files_is_refused_by_name(divide, tmp_path):
     source = index_images(tmp_path / "source", names_of(100, "img_{:04d}.png"))
     message = refused(divide, source, name_delimiter="_")
     assert "would be empty" in message
@@ -194,7 +205,8 @@ def test_c2_one_group_for_all_files_is_refused_by_name(divide, tmp_path):
     assert "splits.max_split" in message
 
 
-def test_c2_shares_far_off_the_wish_are_reported(divide, tmp_path):
+@pytest.mark.defect("C2")
+def test_shares_far_off_the_wish_are_reported(divide, tmp_path):
     names = [f"scan_{group}_{index}.png" for group in "abcd" for index in range(10)]
     report, items, _ = divide(
         index_images(tmp_path / "source", names),
@@ -221,14 +233,16 @@ def test_the_group_is_the_beginning_of_the_name(item, delimiter, parts, group):
     assert name_group(item, delimiter, parts) == group
 
 
+@pytest.mark.defect("C3")
 @pytest.mark.parametrize("count", [2, 3, 4])
-def test_c3_a_quota_that_empties_a_subset_says_how_many_items_are_needed(divide, tmp_path, count):
+def test_a_quota_that_empties_a_subset_says_how_many_items_are_needed(divide, tmp_path, count):
     message = refused(divide, index_images(tmp_path / "source", names_of(count)))
     assert "validation would be empty" in message or "test would be empty" in message
     assert f"There are {count} items; at least 10 are needed for a probability of 0.1" in message
 
 
-def test_c3_ten_items_are_enough(divide, tmp_path):
+@pytest.mark.defect("C3")
+def test_ten_items_are_enough(divide, tmp_path):
     report, _, _ = divide(index_images(tmp_path / "source", names_of(10)))
     assert report["items_per_subset"] == {"train": 7, "validation": 1, "test": 2}
     assert report["warnings"] == []

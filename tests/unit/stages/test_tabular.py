@@ -19,14 +19,16 @@ def half_and_half(width, height, left=0, right=255):
     return Image.fromarray(pixels)
 
 
+@pytest.mark.defect("A3")
 @pytest.mark.parametrize("size", [40, 20, 64, 10, 1000])
-def test_a3_a_half_black_half_white_pattern_survives_scaling(size):
+def test_a_half_black_half_white_pattern_survives_scaling(size):
     rows = grey_pixels(half_and_half(size, size), (10, 10), 0)
     assert rows[:, :5].tolist() == [[0.0] * 5] * 10
     assert rows[:, 5:].tolist() == [[255.0] * 5] * 10
 
 
-def test_a3_every_pixel_counts_and_not_only_the_first_hundred():
+@pytest.mark.defect("A3")
+def test_every_pixel_counts_and_not_only_the_first_hundred():
     pixels = np.zeros((40, 40), dtype=np.uint8)
     pixels[30:, 30:] = 255
     rows = grey_pixels(Image.fromarray(pixels), (4, 4), 0)
@@ -34,7 +36,8 @@ def test_a3_every_pixel_counts_and_not_only_the_first_hundred():
     assert rows.sum() == 255
 
 
-def test_a3_a_scaled_picture_gives_the_same_row():
+@pytest.mark.defect("A3")
+def test_a_scaled_picture_gives_the_same_row():
     small = np.random.default_rng(0).integers(0, 256, (10, 10), dtype=np.uint8)
     large = np.kron(small, np.ones((7, 7), dtype=np.uint8))
     rows = grey_pixels(Image.fromarray(large), (10, 10), 0)
@@ -112,6 +115,16 @@ def test_each_crop_is_a_row_of_grey_pixels(tabulate, tmp_path):
     assert info == TableInfo("target", tuple(pixels))
     assert report["rows_per_subset"] == {"test": 1, "train": 2}
     assert (tmp_path / "result" / "pictures" / "rows.png").exists()
+
+
+@pytest.mark.defect("A3")
+def test_the_rows_of_the_table_are_the_whole_crops_and_not_their_first_pixels(tabulate, tmp_path):
+    write_inputs(tmp_path, NUMBERS)
+    for *_, file in NUMBERS:
+        half_and_half(40, 40).save(tmp_path / "crops" / file)
+    _, table, _ = tabulate(target_image_size={"width": 4, "height": 4})
+    pixels = table.select(pl.selectors.starts_with("px_")).to_numpy()
+    assert pixels == pytest.approx(np.tile([0.0, 0.0, 255.0, 255.0], (len(NUMBERS), 4)))
 
 
 def test_classes_that_are_no_numbers_have_no_number_as_target(tabulate, tmp_path):

@@ -17,7 +17,7 @@ import pytest
 from assay.errors import StorageError
 from assay.pipeline import StageConfig
 from assay.storage.files import MANIFEST, is_complete
-from assay.storage.results import ResultStore, verify
+from assay.storage.results import REPORT, ResultStore, verify
 from tests.helpers.results import build
 
 DEADLINE_S = 60
@@ -132,7 +132,34 @@ def test_clear_folder_builds_again_and_keeps_the_old_result_until_the_new_one_is
     assert again.report == {"rows": 2}
 
 
-def test_b5_clear_folder_waits_for_who_reads_and_can_delete_no_lock(tmp_path):
+@pytest.mark.defect("B10")
+def test_what_is_built_again_keeps_no_file_of_the_former_result(tmp_path):
+    store = ResultStore(tmp_path)
+    former = build(store, config(), {}, write_hello)
+    again = build(store, config(clear_folder=True), {}, lambda folder: {"rows": 2})
+    assert again.folder == former.folder
+    assert {path.name for path in again.folder.rglob("*")} == {MANIFEST, REPORT}
+
+
+@pytest.mark.defect("B10")
+def test_a_former_result_that_cannot_be_deleted_is_an_error(tmp_path, monkeypatch):
+    store = ResultStore(tmp_path)
+    build(store, config(), {}, write_hello)
+    unlink = os.unlink
+
+    def keep_hello(path, **keys):
+        if Path(path).name == "hello.txt":
+            raise PermissionError(1, "Operation not permitted", str(path))
+        unlink(path, **keys)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "unlink", keep_hello)
+        with pytest.raises(StorageError, match=r"Operation not permitted \(hello\.txt\)"):
+            build(store, config(clear_folder=True), {}, lambda folder: {"rows": 2})
+
+
+@pytest.mark.defect("B5")
+def test_clear_folder_waits_for_who_reads_and_can_delete_no_lock(tmp_path):
     store, told, waits = ResultStore(tmp_path), [], Event()
 
     def tell(line):
@@ -151,7 +178,7 @@ def test_b5_clear_folder_waits_for_who_reads_and_can_delete_no_lock(tmp_path):
     assert [line[:32] for line in told] == [f"read lock on splits/{result.fingerprint}"[:32]]
     locks = [path for path in tmp_path.rglob("*") if ".lock" in path.name]
     assert locks
-    assert all(path.is_relative_to(store.lock_folder) for path in locks)
+    assert all(path.is_relative_to(tmp_path / "locks") for path in locks), "what is cleared holds no lock"
 
 
 def test_a_full_or_unwritable_storage_is_one_clear_error(tmp_path):

@@ -1,3 +1,4 @@
+import socket
 from functools import partial
 
 import numpy as np
@@ -89,6 +90,21 @@ def store_crops(tmp_path):
         return DataSource("crops", folder, "cccc")
 
     return store
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """No network, as on a machine without one; gives the list of what was asked for all the same."""
+    asked = []
+
+    def refuse(*arguments, **keys):
+        asked.append(arguments)
+        raise OSError("Network is unreachable")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, refuse)
+    return asked
 
 
 @pytest.fixture(scope="session")

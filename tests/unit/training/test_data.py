@@ -5,13 +5,15 @@ from assay.errors import DataError
 from assay.training.data import read_subsets, row_counts
 
 
-def test_a2_every_subset_has_its_own_rows(pixel_rows, store_rows):
+@pytest.mark.defect("A2")
+def test_every_subset_has_its_own_rows(pixel_rows, store_rows):
     subsets = read_subsets(store_rows(pixel_rows), ["test", "train"], "target")
     assert row_counts(subsets) == {"test": 20, "train": 64}
     assert set(subsets["test"]["item"]).isdisjoint(subsets["train"]["item"])
 
 
-def test_a2_subsets_with_the_same_items_are_refused_by_name(pixel_rows, store_rows):
+@pytest.mark.defect("A2")
+def test_subsets_with_the_same_items_are_refused_by_name(pixel_rows, store_rows):
     copies = pixel_rows.filter(pl.col("subset") == "train").head(2).with_columns(pl.lit("test").alias("subset"))
     with pytest.raises(DataError, match="0000: in test, train"):
         read_subsets(store_rows(pl.concat([pixel_rows, copies])), ["train", "validation"], "target")

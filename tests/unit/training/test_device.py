@@ -5,7 +5,6 @@ import torch
 
 from assay.errors import TrainingError
 from assay.spec.trained_model import TrainedModelSection
-from assay.training import device as machine
 from assay.training.device import compile_network, device_here, missing_compiler, near_all, settled
 from assay.training.distributed import ALONE, worker_group
 from assay.training.engine import forward
@@ -31,9 +30,8 @@ def test_a_gpu_that_is_not_there_is_an_error_that_says_so():
 
 
 @pytest.mark.parametrize(("fast", "precision"), [(True, "bf16"), (False, "fp32")])
-def test_auto_precision_is_bf16_where_that_is_fast(fast, precision, monkeypatch):
-    monkeypatch.setattr(machine, "has_fast_bf16", lambda device: fast)
-    assert settled(section(precision="auto")).train_params.precision == precision
+def test_auto_precision_is_bf16_where_that_is_fast(fast, precision):
+    assert settled(section(precision="auto"), lambda device: fast).train_params.precision == precision
 
 
 def test_inputs_go_where_the_weights_are():

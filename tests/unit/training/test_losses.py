@@ -61,9 +61,10 @@ def test_epochs_are_compared_without_weights_and_smoothing():
     assert plain_loss(learner, CLASSES)(OUTPUTS, TARGETS).item() == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.defect("A17")
 @given(beta=st.floats(0.05, 3.0))
 @settings(max_examples=30, deadline=None)
-def test_a17_smooth_l1_is_continuous_where_it_becomes_linear(beta):
+def test_smooth_l1_is_continuous_where_it_becomes_linear(beta):
     loss = number_loss(Learner(loss="smooth_l1", smooth_l1_beta=beta))
     below, above = (loss(torch.tensor([[beta + step]]), torch.zeros(1)).item() for step in (-1e-4, 1e-4))
     assert below <= above
@@ -80,14 +81,16 @@ def test_mse_is_the_mean_of_squares():
 DESCRIBED = ["a", {"name": "b", "weight": 4.0}, "c"]
 
 
-def test_a6_the_weight_of_a_class_multiplies_that_of_the_learner():
+@pytest.mark.defect("A6")
+def test_the_weight_of_a_class_multiplies_that_of_the_learner():
     weights = class_weights(section(DESCRIBED, class_weights={"b": 0.5, "c": 3.0}), CLASSES.classes, COUNTS)
     assert weights.tolist() == [1.0, 2.0, 3.0]
     assert class_weights(section(["a", "b", "c"]), CLASSES.classes, COUNTS) is None
 
 
+@pytest.mark.defect("A6")
 @pytest.mark.parametrize("target", [CLASSES, LABELS], ids=["one class", "several labels"])
-def test_a6_a_weight_changes_the_loss(target):
+def test_a_weight_changes_the_loss(target):
     targets = TARGETS if target is CLASSES else HAS
     plain, weighted = (training_loss(section(classes), target, targets) for classes in (["a", "b", "c"], DESCRIBED))
     assert plain(OUTPUTS, targets).item() != pytest.approx(weighted(OUTPUTS, targets).item(), rel=1e-3)

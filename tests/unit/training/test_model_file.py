@@ -1,5 +1,9 @@
+import resource
+from contextlib import contextmanager
+
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from assay.errors import StorageError
@@ -39,21 +43,41 @@ def test_a_model_comes_back_as_it_was_saved(card, tmp_path):
         assert torch.equal(loaded.network(images), network(images))
 
 
-def test_a15_equal_models_are_equal_files(card, tmp_path):
+@pytest.mark.defect("A15")
+def test_equal_models_are_equal_files(card, tmp_path):
     weights = weights_of(network_of(card))
     for name in ("one", "two"):
         save_model(tmp_path / name, dict(reversed(weights.items())) if name == "two" else weights, card)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
-def test_b9_a_failed_save_leaves_the_former_model_and_no_other_file(card, tmp_path):
+@pytest.mark.defect("B9")
+def test_a_failed_save_leaves_the_former_model_and_no_other_file(card, tmp_path):
     path = tmp_path / "model.safetensors"
     save_model(path, weights_of(network_of(card)), card)
     before = path.read_bytes()
-    with pytest.raises(ValueError, match="invalid"):
-        save_model(path, {"weight": "no tensor"}, card)
+    with full_after(1000), pytest.raises((SafetensorError, OSError), match="File too large"):
+        save_model(path, {"weight": torch.zeros(10_000)}, card)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.defect("B9")
+def test_a_first_save_that_fails_leaves_no_file(card, tmp_path):
+    with full_after(1000), pytest.raises((SafetensorError, OSError), match="File too large"):
+        save_model(tmp_path / "model.safetensors", {"weight": torch.zeros(10_000)}, card)
+    assert list(tmp_path.iterdir()) == []
+
+
+@contextmanager
+def full_after(size_bytes):
+    """Let no file grow beyond a size: the write that does fails in the middle, as on a full disk."""
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, former[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
 
 
 @pytest.mark.parametrize("content", [b"", b"abc", b"\xff" * 100])

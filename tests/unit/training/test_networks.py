@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from assay.errors import AssayError
-from assay.spec.models import CnnModel, MlpModel, ModelSection
+from assay.spec.models import CnnModel, DetectorModel, MlpModel, ModelSection, UnetModel
 from assay.spec.trained_model import TrainedModelSection
 from assay.training.model_file import build_network
 
@@ -29,11 +29,14 @@ def installed(install_package):
     install_package("assay.models", "one_layer", "added:KIND", added=ADDED, added_network=ADDED_NETWORK)
 
 
-def test_c5_building_a_network_four_times_gives_the_same_network():
-    section = MlpModel(width=8)
+@pytest.mark.defect("C5")
+@pytest.mark.parametrize("kind", [MlpModel, CnnModel, UnetModel, DetectorModel])
+def test_building_a_network_four_times_gives_the_same_network(kind):
+    section = kind(width=8)
     before = section.model_dump()
-    names = [list(build_network(section, (4,), 1).state_dict()) for _ in range(4)]
-    assert names == names[:1] * 4
+    networks = [build_network(section, (3, 16, 16), 6) for _ in range(4)]
+    shapes = [{name: value.shape for name, value in network.state_dict().items()} for network in networks]
+    assert shapes == shapes[:1] * 4
     assert section.model_dump() == before
 
 

@@ -1,5 +1,7 @@
 import dataclasses
+import shutil
 from functools import cache
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -43,7 +45,8 @@ def predict(tmp_path):
     return run
 
 
-def test_a2_every_subset_is_predicted_from_its_own_rows(trained, predict, pixel_rows):
+@pytest.mark.defect("A2")
+def test_every_subset_is_predicted_from_its_own_rows(trained, predict, pixel_rows):
     table, report = predict(*trained(), datasets=("train", "validation", "test"))
     assert report["rows"] == report["predicted"] == {"train": 64, "validation": 16, "test": 20}
     assert table["item"].to_list() == pixel_rows["item"].to_list()
@@ -58,7 +61,8 @@ def test_numbers_are_predicted_in_the_labels_unit(trained, predict, pixel_rows):
     assert (table["target"] - table["prediction"]).abs().mean() < 1.0
 
 
-def test_a8_a_target_that_was_scaled_is_predicted_in_its_own_unit(pixel_rows, store_rows, tiny_spec, predict, tmp_path):
+@pytest.mark.defect("A8")
+def test_a_target_that_was_scaled_is_predicted_in_its_own_unit(pixel_rows, store_rows, tiny_spec, predict, tmp_path):
     scaling = ScalarInfo(name="target", dtype="Float64", offset=100.0, divisor=40.0)
     folder = tmp_path / "model"
     folder.mkdir()
@@ -85,19 +89,25 @@ def test_classes_come_with_probabilities_and_confidence(trained, predict):
     ].to_list()
 
 
-def test_a1_the_model_is_chosen_by_the_recorded_rule_every_time(trained, predict):
-    source, model = trained(epochs=8, misleading=True)
-    (first, report), (again, _) = predict(source, model), predict(source, model)
+@pytest.mark.defect("A1")
+def test_the_model_is_chosen_by_the_recorded_rule_every_time(trained, predict, tmp_path):
+    source, stored = trained(epochs=8, misleading=True)
+    model = Path(shutil.copytree(stored, tmp_path / "with-every-epoch"))
+    for epoch in range(1, 33):  # whoever chooses among the files takes one of these
+        shutil.copy(model / LAST, (model / LAST).with_name(f"epoch{epoch:02}.safetensors"))
+    first, report = predict(source, model)
+    for _ in range(5):
+        assert_frame_equal(predict(source, model)[0], first)
     last, last_report = predict(source, model, model_loader={"kind": "last"})
-    assert_frame_equal(first, again)
     assert (report["model"], report["chosen_by"]) == (CHOSEN, "best loss on validation")
     assert (last_report["model"], last_report["epoch"]) == (LAST, 8)
     assert report["epoch"] < 8
     assert not first.equals(last)
 
 
+@pytest.mark.defect("A12")
 @pytest.mark.parametrize(("steps", "expected"), [(1, 6), (2, 12), (3, 16), (9, 16)])
-def test_a12_exactly_so_many_batches_are_predicted(trained, predict, steps, expected):
+def test_exactly_so_many_batches_are_predicted(trained, predict, steps, expected):
     table, report = predict(*trained(), datasets=("validation",), prediction_steps=steps, batch_size=6)
     assert len(table) == report["predicted"]["validation"] == expected
     assert report["rows"]["validation"] == 16

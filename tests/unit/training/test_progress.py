@@ -1,14 +1,12 @@
 import pytest
 
-from assay.training import trainer as live
 from assay.training.trainer import duration, fit
 from tests.helpers.training_tasks import lesson, network
 
 
-def test_each_epoch_is_told_with_numbers_to_draw(monkeypatch):
-    monkeypatch.setattr(live, "LEAST_S", 3600.0)
+def test_each_epoch_is_told_with_numbers_to_draw():
     told = []
-    fit(network(), lesson(), lambda *arguments: told.append(arguments))
+    fit(network(), lesson(), lambda *arguments: told.append(arguments), report_s=3600.0)
     assert [(done, total) for done, total, _, _ in told] == [(1, 3), (2, 3), (3, 3)]
     _, _, note, values = told[-1]
     assert set(values) == {
@@ -20,10 +18,9 @@ def test_each_epoch_is_told_with_numbers_to_draw(monkeypatch):
     assert note.endswith("items/s, 0 s left")
 
 
-def test_long_epochs_tell_the_mean_of_their_steps_so_far(monkeypatch):
-    monkeypatch.setattr(live, "LEAST_S", 0.0)
+def test_long_epochs_tell_the_mean_of_their_steps_so_far():
     told = []
-    fit(network(), lesson(train_params={"epochs": 1}), lambda *arguments: told.append(arguments))
+    fit(network(), lesson(train_params={"epochs": 1}), lambda *arguments: told.append(arguments), report_s=0.0)
     assert [note.split(",")[0] for _, _, note, _ in told[:4]] == [f"step {step} of 4" for step in (1, 2, 3, 4)]
     assert told[3][3]["loss"] == pytest.approx(told[-1][3]["loss"])
     assert told[3][0] == 0

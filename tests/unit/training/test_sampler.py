@@ -10,21 +10,24 @@ LABELS = torch.tensor([[1, 0]] * 90 + [[1, 1]] * 6 + [[0, 0]] * 4)
 ORDERS = {"in order": in_order, "shuffled": shuffled, "classes": balanced(CLASSES), "labels": balanced(LABELS)}
 
 
+@pytest.mark.defect("C4")
 @pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
-def test_c4_every_order_is_called_alike_and_gives_as_many_items_as_there_are(order):
+def test_every_order_is_called_alike_and_gives_as_many_items_as_there_are(order):
     found = order(100, 3, 0)
     assert (found.shape, found.dtype) == ((100,), torch.int64)
     assert 0 <= found.min() <= found.max() < 100
 
 
+@pytest.mark.defect("C4")
 @pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
-def test_c4_every_order_depends_on_seed_and_pass_alone(order):
+def test_every_order_depends_on_seed_and_pass_alone(order):
     assert torch.equal(order(100, 3, 5), order(100, 3, 5))
     others = [order(100, 3, 6), order(100, 4, 5)]
     assert all(torch.equal(order(100, 3, 5), other) == (order is in_order) for other in others)
 
 
-def test_c4_without_balance_every_item_is_seen_once():
+@pytest.mark.defect("C4")
+def test_without_balance_every_item_is_seen_once():
     assert sorted(shuffled(100, 1, 0).tolist()) == in_order(100, 1, 0).tolist() == list(range(100))
 
 

@@ -64,7 +64,8 @@ def predict(tmp_path):
     return run
 
 
-def test_a5_labels_in_training_prediction_and_analysis_are_the_same(train, predict, pixel_rows):
+@pytest.mark.defect("A5")
+def test_labels_in_training_prediction_and_analysis_are_the_same(train, predict, pixel_rows):
     source, model = train()
     target = read_card(model / CHOSEN).target
     encoded = target.encode(pixel_rows)
@@ -81,7 +82,8 @@ def test_a5_labels_in_training_prediction_and_analysis_are_the_same(train, predi
     assert [row.tolist() for row in analysed] == encoded.bool().tolist()
 
 
-def test_a6_a_weight_changes_what_is_learned(pixel_rows, store_rows, tiny_spec):
+@pytest.mark.defect("A6")
+def test_a_weight_changes_what_is_learned(pixel_rows, store_rows, tiny_spec):
     weighted = (*EVEN_ODD[:4], {**EVEN_ODD[4], "weight": 5.0}, EVEN_ODD[5])
     plain, heavy = (last_weights(pixel_rows, store_rows, tiny_spec, classes) for classes in (EVEN_ODD, weighted))
     assert plain.keys() == heavy.keys()

@@ -6,9 +6,18 @@ from safetensors.torch import save_file
 from assay.errors import DataError
 from assay.pipeline import stage_config
 from assay.spec.loading import spec_from
-from assay.spec.trained_model import StartingWeights
-from assay.training.model_file import start_from
+from assay.spec.models import BUILT_IN_MODELS, CnnModel, DetectorModel, MlpModel, UnetModel
+from assay.spec.trained_model import StartingWeights, TrainedModelSection
+from assay.training.model_file import build_network, start_from
+from assay.training.trained_model import CHOSEN, build_trained_model
+from assay.training.trainer import prepare
 from tests.helpers.training_tasks import network
+
+SECTIONS = [MlpModel(width=8), CnnModel(width=4), UnetModel(width=4), DetectorModel(width=4)]
+
+
+def test_every_built_in_network_is_among_those_tested():
+    assert {section.kind for section in SECTIONS} == set(BUILT_IN_MODELS)
 
 
 @pytest.fixture
@@ -60,13 +69,41 @@ def test_missing_and_unexpected_tensors_can_be_allowed_but_no_other_shape(weight
         start_from(network(), StartingWeights(path=path, **allowed))
 
 
+@pytest.mark.defect("C6")
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.kind)
+def test_every_network_starts_from_the_file_it_is_given_and_asks_nobody_for_weights(section, offline, tmp_path):
+    torch.manual_seed(1)
+    first = build_network(section, (3, 32, 32), 5)
+    save_file({name: value.contiguous() for name, value in first.state_dict().items()}, tmp_path / "w.safetensors")
+    torch.manual_seed(2)
+    model = build_network(section, (3, 32, 32), 5)
+    assert not same_weights(model, first), "the weights of a new network are random"
+    prepare(model, TrainedModelSection(model=section, starting_weights={"path": str(tmp_path / "w.safetensors")}))
+    assert same_weights(model, first)
+    assert offline == []
+
+
+def same_weights(one, other):
+    return all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
+
+
+@pytest.mark.defect("C6")
+def test_a_training_of_pictures_needs_no_network(store_crops, tiny_spec, offline, tmp_path):
+    spec = tiny_spec(model={"kind": "cnn", "width": 2}, train_params={"epochs": 1, "threads": 1})
+    build_trained_model(spec, "classification", 1, store_crops(), tmp_path)
+    assert (tmp_path / CHOSEN).exists()
+    assert offline == []
+
+
+@pytest.mark.defect("C6")
 @pytest.mark.parametrize("path", ["https://example.org/w.safetensors", "hf://model/w.safetensors"])
-def test_c6_weights_are_never_downloaded(path):
+def test_weights_are_never_downloaded(path):
     with pytest.raises(ValidationError, match="never downloaded"):
         StartingWeights(path=path)
 
 
-def test_c6_a_missing_file_is_an_error_and_not_a_download(tmp_path):
+@pytest.mark.defect("C6")
+def test_a_missing_file_is_an_error_and_not_a_download(tmp_path):
     with pytest.raises(DataError, match=r"none\.safetensors does not exist. Assay never downloads"):
         start_from(network(), StartingWeights(path=str(tmp_path / "none.safetensors")))
 

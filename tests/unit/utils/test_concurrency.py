@@ -25,7 +25,8 @@ def test_any_number_of_items_is_done_once(count):
     assert list(map_in_order(str, range(count), workers=2)) == [str(item) for item in range(count)]
 
 
-def test_c11_no_more_values_live_than_are_in_flight():
+@pytest.mark.defect("C11")
+def test_no_more_values_live_than_are_in_flight():
     class Value:
         pass
 

@@ -40,13 +40,14 @@ def class_map(outputs: Tensor, class_count: int, width: int, height: int, least_
     return named_pixels(outputs, class_count, least_middle)[0, :height, :width]
 
 
-def named_pixels(outputs: Tensor, class_count: int, least_middle: float = 0.0) -> Tensor:
+def named_pixels(outputs: Tensor, class_count: int, least_middle: float = 0.0, at_once: int = AT_ONCE) -> Tensor:
     """Return the most probable class of every pixel: uint8 (B, H, W), 0 for the background.
 
     Args:
         outputs: (B, 16 + 2k, H/4, W/4) as ``Unet`` gives them, or (B, 1 + k, H, W) logits of another network.
         class_count: k.
         least_middle: Probability of a middle near a pixel without which it shows nothing; of ``Unet`` only.
+        at_once: Pixels whose classes are looked up at once.
     """
     if not has_middles(outputs, class_count):
         return outputs.argmax(1).to(torch.uint8)
@@ -56,7 +57,7 @@ def named_pixels(outputs: Tensor, class_count: int, least_middle: float = 0.0) -
     possible = answers.shown > 0
     if least_middle > 0:
         possible &= enlarged(heat_around(answers.middles) >= least_middle)
-    for places in _parts(possible):
+    for places in _parts(possible, at_once):
         share, best = class_logits(answers, places).log_softmax(1).max(1)
         named[places] = torch.where(answers.shown[places] + share > 0, best + 1, 0).to(torch.uint8)
     return named
@@ -110,9 +111,9 @@ def class_logits(answers: CellAnswers, places: Places) -> Tensor:
     return torch.lerp(above, below, down)
 
 
-def _parts(which: Tensor) -> Iterator[Places]:
+def _parts(which: Tensor, at_once: int = AT_ONCE) -> Iterator[Places]:
     """Yield where a mask (B, H, W) is true, in parts."""
-    for part in torch.split(which.nonzero(), AT_ONCE):
+    for part in torch.split(which.nonzero(), at_once):
         images, rows, columns = part.unbind(1)
         yield images, rows, columns
 

@@ -25,7 +25,8 @@ def test_all_shipped_photos_can_be_used_and_none_is_listed_twice():
     assert [path.name for path in PhotoShelf(None, 64).files] == sorted(SHIPPED_PHOTOS)
 
 
-def test_a18_photos_come_sorted_by_name_whatever_the_order_of_the_folder(tmp_path):
+@pytest.mark.defect("A18")
+def test_photos_come_sorted_by_name_whatever_the_order_of_the_folder(tmp_path):
     names = [f"{letter}{number}.png" for letter in "cab" for number in (10, 2, 33)]
     for name in names:
         save_photo(tmp_path / name)

@@ -74,7 +74,8 @@ def test_label_files_and_the_table_of_objects_say_the_same(built):
     assert not objects["crowd"].any()
 
 
-def test_a4_stored_masks_hold_only_the_labels_of_their_image_and_background(built):
+@pytest.mark.defect("A4")
+def test_stored_masks_hold_only_the_labels_of_their_image_and_background(built):
     folder, _ = built
     for path in sorted((folder / "masks").iterdir()):
         label = json.loads((folder / "labels" / f"{path.stem}.json").read_text())
@@ -91,7 +92,8 @@ def test_the_values_of_masks_are_told(built):
     assert classes.filter(pl.col("role") != "class").rows() == [(255, None, "background")]
 
 
-def test_a11_stored_boxes_are_the_extents_of_the_stored_masks(built):
+@pytest.mark.defect("A11")
+def test_stored_boxes_are_the_extents_of_the_stored_masks(built):
     folder, _ = built
     objects = pl.read_parquet(folder / "objects.parquet")
     alone = objects.filter(pl.len().over("item", "label") == 1)
@@ -204,8 +206,9 @@ def images_alive() -> int:
     return sum(issubclass(type(thing), Image.Image) for thing in gc.get_objects())
 
 
+@pytest.mark.defect("C11")
 @pytest.mark.system
-def test_c11_the_number_of_images_in_memory_does_not_grow_with_their_count(tmp_path):
+def test_the_number_of_images_in_memory_does_not_grow_with_their_count(tmp_path):
     in_flight, per_picture = 4, 4
     alive = []
 

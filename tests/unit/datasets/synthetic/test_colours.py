@@ -47,7 +47,8 @@ def test_a_blur_lowers_and_a_sharpening_raises_the_differences_between_neighbour
     assert max(roughness(changed("sharpen", seed)) for seed in range(30)) > before
 
 
-def test_a10_every_channel_of_a_colour_can_be_0_and_255():
+@pytest.mark.defect("A10")
+def test_every_channel_of_a_colour_can_be_0_and_255():
     rng, behind = np.random.default_rng(0), np.full((2, 2, 3), 128, np.uint8)
     colors = np.array([draw_colour(behind, 0.0, rng) for _ in range(4000)])
     assert colors.min(axis=0).tolist() == [0, 0, 0]

@@ -60,12 +60,14 @@ def test_mask_boxes_and_sizes_agree_for_any_spec(spec, seed, index):
     assert (mask[~in_a_box] == BACKGROUND_INDEX).all()
 
 
-def test_a4_a_mask_holds_only_the_numbers_drawn_and_background(many):
+@pytest.mark.defect("A4")
+def test_a_mask_holds_only_the_numbers_drawn_and_background(many):
     for picture in many:
         assert set(np.unique(picture.mask)) == {number.number for number in picture.numbers} | {BACKGROUND_INDEX}
 
 
-def test_a11_a_box_is_the_extent_of_its_number_with_last_row_and_column(many):
+@pytest.mark.defect("A11")
+def test_a_box_is_the_extent_of_its_number_with_last_row_and_column(many):
     for picture in many:
         mask = np.asarray(picture.mask)
         for number in picture.numbers:
@@ -79,12 +81,14 @@ def test_a11_a_box_is_the_extent_of_its_number_with_last_row_and_column(many):
             assert (columns.max() - left + 1, rows.max() - top + 1) == (number.box.width_px, number.box.height_px)
 
 
-def test_a9_every_amount_up_to_max_amount_is_drawn_and_none_above(many):
+@pytest.mark.defect("A9")
+def test_every_amount_up_to_max_amount_is_drawn_and_none_above(many):
     assert {len(picture.numbers) + picture.without_room for picture in many} == set(range(1, 9))
     assert max(len(picture.numbers) for picture in many) == 8
 
 
-def test_a10_every_background_font_size_and_number_is_drawn_and_none_beyond(many):
+@pytest.mark.defect("A10")
+def test_every_background_font_size_and_number_is_drawn_and_none_beyond(many):
     numbers = [number for picture in many for number in picture.numbers]
     assert {picture.background for picture in many} == set(SHIPPED_PHOTOS)
     assert {number.font for number in numbers} == set(FONTS)
@@ -92,7 +96,8 @@ def test_a10_every_background_font_size_and_number_is_drawn_and_none_beyond(many
     assert {number.font_size_px for number in numbers} == set(range(10, 15))
 
 
-def test_a10_max_number_is_exclusive():
+@pytest.mark.defect("A10")
+def test_max_number_is_exclusive():
     numbers = {n.number for picture in pictures(NumbersSource(**SMALL, max_number=5), 40) for n in picture.numbers}
     assert numbers == {0, 1, 2, 3, 4}
 
@@ -153,7 +158,8 @@ def test_painting_touches_no_global_random_state():
     assert np.random.get_state()[1].tolist() == before
 
 
-def test_a18_pictures_do_not_depend_on_the_order_in_which_photos_were_copied(tmp_path):
+@pytest.mark.defect("A18")
+def test_pictures_do_not_depend_on_the_order_in_which_photos_were_copied(tmp_path):
     names = [f"{letter}.png" for letter in "fbdace"]
     for folder, order in (("one", names), ("other", names[::-1])):
         (tmp_path / folder).mkdir()

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -6,9 +7,11 @@ from assay.datasets.synthetic.picture import GAP_PX, _draw_from_all, draw_place
 from assay.images.boxes import Box
 
 
-def test_a10_every_place_is_drawn_including_the_last_row_and_column():
+@pytest.mark.defect("A10")
+@pytest.mark.parametrize("draw", [draw_place, _draw_from_all])
+def test_every_place_is_drawn_including_the_last_row_and_column(draw):
     rng = np.random.default_rng(0)
-    places = {draw_place((4, 3), [], (8, 6), rng)[:2] for _ in range(800)}
+    places = {draw((4, 3), [], (8, 6), rng)[:2] for _ in range(800)}
     assert places == {(x, y) for x in range(5) for y in range(4)}
 
 

@@ -72,7 +72,8 @@ def test_errors_of_a_file_system_are_one_sentence_without_secrets(tmp_path, monk
     assert caught.value.__cause__ is None
 
 
-def test_c9_experiments_are_known_by_their_description(places, tmp_path):
+@pytest.mark.defect("C9")
+def test_experiments_are_known_by_their_description(places, tmp_path):
     archive = tmp_path / "archive"
     fill(archive / "valid_model", "good")
     (archive / "id_mode").mkdir()

@@ -22,8 +22,9 @@ def test_a_second_writer_waits_in_vain_and_is_told_who_holds_it(tmp_path, other_
         pass
 
 
-def test_b1_and_b2_processes_that_read_and_write_never_meet_a_writer(tmp_path):
-    told = contend(tmp_path, processes=4, acquisitions=40, write_share=0.5)
+@pytest.mark.defect("B1", "B2")
+def test_processes_that_read_and_write_never_meet_a_writer(tmp_path):
+    told = contend(tmp_path, processes=4, acquisitions=40, write_share=0.5, stays_s=0.002)
     assert told.violations == 0
     assert told.acquisitions == 4 * 40
     assert holders(tmp_path / "locks") == []
@@ -40,7 +41,8 @@ def test_the_witness_sees_whom_a_lock_should_have_kept_out(tmp_path):
     assert meets_as_reader(tmp_path)
 
 
-def test_b3_a_killed_holder_frees_the_lock_at_once_and_is_listed_as_dead(tmp_path, other_process):
+@pytest.mark.defect("B3")
+def test_a_killed_holder_frees_the_lock_at_once_and_is_listed_as_dead(tmp_path, other_process):
     other = other_process()
     other.kill()
     with hold(tmp_path, "place", "write", timeout_s=0):

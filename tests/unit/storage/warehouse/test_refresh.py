@@ -1,4 +1,3 @@
-import sys
 from pathlib import Path
 
 import duckdb
@@ -7,8 +6,10 @@ import pytest
 from filelock import FileLock
 
 from assay.errors import DataError
-from assay.storage.partitions import Partition, place_of
+from assay.storage.partitions import Partition, find_tables, place_of
 from assay.storage.warehouse import INDEX, Changes, query, refresh
+from assay.storage.warehouse.database import changing
+from assay.storage.warehouse.refresh import NATIVE, update
 
 LARGE = 2**24 + 1
 """The smallest whole number that a 32-bit float can't hold: a cast too many shows."""
@@ -82,11 +83,12 @@ def test_what_is_removed_is_gone(tmp_path: Path) -> None:
         rows(tmp_path, "wide")
 
 
-def test_many_partitions_are_read_in_several_transactions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["assay.storage.warehouse.refresh"], "BATCH", 2)
+def test_many_partitions_are_read_in_several_transactions(tmp_path: Path) -> None:
     for key in "abcde":
         put(tmp_path, key, x=[ord(key)])
-    assert refresh(tmp_path).changes == Changes(new=5)
+    with changing(tmp_path / INDEX, keep=False) as ledger:
+        _, changes = update(ledger, find_tables(tmp_path), [], NATIVE, batch=2)
+    assert changes == Changes(new=5)
     assert rows(tmp_path) == [(ord(key), key) for key in "abcde"]
 
 

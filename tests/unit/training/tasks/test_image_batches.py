@@ -1,7 +1,6 @@
 import pytest
 import torch
 
-from assay.training.tasks import images as scene_batches
 from assay.training.tasks.images import as_scene_batch, levels_of, split_scenes
 
 
@@ -32,9 +31,8 @@ def test_a_flat_image_stays_calm():
     assert spread == pytest.approx(255 * 0.05)
 
 
-def test_batches_hold_no_more_images_than_asked_for_and_not_too_many_pixels(monkeypatch):
-    monkeypatch.setattr(scene_batches, "PIXELS_AT_ONCE", 1000)
+def test_batches_hold_no_more_images_than_asked_for_and_not_too_many_pixels():
     images = [image(10, 10)] * 3 + [image(60, 60)] + [image(20, 20)] * 3
-    parts = [(part.start, part.stop) for part in split_scenes(images, 2)]
+    parts = [(part.start, part.stop) for part in split_scenes(images, 2, most_pixels=1000)]
     assert parts == [(0, 2), (2, 3), (3, 4), (4, 6), (6, 7)]
     assert list(split_scenes([], 4)) == []

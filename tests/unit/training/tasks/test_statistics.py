@@ -24,7 +24,8 @@ def of_subset(learning, target, table):
     return data_statistics(learning, ROWS, target, {"train": table})["train"]
 
 
-def test_a2_each_subset_is_counted_by_itself(pixel_rows, store_rows, tiny_spec, tmp_path):
+@pytest.mark.defect("A2")
+def test_each_subset_is_counted_by_itself(pixel_rows, store_rows, tiny_spec, tmp_path):
     source, model, answers = store_rows(pixel_rows), tmp_path / "model", tmp_path / "answers"
     for folder in (model, answers):
         folder.mkdir()

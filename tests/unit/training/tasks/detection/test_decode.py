@@ -27,7 +27,8 @@ def test_distances_are_counted_from_the_middle_of_the_cell():
     assert found.scores.item() == pytest.approx(torch.tensor(2.0).sigmoid().item())
 
 
-def test_a16_of_overlapping_answers_for_one_object_one_is_left():
+@pytest.mark.defect("A16")
+def test_of_overlapping_answers_for_one_object_one_is_left():
     around = [(0, 3, 2, 1.0, 5, 9, 13, 9), (0, 3, 4, 3.0, 13, 9, 5, 9), (0, 5, 3, 2.0, 9, 17, 9, 1)]
     outputs = outputs_with(*around)
     assert (outputs[0, :2].sigmoid() > 0.5).sum() == 3  # a score threshold alone would report three objects

@@ -6,8 +6,7 @@ from torch.nn import functional
 
 from assay.datasets.mask_classes import IGNORED
 from assay.training.models.unet import cell_answers
-from assay.training.tasks.segmentation import decode
-from assay.training.tasks.segmentation.decode import class_logits, class_map, named_pixels
+from assay.training.tasks.segmentation.decode import AT_ONCE, class_logits, class_map, named_pixels
 from assay.training.tasks.segmentation.loss import plain_loss
 
 CLASSES = 3
@@ -36,13 +35,12 @@ def test_the_classes_of_some_pixels_are_those_of_an_enlarged_map():
     assert torch.allclose(found, enlarged.movedim(1, -1).flatten(0, 2), atol=1e-5)
 
 
-@pytest.mark.parametrize("at_once", [97, decode.AT_ONCE])
+@pytest.mark.parametrize("at_once", [97, AT_ONCE])
 @pytest.mark.parametrize("seed", range(3))
-def test_every_pixel_gets_its_most_probable_class(seed, at_once, monkeypatch):
-    monkeypatch.setattr(decode, "AT_ONCE", at_once)
+def test_every_pixel_gets_its_most_probable_class(seed, at_once):
     probable = log_probabilities(outputs(seed))
     assert torch.allclose(probable.exp().sum(1), torch.ones(2, 24, 40), atol=1e-5)
-    named = named_pixels(outputs(seed), CLASSES)
+    named = named_pixels(outputs(seed), CLASSES, at_once=at_once)
     assert named.dtype == torch.uint8
     assert torch.equal(named.long(), probable.argmax(1))
     assert set(named.unique().tolist()) == {0, 1, 2, 3}
