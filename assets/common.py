@@ -1,6 +1,6 @@
-"""Names that several asset files share: the keys of spec sections, and the arguments common to all stages.
+"""What the assets share: their inputs and arguments, and how a result is shown in the UI.
 
-Belongs here: keys and keyword arguments. Does not belong here: assets.
+Belongs here: keys, keyword arguments, the choice among optional inputs, metadata. Does not belong here: assets.
 """
 
 import base64
@@ -52,14 +52,38 @@ def tags_of(spec: ExperimentSpec) -> dict[str, str]:
     return {"assay/task": spec.task, **{f"assay/{name}": value for name, value in spec.tags.items()}}
 
 
-MAX_PICTURE_BYTES = 150_000
-"""Larger pictures stay files: the event log is a database, not a photo album."""
+@dataclass(frozen=True)
+class LearningData:
+    """The kinds of data that a model may learn from; None where not materialized."""
 
-MAX_NUMBERS = 30
-"""A mapping with more entries, such as counts of a thousand classes, is shown as one JSON."""
+    splits: Result | None
+    crops: Result | None
+    normalized: Result | None
 
-FIRST = ("summary", "next")
-"""What a user wants to read before anything else."""
+    def named(self, kind: str) -> Result:
+        """Return the result of a kind.
+
+        Raises:
+            dagster.Failure: It was never materialized.
+        """
+        found: Result | None = getattr(self, kind)
+        if found is None:
+            raise dg.Failure(f"{kind} was never materialized. Materialize {kind} first.", allow_retries=False)
+        return found
+
+    @property
+    def shown_crops(self) -> Result | None:
+        """The crops, where there are pictures to show."""
+        return self.crops if self.crops is not None and self.crops.report["crops"] else None
+
+
+def learning_data(
+    store: ExperimentStore, splits: Result | None, crops: Result | None, normalized: StoredTable | None
+) -> LearningData:
+    """Return the data with the table's whole result folder: the scaling of its columns lies beside it."""
+    with as_failure("normalized"):
+        rows = store.results.open("normalized", normalized.fingerprint) if normalized else None
+    return LearningData(splits, crops, rows)
 
 
 def materialized(result: Result, value: Any = None) -> dg.MaterializeResult[Any]:
@@ -76,6 +100,14 @@ def stored_table(result: Result) -> StoredTable:
     return StoredTable(result.folder / f"{result.stage}.parquet", result.fingerprint)
 
 
+def lineage(found: FoundExperiment | None) -> dict[str, Any]:
+    """Return whose model is evaluated, with a link to it; nothing where a model is trained."""
+    if found is None:
+        return {}
+    name, page = found.experiment_id, f"/assets/trained_model?view=partitions&partition={found.experiment_id}"
+    return {"evaluates": dg.MetadataValue.md(f"the model of [{name}]({page}), {found.folder}, model `{found.model}`")}
+
+
 def metadata_of(result: Result) -> dict[str, Any]:
     """Return, in this order: the sentences of the report, every picture, the numbers, fingerprint, size and folder."""
     texts = {key: value for key, value in result.report.items() if isinstance(value, str) and value}
@@ -88,14 +120,6 @@ def metadata_of(result: Result) -> dict[str, Any]:
         "size_bytes": result.size_bytes,
         "folder": dg.MetadataValue.path(str(result.folder)),
     }
-
-
-def lineage(found: FoundExperiment | None) -> dict[str, Any]:
-    """Return whose model is evaluated, with a link to it; nothing where a model is trained."""
-    if found is None:
-        return {}
-    name, page = found.experiment_id, f"/assets/trained_model?view=partitions&partition={found.experiment_id}"
-    return {"evaluates": dg.MetadataValue.md(f"the model of [{name}]({page}), {found.folder}, model `{found.model}`")}
 
 
 def shown_pictures(result: Result) -> dict[str, Path]:
@@ -147,35 +171,11 @@ def picture(path: Path) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(f"![{path.stem}](data:image/png;base64,{encoded})")
 
 
-@dataclass(frozen=True)
-class LearningData:
-    """The kinds of data that a model may learn from; None where not materialized."""
+MAX_PICTURE_BYTES = 150_000
+"""Larger pictures stay files: the event log is a database, not a photo album."""
 
-    splits: Result | None
-    crops: Result | None
-    normalized: Result | None
+MAX_NUMBERS = 30
+"""A mapping with more entries, such as counts of a thousand classes, is shown as one JSON."""
 
-    def named(self, kind: str) -> Result:
-        """Return the result of a kind.
-
-        Raises:
-            dagster.Failure: It was never materialized.
-        """
-        found: Result | None = getattr(self, kind)
-        if found is None:
-            raise dg.Failure(f"{kind} was never materialized. Materialize {kind} first.", allow_retries=False)
-        return found
-
-    @property
-    def shown_crops(self) -> Result | None:
-        """The crops, where there are pictures to show."""
-        return self.crops if self.crops is not None and self.crops.report["crops"] else None
-
-
-def learning_data(
-    store: ExperimentStore, splits: Result | None, crops: Result | None, normalized: StoredTable | None
-) -> LearningData:
-    """Return the data with the table's whole result folder: the scaling of its columns lies beside it."""
-    with as_failure("normalized"):
-        rows = store.results.open("normalized", normalized.fingerprint) if normalized else None
-    return LearningData(splits, crops, rows)
+FIRST = ("summary", "next")
+"""What a user wants to read before anything else."""

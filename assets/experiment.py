@@ -38,7 +38,7 @@ class ExperimentConfig(dg.Config):
         **{
             f"spec_{name}": dg.AssetOut(
                 key=key,
-                io_manager_key="slices",
+                io_manager_key="sections",
                 group_name="experiment",
                 kinds={"yaml"},
                 description=f"Section `{name}` of the experiment's spec; its data version is the section's hash.",

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from resources.experiment_store import ExperimentStore
-from resources.io_managers import DuckDBParquetIOManager, ResultIOManager, SliceIOManager
+from resources.io_managers import DuckDBParquetIOManager, ResultIOManager, SectionIOManager
 from resources.progress import ProgressReporter
 from resources.tracking import Tracker
 
@@ -40,7 +40,7 @@ def resources_for(store: ExperimentStore) -> dict[str, Any]:
     return {
         "io_manager": tables,  # of whatever names none; Dagster's own would pickle
         "store": store,
-        "slices": SliceIOManager(store=store),
+        "sections": SectionIOManager(store=store),
         "results": ResultIOManager(store=store),
         "tables": tables,
     }

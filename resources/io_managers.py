@@ -1,4 +1,4 @@
-"""The DuckDB I/O manager: every table asset is Parquet written by DuckDB, one file per partition.
+"""How values pass from asset to asset: tables as Parquet written by DuckDB, results as pointers, sections of the spec.
 
 Belongs here: what Dagster asks of an I/O manager. Does not belong here: files (``assay.storage.partitions``), SQL over
 them (``assay.storage.warehouse``).
@@ -21,8 +21,6 @@ from assay.storage.parquet import StoredTable, select, widen
 from assay.storage.partitions import Partition, place_of
 from assay.storage.results import Result
 from resources.experiment_store import ExperimentStore
-
-LOAD_TYPES = (pl.DataFrame, pl.LazyFrame, StoredTable)
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,27 @@ class TableAddress:
         """Return the places of the partitions by key; a table without any has one, with an empty key."""
         keys = self.keys if self.column else ("",)
         return {key: place_of(root, self.schema, self.table, self.column, key) for key in keys}
+
+
+def address_of(
+    context: dg.OutputContext | dg.InputContext, output_metadata: Mapping[str, Any], schema: str | None
+) -> TableAddress:
+    """Return the table that a context means; ``output_metadata`` is the definition metadata of its producer."""
+    if context.has_asset_key:
+        path = list(context.asset_key.path)
+    elif isinstance(context, dg.InputContext) and context.upstream_output is not None:
+        path = [context.upstream_output.name]
+    else:
+        path = [context.name]
+    prefix = path[-2] if len(path) > 1 else DEFAULT_SCHEMA
+    partitioned = context.has_asset_key and context.has_asset_partitions
+    return TableAddress(
+        name="/".join(path),
+        schema=output_metadata.get("schema") or schema or prefix,
+        table=output_metadata.get("table") or path[-1],
+        column=output_metadata.get("partition_expr", PARTITION_COLUMN) if partitioned else "",
+        keys=tuple(context.asset_partition_keys) if partitioned else (),
+    )
 
 
 class DuckDBParquetIOManager(dg.ConfigurableIOManager):
@@ -162,7 +181,24 @@ def _missing(address: TableAddress, keys: Sequence[str]) -> str:
     return f"Experiment {shown} has no {address.name} yet. {step}"
 
 
-class SliceIOManager(dg.ConfigurableIOManager):
+def metadata_of_table(stored: StoredTable, address: TableAddress) -> dict[str, Any]:
+    """Return rows, columns, size in bytes, file and name of a table, under Dagster's own keys where it has one."""
+    schema = stored.schema
+    count_key = "dagster/partition_row_count" if address.column else "dagster/row_count"
+    metadata: dict[str, Any] = {
+        count_key: stored.scan().select(pl.len()).collect().item(),
+        "dagster/table_name": address.full_name,
+        "table_columns": len(schema),
+        "table_size_bytes": stored.path.stat().st_size,
+        "table_path": dg.MetadataValue.path(str(stored.path)),
+    }
+    if len(schema) <= MAX_SCHEMA_COLUMNS:
+        columns = [dg.TableColumn(name, str(dtype)) for name, dtype in schema.items()]
+        metadata["dagster/column_schema"] = dg.TableSchema(columns)
+    return metadata
+
+
+class SectionIOManager(dg.ConfigurableIOManager):
     """Gives an asset the section of the spec that it reads, as it was when the run started."""
 
     store: ExperimentStore
@@ -199,6 +235,9 @@ class ResultIOManager(dg.ConfigurableIOManager):
         return found
 
 
+LOAD_TYPES = (pl.DataFrame, pl.LazyFrame, StoredTable)
+
+
 def _name_of(key: dg.AssetKey) -> str:
     return "__".join(key.path)
 
@@ -212,44 +251,5 @@ DEFAULT_SCHEMA = "main"
 
 PARTITION_COLUMN = "experiment_id"
 
-
-def address_of(
-    context: dg.OutputContext | dg.InputContext, output_metadata: Mapping[str, Any], schema: str | None
-) -> TableAddress:
-    """Return the table that a context means; ``output_metadata`` is the definition metadata of its producer."""
-    if context.has_asset_key:
-        path = list(context.asset_key.path)
-    elif isinstance(context, dg.InputContext) and context.upstream_output is not None:
-        path = [context.upstream_output.name]
-    else:
-        path = [context.name]
-    prefix = path[-2] if len(path) > 1 else DEFAULT_SCHEMA
-    partitioned = context.has_asset_key and context.has_asset_partitions
-    return TableAddress(
-        name="/".join(path),
-        schema=output_metadata.get("schema") or schema or prefix,
-        table=output_metadata.get("table") or path[-1],
-        column=output_metadata.get("partition_expr", PARTITION_COLUMN) if partitioned else "",
-        keys=tuple(context.asset_partition_keys) if partitioned else (),
-    )
-
-
 MAX_SCHEMA_COLUMNS = 256
 """A wider table shows only its number of columns: the event log keeps metadata for ever."""
-
-
-def metadata_of_table(stored: StoredTable, address: TableAddress) -> dict[str, Any]:
-    """Return rows, columns, size in bytes, file and name of a table, under Dagster's own keys where it has one."""
-    schema = stored.schema
-    count_key = "dagster/partition_row_count" if address.column else "dagster/row_count"
-    metadata: dict[str, Any] = {
-        count_key: stored.scan().select(pl.len()).collect().item(),
-        "dagster/table_name": address.full_name,
-        "table_columns": len(schema),
-        "table_size_bytes": stored.path.stat().st_size,
-        "table_path": dg.MetadataValue.path(str(stored.path)),
-    }
-    if len(schema) <= MAX_SCHEMA_COLUMNS:
-        columns = [dg.TableColumn(name, str(dtype)) for name, dtype in schema.items()]
-        metadata["dagster/column_schema"] = dg.TableSchema(columns)
-    return metadata
