@@ -160,5 +160,6 @@ def test_no_unsafe_loading(package):
 def test_what_pages_refer_to_exists(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     links = {(ROOT / page).parent / name for name in re.findall(r"\]\(([^)#:]+)\)", text)}
-    paths = {ROOT / name for name in re.findall(r"`((?:docs|tests|assets|benchmarks)/[\w./-]+)`", text)}
+    folders = "assay|assets|benchmarks|docs|resources|tests"
+    paths = {ROOT / name for name in re.findall(rf"`((?:{folders})/[\w./-]*(?:\.\w+|/))`", text)}
     assert [str(path) for path in links | paths if not path.exists()] == []
