@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 
 from assay.analysis.base import AnalysisInputs
-from assay.analysis.build import build_analysis, evaluate_part
-from assay.analysis.report import KINDS
+from assay.analysis.build import build_analysis, evaluate_subset
+from assay.analysis.report import TASK_ANALYSES
 from assay.checks import ExperimentFiles, run_test
 from assay.datasets.schema import ITEMS_FILE
 from assay.images.near_duplicates import THUMBNAIL_PX
@@ -53,8 +53,8 @@ def run(quick: bool = False) -> list[dict[str, Any]]:
         inputs = AnalysisInputs(predictions, pl.DataFrame({"target": [*CLASSES] * 10}), "classification", CLASSES)
         metrics = get_metrics(spec.result_analyzer.metrics_for("classification"), "classification", 10)
         start = time.perf_counter()
-        (part,) = KINDS["classification"].parts(inputs, spec.result_analyzer)
-        evaluate_part(part, CLASSES, metrics, spec.result_analyzer, 0)
+        (data,) = TASK_ANALYSES["classification"].read(inputs, spec.result_analyzer)
+        evaluate_subset(data, CLASSES, metrics, spec.result_analyzer, 0)
         bootstrap_s = time.perf_counter() - start
         out = Path(folder) / "analysis"
         out.mkdir()

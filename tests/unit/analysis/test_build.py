@@ -9,7 +9,7 @@ from PIL import Image
 
 from assay.analysis.base import AnalysisInputs
 from assay.analysis.build import build_analysis, compute_analysis
-from assay.analysis.report import KINDS, report_of
+from assay.analysis.report import TASK_ANALYSES, report_of
 from assay.errors import DataError
 from assay.spec.analysis import TASK_METRICS, AnalysisSection
 
@@ -62,8 +62,8 @@ def ask(tmp_path):
         frame.write_parquet(predictions)
         default = pl.Series([4.0, 6.0]) if task == "regression" else pl.Series(["0", "1", "1", "2"])
         target = default if train_target is None else train_target
-        taught = target.alias("target").to_frame()
-        inputs = AnalysisInputs(predictions, taught, task, classes if task == "classification" else (), crops_folder)
+        summary = target.alias("target").to_frame()
+        inputs = AnalysisInputs(predictions, summary, task, classes if task == "classification" else (), crops_folder)
         return inputs, AnalysisSection(result_analyzer={**QUICK, **analyzer})
 
     return write
@@ -89,7 +89,7 @@ def analyse(ask):
     def run(frame, seed=1, **keys):
         inputs, spec = ask(frame, **keys)
         analysis = compute_analysis(inputs, spec.result_analyzer, seed)
-        return report_of(analysis, KINDS[inputs.task]), analysis.tables
+        return report_of(analysis, TASK_ANALYSES[inputs.task]), analysis.tables
 
     return run
 
@@ -331,4 +331,4 @@ def test_an_interval_that_reaches_the_baseline_asks_for_more_items(analyse):
 
 
 def test_every_kind_of_learning_has_an_analysis():
-    assert set(KINDS) == set(TASK_METRICS)
+    assert set(TASK_ANALYSES) == set(TASK_METRICS)

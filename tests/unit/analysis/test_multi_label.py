@@ -35,8 +35,8 @@ def ask(tmp_path):
     def write(frame, **analyzer):
         frame.write_parquet(tmp_path / "predictions.parquet")
         train = pl.Series("target", [["even"], ["even", "hole"], [], ["even", "prime"]], pl.List(pl.String))
-        taught = train.to_frame()
-        inputs = AnalysisInputs(tmp_path / "predictions.parquet", taught, "multi_label", CLASSES)
+        summary = train.to_frame()
+        inputs = AnalysisInputs(tmp_path / "predictions.parquet", summary, "multi_label", CLASSES)
         return inputs, AnalysisSection(result_analyzer={"bootstrap_samples": 50, **analyzer})
 
     return write

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from assay.analysis.build import build_analysis, compute_analysis
-from assay.analysis.report import KINDS, report_of
+from assay.analysis.report import TASK_ANALYSES, report_of
 from assay.checks import ExperimentFiles, run_test
 from assay.errors import DataError
 from assay.spec.analysis import AnalysisSection
@@ -57,7 +57,7 @@ def analyse(tmp_path):
         inputs = write_scene_inputs(tmp_path, predictions, "segmentation")
         spec = AnalysisSection(result_analyzer={"bootstrap_samples": 50, **keys})
         analysis = compute_analysis(inputs, spec.result_analyzer, 1)
-        return report_of(analysis, KINDS["segmentation"]), analysis.tables
+        return report_of(analysis, TASK_ANALYSES["segmentation"]), analysis.tables
 
     return run
 
