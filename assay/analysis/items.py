@@ -20,7 +20,7 @@ from assay.datasets.schema import CROPS_FILE
 from assay.errors import DataError
 from assay.metrics.samples import Floats, Integers
 from assay.plots.classification import class_scores
-from assay.plots.sheets import sample_grid, save_small_png
+from assay.plots.sheets import sample_grid, save_small_png, scaled_size
 from assay.spec.analysis import ResultAnalyzer
 from assay.storage.files import write_bytes
 from assay.storage.parquet import read_parquet
@@ -232,6 +232,5 @@ def draw_worst_crops(
 
 def _tile(file: Path) -> Image.Image:
     with Image.open(file) as image:
-        scale = TILE_PX / max(image.size)
-        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        size = scaled_size(image, TILE_PX / max(image.size))
         return image.convert("RGB").resize(size, Image.Resampling.BICUBIC)

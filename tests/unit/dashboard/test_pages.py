@@ -9,10 +9,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import assay.dashboard
-from assay.dashboard import filters as keys
+from assay.dashboard import filters
 from assay.dashboard.charts import curve_chart, history_charts, key_chart
 from assay.dashboard.views.common import plain
-from assay.plots.comparison import Curve, Panel, Point
+from assay.plots.panels import Curve, Panel, Point
 from assay.storage.parquet import write_parquet
 from tests.helpers.dashboard_storage import CHECKS, draw, folder_of, make_storage
 
@@ -88,7 +88,7 @@ def test_days_and_epochs_choose_rows(look):
 
 
 def test_many_numbers_are_chosen_by_a_range(look, monkeypatch):
-    monkeypatch.setattr(keys, "FEW", 1)
+    monkeypatch.setattr(filters, "MAX_CHOICES", 1)
     shown = look(key=["learning_rate in trained_model.learner"])
     shown.select_slider(key="in.trained_model.learner.learning_rate").set_range(0.01, 0.03).run()
     assert ids(shown) == ["started", "other"]

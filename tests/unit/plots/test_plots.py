@@ -10,8 +10,10 @@ from PIL import Image
 
 from assay.plots import style
 from assay.plots.classification import class_balance, confusion_matrix, reliability
+from assay.plots.colours import subset_colour
 from assay.plots.metrics import metric_bars
 from assay.plots.regression import predicted_vs_target, residuals
+from assay.plots.sheets import MAX_PNG_BYTES
 from assay.plots.training import learning_curves
 
 RNG = np.random.default_rng(0)
@@ -57,7 +59,7 @@ CALIBRATION = pl.DataFrame(
     }
 )
 
-PICTURES = {
+PLOTS = {
     "confusion of 2": lambda: confusion_matrix(random_matrix(2), ["even", "odd"]),
     "confusion of 40": lambda: confusion_matrix(random_matrix(40), [f"{LONG} {i}" for i in range(40)]),
     "confusion of 300": lambda: confusion_matrix(random_matrix(300), [str(i) for i in range(300)]),
@@ -80,10 +82,10 @@ PICTURES = {
 }
 
 
-@pytest.mark.parametrize("draw", PICTURES.values(), ids=PICTURES)
-def test_each_picture_is_a_small_readable_png(draw):
+@pytest.mark.parametrize("draw", PLOTS.values(), ids=PLOTS)
+def test_each_plot_is_a_small_readable_png(draw):
     content = draw()
-    assert len(content) <= style.MAX_BYTES
+    assert len(content) <= MAX_PNG_BYTES
     with Image.open(io.BytesIO(content)) as image:
         assert image.format == "PNG"
         assert 400 <= image.width <= 900
@@ -98,13 +100,13 @@ def test_the_same_numbers_give_the_same_bytes_whatever_the_users_settings():
         assert mpl.rcParams["font.size"] == 30
 
 
-def test_a_picture_holds_no_date_and_no_version():
+def test_a_plot_holds_no_date_and_no_version():
     assert Image.open(io.BytesIO(confusion_matrix(random_matrix(2), ["a", "b"]))).info == {}
 
 
-def test_a_picture_with_too_many_colours_is_reduced_to_fewer():
+def test_a_plot_with_too_many_colours_is_reduced_to_fewer():
     noise = Image.fromarray(RNG.integers(0, 256, (300, 300, 3), dtype=np.uint8))
-    assert len(style._small_png(noise)) <= style.MAX_BYTES
+    assert len(style._small_png(noise)) <= MAX_PNG_BYTES
 
 
 @pytest.mark.system
@@ -117,5 +119,5 @@ def test_drawing_never_imports_pyplot():
 
 
 def test_subsets_have_the_same_colour_in_every_chart():
-    assert style.subset_colour("test", ["test"]) == style.subset_colour("test", ["mine", "train", "test"])
-    assert style.subset_colour("mine", ["train", "mine"]) != style.subset_colour("other", ["mine", "other"])
+    assert subset_colour("test", ["test"]) == subset_colour("test", ["mine", "train", "test"])
+    assert subset_colour("mine", ["train", "mine"]) != subset_colour("other", ["mine", "other"])
