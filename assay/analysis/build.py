@@ -52,7 +52,7 @@ def build_analysis(
     """
     analysis = compute_analysis(inputs, spec.result_analyzer, seed, progress)
     steps = len(analysis.subsets) + 1
-    progress(steps - 1, steps, "tables and pictures")
+    progress(steps - 1, steps, "tables and plots")
     for name, table in analysis.tables.items():
         write_parquet(table, folder / f"{name}.parquet")
     draw_plots(analysis, inputs, spec.result_analyzer, folder / "pictures")

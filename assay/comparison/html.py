@@ -195,7 +195,7 @@ def _columns(ranking: Ranking, page: Path) -> list[_Column]:
         "experiment", "ID; opens its folder", lambda e: _identity(e, page, names), lambda e: e.experiment_id, "text"
     )
     return [
-        _Column("#", "place by the metric", lambda e: (str(ranks[e.experiment_id]),), lambda e: ranks[e.experiment_id]),
+        _Column("#", "rank by the metric", lambda e: (str(ranks[e.experiment_id]),), lambda e: ranks[e.experiment_id]),
         identity,
         *_ordering_metric(ranking),
         *(_key(key, name) for key, name in ranking.keys.items()),

@@ -1,6 +1,6 @@
 """All experiments that ever ran, in their current state.
 
-They are kept in memory. Every look compares the versions of the tables' files and reads only what changed: a few
+They are kept in memory. Every call compares the versions of the tables' files and reads only what changed: a few
 experiments from their own files, many from the warehouse, which would have to be refreshed first. Does not belong here:
 choosing some of them (``assay.dashboard.filters``).
 """

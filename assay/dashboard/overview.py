@@ -75,7 +75,7 @@ def columns_of(
         *(_further_metrics(experiments, ranked[0], subset) if one_task else []),
         Column("epochs", "Trained epochs", "How many epochs it was trained for", [each.epochs for each in experiments]),
         _started(experiments),
-        Column("tags", "Tags", "Free words of the spec", [_tags(each) for each in experiments]),
+        Column("tags", "Tags", "Free names and values of the spec", [_tags(each) for each in experiments]),
         *_if_any(Column("note", "Note", "Why it shows no metrics", [each.note or None for each in experiments])),
     ]
 
@@ -106,7 +106,7 @@ def _main_metric(experiments: Sequence[Experiment], ranked: Sequence[Ranking], s
     return [
         *([] if len(ranked) == 1 else [named]),
         Column("value", heading, "Its value", [score and score.value for score in scores]),
-        Column("interval", "Interval", "How sure it is", [score and (interval(score) or None) for score in scores]),
+        Column("interval", "Interval", "How certain it is", [score and (interval(score) or None) for score in scores]),
         Column(
             "baseline", "Baseline", "What a trivial prediction reaches", [score and score.baseline for score in scores]
         ),

@@ -114,8 +114,8 @@ def coco_scores(predicted: Boxes, objects: Boxes, class_count: int, image_count:
         class_count: Number k of classes.
         image_count: Number of images; those without boxes count too.
     """
-    found = evaluate_coco(predicted, objects, class_count, image_count)
-    return Scores(found["precision"].mean(axis=1)[None], found["recall"][None])
+    evaluation = evaluate_coco(predicted, objects, class_count, image_count)
+    return Scores(evaluation["precision"].mean(axis=1)[None], evaluation["recall"][None])
 
 
 def evaluate_coco(
@@ -138,7 +138,7 @@ def evaluate_coco(
 
     Returns:
         ``precision``: (t, 101, k) the highest precision at each recall 0, 0.01, …, 1 or beyond, and ``recall``: (t, k)
-        the share of the objects that are found; 0 to 1, NaN for classes without an object that is no crowd.
+        the share of the objects that are found; 0 to 1, NaN for classes without objects, where crowds do not count.
     """
     shape = (len(iou_thresholds), len(RECALLS), class_count)
     has_objects = np.isin(np.arange(class_count), objects.label[~objects.crowd])

@@ -16,8 +16,8 @@ class SegmentationSample:
     """Images whose pixels have a true and a predicted class; class 0 is the background.
 
     Attributes:
-        counts: (n, 1 + k, 1 + k) pixels of each image per true and predicted class; pixels whose class
-            is unknown are left out.
+        counts: (n, 1 + k, 1 + k) pixels of each image per true and predicted class, without pixels of
+            unknown class.
         weights: (b, n) how often each image counts, in each of b weightings; every row has a positive sum.
     """
 

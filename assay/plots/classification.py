@@ -137,9 +137,9 @@ def class_scores(rows: pl.DataFrame, title: str) -> bytes:
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
-        for place, row in enumerate(leaders.iter_rows(named=True)):
+        for y, row in enumerate(leaders.iter_rows(named=True)):
             if row["ci_low"] is not None:
-                axes.plot([row["ci_low"], row["ci_high"]], [place, place], color=BLUE, linewidth=6, alpha=0.25)
+                axes.plot([row["ci_low"], row["ci_high"]], [y, y], color=BLUE, linewidth=6, alpha=0.25)
         spare = iter(SPARE_MARKERS * len(metrics))
         for metric in metrics:
             marker, colour = MARKERS[metric] if metric in MARKERS else next(spare)
@@ -155,11 +155,11 @@ def class_scores(rows: pl.DataFrame, title: str) -> bytes:
 
 def _draw_markers(axes: Axes, rows: pl.DataFrame, classes: list[str], marker: str, colour: str) -> None:
     values = dict(rows.filter(pl.col("value").is_not_null()).select("class", "value").iter_rows())
-    shown = [(values[name], place) for place, name in enumerate(classes) if name in values]
+    shown = [(values[name], y) for y, name in enumerate(classes) if name in values]
     (metric,) = rows["metric"].unique()
-    across, down = [value for value, _ in shown], [place for _, place in shown]
+    xs, ys = [value for value, _ in shown], [y for _, y in shown]
     label = literal(label_of(metric))
-    axes.plot(across, down, marker=marker, color=colour, linestyle="none", alpha=0.85, label=label)
+    axes.plot(xs, ys, marker=marker, color=colour, linestyle="none", alpha=0.85, label=label)
 
 
 def _label_classes(axes: Axes, leaders: pl.DataFrame, classes: list[str]) -> None:
@@ -168,8 +168,8 @@ def _label_classes(axes: Axes, leaders: pl.DataFrame, classes: list[str]) -> Non
     low = min(axes.get_xlim()[0], 0.98)
     axes.set_xlim(max(0.0, low), 1.0 + 0.02 * (1.0 - max(0.0, low)))
     axes.tick_params(length=0)
-    for place, count in enumerate(leaders["count"]):
-        axes.annotate(f"{count:,}", (1.01, place), xycoords=("axes fraction", "data"), va="center", color=FAINT)
+    for y, count in enumerate(leaders["count"]):
+        axes.annotate(f"{count:,}", (1.01, y), xycoords=("axes fraction", "data"), va="center", color=FAINT)
 
 
 def reliability(table: pl.DataFrame, title: str = "Calibration") -> bytes:
@@ -270,9 +270,9 @@ def class_balance(counts: pl.DataFrame) -> bytes:
         for index, (subset, total) in enumerate(totals.iter_rows()):
             rows = dict(counts.filter(pl.col("subset") == subset).select("label", "count").iter_rows())
             shares = [100 * rows.get(label, 0) / total for label in labels]
-            places = np.arange(len(labels)) + (index - (len(subsets) - 1) / 2) * width
+            xs = np.arange(len(labels)) + (index - (len(subsets) - 1) / 2) * width
             colour = subset_colour(subset, subsets)
-            axes.bar(places, shares, width=width * 0.94, color=colour, label=literal(f"{subset}: {total:,}"))
+            axes.bar(xs, shares, width=width * 0.94, color=colour, label=literal(f"{subset}: {total:,}"))
         size = float(np.clip(420 / len(labels), 7, 11))
         names = [short(label) for label in labels]
         crowded = max(map(len, names)) * size * len(names) > 850

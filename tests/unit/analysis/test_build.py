@@ -99,7 +99,7 @@ def row_of(tables, subset, metric, class_name=""):
     return tables["analysis"].row(by_predicate=wanted, named=True)
 
 
-def test_classification_gives_tables_pictures_and_two_sentences(build):
+def test_classification_gives_tables_plots_and_two_sentences(build):
     report, folder = build(classification_frame({"validation": 60, "test": 300}))
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     assert files == [
@@ -118,7 +118,7 @@ def test_classification_gives_tables_pictures_and_two_sentences(build):
     json.dumps(report, allow_nan=False)
 
 
-def test_regression_gives_tables_pictures_and_two_sentences(build):
+def test_regression_gives_tables_plots_and_two_sentences(build):
     report, folder = build(regression_frame({"test": 100}), unit="mm")
     assert {path.name for path in (folder / "pictures").iterdir()} == {
         "metrics.png",
@@ -309,13 +309,13 @@ def test_crops_of_the_worst_items_are_shown_where_there_are_crops(build, tmp_pat
     assert Image.open(io.BytesIO(content)).width > 400
 
 
-def test_without_a_mistake_the_advice_is_to_doubt_the_split(analyse):
+def test_without_a_mistake_the_advice_is_to_check_the_split(analyse):
     report, tables = analyse(classification_frame({"test": 30}, accuracy=1.0))
     assert "split_leakage" in report["next"]
     assert tables["worst_items"].is_empty()
 
 
-def test_a_model_no_better_than_the_baseline_is_told_so(analyse):
+def test_a_model_that_does_not_beat_the_baseline_gets_a_warning(analyse):
     frame = regression_frame({"test": 30}).with_columns(prediction=pl.lit(100.0))
     report, _ = analyse(frame)
     assert "no better than the train mean" in report["next"]
@@ -330,5 +330,5 @@ def test_an_interval_that_reaches_the_baseline_asks_for_more_items(analyse):
     assert report["metrics"]["test"]["accuracy"]["baseline_name"] == "majority class"
 
 
-def test_every_kind_of_learning_has_an_analysis():
+def test_every_task_has_an_analysis():
     assert set(TASK_ANALYSES) == set(TASK_METRICS)

@@ -116,7 +116,7 @@ def test_baselines_know_the_commonest_classes_of_the_training_masks(analyse):
     assert value(tables, "iou", "dog", "baseline") == 0.0
 
 
-def test_images_of_unknown_truth_are_not_scored(analyse):
+def test_images_without_annotations_are_not_scored(analyse):
     known = counted(true_masks(), flawed_masks())
     unknown = known.filter(pl.col("item") == "a").with_columns(item=pl.lit("new"), target_class=pl.lit(None, pl.String))
     report, tables = analyse(pl.concat([known, unknown]))

@@ -78,7 +78,7 @@ def test_an_unknown_kind_is_an_error():
         ExptestsSection(tests=[{"kind": "metrc"}])
 
 
-def test_the_csv_has_one_row_per_result_and_replaces_the_former_one(tmp_path):
+def test_the_csv_has_one_row_per_result_and_replaces_the_previous_one(tmp_path):
     path = tmp_path / "exp_tests.csv"
     results = [
         TestResult("a, b", "metric", False, "error", True, 'said "no"\nindeed', "0.1", ">= 0.9"),

@@ -38,7 +38,7 @@ def page_of(collection, name="lr-grid"):
     return write_page(comparison_page(PAGE, name, rank(collection), collection))
 
 
-def test_the_page_shows_table_and_curves_and_asks_nobody_for_anything(compare):
+def test_the_page_shows_table_and_curves_and_loads_nothing(compare):
     text = page_of(compare(3))
     page = Reader(text)
     assert page.elements.count("tr") == 4
@@ -83,7 +83,7 @@ def test_a_page_of_experiments_without_results_or_history_is_complete(compare, e
     assert page_of(collection).endswith("</html>\n")
 
 
-def test_writing_replaces_the_page_whole(entry, tmp_path):
+def test_writing_replaces_the_whole_page(entry, tmp_path):
     collection = ComparisonData("test", (entry(0),), pl.DataFrame(schema=HISTORY))
     path = tmp_path / "new" / "x.html"
     for name in ("first", "second"):

@@ -75,7 +75,7 @@ def test_from_their_own_files_experiments_are_what_the_warehouse_says(store, mon
     assert [vars(each) for each in from_warehouse] == [vars(each) for each in from_files]
 
 
-def test_an_experiment_that_is_gone_is_shown_no_more(store, tmp_path):
+def test_an_experiment_that_was_deleted_is_not_shown_any_more(store, tmp_path):
     root = Path(shutil.copytree(store.root, tmp_path / "storage", symlinks=True))
     assert len(load_experiments(root)) == len(load_experiments(store.root))
     shutil.rmtree(root / "tables" / "main" / "experiments" / "experiment_id=ran")

@@ -19,7 +19,7 @@ def root(made, tmp_path):
     return Path(shutil.copytree(made, tmp_path / "storage", symlinks=True))
 
 
-def test_pictures_of_the_outcome_come_first_and_of_the_data_last(root):
+def test_plots_of_results_come_first_and_those_of_data_last(root):
     samples = draw(result_folder(root, "ran", "generated_images") / "pictures" / "samples.png")
     folder = folder_of(root, "ran")
     for name in ("pictures/curves", "analysis/pictures/worst_10", "analysis/pictures/worst_9", "analysis/masks/0"):
@@ -43,13 +43,13 @@ def test_net_data_are_found_by_epoch(root):
     assert found == {2: "epoch_0002.png", 10: "epoch_0010.png", 11: "epoch_0011.parquet"}
 
 
-def test_an_experiment_without_pictures_has_none(root):
+def test_an_experiment_without_plots_has_none(root):
     assert plots_of(root, "started") == {}
     assert (net_data_of(root, "started"), net_data_of(root, "nobody")) == ({}, {})
     assert plots_of(root, "nobody") == {}
 
 
-def test_a_picture_that_a_run_takes_away_is_none(root):
+def test_a_plot_that_a_run_removes_reads_as_none(root):
     draw(folder_of(root, "ran") / "pictures" / "curves.png")
     (picture,) = plots_of(root, "ran")["Training"]
     picture.path.unlink()

@@ -89,7 +89,7 @@ def test_average_precision_is_that_of_pycocotools_on_200_cases_with_empty_images
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_weight_counts_like_an_image_that_occurs_so_often(seed):
+def test_a_weight_counts_like_that_many_copies_of_an_image(seed):
     predicted, objects, class_count, image_count = random_case(seed + 50)
     rng = np.random.default_rng(seed)
     # Of equally sure boxes the earlier image's come first, which differs between a weight and a copy at the end.
@@ -124,7 +124,7 @@ def test_a_class_without_objects_has_no_value_and_does_not_count():
     assert map50_95(sample)[0] == 1.0
 
 
-def test_objects_that_nothing_was_predicted_for_count_as_missed():
+def test_objects_without_a_predicted_box_count_as_missed():
     sample = make_sample(NOTHING, boxes((0, 0, 10, 10, 20, 20)), 1, 2)
     assert (map50(sample)[0], recall100(sample)[0]) == (0.0, 0.0)
 

@@ -96,7 +96,7 @@ def test_average_precision_equals_scikit_learns_where_the_class_occurs(seed, cou
     assert np.isnan(values[~occurs]).all()
 
 
-def test_nothing_to_find_and_nothing_found_is_no_score():
+def test_a_class_that_neither_occurs_nor_is_predicted_has_no_score():
     nothing = np.zeros((3, 2), dtype=bool)
     sample = MultiLabelSample(nothing, nothing, np.zeros((3, 2)), np.ones((1, 3)))
     assert np.isnan(multi_label.macro_f1(sample)).all()

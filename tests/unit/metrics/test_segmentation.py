@@ -67,7 +67,7 @@ def test_a_class_that_neither_occurs_nor_is_predicted_is_left_out_of_means():
     assert sample.class_counts == [5, 0, 5, 5]
 
 
-def test_a_weight_counts_like_an_image_that_occurs_so_often():
+def test_a_weight_counts_like_that_many_copies_of_an_image():
     ground_truth, predicted = random_masks()
     often = np.array([0, 1, 3, 2, 1])
     weighted = sample_of(ground_truth, predicted, often[None].astype(float))

@@ -65,7 +65,7 @@ def test_boxes_are_drawn_where_they_are_and_crowds_are_no_object():
 
 
 @pytest.mark.parametrize(("count", "side"), [(1, 24), (16, 24), (7, 400), (64, 24)])
-def test_a_sheet_is_small_and_says_how_shades_came_about(count, side, tmp_path):
+def test_a_sheet_is_small_and_explains_its_shades(count, side, tmp_path):
     noise = np.random.default_rng(0).normal(0, 1, (count, 3, side, side)).astype(np.float32)
     path = tmp_path / "epoch_0001.png"
     save_samples(with_targets(as_images(noise, True), ["cat"] * count), True, path)

@@ -1,6 +1,8 @@
 import io
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -8,6 +10,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+import assay
 from assay.plots import style
 from assay.plots.classification import class_balance, confusion_matrix, reliability
 from assay.plots.colours import subset_colour
@@ -121,3 +124,39 @@ def test_drawing_never_imports_pyplot():
 def test_subsets_have_the_same_colour_in_every_chart():
     assert subset_colour("test", ["test"]) == subset_colour("test", ["mine", "train", "test"])
     assert subset_colour("mine", ["train", "mine"]) != subset_colour("other", ["mine", "other"])
+
+
+@pytest.mark.system
+def test_stages_that_save_sample_images_and_the_dashboard_do_not_import_matplotlib():
+    code = "import sys, assay.plots.sheets, assay.dashboard.charts; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("library", "allowed"),
+    [
+        ("matplotlib", ("assay/plots/",)),
+        ("streamlit", ("assay/dashboard/",)),
+        ("altair", ("assay/dashboard/charts.py",)),
+    ],
+)
+def test_drawing_libraries_are_imported_only_where_something_is_drawn(library, allowed):
+    root = Path(assay.__file__).parents[1]
+    importing = re.compile(rf"^\s*(import|from) {library}\b", re.MULTILINE)
+    paths = (
+        path.relative_to(root).as_posix()
+        for path in (root / "assay").rglob("*.py")
+        if importing.search(path.read_text())
+    )
+    assert {path for path in paths if not path.startswith(allowed)} == set()
+
+
+def test_only_pages_and_the_server_import_streamlit():
+    folder = Path(assay.__file__).parent / "dashboard"
+    importing = [path.name for path in folder.glob("*.py") if "streamlit" in imports_at_the_top(path)]
+    assert importing == ["app.py"]
+
+
+def imports_at_the_top(path):
+    """Names of the packages that a module imports when it is itself imported."""
+    return set(re.findall(r"^(?:import|from) (\w+)", path.read_text(), re.MULTILINE))
