@@ -1,6 +1,7 @@
-"""Experiment tests as asset checks: one check per kind of test, on the asset after which it can say something.
+"""Experiment tests as asset checks: one check per kind of test.
 
-Belongs here: which asset a kind watches. Does not belong here: the tests themselves (``assay.checks``).
+Belongs here: how a check becomes Dagster's. Does not belong here: which checks there are and on which asset
+(``assay.checks.run``), what they look at (``assay.checks``).
 """
 
 from typing import Any
@@ -8,37 +9,29 @@ from typing import Any
 import dagster as dg
 
 from assay.checks.result import TestResult
-from assay.experiments.checks import FURTHER_TESTS
+from assay.checks.run import CHECKS
 from assay.pipeline import StageConfig
 from assay.spec.exptests import ExptestsSection
 from assets.common import SECTION_KEYS, SECTION_TYPE
 from partitions.experiments import experiments
 from resources.experiment_store import ExperimentStore
 
-DESCRIPTIONS = {
-    "split_leakage": "No file, picture or group is in two subsets.",
-    "models_saved": "The saved models open, and every weight is finite.",
-    "files_exist": "The experiment's folder has every file that it should have.",
-    "no_missing_values": "No table and no file of the experiment has missing values.",
-    "metric": "Metrics are where the spec wants them.",
-    "beats_baseline": "The model is better than a trivial guess.",
-    FURTHER_TESTS: "Tests that installed packages add.",
-}
 
+def _check(kind: str) -> dg.AssetChecksDefinition:
+    spec = CHECKS[kind]
 
-def _check(kind: str, asset: str, blocking: bool = False) -> dg.AssetChecksDefinition:
     @dg.asset_check(
-        asset=asset,
+        asset=spec.asset,
         name=kind,
-        description=DESCRIPTIONS[kind],
-        blocking=blocking,
+        description=spec.description,
+        blocking=spec.blocking,
         partitions_def=experiments,
         additional_ins={"tests": dg.AssetIn(SECTION_KEYS["exptests"], dagster_type=SECTION_TYPE)},
     )
     def check(
         context: dg.AssetCheckExecutionContext, tests: StageConfig[ExptestsSection], store: ExperimentStore
     ) -> dg.AssetCheckResult:
-        return _combined(store.run_tests(context, asset, kind, tests.section.tests or ()), blocking)
+        return _combined(store.run_tests(context, spec.asset, kind, tests.section.tests or ()), spec.blocking)
 
     return check
 
@@ -56,25 +49,7 @@ def _combined(results: list[TestResult], blocking: bool) -> dg.AssetCheckResult:
     )
 
 
-split_leakage = _check("split_leakage", "splits", blocking=True)
-models_saved = _check("models_saved", "trained_model")
-no_missing_values = _check("no_missing_values", "analysis")
-files_exist = _check("files_exist", "analysis")
-metric = _check("metric", "analysis")
-beats_baseline = _check("beats_baseline", "analysis")
-further_tests = _check(FURTHER_TESTS, "analysis")
-
-TEST_CHECKS = [
-    key
-    for check in (
-        split_leakage,
-        models_saved,
-        no_missing_values,
-        files_exist,
-        metric,
-        beats_baseline,
-        further_tests,
-    )
-    for key in check.check_keys
-]
+TEST_CHECKS = [_check(kind) for kind in CHECKS]
 """Every check that runs the spec's tests."""
+
+TEST_CHECK_KEYS = [key for check in TEST_CHECKS for key in check.check_keys]

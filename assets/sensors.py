@@ -13,7 +13,7 @@ from assay.automation.watch import code_digest
 from assay.pipeline import STAGES, digest_of
 from assay.spec.ids import is_id
 from assay.storage.warehouse import refresh
-from assets.checks import TEST_CHECKS
+from assets.checks import TEST_CHECK_KEYS
 from assets.common import tags_of
 from assets.jobs import EXPERIMENT_KEYS, job_experiment
 from partitions.experiments import experiments, known_experiments
@@ -85,7 +85,7 @@ def run_request(request: Request) -> dg.RunRequest:
         run_key=request.key,
         partition_key=request.experiment_id,
         asset_selection=selection,
-        asset_check_keys=TEST_CHECKS if TESTS in request.assets else None,
+        asset_check_keys=TEST_CHECK_KEYS if TESTS in request.assets else None,
         tags={**tags_of(request.spec), "assay/reason": "; ".join(request.reasons)[:LONGEST_TAG]},
     )
 

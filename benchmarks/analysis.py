@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from assay.analysis.build import AnalysisInputs, build_analysis, evaluate_part
-from assay.analysis.report import KINDS
+from assay.analysis.base import AnalysisInputs
+from assay.analysis.build import build_analysis, evaluate_subset
+from assay.analysis.report import TASK_ANALYSES
 from assay.checks import ExperimentFiles, run_test
 from assay.datasets.schema import ITEMS_FILE
 from assay.images.near_duplicates import THUMBNAIL_PX
@@ -69,8 +70,8 @@ def _row(name: str, seconds: float, most: float, note: str) -> Row:
 
 def _metrics(inputs: AnalysisInputs, spec: AnalysisSection) -> None:
     metrics = get_metrics(spec.result_analyzer.metrics_for("classification"), "classification", 10)
-    (part,) = KINDS["classification"].parts(inputs, spec.result_analyzer)
-    evaluate_part(part, CLASSES, metrics, spec.result_analyzer, 0)
+    (data,) = TASK_ANALYSES["classification"].read(inputs, spec.result_analyzer)
+    evaluate_subset(data, CLASSES, metrics, spec.result_analyzer, 0)
 
 
 def _whole_stage(inputs: AnalysisInputs, spec: AnalysisSection, folder: Path) -> None:

@@ -1,1 +1,1 @@
-"""How good predictions are, how sure that is, and where they fail."""
+"""The stage ``analysis``: how good predictions are, how certain that is, and where they fail."""

@@ -1,10 +1,10 @@
-"""What every kind of learning brings to the analysis: how its predictions are read, shown and talked about.
+"""The interface between the analysis and its tasks, and the sentences of the report.
 
-Belongs here: the interface between the analysis and the kinds of learning. Does not belong here: either of them
-(``assay.analysis.report``).
+Belongs here: what every task provides, and numbers as text. Does not belong here: a task
+(``assay.analysis.classification`` and the others, listed in ``assay.analysis.report``), anything that is drawn.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,120 +15,7 @@ from assay.metrics.registry import Metric
 from assay.metrics.samples import Integers, Sample
 from assay.spec.analysis import ResultAnalyzer
 
-
-@dataclass(frozen=True)
-class Part:
-    """What is known of one subset before any metric is computed.
-
-    Attributes:
-        subset: Its name.
-        sample: The items whose truth is known, each with weight 1.
-        baselines: The same items as trivial predictions see them, by the baseline's name.
-        groups: (n,) index of the group, 0 to g-1, that each item is drawn with for intervals.
-        tables: Frames by file name without ending, each with a column ``subset``; ``worst_items`` is one of them.
-    """
-
-    subset: str
-    sample: Sample
-    baselines: Mapping[str, Sample]
-    groups: Integers
-    tables: Mapping[str, pl.DataFrame]
-
-    @property
-    def item_count(self) -> int:
-        """Items that are scored."""
-        return int(self.sample.weights.shape[1])
-
-
-@dataclass(frozen=True)
-class Analysis:
-    """What is known about the predictions.
-
-    Attributes:
-        tables: Frames by file name without ending: ``analysis``, ``worst_items``, and those of the kind of learning.
-            Each has a column ``subset``.
-        parts: The subsets, in the order of reports.
-    """
-
-    tables: Mapping[str, pl.DataFrame]
-    parts: Mapping[str, Part]
-
-    @property
-    def headline(self) -> str:
-        """The subset that summary and pictures are about."""
-        return headline_subset(list(self.parts))
-
-    def of_headline(self, table: str) -> pl.DataFrame:
-        """Return the headline subset's part of a table."""
-        return self.tables[table].filter(pl.col("subset") == self.headline)
-
-
-@dataclass(frozen=True)
-class AnalysisInputs:
-    """What the analysis reads.
-
-    Attributes:
-        predictions: The file ``predictions.parquet``; what else was predicted lies beside it.
-        taught: What baselines know, see ``assay.training.summary``: ``target`` of each training item; of masks
-            ``class`` and ``pixels``; of boxes ``class`` and place.
-        task: The kind of learning, such as ``regression`` or ``multi_label``.
-        classes: Class names in the model's order, without background; empty for regression.
-        crops_folder: Result folder of ``crops``, whose images show the worst items; None when there are none.
-        splits_folder: Result folder of ``splits``, with the images and their true masks or boxes; None where neither is
-            learned.
-        label_classes: Class of each label of masks and boxes; objects of other labels are not looked for.
-    """
-
-    predictions: Path
-    taught: pl.DataFrame
-    task: str = "regression"
-    classes: tuple[str, ...] = ()
-    crops_folder: Path | None = None
-    splits_folder: Path | None = None
-    label_classes: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def train_target(self) -> pl.Series:
-        """Target, or class name, or list of class names, of each training item."""
-        return self.taught["target"]
-
-
-@dataclass(frozen=True)
-class Kind:
-    """One kind of learning, as the analysis sees it.
-
-    Attributes:
-        noun: What an item is called, in the singular.
-        parts: Reads and checks the predictions; returns the subsets in the order of reports.
-        draw: Writes the pictures that only this kind has into a folder.
-        advise: Returns the sentence about where the model fails most, given that it beats its baseline and that there
-            are worst items.
-    """
-
-    noun: str
-    parts: Callable[[AnalysisInputs, ResultAnalyzer], list[Part]]
-    draw: Callable[[Analysis, AnalysisInputs, ResultAnalyzer, Path], None]
-    advise: Callable[[Analysis], str]
-
-
 STANDARD_SUBSETS = ("train", "validation", "test")
-
-
-def ordered_subsets(frame: pl.DataFrame) -> list[str]:
-    """Return the names of the subsets: train, validation, test, then others as they come."""
-    names = frame["subset"].unique(maintain_order=True).to_list()
-    return [name for name in STANDARD_SUBSETS if name in names] + [n for n in names if n not in STANDARD_SUBSETS]
-
-
-def by_subset(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """Return the rows of each subset, in the order of reports."""
-    return {subset: frame.filter(pl.col("subset") == subset) for subset in ordered_subsets(frame)}
-
-
-def headline_subset(subsets: Sequence[str]) -> str:
-    """Return the subset that the summary is about: test, or else the last."""
-    return "test" if "test" in subsets else subsets[-1]
-
 
 ANALYSIS_SCHEMA = {
     "subset": pl.String(),
@@ -142,16 +29,122 @@ ANALYSIS_SCHEMA = {
     "unit": pl.String(),
     "count": pl.Int64(),
 }
-"""One row per subset and metric, and per class where the metric has one value for each; undefined values are null."""
+"""Columns of ``analysis.parquet``: one row per subset and metric, and per class where the metric has one each.
+
+``class`` is empty where a value is about all classes. Values that are not defined are null.
+"""
 
 Row = Mapping[str, Any]
+"""A row of ``analysis.parquet``."""
+
+
+@dataclass(frozen=True)
+class AnalysisInputs:
+    """What the analysis reads.
+
+    Attributes:
+        predictions: The file ``predictions.parquet``; other predicted files are beside it.
+        training_summary: What baselines know of the training data (``assay.training.summary``): ``target`` of each
+            item; of masks ``class`` and ``pixels``; of boxes ``class``, position and size.
+        task: What is learned, such as ``regression`` or ``multi_label``.
+        classes: Class names in the model's order, without background; empty for regression.
+        crops_folder: Result folder of ``crops``, whose images show the worst items; None without crops.
+        splits_folder: Result folder of ``splits``, with the images and their true masks or boxes; None for other tasks.
+        label_classes: Class of each label of masks and boxes; objects with other labels are ignored.
+    """
+
+    predictions: Path
+    training_summary: pl.DataFrame
+    task: str = "regression"
+    classes: tuple[str, ...] = ()
+    crops_folder: Path | None = None
+    splits_folder: Path | None = None
+    label_classes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def train_target(self) -> pl.Series:
+        """Target, class name or list of class names of each training item."""
+        return self.training_summary["target"]
+
+
+@dataclass(frozen=True)
+class SubsetData:
+    """The predictions of one subset, ready for metrics.
+
+    Attributes:
+        subset: Its name.
+        sample: The items whose target is known, each with weight 1.
+        baselines: The same items with trivial predictions, by the baseline's name.
+        groups: (n,) index of the group, 0 to g-1, of each item; intervals draw whole groups.
+        tables: Frames by file name without suffix, each with a column ``subset``; ``worst_items`` is one of them.
+    """
+
+    subset: str
+    sample: Sample
+    baselines: Mapping[str, Sample]
+    groups: Integers
+    tables: Mapping[str, pl.DataFrame]
+
+    @property
+    def item_count(self) -> int:
+        """Number of items that are scored."""
+        return int(self.sample.weights.shape[1])
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """All numbers of an analysis.
+
+    Attributes:
+        tables: Frames by file name without suffix: ``analysis``, ``worst_items`` and those of the task. Each has a
+            column ``subset``.
+        subsets: The subsets by name, in the order of reports.
+    """
+
+    tables: Mapping[str, pl.DataFrame]
+    subsets: Mapping[str, SubsetData]
+
+    @property
+    def headline(self) -> SubsetData:
+        """The subset that the summary and the plots are about: test, or else the last."""
+        return self.subsets["test"] if "test" in self.subsets else list(self.subsets.values())[-1]
+
+    def of_headline(self, table: str) -> pl.DataFrame:
+        """Return the rows of a table that belong to the headline subset."""
+        return self.tables[table].filter(pl.col("subset") == self.headline.subset)
+
+
+@dataclass(frozen=True)
+class TaskAnalysis:
+    """How the predictions of one task are analysed.
+
+    Attributes:
+        noun: What an item is called, in the singular.
+        read: Reads and checks the predictions; returns the subsets in the order of reports.
+        draw: Writes the plots that only this task has into a folder.
+        advise: Returns the sentence about where the model fails most; only called for a model that beats its baseline
+            and has worst items.
+    """
+
+    noun: str
+    read: Callable[[AnalysisInputs, ResultAnalyzer], list[SubsetData]]
+    draw: Callable[[Analysis, AnalysisInputs, ResultAnalyzer, Path], None]
+    advise: Callable[[Analysis], str]
+
+
+def by_subset(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Return the rows of each subset, in the order of reports: train, validation, test, then others as they come."""
+    names = frame["subset"].unique(maintain_order=True).to_list()
+    ordered = [name for name in STANDARD_SUBSETS if name in names]
+    ordered += [name for name in names if name not in STANDARD_SUBSETS]
+    return {subset: frame.filter(pl.col("subset") == subset) for subset in ordered}
 
 
 def headline_row(analysis: pl.DataFrame, subset: str) -> Row:
     """Return the first metric of a subset that is about all classes, or else the first of all."""
     rows = analysis.filter(pl.col("subset") == subset)
-    whole = rows.filter(pl.col("class") == "")
-    return (whole if len(whole) else rows).row(0, named=True)
+    over_all_classes = rows.filter(pl.col("class") == "")
+    return (over_all_classes if len(over_all_classes) else rows).row(0, named=True)
 
 
 def summarize(row: Row, metric: Metric, items: str) -> str:
@@ -160,22 +153,19 @@ def summarize(row: Row, metric: Metric, items: str) -> str:
     Args:
         row: The headline row.
         metric: Its metric.
-        items: How many of what it is about, such as ``48 items``.
+        items: Number and name of the items, such as ``48 items``.
     """
     unit = f" {row['unit']}" if row["unit"] else ""
     of_class = f" of class {row['class']}" if row["class"] else ""
-    between = "" if row["ci_low"] is None else f" [{readable_number(row['ci_low'])}, {readable_number(row['ci_high'])}]"
-    measured = f"{metric.label}{of_class} {readable_number(row['value'])}{between}{unit}"
+    interval = (
+        "" if row["ci_low"] is None else f" [{readable_number(row['ci_low'])}, {readable_number(row['ci_high'])}]"
+    )
+    measured = f"{metric.label}{of_class} {readable_number(row['value'])}{interval}{unit}"
     return f"{measured} on {row['subset']}, {items}; {row['baseline_name']} {readable_number(row['baseline'])}."
 
 
-def counted(count: int, noun: str) -> str:
-    """Return a number of things in words: ``1 item``, ``1,200 images``."""
-    return f"{count:,} {noun}{'s' * (count != 1)}"
-
-
-def warn(row: Row, metric: Metric) -> str:
-    """Return what to do first where the model can't be said to be better than the baseline; empty where it can."""
+def baseline_warning(row: Row, metric: Metric) -> str:
+    """Return what to do first where the model is not clearly better than the baseline; empty where it is."""
     value, baseline = row["value"], row["baseline"]
     if value is None or baseline is None:
         return f"{metric.label} is not defined here: give subset {row['subset']} more, and more varied, items."
@@ -190,8 +180,13 @@ def warn(row: Row, metric: Metric) -> str:
     return ""
 
 
+def pluralize(count: int, noun: str) -> str:
+    """Return a count with its noun: ``1 item``, ``1,200 images``."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 def readable_number(value: float | None) -> str:
-    """Return a number with about four digits, or that it is not defined."""
+    """Return a number with about four digits; ``not defined`` for None."""
     if value is None:
         return "not defined"
     return f"{value:.3f}" if 0.001 <= abs(value) < 10 or value == 0 else f"{value:.4g}"

@@ -1,6 +1,7 @@
-"""Builds the result of the stage ``analysis``.
+"""Builds the result of the stage ``analysis``: reads the inputs, evaluates each subset, writes tables and plots.
 
-Belongs here: which files there are. Does not belong here: how anything is computed or drawn.
+Belongs here: what every task has in common. Does not belong here: what one task reads, draws and advises
+(``assay.analysis.report`` lists them), metrics (``assay.metrics``).
 """
 
 import zlib
@@ -11,8 +12,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from assay.analysis.base import ANALYSIS_SCHEMA, Analysis, AnalysisInputs, Part
-from assay.analysis.report import KINDS, draw_pictures, report_of
+from assay.analysis.base import ANALYSIS_SCHEMA, Analysis, AnalysisInputs, SubsetData
+from assay.analysis.report import TASK_ANALYSES, draw_plots, report_of
 from assay.metrics.bootstrap import intervals
 from assay.metrics.registry import Metric, get_metrics
 from assay.metrics.samples import Floats
@@ -30,90 +31,90 @@ from assay.utils.concurrency import Progress, silent
 def build_analysis(
     inputs: AnalysisInputs, spec: AnalysisSection, seed: int, folder: Path, progress: Progress = silent
 ) -> dict[str, Any]:
-    """Compute metrics with intervals and baselines, tables of failures, and pictures.
+    """Compute metrics with intervals and baselines, tables of the worst items, and plots.
 
-    Writes ``analysis.parquet``, ``worst_items.parquet`` and further tables of the kind of learning; pictures of the
-    subset test, or else the last.
+    Writes ``analysis.parquet``, ``worst_items.parquet``, further tables of the task, and plots of the subset test, or
+    else of the last.
 
     Args:
-        inputs: Predictions, training targets, kind of learning and classes.
+        inputs: Predictions, training summary, task and classes.
         spec: What is computed.
         seed: Seed of the bootstrap.
         folder: Empty folder to fill.
-        progress: Told after each subset.
+        progress: Called before each subset and after the last step.
 
     Returns:
-        Rows per subset, metrics per subset, a summary sentence and what to do next.
+        The report: rows per subset, metrics per subset, a summary sentence and what to do next.
 
     Raises:
-        DataError: The predictions can't be analysed, such as two subsets of the same items.
-        AssayError: A metric does not fit the kind of learning.
+        DataError: The predictions can't be analysed; for example, two subsets have the same items.
+        AssayError: A metric does not belong to the task.
     """
     analysis = compute_analysis(inputs, spec.result_analyzer, seed, progress)
-    steps = len(analysis.parts) + 1
-    progress(steps - 1, steps, "tables and pictures")
+    steps = len(analysis.subsets) + 1
+    progress(steps - 1, steps, "tables and plots")
     for name, table in analysis.tables.items():
         write_parquet(table, folder / f"{name}.parquet")
-    draw_pictures(analysis, inputs, spec.result_analyzer, folder / "pictures")
+    draw_plots(analysis, inputs, spec.result_analyzer, folder / "pictures")
     progress(steps, steps, "")
-    return report_of(analysis, KINDS[inputs.task])
+    return report_of(analysis, TASK_ANALYSES[inputs.task])
 
 
 def compute_analysis(
     inputs: AnalysisInputs, analyzer: ResultAnalyzer, seed: int, progress: Progress = silent
 ) -> Analysis:
-    """Return every table of the analysis.
+    """Compute every table of the analysis, without writing or drawing anything.
 
     Raises:
-        DataError: The predictions can't be analysed, such as two subsets of the same items.
-        AssayError: A metric does not fit the kind of learning.
+        DataError: The predictions can't be analysed; for example, two subsets have the same items.
+        AssayError: A metric does not belong to the task.
     """
     metrics = get_metrics(analyzer.metrics_for(inputs.task), inputs.task, len(inputs.classes) or None)
-    parts = KINDS[inputs.task].parts(inputs, analyzer)
+    subsets = TASK_ANALYSES[inputs.task].read(inputs, analyzer)
     evaluated = []
-    for done, part in enumerate(parts):
-        progress(done, len(parts) + 1, part.subset)
-        evaluated.append(evaluate_part(part, inputs.classes, metrics, analyzer, seed))
-    tables = {name: pl.concat([part.tables[name] for part in parts]) for name in parts[0].tables}
-    return Analysis({"analysis": pl.concat(evaluated), **tables}, {part.subset: part for part in parts})
+    for done, data in enumerate(subsets):
+        progress(done, len(subsets) + 1, data.subset)
+        evaluated.append(evaluate_subset(data, inputs.classes, metrics, analyzer, seed))
+    tables = {name: pl.concat([data.tables[name] for data in subsets]) for name in subsets[0].tables}
+    return Analysis({"analysis": pl.concat(evaluated), **tables}, {data.subset: data for data in subsets})
 
 
-def evaluate_part(
-    part: Part, classes: tuple[str, ...], metrics: Mapping[str, Metric], analyzer: ResultAnalyzer, seed: int
+def evaluate_subset(
+    data: SubsetData, classes: tuple[str, ...], metrics: Mapping[str, Metric], analyzer: ResultAnalyzer, seed: int
 ) -> pl.DataFrame:
-    """Return the metrics of one subset.
+    """Return the metrics of one subset with their intervals and baselines, as rows of ``analysis.parquet``.
 
     Args:
-        part: The subset.
+        data: The subset.
         classes: Class names in the model's order.
         metrics: By name, in the order of the rows.
-        analyzer: Intervals and unit.
+        analyzer: Settings of the intervals, and the unit.
         seed: Seed of the bootstrap; a subset's draws do not depend on which other subsets there are.
     """
     ends = intervals(
         {name: metric.compute for name, metric in metrics.items()},
-        part.sample,
-        part.groups,
-        np.random.default_rng([seed, zlib.crc32(part.subset.encode())]),
+        data.sample,
+        data.groups,
+        np.random.default_rng([seed, zlib.crc32(data.subset.encode())]),
         resamples=analyzer.bootstrap_samples,
         confidence=analyzer.confidence,
     )
     rows: list[dict[str, Any]] = []
     for name, metric in metrics.items():
-        baseline = metric.compute(part.baselines[metric.baseline_name])[0]
-        columns = [metric.compute(part.sample)[0], *ends[name], baseline]
-        fixed = {"subset": part.subset, "metric": name, "baseline_name": metric.baseline_name}
+        baseline = metric.compute(data.baselines[metric.baseline_name])[0]
+        columns = [metric.compute(data.sample)[0], *ends[name], baseline]
+        fixed = {"subset": data.subset, "metric": name, "baseline_name": metric.baseline_name}
         fixed["unit"] = metric.unit_for(analyzer.unit)
-        rows += [{**fixed, **values} for values in _values(columns, metric, part, classes)]
+        rows += [{**fixed, **values} for values in _values(columns, metric, data, classes)]
     return pl.DataFrame(rows, schema=ANALYSIS_SCHEMA).with_columns(pl.selectors.float().fill_nan(None))
 
 
 def _values(
-    columns: list[Floats], metric: Metric, part: Part, classes: tuple[str, ...]
+    columns: list[Floats], metric: Metric, data: SubsetData, classes: tuple[str, ...]
 ) -> list[dict[str, str | int | float]]:
-    """Return class, count and numbers of each row of a metric: one, or one per class."""
+    """Return class, count and numbers of each row of a metric: one row, or one per class."""
     names = classes if metric.per_class else ("",)
-    counts = part.sample.class_counts if metric.per_class else [part.item_count]
+    counts = data.sample.class_counts if metric.per_class else [data.item_count]
     spread = [np.broadcast_to(column, len(names)).tolist() for column in columns]
     keys = ("class", "count", "value", "ci_low", "ci_high", "baseline")
     return [dict(zip(keys, row, strict=True)) for row in zip(names, counts, *spread, strict=True)]
@@ -130,14 +131,19 @@ def inputs_of_model(
     Args:
         model_folder: Result of the stage ``trained_model``.
         predictions_folder: Result of the stage ``predictions``.
-        splits_folder: Result of ``splits`` that was predicted, with true masks or boxes; None where neither is learned.
-        crops_folder: Result of ``crops``, to show the worst items; None where there are no pictures.
+        splits_folder: Result of ``splits`` that was predicted, with true masks or boxes; None for other tasks.
+        crops_folder: Result of ``crops``, whose images show the worst items; None without crops.
     """
-    card, taught = read_card(model_folder / CHOSEN), read_parquet(model_folder / TAUGHT)
-    predictions, target = predictions_folder / PREDICTIONS, card.target
+    card, predictions = read_card(model_folder / CHOSEN), predictions_folder / PREDICTIONS
+    training_summary, target = read_parquet(model_folder / TAUGHT), card.target
     if isinstance(target, SceneTarget):
         return AnalysisInputs(
-            predictions, taught, card.task, target.classes, splits_folder=splits_folder, label_classes=target.mapping
+            predictions,
+            training_summary,
+            card.task,
+            target.classes,
+            splits_folder=splits_folder,
+            label_classes=target.mapping,
         )
     classes = () if isinstance(target, NumberTarget) else target.classes
-    return AnalysisInputs(predictions, taught, card.task, classes, crops_folder)
+    return AnalysisInputs(predictions, training_summary, card.task, classes, crops_folder)

@@ -1,8 +1,4 @@
-"""Analysis of predicted classes, one per item.
-
-Belongs here: from predictions to samples, confusion, calibration, confident mistakes, the pictures. Does not belong
-here: metrics, charts.
-"""
+"""Analysis of classification: confusion, calibration and confident mistakes."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,65 +7,66 @@ from typing import Any, cast
 import numpy as np
 import polars as pl
 
-from assay.analysis.base import Analysis, AnalysisInputs, Kind, Part, by_subset
+from assay.analysis.base import Analysis, AnalysisInputs, SubsetData, TaskAnalysis, by_subset
 from assay.analysis.items import (
     class_indices,
     confusion_rows,
     draw_worst_crops,
     equal_weights,
     groups_of,
+    key_columns,
     name_confusion,
-    place_columns,
     read_items,
 )
 from assay.metrics.baselines import predict_majority
 from assay.metrics.classification import calibration_table
+from assay.metrics.registry import FREQUENCIES
 from assay.metrics.samples import ClassificationSample
 from assay.plots.classification import confusion_matrix, reliability
 from assay.spec.analysis import ResultAnalyzer
 from assay.storage.files import write_bytes
 
-NAMED = ("target_class", "predicted_class")
+CLASS_COLUMNS = ("target_class", "predicted_class")
 
 
-def _parts(inputs: AnalysisInputs, analyzer: ResultAnalyzer) -> list[Part]:
+def _read(inputs: AnalysisInputs, analyzer: ResultAnalyzer) -> list[SubsetData]:
     probabilities = [f"prob_{name}" for name in inputs.classes]
-    frame = read_items(inputs, "target_class", ["predicted_class", "confidence", *probabilities], NAMED)
-    return [_part(subset, rows, inputs, analyzer) for subset, rows in by_subset(frame).items()]
+    frame = read_items(inputs, "target_class", ["predicted_class", "confidence", *probabilities], CLASS_COLUMNS)
+    return [_subset_data(subset, rows, inputs, analyzer) for subset, rows in by_subset(frame).items()]
 
 
-def _part(subset: str, rows: pl.DataFrame, inputs: AnalysisInputs, analyzer: ResultAnalyzer) -> Part:
+def _subset_data(subset: str, rows: pl.DataFrame, inputs: AnalysisInputs, analyzer: ResultAnalyzer) -> SubsetData:
     sample = _sample(rows, inputs.classes, analyzer.calibration_bins)
     train_target = inputs.train_target.drop_nulls().cast(pl.String)
-    trivial = predict_majority(sample, class_indices(train_target, inputs.classes))
+    majority = predict_majority(sample, class_indices(train_target, inputs.classes))
     tables = {
         "worst_items": _confident_mistakes(rows, analyzer.worst_items),
         "confusion_matrix": confusion_rows(subset, sample.confusion[0], inputs.classes),
         "calibration": calibration_table(sample).select(pl.lit(subset).alias("subset"), pl.all()),
     }
-    baselines = {"majority class": trivial, "train frequencies": trivial}
-    return Part(subset, sample, baselines, groups_of(rows, analyzer), tables)
+    baselines = {"majority class": majority, FREQUENCIES: majority}
+    return SubsetData(subset, sample, baselines, groups_of(rows, analyzer), tables)
 
 
 def _sample(rows: pl.DataFrame, classes: tuple[str, ...], calibration_bins: int) -> ClassificationSample:
     probabilities = rows.select(f"prob_{name}" for name in classes).to_numpy().astype(np.float64)
-    # Stored in single precision, their sums are off by 1e-7.
+    # They are stored in single precision, so that their sums are off by 1e-7.
     probabilities /= probabilities.sum(axis=1, keepdims=True)
-    target, predicted = (class_indices(rows[name], classes) for name in NAMED)
+    target, predicted = (class_indices(rows[name], classes) for name in CLASS_COLUMNS)
     return ClassificationSample(target, predicted, probabilities, equal_weights(rows), calibration_bins)
 
 
 def _confident_mistakes(rows: pl.DataFrame, limit: int) -> pl.DataFrame:
     """Return the mistakes, the most confident first."""
     mistakes = rows.filter(pl.col("target_class") != pl.col("predicted_class"))
-    found = mistakes.select(*place_columns(rows), *NAMED, "confidence")
-    return found.sort("confidence", "item", descending=[True, False]).head(limit)
+    columns = mistakes.select(*key_columns(rows), *CLASS_COLUMNS, "confidence")
+    return columns.sort("confidence", "item", descending=[True, False]).head(limit)
 
 
 def _draw(analysis: Analysis, inputs: AnalysisInputs, analyzer: ResultAnalyzer, folder: Path) -> None:
-    part = analysis.parts[analysis.headline]
-    sample = cast(ClassificationSample, part.sample)
-    about = f"{part.subset}, {part.item_count:,} items"
+    data = analysis.headline
+    sample = cast(ClassificationSample, data.sample)
+    about = f"{data.subset}, {data.item_count:,} items"
     counts = sample.confusion[0].astype(np.int64)
     write_bytes(
         folder / "confusion_matrix.png", confusion_matrix(counts, inputs.classes, f"Confusion matrix · {about}")
@@ -86,4 +83,4 @@ def _advise(analysis: Analysis) -> str:
     return name_confusion(analysis.of_headline("confusion_matrix"))
 
 
-CLASSIFICATION = Kind("item", _parts, _draw, _advise)
+CLASSIFICATION = TaskAnalysis("item", _read, _draw, _advise)

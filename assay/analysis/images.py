@@ -1,7 +1,4 @@
-"""Whole images that were predicted: which they are, and their files.
-
-Belongs here: what the analyses of masks and boxes share. Does not belong here: masks or boxes alone.
-"""
+"""Whole images that were predicted: what the analyses of masks and boxes share."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +15,8 @@ from assay.storage.parquet import read_parquet
 PREDICTED_ITEMS = "predicted_items.parquet"
 
 
-def read_scenes(inputs: AnalysisInputs) -> pl.DataFrame:
-    """Return the images that were predicted: item, subset, file, mask, labelled, width_px, height_px.
+def read_images(inputs: AnalysisInputs) -> pl.DataFrame:
+    """Return the predicted images: columns item, subset, file, mask, labelled, width_px, height_px.
 
     Raises:
         DataError: A column is missing.
@@ -32,15 +29,17 @@ def splits_of(inputs: AnalysisInputs) -> Path:
     """Return the result folder of ``splits``.
 
     Raises:
-        AssayError: There is none, though masks or boxes can't be analysed without.
+        AssayError: There is none, without which masks and boxes can't be analysed.
     """
     if inputs.splits_folder is None:
-        raise AssayError(f"The analysis of {inputs.task} reads images and their truth, but got no folder of splits.")
+        raise AssayError(
+            f"The analysis of {inputs.task} reads images and their ground truth, but got no folder of splits."
+        )
     return inputs.splits_folder
 
 
-def open_scene(inputs: AnalysisInputs, file: str) -> Image.Image:
-    """Return an image in colour and upright.
+def open_image(inputs: AnalysisInputs, file: str) -> Image.Image:
+    """Return an image in RGB, upright.
 
     Args:
         inputs: Where the images are.
@@ -56,7 +55,7 @@ def open_scene(inputs: AnalysisInputs, file: str) -> Image.Image:
         raise DataError(f"{path}: the image can't be read ({error}). Materialize splits again.") from error
 
 
-def place_of(items: Sequence[str]) -> pl.Expr:
-    """Return the place of column ``item`` among some items, null for others."""
-    places = list(range(len(items)))
-    return pl.col("item").replace_strict(list(items), places, default=None, return_dtype=pl.Int64)
+def item_index(items: Sequence[str]) -> pl.Expr:
+    """Return the index of column ``item`` among some items; null for others."""
+    indices = list(range(len(items)))
+    return pl.col("item").replace_strict(list(items), indices, default=None, return_dtype=pl.Int64)

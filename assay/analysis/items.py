@@ -1,7 +1,8 @@
-"""Predictions with one row per item, checked before anything is computed.
+"""What the analyses share: reading predictions with one row per item, checking them, confusion, and common plots.
 
-Belongs here: reading them, refusing those that would give wrong numbers, what is drawn together. Does not belong here:
-masks and boxes, metrics.
+Predictions that would give wrong numbers (missing values, unknown classes, items in two subsets) are refused before
+anything is computed. Belongs here: what at least two tasks use. Does not belong here: whole images
+(``assay.analysis.images``), metrics.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,37 +19,56 @@ from assay.analysis.base import Analysis, AnalysisInputs, by_subset
 from assay.datasets.schema import CROPS_FILE
 from assay.errors import DataError
 from assay.metrics.samples import Floats, Integers
-from assay.plots.sheets import sample_grid, save_small_png
+from assay.plots.classification import class_scores
+from assay.plots.sheets import sample_grid, save_small_png, scaled_size
 from assay.spec.analysis import ResultAnalyzer
+from assay.storage.files import write_bytes
 from assay.storage.parquet import read_parquet
 
+TILE_PX = 96
+"""Longest side of a crop in the plot of the worst items."""
 
-def read_items(inputs: AnalysisInputs, truth: str, predicted: Sequence[str], named: Sequence[str] = ()) -> pl.DataFrame:
-    """Return the predictions of the items whose truth is known.
+MAX_TILES, GRID_COLUMNS = 24, 6
+
+
+def read_items(
+    inputs: AnalysisInputs, target: str, outputs: Sequence[str], class_columns: Sequence[str] = ()
+) -> pl.DataFrame:
+    """Return the predictions of the items whose target is known.
 
     Args:
         inputs: Predictions and classes.
-        truth: The column of the truth; null where it is unknown.
-        predicted: The columns of predictions, which must have a value everywhere.
-        named: Those of all these columns that hold class names, or lists of them; they become text.
+        target: The column of targets; null where it is unknown.
+        outputs: The columns of predictions, which must have a value everywhere.
+        class_columns: Those of all these columns that hold class names, or lists of them; they are cast to text.
 
     Raises:
         DataError: Columns or values are missing, a class is unknown, or an item occurs twice; lists every problem.
     """
     frame = read_parquet(inputs.predictions)
-    wanted = ["item", "subset", truth, *predicted]
-    absent = [name for name in wanted if name not in frame.columns]
-    if absent:
-        raise DataError(f"{inputs.predictions.name} lacks columns: {', '.join(absent)}.")
-    frame = frame.filter(pl.col(truth).is_not_null())
-    frame = frame.with_columns(_as_text(frame[name]) for name in named)
-    problems = [*_missing(frame.select(wanted)), *repeated_items(frame), *_unknown_classes(frame, inputs, named)]
-    problems += (
-        [] if inputs.train_target.drop_nulls().len() else ["there is no training target to make a baseline from"]
-    )
-    problems += [] if len(frame) else ["there is no prediction of an item whose truth is known"]
+    required = ["item", "subset", target, *outputs]
+    require_columns(inputs, frame, required)
+    frame = frame.filter(pl.col(target).is_not_null())
+    frame = frame.with_columns(_as_text(frame[name]) for name in class_columns)
+    problems = missing_values(frame.select(required)) + repeated_items(frame)
+    problems += _unknown_classes(frame, inputs, class_columns)
+    if not inputs.train_target.drop_nulls().len():
+        problems.append("there is no training target to make a baseline from")
+    if frame.is_empty():
+        problems.append("there is no prediction of an item whose target is known")
     refuse(inputs, problems)
     return frame
+
+
+def require_columns(inputs: AnalysisInputs, frame: pl.DataFrame, columns: Sequence[str]) -> None:
+    """Check that the predictions have all columns.
+
+    Raises:
+        DataError: Some are missing; names them.
+    """
+    absent = [name for name in columns if name not in frame.columns]
+    if absent:
+        raise DataError(f"{inputs.predictions.name} lacks columns: {', '.join(absent)}.")
 
 
 def refuse(inputs: AnalysisInputs, problems: list[str]) -> None:
@@ -62,16 +82,16 @@ def refuse(inputs: AnalysisInputs, problems: list[str]) -> None:
 
 
 def repeated_items(frame: pl.DataFrame) -> list[str]:
-    """Return one line per pair of subsets that share items, and one for items twice in one subset."""
+    """Return one line per subset with repeated items, and one per pair of subsets that share items."""
     items = {subset: rows["item"] for subset, rows in by_subset(frame).items()}
     problems = [
         f"{len(series) - series.n_unique()} items occur more than once in subset {subset!r}"
         for subset, series in items.items()
         if series.n_unique() < len(series)
     ]
-    for (first, ours), (second, theirs) in combinations(items.items(), 2):
-        shared = sorted(set(ours) & set(theirs))
-        if shared and set(ours) == set(theirs):
+    for (first, first_items), (second, second_items) in combinations(items.items(), 2):
+        shared = sorted(set(first_items) & set(second_items))
+        if shared and set(first_items) == set(second_items):
             problems.append(f"subsets {first!r} and {second!r} are the same {len(shared)} items")
         elif shared:
             problems.append(f"{len(shared)} items are in both {first!r} and {second!r}, such as {shared[0]!r}")
@@ -79,7 +99,13 @@ def repeated_items(frame: pl.DataFrame) -> list[str]:
 
 
 def unknown_names(where: str, values: pl.Series, classes: Sequence[str]) -> list[str]:
-    """Return one line per class name that the model does not have."""
+    """Return one line per class name that the model does not have.
+
+    Args:
+        where: The column, for the message.
+        values: Class names; null is allowed.
+        classes: Those of the model.
+    """
     return [
         f"{where} has {name!r}, which is no class of the model ({', '.join(classes)})"
         for name in sorted(set(values.drop_nulls()) - set(classes))
@@ -87,7 +113,7 @@ def unknown_names(where: str, values: pl.Series, classes: Sequence[str]) -> list
 
 
 def groups_of(frame: pl.DataFrame, analyzer: ResultAnalyzer) -> Integers:
-    """Return the index (n,) of what each item is drawn with: its image, or itself."""
+    """Return the index (n,) of the group that each item is drawn with for intervals: its image, or the item alone."""
     if analyzer.bootstrap_unit == "item" or "image" not in frame.columns:
         return np.arange(len(frame))
     image = frame.select(pl.coalesce(pl.col("image").cast(pl.String), "item")).to_series()
@@ -96,12 +122,12 @@ def groups_of(frame: pl.DataFrame, analyzer: ResultAnalyzer) -> Integers:
 
 
 def equal_weights(frame: pl.DataFrame) -> Floats:
-    """Return one weighting (1, n) in which every item counts once."""
+    """Return the weighting (1, n) in which every item counts once."""
     return np.ones((1, len(frame)))
 
 
-def place_columns(frame: pl.DataFrame) -> list[str]:
-    """Return the columns that say where a row belongs."""
+def key_columns(frame: pl.DataFrame) -> list[str]:
+    """Return the columns that identify a row, those that there are."""
     return [name for name in ("subset", "item", "image") if name in frame.columns]
 
 
@@ -111,7 +137,7 @@ def as_floats(values: pl.Series) -> Floats:
 
 
 def class_indices(values: pl.Series, classes: Sequence[str]) -> Integers:
-    """Return the place (n,) of each class name among the classes."""
+    """Return the index (n,) of each class name among the classes."""
     return values.replace_strict(list(classes), list(range(len(classes))), return_dtype=pl.Int64).to_numpy()
 
 
@@ -119,8 +145,8 @@ def _as_text(values: pl.Series) -> pl.Series:
     return values.cast(pl.List(pl.String) if isinstance(values.dtype, pl.List) else pl.String)
 
 
-def _missing(frame: pl.DataFrame) -> list[str]:
-    """Return one line per column with null or NaN: a mean that leaves them out would flatter the model."""
+def missing_values(frame: pl.DataFrame) -> list[str]:
+    """Return one line per column with null or NaN: a mean without them would flatter the model."""
     counts = frame.with_columns(cs.float().fill_nan(None)).null_count().row(0)
     return [
         f"column {name!r} has {count} missing values"
@@ -129,16 +155,16 @@ def _missing(frame: pl.DataFrame) -> list[str]:
     ]
 
 
-def _unknown_classes(frame: pl.DataFrame, inputs: AnalysisInputs, named: Sequence[str]) -> list[str]:
-    columns = {name: frame[name] for name in named}
-    if named:
+def _unknown_classes(frame: pl.DataFrame, inputs: AnalysisInputs, class_columns: Sequence[str]) -> list[str]:
+    columns = {name: frame[name] for name in class_columns}
+    if class_columns:
         columns["the training targets"] = _as_text(inputs.train_target)
     flat = {where: values.explode() if values.dtype == pl.List else values for where, values in columns.items()}
     return [line for where, values in flat.items() for line in unknown_names(where, values, inputs.classes)]
 
 
 def confusion_rows(subset: str, counts: Floats, classes: Sequence[str]) -> pl.DataFrame:
-    """Return one row per pair of true and predicted class, those that never occur included.
+    """Return one row per pair of true and predicted class, including pairs that never occur.
 
     Args:
         subset: Name of the subset.
@@ -169,29 +195,35 @@ def name_confusion(confusion: pl.DataFrame) -> str:
     )
 
 
-TILE_PX = 96
+def draw_class_scores(analysis: Analysis, about: str, folder: Path) -> None:
+    """Draw the metrics of the headline subset that have one value per class, if there are any, as ``classes.png``.
 
-MOST_TILES = 24
-
-GRID_COLUMNS = 6
+    Args:
+        analysis: All tables.
+        about: Subset and number of items, for the title.
+        folder: Where the file goes.
+    """
+    per_class = analysis.of_headline("analysis").filter(pl.col("class") != "")
+    if len(per_class):
+        write_bytes(folder / "classes.png", class_scores(per_class, f"Classes · {about}"))
 
 
 def draw_worst_crops(
     analysis: Analysis, inputs: AnalysisInputs, caption: Callable[[Mapping[str, Any]], str], folder: Path
 ) -> None:
-    """Draw the crops of the headline subset's worst items, those that have one.
+    """Draw the crops of the headline subset's worst items, where there are crops.
 
     Args:
         analysis: All tables.
         inputs: Where the crops are, if anywhere.
-        caption: From a row of ``worst_items`` to the text below its crop.
+        caption: Takes a row of ``worst_items``; returns the text below its crop.
         folder: Where ``worst_items.png`` goes.
     """
     worst = analysis.of_headline("worst_items")
     if inputs.crops_folder is None or worst.is_empty():
         return
     crops = read_parquet(inputs.crops_folder / CROPS_FILE, ["item", "file"])
-    rows = worst.join(crops, on="item", maintain_order="left").head(MOST_TILES)
+    rows = worst.join(crops, on="item", maintain_order="left").head(MAX_TILES)
     if len(rows):
         tiles = [_tile(inputs.crops_folder / file) for file in rows["file"]]
         captions = [caption(row) for row in rows.iter_rows(named=True)]
@@ -200,6 +232,5 @@ def draw_worst_crops(
 
 def _tile(file: Path) -> Image.Image:
     with Image.open(file) as image:
-        scale = TILE_PX / max(image.size)
-        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        size = scaled_size(image, TILE_PX / max(image.size))
         return image.convert("RGB").resize(size, Image.Resampling.BICUBIC)

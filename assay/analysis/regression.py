@@ -1,7 +1,4 @@
-"""Analysis of predicted numbers.
-
-Belongs here: from predictions to samples, the largest residuals, the pictures. Does not belong here: metrics, charts.
-"""
+"""Analysis of regression: predictions against targets, and the largest residuals."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,8 +6,8 @@ from typing import Any, cast
 
 import polars as pl
 
-from assay.analysis.base import Analysis, AnalysisInputs, Kind, Part, by_subset, readable_number
-from assay.analysis.items import as_floats, draw_worst_crops, equal_weights, groups_of, place_columns, read_items
+from assay.analysis.base import Analysis, AnalysisInputs, SubsetData, TaskAnalysis, by_subset, readable_number
+from assay.analysis.items import as_floats, draw_worst_crops, equal_weights, groups_of, key_columns, read_items
 from assay.metrics.baselines import predict_mean
 from assay.metrics.samples import RegressionSample
 from assay.plots.regression import predicted_vs_target, residuals
@@ -18,29 +15,29 @@ from assay.spec.analysis import ResultAnalyzer
 from assay.storage.files import write_bytes
 
 
-def _parts(inputs: AnalysisInputs, analyzer: ResultAnalyzer) -> list[Part]:
+def _read(inputs: AnalysisInputs, analyzer: ResultAnalyzer) -> list[SubsetData]:
     frame = read_items(inputs, "target", ["prediction"])
-    return [_part(subset, rows, inputs, analyzer) for subset, rows in by_subset(frame).items()]
+    return [_subset_data(subset, rows, inputs, analyzer) for subset, rows in by_subset(frame).items()]
 
 
-def _part(subset: str, rows: pl.DataFrame, inputs: AnalysisInputs, analyzer: ResultAnalyzer) -> Part:
+def _subset_data(subset: str, rows: pl.DataFrame, inputs: AnalysisInputs, analyzer: ResultAnalyzer) -> SubsetData:
     sample = RegressionSample(as_floats(rows["target"]), as_floats(rows["prediction"]), equal_weights(rows))
     baselines = {"train mean": predict_mean(sample, as_floats(inputs.train_target.drop_nulls()))}
     worst = _largest_residuals(rows, analyzer.worst_items)
-    return Part(subset, sample, baselines, groups_of(rows, analyzer), {"worst_items": worst})
+    return SubsetData(subset, sample, baselines, groups_of(rows, analyzer), {"worst_items": worst})
 
 
 def _largest_residuals(rows: pl.DataFrame, limit: int) -> pl.DataFrame:
-    """Return the rows whose prediction is furthest from the target, the worst first."""
+    """Return the rows with the largest absolute residuals, the worst first."""
     residual = (pl.col("prediction") - pl.col("target")).alias("residual")
-    found = rows.select(*place_columns(rows), "target", "prediction", residual)
-    return found.sort(pl.col("residual").abs(), pl.col("item"), descending=[True, False]).head(limit)
+    columns = rows.select(*key_columns(rows), "target", "prediction", residual)
+    return columns.sort(pl.col("residual").abs(), pl.col("item"), descending=[True, False]).head(limit)
 
 
 def _draw(analysis: Analysis, inputs: AnalysisInputs, analyzer: ResultAnalyzer, folder: Path) -> None:
-    part = analysis.parts[analysis.headline]
-    sample = cast(RegressionSample, part.sample)
-    about = f"{part.subset}, {part.item_count:,} items"
+    data = analysis.headline
+    sample = cast(RegressionSample, data.sample)
+    about = f"{data.subset}, {data.item_count:,} items"
     points = sample.target, sample.prediction, analyzer.unit
     write_bytes(folder / "predicted_vs_target.png", predicted_vs_target(*points, f"Predictions · {about}"))
     write_bytes(folder / "residuals.png", residuals(*points, f"Residuals · {about}"))
@@ -57,4 +54,4 @@ def _advise(analysis: Analysis) -> str:
     return f"Worst item: {row['item']}, {values}. Check its target, then compare another model (trained_model.model)."
 
 
-REGRESSION = Kind("item", _parts, _draw, _advise)
+REGRESSION = TaskAnalysis("item", _read, _draw, _advise)

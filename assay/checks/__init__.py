@@ -1,4 +1,4 @@
-"""Experiment tests: one module per kind, each a pure function of files to a verdict."""
+"""Experiment tests: each kind is a pure function from a test's keys and an experiment's files to a verdict."""
 
 from assay.checks.result import ExperimentFiles, TestResult
 from assay.checks.run import run_test, write_exp_tests_csv

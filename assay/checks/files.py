@@ -1,6 +1,6 @@
-"""Test kind ``files_exist``: named files and folders, and all that the manifest lists, are there and whole.
+"""Tests that look at files: ``files_exist``, ``models_saved`` and ``no_missing_values``.
 
-Belongs here: looking at names and sizes. Does not belong here: hashing (the result store's verification does it).
+Belongs here: names, sizes and contents of files. Does not belong here: hashes, which the result store verifies.
 """
 
 import json
@@ -17,9 +17,25 @@ from assay.checks.result import ExperimentFiles, TestResult, not_materialized, s
 from assay.spec.exptests import FilesExistTest, ModelsSavedTest, NoMissingValuesTest
 from assay.storage.files import MANIFEST
 
+EXPONENT_BITS: dict[str, tuple[str, int]] = {
+    "F16": ("<u2", 0x7C00),
+    "BF16": ("<u2", 0x7F80),
+    "F32": ("<u4", 0x7F800000),
+    "F64": ("<u8", 0x7FF0000000000000),
+}
+"""Per float type: an integer of the same width, and its exponent bits, which are all set only in infinity and NaN.
+
+Weights are read as integers because NumPy has no bfloat16, and so that no check needs PyTorch.
+"""
+
+NO_MISSING_VALUES = "no null and no NaN"
+
 
 def check_files_exist(test: FilesExistTest, files: ExperimentFiles) -> TestResult:
-    """Look below the experiment's folder, at any depth."""
+    """Check that the named files and folders, and all files of the manifest, exist below the experiment's folder.
+
+    Files must not be empty, folders must hold a file at any depth, and sizes must be those of the manifest.
+    """
     named = [*test.files, *(f"{name}/" for name in test.folders)]
     expected = ", ".join(named) or "the files of the manifest"
     folder = files.experiment_folder
@@ -35,19 +51,19 @@ def check_files_exist(test: FilesExistTest, files: ExperimentFiles) -> TestResul
 
 
 def _file_problems(folder: Path, pattern: str) -> list[str]:
-    found = sorted(path for path in folder.glob(pattern) if path.is_file())
-    if not found:
+    matches = sorted(path for path in folder.glob(pattern) if path.is_file())
+    if not matches:
         return [f"no file {pattern}"]
-    return [f"{path.relative_to(folder).as_posix()} is empty" for path in found if path.stat().st_size == 0]
+    return [f"{path.relative_to(folder).as_posix()} is empty" for path in matches if path.stat().st_size == 0]
 
 
 def _folder_problems(folder: Path, name: str) -> list[str]:
     if not folder.is_dir():
         return [f"no folder {name}"]
-    found = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    if not found:
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    if not paths:
         return [f"folder {name} holds no file"]
-    empty = [path.relative_to(folder).as_posix() for path in found if path.stat().st_size == 0]
+    empty = [path.relative_to(folder).as_posix() for path in paths if path.stat().st_size == 0]
     return [f"{name}/{path} is empty" for path in empty]
 
 
@@ -64,20 +80,8 @@ def _manifest_problems(folder: Path) -> list[str]:
     return problems
 
 
-EXPONENT_BITS: dict[str, tuple[str, int]] = {
-    "F16": ("<u2", 0x7C00),
-    "BF16": ("<u2", 0x7F80),
-    "F32": ("<u4", 0x7F800000),
-    "F64": ("<u8", 0x7FF0000000000000),
-}
-"""Per float type: an integer of the same width and its exponent bits, all set only in infinity and NaN.
-
-Read as bits because numpy has no bfloat16, and so that a test needs no torch.
-"""
-
-
 def check_models_saved(test: ModelsSavedTest, files: ExperimentFiles) -> TestResult:
-    """Open every ``.safetensors`` file of the model's folder, at any depth."""
+    """Check that every ``.safetensors`` file of the model's folder, at any depth, opens and holds finite numbers."""
     expected = f"at least {test.min_models} readable model file(s) with finite numbers"
     if files.model_folder is None:
         return not_materialized(test, "trained_model", expected)
@@ -108,9 +112,9 @@ def _problem(path: Path) -> str | None:
 
 
 def _names_of_not_finite(path: Path) -> list[str]:
-    """Return tensors with NaN or infinity in a file whose header has been checked.
+    """Return the names of tensors with NaN or infinity, in a file whose header was checked before.
 
-    The format: 8 bytes little-endian header length, a JSON header, then the tensors at the header's offsets.
+    The format: 8 bytes of little-endian header length, a JSON header, then the tensors at the header's offsets.
     """
     content: NDArray[np.uint8] = np.memmap(path, dtype=np.uint8, mode="r")
     header_bytes = int(content[:8].view("<u8")[0])
@@ -127,25 +131,22 @@ def _names_of_not_finite(path: Path) -> list[str]:
     return names
 
 
-EXPECTED = "no null and no NaN"
-
-
 def check_no_missing_values(test: NoMissingValuesTest, files: ExperimentFiles) -> TestResult:
-    """Look at every table, and at every Parquet file below the experiment's folder, at any depth."""
+    """Check every table, and every Parquet file below the experiment's folder at any depth, for null and NaN."""
     tables = dict(_tables(files))
     if not tables:
         description = "There is no table and no Parquet file to look at. Materialize normalized or predictions first."
-        return verdict(test, False, description, measured="no table", expected=EXPECTED)
+        return verdict(test, False, description, measured="no table", expected=NO_MISSING_VALUES)
     findings = [finding for path, name in sorted(tables.items()) for finding in _findings(test, name, path)]
     measured = f"{len(tables)} tables, {len(findings)} findings"
     if findings:
-        return verdict(test, False, f"{shortened(findings)}.", measured=measured, expected=EXPECTED)
+        return verdict(test, False, f"{shortened(findings)}.", measured=measured, expected=NO_MISSING_VALUES)
     description = f"{len(tables)} tables without missing values: {shortened(sorted(set(tables.values())))}."
-    return verdict(test, True, description, measured=measured, expected=EXPECTED)
+    return verdict(test, True, description, measured=measured, expected=NO_MISSING_VALUES)
 
 
 def _tables(files: ExperimentFiles) -> Iterator[tuple[Path, str]]:
-    """Yield each file once with its table's name; links to one file are one file."""
+    """Yield each file with its table's name, once even where several links lead to it."""
     seen: set[tuple[int, int]] = set()
     named = [(path, name) for name, path in sorted(files.tables.items())]
     if files.experiment_folder is not None:
@@ -158,7 +159,7 @@ def _tables(files: ExperimentFiles) -> Iterator[tuple[Path, str]]:
 
 
 def _findings(test: NoMissingValuesTest, table: str, path: Path) -> list[str]:
-    """Return one line per column with missing values, or one that says why the file can't be read."""
+    """Return one line per column with missing values, or one line that says why the file can't be read."""
     try:
         schema = pl.read_parquet_schema(path)
         columns = [name for name in schema if not test.ignores(table, name)]

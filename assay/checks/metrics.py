@@ -1,6 +1,6 @@
-"""Test kind ``metric``: a measured metric compares with a number.
+"""Tests of measured metrics: ``metric`` compares one with a number, ``beats_baseline`` with a trivial prediction.
 
-Belongs here: comparing. Does not belong here: computing metrics.
+Belongs here: finding a metric in ``analysis.parquet`` and comparing it. Does not belong here: computing metrics.
 """
 
 import operator
@@ -14,11 +14,11 @@ from assay.errors import unknown
 from assay.metrics.registry import Metric, get_metric
 from assay.spec.exptests import BeatsBaselineTest, MetricTest
 
-ORDER = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
+OPERATORS = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
 
 
 def check_metric(test: MetricTest, files: ExperimentFiles) -> TestResult:
-    """Compare one value of ``analysis.parquet``; the interval is shown but does not decide."""
+    """Compare one value of ``analysis.parquet`` with the test's; the interval is shown but does not decide."""
     of_class = f" of class {test.class_name}" if test.class_name else ""
     expected = f"{test.metric}{of_class} {test.operator} {test.value:g} on {test.subset}"
     if files.analysis is None:
@@ -32,14 +32,14 @@ def check_metric(test: MetricTest, files: ExperimentFiles) -> TestResult:
 
 
 def compares(value: float, test: MetricTest) -> bool:
-    """Return whether a value meets the test; ``=`` allows the test's tolerance on either side, the others none."""
+    """Return whether a value meets the test; only ``=`` and ``==`` allow the test's tolerance, on either side."""
     if test.operator in ("=", "=="):
         return abs(value - test.value) <= test.tolerance
-    return bool(ORDER[test.operator](value, test.value))
+    return bool(OPERATORS[test.operator](value, test.value))
 
 
 def check_beats_baseline(test: BeatsBaselineTest, files: ExperimentFiles) -> TestResult:
-    """Compare the metric, or the worse end of its interval, with the baseline beside it.
+    """Compare a metric, or the worse end of its interval, with the baseline in the same row.
 
     Raises:
         ValueError: The metric is null; ``ExptestsSection.tests_for`` fills it in.
@@ -79,8 +79,8 @@ class MetricRow:
         """Return the value with its interval and unit."""
         if self.value is None:
             return "not defined"
-        between = "" if self.ci_low is None or self.ci_high is None else f" [{self.ci_low:.4g}, {self.ci_high:.4g}]"
-        return f"{self.value:.4g}{between}{f' {self.unit}' if self.unit else ''}"
+        interval = "" if self.ci_low is None or self.ci_high is None else f" [{self.ci_low:.4g}, {self.ci_high:.4g}]"
+        return f"{self.value:.4g}{interval}{f' {self.unit}' if self.unit else ''}"
 
 
 def _beats(metric: Metric, row: MetricRow, confident: bool) -> bool:
@@ -90,13 +90,13 @@ def _beats(metric: Metric, row: MetricRow, confident: bool) -> bool:
 
 
 def find_row(path: Path, subset: str, metric: str, class_name: str = "") -> MetricRow | str:
-    """Return the row of a metric, or the sentence that says what is there instead."""
+    """Return the row of a metric, or a sentence that names the missing value and the nearest existing one."""
     table = pl.read_parquet(path)
-    for column, wanted in (("subset", subset), ("metric", metric), ("class", class_name)):
+    for column, value in (("subset", subset), ("metric", metric), ("class", class_name)):
         choices = table[column].unique().to_list()
-        if wanted not in choices:
+        if value not in choices:
             shown = [choice or "'' (all)" for choice in choices]
-            return f"In the analysis, {unknown(column.capitalize(), wanted, shown)}"
-        table = table.filter(pl.col(column) == wanted)
+            return f"In the analysis, {unknown(column.capitalize(), value, shown)}"
+        table = table.filter(pl.col(column) == value)
     row = table.row(0, named=True)
     return MetricRow(**{name: row[name] for name in MetricRow.__dataclass_fields__})

@@ -1,7 +1,4 @@
-"""What an experiment test looks at, and what it says.
-
-Belongs here: the two value objects that all tests share. Does not belong here: a test.
-"""
+"""What an experiment test reads, and what it returns: the value objects that all tests share."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +10,7 @@ from assay.spec.exptests import TestSection
 
 @dataclass(frozen=True)
 class ExperimentFiles:
-    """Where an experiment's results are; None means not materialized.
+    """Where an experiment's results are; None for those that are not materialized.
 
     Attributes:
         experiment_folder: The experiment's own folder.
@@ -36,13 +33,13 @@ class TestResult:
 
     Attributes:
         name: Name of the test, unique in the experiment.
-        kind: Which test.
-        passed: Whether it holds.
+        kind: Kind of the test, such as ``metric``.
+        passed: Whether it passed.
         severity: How a failure counts.
-        blocking: Whether a failure stops the assets that come after.
-        description: What was found, with evidence, and the next step when it failed.
-        measured: What was measured, short.
-        expected: What was expected, short.
+        blocking: Whether a failure stops the assets downstream.
+        description: What was found, with evidence; the next step if it failed.
+        measured: What was measured, in a few words.
+        expected: What was expected, in a few words.
     """
 
     __test__ = False  # its name makes pytest take it for a test class
@@ -58,7 +55,7 @@ class TestResult:
 
 
 def verdict(test: TestSection, passed: bool, description: str, *, measured: str, expected: str) -> TestResult:
-    """Return the result of a test whose severity is the one asked for; ``warn`` never blocks."""
+    """Return the result of a test, with the severity that the test asks for; ``warn`` never blocks."""
     return TestResult(
         name=test.name or test.kind,
         kind=test.kind,
@@ -72,12 +69,12 @@ def verdict(test: TestSection, passed: bool, description: str, *, measured: str,
 
 
 def not_materialized(test: TestSection, asset: str, expected: str) -> TestResult:
-    """Return a failure that says which asset to materialize first: what was not looked at has not passed."""
+    """Return a failure that says which asset to materialize first: without its input, a test has not passed."""
     description = f"There is no {asset} yet. Materialize {asset} first, then run this test again."
     return verdict(test, False, description, measured=f"no {asset}", expected=expected)
 
 
 def shortened(lines: list[str], limit: int = 10) -> str:
-    """Return the lines as one text, cut after ``limit`` with the number of those left out."""
+    """Return the lines as one text: at most ``limit`` of them, and how many more there are."""
     more = [f"… and {len(lines) - limit} more"] if len(lines) > limit else []
     return "; ".join(lines[:limit] + more)

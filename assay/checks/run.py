@@ -1,13 +1,15 @@
-"""Runs experiment tests by kind and writes ``exp_tests.csv``.
+"""The table of checks, running one test of a spec, and ``exp_tests.csv``.
 
-Belongs here: the list of kinds. Does not belong here: a test. An installed package adds a kind by an entry point in
-the group ``assay.tests`` whose object is an ``assay.spec.exptests.TestKind``.
+Belongs here: which checks there are, and the asset of each. Does not belong here: what a check looks at (one function
+each, in the modules beside this one); the keys of a test (``assay.spec.exptests``, whose union of kinds pydantic needs;
+a test keeps both equal). An installed package adds a kind of test through an entry point in the group ``assay.tests``
+whose object is an ``assay.spec.exptests.TestKind``.
 """
 
 import csv
 import io
 from collections.abc import Callable, Iterable
-from dataclasses import astuple, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,33 +21,58 @@ from assay.spec.exptests import TEST_PLUGINS, TestKind, TestSection
 from assay.spec.plugins import load_plugin
 from assay.storage.files import write_text
 
-BUILT_IN: dict[str, Callable[[Any, ExperimentFiles], TestResult]] = {
-    "models_saved": check_models_saved,
-    "no_missing_values": check_no_missing_values,
-    "files_exist": check_files_exist,
-    "split_leakage": check_split_leakage,
-    "metric": check_metric,
-    "beats_baseline": check_beats_baseline,
-}
-
-STAGES: dict[str, str] = {
-    "models_saved": "trained_model",
-    "no_missing_values": "predictions",
-    "files_exist": "analysis",
-    "split_leakage": "splits",
-    "metric": "analysis",
-    "beats_baseline": "analysis",
-}
-"""The earliest asset after which each kind can say something; kinds of installed packages run after ``analysis``."""
+FURTHER_TESTS = "further_tests"
+"""Name of the check for all kinds of test that installed packages add."""
 
 
-def run_test(test: TestSection, files: ExperimentFiles) -> TestResult:
-    """Run one test. Nothing is written, and a missing result is a failure that says what to materialize."""
-    if test.kind in BUILT_IN:
-        return BUILT_IN[test.kind](test, files)
+@dataclass(frozen=True)
+class Check:
+    """One check of an asset, which runs all tests of one kind.
+
+    Attributes:
+        run: Takes a test and the experiment's files; returns the verdict.
+        asset: The asset that it belongs to: the last one whose result it looks at.
+        description: What must hold, for the UI.
+        blocking: Whether a failed test with ``blocking: true`` stops the assets downstream.
+    """
+
+    run: Callable[[Any, ExperimentFiles], TestResult]
+    asset: str
+    description: str
+    blocking: bool = False
+
+
+def _run_plugin(test: TestSection, files: ExperimentFiles) -> TestResult:
     kind: TestKind = load_plugin(TEST_PLUGINS, test.kind, TestKind)
     result: TestResult = kind.run(test, files)
     return result
+
+
+CHECKS: dict[str, Check] = {
+    "split_leakage": Check(
+        check_split_leakage, "splits", "No file, picture or group is in two subsets.", blocking=True
+    ),
+    "models_saved": Check(check_models_saved, "trained_model", "The saved models open, and every weight is finite."),
+    # It looks at every table and file of an experiment, those of the analysis included.
+    "no_missing_values": Check(
+        check_no_missing_values, "analysis", "No table and no file of the experiment has missing values."
+    ),
+    "files_exist": Check(check_files_exist, "analysis", "The experiment's folder has every file that it should have."),
+    "metric": Check(check_metric, "analysis", "Metrics are where the spec wants them."),
+    "beats_baseline": Check(check_beats_baseline, "analysis", "The model is better than a trivial guess."),
+    FURTHER_TESTS: Check(_run_plugin, "analysis", "Tests that installed packages add."),
+}
+"""By name: the kind of test that they run, or ``further_tests``."""
+
+
+def check_of(kind: str) -> str:
+    """Return the name of the check that runs tests of a kind."""
+    return kind if kind in CHECKS else FURTHER_TESTS
+
+
+def run_test(test: TestSection, files: ExperimentFiles) -> TestResult:
+    """Run one test. Nothing is written; a missing result is a failure that says what to materialize."""
+    return CHECKS[check_of(test.kind)].run(test, files)
 
 
 def write_exp_tests_csv(results: Iterable[TestResult], path: Path) -> None:

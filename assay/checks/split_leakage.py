@@ -1,6 +1,7 @@
-"""Test kind ``split_leakage``: nothing that was trained on comes back in another subset.
+"""The test ``split_leakage``: no item, no copy of one and no group is in two subsets.
 
-Belongs here: which kinds of sameness count, and the verdict. Does not belong here: comparing images.
+Belongs here: which kinds of duplicates count, and the verdict. Does not belong here: comparing images
+(``assay.images.near_duplicates``).
 """
 
 from dataclasses import replace
@@ -15,21 +16,21 @@ from assay.images.near_duplicates import similar_pairs, unit_thumbnails
 from assay.spec.exptests import SplitLeakageTest
 from assay.storage.parquet import read_parquet
 
-EXPECTED = "no item, copy or group in two subsets"
-MOST_PAIRS = 1000
-"""Near duplicates listed at most; with more, the data are all alike and the pairs say nothing."""
+NO_LEAKAGE = "no item, copy or group in two subsets"
+MAX_PAIRS = 1000
+"""Near duplicates listed at most: where there are more, all images look alike and single pairs mean little."""
 
 Finding = tuple[str, str]
-"""What is the same, such as ``same file``, and the sentence that shows it."""
+"""Kind of duplicate, such as ``same file``, and a text that names the items."""
 
 
 def check_split_leakage(test: SplitLeakageTest, files: ExperimentFiles) -> TestResult:
-    """Compare items by group, by file, by decoded pixels, and by how similar they look; rows of a table by content.
+    """Compare items by group, file, decoded pixels and similarity; rows of a table by group and content.
 
-    Reads the index of ``splits`` and no image: the index says what each one looks like.
+    No image is read: the index of ``splits`` holds hashes and a thumbnail of each.
     """
     if files.splits_folder is None:
-        return not_materialized(test, "splits", EXPECTED)
+        return not_materialized(test, "splits", NO_LEAKAGE)
     items = read_parquet(files.splits_folder / ITEMS_FILE)
     certain = _shared(items, "group", "same group")
     if "thumbnail" not in items.columns:
@@ -54,30 +55,30 @@ def _members(group: pl.DataFrame) -> str:
 
 
 def _near_duplicates(items: pl.DataFrame) -> list[Finding]:
-    """Return one finding per pair in two subsets that looks alike; equal pixels are another finding."""
+    """Return one finding per pair of similar images in two subsets; pairs with equal pixels are found elsewhere."""
     names, pixels = (items["subset"] + "/" + items["item"]).to_list(), items["pixels"].to_list()
     pairs = similar_pairs(unit_thumbnails(items["thumbnail"].to_list()), items["subset"].to_numpy().astype(np.str_))
     return [
         ("near duplicate", f"near duplicate: {names[one]} ~ {names[two]} (correlation {correlation:.4f})")
-        for one, two, correlation in islice(pairs, MOST_PAIRS)
+        for one, two, correlation in islice(pairs, MAX_PAIRS)
         if pixels[one] != pixels[two]
     ]
 
 
 def _verdict(test: SplitLeakageTest, certain: list[Finding], likely: list[Finding], count: int) -> TestResult:
-    """Judge: certain findings as the test says, likely ones as ``near_duplicates`` says.
+    """Return the verdict: certain findings count as the test says, likely ones as its ``near_duplicates`` says.
 
-    Near duplicates and equal table rows are only likely: a table of few distinct values has equal rows honestly.
+    Near duplicates and equal table rows are only likely: independent rows of few distinct values can be equal too.
     """
     likely = [] if test.near_duplicates == "ignore" else likely
     findings = certain + likely
     kinds = [kind for kind, _ in findings]
     measured = ", ".join(f"{kinds.count(kind)} x {kind}" for kind in dict.fromkeys(kinds)) or f"{count} items, none"
     if not findings:
-        return verdict(test, True, f"No leakage among {count} items.", measured=measured, expected=EXPECTED)
+        return verdict(test, True, f"No leakage among {count} items.", measured=measured, expected=NO_LEAKAGE)
     advice = "Give copies the same group (splits), or remove them from the data."
     description = f"{measured}. {shortened([text for _, text in findings])}. {advice}"
-    result = verdict(test, False, description, measured=measured, expected=EXPECTED)
+    result = verdict(test, False, description, measured=measured, expected=NO_LEAKAGE)
     if certain or test.near_duplicates == "error":
         return result
     return replace(result, severity="warn", blocking=False)

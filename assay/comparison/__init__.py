@@ -1,1 +1,1 @@
-"""Comparing experiments: best first, the keys that differ, curves; for the terminal and as one HTML file."""
+"""Comparison of experiments: a ranking, the keys that differ, and curves; in the terminal and as one HTML file."""

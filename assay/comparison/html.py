@@ -1,6 +1,7 @@
-"""The page of a comparison: one HTML file that needs nothing else, not even the network.
+"""The page of a comparison: one self-contained HTML file, which needs no network.
 
-Belongs here: what is where on the page. Does not belong here: cells (``rows``), pictures (``figures``).
+The page is built as a tree of elements, so that names, tags and other texts of users can't become markup. Belongs here:
+layout, the table, and HTML as a tree. Does not belong here: which curves are drawn (``assay.comparison.figures``).
 """
 
 import base64
@@ -20,32 +21,40 @@ from assay.analysis.base import readable_number
 from assay.comparison.figures import curve_panels, key_panels
 from assay.comparison.load import ComparisonData, Entry, Score
 from assay.comparison.ranking import Ranking
-from assay.comparison.terminal import about, interval, title, verdict
+from assay.comparison.terminal import interval, note_line, title, verdict
 from assay.metrics.registry import label_of
-from assay.plots.comparison import Panel, compared
+from assay.plots.comparison import draw_panels
+from assay.plots.panels import Panel
 from assay.spec.yaml_text import brief
 from assay.storage.files import write_text
+
+Element = ElementTree.Element
+Content = Element | str
+
+WHISKER_WIDTH, WHISKER_HEIGHT = 150, 18
+
+_NAMESPACE = re.compile(r"\{[^}]*\}")
+
+_EXTRA_DIGITS = re.compile(r"(\.\d)\d+")
+"""Digits of coordinates beyond a tenth of a pixel, which are a third of a large SVG."""
 
 
 def write_comparison(path: Path, name: str, rankings: list[Ranking], collection: ComparisonData) -> None:
     """Write the page atomically.
 
     Args:
-        path: Where to.
-        name: What is compared.
+        path: The HTML file.
+        name: Name of the comparison.
         rankings: One per task.
         collection: What they were made from.
     """
     write_text(path, write_page(comparison_page(path, name, rankings, collection)))
 
 
-Element = ElementTree.Element
-
-
 def comparison_page(path: Path, name: str, rankings: list[Ranking], collection: ComparisonData) -> Element:
-    """Return the page as a tree."""
+    """Return the page as a tree; the arguments are those of ``write_comparison``."""
     style, script = (_shipped(f"compare.{kind}") for kind in ("css", "js"))
-    # Even a text that became markup by a mistake of ours could not run: only this very script may.
+    # Should a text become markup by mistake, it still could not run: the policy allows only this script.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
     head = element(
@@ -67,9 +76,9 @@ def _shipped(name: str) -> str:
 
 def _header(name: str, collection: ComparisonData) -> Element:
     count = len(collection.entries)
-    known = sum(bool(entry.scores) for entry in collection.entries)
+    with_results = sum(bool(entry.scores) for entry in collection.entries)
     written = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    counts = f"{known} of {count} experiments have results · subset {collection.subset} · written {written}"
+    counts = f"{with_results} of {count} experiments have results · subset {collection.subset} · written {written}"
     return element("header", element("h1", name), element("p", counts, class_="faint"))
 
 
@@ -81,20 +90,17 @@ def _section(ranking: Ranking, path: Path, collection: ComparisonData) -> Elemen
         content += _figure("Learning", curve_panels(ranking, collection.history), ranking)
         content += _figure("What was varied", key_panels(ranking), ranking)
     if ranking.others:
-        listed = element("ul", *(element("li", about(entry)) for entry in ranking.others))
+        listed = element("ul", *(element("li", note_line(entry)) for entry in ranking.others))
         summary = element("summary", f"Without results: {len(ranking.others)}")
         content.append(element("details", summary, listed, **({} if ranking.ranked else {"open": "open"})))
     return element("section", *content)
-
-
-Content = Element | str
 
 
 def _figure(heading: str, panels: list[Panel], ranking: Ranking) -> list[Content]:
     if not panels:
         return []
     names = [entry.experiment_id for entry in ranking.ranked]
-    svg = inline_svg(compared(panels, names))
+    svg = inline_svg(draw_panels(panels, names))
     for part in svg.iter("g"):
         if "data-row" in part.attrib:
             part.insert(0, element("title", names[int(part.attrib["data-row"])]))
@@ -102,22 +108,16 @@ def _figure(heading: str, panels: list[Panel], ranking: Ranking) -> list[Content
     return [element("h3", heading), element("figure", svg)]
 
 
-_NAMESPACE = re.compile(r"\{[^}]*\}")
-
-_TOO_EXACT = re.compile(r"(\.\d)\d+")
-"""Digits of coordinates beyond a tenth of a pixel, which are a third of a large SVG."""
-
-
 def element(tag: str, *content: Content, **attributes: str) -> Element:
-    """Return an element; a trailing ``_`` of an attribute's name is dropped and others become ``-``."""
+    """Return an element; in names of attributes, a trailing ``_`` is dropped and others become ``-``."""
     names = {name.rstrip("_").replace("_", "-"): value for name, value in attributes.items()}
-    made = Element(tag, names)
-    append(made, content)
-    return made
+    parent = Element(tag, names)
+    append(parent, content)
+    return parent
 
 
 def append(parent: Element, content: Iterable[Content]) -> None:
-    """Put texts and elements behind what an element holds."""
+    """Append texts and elements to the content of an element."""
     for part in content:
         if not isinstance(part, str):
             parent.append(part)
@@ -128,19 +128,19 @@ def append(parent: Element, content: Iterable[Content]) -> None:
 
 
 def write_page(html: Element) -> str:
-    """Return the text of a whole page."""
+    """Return a whole page as text."""
     return f"<!doctype html>\n{ElementTree.tostring(html, encoding='unicode', method='html')}\n"
 
 
 def inline_svg(text: str) -> Element:
-    """Return an SVG of ``assay.plots`` for use inside of a page; ``row-<n>`` of an ID becomes ``data-row``."""
-    svg = ElementTree.fromstring(text)  # noqa: S314 - our own
+    """Return an SVG of ``assay.plots`` for use inside a page; an ID ``row-<n>`` becomes the attribute ``data-row``."""
+    svg = ElementTree.fromstring(text)  # noqa: S314 - it is our own
     for part in svg.iter():
         part.tag = _NAMESPACE.sub("", part.tag)
         part.attrib = {_NAMESPACE.sub("", name): value for name, value in part.attrib.items()}
         part.text, part.tail = part.text if part.text and part.text.strip() else None, None
         if "d" in part.attrib:
-            part.set("d", " ".join(_TOO_EXACT.sub(r"\1", part.attrib["d"]).split()))
+            part.set("d", " ".join(_EXTRA_DIGITS.sub(r"\1", part.attrib["d"]).split()))
         name = part.attrib.pop("id", "") if part.tag == "g" else ""
         if name.startswith("row-"):
             part.set("data-row", name.removeprefix("row-"))
@@ -151,12 +151,9 @@ def inline_svg(text: str) -> Element:
     return svg
 
 
-WHISKER_WIDTH, WHISKER_HEIGHT = 150, 18
-
-
 @dataclass(frozen=True)
 class _Column:
-    """A column: its heading and, per experiment, what is shown and what it is sorted by."""
+    """A column: its heading, and functions from an experiment to the cell and to its sort key."""
 
     heading: str
     explanation: str
@@ -170,13 +167,13 @@ def table(ranking: Ranking, page: Path) -> Element:
 
     Args:
         ranking: The experiments.
-        page: Where the page will be; links to folders start from there, so that the storage may be moved as a whole.
+        page: Path of the page; links to folders are relative to it, so that the storage can be moved as a whole.
     """
     columns = _columns(ranking, page)
     head = element("tr", *(_heading(column) for column in columns))
     body = [
-        element("tr", *(_cell(column, entry) for column in columns), data_row=str(place))
-        for place, entry in enumerate(ranking.ranked)
+        element("tr", *(_cell(column, entry) for column in columns), data_row=str(rank))
+        for rank, entry in enumerate(ranking.ranked)
     ]
     return element("table", element("thead", head), element("tbody", *body))
 
@@ -192,15 +189,13 @@ def _cell(column: _Column, entry: Entry) -> Element:
 
 
 def _columns(ranking: Ranking, page: Path) -> list[_Column]:
-    places = {entry.experiment_id: place for place, entry in enumerate(ranking.ranked, start=1)}
+    ranks = {entry.experiment_id: rank for rank, entry in enumerate(ranking.ranked, start=1)}
     names = len({entry.name for entry in ranking.ranked}) > 1
     identity = _Column(
         "experiment", "ID; opens its folder", lambda e: _identity(e, page, names), lambda e: e.experiment_id, "text"
     )
     return [
-        _Column(
-            "#", "place by the metric", lambda e: (str(places[e.experiment_id]),), lambda e: places[e.experiment_id]
-        ),
+        _Column("#", "rank by the metric", lambda e: (str(ranks[e.experiment_id]),), lambda e: ranks[e.experiment_id]),
         identity,
         *_ordering_metric(ranking),
         *(_key(key, name) for key, name in ranking.keys.items()),
@@ -242,7 +237,7 @@ def _ordering_metric(ranking: Ranking) -> list[_Column]:
 
 
 def _range(scores: Sequence[Score]) -> tuple[float, float]:
-    """Return the range of the whiskers: all values and intervals, and the baselines if they leave room for the rest."""
+    """Return the range of the whiskers: all values and intervals, and baselines that are not too far from them."""
     ends = [end for score in scores for end in (score.value, score.low, score.high) if end is not None]
     low, high = min(ends, default=0.0), max(ends, default=1.0)
     baselines = [score.baseline for score in scores if score.baseline is not None]
@@ -251,20 +246,20 @@ def _range(scores: Sequence[Score]) -> tuple[float, float]:
 
 
 def _whisker(score: Score, low: float, high: float) -> Element:
-    """Return a small picture: the value as a dot, its interval as a line, the baseline as a mark."""
+    """Return a small plot: the value as a dot, its interval as a line, the baseline as a mark."""
 
     def x(value: float) -> str:
         return f"{4 + (WHISKER_WIDTH - 8) * (value - low) / ((high - low) or 1.0):.1f}"
 
-    middle = str(WHISKER_HEIGHT // 2)
+    y = str(WHISKER_HEIGHT // 2)
     marks: list[Content] = []
     if score.baseline is not None and low <= score.baseline <= high:
         at = x(score.baseline)
         marks.append(element("line", x1=at, x2=at, y1="2", y2=str(WHISKER_HEIGHT - 2), class_="baseline"))
     if score.low is not None and score.high is not None:
-        marks.append(element("line", x1=x(score.low), x2=x(score.high), y1=middle, y2=middle, class_="interval"))
+        marks.append(element("line", x1=x(score.low), x2=x(score.high), y1=y, y2=y, class_="interval"))
     if score.value is not None:
-        marks.append(element("circle", cx=x(score.value), cy=middle, r="3.5"))
+        marks.append(element("circle", cx=x(score.value), cy=y, r="3.5"))
     return element("svg", *marks, width=str(WHISKER_WIDTH), height=str(WHISKER_HEIGHT), aria_hidden="true")
 
 
@@ -273,8 +268,8 @@ def _key(key: str, name: str) -> _Column:
         return (brief(entry.keys[key]) if key in entry.keys else "–",)
 
     def value(entry: Entry) -> Any:
-        found = entry.keys.get(key)
-        return found if isinstance(found, (int, float)) and not isinstance(found, bool) else content(entry)[0]
+        stored = entry.keys.get(key)
+        return stored if isinstance(stored, (int, float)) and not isinstance(stored, bool) else content(entry)[0]
 
     return _Column(name, key, content, value, "key")
 

@@ -1,6 +1,8 @@
-"""Reads what a comparison needs: specs, metrics and histories of the chosen experiments.
+"""Loads what a comparison needs: specs, metrics and histories of the chosen experiments.
 
-Belongs here: from tables and files to entries. Does not belong here: choosing, ranking, showing.
+Metrics are credited to the spec that produced them: after a run that did not finish, those of an earlier spec are left
+out, and a note says so. Belongs here: from tables and manifests to entries. Does not belong here: choosing and ranking
+experiments (``assay.comparison.ranking``), showing them.
 """
 
 import json
@@ -27,6 +29,31 @@ from assay.storage.results import ResultStore
 
 Spec = Mapping[str, Any]
 
+HISTORY = pl.Schema(
+    {
+        "experiment_id": pl.String(),
+        "epoch": pl.Int32(),
+        "subset": pl.String(),
+        "metric": pl.String(),
+        "value": pl.Float64(),
+    }
+)
+"""Columns of the table ``training_history`` that are read, with the experiment."""
+
+SPECS = pl.Schema({"experiment_id": pl.String(), "spec": pl.String()})
+
+RUNS = pl.Schema({"experiment_id": pl.String(), "run_id": pl.String(), "spec": pl.String()})
+
+EPOCHS = pl.Schema({"experiment_id": pl.String(), "epoch": pl.Int32()})
+
+SCORES = pl.Schema(
+    {"experiment_id": pl.String(), **{name: kind for name, kind in ANALYSIS_SCHEMA.items() if name != "class"}}
+)
+"""Columns of the table ``analysis``, without the class: only metrics over all classes are compared."""
+
+READ = frozenset({"main.experiments", "main.analysis", "main.training_history"})
+"""Full names of the tables that are queried, so that others need not be refreshed for it."""
+
 
 @dataclass(frozen=True)
 class Score:
@@ -36,10 +63,10 @@ class Score:
         value: Its value; None where it is not defined.
         low: Lower end of its interval, if there is one.
         high: Upper end of its interval, if there is one.
-        baseline: What the trivial prediction reaches.
-        baseline_name: What the trivial prediction is.
-        unit: Of all these numbers; empty if none.
-        count: Items.
+        baseline: Value of the trivial prediction; None where it is not defined.
+        baseline_name: Name of the trivial prediction.
+        unit: Unit of all these numbers; empty if there is none.
+        count: Number of items.
     """
 
     value: float | None
@@ -57,13 +84,13 @@ class Entry:
 
     Attributes:
         experiment_id: Its ID.
-        task: What it learns: the task, or multi_label.
+        task: What is learned: the task of the spec, or multi_label.
         name: Free text of the user.
-        folder: Its folder; None when it never ran.
-        keys: Every key of its resolved spec, with dots; without secrets.
-        scores: By metric, in the order in which they were asked for; empty without results.
-        epochs: How many epochs it was trained for; None when unknown.
-        note: Why there are no scores, or what to know about them; empty if nothing.
+        folder: Its folder; None if it never ran.
+        keys: The values of its resolved spec by dotted key, without secrets.
+        scores: By metric, in the order of the spec; empty without results.
+        epochs: Number of trained epochs; None if unknown.
+        note: Why there are no scores, or what to know about them; otherwise empty.
     """
 
     experiment_id: str
@@ -82,8 +109,8 @@ class ComparisonData:
 
     Attributes:
         subset: The subset of the scores.
-        entries: The experiments.
-        history: What was measured in every epoch, sorted by epoch.
+        entries: The experiments, in the order in which they were chosen.
+        history: Metrics of every epoch, sorted by epoch; columns of ``HISTORY``.
     """
 
     subset: str
@@ -92,7 +119,7 @@ class ComparisonData:
 
 
 def collect(root: Path, store: SpecFiles, ids: Sequence[str], subset: str) -> ComparisonData:
-    """Return everything that is known of some experiments.
+    """Return everything that a comparison shows of some experiments.
 
     Args:
         root: Storage root.
@@ -115,7 +142,7 @@ def collect(root: Path, store: SpecFiles, ids: Sequence[str], subset: str) -> Co
 
 @dataclass(frozen=True)
 class _Sources:
-    """Where entries come from: the folders, and the tables' rows by experiment."""
+    """Where entries come from: folders, spec files, and the rows of the tables by experiment."""
 
     root: Path
     store: SpecFiles
@@ -125,21 +152,23 @@ class _Sources:
     epochs: Mapping[str, int]
 
     def entry(self, name: str) -> Entry:
-        """Return one experiment; the spec beside its metrics is the one that it ran with, not its file's."""
-        ran, current = self.specs.get(name), _read(self.store, name)
-        spec = ran or current or {}
+        """Return one experiment, with the spec that it ran with, which its file may differ from."""
+        spec_of_run, current = self.specs.get(name), _read(self.store, name)
+        spec = spec_of_run or current or {}
         folder = ExperimentFolders(self.root).find(name)
-        scores = _scores(self.scores[name], self.subset) if ran and name in self.scores else {}
-        why_not = why_not_its_own(self.root, folder.path, ran) if ran and folder and scores else ""
+        scores = _scores(self.scores[name], self.subset) if spec_of_run and name in self.scores else {}
+        mismatch = ""
+        if spec_of_run and folder and scores:
+            mismatch = results_mismatch(self.root, folder.path, spec_of_run)
         return Entry(
             experiment_id=name,
             task=learning_of(spec),
             name=spec.get("name", ""),
             folder=folder.path if folder else None,
             keys=flatten(without_keys(dict(spec), frozenset(spec.get("remove_key_list", ())))),
-            scores={} if why_not else scores,
+            scores={} if mismatch else scores,
             epochs=self.epochs.get(name),
-            note=f"{why_not}: assay run {name}" if why_not else self._note(name, bool(scores), current),
+            note=f"{mismatch}: assay run {name}" if mismatch else self._note(name, bool(scores), current),
         )
 
     def _note(self, name: str, has_scores: bool, current: Spec | None) -> str:
@@ -155,7 +184,7 @@ class _Sources:
 
 
 def _read(store: SpecFiles, name: str) -> Spec | None:
-    """Return the resolved spec of an experiment's file, None if it is not valid or gone."""
+    """Return the resolved spec of an experiment's file; None if the file is invalid or gone."""
     try:
         return store.load(name).as_dict()
     except AssayError:
@@ -168,7 +197,7 @@ def _scores(rows: pl.DataFrame, subset: str) -> dict[str, Score]:
 
 
 def score_of(row: Mapping[str, Any]) -> Score:
-    """Return a row of the table ``analysis`` as a score."""
+    """Return the score in a row of the table ``analysis``."""
     return Score(
         value=row["value"],
         low=row["ci_low"],
@@ -180,58 +209,32 @@ def score_of(row: Mapping[str, Any]) -> Score:
     )
 
 
-HISTORY = pl.Schema(
-    {
-        "experiment_id": pl.String(),
-        "epoch": pl.Int32(),
-        "subset": pl.String(),
-        "metric": pl.String(),
-        "value": pl.Float64(),
-    }
-)
-"""Columns of the histories of several experiments."""
-
-SPECS = pl.Schema({"experiment_id": pl.String(), "spec": pl.String()})
-
-RUNS = pl.Schema({"experiment_id": pl.String(), "run_id": pl.String(), "spec": pl.String()})
-
-EPOCHS = pl.Schema({"experiment_id": pl.String(), "epoch": pl.Int32()})
-
-SCORES = pl.Schema(
-    {"experiment_id": pl.String(), **{name: kind for name, kind in ANALYSIS_SCHEMA.items() if name != "class"}}
-)
-"""Of the metrics about all classes."""
-
-READ = frozenset({"main.experiments", "main.analysis", "main.training_history"})
-"""Full names of the tables that are asked; the others, however out of date, need not be refreshed for it."""
-
-
 @dataclass(frozen=True)
 class Tables:
-    """What the tables say of some experiments, or of all.
+    """Queries of the warehouse about some experiments, or all.
 
     Attributes:
         root: Storage root.
-        ids: The experiments; None for all.
+        ids: The experiments; None for all of them.
     """
 
     root: Path
     ids: Collection[str] | None = None
 
     def specs(self) -> pl.DataFrame:
-        """Return ID and spec of the experiments that have a row, which are those that ran."""
+        """Return ID and spec of the experiments that ran."""
         return self._select("experiments", SPECS)
 
     def runs(self) -> pl.DataFrame:
-        """Return ID, run ID and spec of the experiments that have a row."""
+        """Return ID, run ID and spec of the experiments that ran."""
         return self._select("experiments", RUNS)
 
     def scores(self) -> pl.DataFrame:
-        """Return the metrics about all classes, in the order in which each experiment lists them."""
+        """Return the metrics over all classes, in the order in which each experiment lists them."""
         return self._select("analysis", SCORES, "AND class = ''")
 
     def history(self) -> pl.DataFrame:
-        """Return what was measured in every epoch, sorted by epoch."""
+        """Return the metrics of every epoch, sorted by epoch."""
         return self._select("training_history", HISTORY, "ORDER BY epoch")
 
     def last_epochs(self) -> pl.DataFrame:
@@ -242,28 +245,31 @@ class Tables:
         if table not in self._stored or (self.ids is not None and not self.ids):
             return pl.DataFrame(schema=columns)
         chosen = ", ".join(f"{computed[name]} AS {name}" if name in computed else name for name in columns)
-        statement = f"SELECT {chosen} FROM {table} WHERE {self._meant} {further}"  # noqa: S608
+        statement = f"SELECT {chosen} FROM {table} WHERE {self._condition} {further}"  # noqa: S608
         return warehouse.query(self.root, statement)
 
     @property
-    def _meant(self) -> str:
+    def _condition(self) -> str:
         if self.ids is None:
             return "true"
         return f"experiment_id IN ({', '.join(quote_literal(name) for name in sorted(self.ids))})"
 
     @cached_property
     def _stored(self) -> set[str]:
-        """Names of the tables that hold something."""
-        return {found.table for found in find_tables(self.root, READ.__contains__)}
+        """Names of the tables that have rows."""
+        return {files.table for files in find_tables(self.root, READ.__contains__)}
 
 
 def differing_stage(root: Path, folder: Path, spec: Mapping[str, Any]) -> str | None:
-    """Return the first stage behind an experiment's metrics whose section differs from ``spec``; None if none does.
+    """Return the first stage behind an experiment's metrics that was made with another section than ``spec`` has.
 
     Args:
         root: Storage root.
         folder: The experiment's folder.
         spec: Its resolved spec.
+
+    Returns:
+        The stage; None if all sections agree.
 
     Raises:
         StorageError: A result that the folder refers to is gone.
@@ -271,28 +277,28 @@ def differing_stage(root: Path, folder: Path, spec: Mapping[str, Any]) -> str | 
     results = json.loads((folder / MANIFEST).read_bytes())["results"]
     if "analysis" not in results:
         return "analysis"
-    analysis = _made_from(root, "analysis", results["analysis"])
+    analysis = _manifest_of(root, "analysis", results["analysis"])
     for stage, fingerprint in {**analysis["ancestors"], "analysis": results["analysis"]}.items():
-        made = _made_from(root, stage, fingerprint)
-        if contradict(made["section"], spec.get(stage, {})) or made["task"] not in (None, learning_of(spec)):
+        manifest = _manifest_of(root, stage, fingerprint)
+        if contradict(manifest["section"], spec.get(stage, {})) or manifest["task"] not in (None, learning_of(spec)):
             return str(stage)
     return None
 
 
 @cache
-def _made_from(root: Path, stage: str, fingerprint: str) -> dict[str, Any]:
-    """Return the manifest of a result; results never change, and experiments share them."""
+def _manifest_of(root: Path, stage: str, fingerprint: str) -> dict[str, Any]:
+    """Return the manifest of a result; it can be cached because results never change."""
     return ResultStore(root).open(stage, fingerprint).manifest
 
 
 def contradict(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Return whether a key that both have differs; a newer version of Assay may know more keys."""
+    """Return whether a key that both have differs; other keys may come from another version of Assay."""
     first, second = flatten(one), flatten(other)
     return any(first[key] != second[key] for key in first.keys() & second.keys())
 
 
-def why_not_its_own(root: Path, folder: Path, spec: Mapping[str, Any]) -> str:
-    """Return why an experiment's metrics don't belong to ``spec``, as the beginning of a sentence; empty if they do."""
+def results_mismatch(root: Path, folder: Path, spec: Mapping[str, Any]) -> str:
+    """Return why an experiment's metrics do not belong to ``spec``, as the start of a sentence; empty if they do."""
     try:
         stage = differing_stage(root, folder, spec)
     except (StorageError, FileNotFoundError):

@@ -1,6 +1,7 @@
-"""Orders experiments: one table per task, best first, with the keys in which they differ.
+"""Chooses and ranks experiments: one ranking per task, best first, with the keys in which they differ.
 
-Belongs here: metric, order, differing keys. Does not belong here: how a table is shown.
+Belongs here: which experiments are compared, the ordering metric, the order, differing keys. Does not belong here: how
+a ranking is shown.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,8 +22,11 @@ from assay.spec.experiment import SECTION_NAMES
 from assay.spec.ids import suggest_id, validate_id
 from assay.spec.yaml_text import short_names
 
-UNCOMPARED = ("name", "description", "exp_folder_pattern", "exp_out_location", "remove_key_list", "tags.")
+IGNORED_KEYS = ("name", "description", "exp_folder_pattern", "exp_out_location", "remove_key_list", "tags.")
 """Keys, or beginnings of keys, on which no result depends."""
+
+MAX_NAME_LENGTH = 60
+"""Characters of a comparison's name; longer ones are abbreviated."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +35,9 @@ class Ranking:
 
     Attributes:
         task: The task.
-        metric_name: The metric that orders them; empty when none has results.
-        ranked: Those with results, best first.
-        others: Those without.
+        metric_name: The metric that orders them; empty if none has results.
+        ranked: The experiments with results, best first.
+        others: The experiments without results.
     """
 
     task: str
@@ -43,7 +47,7 @@ class Ranking:
 
     @cached_property
     def keys(self) -> Mapping[str, str]:
-        """The keys in which they differ, and how each is called in a table."""
+        """The keys in which they differ, with the short name of each."""
         return differing_keys([entry.keys for entry in (*self.ranked, *self.others)])
 
     @cached_property
@@ -53,10 +57,10 @@ class Ranking:
 
     @property
     def metric_names(self) -> list[str]:
-        """All metrics that any of them has: the ordering one, those of the task in their order, further ones."""
-        found = {name for entry in self.ranked for name in entry.scores}
-        in_order = (self.metric_name, *TASK_METRICS.get(self.task, ()), *sorted(found))
-        return [name for name in dict.fromkeys(in_order) if name in found]
+        """All metrics that any of them has: the ordering one, those of the task in their order, then others."""
+        existing = {name for entry in self.ranked for name in entry.scores}
+        in_order = (self.metric_name, *TASK_METRICS.get(self.task, ()), *sorted(existing))
+        return [name for name in dict.fromkeys(in_order) if name in existing]
 
     def score(self, entry: Entry) -> Score:
         """Return an experiment's score of the metric that orders them."""
@@ -64,7 +68,7 @@ class Ranking:
 
     @property
     def not_separable(self) -> list[Entry]:
-        """The experiments whose intervals overlap with that of the best."""
+        """The experiments whose intervals overlap with that of the best one."""
         best = self.score(self.ranked[0])
         return [entry for entry in self.ranked[1:] if _overlap(best, self.score(entry))]
 
@@ -74,7 +78,7 @@ def rank(collection: ComparisonData, metric: str | None = None) -> list[Ranking]
 
     Args:
         collection: The experiments.
-        metric: What orders them; the task's first metric when left out.
+        metric: The metric that orders them; None for the first one of each task.
 
     Raises:
         AssayError: No experiment has this metric.
@@ -92,10 +96,10 @@ def _refuse(metric: str, collection: ComparisonData) -> None:
         raise AssayError(f"--metric: {unknown('Metric', metric, stored)} On {collection.subset}, about all classes.")
 
 
-def _rank(entries: Sequence[Entry], wished: str | None) -> Ranking:
+def _rank(entries: Sequence[Entry], requested: str | None) -> Ranking:
     stored = {name for entry in entries for name in entry.scores}
     task = entries[0].task
-    preferred = [wished or "", *TASK_METRICS.get(task, ()), *sorted(stored)]
+    preferred = [requested or "", *TASK_METRICS.get(task, ()), *sorted(stored)]
     metric = next((name for name in preferred if name in stored), "")
     ranked = [entry for entry in entries if metric in entry.scores]
     others = tuple(entry for entry in entries if metric not in entry.scores)
@@ -103,16 +107,16 @@ def _rank(entries: Sequence[Entry], wished: str | None) -> Ranking:
 
 
 def _ordered(entries: Sequence[Entry], metric: str) -> tuple[Entry, ...]:
-    """Return the entries best first; undefined values last, equal ones by ID."""
+    """Return the entries, best first: undefined values last, equal ones by ID."""
     if not entries:
         return ()
     sign = -1 if get_metric(metric).higher_is_better else 1
 
-    def place(entry: Entry) -> tuple[bool, float, str]:
+    def sort_key(entry: Entry) -> tuple[bool, float, str]:
         value = entry.scores[metric].value
         return value is None, sign * (value or 0.0), entry.experiment_id
 
-    return tuple(sorted(entries, key=place))
+    return tuple(sorted(entries, key=sort_key))
 
 
 def differing_keys(specs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -121,10 +125,10 @@ def differing_keys(specs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     A section's seed that only follows the experiment's own is left out.
     """
     keys = dict.fromkeys(chain.from_iterable(specs))
-    found = [key for key in keys if not key.startswith(UNCOMPARED) and _differ([spec.get(key) for spec in specs])]
-    following = {f"{name}.seed" for name in SECTION_NAMES}
-    found = [key for key in found if key not in following or any(spec.get(key) != spec.get("seed") for spec in specs)]
-    return short_names(found)
+    differing = [key for key in keys if not key.startswith(IGNORED_KEYS) and _differ([spec.get(key) for spec in specs])]
+    seeds = {f"{name}.seed" for name in SECTION_NAMES}
+    own = [key for key in differing if key not in seeds or any(spec.get(key) != spec.get("seed") for spec in specs)]
+    return short_names(own)
 
 
 def _differ(values: list[Any]) -> bool:
@@ -137,30 +141,27 @@ def _overlap(one: Score, other: Score) -> bool:
     return one.low <= other.high and other.low <= one.high
 
 
-LONGEST_NAME = 60
-
-
 def chosen_ids(root: Path, store: SpecFiles, ids: Sequence[str], sweep: str | None, where: str | None) -> list[str]:
-    """Return the experiments named by ``ids`` or ``sweep`` (all, if neither is given) for which ``where`` holds.
+    """Return the experiments in ``ids`` or ``sweep``, all if neither is given, for which the condition ``where`` holds.
 
     Raises:
         IdError: One of the IDs is not valid.
         SpecError: There is no such experiment or sweep.
-        DataError: The condition is wrong, or holds for no experiment.
+        DataError: The condition is invalid, or holds for no experiment.
     """
-    known = store.ids()
+    existing = store.ids()
     chosen = dict.fromkeys(validate_id(name) for name in ids)
     for name in chosen:
-        if name not in known:
-            raise SpecError(str(store.folder), [unknown("Experiment", name, known)])
+        if name not in existing:
+            raise SpecError(str(store.folder), [unknown("Experiment", name, existing)])
     if sweep is not None:
         chosen |= dict.fromkeys(_members(store, sweep))
     if not ids and sweep is None:
-        chosen = dict.fromkeys(known)
+        chosen = dict.fromkeys(existing)
     if where is None:
         return list(chosen)
-    holding = select_experiments(store, root, where).specs
-    return [name for name in chosen if name in holding]
+    matching = select_experiments(store, root, where).specs
+    return [name for name in chosen if name in matching]
 
 
 def _members(store: SpecFiles, sweep: str) -> list[str]:
@@ -171,9 +172,9 @@ def _members(store: SpecFiles, sweep: str) -> list[str]:
 
 
 def selection_name(ids: Sequence[str], sweep: str | None, where: str | None) -> str:
-    """Return what the comparison is called, fit for the name of a file."""
+    """Return a name for the comparison that can be the name of a file."""
     parts = [*([sweep] if sweep else []), *ids]
     name = suggest_id("-".join(parts)) if parts else "all-experiments"
-    if len("-".join(parts)) > LONGEST_NAME:
+    if len("-".join(parts)) > MAX_NAME_LENGTH:
         name = f"{suggest_id(parts[0])[:40]}-and-{len(parts) - 1}-more"
     return f"{name}-selection" if where else name

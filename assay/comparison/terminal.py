@@ -1,24 +1,22 @@
-"""A comparison as text for the terminal.
-
-Belongs here: columns and lines. Does not belong here: the HTML page.
-"""
+"""A comparison as text: the table for the terminal, and the sentences that the page and the dashboard show too."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from assay.analysis.base import readable_number
+from assay.analysis.base import pluralize, readable_number
 from assay.comparison.load import Entry, Score
 from assay.comparison.ranking import Ranking
 from assay.spec.yaml_text import brief
 from assay.utils.text import text_table
 
-MOST_LINES = 10
-"""How many experiments without results, or with notes, are listed."""
+MAX_LINES = 10
+"""Number of experiments without results, or with notes, that are listed."""
 
-LONGEST_CELL = 40
+MAX_CELL = 40
+"""Characters of a cell."""
 
-ALWAYS = 3
-"""The first columns, which are never left out: place, ID, metric."""
+FIXED_COLUMNS = 3
+"""Number of columns that are never left out: rank, ID and metric."""
 
 
 @dataclass(frozen=True)
@@ -28,18 +26,21 @@ class _Column:
 
 
 def as_text(ranking: Ranking, subset: str, width: int) -> list[str]:
-    """Return a ranking as lines.
+    """Return a ranking as lines of text.
 
     Args:
         ranking: One task's experiments.
         subset: The compared subset.
-        width: Characters of a line; columns beyond it are named instead of shown.
+        width: Characters per line; columns that do not fit are only named.
     """
     lines = [title(ranking, subset)]
     if ranking.ranked:
-        lines += [*_table(ranking, width), verdict(ranking), *_few(notes(ranking))]
+        lines += [*_table(ranking, width), verdict(ranking), *_first_lines(notes(ranking))]
     if ranking.others:
-        lines += [f"Without results: {len(ranking.others)}", *_few([about(entry) for entry in ranking.others])]
+        lines += [
+            f"Without results: {len(ranking.others)}",
+            *_first_lines([note_line(entry) for entry in ranking.others]),
+        ]
     return lines
 
 
@@ -47,7 +48,7 @@ def _table(ranking: Ranking, width: int) -> list[str]:
     columns = _columns(ranking)
     shown_columns = list(columns)
     table = _lines(shown_columns, ranking.ranked)
-    while len(shown_columns) > ALWAYS and max(len(line) for line in table) > width:
+    while len(shown_columns) > FIXED_COLUMNS and max(len(line) for line in table) > width:
         shown_columns.pop()
         table = _lines(shown_columns, ranking.ranked)
     left_out = [column.name for column in columns[len(shown_columns) :]]
@@ -55,10 +56,10 @@ def _table(ranking: Ranking, width: int) -> list[str]:
 
 
 def _columns(ranking: Ranking) -> list[_Column]:
-    """Return the columns, the most telling first: those at the end are left out where there is no room."""
-    places = {entry.experiment_id: str(number) for number, entry in enumerate(ranking.ranked, start=1)}
+    """Return the columns, the most important first: those at the end are left out where there is no room."""
+    ranks = {entry.experiment_id: str(rank) for rank, entry in enumerate(ranking.ranked, start=1)}
     return [
-        _Column("", lambda entry: places[entry.experiment_id]),
+        _Column("", lambda entry: ranks[entry.experiment_id]),
         _Column("experiment", lambda entry: entry.experiment_id),
         _Column(ranking.metric_name, lambda entry: value_with_interval(ranking.score(entry))),
         *(_key_column(key, name) for key, name in ranking.keys.items()),
@@ -83,28 +84,28 @@ def _lines(columns: Sequence[_Column], entries: Sequence[Entry]) -> list[str]:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST_CELL else f"{text[: LONGEST_CELL - 1]}…"
+    return text if len(text) <= MAX_CELL else f"{text[: MAX_CELL - 1]}…"
 
 
-def _few(lines: list[str]) -> list[str]:
-    more = [f"  … and {len(lines) - MOST_LINES} more"] if len(lines) > MOST_LINES else []
-    return [*(f"  {line}" for line in lines[:MOST_LINES]), *more]
+def _first_lines(lines: list[str]) -> list[str]:
+    more = [f"  … and {len(lines) - MAX_LINES} more"] if len(lines) > MAX_LINES else []
+    return [*(f"  {line}" for line in lines[:MAX_LINES]), *more]
 
 
 def interval(score: Score) -> str:
-    """Return ``[0.912, 0.965]``, empty without an interval."""
+    """Return the interval as text, such as ``[0.912, 0.965]``; empty without one."""
     if score.low is None or score.high is None:
         return ""
     return f"[{readable_number(score.low)}, {readable_number(score.high)}]"
 
 
 def value_with_interval(score: Score) -> str:
-    """Return ``0.940 [0.912, 0.965]``."""
+    """Return value and interval as text, such as ``0.940 [0.912, 0.965]``."""
     return f"{readable_number(score.value)} {interval(score)}".strip()
 
 
 def title(ranking: Ranking, subset: str) -> str:
-    """Return what is compared: task, metric, subset and which way is better."""
+    """Return what is compared: task, metric, subset and which direction is better."""
     if not ranking.ranked:
         return ranking.task or "experiments without a valid spec"
     metric, score = ranking.metric, ranking.score(ranking.ranked[0])
@@ -114,12 +115,14 @@ def title(ranking: Ranking, subset: str) -> str:
 
 
 def verdict(ranking: Ranking) -> str:
-    """Return how good the best is, against the baseline, and whether the others are really worse."""
+    """Return how good the best experiment is, whether it beats the baseline, and whether others are clearly worse."""
     best = ranking.ranked[0]
     score = ranking.score(best)
-    beaten = f"{score.baseline_name} {readable_number(score.baseline)}" if score.baseline is not None else "no baseline"
-    items = f"{score.count:,} item{'s' * (score.count != 1)}"
-    measured = f"Best: {best.experiment_id}, {value_with_interval(score)} on {items}; {beaten}."
+    baseline = (
+        f"{score.baseline_name} {readable_number(score.baseline)}" if score.baseline is not None else "no baseline"
+    )
+    items = pluralize(score.count, "item")
+    measured = f"Best: {best.experiment_id}, {value_with_interval(score)} on {items}; {baseline}."
     return " ".join(
         sentence for sentence in (measured, _against_baseline(ranking), _among_themselves(ranking)) if sentence
     )
@@ -146,10 +149,10 @@ def _among_themselves(ranking: Ranking) -> str:
 
 
 def notes(ranking: Ranking) -> list[str]:
-    """Return one line per ranked experiment about which there is something to know."""
-    return [about(entry) for entry in ranking.ranked if entry.note]
+    """Return the notes of the ranked experiments, one line each."""
+    return [note_line(entry) for entry in ranking.ranked if entry.note]
 
 
-def about(entry: Entry) -> str:
+def note_line(entry: Entry) -> str:
     """Return an experiment's note as a line."""
     return f"{entry.experiment_id}: {entry.note}"

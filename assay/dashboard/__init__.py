@@ -1,5 +1,5 @@
-"""The dashboard: all experiments in a browser, to filter, look at, compare and download.
+"""The dashboard: all experiments in a browser, to filter, view, compare and download.
 
-It reads the warehouse, Parquet files and pictures, writes nothing, and takes no lock that a run would wait for.
-``views`` are the thin pages of Streamlit; everything else works, and is tested, without it.
+It reads the warehouse, Parquet files and plots; it writes nothing, and takes no lock that a run would wait for. Only
+``app`` and ``views``, the pages, import Streamlit; everything else works, and is tested, without it.
 """

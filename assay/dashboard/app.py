@@ -1,6 +1,6 @@
-"""The program that Streamlit runs for every look at a page: which pages there are, and what an error looks like.
+"""The script that Streamlit runs whenever a page is shown: the list of pages, and how errors are shown.
 
-Belongs here: the frame. Does not belong here: pages (``views``), options of the server (``server``).
+Does not belong here: pages (``assay.dashboard.views``), options of the server (``assay.dashboard.server``).
 """
 
 import streamlit as st
@@ -11,7 +11,7 @@ from assay.errors import AssayError
 ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="#0072B2">
 <rect x="1" y="8" width="4" height="7" rx="1"/><rect x="6" y="1" width="4" height="14" rx="1"/>
 <rect x="11" y="5" width="4" height="10" rx="1"/></svg>"""
-"""Our own: Streamlit's icons for the browser's tab come from a server of somebody else."""
+"""Streamlit's own icons for the browser tab would be loaded from a third party's server."""
 
 st.set_page_config(page_title="Assay", page_icon=ICON, layout="wide")
 page = st.navigation(

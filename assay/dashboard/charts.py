@@ -1,6 +1,6 @@
-"""Charts of the dashboard, by Altair: curves over the epochs, and a metric against what was varied.
+"""The dashboard's charts, made by Altair: curves over the epochs, and a metric against a key that was varied.
 
-Belongs here: from panels to charts. Does not belong here: which curves and points there are
+Belongs here: turning panels into charts. Does not belong here: which curves and points there are
 (``assay.comparison.figures``).
 """
 
@@ -10,22 +10,22 @@ from typing import TypeAlias
 import altair as alt
 import polars as pl
 
-from assay.dashboard.filters import FEW, is_number
+from assay.dashboard.filters import MAX_CHOICES, is_number
 from assay.metrics.registry import label_of
-from assay.plots.comparison import COLOURS, GREY, LOG_SPAN, WIDE_SPAN, Curve, Panel, Point
-from assay.plots.style import subset_colour
+from assay.plots.colours import EXPERIMENT_COLOURS, GREY, subset_colour
+from assay.plots.panels import LOG_SPAN, WIDE_SPAN, Curve, Panel, Point, value_ratio
 
 Chart: TypeAlias = alt.LayerChart | alt.FacetChart
 
 HEIGHT_PX = 360
-"""Height of a chart with its axes and legend; its width is its column's."""
+"""Height of a chart with its axes and legend; it is as wide as its column."""
 
 Y_AXIS = alt.Axis(format="~g", tickCount=5, gridColor="#EEF1F4")
 EPOCH = alt.X("epoch:Q", title="epoch", axis=alt.Axis(format="d", tickMinStep=1), scale=alt.Scale(nice=False))
 
 
 def history_charts(history: pl.DataFrame) -> dict[str, Chart]:
-    """Return one chart per metric of one experiment's training, with a line per subset, by its title."""
+    """Return one chart per metric of an experiment's training, with a line per subset, by the metric's label."""
     names = history["metric"].unique(maintain_order=True).to_list()
     return {label_of(name): _history_chart(history.filter(metric=name), name) for name in names}
 
@@ -41,19 +41,26 @@ def curve_chart(panel: Panel, names: Sequence[str]) -> Chart:
     """Return the curves of several experiments as one chart.
 
     Args:
-        panel: Curves by the experiment's place.
-        names: The experiments, best first.
+        panel: Its curves.
+        names: The experiments by rank, best first.
     """
     curves = [curve for curve in panel.content if isinstance(curve, Curve)]
     parts = [
-        pl.DataFrame({"epoch": curve.epochs, "value": curve.values}).with_columns(experiment=pl.lit(names[curve.place]))
+        pl.DataFrame({"epoch": curve.epochs, "value": curve.values}).with_columns(experiment=pl.lit(names[curve.rank]))
         for curve in curves
     ]
-    return _lines(pl.concat(parts), _colour_of_experiments(names), panel.title, "experiment")
+    return _lines(pl.concat(parts), _experiment_colours(names), panel.title, "experiment")
 
 
 def _lines(rows: pl.DataFrame, colour: alt.Color, title: str, of: str) -> Chart:
-    """Return lines that light up, with all values of an epoch, where the pointer is."""
+    """Return lines; all values of the epoch under the pointer are highlighted and shown.
+
+    Args:
+        rows: Columns epoch, value and that named by ``of``.
+        colour: Colours of the lines.
+        title: Title of the y-axis.
+        of: The column that tells the lines apart.
+    """
     y = alt.Y(
         "value:Q", title=title, scale=_scale(rows["value"].to_list(), LOG_SPAN), axis=alt.Axis(format="~g", tickCount=6)
     )
@@ -70,9 +77,9 @@ def key_chart(panel: Panel, names: Sequence[str], metric: str) -> Chart:
     """Return a metric, with its intervals, against the values of one key.
 
     Args:
-        panel: Points by the experiment's place; its title says which key.
-        names: The experiments, best first.
-        metric: What the metric is called.
+        panel: Its points; its title is ``<metric> by <key>``.
+        names: The experiments by rank, best first.
+        metric: Label of the metric.
     """
     points = [point for point in panel.content if isinstance(point, Point)]
     numeric = all(is_number(point.x) for point in points)
@@ -82,16 +89,16 @@ def key_chart(panel: Panel, names: Sequence[str], metric: str) -> Chart:
             "value": [point.value for point in points],
             "low": [point.low for point in points],
             "high": [point.high for point in points],
-            "experiment": [names[point.place] for point in points],
+            "experiment": [names[point.rank] for point in points],
         }
     )
     key = panel.title.removeprefix(f"{metric} by ")
     x = alt.X("x:N", title=key, axis=alt.Axis(labelAngle=0))
     if numeric:
         values = rows["x"].unique().sort().to_list()
-        ticks = alt.Axis(format="~g", values=values if len(values) <= FEW else alt.Undefined)
+        ticks = alt.Axis(format="~g", values=values if len(values) <= MAX_CHOICES else alt.Undefined)
         x = alt.X("x:Q", title=key, scale=_scale(values, WIDE_SPAN), axis=ticks)
-    base = alt.Chart(rows).encode(x=x, color=_colour_of_experiments(names))
+    base = alt.Chart(rows).encode(x=x, color=_experiment_colours(names))
     tips = [alt.Tooltip(f"{name}", format=".4g") for name in ("value", "low", "high")]
     intervals = base.mark_rule(strokeWidth=2, opacity=0.5).encode(
         y=alt.Y("low:Q", title=metric, scale=alt.Scale(zero=False, padding=12), axis=Y_AXIS), y2="high:Q"
@@ -102,17 +109,16 @@ def key_chart(panel: Panel, names: Sequence[str], metric: str) -> Chart:
     return alt.layer(intervals, dots).properties(height=HEIGHT_PX)
 
 
-def _colour_of_experiments(names: Sequence[str]) -> alt.Color:
-    """Return a colour for each of the best, and grey for those beyond; the legend names the best."""
-    colours = [COLOURS[place] if place < len(COLOURS) else GREY for place in range(len(names))]
-    shown = list(names[: len(COLOURS)])
+def _experiment_colours(names: Sequence[str]) -> alt.Color:
+    """Return a colour for each of the best experiments and grey for the others; the legend only names the best."""
+    colours = [EXPERIMENT_COLOURS[rank] if rank < len(EXPERIMENT_COLOURS) else GREY for rank in range(len(names))]
+    shown = list(names[: len(EXPERIMENT_COLOURS)])
     legend = alt.Legend(orient="bottom", columns=3, title=None, values=shown, symbolOpacity=1)
     return alt.Color("experiment:N", scale=alt.Scale(domain=list(names), range=colours), legend=legend)
 
 
 def _scale(values: Sequence[float | None], span: float) -> alt.Scale:
-    """Return a scale that does not begin at zero, and a logarithmic one where it shows more."""
-    known = [value for value in values if value is not None]
-    if known and min(known) > 0 and max(known) / min(known) > span:
+    """Return a scale that need not start at zero; a logarithmic one where the values span more than ``span``."""
+    if value_ratio(value for value in values if value is not None) > span:
         return alt.Scale(type="log", nice=False, padding=12)
     return alt.Scale(type="linear", zero=False, nice=False, padding=12)

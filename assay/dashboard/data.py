@@ -1,6 +1,8 @@
-"""All experiments that ever ran, as they are now.
+"""All experiments that ever ran, in their current state.
 
-Belongs here: finding out what changed, and reading only that. Does not belong here: choosing some (``filters``).
+They are kept in memory. Every call compares the versions of the tables' files and reads only what changed: a few
+experiments from their own files, many from the warehouse, which would have to be refreshed first. Does not belong here:
+choosing some of them (``assay.dashboard.filters``).
 """
 
 import json
@@ -13,7 +15,7 @@ from typing import Any, TypeVar
 
 import polars as pl
 
-from assay.comparison.load import EPOCHS, HISTORY, READ, RUNS, SCORES, Entry, Score, Tables, score_of, why_not_its_own
+from assay.comparison.load import EPOCHS, HISTORY, READ, RUNS, SCORES, Entry, Score, Tables, results_mismatch, score_of
 from assay.errors import StorageError
 from assay.experiments.folders import ExperimentFolders
 from assay.spec.experiment import learning_of
@@ -22,13 +24,13 @@ from assay.spec.secrets import without_keys
 from assay.spec.yaml_text import flatten
 from assay.storage.partitions import TableFiles, find_tables
 
-FEW = 100
-"""Up to so many changed experiments are read from their own files, more from the warehouse."""
+MAX_FROM_FILES = 100
+"""Number of changed experiments up to which they are read from their own files, not from the warehouse."""
 
 ATTEMPTS = 20
-"""How often a look starts again because a run replaced a file meanwhile."""
+"""How often reading starts again because a run has replaced a file meanwhile."""
 
-Found = TypeVar("Found")
+T = TypeVar("T")
 
 Scores = Mapping[str, Mapping[str, Score]]
 """By subset, then by metric."""
@@ -36,22 +38,22 @@ Scores = Mapping[str, Mapping[str, Score]]
 
 @dataclass(frozen=True, eq=False)
 class Experiment:
-    """One experiment that ran, as one look found it; the same object as long as nothing of it changes.
+    """One experiment that ran; it stays the same object as long as none of its tables change.
 
     Attributes:
         experiment_id: Its ID.
-        task: What it learns: the task, or multi_label.
+        task: What is learned: the task of the spec, or multi_label.
         name: Free text of the user.
         description: Free text of the user.
-        tags: The user's own words.
-        model: Kind of its model; empty when unknown.
-        evaluates: Whose model it evaluates; empty where it trained its own.
-        started: When its folder was made, UTC; None when its run ID does not say.
-        epochs: How many epochs it was trained for; None when unknown.
+        tags: Free names and values of the user.
+        model: Kind of its model; empty if unknown.
+        evaluates: ID of the experiment whose model it evaluates; empty if it trained its own.
+        started: When its folder was made, in UTC; None if its run ID does not say.
+        epochs: Number of trained epochs; None if unknown.
         spec: Its resolved spec, without secrets.
-        keys: The same with dots.
-        scores: By subset, then by metric, in the order in which they were asked for; empty without results.
-        note: Why there are no scores; empty if there are.
+        keys: Its values by dotted key.
+        scores: By subset, then by metric, in the order of the spec; empty without results.
+        note: Why there are no scores; empty if there are any.
     """
 
     experiment_id: str
@@ -69,97 +71,100 @@ class Experiment:
     note: str
 
     def entry(self, subset: str) -> Entry:
-        """Return what a ranking by a metric on one subset wants to know."""
+        """Return what a ranking by metrics on one subset needs."""
         scores = self.scores.get(subset, {})
         return Entry(self.experiment_id, self.task, self.name, None, self.keys, scores, self.epochs, self.note)
 
 
 @dataclass(frozen=True)
-class _Look:
-    """What the last look at a storage found: which files, and the experiments that they tell of."""
+class _Snapshot:
+    """What was read of a storage: the versions of the files of each experiment, and the experiments."""
 
     versions: Mapping[str, tuple[str | None, ...]]
     experiments: tuple[Experiment, ...]
 
 
-_last_looks: dict[Path, _Look] = {}
+_snapshots: dict[Path, _Snapshot] = {}
 
-_ONE_AT_A_TIME = threading.Lock()
-"""Two pages must not read the same, nor open the index at once: DuckDB lets a process read or write a file."""
+_READING = threading.Lock()
+"""Two pages must not read the same files, nor open the warehouse at once: DuckDB lets a process read or write a file,
+not both."""
 
 
-def load_catalogue(root: Path, few: int = FEW, looks: dict[Path, _Look] = _last_looks) -> tuple[Experiment, ...]:
-    """Return all experiments that ever ran, the newest first; reads only what changed since the last look.
+def load_experiments(
+    root: Path, max_from_files: int = MAX_FROM_FILES, snapshots: dict[Path, _Snapshot] = _snapshots
+) -> tuple[Experiment, ...]:
+    """Return all experiments that ever ran, the newest first; only reads what changed since the last call.
 
     Args:
         root: The storage.
-        few: Up to so many changed experiments are read from their own files, more from the warehouse.
-        looks: What is remembered of the last look at each storage; becomes that of this one.
+        max_from_files: Up to so many changed experiments are read from their own files, more from the warehouse.
+        snapshots: What was read last from each storage; updated.
 
     Raises:
         StorageError, DataError: The storage can't be read.
     """
-    with _ONE_AT_A_TIME:
-        return _again_when_replaced(lambda: _look(root, few, looks))
+    with _READING:
+        return _retry_when_replaced(lambda: _refresh(root, max_from_files, snapshots))
 
 
 def load_history(root: Path, ids: Collection[str]) -> pl.DataFrame:
-    """Return what was measured of some experiments in every epoch, sorted by epoch.
+    """Return the metrics of some experiments in every epoch, sorted by epoch.
 
     Raises:
         StorageError: The storage can't be read.
     """
-    return _again_when_replaced(lambda: FileTables(_find_tables(root), ids).history())
+    return _retry_when_replaced(lambda: FileTables(_find_tables(root), ids).history())
 
 
-def _again_when_replaced(read: Callable[[], Found]) -> Found:
+def _retry_when_replaced(read: Callable[[], T]) -> T:
     for _ in range(ATTEMPTS - 1):
         try:
             return read()
-        except StorageError:  # most likely a run has replaced a file since the look
+        except StorageError:  # most likely a run has just replaced a file
             continue
     return read()
 
 
-def _look(root: Path, few: int, looks: dict[Path, _Look]) -> tuple[Experiment, ...]:
+def _refresh(root: Path, max_from_files: int, snapshots: dict[Path, _Snapshot]) -> tuple[Experiment, ...]:
     tables = _find_tables(root)
-    versions, known = _versions(tables), looks.get(root, _Look({}, ()))
-    if versions == known.versions:
-        return known.experiments
-    changed = {name for name, version in versions.items() if known.versions.get(name) != version}
-    if len(changed) > few:
-        found = read_experiments(root, Tables(root))
+    versions, last = _versions(tables), snapshots.get(root, _Snapshot({}, ()))
+    if versions == last.versions:
+        return last.experiments
+    changed = {name for name, version in versions.items() if last.versions.get(name) != version}
+    if len(changed) > max_from_files:
+        experiments = read_experiments(root, Tables(root))
     else:
-        kept = [each for each in known.experiments if each.experiment_id in versions.keys() - changed]
-        found = kept + read_experiments(root, FileTables(tables, changed))
-    looks[root] = _Look(versions, _newest_first(found))
-    return looks[root].experiments
+        kept = [each for each in last.experiments if each.experiment_id in versions.keys() - changed]
+        experiments = kept + read_experiments(root, FileTables(tables, changed))
+    snapshots[root] = _Snapshot(versions, _newest_first(experiments))
+    return snapshots[root].experiments
 
 
 def _find_tables(root: Path) -> dict[str, TableFiles]:
-    return {found.table: found for found in find_tables(root, READ.__contains__)}
+    return {files.table: files for files in find_tables(root, READ.__contains__)}
 
 
 def _versions(tables: Mapping[str, TableFiles]) -> dict[str, tuple[str | None, ...]]:
-    """Return which files tell of each experiment that ran; they change with every write."""
+    """Return the version of each table's file for every experiment that ran; a write changes it."""
     if "experiments" not in tables:
         return {}
-    found = [table.versions for table in tables.values()]
-    return {name: tuple(versions.get(name) for versions in found) for name in tables["experiments"].versions}
+    by_table = [table.versions for table in tables.values()]
+    return {name: tuple(versions.get(name) for versions in by_table) for name in tables["experiments"].versions}
 
 
 def _newest_first(experiments: Iterable[Experiment]) -> tuple[Experiment, ...]:
     oldest = datetime.min.replace(tzinfo=UTC)
-    by_name = sorted(experiments, key=lambda each: each.experiment_id)
-    return tuple(sorted(by_name, key=lambda each: each.started or oldest, reverse=True))
+    by_id = sorted(experiments, key=lambda each: each.experiment_id)
+    return tuple(sorted(by_id, key=lambda each: each.started or oldest, reverse=True))
 
 
 @dataclass(frozen=True)
 class FileTables:
-    """What the tables say of some experiments, as ``assay.comparison.load.Tables`` says it of many.
+    """Reads some experiments from their own files, as ``assay.comparison.load.Tables`` reads many from the warehouse.
 
     Attributes:
-        tables: The tables as one look found them, by name.
+        tables: The files of the tables, by name of the table.
         ids: The experiments.
     """
 
@@ -167,11 +172,11 @@ class FileTables:
     ids: Collection[str]
 
     def runs(self) -> pl.DataFrame:
-        """Return ID, run ID and spec of the experiments that have a row."""
+        """Return ID, run ID and spec of the experiments."""
         return self._read("experiments", RUNS)
 
     def scores(self) -> pl.DataFrame:
-        """Return the metrics about all classes, in the order in which each experiment lists them."""
+        """Return the metrics over all classes, in the order in which each experiment lists them."""
         rows = self._read("analysis", pl.Schema({**SCORES, "class": pl.String()}))
         return rows.filter(pl.col("class") == "").drop("class")
 
@@ -180,27 +185,27 @@ class FileTables:
         return self._read("training_history", EPOCHS).group_by("experiment_id").max()
 
     def history(self) -> pl.DataFrame:
-        """Return what was measured in every epoch, sorted by epoch."""
+        """Return the metrics of every epoch, sorted by epoch."""
         return self._read("training_history", HISTORY).sort("epoch", maintain_order=True)
 
     def _read(self, name: str, columns: pl.Schema) -> pl.DataFrame:
-        """Return rows of a table; what a file of an older version lacks is null.
+        """Return rows of a table; columns that a file of an older version lacks are null.
 
         Raises:
-            StorageError: A file was replaced since the look.
+            StorageError: A file was replaced meanwhile.
         """
-        found = [pl.DataFrame(schema=columns)]
+        frames = [pl.DataFrame(schema=columns)]
         table = self.tables.get(name)
         for key in sorted(self.ids):
             if table is not None and key in table.versions:
                 rows = table.file(key).read().with_columns(experiment_id=pl.lit(key))
                 missing = [pl.lit(None, kind).alias(column) for column, kind in columns.items() if column not in rows]
-                found.append(rows.with_columns(missing).select(columns.names()))
-        return pl.concat(found, how="vertical_relaxed")
+                frames.append(rows.with_columns(missing).select(columns.names()))
+        return pl.concat(frames, how="vertical_relaxed")
 
 
 def read_experiments(root: Path, tables: Tables | FileTables) -> list[Experiment]:
-    """Return the experiments that the tables tell of.
+    """Return the experiments that have a row in the table ``experiments``.
 
     Raises:
         StorageError: A file was replaced meanwhile.
@@ -210,15 +215,15 @@ def read_experiments(root: Path, tables: Tables | FileTables) -> list[Experiment
     return [
         _experiment(root, name, run_id or "", json.loads(text or "{}"), epochs.get(name), scores.get(name, {}))
         for name, run_id, text in tables.runs().iter_rows()
-        if is_id(name)  # a folder that somebody made by hand may be called anything
+        if is_id(name)  # a folder made by hand may have any name
     ]
 
 
 def _by_experiment(rows: pl.DataFrame) -> dict[str, dict[str, dict[str, Score]]]:
-    found: dict[str, dict[str, dict[str, Score]]] = {}
+    scores: dict[str, dict[str, dict[str, Score]]] = {}
     for row in rows.iter_rows(named=True):
-        found.setdefault(row["experiment_id"], {}).setdefault(row["subset"], {})[row["metric"]] = score_of(row)
-    return found
+        scores.setdefault(row["experiment_id"], {}).setdefault(row["subset"], {})[row["metric"]] = score_of(row)
+    return scores
 
 
 def _experiment(
@@ -226,7 +231,7 @@ def _experiment(
 ) -> Experiment:
     shown = without_keys(dict(spec), frozenset(spec.get("remove_key_list", ())))
     folder = ExperimentFolders(root).find(name) if scores else None
-    why_not = why_not_its_own(root, folder.path, spec) if folder else "" if scores else "no results yet"
+    mismatch = results_mismatch(root, folder.path, spec) if folder else "" if scores else "no results yet"
     return Experiment(
         experiment_id=name,
         task=learning_of(spec),
@@ -239,13 +244,13 @@ def _experiment(
         epochs=epochs,
         spec=shown,
         keys=flatten(shown),
-        scores={} if why_not else scores,
-        note=f"{why_not}: assay run {name}" if why_not else "",
+        scores={} if mismatch else scores,
+        note=f"{mismatch}: assay run {name}" if mismatch else "",
     )
 
 
 def started_at(run_id: str) -> datetime | None:
-    """Return the time that a run ID begins with, UTC."""
+    """Return the time at the beginning of a run ID, in UTC; None if there is none."""
     try:
         return datetime.strptime(run_id.partition("Z")[0], "%Y-%m-%dT%H.%M.%S.%f").replace(tzinfo=UTC)
     except ValueError:

@@ -1,6 +1,6 @@
-"""What one experiment shows: its metrics and its checks as tables, its spec as text.
+"""The contents of one experiment's page: metrics and checks as tables, the spec as text, and the files of its plots.
 
-Belongs here: frames with headings that people read. Does not belong here: widgets, pictures, curves.
+Does not belong here: widgets (``assay.dashboard.views.experiment``), curves (``assay.dashboard.charts``).
 """
 
 import csv
@@ -41,8 +41,22 @@ PASSED, FAILED = "✓ passed", "✗ failed"
 CHECKS = pl.Schema({"Outcome": pl.String(), "Check": pl.String(), "Found": pl.String(), "Expected": pl.String()})
 
 
+DATA_STAGES = ("generated_images", "splits", "crops", "tabular", "normalized")
+
+PLOT_FOLDERS = {
+    "Analysis": "analysis/pictures",
+    "Predictions": "predictions/pictures",
+    "Training": "pictures",
+}
+"""Folders of plots in an experiment's folder by heading, the most important first."""
+
+NET_DATA = "net_data"
+
+EPOCH = re.compile(r"epoch_(\d+)\.(png|parquet)")
+
+
 def metric_table(experiment: Experiment, subsets: Iterable[str]) -> pl.DataFrame:
-    """Return all metrics about all classes, metric by metric, with interval and baseline."""
+    """Return all metrics over all classes, metric by metric, with interval and baseline."""
     shown = list(subsets)
     names = dict.fromkeys(name for subset in shown for name in experiment.scores.get(subset, {}))
     rows = [
@@ -62,13 +76,13 @@ def _metric_row(name: str, subset: str, score: Score) -> tuple[object, ...]:
         score.unit or None,
         interval(score) or None,
         score.baseline,
-        verdict(name, score),
+        baseline_verdict(name, score),
         score.count,
     )
 
 
-def verdict(name: str, score: Score) -> str | None:
-    """Return whether a metric is better than its baseline, and surely so; None where that can't be said."""
+def baseline_verdict(name: str, score: Score) -> str | None:
+    """Return whether a metric, and its whole interval, is better than its baseline; None where that is unknown."""
     try:
         metric = get_metric(name)
     except AssayError:  # of a package that is not installed here
@@ -78,8 +92,8 @@ def verdict(name: str, score: Score) -> str | None:
     if not metric.beats(score.value, score.baseline):
         return f"no: {score.baseline_name}"
     end = score.low if metric.higher_is_better else score.high
-    sure = end is None or metric.beats(end, score.baseline)
-    return f"yes: {score.baseline_name}" if sure else f"not surely: {score.baseline_name}"
+    certain = end is None or metric.beats(end, score.baseline)
+    return f"yes: {score.baseline_name}" if certain else f"not surely: {score.baseline_name}"
 
 
 def check_table(root: Path, experiment_id: str) -> pl.DataFrame:
@@ -87,8 +101,8 @@ def check_table(root: Path, experiment_id: str) -> pl.DataFrame:
     folder = ExperimentFolders(root).find(experiment_id)
     rows = _read(folder.path / EXP_TESTS) if folder else []
     ordered = sorted(rows, key=lambda row: row["passed"] == "True")
-    found = [(_outcome(row), row["name"], row["description"], row["expected"]) for row in ordered]
-    return pl.DataFrame(found, CHECKS, orient="row")
+    shown = [(_outcome(row), row["name"], row["description"], row["expected"]) for row in ordered]
+    return pl.DataFrame(shown, CHECKS, orient="row")
 
 
 def _outcome(row: Mapping[str, str]) -> str:
@@ -108,23 +122,9 @@ def spec_text(experiment: Experiment) -> str:
     return to_yaml(dict(experiment.spec))
 
 
-DATA_STAGES = ("generated_images", "splits", "crops", "tabular", "normalized")
-
-PLACES = {
-    "Analysis": "analysis/pictures",
-    "Predictions": "predictions/pictures",
-    "Training": "pictures",
-}
-"""Folders of pictures in an experiment's own folder, what people look for first."""
-
-NET_DATA = "net_data"
-
-EPOCH = re.compile(r"epoch_(\d+)\.(png|parquet)")
-
-
 @dataclass(frozen=True)
-class Picture:
-    """One picture.
+class Plot:
+    """One plot, or another image that a stage made.
 
     Attributes:
         title: What it shows.
@@ -142,33 +142,33 @@ class Picture:
             return None
 
 
-def pictures_of(root: Path, experiment_id: str) -> dict[str, list[Picture]]:
-    """Return the pictures of an experiment by heading: of its outcome first, of its data last."""
+def plots_of(root: Path, experiment_id: str) -> dict[str, list[Plot]]:
+    """Return the plots of an experiment by heading: those of its results first, those of its data last."""
     folder = ExperimentFolders(root).find(experiment_id)
-    groups = {heading: _in(folder.path / place) for heading, place in PLACES.items()} if folder else {}
+    groups = {heading: _in_folder(folder.path / name) for heading, name in PLOT_FOLDERS.items()} if folder else {}
     groups["Data"] = _of_data(root, experiment_id)
-    return {heading: pictures for heading, pictures in groups.items() if pictures}
+    return {heading: plots for heading, plots in groups.items() if plots}
 
 
 def net_data_of(root: Path, experiment_id: str) -> dict[int, Path]:
-    """Return what the network really saw, by epoch: a picture, or a table for rows that are no pixels."""
+    """Return the file with the inputs of the network, by epoch: a PNG, or a Parquet file for rows of a table."""
     folder = ExperimentFolders(root).find(experiment_id)
-    found = sorted((folder.path / NET_DATA).glob("*")) if folder else []
-    epochs = ((EPOCH.fullmatch(path.name), path) for path in found)
+    paths = sorted((folder.path / NET_DATA).glob("*")) if folder else []
+    epochs = ((EPOCH.fullmatch(path.name), path) for path in paths)
     return {int(match.group(1)): path for match, path in epochs if match}
 
 
-def _of_data(root: Path, experiment_id: str) -> list[Picture]:
-    with suppress(StorageError, OSError):  # results that are being replaced, or were deleted
+def _of_data(root: Path, experiment_id: str) -> list[Plot]:
+    with suppress(StorageError, OSError):  # results are being replaced, or were deleted
         results = stage_results(root, experiment_id)
         return list(_named(path for stage in DATA_STAGES if stage in results for path in results[stage].pictures))
     return []
 
 
-def _in(folder: Path) -> list[Picture]:
+def _in_folder(folder: Path) -> list[Plot]:
     return list(_named(sorted(folder.glob("*.png"), key=lambda path: natural_sort_key(path.stem))))
 
 
-def _named(paths: Iterable[Path]) -> Iterable[Picture]:
+def _named(paths: Iterable[Path]) -> Iterable[Plot]:
     for path in paths:
-        yield Picture(path.stem.replace("_", " ").capitalize(), path)
+        yield Plot(path.stem.replace("_", " ").capitalize(), path)

@@ -1,6 +1,6 @@
-"""The table of the overview, and the best experiment of every task above it.
+"""The table of experiments on the overview, and the best experiment of every task.
 
-Belongs here: rows, columns and what stands in them. Does not belong here: widgets, filters.
+Belongs here: columns and their values. Does not belong here: widgets (``assay.dashboard.views``), filters.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,8 +29,8 @@ class Column:
     Attributes:
         name: Its name in the frame.
         label: Its heading.
-        help: What it is.
-        values: One per experiment: all numbers, all texts or all times, or None.
+        help: What it contains.
+        values: One per experiment: numbers, texts or times, all of one type; None where there is none.
     """
 
     name: str
@@ -40,28 +40,28 @@ class Column:
 
 
 def subsets_of(experiments: Sequence[Experiment]) -> list[str]:
-    """Return the subsets on which anything was measured, the preferred one first."""
-    found = {subset for each in experiments for subset in each.scores}
-    return [name for name in PREFERRED if name in found] + sorted(found.difference(PREFERRED))
+    """Return the subsets with metrics, the preferred ones first."""
+    existing = {subset for each in experiments for subset in each.scores}
+    return [name for name in PREFERRED if name in existing] + sorted(existing.difference(PREFERRED))
 
 
 def rankings(experiments: Sequence[Experiment], subset: str, metric: str | None = None) -> list[Ranking]:
-    """Return one ranking per task, by a metric or by the task's main one; the task with most experiments first."""
+    """Return one ranking per task, by ``metric`` or the task's main one; the task with most experiments first."""
     entries = tuple(each.entry(subset) for each in experiments)
-    found = rank(ComparisonData(subset, entries, pl.DataFrame(schema=HISTORY)), metric)
-    return sorted(found, key=lambda each: -len(each.ranked) - len(each.others))
+    ranked = rank(ComparisonData(subset, entries, pl.DataFrame(schema=HISTORY)), metric)
+    return sorted(ranked, key=lambda each: -len(each.ranked) - len(each.others))
 
 
 def columns_of(
     experiments: Sequence[Experiment], ranked: Sequence[Ranking], subset: str, keys: Mapping[str, str]
 ) -> list[Column]:
-    """Return the columns of the table; those about one task's metrics only where all are of that task.
+    """Return the columns of the table; all metrics of a task only where all experiments are of that task.
 
     Args:
-        experiments: Its rows.
+        experiments: The rows.
         ranked: The same experiments, ranked.
-        subset: Whose metrics are shown.
-        keys: Further keys of the spec, and what each is called.
+        subset: The subset whose metrics are shown.
+        keys: Further keys of the spec, with their labels.
     """
     one_task = len(ranked) == 1
     return [
@@ -75,20 +75,20 @@ def columns_of(
         *(_further_metrics(experiments, ranked[0], subset) if one_task else []),
         Column("epochs", "Trained epochs", "How many epochs it was trained for", [each.epochs for each in experiments]),
         _started(experiments),
-        Column("tags", "Tags", "Free words of the spec", [_tags(each) for each in experiments]),
+        Column("tags", "Tags", "Free names and values of the spec", [_tags(each) for each in experiments]),
         *_if_any(Column("note", "Note", "Why it shows no metrics", [each.note or None for each in experiments])),
     ]
 
 
 def frame_of(columns: Sequence[Column]) -> pl.DataFrame:
-    """Return the columns as a frame; one without a single value is of text."""
+    """Return the columns as a frame; a column without any value has type text."""
     return pl.DataFrame([pl.Series(each.name, each.values, strict=False) for each in columns]).with_columns(
         pl.selectors.by_dtype(pl.Null).cast(pl.String)
     )
 
 
 def _main_metric(experiments: Sequence[Experiment], ranked: Sequence[Ranking], subset: str) -> list[Column]:
-    """Return value, interval and baseline of each task's main metric; its name is the heading if it is the only one."""
+    """Return value, interval and baseline of each task's main metric; with one task, its name is the heading."""
     metrics = {each.task: each.metric_name for each in ranked}
     scores = [each.scores.get(subset, {}).get(metrics[each.task]) for each in experiments]
     labels = [
@@ -106,7 +106,7 @@ def _main_metric(experiments: Sequence[Experiment], ranked: Sequence[Ranking], s
     return [
         *([] if len(ranked) == 1 else [named]),
         Column("value", heading, "Its value", [score and score.value for score in scores]),
-        Column("interval", "Interval", "How sure it is", [score and (interval(score) or None) for score in scores]),
+        Column("interval", "Interval", "How certain it is", [score and (interval(score) or None) for score in scores]),
         Column(
             "baseline", "Baseline", "What a trivial prediction reaches", [score and score.baseline for score in scores]
         ),
@@ -125,7 +125,7 @@ def _further_metrics(experiments: Sequence[Experiment], ranking: Ranking, subset
 
 
 def _with_unit(label: str, scores: Sequence[Score | None]) -> str:
-    """Return a label with the unit, where all have the same."""
+    """Return a label with the unit of the scores, where all have the same."""
     units = {score.unit for score in scores if score}
     unit = units.pop() if len(units) == 1 else ""
     return f"{label} ({unit})" if unit else label
@@ -148,7 +148,7 @@ def _task(experiments: Sequence[Experiment]) -> Column:
 
 
 def task_name(task: str) -> str:
-    """Return a task as people write it."""
+    """Return the name of a task as people write it."""
     return task.replace("_", " ") or "unknown task"
 
 
@@ -169,6 +169,6 @@ def _tags(each: Experiment) -> str | None:
 
 
 def best_of(ranking: Ranking) -> Entry | None:
-    """Return the best experiment of a task; None where none has a value."""
+    """Return the best experiment of a ranking; None if none has a value."""
     best = ranking.ranked[0] if ranking.ranked else None
     return best if best and ranking.score(best).value is not None else None

@@ -1,6 +1,6 @@
-"""The dashboard's server: Streamlit on loopback, and a download beside it.
+"""The dashboard's server: Streamlit on the loopback interface, and a route for downloads.
 
-Belongs here: options, ports, what is served. Does not belong here: what the pages show (``app``, ``views``).
+Belongs here: options, ports, downloads. Does not belong here: what the pages show (``assay.dashboard.views``).
 """
 
 import socket
@@ -22,11 +22,14 @@ from assay.storage.files import TEMPORARY_PREFIX
 HOST = "127.0.0.1"
 
 HOSTS = (HOST, "localhost")
-"""Names under which a browser may ask: a page of somebody else that makes its name point to us gets nothing."""
+"""Allowed values of the header ``Host``, against DNS rebinding by other web pages."""
 
 PORTS_TRIED = 100
 
 CHUNK_BYTES = 1 << 20
+
+ZIP_ATTEMPTS = 5
+"""How often a folder is packed again because a run wrote to it meanwhile."""
 
 THEME = {
     "base": "light",
@@ -57,15 +60,15 @@ OPTIONS: dict[str, Any] = {
     "client.showErrorLinks": False,
     "logger.hideWelcomeMessage": True,
     "runner.magicEnabled": False,
-    # With thousands of experiments in memory it takes 0.3 s, for which even a finished page would not be sent.
+    # With thousands of experiments in memory it takes 0.3 s, during which even a finished page is not sent.
     "runner.postScriptGC": False,
     **{f"theme.{name}": value for name, value in THEME.items()},
 }
-"""No telemetry, no watched files, nothing for developers, one look."""
+"""Streamlit's options: no telemetry, no watched files, no tools for developers, and our theme."""
 
 
 def require_extra() -> None:
-    """Raise unless the packages of the dashboard are installed.
+    """Check that the packages of the dashboard are installed.
 
     Raises:
         AssayError: One is missing.
@@ -76,10 +79,10 @@ def require_extra() -> None:
 
 
 def require_port(port: int) -> None:
-    """Raise if a port is taken.
+    """Check that a port is free.
 
     Raises:
-        ServerError: It is; names a free one.
+        ServerError: It is taken; names a free one.
     """
     if _is_free(port):
         return
@@ -99,22 +102,22 @@ def _is_free(port: int) -> bool:
 
 
 def serve(root: Path, port: int, browser: bool) -> None:
-    """Serve the dashboard until the process is asked to end.
+    """Serve the dashboard until the process is interrupted.
 
     Args:
         root: Storage root.
-        port: Free port on loopback.
-        browser: Whether to open it.
+        port: Free port of the loopback interface.
+        browser: Whether to open a browser.
     """
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
     from starlette.routing import Route
     from streamlit.starlette import App
 
-    warm(root)
+    warm_up(root)
 
     @asynccontextmanager
-    async def announced(_: App) -> AsyncIterator[None]:
+    async def announce(_: App) -> AsyncIterator[None]:
         print(f"Dashboard: http://{HOST}:{port}  (Ctrl+C ends it)", flush=True)
         if browser:
             webbrowser.open(f"http://{HOST}:{port}")
@@ -122,28 +125,28 @@ def serve(root: Path, port: int, browser: bool) -> None:
 
     app = App(
         Path(__file__).with_name("app.py"),
-        lifespan=announced,
-        routes=[Route("/download/{experiment_id}.zip", download_of(root))],
+        lifespan=announce,
+        routes=[Route("/download/{experiment_id}.zip", download_handler(root))],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)],
     )
     with suppress(KeyboardInterrupt):
         app.run(config={**OPTIONS, "server.port": port})
 
 
-def warm(root: Path) -> None:
-    """Import what the pages need and read the experiments, so that the first page need not wait for it."""
+def warm_up(root: Path) -> None:
+    """Import what the pages need and read the experiments, so that the first page does not have to."""
     pages = ("charts", "details", "views.sidebar", "views.table")
     for name in ("pandas", *(f"assay.dashboard.{page}" for page in pages)):
         import_module(name)
-    from assay.dashboard.data import load_catalogue
+    from assay.dashboard.data import load_experiments
     from assay.dashboard.filters import offered_keys
 
     print(f"Reading {root} …", flush=True)
-    offered_keys(load_catalogue(root))
+    offered_keys(load_experiments(root))
 
 
-def download_of(root: Path) -> Any:
-    """Return the handler of downloads: it packs a folder when asked to, and sends it piece by piece."""
+def download_handler(root: Path) -> Any:
+    """Return the handler of downloads, which packs an experiment's folder and streams it."""
     from starlette.concurrency import run_in_threadpool
     from starlette.requests import Request
     from starlette.responses import PlainTextResponse, Response, StreamingResponse
@@ -155,34 +158,30 @@ def download_of(root: Path) -> Any:
         except AssayError as error:
             return PlainTextResponse(str(error), status_code=404)
         headers = {"Content-Disposition": f'attachment; filename="{experiment_id}.zip"'}
-        return StreamingResponse(_pieces(packed), media_type="application/zip", headers=headers)
+        return StreamingResponse(_chunks(packed), media_type="application/zip", headers=headers)
 
     return download
 
 
-def _pieces(packed: Any) -> Iterator[bytes]:
+def _chunks(packed: Any) -> Iterator[bytes]:
     with packed:
-        while piece := packed.read(CHUNK_BYTES):
-            yield piece
-
-
-ATTEMPTS = 5
-"""How often it is packed again because a run wrote to it meanwhile."""
+        while chunk := packed.read(CHUNK_BYTES):
+            yield chunk
 
 
 def zip_experiment(root: Path, experiment_id: str) -> BinaryIO:
-    """Return a temporary file, at its beginning, that holds an experiment's folder and vanishes when closed.
+    """Return an experiment's folder as a ZIP file: a temporary file at its beginning, deleted when it is closed.
 
-    Tables, weights and pictures are compressed already, so that files are stored as they are.
+    Nothing is compressed, because tables, weights and images already are.
 
     Raises:
         IdError: The ID is not valid.
-        StorageError: It has no folder, or a run kept writing to it.
+        StorageError: The experiment has no folder, or a run kept writing to it.
     """
     folder = ExperimentFolders(root).find(validate_id(experiment_id))
     if folder is None:
         raise StorageError(f"Experiment {experiment_id!r} has no folder. Next: assay run {experiment_id}")
-    for _ in range(ATTEMPTS):
+    for _ in range(ZIP_ATTEMPTS):
         packed = _pack(folder.path)
         if packed is not None:
             return packed
@@ -190,7 +189,7 @@ def zip_experiment(root: Path, experiment_id: str) -> BinaryIO:
 
 
 def _pack(folder: Path) -> BinaryIO | None:
-    """Return the packed folder; None when it changed meanwhile."""
+    """Return the packed folder; None if it changed meanwhile."""
     file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
     with suppress(FileNotFoundError):
         files = _files(folder)
@@ -205,10 +204,10 @@ def _pack(folder: Path) -> BinaryIO | None:
 
 
 def _files(folder: Path) -> dict[Path, tuple[int, int, int]]:
-    """Return the files of a folder, and of each what changes when somebody writes it."""
-    found = {}
+    """Return the files of a folder, with inode, size and modification time, which change when a file is written."""
+    files = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.is_symlink() and not path.name.startswith(TEMPORARY_PREFIX):
             status = path.stat()
-            found[path] = (status.st_ino, status.st_size, status.st_mtime_ns)
-    return found
+            files[path] = (status.st_ino, status.st_size, status.st_mtime_ns)
+    return files

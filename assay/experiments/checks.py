@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from assay.checks.result import TestResult
-from assay.checks.run import BUILT_IN, STAGES, run_test, write_exp_tests_csv
+from assay.checks.run import CHECKS, check_of, run_test, write_exp_tests_csv
 from assay.errors import DataError
 from assay.experiments.contents import experiment_files, stage_results
 from assay.experiments.folders import ExperimentFolders
@@ -17,9 +17,6 @@ from assay.spec.exptests import TestSection
 from assay.spec.ids import validate_id
 from assay.storage.files import write_json
 from assay.storage.locks import hold
-
-FURTHER_TESTS = "further_tests"
-"""Stands for all kinds that installed packages add."""
 
 EXP_TESTS = "exp_tests.csv"
 
@@ -34,18 +31,14 @@ def run_tests(root: Path, experiment_id: str, kind: str, tests: Sequence[TestSec
         tests: All tests of the experiment's spec.
     """
     files = experiment_files(root, experiment_id)
-    results = [run_test(test, files) for test in tests if _is_of(kind, test.kind)]
-    stage = STAGES.get(kind, "analysis")
+    results = [run_test(test, files) for test in tests if check_of(test.kind) == kind]
+    stage = CHECKS[kind].asset
     made = stage_results(root, experiment_id).get(stage)
     if made is not None:
         failures = [result.description for result in results if result.blocking and not result.passed]
         store_verdict(root, experiment_id, kind, stage, made.fingerprint, failures)
     _record(root, experiment_id, kind, results)
     return results
-
-
-def _is_of(kind: str, other: str) -> bool:
-    return kind == (other if other in BUILT_IN else FURTHER_TESTS)
 
 
 def _record(root: Path, experiment_id: str, kind: str, results: list[TestResult]) -> None:
@@ -55,7 +48,7 @@ def _record(root: Path, experiment_id: str, kind: str, results: list[TestResult]
         return
     path = folder.path / EXP_TESTS
     with hold(root / "locks", f"experiments/{experiment_id}", "write", "recording its tests"):
-        others = [row for row in _read(path) if not _is_of(kind, row.kind)]
+        others = [row for row in _read(path) if check_of(row.kind) != kind]
         write_exp_tests_csv(sorted([*others, *results], key=lambda row: (row.kind, row.name)), path)
 
 

@@ -1,5 +1,5 @@
-"""Metrics as functions of weighted items: one weighting is the estimate, a thousand are its bootstrap.
+"""Metrics as functions of weighted items: equal weights give the estimate, a thousand weightings its bootstrap.
 
-Written here rather than taken from scikit-learn because the bootstrap needs all resamples in one array operation, and
-because importing ``sklearn.metrics`` costs most of a second; the tests compare every metric with scikit-learn's.
+They are not taken from scikit-learn because the bootstrap needs all resamples in one array operation, and because
+importing ``sklearn.metrics`` takes most of a second. The tests compare every metric with scikit-learn's.
 """

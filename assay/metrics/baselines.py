@@ -1,7 +1,4 @@
-"""What can be predicted without looking at an item: the yardstick that a model has to beat.
-
-Belongs here: trivial predictions from the training targets. Does not belong here: models.
-"""
+"""Trivial predictions, made from the training targets without looking at an item, which a model has to beat."""
 
 from dataclasses import replace
 
@@ -16,9 +13,9 @@ def predict_mean(sample: RegressionSample, train_target: Floats) -> RegressionSa
 
 
 def predict_majority(sample: ClassificationSample, train_target: Integers) -> ClassificationSample:
-    """Return the sample with every prediction replaced by what the training targets alone suggest.
+    """Return the sample with every prediction replaced by the most frequent class of the training targets.
 
-    The class is the most frequent one (the first of several equally frequent), the probabilities are the frequencies.
+    Of several equally frequent classes it is the first. The probabilities are the frequencies of the classes.
 
     Args:
         sample: Items with true classes.
@@ -33,14 +30,14 @@ def predict_majority(sample: ClassificationSample, train_target: Integers) -> Cl
 
 
 def predict_every_class(sample: MultiLabelSample) -> MultiLabelSample:
-    """Return the sample with every item said to have every class: no answer without a look has a better F1."""
+    """Return the sample with every class predicted for every item: the best F1 that is possible without looking."""
     return replace(sample, predicted=np.ones_like(sample.predicted))
 
 
 def predict_frequencies(sample: MultiLabelSample, train_target: Booleans) -> MultiLabelSample:
     """Return the sample with every prediction replaced by how often the training items have each class.
 
-    An item is said to have the classes that at least half of the training items have.
+    The predicted classes are those that at least half of the training items have.
 
     Args:
         sample: Items with true classes.

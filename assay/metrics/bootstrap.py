@@ -1,4 +1,4 @@
-"""Percentile bootstrap: how far a metric would move had other items been drawn.
+"""Percentile bootstrap: how much a metric varies with the items that happen to be in the sample.
 
 Efron, "Bootstrap Methods: Another Look at the Jackknife" (Annals of Statistics 7, 1979); whole groups are drawn where
 items of one group resemble each other (Field and Welsh, J. Royal Statistical Society B 69, 2007).
@@ -15,7 +15,7 @@ import numpy as np
 from assay.metrics.samples import Floats, Integers, Sample
 
 BLOCK_ELEMENTS = 2_000_000
-"""Weights, or cells of confusion matrices, in memory at once (16 MB): constant memory for any number of items."""
+"""Weights, or cells of confusion matrices, in memory at once (16 MB), whatever the number of items."""
 
 
 def intervals(
@@ -30,20 +30,20 @@ def intervals(
 ) -> dict[str, tuple[Floats, Floats]]:
     """Return lower and upper end of each metric's interval.
 
-    The interval of a perfect score collapses to a point, as no resample can show a mistake that the sample lacks.
+    The interval of a perfect score is a point, as no resample can contain a mistake that the sample lacks.
 
     Args:
         metrics: Functions of a sample, by name.
         sample: The items; its weights are not read.
-        groups: (n,) index of the group, 0 to g-1, that each item is drawn with.
+        groups: (n,) index of the group, 0 to g-1, of each item; the items of a group are drawn together.
         rng: Source of the draws.
         resamples: Number of resamples.
-        confidence: Probability that an interval covers, from 0 to 1.
+        confidence: Probability covered by an interval, 0 to 1.
         block_elements: Weights, or cells, in memory at once.
 
     Returns:
-        Two arrays per metric, of the shape of one value: () or (k,). NaN where a metric is not defined, where fewer
-        than two groups leave nothing to vary, or when no resamples are asked for.
+        Two arrays per metric, of the shape of one value: () or (k,). NaN where a metric is not defined, where there are
+        fewer than two groups, or when ``resamples`` is 0.
     """
     blocks: dict[str, list[Floats]] = {name: [] for name in metrics}
     block_rows = max(1, block_elements // max(len(groups), sample.cells))
@@ -73,7 +73,7 @@ def _percentiles(blocks: list[Floats], shares: list[float]) -> tuple[Floats, Flo
     if not blocks:
         return np.array(np.nan), np.array(np.nan)
     values = np.concatenate(blocks)
-    # nanquantile would warn about metrics that no resample defines, such as the recall of a class that never occurs.
+    # nanquantile would warn about metrics that are defined in no resample: the recall of a class that never occurs.
     defined = np.any(~np.isnan(values), axis=0)
     low, high = np.nanquantile(np.where(defined, values, 0.0), shares, axis=0)
     return np.where(defined, low, np.nan), np.where(defined, high, np.nan)

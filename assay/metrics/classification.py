@@ -1,7 +1,7 @@
-"""Metrics of predicted classes.
+"""Metrics of predicted classes, and the calibration of their probabilities.
 
-Belongs here: one function per metric, from a sample with b weightings to b values, or b x k for each class.
-Does not belong here: intervals, calibration.
+Belongs here: one function per metric, from a sample with b weightings to values (b,), or (b, k) with one per class;
+the table of calibration. Does not belong here: intervals, several labels per item (``assay.metrics.multi_label``).
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ def accuracy(sample: ClassificationSample) -> Floats:
 
 
 def balanced_accuracy(sample: ClassificationSample) -> Floats:
-    """Return the mean recall over the classes that occur, so that a frequent class counts no more than a rare one."""
+    """Return the mean recall over the classes that occur, so that frequent classes count no more than rare ones."""
     return mean_of_defined(recall(sample))
 
 
@@ -31,7 +31,7 @@ def precision(sample: ClassificationSample) -> Floats:
 
 
 def recall(sample: ClassificationSample) -> Floats:
-    """Return, per class, the share of its items that are found; NaN when it does not occur: (b, k)."""
+    """Return, per class, the share of its items that are predicted as it; NaN when it does not occur: (b, k)."""
     return divide(_hits(sample), sample.confusion.sum(axis=2))
 
 
@@ -46,9 +46,9 @@ def log_loss(sample: ClassificationSample) -> Floats:
 
     Probabilities are kept above 2.2e-16, so that one confident mistake costs at most 36 nats, not infinity.
     """
-    of_truth = sample.probabilities[np.arange(len(sample.target)), sample.target]
+    of_target = sample.probabilities[np.arange(len(sample.target)), sample.target]
     smallest = np.finfo(np.float64).eps
-    return sample.mean(-np.log(np.clip(of_truth, smallest, 1 - smallest)))
+    return sample.mean(-np.log(np.clip(of_target, smallest, 1 - smallest)))
 
 
 def roc_auc(sample: ClassificationSample) -> Floats:
@@ -74,11 +74,11 @@ def _hits(sample: ClassificationSample) -> Floats:
 
 
 def calibration_error(sample: ClassificationSample) -> Floats:
-    """Return the expected calibration error: mean gap between confidence and accuracy, over bins of confidence.
+    """Return the expected calibration error: the mean gap between confidence and accuracy over bins of confidence.
 
-    Bins have equal width, (0, 1/m], …, (1 - 1/m, 1]; each counts by its items. Naeini, Cooper and Hauskrecht,
-    "Obtaining Well Calibrated Probabilities Using Bayesian Binning" (AAAI 2015); Guo et al., "On Calibration of
-    Modern Neural Networks" (ICML 2017), equation 3.
+    The m bins have equal width, (0, 1/m], …, (1 - 1/m, 1], and are weighted by their items. Naeini, Cooper and
+    Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian Binning" (AAAI 2015); Guo et al., "On
+    Calibration of Modern Neural Networks" (ICML 2017), equation 3.
     """
     gap = sample.confidence - (sample.predicted == sample.target)
     bins = np.zeros((len(gap), sample.calibration_bins))
@@ -88,7 +88,7 @@ def calibration_error(sample: ClassificationSample) -> Floats:
 
 
 def calibration_table(sample: ClassificationSample) -> pl.DataFrame:
-    """Return one row per bin that holds items: its limits, count, mean confidence and accuracy."""
+    """Return one row per bin that holds items: its number, limits, count, mean confidence and accuracy."""
     count = sample.calibration_bins
     items = pl.DataFrame(
         {

@@ -1,7 +1,7 @@
-"""Metrics of predicted boxes.
+"""Metrics of predicted boxes: average precision and recall as COCO defines them.
 
-Belongs here: what they are computed from, one function per metric. Does not belong here: matching, average precision,
-reading boxes.
+Belongs here: one function per metric, and the evaluation by faster-coco-eval. Does not belong here: matching boxes and
+scores under weightings (``assay.metrics.box_matching``), reading boxes.
 """
 
 from dataclasses import dataclass
@@ -9,12 +9,22 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from faster_coco_eval import COCO, COCOeval_faster
 
-from assay.metrics.box_matching import MOST_BOXES, THRESHOLDS, Boxes, Matches, Scores, match_boxes, weighted_scores
+from assay.metrics.box_matching import (
+    IOU_THRESHOLDS,
+    MAX_DETECTIONS,
+    RECALLS,
+    Boxes,
+    Matches,
+    Scores,
+    match_boxes,
+    weighted_scores,
+)
 from assay.metrics.samples import Floats, mean_of_defined
 
 AT_50, AT_75 = 0, 5
-"""Places of the overlaps 0.5 and 0.75 among the thresholds."""
+"""Indices of the thresholds 0.5 and 0.75."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +34,7 @@ class DetectionSample:
     Attributes:
         predicted: Predicted boxes.
         objects: True objects.
-        matches: Which box finds which object; does not depend on weights.
+        matches: Which box finds which object; it does not depend on the weights.
         class_count: Number k of classes.
         weights: (b, n) how often each image counts, in each of b weightings; every row has a positive sum.
     """
@@ -37,23 +47,20 @@ class DetectionSample:
 
     @property
     def cells(self) -> int:
-        """A few sums for every box that counts."""
+        """Four sums for every box that counts."""
         return 4 * len(self.matches.boxes)
 
     @property
     def class_counts(self) -> list[int]:
-        """Objects of each class, crowds left out."""
+        """Number of objects of each class, without crowds."""
         labels = self.objects.label[~self.objects.crowd]
         counts: list[int] = np.bincount(labels, minlength=self.class_count).tolist()
         return counts
 
     @cached_property
     def scores(self) -> Scores:
-        """Average precision and recall.
-
-        Where every image counts once the library has the word; other weightings are ours, which it does not know.
-        """
-        if len(self.weights) == 1 and np.all(self.weights == 1) and len(self.predicted) and len(self.objects):
+        """Average precision and recall: by the library where every image counts once, as it knows no weights."""
+        if len(self.weights) == 1 and np.all(self.weights == 1):
             return coco_scores(self.predicted, self.objects, self.class_count, self.weights.shape[1])
         return weighted_scores(self.predicted, self.objects, self.matches, self.class_count, self.weights)
 
@@ -65,33 +72,36 @@ def make_sample(predicted: Boxes, objects: Boxes, class_count: int, image_count:
 
 
 def ap50_95(sample: DetectionSample) -> Floats:
-    """Return, per class, the average precision, mean over the overlaps 0.5, 0.55, …, 0.95; NaN without objects."""
+    """Return, per class, the average precision over IoU thresholds 0.5, 0.55, …, 0.95; NaN without objects: (b, k)."""
     mean: Floats = sample.scores.precision.mean(axis=1)
     return mean
 
 
 def ap50(sample: DetectionSample) -> Floats:
-    """Return, per class, the average precision where an overlap of 0.5 is enough; NaN without objects."""
+    """Return, per class, the average precision at an IoU of 0.5; NaN without objects: (b, k)."""
     return sample.scores.precision[:, AT_50]
 
 
 def map50_95(sample: DetectionSample) -> Floats:
-    """Return COCO's mean average precision: over the classes that have objects, and overlaps from 0.5 to 0.95."""
+    """Return COCO's mean average precision: over the classes that have objects, and IoU thresholds from 0.5 to 0.95."""
     return mean_of_defined(ap50_95(sample))
 
 
 def map50(sample: DetectionSample) -> Floats:
-    """Return the mean average precision over the classes that have objects, where an overlap of 0.5 is enough."""
+    """Return the mean average precision at an IoU of 0.5, over the classes that have objects."""
     return mean_of_defined(ap50(sample))
 
 
 def map75(sample: DetectionSample) -> Floats:
-    """Return the mean average precision over the classes that have objects, where an overlap of 0.75 is needed."""
+    """Return the mean average precision at an IoU of 0.75, over the classes that have objects."""
     return mean_of_defined(sample.scores.precision[:, AT_75])
 
 
 def recall100(sample: DetectionSample) -> Floats:
-    """Return the share of objects found by the 100 surest boxes of each image: mean over classes and overlaps."""
+    """Return COCO's average recall: the share of objects found by the 100 most confident boxes of each image and class.
+
+    It is averaged over the classes that have objects, and IoU thresholds from 0.5 to 0.95.
+    """
     return mean_of_defined(sample.scores.recall.mean(axis=1))
 
 
@@ -99,39 +109,78 @@ def coco_scores(predicted: Boxes, objects: Boxes, class_count: int, image_count:
     """Return average precision and recall of every class, as COCO defines them: one weighting, every image once.
 
     Args:
-        predicted: Predicted boxes, at least one.
-        objects: True objects, at least one.
+        predicted: Predicted boxes.
+        objects: True objects.
         class_count: Number k of classes.
         image_count: Number of images; those without boxes count too.
     """
-    from faster_coco_eval import COCO, COCOeval_faster
+    evaluation = evaluate_coco(predicted, objects, class_count, image_count)
+    return Scores(evaluation["precision"].mean(axis=1)[None], evaluation["recall"][None])
 
-    data = {
-        "images": [{"id": image + 1} for image in range(image_count)],
-        "categories": [{"id": place + 1, "name": str(place)} for place in range(class_count)],
-        "annotations": [
-            {"id": row + 1, "area": box["bbox"][2] * box["bbox"][3], "iscrowd": int(crowd), **box}
-            for row, (box, crowd) in enumerate(zip(_records(objects), objects.crowd, strict=True))
-        ],
+
+def evaluate_coco(
+    predicted: Boxes,
+    objects: Boxes,
+    class_count: int,
+    image_count: int,
+    iou_thresholds: Floats = IOU_THRESHOLDS,
+    max_detections: int = MAX_DETECTIONS,
+) -> dict[str, Floats]:
+    """Return COCO's precision and recall, computed by faster-coco-eval.
+
+    Args:
+        predicted: Predicted boxes; they may be none.
+        objects: True objects; they may be none.
+        class_count: Number k of classes.
+        image_count: Number of images; those without boxes count too.
+        iou_thresholds: (t,) IoU from which a box counts as finding an object, ascending.
+        max_detections: Only this many of the most confident boxes of each image and class count.
+
+    Returns:
+        ``precision``: (t, 101, k) the highest precision at each recall 0, 0.01, …, 1 or beyond, and ``recall``: (t, k)
+        the share of the objects that are found; 0 to 1, NaN for classes without objects, where crowds do not count.
+    """
+    shape = (len(iou_thresholds), len(RECALLS), class_count)
+    has_objects = np.isin(np.arange(class_count), objects.label[~objects.crowd])
+    if not len(predicted) or not has_objects.any():
+        precision, recall = np.zeros(shape), np.zeros((shape[0], class_count))
+    else:
+        precision, recall = _run_coco(predicted, objects, class_count, image_count, (iou_thresholds, max_detections))
+    return {
+        "precision": np.where(has_objects, precision, np.nan),
+        "recall": np.where(has_objects, recall, np.nan),
     }
+
+
+def _run_coco(
+    predicted: Boxes, objects: Boxes, class_count: int, image_count: int, limits: tuple[Floats, int]
+) -> tuple[Floats, Floats]:
+    """Return the library's precision (t, 101, k) and recall (t, k); -1 stands for classes without objects."""
+    annotations = [
+        {"id": row + 1, "area": box["bbox"][2] * box["bbox"][3], "iscrowd": int(crowd), **box}
+        for row, (box, crowd) in enumerate(zip(_records(objects), objects.crowd, strict=True))
+    ]
     confidences = predicted.confidence.tolist()
     results = [{**box, "score": score} for box, score in zip(_records(predicted), confidences, strict=True)]
-    truth = COCO(data)
-    evaluation = COCOeval_faster(truth, truth.loadRes(results), "bbox", print_function=lambda *_: None)
-    evaluation.params.iouThrs = THRESHOLDS
+    ground_truth = COCO(
+        {
+            "images": [{"id": image + 1} for image in range(image_count)],
+            "categories": [{"id": label + 1, "name": str(label)} for label in range(class_count)],
+            "annotations": annotations,
+        }
+    )
+    evaluation = COCOeval_faster(ground_truth, ground_truth.loadRes(results), "bbox", print_function=lambda *_: None)
+    evaluation.params.iouThrs = limits[0]
     evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
-    evaluation.params.maxDets = [MOST_BOXES]
+    evaluation.params.maxDets = [limits[1]]
     evaluation.evaluate()
     evaluation.accumulate()
-    # (thresholds, recalls, classes, areas, limits) and without recalls; -1 stands for classes without objects
-    precision, recall = (np.asarray(evaluation.eval[name], np.float64) for name in ("precision", "recall"))
-    known = recall[None, :, :, 0, 0] >= 0
-    return Scores(
-        np.where(known, precision[None, :, :, :, 0, 0].mean(axis=2), np.nan),
-        np.where(known, recall[None, :, :, 0, 0], np.nan),
-    )
+    # The library's arrays end in two more axes: ranges of area and limits of detections, one of each here.
+    precision, recall = (np.asarray(evaluation.eval[name], np.float64)[..., 0, 0] for name in ("precision", "recall"))
+    return precision, recall
 
 
 def _records(boxes: Boxes) -> list[dict[str, Any]]:
-    rows = zip((boxes.image + 1).tolist(), (boxes.label + 1).tolist(), boxes.place.tolist(), strict=True)
-    return [{"image_id": image, "category_id": label, "bbox": place} for image, label, place in rows]
+    """Return boxes as COCO writes them; its IDs start from 1, as 0 stands for "not matched"."""
+    rows = zip((boxes.image + 1).tolist(), (boxes.label + 1).tolist(), boxes.xywh.tolist(), strict=True)
+    return [{"image_id": image, "category_id": label, "bbox": box} for image, label, box in rows]

@@ -1,7 +1,9 @@
-"""All metrics by kind of learning and name: what each is computed by, which way is better, and its unit.
+"""All metrics by task and name: how each is computed, which direction is better, and its unit.
 
-Belongs here: the list. Does not belong here: arithmetic. An installed package adds a metric by an entry point in the
-group ``assay.metrics`` whose name is the metric's and whose object is a ``Metric``.
+Belongs here: the table of metrics. Does not belong here: arithmetic. The names are also listed in
+``assay.spec.analysis.TASK_METRICS``, because a spec is read without NumPy; a test keeps both equal. An installed
+package adds a metric through an entry point in the group ``assay.metrics``: its name is that of the metric, its object
+a ``Metric``.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -10,23 +12,21 @@ from typing import Any
 
 from assay.errors import AssayError, unknown
 from assay.metrics import classification, detection, multi_label, regression, segmentation
-from assay.metrics import classification as calibration
-from assay.metrics import multi_label as multi_label_scores
 from assay.metrics.samples import Floats
 from assay.spec.analysis import METRIC_PLUGINS
 from assay.spec.plugins import load_plugin, plugins
 
+FREQUENCIES = "train frequencies"
+EVERY_CLASS = "guess of every class"
+
 BASELINES = {
     "regression": "train mean",
     "classification": "majority class",
-    "multi_label": "train frequencies",
+    "multi_label": FREQUENCIES,
     "segmentation": "commonest object class",
     "detection": "mean box of each class",
 }
-"""The trivial prediction that stands beside a metric of each kind of learning unless the metric names another one."""
-
-FREQUENCIES = "train frequencies"
-EVERY_CLASS = "guess of every class"
+"""By task: the trivial prediction that its metrics are compared with, unless a metric names another one."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,14 @@ class Metric:
     """One way to score predictions.
 
     Attributes:
-        task: The kind of learning, such as ``regression`` or ``multi_label``.
-        compute: From a sample with b weightings to values (b,), or (b, k) when ``per_class``.
-        label: How people write its name.
-        higher_is_better: Which way is better.
-        unit: Unit of the value; ``{unit}`` stands for the label's.
+        task: What is learned, such as ``regression`` or ``multi_label``.
+        compute: Takes a sample with b weightings; returns values (b,), or (b, k) if ``per_class``.
+        label: Its name as people write it.
+        higher_is_better: Whether higher values are better.
+        unit: Unit of the value; ``{unit}`` stands for the unit of a regression target.
         per_class: Whether there is one value for each class.
-        class_count: The only number of classes it is defined for, if any.
-        baseline: The trivial prediction that stands beside it; empty for the usual one of its kind of learning.
+        class_count: The only number of classes that it is defined for; None if there is no such limit.
+        baseline: The trivial prediction that it is compared with; empty for the usual one of its task.
     """
 
     task: str
@@ -55,17 +55,17 @@ class Metric:
 
     @property
     def baseline_name(self) -> str:
-        """What the trivial prediction beside it knows of the training targets."""
+        """Name of the trivial prediction that it is compared with."""
         return self.baseline or BASELINES[self.task]
 
-    def unit_for(self, label_unit: str) -> str:
-        """Return the unit, empty when it derives from a label whose unit is not known."""
-        if "{unit}" in self.unit and not label_unit:
+    def unit_for(self, target_unit: str) -> str:
+        """Return the unit; empty when it derives from a target whose unit is not known."""
+        if "{unit}" in self.unit and not target_unit:
             return ""
-        return self.unit.replace("{unit}", label_unit)
+        return self.unit.replace("{unit}", target_unit)
 
     def beats(self, value: float, baseline: float) -> bool:
-        """Return whether ``value`` is strictly better."""
+        """Return whether ``value`` is strictly better than ``baseline``."""
         return value > baseline if self.higher_is_better else value < baseline
 
 
@@ -81,7 +81,7 @@ _CLASSIFICATION = {
     "macro_f1": Metric("classification", classification.macro_f1, "macro F1"),
     "log_loss": Metric("classification", classification.log_loss, "log loss", False, "nats", baseline=FREQUENCIES),
     "calibration_error": Metric(
-        "classification", calibration.calibration_error, "calibration error", False, baseline=FREQUENCIES
+        "classification", classification.calibration_error, "calibration error", False, baseline=FREQUENCIES
     ),
     "roc_auc": Metric("classification", classification.roc_auc, "ROC AUC", class_count=2, baseline=FREQUENCIES),
     "precision": Metric("classification", classification.precision, "precision", per_class=True),
@@ -112,45 +112,42 @@ _MULTI_LABEL = {
     "exact_match": Metric("multi_label", multi_label.exact_match, "exact match"),
     "hamming_loss": Metric("multi_label", multi_label.hamming_loss, "Hamming loss", False),
     "ranking_average_precision": Metric(
-        "multi_label", multi_label_scores.ranking_average_precision, "ranking average precision"
+        "multi_label", multi_label.ranking_average_precision, "ranking average precision"
     ),
-    "coverage_error": Metric("multi_label", multi_label_scores.coverage_error, "coverage error", False, "classes"),
+    "coverage_error": Metric("multi_label", multi_label.coverage_error, "coverage error", False, "classes"),
     "precision": Metric("multi_label", multi_label.precision, "precision", per_class=True),
     "recall": Metric("multi_label", multi_label.recall, "recall", per_class=True),
     "f1": Metric("multi_label", multi_label.f1, "F1", per_class=True, baseline=EVERY_CLASS),
-    "average_precision": Metric(
-        "multi_label", multi_label_scores.average_precision, "average precision", per_class=True
-    ),
+    "average_precision": Metric("multi_label", multi_label.average_precision, "average precision", per_class=True),
 }
-BUILT_IN: Mapping[str, Mapping[str, Metric]] = {
+BUILT_IN_METRICS: Mapping[str, Mapping[str, Metric]] = {
     "regression": _REGRESSION,
     "classification": _CLASSIFICATION,
     "multi_label": _MULTI_LABEL,
     "segmentation": _SEGMENTATION,
     "detection": _DETECTION,
 }
-"""By kind of learning, then by name. A name that several kinds have means the same in each, the better way included."""
+"""By task, then by name. A name that several tasks share means the same in each, including which way is better."""
 
 
 def get_metric(name: str, task: str = "") -> Metric:
-    """Return a metric, importing the package that adds it only now.
+    """Return a metric; a package that adds it is only imported now.
 
     Args:
         name: Its name.
-        task: The kind of learning; empty takes any that has the metric, for its label and which way is better.
+        task: The task; empty for any that has the metric, where only its label and better direction matter.
 
     Raises:
-        AssayError: No metric has this name, or none of this kind of learning.
+        AssayError: No metric has this name, or none of this task.
     """
-    tasks = [task] if task else [*BUILT_IN]
-    for each in tasks:
-        if name in BUILT_IN.get(each, {}):
-            return BUILT_IN[each][name]
+    for candidate in [task] if task else [*BUILT_IN_METRICS]:
+        if name in BUILT_IN_METRICS.get(candidate, {}):
+            return BUILT_IN_METRICS[candidate][name]
     if name in plugins(METRIC_PLUGINS):
         metric: Metric = load_plugin(METRIC_PLUGINS, name, Metric)
         if task in ("", metric.task):
             return metric
-    if others := [each for each, metrics in BUILT_IN.items() if name in metrics]:
+    if others := [each for each, metrics in BUILT_IN_METRICS.items() if name in metrics]:
         raise AssayError(f"{name} is not a metric of {task}, but of {', '.join(others)}.")
     raise AssayError(unknown("Metric", name, [*_built_in_names(), *plugins(METRIC_PLUGINS)]))
 
@@ -159,16 +156,16 @@ def get_metrics(names: Iterable[str], task: str, class_count: int | None = None)
     """Return metrics by name, without those that are not defined for this number of classes.
 
     Raises:
-        AssayError: A metric does not exist or belongs to another kind of learning.
+        AssayError: A metric does not exist or belongs to another task.
     """
     metrics = {name: get_metric(name, task) for name in names}
     return {name: metric for name, metric in metrics.items() if metric.class_count in (None, class_count)}
 
 
 def label_of(name: str) -> str:
-    """Return how people write the name of a metric; its name where a package adds it, which is not imported."""
-    return next((metrics[name].label for metrics in BUILT_IN.values() if name in metrics), name)
+    """Return a metric's name as people write it; the name itself for metrics of packages, which are not imported."""
+    return next((metrics[name].label for metrics in BUILT_IN_METRICS.values() if name in metrics), name)
 
 
 def _built_in_names() -> list[str]:
-    return list(dict.fromkeys(name for metrics in BUILT_IN.values() for name in metrics))
+    return list(dict.fromkeys(name for metrics in BUILT_IN_METRICS.values() for name in metrics))

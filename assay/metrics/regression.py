@@ -1,6 +1,6 @@
 """Metrics of predicted numbers, in the unit of the label.
 
-Belongs here: one function per metric, from a sample with b weightings to b values. Does not belong here: intervals.
+Belongs here: one function per metric, from a sample with b weightings to values (b,). Does not belong here: intervals.
 """
 
 import numpy as np
@@ -19,19 +19,19 @@ def root_mean_squared_error(sample: RegressionSample) -> Floats:
 
 
 def mean_absolute_error(sample: RegressionSample) -> Floats:
-    """Return the mean size of the residuals, in the label's unit."""
+    """Return the mean absolute residual, in the label's unit."""
     return sample.mean(np.abs(sample.prediction - sample.target))
 
 
 def r_squared(sample: RegressionSample) -> Floats:
-    """Return the share of the targets' variance that the predictions explain.
+    """Return the coefficient of determination: the share of the targets' variance that the predictions explain.
 
-    1 is perfect, 0 as good as the mean of these very targets, negative worse. NaN where all targets are equal: then
-    there is no variance to explain.
+    1 is perfect, 0 is as good as the mean of these targets, and negative values are worse. NaN where all targets are
+    equal and there is no variance to explain.
     """
     centred = sample.target - sample.target.mean()
     squares = sample.mean(centred**2)
     variance = squares - sample.mean(centred) ** 2
-    # Below this, what is left after the subtraction is rounding.
+    # A smaller difference is only rounding error of the subtraction.
     constant = variance <= 1e-13 * squares
     return 1.0 - divide(mean_squared_error(sample), np.where(constant, 0.0, variance))

@@ -1,4 +1,4 @@
-"""What a metric is computed from: items and any number of weightings of them.
+"""What metrics are computed from: items, and any number of weightings of them.
 
 Belongs here: the arrays and sums that several metrics share. Does not belong here: a metric.
 """
@@ -16,7 +16,7 @@ Integers = NDArray[np.int64]
 
 
 class Sample(Protocol):
-    """What is known of every sample, whatever was learned; each is a frozen dataclass."""
+    """What the samples of all tasks have in common; each is a frozen dataclass."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
@@ -26,15 +26,26 @@ class Sample(Protocol):
 
     @property
     def cells(self) -> int:
-        """Numbers that metrics hold in memory for each weighting, beside the n weights."""
+        """How many numbers metrics keep in memory for each weighting, besides the n weights."""
 
     @property
     def class_counts(self) -> list[int]:
-        """How many items, or objects, of each class there are; nothing where there are no classes."""
+        """Number of items, or objects, of each class; empty where there are no classes."""
+
+
+class _WeightedItems:
+    """What samples with one row per item share."""
+
+    weights: Floats
+
+    def mean(self, values: Floats) -> Floats:
+        """Return the weighted mean of values (n,) under each weighting: (b,)."""
+        mean: Floats = self.weights @ values / self.weights.sum(axis=1)
+        return mean
 
 
 @dataclass(frozen=True)
-class RegressionSample:
+class RegressionSample(_WeightedItems):
     """Predicted numbers.
 
     Attributes:
@@ -54,17 +65,12 @@ class RegressionSample:
 
     @property
     def class_counts(self) -> list[int]:
-        """Nothing: numbers have no classes."""
+        """Empty: numbers have no classes."""
         return []
-
-    def mean(self, values: Floats) -> Floats:
-        """Return the weighted mean of values (n,) under each weighting: (b,)."""
-        mean: Floats = self.weights @ values / self.weights.sum(axis=1)
-        return mean
 
 
 @dataclass(frozen=True)
-class ClassificationSample:
+class ClassificationSample(_WeightedItems):
     """Predicted classes.
 
     Attributes:
@@ -72,7 +78,7 @@ class ClassificationSample:
         predicted: (n,) index of the predicted class.
         probabilities: (n, k) rows sum to 1.
         weights: (b, n) how often each item counts, in each of b weightings; every row has a positive sum.
-        calibration_bins: Bins of the calibration error.
+        calibration_bins: Number of bins of the calibration error.
     """
 
     target: Integers
@@ -93,7 +99,7 @@ class ClassificationSample:
 
     @property
     def class_counts(self) -> list[int]:
-        """Items of each class."""
+        """Number of items of each class."""
         counts: list[int] = np.bincount(self.target, minlength=self.class_count).tolist()
         return counts
 
@@ -113,20 +119,15 @@ class ClassificationSample:
         confusion[:, present] = np.add.reduceat(self.weights[:, order], starts, axis=1)
         return confusion.reshape(-1, self.class_count, self.class_count)
 
-    def mean(self, values: Floats) -> Floats:
-        """Return the weighted mean of values (n,) under each weighting: (b,)."""
-        mean: Floats = self.weights @ values / self.weights.sum(axis=1)
-        return mean
-
 
 @dataclass(frozen=True)
-class MultiLabelSample:
+class MultiLabelSample(_WeightedItems):
     """Items with any number of classes each.
 
     Attributes:
         target: (n, k) whether the item has the class.
-        predicted: (n, k) whether it is said to have it.
-        probabilities: (n, k) each from 0 to 1, for itself.
+        predicted: (n, k) whether the class is predicted.
+        probabilities: (n, k) independent of each other, each from 0 to 1.
         weights: (b, n) how often each item counts, in each of b weightings; every row has a positive sum.
     """
 
@@ -147,14 +148,9 @@ class MultiLabelSample:
 
     @property
     def class_counts(self) -> list[int]:
-        """Items that have each class."""
+        """Number of items that have each class."""
         counts: list[int] = self.target.sum(axis=0).tolist()
         return counts
-
-    def mean(self, values: Floats) -> Floats:
-        """Return the weighted mean of values (n,) under each weighting: (b,)."""
-        mean: Floats = self.weights @ values / self.weights.sum(axis=1)
-        return mean
 
     def total(self, marked: Booleans) -> Floats:
         """Return the weight of the items marked (n, k) for each class, under each weighting: (b, k)."""
@@ -163,12 +159,12 @@ class MultiLabelSample:
 
 
 def mean_of_defined(values: Floats) -> Floats:
-    """Return the mean over classes (b,) of values (b, k), leaving out NaN."""
+    """Return the mean over the classes (b,) of values (b, k), without those that are NaN."""
     return divide(np.nansum(values, axis=1), np.sum(~np.isnan(values), axis=1).astype(np.float64))
 
 
 def divide(numerator: Floats, denominator: Floats) -> Floats:
-    """Return the quotient, NaN where the denominator is 0: a metric that is not defined, rather than 0."""
+    """Return the quotient; NaN, which stands for a metric that is not defined, where the denominator is 0."""
     undefined = np.full(np.broadcast(numerator, denominator).shape, np.nan)
     quotient: Floats = np.divide(numerator, denominator, out=undefined, where=denominator != 0)
     return quotient

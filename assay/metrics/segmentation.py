@@ -1,6 +1,6 @@
-"""Metrics of the class of every pixel.
+"""Metrics of masks, computed from the pixels of each true and predicted class.
 
-Belongs here: what they are computed from, one function per metric. Does not belong here: reading masks, intervals.
+Belongs here: one function per metric, and the IoU of such counts. Does not belong here: reading masks, intervals.
 """
 
 from dataclasses import dataclass, replace
@@ -13,10 +13,11 @@ from assay.metrics.samples import Floats, divide, mean_of_defined
 
 @dataclass(frozen=True)
 class SegmentationSample:
-    """Images whose pixels have a true and a predicted class; 0 is the background.
+    """Images whose pixels have a true and a predicted class; class 0 is the background.
 
     Attributes:
-        counts: (n, 1 + k, 1 + k) pixels of each image per true and predicted class; unknown ones left out.
+        counts: (n, 1 + k, 1 + k) pixels of each image per true and predicted class, without pixels of
+            unknown class.
         weights: (b, n) how often each image counts, in each of b weightings; every row has a positive sum.
     """
 
@@ -30,13 +31,13 @@ class SegmentationSample:
 
     @property
     def class_counts(self) -> list[int]:
-        """Images in which each class occurs, the background left out."""
+        """Number of images in which each class occurs, without the background."""
         counts: list[int] = (self.counts.sum(axis=2) > 0).sum(axis=0)[1:].tolist()
         return counts
 
     @cached_property
-    def right(self) -> Floats:
-        """Weight of the pixels of each class, the background included, that are found: (b, 1 + k)."""
+    def hits(self) -> Floats:
+        """Weight of the pixels of each class, the background included, that are predicted as it: (b, 1 + k)."""
         return self._total(np.diagonal(self.counts, axis1=1, axis2=2))
 
     @cached_property
@@ -50,14 +51,14 @@ class SegmentationSample:
         return self._total(self.counts.sum(axis=1))
 
     @property
-    def foreground_right(self) -> Floats:
-        """Weight of the pixels that belong to some class and are said to belong to one, whichever: (b,)."""
+    def foreground_hits(self) -> Floats:
+        """Weight of the pixels that belong to some class and are predicted as one, the same or another: (b,)."""
         return self._total(self.counts[:, 1:, 1:].sum(axis=(1, 2)))
 
-    def predict_everywhere(self, place: int) -> "SegmentationSample":
-        """Return the sample with every pixel predicted as one class, 0 for the background."""
+    def predict_everywhere(self, label: int) -> "SegmentationSample":
+        """Return the sample with every pixel predicted as one class; 0 is the background."""
         counts = np.zeros_like(self.counts)
-        counts[:, :, place] = self.counts.sum(axis=2)
+        counts[:, :, label] = self.counts.sum(axis=2)
         return replace(self, counts=counts)
 
     def _total(self, values: Floats) -> Floats:
@@ -65,51 +66,62 @@ class SegmentationSample:
         return total
 
 
-def iou(sample: SegmentationSample) -> Floats:
-    """Return, per class, the pixels that are rightly its over those that are or are said to be: (b, k).
+def iou_of_counts(counts: Floats) -> Floats:
+    """Return the intersection over union (Jaccard index) of every class.
 
-    Intersection over union, the Jaccard index; NaN when the class neither occurs nor is predicted.
+    Args:
+        counts: (..., 1 + k, 1 + k) pixels per true class (rows) and predicted class (columns); 0 is the background.
+
+    Returns:
+        (..., 1 + k), the background first; NaN where a class neither occurs nor is predicted.
     """
-    union = sample.occurring + sample.predicted - sample.right
-    return divide(sample.right, union)[:, 1:]
+    return _iou(np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(axis=-1), counts.sum(axis=-2))
+
+
+def _iou(hits: Floats, occurring: Floats, predicted: Floats) -> Floats:
+    return divide(hits, occurring + predicted - hits)
+
+
+def iou(sample: SegmentationSample) -> Floats:
+    """Return the intersection over union of every class: (b, k); NaN when it neither occurs nor is predicted."""
+    return _iou(sample.hits, sample.occurring, sample.predicted)[:, 1:]
 
 
 def dice(sample: SegmentationSample) -> Floats:
-    """Return, per class, the harmonic mean of precision and recall: (b, k).
+    """Return, per class, the harmonic mean of precision and recall, which is the F1 score of its pixels: (b, k).
 
-    The F1 score of pixels; NaN when the class neither occurs nor is predicted. Dice, "Measures of the Amount of
+    NaN when the class neither occurs nor is predicted. Dice, "Measures of the Amount of
     Ecologic Association Between Species" (Ecology 26, 1945).
     """
-    return divide(2 * sample.right, sample.occurring + sample.predicted)[:, 1:]
+    return divide(2 * sample.hits, sample.occurring + sample.predicted)[:, 1:]
 
 
 def precision(sample: SegmentationSample) -> Floats:
-    """Return, per class, the share of the pixels said to be its that are; NaN when it is never predicted: (b, k)."""
-    return divide(sample.right, sample.predicted)[:, 1:]
+    """Return, per class, the share of the pixels predicted as it that are right; NaN without any: (b, k)."""
+    return divide(sample.hits, sample.predicted)[:, 1:]
 
 
 def recall(sample: SegmentationSample) -> Floats:
-    """Return, per class, the share of its pixels that are found; NaN when it does not occur: (b, k)."""
-    return divide(sample.right, sample.occurring)[:, 1:]
+    """Return, per class, the share of its pixels that are predicted as it; NaN when it does not occur: (b, k)."""
+    return divide(sample.hits, sample.occurring)[:, 1:]
 
 
 def mean_iou(sample: SegmentationSample) -> Floats:
-    """Return the mean IoU over the classes that occur or are predicted, the background left out."""
+    """Return the mean IoU over the classes that occur or are predicted, without the background."""
     return mean_of_defined(iou(sample))
 
 
 def mean_dice(sample: SegmentationSample) -> Floats:
-    """Return the mean Dice score over the classes that occur or are predicted, the background left out."""
+    """Return the mean Dice score over the classes that occur or are predicted, without the background."""
     return mean_of_defined(dice(sample))
 
 
 def foreground_iou(sample: SegmentationSample) -> Floats:
-    """Return the IoU of all classes taken as one: whether objects are told from background, whatever they are."""
+    """Return the IoU of all classes taken as one: how well objects are separated from the background, (b,)."""
     occurring, predicted = sample.occurring[:, 1:].sum(axis=1), sample.predicted[:, 1:].sum(axis=1)
-    both = sample.foreground_right
-    return divide(both, occurring + predicted - both)
+    return _iou(sample.foreground_hits, occurring, predicted)
 
 
 def pixel_accuracy(sample: SegmentationSample) -> Floats:
     """Return the share of the pixels whose class is right, the background included."""
-    return divide(sample.right.sum(axis=1), sample.occurring.sum(axis=1))
+    return divide(sample.hits.sum(axis=1), sample.occurring.sum(axis=1))

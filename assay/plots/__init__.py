@@ -1,1 +1,1 @@
-"""Pictures for the UI: small PNG files that show what a stage made."""
+"""Plots: small PNG files that show in the UI what a stage made, and the SVG of comparisons."""

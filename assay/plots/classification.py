@@ -1,4 +1,4 @@
-"""Picture of a confusion matrix."""
+"""Plots of classes: confusion, metrics per class, calibration, threshold curves, and shares of the subsets."""
 
 from collections.abc import Sequence
 
@@ -10,32 +10,48 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from assay.metrics.registry import label_of
-from assay.plots.style import (
-    BLUE,
-    FAINT,
-    GREEN,
-    INK,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILLION,
-    headline,
-    literal,
-    render,
-    short,
-    subset_colour,
-)
+from assay.plots.colours import BLUE, FAINT, GREEN, INK, ORANGE, PURPLE, SKY, VERMILLION, subset_colour
+from assay.plots.style import headline, literal, render, short
 from assay.utils.text import natural_sort_key
 
-MOST_NUMBERS = 20
-"""Classes up to which the counts are written into the cells."""
+MAX_CELL_TEXTS = 20
+"""Number of classes up to which the counts are written into the cells of a confusion matrix."""
 
-MOST_NAMES = 60
-"""Classes up to which each has its name beside the axes; beyond, every other, third, …"""
+MAX_AXIS_NAMES = 60
+"""Number of classes up to which all names stand beside the axes; of more, every second, third, …"""
 
-RIGHT = LinearSegmentedColormap.from_list("right", ["#FFFFFF", "#A9CFE6", BLUE])
+MAX_SCORED_CLASSES = 40
+"""Classes in the plot of metrics per class."""
 
-WRONG = LinearSegmentedColormap.from_list("wrong", ["#FFFFFF", "#F6C9A8", VERMILLION])
+MAX_BARS = 60
+"""Classes in the plot of their shares."""
+
+CORRECT_MAP = LinearSegmentedColormap.from_list("right", ["#FFFFFF", "#A9CFE6", BLUE])
+
+MISTAKE_MAP = LinearSegmentedColormap.from_list("wrong", ["#FFFFFF", "#F6C9A8", VERMILLION])
+
+MARKERS = {
+    "f1": ("o", BLUE),
+    "iou": ("o", BLUE),
+    "ap50_95": ("o", BLUE),
+    "precision": (">", ORANGE),
+    "recall": ("<", GREEN),
+    "average_precision": ("D", PURPLE),
+    "dice": ("D", PURPLE),
+    "ap50": ("D", PURPLE),
+}
+"""Marker and colour of each metric with one value per class."""
+
+SPARE_MARKERS = (("s", VERMILLION), ("^", SKY))
+"""Those of other metrics."""
+
+WORST_COLOURS = (VERMILLION, BLUE, GREEN, ORANGE, PURPLE)
+"""Curves of the classes with the lowest best F1; the other curves are grey."""
+
+OTHERS = "#B8C2CC"
+
+ALL_CLASSES = "all together"
+"""Label of the curve over all classes."""
 
 
 def confusion_matrix(
@@ -43,14 +59,14 @@ def confusion_matrix(
 ) -> bytes:
     """Draw how often each true class was predicted as each class.
 
-    Right answers and mistakes have colours of their own, shaded by their share of the row: with one colour a good
-    model's mistakes could not be seen.
+    Correct predictions and mistakes have different colours, shaded by their share of the row: in a single colour the
+    mistakes of a good model could not be seen.
 
     Args:
         matrix: (k, k) counts; rows are true classes.
         names: The k classes.
         title: Headline.
-        as_shares: Write percentages of the row instead of counts, which are long for pixels.
+        as_shares: Write percentages of the row instead of counts, which are too long for pixels.
     """
     count = len(names)
     side = int(np.clip(300 + 40 * count, 480, 800))
@@ -59,9 +75,9 @@ def confusion_matrix(
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
-        axes.imshow(_colours(shares), interpolation="nearest")
+        axes.imshow(_cell_colours(shares), interpolation="nearest")
         _name_classes(axes, names)
-        if count <= MOST_NUMBERS:
+        if count <= MAX_CELL_TEXTS:
             _write_cells(axes, _percentages(shares) if as_shares else matrix.astype(str), shares)
         headline(
             axes, title, "Blue: right. Orange: mistakes. Shade: share of the row." + " Numbers: per cent." * as_shares
@@ -70,17 +86,17 @@ def confusion_matrix(
     return render(side + 40, side, draw)
 
 
-def _colours(shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return (k, k, 3) colours; mistakes are shaded by the cube root of their share, so that rare ones can be seen."""
-    right, wrong = RIGHT(shares)[..., :3], WRONG(np.cbrt(shares))[..., :3]
+def _cell_colours(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return colours (k, k, 3); mistakes are shaded by the cube root of their share, so that rare ones can be seen."""
+    correct, mistakes = CORRECT_MAP(shares)[..., :3], MISTAKE_MAP(np.cbrt(shares))[..., :3]
     on_diagonal = np.eye(len(shares), dtype=bool)[..., None]
-    colours: NDArray[np.float64] = np.where(on_diagonal, right, wrong)
+    colours: NDArray[np.float64] = np.where(on_diagonal, correct, mistakes)
     return colours
 
 
 def _name_classes(axes: Axes, names: Sequence[str]) -> None:
     count = len(names)
-    ticks = range(0, count, -(-count // MOST_NAMES))
+    ticks = range(0, count, -(-count // MAX_AXIS_NAMES))
     labels = [short(names[tick]) for tick in ticks]
     size = float(np.clip(300 / len(ticks), 6.5, 11))
     crowded = max(map(len, labels)) * size * len(ticks) > 650
@@ -94,7 +110,7 @@ def _name_classes(axes: Axes, names: Sequence[str]) -> None:
 
 
 def _percentages(shares: NDArray[np.float64]) -> NDArray[np.str_]:
-    """Return shares as whole percentages; those that round to 0 are left empty."""
+    """Return shares as whole percentages; empty where they round to 0."""
     return np.where(shares >= 0.005, np.char.mod("%.0f", 100 * shares), "")
 
 
@@ -106,45 +122,29 @@ def _write_cells(axes: Axes, texts: NDArray[np.str_], shares: NDArray[np.float64
         axes.text(column, row, str(texts[row, column]), ha="center", va="center", color=colour, fontsize=size)
 
 
-MARKS = {
-    "f1": ("o", BLUE),
-    "iou": ("o", BLUE),
-    "ap50_95": ("o", BLUE),
-    "precision": (">", ORANGE),
-    "recall": ("<", GREEN),
-    "average_precision": ("D", PURPLE),
-    "dice": ("D", PURPLE),
-    "ap50": ("D", PURPLE),
-}
-
-SPARE = (("s", VERMILLION), ("^", SKY))
-
-MOST_CLASSES = 40
-
-
 def class_scores(rows: pl.DataFrame, title: str) -> bytes:
-    """Draw one line per class, those with the lowest values first, and one mark per metric.
+    """Draw one line per class, lowest values first, with one marker per metric.
 
     Args:
-        rows: Columns class, metric, value, ci_low, ci_high, count, of one subset; null values are left out. The first
-            metric orders the classes and shows its interval, F1 rather than any other.
+        rows: Columns class, metric, value, ci_low, ci_high, count, of one subset; null values are left out. F1, or
+            else the first metric, orders the classes and shows its interval.
         title: Headline.
     """
     metrics = rows["metric"].unique(maintain_order=True).to_list()
     leading = "f1" if "f1" in metrics else metrics[0]
-    leaders = rows.filter(pl.col("metric") == leading).sort("value", "class", nulls_last=True).head(MOST_CLASSES)
+    leaders = rows.filter(pl.col("metric") == leading).sort("value", "class", nulls_last=True).head(MAX_SCORED_CLASSES)
     classes = leaders["class"].to_list()
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
-        for place, row in enumerate(leaders.iter_rows(named=True)):
+        for y, row in enumerate(leaders.iter_rows(named=True)):
             if row["ci_low"] is not None:
-                axes.plot([row["ci_low"], row["ci_high"]], [place, place], color=BLUE, linewidth=6, alpha=0.25)
-        spare = iter(SPARE * len(metrics))
+                axes.plot([row["ci_low"], row["ci_high"]], [y, y], color=BLUE, linewidth=6, alpha=0.25)
+        spare = iter(SPARE_MARKERS * len(metrics))
         for metric in metrics:
-            marker, colour = MARKS[metric] if metric in MARKS else next(spare)
-            _draw_marks(axes, rows.filter(pl.col("metric") == metric), classes, marker, colour)
-        _label(axes, leaders, classes)
+            marker, colour = MARKERS[metric] if metric in MARKERS else next(spare)
+            _draw_markers(axes, rows.filter(pl.col("metric") == metric), classes, marker, colour)
+        _label_classes(axes, leaders, classes)
         figure.legend(loc="outside lower center", ncols=len(metrics))
         left_out = rows["class"].n_unique() - len(classes)
         more = f" {left_out} better classes are left out." if left_out else ""
@@ -153,27 +153,27 @@ def class_scores(rows: pl.DataFrame, title: str) -> bytes:
     return render(760, 120 + 26 * len(classes), draw)
 
 
-def _draw_marks(axes: Axes, rows: pl.DataFrame, classes: list[str], marker: str, colour: str) -> None:
+def _draw_markers(axes: Axes, rows: pl.DataFrame, classes: list[str], marker: str, colour: str) -> None:
     values = dict(rows.filter(pl.col("value").is_not_null()).select("class", "value").iter_rows())
-    shown = [(values[name], place) for place, name in enumerate(classes) if name in values]
+    shown = [(values[name], y) for y, name in enumerate(classes) if name in values]
     (metric,) = rows["metric"].unique()
-    across, down = [value for value, _ in shown], [place for _, place in shown]
+    xs, ys = [value for value, _ in shown], [y for _, y in shown]
     label = literal(label_of(metric))
-    axes.plot(across, down, marker=marker, color=colour, linestyle="none", alpha=0.85, label=label)
+    axes.plot(xs, ys, marker=marker, color=colour, linestyle="none", alpha=0.85, label=label)
 
 
-def _label(axes: Axes, leaders: pl.DataFrame, classes: list[str]) -> None:
+def _label_classes(axes: Axes, leaders: pl.DataFrame, classes: list[str]) -> None:
     axes.set_yticks(range(len(classes)), [short(name) for name in classes])
     axes.set_ylim(len(classes) - 0.4, -0.6)
     low = min(axes.get_xlim()[0], 0.98)
     axes.set_xlim(max(0.0, low), 1.0 + 0.02 * (1.0 - max(0.0, low)))
     axes.tick_params(length=0)
-    for place, count in enumerate(leaders["count"]):
-        axes.annotate(f"{count:,}", (1.01, place), xycoords=("axes fraction", "data"), va="center", color=FAINT)
+    for y, count in enumerate(leaders["count"]):
+        axes.annotate(f"{count:,}", (1.01, y), xycoords=("axes fraction", "data"), va="center", color=FAINT)
 
 
 def reliability(table: pl.DataFrame, title: str = "Calibration") -> bytes:
-    """Draw accuracy over confidence, bin by bin, above how many items each bin holds.
+    """Draw the accuracy of each bin of confidence, above the number of items in each bin.
 
     Args:
         table: Columns confidence_low, confidence_high, count, mean_confidence, accuracy.
@@ -208,38 +208,30 @@ def _draw_gaps(axes: Axes, table: pl.DataFrame) -> None:
         )
 
 
-COLOURS = (VERMILLION, BLUE, GREEN, ORANGE, PURPLE)
-"""Of the classes with the lowest best F1; the others are grey."""
-
-OTHERS = "#B8C2CC"
-
-TOGETHER = "all together"
-
-
 def draw_threshold_curves(curves: pl.DataFrame, title: str, chosen: float | None = None) -> bytes:
-    """Draw two panels with a curve for each class; the classes that no threshold makes good are in colour.
+    """Draw precision over recall and F1 over the threshold, with one curve per class; the worst classes are in colour.
 
     Args:
-        curves: Columns class, threshold, precision, recall, f1, of one subset; nulls are left out. A class without a
-            name stands for all together, and is black.
+        curves: Columns class, threshold, precision, recall, f1, of one subset; nulls are left out. The curve with
+            an empty class, over all classes, is black.
         title: Headline.
         chosen: The threshold in use, marked by a line.
     """
-    together, curves = curves.filter(pl.col("class") == ""), curves.filter(pl.col("class") != "")
+    overall, curves = curves.filter(pl.col("class") == ""), curves.filter(pl.col("class") != "")
     best = curves.group_by("class", maintain_order=True).agg(pl.col("f1").max()).sort("f1", "class", nulls_last=True)
-    colours = dict(zip(best["class"], COLOURS, strict=False))
-    ordered = [*best["class"].to_list()[len(COLOURS) :], *reversed(colours)]
+    colours = dict(zip(best["class"], WORST_COLOURS, strict=False))
+    ordered = [*best["class"].to_list()[len(WORST_COLOURS) :], *reversed(colours)]
 
     def draw(figure: Figure) -> None:
         left, right = figure.subplots(1, 2)
         for name in ordered:
             rows = curves.filter(pl.col("class") == name)
             colour, label = colours.get(name, OTHERS), short(name) if name in colours else None
-            _draw(left, rows, "recall", "precision", colour, label)
-            _draw(right, rows, "threshold", "f1", colour, None)
-        if len(together):
-            _draw(left, together, "recall", "precision", INK, TOGETHER)
-            _draw(right, together, "threshold", "f1", INK, None)
+            _draw_curve(left, rows, "recall", "precision", colour, label)
+            _draw_curve(right, rows, "threshold", "f1", colour, None)
+        if len(overall):
+            _draw_curve(left, overall, "recall", "precision", INK, ALL_CLASSES)
+            _draw_curve(right, overall, "threshold", "f1", INK, None)
         if chosen is not None:
             right.axvline(chosen, color=INK, linewidth=1, linestyle="--")
         headline(left, title, "In colour: the classes with the lowest best F1.")
@@ -252,7 +244,7 @@ def draw_threshold_curves(curves: pl.DataFrame, title: str, chosen: float | None
     return render(840, 420, draw)
 
 
-def _draw(axes: Axes, rows: pl.DataFrame, across: str, up: str, colour: str, label: str | None) -> None:
+def _draw_curve(axes: Axes, rows: pl.DataFrame, across: str, up: str, colour: str, label: str | None) -> None:
     shown = rows.select(across, up).drop_nulls()
     width = 1.2 if colour == OTHERS else 2
     axes.plot(shown[across], shown[up], color=colour, linewidth=width, label=label)
@@ -260,11 +252,8 @@ def _draw(axes: Axes, rows: pl.DataFrame, across: str, up: str, colour: str, lab
     axes.set_ylim(-0.02, 1.04)
 
 
-MOST_BARS = 60
-
-
 def class_balance(counts: pl.DataFrame) -> bytes:
-    """Draw each class's share of each subset; equal heights mean an equal mix, whatever the subsets' sizes.
+    """Draw the share of each class in each subset, so that subsets of different sizes can be compared.
 
     Args:
         counts: Columns subset, label, count; one row per pair that occurs.
@@ -272,7 +261,7 @@ def class_balance(counts: pl.DataFrame) -> bytes:
     totals = counts.group_by("subset", maintain_order=True).agg(pl.sum("count"))
     subsets = totals["subset"].to_list()
     frequent = counts.group_by("label").agg(pl.sum("count")).sort("count", "label", descending=[True, False])
-    labels = sorted(frequent["label"].head(MOST_BARS).to_list(), key=natural_sort_key)
+    labels = sorted(frequent["label"].head(MAX_BARS).to_list(), key=natural_sort_key)
     left_out = len(frequent) - len(labels)
 
     def draw(figure: Figure) -> None:
@@ -281,9 +270,9 @@ def class_balance(counts: pl.DataFrame) -> bytes:
         for index, (subset, total) in enumerate(totals.iter_rows()):
             rows = dict(counts.filter(pl.col("subset") == subset).select("label", "count").iter_rows())
             shares = [100 * rows.get(label, 0) / total for label in labels]
-            places = np.arange(len(labels)) + (index - (len(subsets) - 1) / 2) * width
+            xs = np.arange(len(labels)) + (index - (len(subsets) - 1) / 2) * width
             colour = subset_colour(subset, subsets)
-            axes.bar(places, shares, width=width * 0.94, color=colour, label=literal(f"{subset}: {total:,}"))
+            axes.bar(xs, shares, width=width * 0.94, color=colour, label=literal(f"{subset}: {total:,}"))
         size = float(np.clip(420 / len(labels), 7, 11))
         names = [short(label) for label in labels]
         crowded = max(map(len, names)) * size * len(names) > 850

@@ -1,4 +1,4 @@
-"""Picture of metrics with their intervals beside the trivial baseline."""
+"""Plot of metrics with their intervals and trivial baselines."""
 
 from collections.abc import Mapping
 
@@ -7,16 +7,17 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from assay.plots.style import FAINT, GRID, INK, literal, render, subset_colour
+from assay.plots.colours import FAINT, GRID, INK, subset_colour
+from assay.plots.style import literal, render
 
 
 def metric_bars(rows: pl.DataFrame, labels: Mapping[str, str] | None = None) -> bytes:
-    """Draw one strip per metric, each on its own scale: value and interval per subset, and the baseline.
+    """Draw one strip per metric, each on its own scale: value, interval and baseline of every subset.
 
     Args:
-        rows: Columns subset, metric, value, ci_low, ci_high, baseline, baseline_name, unit; rows of metrics per class
-            left out.
-        labels: How people write the metrics' names.
+        rows: Columns subset, metric, value, ci_low, ci_high, baseline, baseline_name, unit; no rows of
+            single classes.
+        labels: Names of the metrics as people write them.
     """
     metrics = rows["metric"].unique(maintain_order=True).to_list()
     subsets = rows["subset"].unique(maintain_order=True).to_list()
@@ -39,11 +40,11 @@ def metric_bars(rows: pl.DataFrame, labels: Mapping[str, str] | None = None) -> 
 def _draw_strip(axes: Axes, rows: pl.DataFrame, label: str, subsets: list[str]) -> None:
     (unit,) = rows["unit"].head(1)
     for row in rows.iter_rows(named=True):
-        place = subsets.index(row["subset"])
+        y = subsets.index(row["subset"])
         if row["baseline"] is not None:
-            axes.plot(row["baseline"], place, marker="D", color=FAINT, markersize=6, linestyle="none")
+            axes.plot(row["baseline"], y, marker="D", color=FAINT, markersize=6, linestyle="none")
         if row["value"] is not None:
-            _draw_value(axes, row, place, subset_colour(row["subset"], subsets))
+            _draw_value(axes, row, y, subset_colour(row["subset"], subsets))
     if axes.get_xlim()[0] > 0:
         axes.set_xlim(0, 1.02 * axes.get_xlim()[1])
     axes.set_ylim(len(subsets) - 0.4, -0.6)
@@ -56,15 +57,15 @@ def _draw_strip(axes: Axes, rows: pl.DataFrame, label: str, subsets: list[str]) 
     axes.set_ylabel(literal(name), rotation=0, ha="right", va="center", color=INK)
 
 
-def _draw_value(axes: Axes, row: dict[str, float], place: int, colour: str) -> None:
-    between = ""
+def _draw_value(axes: Axes, row: dict[str, float], y: int, colour: str) -> None:
+    interval = ""
     if row["ci_low"] is not None and row["ci_high"] is not None:
-        axes.plot([row["ci_low"], row["ci_high"]], [place, place], color=colour, linewidth=5, alpha=0.45)
-        between = f" [{_rounded(row['ci_low'])}, {_rounded(row['ci_high'])}]"
-    axes.plot(row["value"], place, marker="o", color=colour, markersize=7)
+        axes.plot([row["ci_low"], row["ci_high"]], [y, y], color=colour, linewidth=5, alpha=0.45)
+        interval = f" [{_rounded(row['ci_low'])}, {_rounded(row['ci_high'])}]"
+    axes.plot(row["value"], y, marker="o", color=colour, markersize=7)
     axes.annotate(
-        f"{_rounded(row['value'])}{between}",
-        (1.01, place),
+        f"{_rounded(row['value'])}{interval}",
+        (1.01, y),
         xycoords=("axes fraction", "data"),
         va="center",
         fontsize=10,

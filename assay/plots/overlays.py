@@ -1,6 +1,7 @@
-"""Pictures of boxes over images: what is true, what was predicted, what came of it.
+"""Boxes and masks drawn over images: frames with tags, and panels of true and predicted classes.
 
-Belongs here: frames and tags on an image. Does not belong here: which images are shown, matching.
+Belongs here: what is drawn onto one image. Does not belong here: which images are shown, arranging them
+(``assay.plots.sheets``).
 """
 
 from collections.abc import Sequence
@@ -13,14 +14,30 @@ from PIL import Image, ImageDraw, ImageFont
 from assay.plots.sheets import Colour, Font, class_color, fit, with_tones
 
 TILE_PX = 376
+"""Longest side of an image with boxes."""
 
-TAG_PX = 12
+PANEL_PX = 236
+"""Longest side of each of the three panels of an image with masks."""
 
-DASH_PX = 4
+TAG_PX, DASH_PX, GAP_PX = 12, 4, 4
 
 HALO = (0, 0, 0)
 
+DIM = 0.35
+"""Share of its brightness that the image keeps below the classes."""
+
+MARGIN = 0.15
+"""Room around the objects, as a share of the side of the shown part."""
+
+LEAST_SHARE = 0.35
+"""Least side of the shown part, as a share of the longest side of the image."""
+
+UNKNOWN = 255
+"""Value of pixels whose class is unknown."""
+
+ClassMap = NDArray[np.uint8]
 Rectangle = tuple[int, int, int, int]
+"""Left, top, right and bottom in pixels."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +45,13 @@ class Mark:
     """A box with a tag.
 
     Attributes:
-        place: Left, top, width and height in pixels of the image.
-        text: What its tag says; empty for no tag.
+        xywh: Left, top, width and height in pixels of the image.
+        text: Text of its tag; empty for no tag.
         colour: Of frame and tag.
         dashed: Whether its frame is dashed.
     """
 
-    place: tuple[float, float, float, float]
+    xywh: tuple[float, float, float, float]
     text: str
     colour: Colour
     dashed: bool = False
@@ -46,7 +63,7 @@ def draw_marks(image: Image.Image, marks: Sequence[Mark], tones: int) -> Image.I
     Args:
         image: In colour.
         marks: The first are drawn first, and below the others.
-        tones: Colours left to the image.
+        tones: Number of colours that the image keeps.
     """
     scaled = fit(image, TILE_PX)
     return with_marks(with_tones(scaled, tones), marks, scaled.width / image.width)
@@ -58,7 +75,7 @@ def with_marks(canvas: Image.Image, marks: Sequence[Mark], scale: float) -> Imag
     Args:
         canvas: RGB; changed.
         marks: The first are drawn first, and below the others.
-        scale: Pixels of the canvas per pixel of the marks' places.
+        scale: Pixels of the canvas per pixel of the marks.
     """
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(TAG_PX)
     frames = [_frame(mark, scale) for mark in marks]
@@ -72,7 +89,7 @@ def with_marks(canvas: Image.Image, marks: Sequence[Mark], scale: float) -> Imag
 
 
 def _frame(mark: Mark, scale: float) -> Rectangle:
-    left, top, width, height = mark.place
+    left, top, width, height = mark.xywh
     right, bottom = left + width, top + height
     return round(left * scale) - 1, round(top * scale) - 1, round(right * scale), round(bottom * scale)
 
@@ -100,7 +117,7 @@ def _draw_tag(
     font: Font,
     size: tuple[int, int],
 ) -> Rectangle:
-    """Write a tag at the first place near its frame where it covers no other; returns what it covers."""
+    """Draw a tag at the first position near its frame where it covers no other tag; returns its rectangle."""
     width, height = round(font.getlength(mark.text)) + 5, TAG_PX + 4
     left, top, right, bottom = frame
     corners = [
@@ -113,10 +130,10 @@ def _draw_tag(
         (left, top),
     ]
     choices = [_inside(corner, width, height, size) for corner in corners]
-    spot = next((each for each in choices if not any(_meet(each, other) for other in taken)), choices[0])
-    draw.rectangle((spot[0], spot[1], spot[2] - 1, spot[3] - 1), fill=mark.colour)
-    draw.text((spot[0] + 3, spot[1] + 1), mark.text, "black", font)
-    return spot
+    tag = next((each for each in choices if not any(_overlap(each, other) for other in taken)), choices[0])
+    draw.rectangle((tag[0], tag[1], tag[2] - 1, tag[3] - 1), fill=mark.colour)
+    draw.text((tag[0] + 3, tag[1] + 1), mark.text, "black", font)
+    return tag
 
 
 def _inside(corner: tuple[int, int], width: int, height: int, size: tuple[int, int]) -> Rectangle:
@@ -125,60 +142,42 @@ def _inside(corner: tuple[int, int], width: int, height: int, size: tuple[int, i
     return left, top, left + width, top + height
 
 
-def _meet(one: Rectangle, other: Rectangle) -> bool:
+def _overlap(one: Rectangle, other: Rectangle) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-PANEL_PX = 236
-
-GAP_PX = 4
-
-DIM = 0.35
-"""Share of its brightness that the image keeps below the classes."""
-
-MARGIN = 0.15
-"""Room around the objects, in shares of the shown part's side."""
-
-LEAST_SHARE = 0.35
-"""Share of the image's longest side that is shown at least."""
-
-UNKNOWN = 255
-
-ClassMap = NDArray[np.uint8]
-
-
-def mask_panels(image: Image.Image, truth: ClassMap, predicted: ClassMap, tones: int) -> Image.Image:
-    """Return three panels: image, truth, prediction; in the prediction a white line surrounds the true objects.
+def mask_panels(image: Image.Image, ground_truth: ClassMap, predicted: ClassMap, tones: int) -> Image.Image:
+    """Return three panels: image, ground truth and prediction, with a white outline of the true objects.
 
     Args:
         image: In colour.
-        truth: (h, w) of the image's size: 0 background, 1 to k the classes, 255 unknown (white).
+        ground_truth: (h, w) of the image's size: 0 background, 1 to k the classes, 255 unknown (white).
         predicted: (h, w) likewise.
-        tones: Colours left to the image.
+        tones: Number of colours that the image keeps.
     """
-    part = shown_part(truth, predicted)
+    part = shown_part(ground_truth, predicted)
     cropped = with_tones(fit(image.crop(part), PANEL_PX), tones)
-    maps = [_fitted(values, part, cropped.size) for values in (truth, predicted)]
+    maps = [_fitted(values, part, cropped.size) for values in (ground_truth, predicted)]
     outline = _outline(maps[0])
-    panels = [cropped, painted(cropped, maps[0]), painted(cropped, maps[1], outline)]
+    panels = [cropped, paint_classes(cropped, maps[0]), paint_classes(cropped, maps[1], outline)]
     width, height = cropped.size
     whole = Image.new("RGB", (3 * width + 2 * GAP_PX, height), (255, 255, 255))
-    for place, panel in enumerate(panels):
-        whole.paste(panel, (place * (width + GAP_PX), 0))
+    for index, panel in enumerate(panels):
+        whole.paste(panel, (index * (width + GAP_PX), 0))
     return whole
 
 
-def shown_part(truth: ClassMap, predicted: ClassMap) -> tuple[int, int, int, int]:
-    """Return left, top, right and bottom of the part of an image with all true and predicted objects."""
-    height, width = truth.shape
-    marked = ((truth > 0) & (truth < UNKNOWN)) | (predicted > 0)
+def shown_part(ground_truth: ClassMap, predicted: ClassMap) -> Rectangle:
+    """Return the part of an image with all true and predicted objects; the whole image where there are none."""
+    height, width = ground_truth.shape
+    marked = ((ground_truth > 0) & (ground_truth < UNKNOWN)) | (predicted > 0)
     rows, columns = np.flatnonzero(marked.any(axis=1)), np.flatnonzero(marked.any(axis=0))
     if not len(rows):
         return 0, 0, width, height
     sides = (columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1)
     side = round(max(max(sides) * (1 + 2 * MARGIN), LEAST_SHARE * max(width, height)))
-    left, right = _span((columns[0] + columns[-1]) / 2, side, width)
-    top, bottom = _span((rows[0] + rows[-1]) / 2, side, height)
+    left, right = _interval((columns[0] + columns[-1]) / 2, side, width)
+    top, bottom = _interval((rows[0] + rows[-1]) / 2, side, height)
     return left, top, right, bottom
 
 
@@ -187,23 +186,23 @@ def class_legend(names: Sequence[str], shown: Sequence[int]) -> list[tuple[str, 
     return [(names[index - 1], class_color(index - 1)) for index in sorted(shown)]
 
 
-def _span(middle: float, side: int, size: int) -> tuple[int, int]:
-    """Return start and end of an interval around a middle that stays inside an image's side."""
+def _interval(middle: float, side: int, size: int) -> tuple[int, int]:
+    """Return start and end of an interval of length ``side`` around a middle, moved to lie inside 0 to ``size``."""
     start = int(np.clip(round(middle - side / 2), 0, max(0, size - side)))
     return start, min(size, start + side)
 
 
-def _fitted(values: ClassMap, part: tuple[int, int, int, int], size: tuple[int, int]) -> ClassMap:
+def _fitted(values: ClassMap, part: Rectangle, size: tuple[int, int]) -> ClassMap:
     return np.asarray(Image.fromarray(values).crop(part).resize(size, Image.Resampling.NEAREST))
 
 
-def painted(image: Image.Image, values: ClassMap, outline: NDArray[np.bool_] | None = None) -> Image.Image:
-    """Return the image, grey and dark, with its classes in their colours.
+def paint_classes(image: Image.Image, values: ClassMap, outline: NDArray[np.bool_] | None = None) -> Image.Image:
+    """Return an image, grey and dark, with its classes in their colours.
 
     Args:
         image: In colour.
         values: (h, w) of the image's size: 0 background, 1 to k the classes, 255 unknown (white).
-        outline: Pixels that are made white; None for none.
+        outline: Pixels to make white; None for none.
     """
     grey = np.asarray(image.convert("L"), dtype=np.float32)[..., None] * DIM // 8 * 8
     pixels = np.repeat(grey, 3, axis=2)

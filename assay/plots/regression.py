@@ -1,30 +1,30 @@
-"""Pictures of predicted numbers: against their targets, and what is left over."""
+"""Plots of predicted numbers: against their targets, and their residuals."""
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from assay.plots.style import BLUE, INK, VERMILLION, headline, literal, render
+from assay.metrics.samples import Floats
+from assay.plots.colours import BLUE, INK, VERMILLION
+from assay.plots.style import headline, literal, render
 
-Floats = NDArray[np.float64]
-MOST_POINTS = 3000
-"""Items up to which each is a dot; beyond, cells are shaded by how many they hold."""
+MAX_POINTS = 3000
+"""Number of items up to which each is a dot; more are drawn as cells, shaded by how many items they hold."""
 
 
 def predicted_vs_target(target: Floats, prediction: Floats, unit: str = "", title: str = "Predictions") -> bytes:
     """Draw each item's prediction over its target; on the line both are equal.
 
     Args:
-        target: (n,) in the label's unit.
-        prediction: (n,) in the label's unit.
-        unit: The label's unit, empty when not known.
+        target: (n,) in ``unit``.
+        prediction: (n,) in ``unit``.
+        unit: Unit of the target; empty where it is not known.
         title: Headline.
     """
     low, high = _limits(np.concatenate([target, prediction]))
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
-        if len(target) <= MOST_POINTS:
+        if len(target) <= MAX_POINTS:
             alpha = float(np.clip(60 / np.sqrt(len(target) + 1) / 4, 0.15, 0.8))
             axes.scatter(target, prediction, s=18, color=BLUE, alpha=alpha, linewidths=0)
         else:
@@ -39,12 +39,12 @@ def predicted_vs_target(target: Floats, prediction: Floats, unit: str = "", titl
 
 
 def residuals(target: Floats, prediction: Floats, unit: str = "", title: str = "Residuals") -> bytes:
-    """Draw how often predictions are too low or too high, and by how much.
+    """Draw a histogram of the residuals: how often predictions are too low or too high, and by how much.
 
     Args:
-        target: (n,) in the label's unit.
-        prediction: (n,) in the label's unit.
-        unit: The label's unit, empty when not known.
+        target: (n,) in ``unit``.
+        prediction: (n,) in ``unit``.
+        unit: Unit of the target; empty where it is not known.
         title: Headline.
     """
     errors = prediction - target

@@ -1,12 +1,13 @@
-"""One look for all charts, drawn without pyplot and to the same bytes every time.
+"""The common style of all matplotlib plots, which are drawn without pyplot and have the same bytes every time.
 
-Belongs here: colours, sizes, and how a figure becomes a PNG or an SVG. Does not belong here: a chart.
+Belongs here: settings, headlines, and how a figure becomes a PNG or an SVG. Does not belong here: colours
+(``assay.plots.colours``), a plot.
 """
 
 import io
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,18 +19,12 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from PIL import Image
 
-MAX_BYTES = 100_000
-"""Largest PNG put into metadata; beyond this the UI becomes slow."""
+from assay.plots.colours import FAINT, GRID, INK
+from assay.plots.sheets import MAX_PNG_BYTES, encode_png
+
 DPI = 100
-INK = "#1F2933"
-FAINT = "#52606D"
-GRID = "#E4E7EB"
-BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
-"""Colours that colour-blind readers can tell apart (Okabe and Ito, Color Universal Design, 2008)."""
 
-SUBSET_COLOURS = {"train": BLUE, "validation": ORANGE, "test": GREEN}
-
-LOOK: Any = {
+SETTINGS: Any = {
     "axes.axisbelow": True,
     "axes.edgecolor": FAINT,
     "axes.grid": True,
@@ -57,15 +52,14 @@ LOOK: Any = {
 }
 
 _DRAWING = threading.Lock()
-"""matplotlib's settings are global; one figure at a time has ours."""
-
+"""matplotlib's settings are global, so that only one figure is drawn at a time."""
 
 Draw = Callable[[Figure], None]
-"""Puts charts into an empty figure."""
+"""Draws into an empty figure."""
 
 
 def render(width_px: int, height_px: int, draw: Draw) -> bytes:
-    """Return the PNG of a figure: the same bytes for the same drawing, whatever the user's matplotlib settings."""
+    """Return the PNG of a figure; equal drawings give equal bytes, whatever matplotlib settings the user has."""
     with _our_figure(width_px, height_px) as figure:
         draw(figure)
         canvas: Any = FigureCanvasAgg(figure)
@@ -75,7 +69,7 @@ def render(width_px: int, height_px: int, draw: Draw) -> bytes:
 
 
 def render_svg(width_px: int, height_px: int, draw: Draw) -> str:
-    """Return the SVG of a figure, its texts as text; equal drawings give equal SVG."""
+    """Return the SVG of a figure, with text as text; equal drawings give equal SVG."""
     content = io.StringIO()
     with _our_figure(width_px, height_px) as figure:
         mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "assay"})
@@ -90,37 +84,22 @@ def _our_figure(width_px: int, height_px: int) -> Iterator[Figure]:
     with _DRAWING, mpl.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         mpl.rcdefaults()
-        mpl.rcParams.update(LOOK)
+        mpl.rcParams.update(SETTINGS)
         yield Figure(figsize=(width_px / DPI, height_px / DPI), dpi=DPI, layout="constrained")
 
 
 def _small_png(image: Image.Image) -> bytes:
-    """Return a PNG that is at most as large as the UI likes; charts have few colours, so that fewer hardly show."""
-    content = _png(image)
+    """Return a PNG with as many colours as ``MAX_PNG_BYTES`` allows; plots have few colours anyway."""
+    content = encode_png(image)
     for colours in (256, 64, 16):
-        if len(content) <= MAX_BYTES:
+        if len(content) <= MAX_PNG_BYTES:
             break
-        content = _png(image.quantize(colours, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE))
+        content = encode_png(image.quantize(colours, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE))
     return content
 
 
-def _png(image: Image.Image) -> bytes:
-    content = io.BytesIO()
-    image.save(content, "PNG", optimize=True)
-    return content.getvalue()
-
-
-def subset_colour(subset: str, all_subsets: Iterable[str]) -> str:
-    """Return the colour of a subset, the same in every chart; names that are not standard take the spare colours."""
-    if subset in SUBSET_COLOURS:
-        return SUBSET_COLOURS[subset]
-    others = [name for name in all_subsets if name not in SUBSET_COLOURS]
-    spare = (PURPLE, VERMILLION, SKY)
-    return spare[others.index(subset) % len(spare)]
-
-
 def literal(text: str) -> str:
-    """Return text in which matplotlib finds no formulas."""
+    """Return text that matplotlib does not read as a formula."""
     return text.replace("$", r"\$")
 
 
@@ -130,7 +109,7 @@ def short(name: str, limit: int = 18) -> str:
 
 
 def headline(axes: Axes, title: str, subtitle: str = "") -> None:
-    """Put a bold title above a chart, and below it one line that says how to read it."""
+    """Put a bold title above a plot, and below the title one line that says how to read it."""
     axes.set_title(literal(title), fontweight="bold", pad=26 if subtitle else 8)
     if subtitle:
         axes.annotate(

@@ -1,15 +1,15 @@
-"""Picture of a training: every metric over the epochs."""
+"""Plot of a training: every metric over the epochs."""
 
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from assay.plots.style import FAINT, headline, literal, render, subset_colour
+from assay.plots.colours import FAINT, subset_colour
+from assay.plots.panels import LOG_SPAN, value_ratio
+from assay.plots.style import headline, literal, render
 
-MOST_PANELS = 4
-LOG_SPAN = 30.0
-"""Ratio of the largest to the smallest loss from which on a logarithmic axis shows more."""
+MAX_PANELS = 4
 
 
 def learning_curves(history: pl.DataFrame, best_epoch: int | None = None) -> bytes:
@@ -19,7 +19,7 @@ def learning_curves(history: pl.DataFrame, best_epoch: int | None = None) -> byt
         history: Columns epoch, subset, metric, value.
         best_epoch: The epoch whose weights were kept, marked by a line.
     """
-    metrics = sorted(history["metric"].unique().to_list(), key=lambda name: ("loss" not in name, name))[:MOST_PANELS]
+    metrics = sorted(history["metric"].unique().to_list(), key=lambda name: ("loss" not in name, name))[:MAX_PANELS]
     columns = min(2, len(metrics))
     rows = -(-len(metrics) // 2)
 
@@ -50,17 +50,8 @@ def _draw_metric(axes: Axes, metric: str, rows: pl.DataFrame, best_epoch: int | 
         )
     if best_epoch is not None:
         axes.axvline(best_epoch, color=FAINT, linewidth=1, linestyle="--", label=f"kept: epoch {best_epoch}")
-    if "loss" in metric and _span(rows["value"]) > LOG_SPAN:
+    if "loss" in metric and value_ratio(rows["value"].drop_nulls()) > LOG_SPAN:
         axes.set_yscale("log")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
     headline(axes, metric.replace("_", " "))
-
-
-def _span(values: pl.Series) -> float:
-    """Return the ratio of the largest to the smallest value; 1 when there is none or it would not be positive."""
-    finite = values.filter(values.is_finite())
-    smallest, largest = finite.min(), finite.max()
-    if not isinstance(smallest, float) or not isinstance(largest, float) or smallest <= 0:
-        return 1.0
-    return largest / smallest

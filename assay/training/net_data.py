@@ -16,7 +16,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from assay.plots.net_data import as_images, save_samples, with_answers, with_boxes, with_masks
+from assay.plots.net_data import as_images, save_samples, with_boxes, with_masks, with_targets
 from assay.storage.parquet import write_parquet
 from assay.training.distributed import WorkerGroup
 from assay.training.image_targets import BoxTarget, MaskTarget
@@ -100,5 +100,5 @@ def _save_sheet(samples: Samples, card: ModelCard, path: Path) -> None:
             images, [each[each[:, 0] != NOTHING].tolist() for each in samples.targets], target.classes
         )
     else:
-        labelled = with_answers(images, answers_of(samples.targets, target))
+        labelled = with_targets(images, answers_of(samples.targets, target))
     save_samples(labelled, inputs.standardize, path)

@@ -1,1 +1,1 @@
-"""The pages: widgets and layout only."""
+"""The pages of the dashboard: widgets and layout only."""

@@ -1,7 +1,4 @@
-"""What the pages share: the storage, and going from one page to another.
-
-Belongs here: parts of several pages. Does not belong here: a page.
-"""
+"""What the pages share: the experiments, links between pages, and users' texts in Markdown."""
 
 import re
 from collections.abc import Sequence
@@ -11,32 +8,39 @@ import streamlit as st
 from assay.analysis.base import readable_number
 from assay.comparison.load import Score
 from assay.comparison.terminal import interval
-from assay.dashboard.data import Experiment, load_catalogue
+from assay.dashboard.data import Experiment, load_experiments
 from assay.errors import IdError
 from assay.experiments.workspace import storage_root
 from assay.spec.ids import validate_id
 
 OVERVIEW, EXPERIMENT, COMPARE = (f"views/{name}.py" for name in ("overview", "experiment", "compare"))
 
-MOST_COMPARED = 30
-"""More curves than this in one chart tell nothing apart."""
+MAX_COMPARED = 30
+"""Experiments that can be compared at once: more curves in one chart can't be told apart."""
 
 
-def catalogue() -> tuple[Experiment, ...]:
-    """Return all experiments; without any, say what to do next and end the page."""
+PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
+"""Characters that can mean something in Markdown."""
+
+NAME = re.compile(r"(?!www\.)[A-Za-z0-9]+([._-][A-Za-z0-9]+)*")
+"""Texts without a meaning in Markdown, such as IDs and keys; they are not escaped, so that screen readers read them."""
+
+
+def all_experiments() -> tuple[Experiment, ...]:
+    """Return all experiments; if there are none, show what to do next and end the page."""
     root = storage_root()
-    found = load_catalogue(root)
-    if not found:
+    experiments = load_experiments(root)
+    if not experiments:
         st.title("Nothing here yet")
         st.markdown(f"No experiment has run in `{root}` yet. Create one, run it, then reload this page:")
         st.code("assay new classification --id first\nassay run first", language="bash")
         st.markdown("Or let `make demo` train three examples. `ASSAY_STORAGE` chooses another storage.")
         st.stop()
-    return found
+    return experiments
 
 
-def wanted_ids(name: str, experiments: Sequence[Experiment]) -> None:
-    """Say which IDs in the address are not valid or not known; the page goes on without them."""
+def warn_about_ids(name: str, experiments: Sequence[Experiment]) -> None:
+    """Show which IDs in the page's address are invalid or unknown; the page goes on without them."""
     known = {each.experiment_id for each in experiments}
     for text in st.query_params.get_all(name):
         try:
@@ -47,7 +51,7 @@ def wanted_ids(name: str, experiments: Sequence[Experiment]) -> None:
 
 
 def score_card(label: str, score: Score, help_: str | None = None) -> None:
-    """Show a metric large, with its interval and baseline below."""
+    """Show a metric in large type, with its interval and baseline below."""
     baseline = None if score.baseline is None else f"baseline {readable_number(score.baseline)}"
     st.metric(
         label,
@@ -70,12 +74,6 @@ def open_comparison(ids: Sequence[str]) -> None:
     st.switch_page(COMPARE, query_params={"ids": list(ids)})
 
 
-PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
-
-NAME = re.compile(r"(?!www\.)[A-Za-z0-9]+([._-][A-Za-z0-9]+)*")
-"""What means nothing in Markdown, such as an ID or a key; as labels, these stay as they are for screen readers."""
-
-
 def plain(text: str) -> str:
-    """Return text that Markdown shows as it is, on one line: no link, picture, colour, formula or HTML."""
+    """Return text that Markdown shows literally, on one line: without links, images, colours, formulas or HTML."""
     return text if NAME.fullmatch(text) else PUNCTUATION.sub(r"\\\1", " ".join(text.split()))

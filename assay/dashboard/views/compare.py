@@ -1,4 +1,4 @@
-"""The page that compares chosen experiments: the table best first, only keys that differ, curves."""
+"""The page that compares chosen experiments: a table, best first, with the keys that differ, and curves."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,7 +11,7 @@ from assay.comparison.terminal import title, verdict
 from assay.dashboard.charts import Chart, curve_chart, key_chart
 from assay.dashboard.data import Experiment, load_history
 from assay.dashboard.overview import columns_of, rankings, subsets_of
-from assay.dashboard.views.common import MOST_COMPARED, catalogue, plain, wanted_ids
+from assay.dashboard.views.common import MAX_COMPARED, all_experiments, plain, warn_about_ids
 from assay.dashboard.views.table import experiment_table
 from assay.experiments.workspace import storage_root
 from assay.metrics.registry import label_of
@@ -21,15 +21,15 @@ CHARTS_PER_ROW = 2
 
 def show() -> None:
     """Show the page."""
-    experiments = catalogue()
-    wanted_ids("ids", experiments)
+    experiments = all_experiments()
+    warn_about_ids("ids", experiments)
     st.title("Compare")
     ids = st.multiselect(
         "Experiments",
         [each.experiment_id for each in experiments],
         key="ids",
         bind="query-params",
-        max_selections=MOST_COMPARED,
+        max_selections=MAX_COMPARED,
         placeholder="Choose at least two, here or on the overview",
     )
     if len(ids) < 2:
@@ -43,7 +43,7 @@ def show() -> None:
 
 
 def _enter_metric(experiments: Sequence[Experiment]) -> tuple[str, str | None]:
-    """Return subset and metric that order the experiments; None for the main metric of each task."""
+    """Return the subset and the metric that order the experiments; None for the main metric of each task."""
     left, right = st.columns(2)
     subsets = subsets_of(experiments)
     subset = left.selectbox("Metrics on", subsets, key="subset", bind="query-params") if subsets else "test"
@@ -80,8 +80,8 @@ def _show_charts(heading: str, charts: Iterable[Chart]) -> None:
         return
     st.markdown(f"#### {heading}")
     columns = st.columns(CHARTS_PER_ROW)
-    for place, chart in enumerate(shown):
-        columns[place % CHARTS_PER_ROW].altair_chart(chart)
+    for index, chart in enumerate(shown):
+        columns[index % CHARTS_PER_ROW].altair_chart(chart)
 
 
 show()

@@ -1,4 +1,4 @@
-"""The page of one experiment: metrics, curves, pictures, checks, spec, download."""
+"""The page of one experiment: metrics, curves, plots, checks, spec and download."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -8,21 +8,21 @@ import streamlit as st
 
 from assay.dashboard.charts import history_charts
 from assay.dashboard.data import Experiment, load_history
-from assay.dashboard.details import FAILED, Picture, check_table, metric_table, net_data_of, pictures_of, spec_text
+from assay.dashboard.details import FAILED, Plot, check_table, metric_table, net_data_of, plots_of, spec_text
 from assay.dashboard.overview import subsets_of, task_name
-from assay.dashboard.views.common import catalogue, plain, score_card, wanted_ids
+from assay.dashboard.views.common import all_experiments, plain, score_card, warn_about_ids
 from assay.errors import StorageError
 from assay.experiments.workspace import storage_root
 from assay.metrics.registry import label_of
 from assay.storage.parquet import read_parquet
 
-MOST_CARDS = 4
+MAX_CARDS = 4
 
 
 def show() -> None:
     """Show the page."""
-    experiments = catalogue()
-    wanted_ids("id", experiments)
+    experiments = all_experiments()
+    warn_about_ids("id", experiments)
     by_id = {each.experiment_id: each for each in experiments}
     left, right = st.columns([4, 1], vertical_alignment="bottom")
     name = left.selectbox("Experiment", list(by_id), key="id", bind="query-params", filter_mode="contains")
@@ -32,7 +32,7 @@ def show() -> None:
     views: dict[str, Callable[[Path, Experiment], None]] = {
         "Metrics": _show_metrics,
         "Learning": _show_learning,
-        "Pictures": _show_pictures,
+        "Pictures": _show_plots,
         "Checks": _show_checks,
         "Spec": _show_spec,
     }
@@ -62,8 +62,8 @@ def _show_metrics(_: Path, experiment: Experiment) -> None:
     if not subsets:
         return
     main = subsets[0]
-    scores = list(experiment.scores[main].items())[:MOST_CARDS]
-    for column, (name, score) in zip(st.columns(MOST_CARDS), scores, strict=False):
+    scores = list(experiment.scores[main].items())[:MAX_CARDS]
+    for column, (name, score) in zip(st.columns(MAX_CARDS), scores, strict=False):
         with column.container(border=True):
             score_card(plain(f"{label_of(name)} on {main}"), score)
     numbers = st.column_config.NumberColumn(format="%.4g")
@@ -82,24 +82,24 @@ def _show_learning(root: Path, experiment: Experiment) -> None:
     if not charts:
         st.info("It was not trained yet.", icon=":material/hourglass_empty:")
     columns = st.columns(2)
-    for place, chart in enumerate(charts.values()):
-        columns[place % 2].altair_chart(chart)
+    for index, chart in enumerate(charts.values()):
+        columns[index % 2].altair_chart(chart)
 
 
-def _show_pictures(root: Path, experiment: Experiment) -> None:
+def _show_plots(root: Path, experiment: Experiment) -> None:
     name = experiment.experiment_id
-    groups, epochs = pictures_of(root, name), net_data_of(root, name)
+    groups, epochs = plots_of(root, name), net_data_of(root, name)
     if not groups and not epochs:
         st.info("No stage has made pictures yet.", icon=":material/hourglass_empty:")
     if epochs:
         st.subheader("What the network saw")
         _show_net_data(epochs)
-    for heading, pictures in groups.items():
+    for heading, plots in groups.items():
         st.subheader(heading)
         columns = st.columns(2)
-        for place, picture in enumerate(pictures):
-            with columns[place % 2]:
-                _show_picture(picture)
+        for index, plot in enumerate(plots):
+            with columns[index % 2]:
+                _show_plot(plot)
 
 
 def _show_net_data(epochs: dict[int, Path]) -> None:
@@ -109,16 +109,16 @@ def _show_net_data(epochs: dict[int, Path]) -> None:
         epoch = st.select_slider("Epoch", numbers, key="epoch", bind="query-params")
     path = epochs[epoch]
     if path.suffix == ".png":
-        _show_picture(Picture(f"First training samples of epoch {epoch}", path))
+        _show_plot(Plot(f"First training samples of epoch {epoch}", path))
         return
-    with suppress(StorageError):  # a run has just taken it away
+    with suppress(StorageError):  # a run has just removed it
         st.dataframe(read_parquet(path), hide_index=True, alt=f"First training samples of epoch {epoch}")
 
 
-def _show_picture(picture: Picture) -> None:
-    content = picture.read()
+def _show_plot(plot: Plot) -> None:
+    content = plot.read()
     if content is not None:
-        st.image(content, caption=picture.title, output_format="PNG")
+        st.image(content, caption=plot.title, output_format="PNG")
 
 
 def _show_checks(root: Path, experiment: Experiment) -> None:

@@ -1,4 +1,4 @@
-"""The first page: filters, the best of every task, and the table of all experiments."""
+"""The first page: filters, the best experiment of every task, and the table of all experiments."""
 
 from collections.abc import Sequence
 
@@ -10,8 +10,8 @@ from assay.dashboard.data import Experiment
 from assay.dashboard.overview import Column, best_of, columns_of, rankings, task_name
 from assay.dashboard.views.common import (
     EXPERIMENT,
-    MOST_COMPARED,
-    catalogue,
+    MAX_COMPARED,
+    all_experiments,
     open_comparison,
     plain,
     score_card,
@@ -22,11 +22,11 @@ from assay.dashboard.views.table import experiment_table
 
 def show() -> None:
     """Show the page."""
-    everything = catalogue()
-    shown, subset, keys = choose_experiments(everything)
+    experiments = all_experiments()
+    shown, subset, keys = choose_experiments(experiments)
     with_results = sum(subset in each.scores for each in shown)
     st.title("Experiments")
-    st.caption(f"{len(shown):,} of {len(everything):,} experiments · {with_results:,} with results on {plain(subset)}")
+    st.caption(f"{len(shown):,} of {len(experiments):,} experiments · {with_results:,} with results on {plain(subset)}")
     if not shown:
         st.info("No experiment meets all of these conditions. Clear one in the sidebar.", icon=":material/filter_alt:")
         return
@@ -58,9 +58,9 @@ def _show_table(experiments: Sequence[Experiment], columns: Sequence[Column]) ->
 
 
 def _offer_actions(chosen: Sequence[str], ids: Sequence[str]) -> None:
-    compared = chosen or (ids if len(ids) <= MOST_COMPARED else [])
+    compared = chosen or (ids if len(ids) <= MAX_COMPARED else [])
     label = f"Compare {len(chosen)} selected" if chosen else "Compare all shown" if compared else "Compare"
-    if st.button(label, icon=":material/stacked_line_chart:", disabled=not 2 <= len(compared) <= MOST_COMPARED):
+    if st.button(label, icon=":material/stacked_line_chart:", disabled=not 2 <= len(compared) <= MAX_COMPARED):
         open_comparison(compared)
     if not chosen:
         st.caption("Click an ID to open it, a heading to sort; select rows at the left edge to compare them.")

@@ -1,6 +1,6 @@
-"""The filters beside the overview; each keeps its value in the page's address.
+"""The filters beside the overview, whose values are kept in the page's address.
 
-Belongs here: widgets that enter conditions. Does not belong here: conditions (``assay.dashboard.filters``).
+Belongs here: widgets. Does not belong here: conditions (``assay.dashboard.filters``).
 """
 
 from collections.abc import Sequence
@@ -10,21 +10,21 @@ from datetime import date
 import streamlit as st
 
 from assay.dashboard.data import Experiment
-from assay.dashboard.filters import Filter, choice_of, key_from_words, key_in_words, offered_keys
+from assay.dashboard.filters import Filter, choice_of, key_from_label, key_to_label, offered_keys
 from assay.dashboard.overview import subsets_of
 from assay.dashboard.views.common import plain
 from assay.spec.yaml_text import brief
 
 
 def choose_experiments(experiments: Sequence[Experiment]) -> tuple[list[Experiment], str, dict[str, str]]:
-    """Return the experiments to show, the subset whose metrics are shown, and further keys with their names."""
+    """Return the experiments to show, the subset whose metrics are shown, and the chosen keys with their labels."""
     with st.sidebar:
         st.header("Filters")
-        plainly = _enter_conditions(experiments)
-        found = plainly.choose(experiments)
-        subset = _enter_subset(found)
-        keys, conditions = _enter_keys(found)
-    return replace(plainly, values=conditions.values, ranges=conditions.ranges).choose(found), subset, keys
+        conditions = _enter_conditions(experiments)
+        matching = conditions.choose(experiments)
+        subset = _enter_subset(matching)
+        keys, on_keys = _enter_keys(matching)
+    return replace(conditions, values=on_keys.values, ranges=on_keys.ranges).choose(matching), subset, keys
 
 
 def _enter_conditions(experiments: Sequence[Experiment]) -> Filter:
@@ -69,13 +69,13 @@ def _enter_subset(experiments: Sequence[Experiment]) -> str:
 
 
 def _enter_keys(experiments: Sequence[Experiment]) -> tuple[dict[str, str], Filter]:
-    names = offered_keys(experiments, [key_from_words(text) for text in st.query_params.get_all("key")])
+    names = offered_keys(experiments, [key_from_label(text) for text in st.query_params.get_all("key")])
     if not names:
         return {}, Filter()
     keys = st.multiselect(
         "Keys of the spec",
         list(names),
-        format_func=key_in_words,
+        format_func=key_to_label,
         key="key",
         bind="query-params",
         placeholder="such as learning_rate",

@@ -1,4 +1,4 @@
-"""A table of experiments: one row each, opened by a click on its ID."""
+"""A table of experiments with one row each; a click on an ID opens the experiment."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import streamlit as st
 from assay.dashboard.overview import Column, frame_of
 from assay.dashboard.views.common import open_experiment, plain
 
-ROW_PX, MOST_ROWS = 35, 20
+ROW_PX, MAX_ROWS = 35, 20
 CLICKED = "clicked"
 
 
@@ -18,8 +18,8 @@ def experiment_table(ids: Sequence[str], columns: Sequence[Column], name: str, s
 
     Args:
         ids: The experiments, one per row.
-        columns: What stands in the rows.
-        name: What the table is; one page's tables have different names.
+        columns: The columns and their values.
+        name: Name of the table, unique on its page.
         selectable: Whether rows can be selected.
     """
     digest = hashlib.sha256(" ".join([name, *ids]).encode()).hexdigest()[:12]
@@ -30,7 +30,7 @@ def experiment_table(ids: Sequence[str], columns: Sequence[Column], name: str, s
         key=f"table-{digest}",
         on_select="rerun" if selectable else "ignore",
         selection_mode="multi-row",
-        height=ROW_PX * (min(len(ids), MOST_ROWS) + 1) + 2,
+        height=ROW_PX * (min(len(ids), MAX_ROWS) + 1) + 2,
         placeholder="",
         alt=name,
     )
@@ -41,7 +41,7 @@ def experiment_table(ids: Sequence[str], columns: Sequence[Column], name: str, s
 
 
 def _configuration(column: Column, clicked: str) -> Any:
-    """Return how Streamlit shows a column."""
+    """Return Streamlit's configuration of a column."""
     label, help_, config = column.label, plain(column.help), st.column_config
     if column.name == "experiment":
         return config.ButtonColumn(label, help=help_, type="tertiary", alignment="left", pinned=True, key=clicked)

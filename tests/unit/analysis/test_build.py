@@ -9,7 +9,7 @@ from PIL import Image
 
 from assay.analysis.base import AnalysisInputs
 from assay.analysis.build import build_analysis, compute_analysis
-from assay.analysis.report import KINDS, report_of
+from assay.analysis.report import TASK_ANALYSES, report_of
 from assay.errors import DataError
 from assay.spec.analysis import TASK_METRICS, AnalysisSection
 
@@ -62,8 +62,8 @@ def ask(tmp_path):
         frame.write_parquet(predictions)
         default = pl.Series([4.0, 6.0]) if task == "regression" else pl.Series(["0", "1", "1", "2"])
         target = default if train_target is None else train_target
-        taught = target.alias("target").to_frame()
-        inputs = AnalysisInputs(predictions, taught, task, classes if task == "classification" else (), crops_folder)
+        summary = target.alias("target").to_frame()
+        inputs = AnalysisInputs(predictions, summary, task, classes if task == "classification" else (), crops_folder)
         return inputs, AnalysisSection(result_analyzer={**QUICK, **analyzer})
 
     return write
@@ -89,7 +89,7 @@ def analyse(ask):
     def run(frame, seed=1, **keys):
         inputs, spec = ask(frame, **keys)
         analysis = compute_analysis(inputs, spec.result_analyzer, seed)
-        return report_of(analysis, KINDS[inputs.task]), analysis.tables
+        return report_of(analysis, TASK_ANALYSES[inputs.task]), analysis.tables
 
     return run
 
@@ -99,7 +99,7 @@ def row_of(tables, subset, metric, class_name=""):
     return tables["analysis"].row(by_predicate=wanted, named=True)
 
 
-def test_classification_gives_tables_pictures_and_two_sentences(build):
+def test_classification_gives_tables_plots_and_two_sentences(build):
     report, folder = build(classification_frame({"validation": 60, "test": 300}))
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     assert files == [
@@ -118,7 +118,7 @@ def test_classification_gives_tables_pictures_and_two_sentences(build):
     json.dumps(report, allow_nan=False)
 
 
-def test_regression_gives_tables_pictures_and_two_sentences(build):
+def test_regression_gives_tables_plots_and_two_sentences(build):
     report, folder = build(regression_frame({"test": 100}), unit="mm")
     assert {path.name for path in (folder / "pictures").iterdir()} == {
         "metrics.png",
@@ -312,13 +312,13 @@ def test_crops_of_the_worst_items_are_shown_where_there_are_crops(build, tmp_pat
     assert Image.open(io.BytesIO(content)).width > 400
 
 
-def test_without_a_mistake_the_advice_is_to_doubt_the_split(analyse):
+def test_without_a_mistake_the_advice_is_to_check_the_split(analyse):
     report, tables = analyse(classification_frame({"test": 30}, accuracy=1.0))
     assert "split_leakage" in report["next"]
     assert tables["worst_items"].is_empty()
 
 
-def test_a_model_no_better_than_the_baseline_is_told_so(analyse):
+def test_a_model_that_does_not_beat_the_baseline_gets_a_warning(analyse):
     frame = regression_frame({"test": 30}).with_columns(prediction=pl.lit(100.0))
     report, _ = analyse(frame)
     assert "no better than the train mean" in report["next"]
@@ -333,5 +333,5 @@ def test_an_interval_that_reaches_the_baseline_asks_for_more_items(analyse):
     assert report["metrics"]["test"]["accuracy"]["baseline_name"] == "majority class"
 
 
-def test_every_kind_of_learning_has_an_analysis():
-    assert set(KINDS) == set(TASK_METRICS)
+def test_every_task_has_an_analysis():
+    assert set(TASK_ANALYSES) == set(TASK_METRICS)

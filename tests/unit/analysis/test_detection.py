@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from assay.analysis.build import build_analysis, compute_analysis
-from assay.analysis.report import KINDS, report_of
+from assay.analysis.report import TASK_ANALYSES, report_of
 from assay.checks import ExperimentFiles, run_test
 from assay.errors import DataError
 from assay.spec.analysis import AnalysisSection
@@ -41,7 +41,7 @@ def analyse(tmp_path):
         inputs = write_scene_inputs(tmp_path, predictions, "detection", images, unlabelled)
         spec = AnalysisSection(result_analyzer={"bootstrap_samples": 50, **keys})
         analysis = compute_analysis(inputs, spec.result_analyzer, 1)
-        return report_of(analysis, KINDS["detection"]), analysis.tables
+        return report_of(analysis, TASK_ANALYSES["detection"]), analysis.tables
 
     return run
 
@@ -94,14 +94,14 @@ def test_perfect_boxes_score_1_and_say_so(analyse):
     assert tables["best_items"]["item"].to_list() == ["a", "b"]
 
 
-def test_each_box_is_found_doubled_confused_misplaced_or_nothing_and_objects_are_missed(analyse):
+def test_boxes_below_the_chosen_confidence_have_no_finding(analyse):
     _, tables = analyse(boxes(*WRONG, ("b", "dog", 0.6, 24, 30, 24, 24)))
     confusion = tables["confusion_matrix"].filter(pl.col("count") > 0)
     assert matches(tables) == [("a", "found", "cat", "cat"), ("a", "missed", None, "dog"), ("b", "missed", None, "dog")]
     assert confusion.rows() == [("test", "cat", "cat", 1), ("test", "dog", "background", 2)]
 
 
-def test_boxes_as_sure_as_the_best_f1_asks_for_are_judged(analyse):
+def test_boxes_from_the_confidence_with_the_best_f1_on_are_judged(analyse):
     everything = [(item, name, 0.9, *place) for item, name, _, *place in WRONG]
     _, tables = analyse(boxes(*everything))
     assert sorted(matches(tables)) == [
@@ -133,13 +133,13 @@ def test_without_a_predicted_box_every_object_is_missed_and_nothing_is_better_th
     assert "no better than the mean box of each class" in report["next"]
 
 
-def test_images_of_unknown_truth_are_not_scored(analyse):
+def test_images_without_annotations_are_not_scored(analyse):
     report, tables = analyse(boxes(*WRONG), unlabelled=["a"])
     assert report["rows"] == {"test": 2}
     assert "a" not in tables["detections"]["item"]
 
 
-def test_objects_of_labels_that_are_not_looked_for_do_not_count(analyse):
+def test_objects_of_labels_outside_the_classes_do_not_count(analyse):
     _, tables = analyse(boxes(*RIGHT), images={**TEST, "a": [*TEST["a"], ("tree", 0, 50, 9, 9)]})
     assert set(tables["analysis"]["value"]) == {1.0}
 

@@ -35,8 +35,8 @@ def ask(tmp_path):
     def write(frame, **analyzer):
         frame.write_parquet(tmp_path / "predictions.parquet")
         train = pl.Series("target", [["even"], ["even", "hole"], [], ["even", "prime"]], pl.List(pl.String))
-        taught = train.to_frame()
-        inputs = AnalysisInputs(tmp_path / "predictions.parquet", taught, "multi_label", CLASSES)
+        summary = train.to_frame()
+        inputs = AnalysisInputs(tmp_path / "predictions.parquet", summary, "multi_label", CLASSES)
         return inputs, AnalysisSection(result_analyzer={"bootstrap_samples": 50, **analyzer})
 
     return write
@@ -58,7 +58,7 @@ def value_of(analysis, metric, column="value", class_name=""):
     return table.row(by_predicate=(pl.col("metric") == metric) & (pl.col("class") == class_name), named=True)[column]
 
 
-def test_several_labels_give_tables_pictures_and_two_sentences(ask, tmp_path):
+def test_several_labels_give_tables_plots_and_two_sentences(ask, tmp_path):
     folder = tmp_path / "analysis"
     folder.mkdir()
     inputs, spec = ask(predictions())

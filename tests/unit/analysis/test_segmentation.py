@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from assay.analysis.build import build_analysis, compute_analysis
-from assay.analysis.report import KINDS, report_of
+from assay.analysis.report import TASK_ANALYSES, report_of
 from assay.checks import ExperimentFiles, run_test
 from assay.errors import DataError
 from assay.spec.analysis import AnalysisSection
@@ -57,7 +57,7 @@ def analyse(tmp_path):
         inputs = write_scene_inputs(tmp_path, predictions, "segmentation")
         spec = AnalysisSection(result_analyzer={"bootstrap_samples": 50, **keys})
         analysis = compute_analysis(inputs, spec.result_analyzer, 1)
-        return report_of(analysis, KINDS["segmentation"]), analysis.tables
+        return report_of(analysis, TASK_ANALYSES["segmentation"]), analysis.tables
 
     return run
 
@@ -118,7 +118,7 @@ def test_baselines_know_the_commonest_classes_of_the_training_masks(analyse):
     assert value(tables, "iou", "dog", "baseline") == 0.0
 
 
-def test_images_of_unknown_truth_are_not_scored(analyse):
+def test_images_without_annotations_are_not_scored(analyse):
     known = counted(true_masks(), flawed_masks())
     unknown = known.filter(pl.col("item") == "a").with_columns(item=pl.lit("new"), target_class=pl.lit(None, pl.String))
     report, tables = analyse(pl.concat([known, unknown]))

@@ -53,7 +53,7 @@ def test_a_metric_that_is_good_enough_passes_with_its_interval_shown(files):
     assert result.measured == "0.9 [0.85, 0.95]"
 
 
-def test_a_metric_that_is_not_good_enough_fails_as_severe_as_asked_for(files):
+def test_a_metric_that_is_not_good_enough_fails_with_the_severity_of_the_test(files):
     result = run_test(MetricTest(metric="accuracy", value=0.95, severity="warn", blocking=True), files)
     assert (result.passed, result.severity, result.blocking) == (False, "warn", False)
     assert run_test(MetricTest(metric="accuracy", value=0.95, blocking=True), files).blocking

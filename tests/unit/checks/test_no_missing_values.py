@@ -99,13 +99,13 @@ def test_a_table_that_is_not_there_fails(tmp_path):
     assert not run_on(tables={"normalized": tmp_path / "none.parquet"}).passed
 
 
-def test_columns_where_nothing_is_a_value_may_be_empty(tmp_path):
+def test_columns_that_may_be_undefined_may_hold_null(tmp_path):
     write(tmp_path / "analysis.parquet", metric=["precision"], value=pl.Series([None], dtype=pl.Float64))
     assert run_on(tmp_path).passed
     assert not run_on(tmp_path, ignore=["predictions.*"]).passed
 
 
-def test_a_linked_file_is_looked_at_once_under_its_tables_name(tmp_path):
+def test_a_linked_file_is_read_once_under_its_tables_name(tmp_path):
     stored = write(tmp_path / "store" / "fingerprint.parquet", x=[None, 1.0])
     (tmp_path / "experiment").mkdir()
     os.link(stored, tmp_path / "experiment" / "predictions.parquet")

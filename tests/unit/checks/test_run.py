@@ -5,14 +5,14 @@ import pytest
 from pydantic import ValidationError
 
 from assay.checks import ExperimentFiles, TestResult, run_test, write_exp_tests_csv
-from assay.checks.run import BUILT_IN, STAGES
+from assay.checks.run import CHECKS, FURTHER_TESTS, check_of
+from assay.pipeline import STAGES
 from assay.spec.exptests import BUILT_IN_TESTS, ExptestsSection
 
 PLUGIN = """
 from typing import Literal
 from assay.checks.result import verdict
-from assay.spec.exptests import TestSection
-from assay.spec.exptests import TestKind
+from assay.spec.exptests import TestKind, TestSection
 
 class SizeTest(TestSection):
     kind: Literal["size"] = "size"
@@ -30,8 +30,10 @@ def size_plugin(install_package):
     install_package("assay.tests", "size", "sized:KIND", sized=PLUGIN)
 
 
-def test_every_kind_of_the_spec_has_a_runner_and_a_stage():
-    assert set(BUILT_IN) == set(BUILT_IN_TESTS) == set(STAGES)
+def test_every_kind_of_the_spec_has_a_check_on_an_asset():
+    assert set(CHECKS) - {FURTHER_TESTS} == set(BUILT_IN_TESTS)
+    assert {check.asset for check in CHECKS.values()} <= set(STAGES)
+    assert (check_of("metric"), check_of("of_a_package")) == ("metric", FURTHER_TESTS)
 
 
 @pytest.mark.parametrize("task", ["regression", "classification"])
@@ -76,7 +78,7 @@ def test_an_unknown_kind_is_an_error():
         ExptestsSection(tests=[{"kind": "metrc"}])
 
 
-def test_the_csv_has_one_row_per_result_and_replaces_the_former_one(tmp_path):
+def test_the_csv_has_one_row_per_result_and_replaces_the_previous_one(tmp_path):
     path = tmp_path / "exp_tests.csv"
     results = [
         TestResult("a, b", "metric", False, "error", True, 'said "no"\nindeed', "0.1", ">= 0.9"),

@@ -81,7 +81,7 @@ def test_honest_generated_crops_on_shared_backgrounds_raise_no_alarm(put):
 
 
 @pytest.mark.system
-def test_pictures_of_the_number_generator_raise_no_alarm(tmp_path):
+def test_generated_images_raise_no_alarm(tmp_path):
     keys = {"sample_count": 100, "img_size": {"width": 96, "height": 96}, "max_amount": 2}
     source = NumbersSource(**keys, font_size_min=20, font_size_max=36, masks=False)
     build_numbers(source, 3, tmp_path)
@@ -145,7 +145,7 @@ def test_one_group_in_two_subsets_is_an_error(put):
     assert "same group: train/000000 = validation/000004" in result.description
 
 
-def test_images_without_contrast_are_not_called_alike(put):
+def test_images_without_contrast_are_no_near_duplicates(put):
     assert run_on(put(png(Image.new("RGB", (20 + index, 20), "white")) for index in range(6))).passed
 
 

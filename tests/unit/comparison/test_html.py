@@ -7,11 +7,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from assay.comparison.figures import MOST_EPOCHS, curve_panels, key_panels
+from assay.comparison.figures import MAX_EPOCHS, curve_panels, key_panels
 from assay.comparison.html import comparison_page, element, inline_svg, write_comparison, write_page
 from assay.comparison.load import HISTORY, ComparisonData
 from assay.comparison.ranking import rank
-from assay.plots.comparison import Curve, Panel, compared
+from assay.plots.comparison import draw_panels
+from assay.plots.panels import Curve, Panel
 
 EVIL = '<img src=x onerror="alert(1)"></script><script>alert(2)</script>&amp;'
 PAGE = Path("/storage/compare/x.html")
@@ -37,7 +38,7 @@ def page_of(collection, name="lr-grid"):
     return write_page(comparison_page(PAGE, name, rank(collection), collection))
 
 
-def test_the_page_shows_table_and_curves_and_asks_nobody_for_anything(compare):
+def test_the_page_shows_table_and_curves_and_loads_nothing(compare):
     text = page_of(compare(3))
     page = Reader(text)
     assert page.elements.count("tr") == 4
@@ -67,7 +68,7 @@ def test_long_curves_are_thinned_and_keep_their_last_epoch(compare):
     (ranking,) = rank(collection)
     panels = curve_panels(ranking, collection.history)
     longest = max(len(curve.epochs) for panel in panels for curve in panel.content)
-    assert longest <= MOST_EPOCHS + 1
+    assert longest <= MAX_EPOCHS + 1
     assert all(curve.epochs[-1] == 1000 for panel in panels for curve in panel.content)
 
 
@@ -82,7 +83,7 @@ def test_a_page_of_experiments_without_results_or_history_is_complete(compare, e
     assert page_of(collection).endswith("</html>\n")
 
 
-def test_writing_replaces_the_page_whole(entry, tmp_path):
+def test_writing_replaces_the_whole_page(entry, tmp_path):
     collection = ComparisonData("test", (entry(0),), pl.DataFrame(schema=HISTORY))
     path = tmp_path / "new" / "x.html"
     for name in ("first", "second"):
@@ -94,7 +95,7 @@ def test_writing_replaces_the_page_whole(entry, tmp_path):
 @pytest.mark.parametrize("count", [1, 7])
 def test_drawing_is_repeatable_and_every_curve_can_be_found_by_its_experiments_place(count):
     curves = [Curve(place, [1, 2], [1.0, 0.5]) for place in range(count)]
-    drawing = [compared([Panel("loss", "epoch", curves)], [f"$x^{n}$" for n in range(count)]) for _ in range(2)]
+    drawing = [draw_panels([Panel("loss", "epoch", curves)], [f"$x^{n}$" for n in range(count)]) for _ in range(2)]
     assert drawing[0] == drawing[1]
     svg = inline_svg(drawing[0])
     assert sorted(int(part.get("data-row")) for part in svg.iter("g") if part.get("data-row")) == list(range(count))

@@ -99,7 +99,7 @@ def test_experiments_are_chosen_by_id_sweep_and_condition(store):
         ([], None, "nothing = 1", DataError, "nothing"),
     ],
 )
-def test_a_choice_of_nothing_is_one_message(store, ids, sweep, where, error, expected):
+def test_a_selection_without_experiments_is_one_error(store, ids, sweep, where, error, expected):
     with pytest.raises(error, match=expected):
         chosen_ids(store.root, store, ids, sweep, where)
 

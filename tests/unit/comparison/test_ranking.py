@@ -35,7 +35,7 @@ def test_experiments_without_results_are_not_ranked(compare, entry):
     assert (ids(ranking.ranked), ids(ranking.others)) == (["lr-01"], ["lr-00"])
 
 
-def test_without_any_results_there_is_a_ranking_of_nothing(compare, entry):
+def test_without_any_results_the_ranking_is_empty(compare, entry):
     (ranking,) = rank(compare(0, entry(0, scores={})), "mae")
     assert (ranking.ranked, ids(ranking.others)) == ((), ["lr-00"])
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.dashboard.data import load_catalogue, load_history, started_at
+from assay.dashboard.data import load_experiments, load_history, started_at
 from tests.helpers.comparison_cases import run, start, values
 from tests.helpers.dashboard_storage import make_storage
 
@@ -21,7 +21,7 @@ def store(tmp_path_factory):
 
 @pytest.fixture
 def found(store):
-    return {each.experiment_id: each for each in load_catalogue(store.root)}
+    return {each.experiment_id: each for each in load_experiments(store.root)}
 
 
 def test_an_experiment_shows_what_it_is_and_what_it_reached(found):
@@ -37,7 +37,7 @@ def test_an_evaluation_says_whose_model_it_has(tmp_path):
     found = {"experiment_id": "ran", "run_id": "1", "folder": "experiments/REG-1", "model": "0" * 24}
     store.create({"task": "regression", "existing_experiment": {"experiment_id": "ran", "found": found}}, "judge")
     start(store, "judge")
-    assert {each.experiment_id: each.evaluates for each in load_catalogue(store.root)} == {
+    assert {each.experiment_id: each.evaluates for each in load_experiments(store.root)} == {
         **dict.fromkeys(("ran", "other", "failed", "started"), ""),
         "judge": "ran",
     }
@@ -58,29 +58,28 @@ def test_the_newest_comes_first(found):
     assert list(found) == ["started", "failed", "ran", "other"]
 
 
-def test_nothing_is_read_again_until_a_table_changes(tmp_path):
-    store = make_storage(tmp_path)
-    before = load_catalogue(store.root)
-    assert load_catalogue(store.root) is before
+def test_nothing_is_read_again_until_a_table_changes(store):
+    before = load_experiments(store.root)
+    assert load_experiments(store.root) is before
     store.create(values(0.5), "late")
     run(store, "late")
-    assert [each.experiment_id for each in load_catalogue(store.root)] == [
+    assert [each.experiment_id for each in load_experiments(store.root)] == [
         "late",
         *(each.experiment_id for each in before),
     ]
 
 
 def test_from_their_own_files_experiments_are_what_the_warehouse_says(store):
-    from_files = load_catalogue(store.root)
-    from_warehouse = load_catalogue(store.root, few=0, looks={})
+    from_files = load_experiments(store.root)
+    from_warehouse = load_experiments(store.root, max_from_files=0, snapshots={})
     assert [vars(each) for each in from_warehouse] == [vars(each) for each in from_files]
 
 
-def test_an_experiment_that_is_gone_is_shown_no_more(store, tmp_path):
+def test_an_experiment_that_was_deleted_is_not_shown_any_more(store, tmp_path):
     root = Path(shutil.copytree(store.root, tmp_path / "storage", symlinks=True))
-    assert len(load_catalogue(root)) == len(load_catalogue(store.root))
+    assert len(load_experiments(root)) == len(load_experiments(store.root))
     shutil.rmtree(root / "tables" / "main" / "experiments" / "experiment_id=ran")
-    assert "ran" not in {each.experiment_id for each in load_catalogue(root)}
+    assert "ran" not in {each.experiment_id for each in load_experiments(root)}
 
 
 @pytest.mark.parametrize("name", ["<b>x", "a b"])
@@ -88,7 +87,7 @@ def test_a_folder_whose_name_is_no_id_is_no_experiment(store, tmp_path, name):
     root = Path(shutil.copytree(store.root, tmp_path / "storage", symlinks=True))
     tables = root / "tables" / "main" / "experiments"
     shutil.copytree(tables / "experiment_id=ran", tables / f"experiment_id={name}", symlinks=True)
-    assert len(load_catalogue(root)) == len(load_catalogue(store.root))
+    assert len(load_experiments(root)) == len(load_experiments(store.root))
 
 
 def test_a_history_is_that_of_the_experiments_asked_for(store):
@@ -97,8 +96,8 @@ def test_a_history_is_that_of_the_experiments_asked_for(store):
 
 
 def test_a_storage_without_tables_has_no_experiments(tmp_path):
-    assert load_catalogue(tmp_path) == ()
-    assert load_catalogue(tmp_path / "missing") == ()
+    assert load_experiments(tmp_path) == ()
+    assert load_experiments(tmp_path / "missing") == ()
 
 
 @pytest.mark.parametrize("run_id", ["", "mine", "2026-13-01T00.00.00.000000Z-ab"])

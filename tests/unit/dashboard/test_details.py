@@ -2,7 +2,7 @@
 
 import pytest
 
-from assay.dashboard.details import FAILED, PASSED, check_table, metric_table, spec_text, verdict
+from assay.dashboard.details import FAILED, PASSED, baseline_verdict, check_table, metric_table, spec_text
 from assay.spec.yaml_text import read_mapping
 from tests.helpers.dashboard_cases import experiment, score
 from tests.helpers.dashboard_storage import CHECKS, folder_of, make_storage
@@ -35,7 +35,7 @@ def test_metrics_stand_metric_by_metric_with_interval_and_baseline():
     ],
 )
 def test_a_metric_is_judged_by_its_interval(name, made, expected):
-    assert verdict(name, made) == expected
+    assert baseline_verdict(name, made) == expected
 
 
 def test_failed_checks_come_first(tmp_path):

@@ -70,7 +70,7 @@ def publish(folder):
     (folder / "predictions" / "predictions.parquet").unlink(missing_ok=True)
 
 
-def test_a_run_that_publishes_meanwhile_is_in_it_with_all_or_nothing(folder, tmp_path, meanwhile):
+def test_a_run_that_publishes_meanwhile_is_in_the_download_completely_or_not_at_all(folder, tmp_path, meanwhile):
     meanwhile(lambda: publish(folder), times=1)
     with zip_experiment(tmp_path, "ran") as file, zipfile.ZipFile(file) as archive:
         contents = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
@@ -78,7 +78,7 @@ def test_a_run_that_publishes_meanwhile_is_in_it_with_all_or_nothing(folder, tmp
     assert contents["configs/experiment.yaml"] == contents["models/model.json"]
 
 
-def test_a_run_that_never_stops_writing_makes_it_say_so(folder, tmp_path, meanwhile):
+def test_a_run_that_never_stops_writing_is_an_error(folder, tmp_path, meanwhile):
     meanwhile(lambda: publish(folder), times=1000)
     with pytest.raises(StorageError, match="Try again"):
         zip_experiment(tmp_path, "ran")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from assay.dashboard.filters import choice_of, key_from_words, key_in_words, offered_keys
+from assay.dashboard.filters import choice_of, key_from_label, key_to_label, offered_keys
 from tests.helpers.dashboard_cases import RATE, experiment
 
 
@@ -46,5 +46,5 @@ def test_a_key_that_some_lack_can_be_chosen_by_that():
 
 @pytest.mark.parametrize(("key", "words"), [(RATE, "learning_rate in trained_model.learner"), ("seed", "seed")])
 def test_a_key_is_found_by_its_last_part(key, words):
-    assert key_in_words(key) == words
-    assert key_from_words(words) == key
+    assert key_to_label(key) == words
+    assert key_from_label(words) == key

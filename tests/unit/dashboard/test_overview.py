@@ -67,7 +67,7 @@ def test_keys_are_columns_of_numbers_if_all_values_are():
     assert table(ACCURATE, word, keys={RATE: "rate"})[1][f"key {RATE}"].to_list() == ["0.1", "auto"]
 
 
-def test_times_and_tags():
+def test_start_times_and_tags_are_columns():
     _, frame = table(FAILED)
     assert frame["started"].to_list() == [datetime(2026, 5, 3, 12)]
     assert frame["tags"].to_list() == ["owner: mia"]
@@ -90,7 +90,7 @@ def test_subsets_that_people_want_come_first():
     assert subsets_of([FAILED]) == []
 
 
-def test_what_would_say_the_same_twice_or_in_every_row_is_left_out():
+def test_columns_that_repeat_another_or_are_the_same_in_every_row_are_left_out():
     columns, _ = table(ACCURATE, WORSE, keys={"trained_model.model.kind": "kind"})
     assert not {"name", "model"} & set(columns)
     assert "name" in table(ACCURATE, HOUSES)[0]

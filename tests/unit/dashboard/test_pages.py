@@ -11,9 +11,9 @@ from streamlit.testing.v1 import AppTest
 
 import assay.dashboard
 from assay.dashboard.charts import curve_chart, history_charts, key_chart
-from assay.dashboard.filters import FEW
+from assay.dashboard.filters import MAX_CHOICES
 from assay.dashboard.views.common import plain
-from assay.plots.comparison import Curve, Panel, Point
+from assay.plots.panels import Curve, Panel, Point
 from assay.storage.parquet import write_parquet
 from tests.helpers.comparison_cases import start, values
 from tests.helpers.dashboard_storage import CHECKS, draw, folder_of, make_storage
@@ -67,7 +67,7 @@ def test_the_overview_counts_ranks_and_lists_all_experiments(look):
     assert (best.label, best.value, best.delta) == (plain("regression: best MAE on test"), "0.500 mm", "[0.400, 0.600]")
 
 
-def test_filters_choose_rows(look):
+def test_filters_select_rows(look):
     shown = look()
     shown.text_input(key="q").input("rates").run()
     assert ids(shown) == ["ran", "other"]
@@ -79,7 +79,7 @@ def test_filters_choose_rows(look):
     assert "No experiment meets all of these conditions" in shown.info[0].value
 
 
-def test_days_and_epochs_choose_rows(look):
+def test_days_and_epochs_select_rows(look):
     shown = look()
     shown.select_slider(key="epochs").set_range(5, 5).run()
     assert ids(shown) == ["other"]
@@ -91,7 +91,7 @@ def test_days_and_epochs_choose_rows(look):
 
 def test_many_numbers_are_chosen_by_a_range(look, tmp_path):
     store = make_storage(tmp_path)
-    for number in range(1, FEW):
+    for number in range(1, MAX_CHOICES):
         store.create(values(number / 10), f"more{number}")
         start(store, f"more{number}")
     shown = look(storage=tmp_path, key=["learning_rate in trained_model.learner"])
@@ -143,14 +143,14 @@ def test_an_experiment_that_has_only_started_shows_what_there_is(look, view):
     assert "no results yet" in shown.warning[0].value.replace("\\", "")
 
 
-def test_an_id_that_is_not_valid_or_unknown_is_said_and_another_shown(look):
+def test_an_invalid_or_unknown_id_gives_a_warning_and_another_experiment_is_shown(look):
     assert "is not valid" in look("experiment", id="../../etc").warning[0].value
     shown = look("experiment", id="nobody")
     assert shown.warning[0].value == "Experiment nobody never ran in this storage."
     assert shown.title[0].value == "started"
 
 
-def test_what_the_network_saw_is_shown_by_epoch_as_a_picture_or_as_rows(look, root, tmp_path):
+def test_the_inputs_of_the_network_are_shown_by_epoch_as_an_image_or_as_rows(look, root, tmp_path):
     own = Path(shutil.copytree(root, tmp_path / "storage", symlinks=True))
     rows = pl.DataFrame({"rooms": [1.5], "price": [300.0]})
     write_parquet(rows, folder_of(own, "ran") / "net_data/epoch_0010.parquet")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.dashboard.details import net_data_of, pictures_of
+from assay.dashboard.details import net_data_of, plots_of
 from tests.helpers.dashboard_storage import draw, folder_of, make_storage, result_folder
 
 
@@ -19,12 +19,12 @@ def root(made, tmp_path):
     return Path(shutil.copytree(made, tmp_path / "storage", symlinks=True))
 
 
-def test_pictures_of_the_outcome_come_first_and_of_the_data_last(root):
+def test_plots_of_results_come_first_and_those_of_data_last(root):
     samples = draw(result_folder(root, "ran", "generated_images") / "pictures" / "samples.png")
     folder = folder_of(root, "ran")
     for name in ("pictures/curves", "analysis/pictures/worst_10", "analysis/pictures/worst_9", "analysis/masks/0"):
         draw(folder / f"{name}.png")
-    found = pictures_of(root, "ran")
+    found = plots_of(root, "ran")
     titles = {heading: [picture.title for picture in pictures] for heading, pictures in found.items()}
     assert list(titles.items()) == [
         ("Analysis", ["Worst 9", "Worst 10"]),
@@ -43,15 +43,15 @@ def test_net_data_are_found_by_epoch(root):
     assert found == {2: "epoch_0002.png", 10: "epoch_0010.png", 11: "epoch_0011.parquet"}
 
 
-def test_an_experiment_without_pictures_has_none(root):
-    assert pictures_of(root, "started") == {}
+def test_an_experiment_without_plots_has_none(root):
+    assert plots_of(root, "started") == {}
     assert (net_data_of(root, "started"), net_data_of(root, "nobody")) == ({}, {})
-    assert pictures_of(root, "nobody") == {}
+    assert plots_of(root, "nobody") == {}
 
 
-def test_a_picture_that_a_run_takes_away_is_none(root):
+def test_a_plot_that_a_run_removes_reads_as_none(root):
     draw(folder_of(root, "ran") / "pictures" / "curves.png")
-    (picture,) = pictures_of(root, "ran")["Training"]
+    (picture,) = plots_of(root, "ran")["Training"]
     picture.path.unlink()
     assert picture.read() is None
 
@@ -59,4 +59,4 @@ def test_a_picture_that_a_run_takes_away_is_none(root):
 def test_results_that_were_deleted_do_not_hide_the_others(root):
     draw(folder_of(root, "ran") / "pictures" / "curves.png")
     (result_folder(root, "ran", "generated_images") / "manifest.json").unlink()
-    assert list(pictures_of(root, "ran")) == ["Training"]
+    assert list(plots_of(root, "ran")) == ["Training"]

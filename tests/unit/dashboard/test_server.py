@@ -27,7 +27,7 @@ def test_a_port_that_is_taken_names_a_free_one(taken):
     require_port(int(str(caught.value).rpartition(" ")[2]))
 
 
-def test_the_command_says_so_in_one_line(taken, monkeypatch, capsys):
+def test_the_command_reports_a_taken_port_in_one_line(taken, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["assay", "dashboard", "--no-browser", "--port", str(taken)])
     with pytest.raises(SystemExit) as caught:
         main()
@@ -42,6 +42,6 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch):
         require_extra()
 
 
-def test_it_is_for_this_machine_alone_and_tells_nobody():
+def test_the_server_listens_on_this_machine_only_and_sends_no_statistics():
     assert OPTIONS["server.address"] == "127.0.0.1"
     assert OPTIONS["browser.gatherUsageStats"] is False

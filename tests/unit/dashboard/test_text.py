@@ -20,12 +20,12 @@ def test_names_stay_as_they_are(name):
 
 
 @pytest.mark.parametrize("text", ["1.", "- item", "_a_", "www.evil.example", "a*b*", "a-"])
-def test_what_would_mean_something_does_not(text):
+def test_markdown_syntax_is_escaped(text):
     assert plain(text) != text
 
 
 @given(st.text(printable))
-def test_every_mark_is_escaped_and_nothing_is_lost(text):
+def test_all_punctuation_is_escaped_and_nothing_is_lost(text):
     escaped = plain(text)
     assert "\n" not in escaped
     assert PUNCTUATION.sub("", escaped) == PUNCTUATION.sub("", " ".join(text.split()))

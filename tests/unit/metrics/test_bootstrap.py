@@ -28,7 +28,7 @@ def test_the_interval_of_a_mean_is_about_two_standard_errors_wide():
     assert high == pytest.approx(errors.mean() + 1.96 * standard_error, abs=0.2 * standard_error)
 
 
-def test_about_nineteen_of_twenty_intervals_cover_the_truth():
+def test_about_nineteen_of_twenty_intervals_cover_the_true_value():
     truth, covered = np.sqrt(2 / np.pi), 0
     for seed in range(100):
         low, high = interval_of(mean_absolute_error, normal_sample(100, seed), resamples=300)

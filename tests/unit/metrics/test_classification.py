@@ -103,7 +103,7 @@ def test_roc_auc_equals_scikit_learns_with_ties(seed, count):
             assert value == pytest.approx(expected, abs=1e-9)
 
 
-def test_an_impossible_truth_costs_a_finite_loss():
+def test_a_target_with_probability_zero_has_a_finite_loss():
     sample = ClassificationSample(np.array([1]), np.array([0]), np.array([[1.0, 0.0]]), np.ones((1, 1)))
     assert classification.log_loss(sample) == pytest.approx([36.04], abs=0.01)
 

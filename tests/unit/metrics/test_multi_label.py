@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from assay.metrics import multi_label
-from assay.metrics import multi_label as multi_label_scores
 from assay.metrics.samples import MultiLabelSample
 
 CASES = given(seed=st.integers(0, 10_000), count=st.integers(1, 30), classes=st.integers(2, 6))
@@ -72,8 +71,8 @@ def test_each_metric_per_class_equals_scikit_learns(seed, count, classes):
 @pytest.mark.parametrize(
     ("metric", "function"),
     [
-        (multi_label_scores.ranking_average_precision, reference.label_ranking_average_precision_score),
-        (multi_label_scores.coverage_error, reference.coverage_error),
+        (multi_label.ranking_average_precision, reference.label_ranking_average_precision_score),
+        (multi_label.coverage_error, reference.coverage_error),
     ],
     ids=["ranking_average_precision", "coverage_error"],
 )
@@ -88,7 +87,7 @@ def test_each_ranking_equals_scikit_learns(metric, function, seed, count, classe
 @CASES
 def test_average_precision_equals_scikit_learns_where_the_class_occurs(seed, count, classes):
     sample = random_sample(seed, count, classes)
-    values = multi_label_scores.average_precision(sample)
+    values = multi_label.average_precision(sample)
     expected = by_reference(
         lambda *a, **k: reference.average_precision_score(*a, **k, average=None), sample, sample.probabilities
     )
@@ -97,13 +96,13 @@ def test_average_precision_equals_scikit_learns_where_the_class_occurs(seed, cou
     assert np.isnan(values[~occurs]).all()
 
 
-def test_nothing_to_find_and_nothing_found_is_no_score():
+def test_a_class_that_neither_occurs_nor_is_predicted_has_no_score():
     nothing = np.zeros((3, 2), dtype=bool)
     sample = MultiLabelSample(nothing, nothing, np.zeros((3, 2)), np.ones((1, 3)))
     assert np.isnan(multi_label.macro_f1(sample)).all()
     assert np.isnan(multi_label.micro_f1(sample)).all()
     assert multi_label.exact_match(sample) == 1.0
-    assert multi_label_scores.coverage_error(sample) == 0.0
+    assert multi_label.coverage_error(sample) == 0.0
 
 
 def test_a_worked_example_of_the_rankings():
@@ -111,5 +110,5 @@ def test_a_worked_example_of_the_rankings():
     target = np.array([[True, False, False], [True, True, False]])
     probabilities = np.array([[0.1, 0.5, 0.9], [0.8, 0.7, 0.6]])
     sample = MultiLabelSample(target, probabilities >= 0.5, probabilities, np.ones((1, 2)))
-    assert multi_label_scores.ranking_average_precision(sample) == pytest.approx([(1 / 3 + 1) / 2])
-    assert multi_label_scores.coverage_error(sample) == pytest.approx([(3 + 2) / 2])
+    assert multi_label.ranking_average_precision(sample) == pytest.approx([(1 / 3 + 1) / 2])
+    assert multi_label.coverage_error(sample) == pytest.approx([(3 + 2) / 2])

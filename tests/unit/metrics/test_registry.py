@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from assay.errors import AssayError
-from assay.metrics.registry import BUILT_IN, Metric, get_metric, get_metrics
+from assay.metrics.registry import BUILT_IN_METRICS, Metric, get_metric, get_metrics
 from assay.spec.analysis import TASK_METRICS, AnalysisSection, ResultAnalyzer
 
 
@@ -26,13 +26,13 @@ THING = Metric("regression", lambda sample: np.full(len(sample.weights), 7.0), "
 
 
 def test_the_spec_lists_exactly_the_metrics_that_exist():
-    assert {task: tuple(metrics) for task, metrics in BUILT_IN.items()} == TASK_METRICS
+    assert {task: tuple(metrics) for task, metrics in BUILT_IN_METRICS.items()} == TASK_METRICS
 
 
-def test_a_name_that_several_kinds_of_learning_have_means_the_same_in_each():
+def test_a_name_that_several_tasks_have_means_the_same_in_each():
     meanings = {
         (name, metric.label, metric.higher_is_better, metric.per_class)
-        for metrics in BUILT_IN.values()
+        for metrics in BUILT_IN_METRICS.values()
         for name, metric in metrics.items()
     }
     assert len(meanings) == len({name for name, *_ in meanings})

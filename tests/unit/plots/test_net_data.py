@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assay.plots.net_data import REACH, as_images, save_samples, with_answers, with_boxes, with_masks
-from assay.plots.sheets import MAX_BYTES, class_color
+from assay.plots.net_data import REACH, as_images, save_samples, with_boxes, with_masks, with_targets
+from assay.plots.sheets import MAX_SHEET_BYTES, class_color
 
 NAMES = ("cat", "dog")
 
@@ -32,8 +32,8 @@ def test_one_channel_is_grey_and_channels_keep_their_order():
     assert as_images(red, False)[0].getpixel((5, 5)) == (255, 0, 0)
 
 
-def test_answers_stand_below_their_samples():
-    labelled = with_answers(as_images(flat(0, count=4), True), ["cat", ["cat", "dog"], [], 12.34567])
+def test_targets_stand_below_their_samples():
+    labelled = with_targets(as_images(flat(0, count=4), True), ["cat", ["cat", "dog"], [], 12.34567])
     assert labelled.captions == ["cat", "cat, dog", "nothing", "12.35"]
     assert [tile.size for tile in labelled.tiles] == [(96, 96)] * 4
 
@@ -65,10 +65,10 @@ def test_boxes_are_drawn_where_they_are_and_crowds_are_no_object():
 
 
 @pytest.mark.parametrize(("count", "side"), [(1, 24), (16, 24), (7, 400), (64, 24)])
-def test_a_sheet_is_small_and_says_how_shades_came_about(count, side, tmp_path):
+def test_a_sheet_is_small_and_explains_its_shades(count, side, tmp_path):
     noise = np.random.default_rng(0).normal(0, 1, (count, 3, side, side)).astype(np.float32)
     path = tmp_path / "epoch_0001.png"
-    save_samples(with_answers(as_images(noise, True), ["cat"] * count), True, path)
-    assert path.stat().st_size <= MAX_BYTES
+    save_samples(with_targets(as_images(noise, True), ["cat"] * count), True, path)
+    assert path.stat().st_size <= MAX_SHEET_BYTES
     with Image.open(path) as image:
         assert image.width > 300

@@ -1,6 +1,8 @@
 import io
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -8,10 +10,13 @@ import polars as pl
 import pytest
 from PIL import Image
 
+import assay
 from assay.plots import style
 from assay.plots.classification import class_balance, confusion_matrix, reliability
+from assay.plots.colours import subset_colour
 from assay.plots.metrics import metric_bars
 from assay.plots.regression import predicted_vs_target, residuals
+from assay.plots.sheets import MAX_PNG_BYTES
 from assay.plots.training import learning_curves
 
 LONG = "a class with a name that is far too long for any axis"
@@ -60,7 +65,7 @@ CALIBRATION = pl.DataFrame(
     }
 )
 
-PICTURES = {
+PLOTS = {
     "confusion of 2": lambda: confusion_matrix(random_matrix(2), ["even", "odd"]),
     "confusion of 40": lambda: confusion_matrix(random_matrix(40), [f"{LONG} {i}" for i in range(40)]),
     "confusion of 300": lambda: confusion_matrix(random_matrix(300), [str(i) for i in range(300)]),
@@ -83,10 +88,10 @@ PICTURES = {
 }
 
 
-@pytest.mark.parametrize("draw", PICTURES.values(), ids=PICTURES)
-def test_each_picture_is_a_small_readable_png(draw):
+@pytest.mark.parametrize("draw", PLOTS.values(), ids=PLOTS)
+def test_each_plot_is_a_small_readable_png(draw):
     content = draw()
-    assert len(content) <= style.MAX_BYTES
+    assert len(content) <= MAX_PNG_BYTES
     with Image.open(io.BytesIO(content)) as image:
         assert image.format == "PNG"
         assert 400 <= image.width <= 900
@@ -101,13 +106,13 @@ def test_the_same_numbers_give_the_same_bytes_whatever_the_users_settings():
         assert mpl.rcParams["font.size"] == 30
 
 
-def test_a_picture_holds_no_date_and_no_version():
+def test_a_plot_holds_no_date_and_no_version():
     assert Image.open(io.BytesIO(confusion_matrix(random_matrix(2), ["a", "b"]))).info == {}
 
 
-def test_a_picture_with_too_many_colours_is_reduced_to_fewer():
+def test_a_plot_with_too_many_colours_is_reduced_to_fewer():
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8))
-    assert len(style._small_png(noise)) <= style.MAX_BYTES
+    assert len(style._small_png(noise)) <= MAX_PNG_BYTES
 
 
 @pytest.mark.system
@@ -120,5 +125,41 @@ def test_drawing_never_imports_pyplot():
 
 
 def test_subsets_have_the_same_colour_in_every_chart():
-    assert style.subset_colour("test", ["test"]) == style.subset_colour("test", ["mine", "train", "test"])
-    assert style.subset_colour("mine", ["train", "mine"]) != style.subset_colour("other", ["mine", "other"])
+    assert subset_colour("test", ["test"]) == subset_colour("test", ["mine", "train", "test"])
+    assert subset_colour("mine", ["train", "mine"]) != subset_colour("other", ["mine", "other"])
+
+
+@pytest.mark.system
+def test_stages_that_save_sample_images_and_the_dashboard_do_not_import_matplotlib():
+    code = "import sys, assay.plots.sheets, assay.dashboard.charts; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("library", "allowed"),
+    [
+        ("matplotlib", ("assay/plots/",)),
+        ("streamlit", ("assay/dashboard/",)),
+        ("altair", ("assay/dashboard/charts.py",)),
+    ],
+)
+def test_drawing_libraries_are_imported_only_where_something_is_drawn(library, allowed):
+    root = Path(assay.__file__).parents[1]
+    importing = re.compile(rf"^\s*(import|from) {library}\b", re.MULTILINE)
+    paths = (
+        path.relative_to(root).as_posix()
+        for path in (root / "assay").rglob("*.py")
+        if importing.search(path.read_text())
+    )
+    assert {path for path in paths if not path.startswith(allowed)} == set()
+
+
+def test_only_pages_and_the_server_import_streamlit():
+    folder = Path(assay.__file__).parent / "dashboard"
+    importing = [path.name for path in folder.glob("*.py") if "streamlit" in imports_at_the_top(path)]
+    assert importing == ["app.py"]
+
+
+def imports_at_the_top(path):
+    """Names of the packages that a module imports when it is itself imported."""
+    return set(re.findall(r"^(?:import|from) (\w+)", path.read_text(), re.MULTILINE))

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from assay.plots.overlays import Mark, draw_marks, mask_panels, shown_part
-from assay.plots.sheets import MAX_BYTES, fit, rgb, save_sheet, sheet, with_tones
+from assay.plots.sheets import MAX_SHEET_BYTES, fit, rgb, save_sheet, sheet, with_tones
 
 RED, GREEN = (255, 0, 0), (0, 200, 0)
 
@@ -26,7 +26,7 @@ def test_a_sheet_of_noise_loses_tones_of_the_photographs_until_it_is_small(tmp_p
 
     save_sheet(make, tmp_path / "sheet.png")
     content = (tmp_path / "sheet.png").read_bytes()
-    assert len(content) <= MAX_BYTES
+    assert len(content) <= MAX_SHEET_BYTES
     shown = Image.open(io.BytesIO(content)).convert("RGB")
     assert shown.size == make(48).size
     assert places_of(shown, RED).sum() > 100
@@ -70,18 +70,20 @@ def test_a_tag_stays_inside_the_image():
 
 
 def test_masks_are_shown_around_their_objects():
-    truth = np.zeros((100, 200), np.uint8)
-    truth[40:50, 150:160] = 1
-    left, top, right, bottom = shown_part(truth, np.zeros_like(truth))
+    ground_truth = np.zeros((100, 200), np.uint8)
+    ground_truth[40:50, 150:160] = 1
+    left, top, right, bottom = shown_part(ground_truth, np.zeros_like(ground_truth))
     assert left <= 120 < 160 <= right
     assert (bottom - top, right - left) == (70, 70)
-    assert shown_part(np.zeros_like(truth), np.zeros_like(truth)) == (0, 0, 200, 100)
+    assert shown_part(np.zeros_like(ground_truth), np.zeros_like(ground_truth)) == (0, 0, 200, 100)
 
 
-def test_three_panels_show_image_truth_and_prediction_with_the_true_outline():
-    truth = np.zeros((64, 64), np.uint8)
-    truth[20:40, 20:40] = 1
-    panels = np.asarray(mask_panels(Image.new("RGB", (64, 64), (80, 80, 80)), truth, np.zeros_like(truth), 8))
+def test_three_panels_show_image_ground_truth_and_prediction_with_the_true_outline():
+    ground_truth = np.zeros((64, 64), np.uint8)
+    ground_truth[20:40, 20:40] = 1
+    panels = np.asarray(
+        mask_panels(Image.new("RGB", (64, 64), (80, 80, 80)), ground_truth, np.zeros_like(ground_truth), 8)
+    )
     side = panels.shape[0]
     middle = [panels[side // 2, place * (side + 4) + side // 2].tolist() for place in range(3)]
     assert middle[0] == [80, 80, 80]

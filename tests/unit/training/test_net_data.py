@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from assay.plots.sheets import MAX_BYTES
+from assay.plots.sheets import MAX_SHEET_BYTES
 from assay.training.distributed import WorkerGroup
 from assay.training.net_data import first_samples, shown_epochs
 from assay.training.sampler import Sampler
@@ -89,7 +89,7 @@ def test_pictures_of_objects_become_sheets(store_crops, tiny_spec, net_data):
     spec = tiny_spec(model={"kind": "cnn", "width": 4}, net_data={"samples": 9, "shown_epochs": 2})
     files = net_data(store_crops(), spec, "classification")
     assert list(files) == ["epoch_0001.png", "epoch_0003.png"]
-    assert max(path.stat().st_size for path in files.values()) <= MAX_BYTES
+    assert max(path.stat().st_size for path in files.values()) <= MAX_SHEET_BYTES
     first, last = (Image.open(path).convert("RGB") for path in files.values())
     assert first.tobytes() != last.tobytes()
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from assay.analysis.build import inputs_of_model
-from assay.analysis.report import KINDS
+from assay.analysis.report import TASK_ANALYSES
 from assay.errors import DataError
 from assay.spec.analysis import ResultAnalyzer
 from assay.spec.classes import DataDescription
@@ -78,7 +78,8 @@ def test_labels_in_training_prediction_and_analysis_are_the_same(train, predict,
     write_taught(model, source)
     inputs = inputs_of_model(model, folder)
     assert inputs.train_target.to_list() == target.decode(encoded[:64])
-    analysed = [row for part in KINDS["multi_label"].parts(inputs, ResultAnalyzer()) for row in part.sample.target]
+    subsets = TASK_ANALYSES["multi_label"].read(inputs, ResultAnalyzer())
+    analysed = [row for data in subsets for row in data.sample.target]
     assert [row.tolist() for row in analysed] == encoded.bool().tolist()
 
 
