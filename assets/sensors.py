@@ -12,7 +12,7 @@ from assay.automation.state import MemoryFiles
 from assay.automation.watch import code_digest
 from assay.pipeline import STAGES, digest_of
 from assay.spec.ids import is_id
-from assay.storage.warehouse import refresh
+from assay.storage.warehouse import refresh_warehouse
 from assets.checks import TEST_CHECKS
 from assets.common import tags_of
 from assets.jobs import EXPERIMENT_KEYS, job_experiment
@@ -124,7 +124,7 @@ def warehouse(store: ExperimentStore) -> dg.SkipReason:
     """Bring the tables of all experiments up to date."""
     if not store.path.is_dir():
         return dg.SkipReason("There are no results yet.")
-    report = refresh(store.path)
+    report = refresh_warehouse(store.path)
     if report.postponed:
         return dg.SkipReason(f"Later: {report.postponed}")
     came = f"{report.changes.new} new, {report.changes.changed} changed and {report.changes.removed} removed partitions"

@@ -18,7 +18,7 @@ import polars as pl
 
 from assay.storage.parquet import write_parquet
 from assay.storage.partitions import CURRENT, find_tables
-from assay.storage.warehouse import INDEX, NATIVE, query, rebuild_warehouse, refresh
+from assay.storage.warehouse import INDEX, NATIVE, query, rebuild_warehouse, refresh_warehouse
 from assay.storage.warehouse.database import Index
 from assay.storage.warehouse.refresh import update
 from benchmarks.rows import row
@@ -111,7 +111,7 @@ def ask_views(root: Path) -> pl.DataFrame:
 
 def refresh_after(change: Callable[[], object], root: Path) -> float:
     change()
-    return refresh(root).duration_s
+    return refresh_warehouse(root).duration_s
 
 
 def run(quick: bool = False) -> list[dict[str, Any]]:
@@ -128,7 +128,7 @@ def run(quick: bool = False) -> list[dict[str, Any]]:
         size_mb = (root / INDEX).stat().st_size / 1e6
         assert len(query(root, SQL)) == count
         select = [seconds(lambda: query(root, SQL)) for _ in range(repeats)]
-        idle = [refresh(root).duration_s for _ in range(repeats)]
+        idle = [refresh_warehouse(root).duration_s for _ in range(repeats)]
         new = iter(range(count, count + 2 * repeats))
         one = [refresh_after(lambda: add_experiment(root, files, next(new)), root) for _ in range(repeats)]
         asked = []

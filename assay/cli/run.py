@@ -10,8 +10,6 @@ from typing import Annotated
 
 import typer
 
-from assay.datasets.synthetic.handwritten import write_handwritten_digits
-from assay.experiments.contents import stage_results
 from assay.experiments.workspace import spec_files, storage_root
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.loading import load_spec
@@ -49,6 +47,8 @@ SHOWN = {"regression": ("mae", "r2"), "classification": ("accuracy", "macro_f1")
 
 def demo() -> None:
     """Train three example experiments, real data among them, and print their test metrics beside a baseline."""
+    from assay.datasets.synthetic.handwritten import write_handwritten_digits  # NumPy and Pillow: only here
+
     digits = Path("storage/demo/handwritten-digits")
     if not digits.exists():
         print(f"Wrote {write_handwritten_digits(digits)} handwritten digits to {digits}")
@@ -70,6 +70,7 @@ def _run_example(experiment_id: str, example: Path) -> bool:
 
 
 def _print_results() -> None:
+    from assay.experiments.contents import stage_results  # Polars and DuckDB: only here
     from assay.storage.parquet import read_parquet
 
     print(f"\n{'experiment':22}{'test metric':14}{'value':>8}  {'95% interval':20}{'baseline':>9}")

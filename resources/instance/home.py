@@ -37,7 +37,7 @@ def make_home(home: Path) -> None:
     """
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():
-        ours = Path(__file__).parents[1] / "dagster.yaml"  # in a checkout; not part of the wheel
+        ours = Path(__file__).parents[2] / "dagster.yaml"  # in a checkout; not part of the wheel
         write_text(home / "dagster.yaml", ours.read_text() if ours.is_file() else "telemetry: {enabled: false}\n")
     missing = [name for name in DATABASES if not (home / name).exists()]
     if not missing:

@@ -121,7 +121,7 @@ def metadata(result):
 DIES = """
 import os, signal, sys
 from pathlib import Path
-from assay.locks import hold
+from assay.storage.locks import hold
 with hold(Path(sys.argv[1]), "labels", "write", "editing"):
     os.kill(os.getpid(), signal.SIGKILL)
 """

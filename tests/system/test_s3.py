@@ -19,7 +19,7 @@ KILLS = int(os.environ.get("ASSAY_KILLS", "3"))
 
 KILLED_AT_OPERATION = """
 import os, signal, sys
-from assay.locations.tree import Tree
+from assay.storage.locations.filesystem import Tree
 left = [int(sys.argv.pop(1))]
 def counting(operation):
     def counted(self, *arguments):

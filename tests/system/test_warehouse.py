@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from assay.errors import DataError
 from assay.storage.partitions import Partition, find_tables, place_of
-from assay.storage.warehouse import INDEX, query, refresh
+from assay.storage.warehouse import INDEX, query, refresh_warehouse
 from assay.storage.warehouse.database import Index
 from assay.storage.warehouse.refresh import update
 
@@ -125,13 +125,13 @@ def script(text: str, *arguments: object, count: int = 1) -> Iterator[list[subpr
 READER = """
 import sys, time
 from pathlib import Path
-from assay.warehouse import query, refresh
+from assay.storage.warehouse import query, refresh_warehouse
 root, until, seen, asked = Path(sys.argv[1]), time.time() + float(sys.argv[2]), 0, 0
 while time.time() < until:
     (count, keys), = query(root, "select count(*), count(distinct experiment_id) from analysis").rows()
     assert count == keys >= seen, (count, keys, seen)
     seen, asked = count, asked + 1
-    refresh(root)
+    refresh_warehouse(root)
 print(asked)
 """
 
@@ -139,7 +139,7 @@ WRITER = """
 import sys, time
 from pathlib import Path
 import polars as pl
-from assay.partition_files import place_of
+from assay.storage.partitions import place_of
 root, until, number = Path(sys.argv[1]), time.time() + float(sys.argv[2]), 0
 while time.time() < until:
     key = f"e{number // 2:04d}"  # every partition twice: new, and replaced
@@ -163,9 +163,9 @@ def test_readers_refresh_and_ask_while_others_write_and_none_fails(tmp_path: Pat
 REFRESHER = """
 import sys
 from pathlib import Path
-from assay.warehouse import refresh
+from assay.storage.warehouse import refresh_warehouse
 print("ready", flush=True)
-print(refresh(Path(sys.argv[1])))
+print(refresh_warehouse(Path(sys.argv[1])))
 """
 
 
@@ -189,6 +189,6 @@ def test_a_killed_refresh_leaves_an_index_that_the_next_one_continues(tmp_path: 
             with duckdb.connect(tmp_path / INDEX, read_only=True) as index:
                 index.sql("show all tables").fetchall()
     check(tmp_path)
-    assert refresh(tmp_path).postponed == ""
+    assert refresh_warehouse(tmp_path).postponed == ""
     check(tmp_path)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".tmp-")] == []

@@ -42,7 +42,7 @@ class RefreshReport:
     postponed: str = ""
 
 
-def refresh(root: Path) -> RefreshReport:
+def refresh_warehouse(root: Path) -> RefreshReport:
     """Bring the whole index up to date, or leave it at once when somebody else does so or holds it.
 
     Cheap when nothing changed, so that it can be called every few seconds. No query needs it, it only spares the next

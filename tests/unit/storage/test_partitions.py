@@ -16,8 +16,8 @@ FORKS = """
 import os, sys, signal
 from pathlib import Path
 import polars as pl
-from assay.partition_files import place_of
-from assay.warehouse import query
+from assay.storage.partitions import place_of
+from assay.storage.warehouse import query
 
 def fork(work, *arguments):
     process = os.fork()
