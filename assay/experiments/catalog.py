@@ -15,7 +15,7 @@ from assay.spec.ids import is_id
 from assay.spec.loading import spec_from
 from assay.spec.yaml_text import read_mapping
 from assay.storage.files import MANIFEST
-from assay.storage.locations.config import Location, reaching
+from assay.storage.locations.config import Location, location_errors
 from assay.storage.locations.filesystem import Tree
 from assay.storage.locations.sync import PENDING
 
@@ -53,7 +53,7 @@ def experiments_at(location: Location) -> list[StoredExperiment]:
     Raises:
         StorageError: The location can't be read.
     """
-    with reaching(location.name):
+    with location_errors(location.name):
         folders = location.tree.folders()
         wanted = [f"{folder}/{name}" for folder in folders for name in (INFO, MANIFEST, PENDING)]
         contents = location.tree.read_all(wanted)
@@ -129,7 +129,7 @@ def spec_at(location: Location, experiment: StoredExperiment) -> ExperimentSpec:
         StorageError: It is missing.
     """
     name = f"{experiment.folder}/configs/experiment.yaml"
-    with reaching(location.name):
+    with location_errors(location.name):
         content = location.tree.read(name)
     if content is None:
         raise StorageError(f"Location {location.name!r}: {name} is missing, so nobody knows what the experiment is.")

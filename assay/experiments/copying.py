@@ -14,7 +14,7 @@ from assay.experiments.importing import Imported, bring_in, lock_experiment
 from assay.experiments.specs import SpecFiles
 from assay.spec.ids import validate_id
 from assay.storage.files import MANIFEST
-from assay.storage.locations.config import Location, Locations, reaching
+from assay.storage.locations.config import Location, Locations, location_errors
 from assay.storage.locations.filesystem import Tree
 from assay.storage.locations.sync import Written, bring
 from assay.storage.locks import hold
@@ -102,7 +102,7 @@ def _copy(
 ) -> tuple[str, Written]:
     _require_no_other(target, found)
     place = tree_of(target, found)
-    with reaching(f"{source.name} or {target.name}"):
+    with location_errors(f"{source.name} or {target.name}"):
         written = bring(tree_of(source, found), place, thorough, lambda done, total: progress(done, total, "files"))
     return place.shown, written
 
@@ -138,7 +138,7 @@ def _require_no_other(target: Location, found: StoredExperiment) -> None:
 def _delete(specs: SpecFiles, source: Location, found: StoredExperiment) -> None:
     """Delete a folder, its manifest first: what is left of it when this is cut off does not look finished."""
     tree = tree_of(source, found)
-    with reaching(source.name):
+    with location_errors(source.name):
         tree.remove([MANIFEST])
         tree.remove_all()
     if source.is_storage:
@@ -159,5 +159,5 @@ def mirror_experiment(locations: Locations, folder: ExperimentFolder) -> Written
         return None
     location = locations.open(name)
     lock = f"experiments/{folder.experiment_id}"
-    with hold(locations.root / "locks", lock, "write", f"copying to {name}"), reaching(name):
+    with hold(locations.root / "locks", lock, "write", f"copying to {name}"), location_errors(name):
         return bring(Tree.of(folder.path), location.tree.below(folder.path.name))

@@ -6,7 +6,6 @@ Belongs here: its layout, publishing results into it, its manifest. Does not bel
 import json
 import os
 import platform
-import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from assay.spec.experiment import SECTION_NAMES, TASK_PREFIX, ExistingExperiment
 from assay.spec.ids import new_run_id, validate_id
 from assay.spec.secrets import without_keys
 from assay.spec.yaml_text import to_yaml
-from assay.storage.files import MANIFEST, temporary_sibling, write_json, write_text
+from assay.storage.files import MANIFEST, link_or_copy, write_json, write_text
 from assay.storage.locks import hold
 from assay.storage.results import REPORT, Result
 from assay.utils.text import canonical_json
@@ -136,29 +135,15 @@ def _link_files(result: Result, target: Path) -> dict[str, dict[str, Any]]:
     entries: dict[str, dict[str, Any]] = {}
     for name, entry in result.manifest["files"].items():
         relative = folder_name(result.stage, name)
-        _link(result.folder / name, target / relative)
+        link_or_copy(result.folder / name, target / relative)
         entries[relative] = {**entry, "stage": result.stage}
-    _link(result.folder / MANIFEST, target / RESULTS / result.stage / MANIFEST)
+    link_or_copy(result.folder / MANIFEST, target / RESULTS / result.stage / MANIFEST)
     return entries
 
 
 def folder_name(stage: str, name: str) -> str:
     """Return the name that a file of a stage's result has in the experiment's folder."""
     return f"{RESULTS}/{stage}/{name}" if name == REPORT else f"{PLACES[stage]}{name}"
-
-
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_sibling(target)
-    try:
-        os.link(source, temporary)
-    except OSError:
-        shutil.copy2(source, temporary)
-    # Two links to one file: rename would do nothing and leave the temporary name.
-    if target.exists() and target.samefile(temporary):
-        temporary.unlink()
-    else:
-        temporary.replace(target)
 
 
 def _update_manifest(folder: Path, result: Result, files: Mapping[str, dict[str, Any]]) -> None:

@@ -5,7 +5,6 @@ Belongs here: the order, and what is refused. Does not belong here: copying file
 """
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -30,14 +29,15 @@ from assay.storage.files import (
     MANIFEST,
     fsync_path,
     is_complete,
+    link_or_copy,
     put_in_place,
+    remove_leftovers,
     require_inner_names,
-    sweep,
     temporary_sibling,
     write_text,
 )
 from assay.storage.locations import Locations
-from assay.storage.locations.config import Location, reaching
+from assay.storage.locations.config import Location, location_errors
 from assay.storage.locations.filesystem import Tree, side_by_side
 from assay.storage.locations.sync import Written, bring, put
 from assay.storage.locks import hold
@@ -101,7 +101,7 @@ def bring_in(specs: SpecFiles, location: Location, found: StoredExperiment, prog
     spec = spec_at(location, found)
     folder = ExperimentFolder(experiment_id, found.run_id, root / spec.exp_out_location / found.folder)
     _require_same(specs, folder, spec)
-    with reaching(location.name):
+    with location_errors(location.name):
         target = Tree.of(folder.path)
         written = bring(tree_of(location, found), target, True, lambda done, total: progress(done, total, "files"))
     results = restore_results(folder.path, ResultStore(root), spec.trained_model.output_location)
@@ -194,25 +194,17 @@ def _require_whole(folder: Path, stage: str) -> tuple[str, list[str]]:
 
 def _link_together(folder: Path, stage: str, names: list[str], target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    sweep(target)
+    remove_leftovers(target)
     temporary = temporary_sibling(target)
     try:
         for name in names:
-            _link(folder / folder_name(stage, name), temporary / name)
-        _link(folder / RESULTS / stage / MANIFEST, temporary / MANIFEST)
+            link_or_copy(folder / folder_name(stage, name), temporary / name)
+        link_or_copy(folder / RESULTS / stage / MANIFEST, temporary / MANIFEST)
         for path in [*temporary.rglob("*"), temporary]:
             fsync_path(path)
         put_in_place(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def fetch_result(locations: Locations, found: FoundExperiment, stage: str, output_location: str) -> Result:
@@ -238,7 +230,7 @@ def fetch_result(locations: Locations, found: FoundExperiment, stage: str, outpu
     location = locations.open(name)
     here = Tree.of(locations.root / "adopted" / ".fetched" / fingerprint)
     lock = f"adopted/{fingerprint}"
-    with hold(locations.root / "locks", lock, "write", f"copying from {name}"), reaching(name):
+    with hold(locations.root / "locks", lock, "write", f"copying from {name}"), location_errors(name):
         _copy(location.tree.below(folder), here, stage, fingerprint)
         result = restore_result(here.as_path, stage, store, output_location)
         shutil.rmtree(here.as_path)

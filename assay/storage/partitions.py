@@ -12,7 +12,6 @@ invalid. Files are never changed, so that a reader sees one version or the other
 asks again. A killed writer leaves a folder nobody points to, which the partition's next writer removes.
 """
 
-import errno
 import hashlib
 import os
 import re
@@ -30,7 +29,7 @@ from filelock import FileLock, Timeout
 
 from assay.errors import DataError, StorageError
 from assay.spec.ids import validate_id
-from assay.storage.files import fsync_path
+from assay.storage.files import fsync_path, link_or_copy
 from assay.storage.parquet import StoredTable, write_parquet
 
 CURRENT = "current"
@@ -185,13 +184,7 @@ def _share(table: StoredTable, version: Path) -> StoredTable:
     if not FINGERPRINT.fullmatch(table.fingerprint):
         raise DataError(f"The fingerprint {table.fingerprint[:80]!r} can't name a file.")
     path = version / f"{table.fingerprint}.parquet"
-    try:
-        path.hardlink_to(table.path)
-    except OSError as error:
-        if error.errno not in {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EACCES}:
-            raise
-        shutil.copyfile(table.path, path)
-        fsync_path(path)
+    link_or_copy(table.path, path)
     return StoredTable(path, table.fingerprint)
 
 

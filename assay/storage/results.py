@@ -19,8 +19,8 @@ from assay.storage.files import (
     describe_files,
     is_complete,
     put_in_place,
+    remove_leftovers,
     seal,
-    sweep,
     temporary_sibling,
     write_json,
 )
@@ -162,7 +162,7 @@ class ResultStore:
 
     def _build_folder(self, folder: Path, build: Build, head: dict[str, Any]) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        sweep(folder)
+        remove_leftovers(folder)
         temporary = temporary_sibling(folder)
         temporary.mkdir()
         try:

@@ -124,7 +124,7 @@ class Locations:
         return self.open(name)
 
     def _open_settings(self, name: str, settings: LocationSettings) -> Location:
-        with reaching(name):
+        with location_errors(name):
             tree = open_tree(settings.url, resolved(settings.options, f"{self.file}: {name}.options"))
         require_folder(tree, name)
         return Location(name, tree, is_storage=False)
@@ -149,7 +149,7 @@ def open_tree(url: str, options: dict[str, object]) -> Tree:
 
 
 @contextmanager
-def reaching(name: str) -> Iterator[None]:
+def location_errors(name: str) -> Iterator[None]:
     """Turn whatever a file system raises into one error that names the location and tells no secret.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Copies of experiments: what is asked is done, or refused with what there is; the source is never lost."""
+"""Copies of experiments between locations: complete or refused with a reason, and the source is never lost."""
 
 import pytest
 
@@ -9,12 +9,12 @@ from tests.helpers.stored_experiments import contents, fill
 
 
 @pytest.fixture
-def copy(places, tmp_path):
+def copy(locations, tmp_path):
     """Give ``copy(experiment_id, input_loc_name, output_loc_name, …)``."""
 
     def run(experiment_id="ab12", source="experiments", target="archive", **options):
-        specs = SpecFiles(tmp_path / "specs", places.root)
-        return copy_experiment(specs, places, CopyRequest(experiment_id, source, target, **options))
+        specs = SpecFiles(tmp_path / "specs", locations.root)
+        return copy_experiment(specs, locations, CopyRequest(experiment_id, source, target, **options))
 
     return run
 
@@ -28,7 +28,7 @@ def test_b7_a_copy_leaves_the_source_alone(copy, tmp_path):
 
 
 @pytest.mark.parametrize("source", ["archive", "same"])
-def test_b7_source_and_target_must_differ_by_whatever_name(copy, places, tmp_path, source):
+def test_b7_source_and_target_must_differ_by_whatever_name(copy, locations, tmp_path, source):
     fill(tmp_path / "archive" / "REG-2", "cd34")
     (tmp_path / "link").symlink_to(tmp_path / "archive")
     text = (tmp_path / "locations.yaml").read_text()
