@@ -103,10 +103,10 @@ def seconds(work: Callable[[], object]) -> float:
 
 def ask_views(root: Path) -> pl.DataFrame:
     """Answer as if there were no index: views in memory, over the files."""
-    ledger = Index(duckdb.connect())
-    ledger.create()
-    update(ledger, find_tables(root, lambda name: name == "main.analysis"), [], native=())
-    return ledger.connection.sql(SQL).pl()
+    index = Index(duckdb.connect())
+    index.create()
+    update(index, find_tables(root, lambda name: name == "main.analysis"), [], native=())
+    return index.connection.sql(SQL).pl()
 
 
 def refresh_after(change: Callable[[], object], root: Path) -> float:

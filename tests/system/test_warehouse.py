@@ -56,10 +56,10 @@ def frames() -> st.SearchStrategy[pl.DataFrame]:
 
 
 def answer_of_views(root: Path) -> pl.DataFrame:
-    ledger = Index(duckdb.connect())
-    ledger.create()
-    update(ledger, find_tables(root), [], native=())
-    return ledger.connection.sql(SQL).pl()
+    index = Index(duckdb.connect())
+    index.create()
+    update(index, find_tables(root), [], native=())
+    return index.connection.sql(SQL).pl()
 
 
 def comparable(frame: pl.DataFrame) -> tuple[dict[str, pl.DataType], list[str]]:

@@ -1,7 +1,7 @@
 """``warehouse.duckdb``: an index over the stored tables, for SQL and dashboards.
 
-Tables that are asked across all experiments are native in it; the others are views, patterns over their files. The
-index holds nothing else and can be deleted at any time; runs never touch it.
+Tables that are queried across all experiments are native DuckDB tables in it; all others are views over their Parquet
+files. The index holds nothing that the files don't, so it can be deleted at any time. Runs never touch it.
 """
 
 from assay.storage.warehouse.diff import Changes
