@@ -18,7 +18,7 @@ from statistics import median
 from typing import Any
 
 from assay.storage.locations.filesystem import Tree
-from assay.storage.locations.sync import bring
+from assay.storage.locations.sync import sync_folder
 from benchmarks.rows import row
 from benchmarks.runs import Bench
 
@@ -120,7 +120,7 @@ def _fill(folder: Path, large: int) -> int:
 
 
 def _our_copy(source: Path, target: Path) -> None:
-    bring(Tree.of(source), Tree.of(target))
+    sync_folder(Tree.of(source), Tree.of(target))
 
 
 def _cp(source: Path, target: Path) -> None:

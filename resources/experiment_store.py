@@ -19,7 +19,7 @@ from assay.experiments.copying import mirror_experiment
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.importing import fetch_result
 from assay.experiments.locks import named_locks
-from assay.experiments.specs import SpecFiles, freeze, frozen
+from assay.experiments.specs import SpecFiles, load_run_config, store_run_config
 from assay.pipeline import StageConfig
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.exptests import TestSection
@@ -77,8 +77,8 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
 
     def spec_of_run(self, run_id: str, experiment_id: str) -> ExperimentSpec:
         """Return the spec as it was when the run first asked for it."""
-        known = frozen(self.path, run_id, experiment_id)
-        return known or freeze(self.path, run_id, experiment_id, self.specs.load(experiment_id))
+        known = load_run_config(self.path, run_id, experiment_id)
+        return known or store_run_config(self.path, run_id, experiment_id, self.specs.load(experiment_id))
 
     def require_passed(self, context: dg.AssetExecutionContext, data: Result) -> None:
         """Do nothing unless a blocking test of what ``data`` was made from failed, in this run or an earlier one.

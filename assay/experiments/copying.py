@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from assay.errors import StorageError
 from assay.experiments.catalog import StoredExperiment, experiments_at, find_experiment, tree_of
 from assay.experiments.folders import ExperimentFolder, ExperimentFolders
-from assay.experiments.importing import Imported, bring_in, lock_experiment
+from assay.experiments.importing import Imported, import_locked, lock_experiment
 from assay.experiments.specs import SpecFiles
 from assay.spec.ids import validate_id
 from assay.storage.files import MANIFEST
 from assay.storage.locations.config import Location, Locations, location_errors
 from assay.storage.locations.filesystem import Tree
-from assay.storage.locations.sync import Written, bring
+from assay.storage.locations.sync import SyncResult, sync_folder
 from assay.storage.locks import hold
 from assay.utils.concurrency import Progress, silent
 
@@ -50,7 +50,7 @@ class CopyReport:
     """
 
     target: str
-    written: Written
+    written: SyncResult
     duration_s: float
     imported: Imported | None = None
 
@@ -88,7 +88,7 @@ def copy_experiment(
     # One lock for all of it: what is deleted is what was copied.
     with lock_experiment(specs, request.experiment_id, f"copying to {target.name}"):
         if target.is_storage:
-            imported = bring_in(specs, source, found, progress)
+            imported = import_locked(specs, source, found, progress)
             shown, written = str(imported.folder), imported.written
         else:
             shown, written = _copy(source, target, found, request.delete_source, progress)
@@ -99,11 +99,13 @@ def copy_experiment(
 
 def _copy(
     source: Location, target: Location, found: StoredExperiment, thorough: bool, progress: Progress
-) -> tuple[str, Written]:
+) -> tuple[str, SyncResult]:
     _require_no_other(target, found)
     place = tree_of(target, found)
     with location_errors(f"{source.name} or {target.name}"):
-        written = bring(tree_of(source, found), place, thorough, lambda done, total: progress(done, total, "files"))
+        written = sync_folder(
+            tree_of(source, found), place, thorough, lambda done, total: progress(done, total, "files")
+        )
     return place.shown, written
 
 
@@ -114,7 +116,7 @@ def _require_two_places(source: Location, target: Location) -> None:
             f"input_loc_name {source.name!r} and output_loc_name {target.name!r} are both of this storage, where an "
             "experiment is once. Nothing was copied."
         )
-    if source.tree.same_place(target.tree):
+    if source.tree.is_same_folder(target.tree):
         raise StorageError(
             f"input_loc_name {source.name!r} and output_loc_name {target.name!r} are the same place "
             f"({target.tree.shown}). Nothing was copied."
@@ -142,10 +144,10 @@ def _delete(specs: SpecFiles, source: Location, found: StoredExperiment) -> None
         tree.remove([MANIFEST])
         tree.remove_all()
     if source.is_storage:
-        ExperimentFolders(specs.root).forget(found.experiment_id)
+        ExperimentFolders(specs.root).unregister(found.experiment_id)
 
 
-def mirror_experiment(locations: Locations, folder: ExperimentFolder) -> Written | None:
+def mirror_experiment(locations: Locations, folder: ExperimentFolder) -> SyncResult | None:
     """Bring the copy of an experiment's folder up to date, if its ``exp_out_location`` is outside of the storage.
 
     Returns:
@@ -155,9 +157,9 @@ def mirror_experiment(locations: Locations, folder: ExperimentFolder) -> Written
         StorageError: The location can't be reached or written; nothing there looks finished that is not.
     """
     name = folder.path.relative_to(locations.root).parts[0]
-    if not locations.is_elsewhere(name) or not (folder.path / MANIFEST).is_file():
+    if not locations.is_external(name) or not (folder.path / MANIFEST).is_file():
         return None
     location = locations.open(name)
     lock = f"experiments/{folder.experiment_id}"
     with hold(locations.root / "locks", lock, "write", f"copying to {name}"), location_errors(name):
-        return bring(Tree.of(folder.path), location.tree.below(folder.path.name))
+        return sync_folder(Tree.of(folder.path), location.tree.below(folder.path.name))

@@ -105,7 +105,7 @@ def _latest(
     locations: Locations, wanted: ExistingExperiment, task: str, prefix: str
 ) -> tuple[Location, StoredExperiment]:
     """Return the newest experiment of its own training; one that still trains, or evaluates another, is none."""
-    own = [name for name in locations.names() if not locations.is_elsewhere(name)]
+    own = [name for name in locations.names() if not locations.is_external(name)]
     places = [locations.open(name) for name in ([wanted.location] if wanted.location else own)]
     found = [(location, each) for location in places for each in experiments_at(location)]
     usable = [

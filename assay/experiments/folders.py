@@ -89,15 +89,15 @@ class ExperimentFolders:
                 f"{folder.path} exists already; exp_folder_pattern {spec.exp_folder_pattern!r} gave the same name."
             )
             raise StorageError(f"{message} Use $RUN_ID in it.") from None
-        self.enter(folder)
+        self.register(folder)
         return folder
 
-    def enter(self, folder: ExperimentFolder) -> None:
+    def register(self, folder: ExperimentFolder) -> None:
         """Note that a folder is an experiment's."""
         relative = folder.path.relative_to(self.root).as_posix()
         write_json(self.index / f"{folder.experiment_id}.json", {"run_id": folder.run_id, "folder": relative})
 
-    def forget(self, experiment_id: str) -> None:
+    def unregister(self, experiment_id: str) -> None:
         """Note that an experiment has no folder any more."""
         (self.index / f"{validate_id(experiment_id)}.json").unlink(missing_ok=True)
 

@@ -113,7 +113,7 @@ def collect(root: Path, specs: SpecFiles, garbage: Sequence[Garbage]) -> list[Ga
 def _delete(root: Path, specs: SpecFiles, item: Garbage) -> None:
     if item.experiment_id is not None:
         # First of all: an ID whose results are going must never be given to another experiment.
-        specs.tombstones.bury(item.experiment_id)
+        specs.tombstones.add(item.experiment_id)
         for path in root.glob(f"tables/*/*/experiment_id={item.experiment_id}"):
             shutil.rmtree(path)
         for name in ("pointers", "gates"):

@@ -39,7 +39,7 @@ from assay.storage.files import (
 from assay.storage.locations import Locations
 from assay.storage.locations.config import Location, location_errors
 from assay.storage.locations.filesystem import Tree, side_by_side
-from assay.storage.locations.sync import Written, bring, put
+from assay.storage.locations.sync import SyncResult, copy_verified, sync_folder
 from assay.storage.locks import hold
 from assay.storage.parquet import StoredTable
 from assay.storage.partitions import place_of
@@ -63,7 +63,7 @@ class Imported:
     spec: ExperimentSpec
     folder: Path
     results: Mapping[str, Result]
-    written: Written
+    written: SyncResult
 
 
 def import_experiment(
@@ -87,7 +87,7 @@ def import_experiment(
         raise StorageError(f"Location {location.name!r} is of this storage; its experiments live here already.")
     found = find_experiment(location, validate_id(experiment_id))
     with lock_experiment(specs, experiment_id, f"importing from {location.name}"):
-        return bring_in(specs, location, found, progress)
+        return import_locked(specs, location, found, progress)
 
 
 def lock_experiment(specs: SpecFiles, experiment_id: str, purpose: str) -> AbstractContextManager[None]:
@@ -95,7 +95,9 @@ def lock_experiment(specs: SpecFiles, experiment_id: str, purpose: str) -> Abstr
     return hold(specs.root / "locks", f"experiments/{validate_id(experiment_id)}", "write", purpose)
 
 
-def bring_in(specs: SpecFiles, location: Location, found: StoredExperiment, progress: Progress = silent) -> Imported:
+def import_locked(
+    specs: SpecFiles, location: Location, found: StoredExperiment, progress: Progress = silent
+) -> Imported:
     """Import an experiment that the caller has found and locked; see ``import_experiment``."""
     root, experiment_id = specs.root, found.experiment_id
     spec = spec_at(location, found)
@@ -103,9 +105,11 @@ def bring_in(specs: SpecFiles, location: Location, found: StoredExperiment, prog
     _require_same(specs, folder, spec)
     with location_errors(location.name):
         target = Tree.of(folder.path)
-        written = bring(tree_of(location, found), target, True, lambda done, total: progress(done, total, "files"))
+        written = sync_folder(
+            tree_of(location, found), target, True, lambda done, total: progress(done, total, "files")
+        )
     results = restore_results(folder.path, ResultStore(root), spec.trained_model.output_location)
-    ExperimentFolders(root).enter(folder)
+    ExperimentFolders(root).register(folder)
     _enter_tables(root, experiment_id, spec, folder, results)
     if spec.existing_experiment is not None:
         write_text(adopted_path(root, experiment_id), to_yaml(spec.existing_experiment.model_dump()))
@@ -117,7 +121,7 @@ def bring_in(specs: SpecFiles, location: Location, found: StoredExperiment, prog
 def _require_same(specs: SpecFiles, folder: ExperimentFolder, spec: ExperimentSpec) -> None:
     """Refuse an ID that somebody else has here."""
     name, digest = folder.experiment_id, digest_of(spec.as_dict())
-    specs.tombstones.refuse(name, digest)
+    specs.tombstones.check(name, digest)
     known = ExperimentFolders(specs.root).find(name)
     other = known is not None and known.run_id != folder.run_id
     if other or (specs.exists(name) and digest_of(specs.load(name).as_dict()) != digest):
@@ -246,6 +250,6 @@ def _copy(source: Tree, here: Tree, stage: str, fingerprint: str) -> None:
         )
     files = {name: entry["sha256"] for name, entry in manifest["files"].items() if entry["stage"] == stage}
     require_inner_names(files, source.shown)
-    list(side_by_side(lambda name: put(source, here, name, name, files[name]), files))
+    list(side_by_side(lambda name: copy_verified(source, here, name, name, files[name]), files))
     for name in (MANIFEST, f"{RESULTS}/{stage}/{MANIFEST}"):
-        here.take(source, name, name)
+        here.copy_from(source, name, name)

@@ -73,7 +73,7 @@ class SpecFiles:
         """
         path = self.path(experiment_id)
         spec = self._completed(experiment_id, load_values(path), str(path))
-        self.tombstones.refuse(experiment_id, digest_of(spec.as_dict()))
+        self.tombstones.check(experiment_id, digest_of(spec.as_dict()))
         return spec
 
     def _completed(self, experiment_id: str, values: Mapping[str, Any], source: str) -> ExperimentSpec:
@@ -151,7 +151,7 @@ class SpecFiles:
         """Write or replace an experiment's file atomically."""
         spec = spec_from(values, f"experiment {experiment_id}")
         if not self.exists(experiment_id):
-            self.tombstones.refuse(experiment_id, digest_of(spec.as_dict()))
+            self.tombstones.check(experiment_id, digest_of(spec.as_dict()))
         write_text(self.path(experiment_id), to_yaml(dict(values)))
 
 
@@ -188,7 +188,7 @@ class Tombstones:
             else set()
         )
 
-    def bury(self, experiment_id: str, digest: str = "") -> None:
+    def add(self, experiment_id: str, digest: str = "") -> None:
         """Remember that an experiment was removed; the first to say so counts.
 
         Args:
@@ -199,7 +199,7 @@ class Tombstones:
         if not path.exists():
             write_json(path, {"removed": datetime.now(UTC).isoformat(timespec="seconds"), "digest": digest})
 
-    def refuse(self, experiment_id: str, digest: str) -> None:
+    def check(self, experiment_id: str, digest: str) -> None:
         """Do nothing unless the experiment was removed and ``digest`` is not that of its last spec.
 
         Raises:
@@ -223,14 +223,14 @@ class Tombstones:
         return True
 
 
-def frozen_path(root: Path, run_id: str, experiment_id: str) -> Path:
+def run_config_path(root: Path, run_id: str, experiment_id: str) -> Path:
     """Return where a run's copy of a spec is; ``run_id`` is made by Dagster, the experiment ID by users."""
     return root / "runs" / run_id / f"{validate_id(experiment_id)}.yaml"
 
 
-def freeze(root: Path, run_id: str, experiment_id: str, spec: ExperimentSpec) -> ExperimentSpec:
+def store_run_config(root: Path, run_id: str, experiment_id: str, spec: ExperimentSpec) -> ExperimentSpec:
     """Store the resolved spec under the run's ID, unless the run has one already; return the one that counts."""
-    path = frozen_path(root, run_id, experiment_id)
+    path = run_config_path(root, run_id, experiment_id)
     if not path.exists():
         draft = temporary_sibling(path)
         write_text(draft, to_yaml(spec.as_dict()))
@@ -243,9 +243,9 @@ def freeze(root: Path, run_id: str, experiment_id: str, spec: ExperimentSpec) ->
     return _load(path)
 
 
-def frozen(root: Path, run_id: str, experiment_id: str) -> ExperimentSpec | None:
+def load_run_config(root: Path, run_id: str, experiment_id: str) -> ExperimentSpec | None:
     """Return the run's copy of a spec, or None when the run has none yet."""
-    path = frozen_path(root, run_id, experiment_id)
+    path = run_config_path(root, run_id, experiment_id)
     return _load(path) if path.exists() else None
 
 

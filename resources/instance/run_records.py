@@ -25,8 +25,8 @@ IDS_PER_QUERY = 500
 """SQLite takes at most 999 values in one statement."""
 
 
-class InstanceLedger:
-    """The instance as automation wants to know it; see ``assay.automation.reconcile.Ledger``."""
+class InstanceRunRecords:
+    """The instance as automation wants to know it; see ``assay.automation.reconcile.RunRecords``."""
 
     def __init__(self, instance: dg.DagsterInstance) -> None:
         self._instance = instance

@@ -13,7 +13,7 @@ from typing import Literal
 from filelock import ReadWriteLock, SoftReadWriteLock, Timeout
 
 from assay.errors import StorageError
-from assay.storage.locks.holders import Heartbeat, describe, heartbeat_of, holders, noted
+from assay.storage.locks.holders import Heartbeat, describe, heartbeat_of, holder_file, holders
 
 LockMode = Literal["read", "write"]
 Lock = ReadWriteLock | SoftReadWriteLock
@@ -60,7 +60,7 @@ def hold(
         if not _acquired(lock, mode, timeout_s, lambda: waiting(_who(folder, name)) if waiting else None):
             message = f"The {mode} lock on {name} was not free within {timeout_s:g} s."
             raise StorageError(f"{message} Held by: {_who(folder, name)}.")
-        with noted(path, mode, purpose, _lease(path, lock)):
+        with holder_file(path, mode, purpose, _lease(path, lock)):
             if heartbeat_of(folder) != heartbeat:
                 raise StorageError(f"How locks in {folder} are kept was changed just now. Run again.")
             yield

@@ -59,13 +59,13 @@ class Holder:
 def holders(folder: Path, name: str | None = None) -> list[Holder]:
     """Return everyone who holds a lock below ``folder``, or the one lock ``name``, sorted by lock and time."""
     clock = ServerClock(folder)
-    paths = notes_below(folder) if name is None else notes_of(folder / f"{name}.lock")
+    paths = holder_files_below(folder) if name is None else holder_files_of(folder / f"{name}.lock")
     found = [_holder(folder, path, clock) for path in paths]
     return sorted((each for each in found if each is not None), key=lambda each: (each.lock, each.since, each.pid))
 
 
 def _holder(folder: Path, path: Path, clock: "ServerClock") -> Holder | None:
-    note = read_note(path)
+    note = read_holder_file(path)
     if note is None:
         return None
     here = socket.gethostname()
@@ -139,7 +139,7 @@ ENDING = ".holder"
 
 
 @contextmanager
-def noted(path: Path, mode: str, purpose: str, lease: dict[str, str | float]) -> Iterator[None]:
+def holder_file(path: Path, mode: str, purpose: str, lease: dict[str, str | float]) -> Iterator[None]:
     """Keep a note on a lock for the block; it appears whole and locked.
 
     Args:
@@ -179,31 +179,33 @@ def _written(place: Path, text: str, keep_locked: bool) -> TextIO:
     return file
 
 
-def notes_below(folder: Path) -> Iterator[Path]:
+def holder_files_below(folder: Path) -> Iterator[Path]:
     """Return the notes on all locks in a folder and those below it."""
     for place, folders, names in os.walk(folder):
         folders[:] = [each for each in folders if not each.endswith(".lock.rw")]
-        yield from (Path(place, each) for each in names if _is_note(each))
+        yield from (Path(place, each) for each in names if _is_holder_file(each))
 
 
-def notes_of(path: Path) -> Iterator[Path]:
+def holder_files_of(path: Path) -> Iterator[Path]:
     """Return the notes on one lock."""
     names: list[str] = []
     with suppress(FileNotFoundError), os.scandir(path.parent) as entries:
         names = [each.name for each in entries]
-    yield from (path.with_name(each) for each in names if _is_note(each) and each.rpartition(".lock.")[0] == path.stem)
+    yield from (
+        path.with_name(each) for each in names if _is_holder_file(each) and each.rpartition(".lock.")[0] == path.stem
+    )
 
 
-def _is_note(name: str) -> bool:
+def _is_holder_file(name: str) -> bool:
     return name.endswith(ENDING) and not name.startswith(TEMPORARY_PREFIX)
 
 
 @dataclass(frozen=True)
-class Note:
+class HolderFile:
     """What a note says, and whether somebody keeps it locked.
 
     Attributes:
-        content: As written by ``noted``; empty when a power cut took it.
+        content: As written by ``holder_file``; empty when a power cut took it.
         locked: Whether a process keeps the note locked.
         written: When it was written, UTC, ISO 8601.
     """
@@ -213,14 +215,14 @@ class Note:
     written: str
 
 
-def read_note(path: Path) -> Note | None:
+def read_holder_file(path: Path) -> HolderFile | None:
     """Return a note; None when its holder has just removed it."""
     try:
         with path.open() as file:
             content, locked, written_s = _content(file), _locked(file), os.fstat(file.fileno()).st_mtime
     except FileNotFoundError:
         return None
-    return Note(content, locked, datetime.fromtimestamp(written_s, UTC).isoformat(timespec="seconds"))
+    return HolderFile(content, locked, datetime.fromtimestamp(written_s, UTC).isoformat(timespec="seconds"))
 
 
 def _content(file: TextIO) -> dict[str, Any]:

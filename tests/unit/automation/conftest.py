@@ -1,4 +1,4 @@
-"""A folder of spec files, and an orchestrator that runs nothing: tests say what it has recorded."""
+"""A project with spec files and an orchestrator that runs nothing: tests set what it has recorded."""
 
 import os
 import time
@@ -7,16 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from assay.automation import state as sources
-from assay.automation.reconcile import Reconciliation, wanted_versions
-from assay.automation.state import Memory, load_memory
+from assay.automation.reconcile import Reconciliation, expected_versions
+from assay.automation.state import AutomationState, load_state
 from assay.experiments.specs import SpecFiles
 from assay.spec.yaml_text import to_yaml
 
 
 @dataclass
-class Books:
-    """A ledger in memory."""
+class InMemoryRecords:
+    """Run records in memory."""
 
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
     busy: set[str] = field(default_factory=set)
@@ -36,13 +35,13 @@ class Books:
         return {name: self.versions.get(name, {}) for name in experiment_ids}
 
 
-class Desk:
-    """Somebody who saves files, and the looks at them."""
+class Project:
+    """A folder of spec files, its run records, and the state between two passes."""
 
     def __init__(self, folder: Path):
         self.specs = SpecFiles(folder / "experiments", folder / "storage")
-        self.books = Books()
-        self.memory = Memory()
+        self.records = InMemoryRecords()
+        self.state = AutomationState()
         self._saves = 0
 
     def save(self, name, text=None, **keys):
@@ -57,30 +56,30 @@ class Desk:
         moment = time.time_ns() - int(seconds * 1e9)
         os.utime(path, ns=(moment, moment))
 
-    def look(self, code="1"):
-        """Look once; the memory goes through its text form, as between two ticks."""
-        looking = Reconciliation(load_memory(self.memory.dump()), self.specs, self.books)
-        plan = looking.look(code)
-        self.memory = looking.memory
+    def reconcile(self, code="1"):
+        """Run one pass; the state goes through its text form, as between two ticks."""
+        reconciliation = Reconciliation(load_state(self.state.dump()), self.specs, self.records)
+        plan = reconciliation.reconcile(code)
+        self.state = reconciliation.state
         return plan
 
     def settle(self, *names):
-        """Save experiments and let what is asked for come about."""
+        """Save experiments and fulfil the requests that follow."""
         for name in names:
             self.save(name)
-        for request in self.look().requests:
+        for request in self.reconcile().requests:
             self.finish(request)
-        assert self.look().requests == []
+        assert self.reconcile().requests == []
 
     def finish(self, request, source=""):
-        """Record what a successful run of a request would."""
-        wanted = wanted_versions(request.spec, request.experiment_id, source)
-        self.books.versions.setdefault(request.experiment_id, {}).update(
-            {name: wanted[name] for name in request.assets}
+        """Record what a successful run of a request would record."""
+        expected = expected_versions(request.spec, request.experiment_id, source)
+        self.records.versions.setdefault(request.experiment_id, {}).update(
+            {name: expected[name] for name in request.assets}
         )
 
 
 @pytest.fixture
-def desk(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "SHARE", 0)  # data are looked at every time
-    return Desk(tmp_path)
+def project(tmp_path, monkeypatch):
+    monkeypatch.setattr("assay.automation.state.SHARE", 0)  # a snapshot of user data is always due
+    return Project(tmp_path)
