@@ -9,7 +9,7 @@ from typing import Protocol
 
 from assay.automation.reconcile import Versions
 from assay.errors import StorageError
-from assay.experiments.evaluation import adopted_path
+from assay.experiments.evaluation import source_record_path
 from assay.pipeline import STAGES, Stage
 from assay.storage.results import ResultStore
 
@@ -134,7 +134,7 @@ def compare_changed(
     compared = [name for name in candidates if name not in busy][:MAX_COMPARED]
     recorded = events.recorded(compared) if compared else {}
     found = {
-        name: stale_assets(materializations(results, versions, adopted_path(results.root, name).exists()))
+        name: stale_assets(materializations(results, versions, source_record_path(results.root, name).exists()))
         for name, versions in recorded.items()
     }
     return UpstreamComparison(latest, frozenset(candidates) - frozenset(compared), found)

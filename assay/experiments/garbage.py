@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.errors import StorageError
-from assay.experiments.evaluation import adopted_path
+from assay.experiments.evaluation import source_record_path
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.specs import SpecFiles
 from assay.pipeline import STAGES
@@ -118,7 +118,7 @@ def _delete(root: Path, specs: SpecFiles, item: Garbage) -> None:
             shutil.rmtree(path)
         for name in ("pointers", "gates"):
             shutil.rmtree(root / name / item.experiment_id, ignore_errors=True)
-        adopted_path(root, item.experiment_id).unlink(missing_ok=True)
+        source_record_path(root, item.experiment_id).unlink(missing_ok=True)
     shutil.rmtree(item.path, ignore_errors=True)
     if item.experiment_id is not None:
         (root / "experiments_index" / f"{item.experiment_id}.json").unlink(missing_ok=True)

@@ -18,7 +18,7 @@ import polars as pl
 from assay.errors import IdError, StorageError
 from assay.experiments.catalog import StoredExperiment, find_experiment, spec_at, tree_of
 from assay.experiments.contents import TABLES, write_pointer
-from assay.experiments.evaluation import adopted_path
+from assay.experiments.evaluation import source_record_path
 from assay.experiments.folders import PLACES, RESULTS, ExperimentFolder, ExperimentFolders, experiment_row, folder_name
 from assay.experiments.specs import SpecFiles
 from assay.pipeline import FINGERPRINT_LENGTH, digest_of
@@ -112,7 +112,7 @@ def import_locked(
     ExperimentFolders(root).register(folder)
     _enter_tables(root, experiment_id, spec, folder, results)
     if spec.existing_experiment is not None:
-        write_text(adopted_path(root, experiment_id), to_yaml(spec.existing_experiment.model_dump()))
+        write_text(source_record_path(root, experiment_id), to_yaml(spec.existing_experiment.model_dump()))
     if not specs.exists(experiment_id):
         specs.store(experiment_id, spec.as_dict())
     return Imported(experiment_id, spec, folder.path, results, written)

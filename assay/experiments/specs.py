@@ -14,7 +14,7 @@ from typing import Any
 
 from assay.errors import IdError, NotThereYetError, SpecError, unknown
 from assay.experiments.evaluation import KEY as EVALUATED
-from assay.experiments.evaluation import find_evaluated, with_adopted
+from assay.experiments.evaluation import find_evaluated, with_source_values
 from assay.experiments.folders import experiments_with_folder
 from assay.pipeline import digest_of
 from assay.spec.experiment import LATEST, TASK_PREFIX, ExistingExperiment, ExperimentSpec
@@ -82,7 +82,7 @@ class SpecFiles:
         if spec.existing_experiment is None or spec.found is not None:
             return spec
         self._require_begun(experiment_id, spec.existing_experiment)
-        return spec_from(with_adopted(self.locations, experiment_id, values), source)
+        return spec_from(with_source_values(self.locations, experiment_id, values), source)
 
     def _require_begun(self, experiment_id: str, wanted: ExistingExperiment) -> None:
         """Tell an experiment that was never run from one that does not exist."""
