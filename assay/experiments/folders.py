@@ -1,6 +1,10 @@
-"""An experiment's own folder: self-contained, portable, assembled from the results of its stages.
+"""An experiment's own folder: self-contained, portable, and assembled from the results of its stages.
 
-Belongs here: its layout, publishing results into it, its manifest. Does not belong here: building results.
+The folder holds the linked files of the results, the configuration, and what the experiment ran on: code versions,
+packages and hardware, but never environment variables, which may hold secrets.
+
+Belongs here: the layout, finding and describing folders, publishing results, the manifest, the row of the table
+``experiments``. Does not belong here: building results (``assay.storage.results``).
 """
 
 import json
@@ -34,10 +38,10 @@ PLACES = {
     "predictions": "predictions/",
     "analysis": "analysis/",
 }
-"""Where in the folder the files of a stage's result are; of the other stages, it has statistics only."""
+"""Subfolder for the files of a stage's result; of all other stages, the folder has only statistics."""
 
 RESULTS = "results"
-"""Folder of each stage's own manifest and report, with which its result can be put together again elsewhere."""
+"""Subfolder with the manifest and report of each stage, from which its result can be restored in another storage."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +49,9 @@ class ExperimentFolder:
     """The folder of one experiment.
 
     Attributes:
-        experiment_id: Whose it is.
-        run_id: The run in which the folder was made; part of its name.
-        path: Where it is.
+        experiment_id: ID of the experiment.
+        run_id: ID of the run that made the folder; usually part of its name.
+        path: Absolute path.
     """
 
     experiment_id: str
@@ -56,14 +60,14 @@ class ExperimentFolder:
 
 
 class ExperimentFolders:
-    """All experiment folders below a storage root, found through an index, never by parsing their names."""
+    """All experiment folders below a storage root, found through an index and never by parsing their names."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
         self.index = self.root / "experiments_index"
 
     def find(self, experiment_id: str) -> ExperimentFolder | None:
-        """Return an experiment's folder, or None when it has none yet."""
+        """Return an experiment's folder; None if it has none yet."""
         entry = self.index / f"{validate_id(experiment_id)}.json"
         if not entry.is_file():
             return None
@@ -71,7 +75,11 @@ class ExperimentFolders:
         return ExperimentFolder(experiment_id, content["run_id"], self.root / content["folder"])
 
     def open(self, experiment_id: str, spec: ExperimentSpec) -> ExperimentFolder:
-        """Return an experiment's folder, made now if it has none, with its description up to date."""
+        """Return an experiment's folder with an updated description; it is created if it does not exist.
+
+        Raises:
+            StorageError: Another folder has the name that ``exp_folder_pattern`` gives.
+        """
         with self._locked(experiment_id):
             folder = self.find(experiment_id) or self._make(experiment_id, spec)
             describe(folder.path, experiment_id, folder.run_id, spec)
@@ -93,16 +101,16 @@ class ExperimentFolders:
         return folder
 
     def register(self, folder: ExperimentFolder) -> None:
-        """Note that a folder is an experiment's."""
+        """Add an experiment's folder to the index."""
         relative = folder.path.relative_to(self.root).as_posix()
         write_json(self.index / f"{folder.experiment_id}.json", {"run_id": folder.run_id, "folder": relative})
 
     def unregister(self, experiment_id: str) -> None:
-        """Note that an experiment has no folder any more."""
+        """Remove an experiment's folder from the index."""
         (self.index / f"{validate_id(experiment_id)}.json").unlink(missing_ok=True)
 
     def publish(self, experiment_id: str, result: Result) -> Path:
-        """Link a stage's result into the experiment's folder; what the stage had there before goes afterwards.
+        """Link a stage's result into the experiment's folder, and then remove the files of its former result.
 
         Returns:
             The experiment's folder.
@@ -129,7 +137,7 @@ def experiments_with_folder(root: Path) -> set[str]:
 
 
 def _link_files(result: Result, target: Path) -> dict[str, dict[str, Any]]:
-    """Hard-link (copy across file systems) the files of a result; returns their manifest entries."""
+    """Link the files of a result into a folder; returns their entries for the folder's manifest."""
     if result.stage not in PLACES:
         return {}
     entries: dict[str, dict[str, Any]] = {}
@@ -142,7 +150,7 @@ def _link_files(result: Result, target: Path) -> dict[str, dict[str, Any]]:
 
 
 def folder_name(stage: str, name: str) -> str:
-    """Return the name that a file of a stage's result has in the experiment's folder."""
+    """Return the path of a result's file relative to the experiment's folder."""
     return f"{RESULTS}/{stage}/{name}" if name == REPORT else f"{PLACES[stage]}{name}"
 
 
@@ -160,10 +168,11 @@ def _update_manifest(folder: Path, result: Result, files: Mapping[str, dict[str,
 
 
 INFO = "experiment_info.yaml"
+"""File of an experiment's folder with its ID, task and tags, by which it is recognized."""
 
 
 def describe(folder: Path, experiment_id: str, run_id: str, spec: ExperimentSpec) -> None:
-    """Write what the experiment is, what it was configured with and what it runs on."""
+    """Write the experiment's info file, its configuration, and, if configured, code versions and environment."""
     removed = frozenset(spec.remove_key_list)
     info = {
         "experiment_id": experiment_id,
@@ -181,31 +190,31 @@ def describe(folder: Path, experiment_id: str, run_id: str, spec: ExperimentSpec
         if name in values:
             write_text(folder / "configs" / name / "config.yaml", to_yaml(values[name]))
     write_text(folder / "configs" / "experiment.yaml", to_yaml(values))
-    wanted = spec.trained_model.exp_initializer
-    if wanted.git_versions:
+    initializer = spec.trained_model.exp_initializer
+    if initializer.git_versions:
         write_text(folder / "git_versions.yaml", to_yaml(git_versions(Path.cwd())))
-    if wanted.environment:
+    if initializer.environment:
         write_text(folder / "environment.yaml", to_yaml(environment()))
     write_text(folder / INFO, to_yaml(info))
 
 
 def _source_of(evaluated: ExistingExperiment) -> dict[str, Any]:
-    """Return which experiment's model is evaluated, and where that experiment is."""
+    """Return the experiment whose model is evaluated, and its location, as plain values."""
     return evaluated.found.model_dump() if evaluated.found else evaluated.model_dump()
 
 
 def prefix_of(pattern: str, task: str) -> str:
-    """Return what the names of folders of a kind of experiments begin with, such as ``REG``."""
+    """Return the prefix that a pattern gives to folder names of a task, such as ``REG``."""
     return pattern_for(pattern, task).template.partition("$")[0].rstrip("-_.")
 
 
 def pattern_for(pattern: str, task: str) -> Template:
-    """Return a pattern of folder names with the task filled in."""
+    """Return a pattern for folder names with the task's prefix filled in."""
     return Template(Template(pattern).safe_substitute(PREFIX=TASK_PREFIX[task]))
 
 
 def git_version(folder: Path) -> dict[str, Any]:
-    """Return commit and dirty flag of the repository around ``folder``; both None outside of one."""
+    """Return commit and dirty flag of the Git repository that contains ``folder``; both None outside of one."""
     commit = _git(folder, "rev-parse", "HEAD")
     status = _git(folder, "status", "--porcelain") if commit else None
     return {"commit": commit, "dirty": None if status is None else bool(status)}
@@ -234,8 +243,8 @@ def git_versions(folder: Path) -> dict[str, Any]:
 
 @cache
 def environment() -> dict[str, Any]:
-    """Return Python, packages and hardware; they stay what they are while a process lives."""
-    # Each access to ``metadata`` parses a file, and ``version`` does so again.
+    """Return the versions of Python and all packages, and the hardware; none of them changes within a process."""
+    # Each access to ``metadata`` parses a file, and so does ``version``.
     found = [dist.metadata for dist in distributions()]
     packages = {entry["Name"]: entry["Version"] for entry in found if entry["Name"]}
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
@@ -250,12 +259,12 @@ def environment() -> dict[str, Any]:
 
 
 def experiment_row(experiment_id: str, spec: ExperimentSpec, folder: ExperimentFolder | None) -> dict[str, Any]:
-    """Return plain columns for what people filter by, and the whole spec as JSON for everything else.
+    """Return an experiment's row of the table ``experiments``: columns to filter by, and the whole spec as JSON.
 
     Args:
-        experiment_id: Whose row it is.
-        spec: What the experiment is.
-        folder: Its folder; None for an experiment that was never run.
+        experiment_id: ID of the experiment.
+        spec: Its resolved spec.
+        folder: Its folder; None if it was never run.
     """
     return {
         "task": spec.task,

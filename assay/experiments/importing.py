@@ -1,7 +1,9 @@
-"""Bringing an experiment to life that another storage made: its folder, results, tables, and last its spec file.
+"""Importing experiments of other storages: folder, results, tables and, last, the spec file.
 
-Belongs here: the order, and what is refused. Does not belong here: copying files
-(``assay.storage.locations``), telling Dagster.
+Single results of an experiment at another location are imported too, for evaluations of its model.
+
+Belongs here: the order of the steps, restoring results from an experiment's folder, refusals. Does not belong here:
+copying files (``assay.storage.locations``), registering partitions with Dagster.
 """
 
 import json
@@ -49,14 +51,14 @@ from assay.utils.concurrency import Progress, silent
 
 @dataclass(frozen=True)
 class Imported:
-    """An experiment that lives here now.
+    """An imported experiment.
 
     Attributes:
-        experiment_id: Which one.
-        spec: What it is.
+        experiment_id: Its ID.
+        spec: Its resolved spec.
         folder: Its folder in this storage.
-        results: Its results by stage; stages whose files are not part of an experiment's folder are missing.
-        written: What had to be copied.
+        results: Its results by stage, without those whose files are not part of an experiment's folder.
+        written: What was copied.
     """
 
     experiment_id: str
@@ -69,19 +71,19 @@ class Imported:
 def import_experiment(
     specs: SpecFiles, location: Location, experiment_id: str, progress: Progress = silent
 ) -> Imported:
-    """Copy an experiment from a location into this storage and make it one of its own.
+    """Copy an experiment from a location into this storage and make it one of its own experiments.
 
-    One that was cut off goes on where it was; until then, no file of the experiment's spec exists.
+    An interrupted import is continued by the next call; the spec file is written last.
 
     Args:
-        specs: The spec files, which know the storage root.
-        location: A place outside of this storage.
-        experiment_id: Which experiment.
-        progress: Called with the number of files ready.
+        specs: The spec files of this storage.
+        location: A location outside this storage.
+        experiment_id: ID of the experiment.
+        progress: Called with the number of files that are ready.
 
     Raises:
-        IdError: The ID is that of another experiment here.
-        StorageError: The location has no such experiment, or its files are not what its manifest says.
+        IdError: The ID belongs to another experiment in this storage.
+        StorageError: The location has no such experiment, or its files differ from its manifest.
     """
     if location.is_storage:
         raise StorageError(f"Location {location.name!r} is of this storage; its experiments live here already.")
@@ -91,14 +93,14 @@ def import_experiment(
 
 
 def lock_experiment(specs: SpecFiles, experiment_id: str, purpose: str) -> AbstractContextManager[None]:
-    """Keep everybody else from changing an experiment's folder in this storage for the block."""
+    """Hold the write lock on an experiment's folder in this storage for the block."""
     return hold(specs.root / "locks", f"experiments/{validate_id(experiment_id)}", "write", purpose)
 
 
 def import_locked(
     specs: SpecFiles, location: Location, found: StoredExperiment, progress: Progress = silent
 ) -> Imported:
-    """Import an experiment that the caller has found and locked; see ``import_experiment``."""
+    """Import an experiment that the caller has found and locked, see ``import_experiment``."""
     root, experiment_id = specs.root, found.experiment_id
     spec = spec_at(location, found)
     folder = ExperimentFolder(experiment_id, found.run_id, root / spec.exp_out_location / found.folder)
@@ -119,7 +121,7 @@ def import_locked(
 
 
 def _require_same(specs: SpecFiles, folder: ExperimentFolder, spec: ExperimentSpec) -> None:
-    """Refuse an ID that somebody else has here."""
+    """Refuse an ID that belongs to another experiment in this storage."""
     name, digest = folder.experiment_id, digest_of(spec.as_dict())
     specs.tombstones.check(name, digest)
     known = ExperimentFolders(specs.root).find(name)
@@ -134,34 +136,37 @@ def _require_same(specs: SpecFiles, folder: ExperimentFolder, spec: ExperimentSp
 def _enter_tables(
     root: Path, experiment_id: str, spec: ExperimentSpec, folder: ExperimentFolder, results: Mapping[str, Result]
 ) -> None:
-    """Let the assets' pointers and partitions lead to the results."""
+    """Write the pointers and table partitions of the experiment's assets."""
 
-    def enter(table: str, content: pl.DataFrame | StoredTable) -> None:
+    def write_table(table: str, content: pl.DataFrame | StoredTable) -> None:
         place_of(root, "main", table, "experiment_id", experiment_id).write(content)
 
     for stage, result in results.items():
         if stage in TABLES:
-            enter(stage, StoredTable(result.folder / TABLES[stage], result.fingerprint))
+            write_table(stage, StoredTable(result.folder / TABLES[stage], result.fingerprint))
     if "trained_model" in results:
         model = results["trained_model"]
         write_pointer(root, experiment_id, "trained_model", model)
-        enter("training_history", StoredTable(model.folder / "training_history.parquet", model.fingerprint))
-    enter("experiments", pl.DataFrame([experiment_row(experiment_id, spec, folder)]))
+        write_table("training_history", StoredTable(model.folder / "training_history.parquet", model.fingerprint))
+    write_table("experiments", pl.DataFrame([experiment_row(experiment_id, spec, folder)]))
 
 
 FINGERPRINT = re.compile(rf"[0-9a-f]{{{FINGERPRINT_LENGTH}}}")
 
 
 def restore_results(folder: Path, store: ResultStore, output_location: str) -> dict[str, Result]:
-    """Return the results whose files an experiment's folder has, by stage, made in ``store`` where they are missing.
+    """Restore all results whose files are in an experiment's folder.
 
     Args:
-        folder: An experiment's folder, its files compared with its manifest already.
-        store: Where the results are to be.
+        folder: An experiment's folder whose files have been verified against its manifest.
+        store: Result store to restore them in.
         output_location: Folder below the storage root.
 
+    Returns:
+        The results by stage; those that exist in ``store`` already are reused.
+
     Raises:
-        StorageError: A manifest is damaged, or does not fit the folder's own.
+        StorageError: The manifest of a result is damaged, or does not match the folder's own.
     """
     manifest = json.loads((folder / MANIFEST).read_text())
     return {
@@ -172,7 +177,7 @@ def restore_results(folder: Path, store: ResultStore, output_location: str) -> d
 
 
 def restore_result(folder: Path, stage: str, store: ResultStore, output_location: str) -> Result:
-    """Return one stage's result, found in ``store`` or put together from an experiment's folder; see above."""
+    """Restore the result of one stage, see ``restore_results``."""
     fingerprint, files = _require_whole(folder, stage)
     target = store.root / output_location / stage / fingerprint
     with hold(store.lock_folder, f"{stage}/{fingerprint}", "write", "importing"):
@@ -182,7 +187,7 @@ def restore_result(folder: Path, stage: str, store: ResultStore, output_location
 
 
 def _require_whole(folder: Path, stage: str) -> tuple[str, list[str]]:
-    """Return fingerprint and files of a stage's result, if the folder has them all as its own manifest lists them."""
+    """Return fingerprint and file names of a stage's result if the folder has all of its files, else raise."""
     whole = json.loads((folder / MANIFEST).read_text())
     own: dict[str, Any] = json.loads((folder / RESULTS / stage / MANIFEST).read_text())
     fingerprint = str(own.get("fingerprint"))
@@ -212,18 +217,18 @@ def _link_together(folder: Path, stage: str, names: list[str], target: Path) -> 
 
 
 def fetch_result(locations: Locations, found: FoundExperiment, stage: str, output_location: str) -> Result:
-    """Return a result of the experiment that was found: from this storage, or copied from where it is.
+    """Return a result of an evaluation's source: from this storage, or copied from the source's location.
 
-    What a call that was cut off had copied is found by the next.
+    Files that an interrupted call copied are not copied again.
 
     Args:
-        locations: The places that the project knows.
-        found: The experiment, and which results of it.
+        locations: The locations of the project.
+        found: The source, with the fingerprints of its results.
         stage: ``trained_model`` or ``normalized``.
         output_location: Folder below the storage root for a result that has to be copied.
 
     Raises:
-        StorageError: It is not here and can't be copied, or the experiment there has another one by now.
+        StorageError: It can't be copied, or the source has another result by now.
     """
     store = ResultStore(locations.root)
     fingerprint = {"trained_model": found.model, "normalized": found.scaling}[stage]
