@@ -16,7 +16,7 @@ import dagster as dg
 from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
 
 from assay.automation.upstream import UpstreamComparison, compare_changed
-from assay.backfills.launch import RETRIED
+from assay.backfills.launch import RETRY_TAGS
 from partitions.experiments import experiments
 from resources.defaults import default_store
 from resources.instance.run_records import InstanceRunRecords
@@ -72,6 +72,6 @@ follow_inputs = dg.AutomationConditionSensorDefinition(
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
     use_user_code_server=True,
-    run_tags=RETRIED,
+    run_tags=RETRY_TAGS,
     description="Makes anew what was made from an asset that somebody materialized with another outcome.",
 )
