@@ -101,7 +101,7 @@ def test_the_template_watches_our_sources_and_the_folder_of_installed_packages(m
     nowhere.__file__ = "_classes.py"  # as torch has it
     monkeypatch.setitem(sys.modules, "nowhere", nowhere)
     watched = watched_paths()
-    assert str(ROOT / "resources" / "run_launcher.py") in watched
+    assert str(ROOT / "resources" / "instance" / "run_launcher.py") in watched
     assert any(path.endswith("site-packages") for path in watched)
     assert not any("/site-packages/" in path for path in watched)
     assert "_classes.py" not in watched
