@@ -9,19 +9,6 @@ from pydantic import AfterValidator, Field, SerializeAsAny
 from assay.spec.analysis import TASK_METRICS, MetricName
 from assay.spec.base import Section, or_plugin
 
-Operator = Literal["=", "==", ">=", ">", "<=", "<"]
-
-
-def _inside_folder(name: str) -> str:
-    path = PurePosixPath(name)
-    if not name or path.is_absolute() or ".." in path.parts or "\\" in name:
-        raise ValueError(f"{name!r} must be a path inside the experiment's folder, with '/' and without '..'")
-    return name
-
-
-InnerPath = Annotated[str, AfterValidator(_inside_folder)]
-"""Path or pattern (``*``, ``**``) below the experiment's folder."""
-
 
 class TestSection(Section):
     """What all tests share. Subclasses add ``kind`` and their own keys."""
@@ -77,6 +64,17 @@ class NoMissingValuesTest(TestSection):
         return any(fnmatch.fnmatchcase(f"{table}.{column}", pattern) for pattern in self.ignore)
 
 
+def _inside_folder(name: str) -> str:
+    path = PurePosixPath(name)
+    if not name or path.is_absolute() or ".." in path.parts or "\\" in name:
+        raise ValueError(f"{name!r} must be a path inside the experiment's folder, with '/' and without '..'")
+    return name
+
+
+InnerPath = Annotated[str, AfterValidator(_inside_folder)]
+"""Path or pattern (``*``, ``**``) below the experiment's folder."""
+
+
 class FilesExistTest(TestSection):
     """Files and folders are there and not empty, as are all files that the experiment's manifest lists."""
 
@@ -97,6 +95,9 @@ class SplitLeakageTest(TestSection):
     """What a pair of almost equal images is: they occur in honest data too, equal ones are always an error."""
     blocking: bool = True
     """Whether a failure stops the assets that come after the tested one."""
+
+
+Operator = Literal["=", "==", ">=", ">", "<=", "<"]
 
 
 class MetricTest(TestSection):

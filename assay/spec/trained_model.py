@@ -12,6 +12,100 @@ from assay.spec.classes import DataDescription, did_you_mean
 from assay.spec.models import AnyModel
 
 
+class Augmentation(Section):
+    """Random changes of every training batch; never of validation or test data. Null: by the kind of input; 0: none."""
+
+    rotation_degrees: float | None = Field(default=None, ge=0, le=180)
+    """Largest angle to either side. Images and pixels only."""
+    zoom: float | None = Field(default=None, ge=0, le=1)
+    """Largest enlargement or reduction, as a fraction of the size. Images and pixels only."""
+    shift: float | None = Field(default=None, ge=0, le=1)
+    """Largest shift in each direction, as a fraction of the size. Images and pixels only."""
+    invert_probability: Probability | None = None
+    """Share of the items whose light and dark are exchanged. Images and pixels only."""
+    colour_shift: float | None = Field(default=None, ge=0, le=10)
+    """Largest shift of each colour channel, in standard deviations of the image. Images only."""
+    contrast: float | None = Field(default=None, ge=0, le=2)
+    """Largest change of contrast, as a fraction. Images only."""
+    noise: float | None = Field(default=None, ge=0, le=10)
+    """Standard deviation of the noise added to every value, in the values' own unit after standardization."""
+
+
+class TrainingData(Section):
+    """How the network sees its training data."""
+
+    subset: str = Field(default="train", min_length=1)
+    """Name of the subset."""
+    batch_size: int | None = Field(default=None, ge=2, le=65_536)
+    """Items per step; fewer when the subset is smaller. Null: by the kind of input."""
+    balance: Literal["classes"] | None = None
+    """See every class equally often: items of rare classes several times in an epoch, whole images in windows around
+    objects of such classes; null: every item once. Not for regression."""
+    shuffle: bool = True
+    """Draw a new order for every epoch; without, the order is that of the table."""
+    augmentation: Augmentation = Augmentation()
+    """Random changes of every batch."""
+
+
+class ValidationData(Section):
+    """The data that choose the epoch."""
+
+    subset: str = Field(default="validation", min_length=1)
+    """Name of the subset."""
+    batch_size: int = Field(default=512, ge=1, le=65_536)
+    """Items evaluated at once; does not change results beyond rounding."""
+
+
+PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".h5", ".hdf5", ".keras")
+
+ADVICE = (
+    "convert it once, where you trust it: read it with torch.load and weights_only=True, write the tensors with "
+    "safetensors.torch.save_file"
+)
+
+
+class StartingWeights(Section):
+    """A local file of weights. A model that Assay trained fits a network of the same kind and size."""
+
+    path: str = Field(min_length=1)
+    """Safetensors file; relative paths are relative to the working directory. Its content is part of the result's
+    fingerprint."""
+    exclude: tuple[str, ...] = ()
+    """Tensors that start from chance all the same, as names or patterns with ``*``, such as ``head.*``."""
+    allow_missing: bool = False
+    """Let tensors that the file lacks start from chance."""
+    allow_unexpected: bool = False
+    """Ignore tensors of the file that the network does not have."""
+
+    @property
+    def file(self) -> Path:
+        """The file as an absolute path."""
+        return Path(self.path).expanduser().absolute()
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the file's content; empty while there is no file."""
+        try:
+            status = self.file.stat()
+            return _digest(self.file, status.st_size, status.st_mtime_ns)
+        except OSError:
+            return ""
+
+    @field_validator("path", mode="after")
+    @classmethod
+    def _is_local_and_harmless(cls, path: str) -> Any:
+        if "://" in path:
+            raise ValueError(f"{path!r} is a web address; weights are never downloaded: give the path of a local file")
+        if path.lower().endswith(PICKLES):
+            raise ValueError(f"{path!r} may run code when it is read; {ADVICE}")
+        return path
+
+
+@lru_cache(64)
+def _digest(path: Path, size_bytes: int, changed_ns: int) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
 class Learner(Section):
     """Loss and optimizer."""
 
@@ -63,56 +157,6 @@ class Learner(Section):
     than there is. The gradient is that of the whole batch; batch normalization sees the parts."""
     freeze: tuple[str, ...] = ()
     """Layers that keep their starting weights, as names or patterns with ``*``; a group's name means all its layers."""
-
-
-PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".h5", ".hdf5", ".keras")
-
-ADVICE = (
-    "convert it once, where you trust it: read it with torch.load and weights_only=True, write the tensors with "
-    "safetensors.torch.save_file"
-)
-
-
-class StartingWeights(Section):
-    """A local file of weights. A model that Assay trained fits a network of the same kind and size."""
-
-    path: str = Field(min_length=1)
-    """Safetensors file; relative paths are relative to the working directory. Its content is part of the result's
-    fingerprint."""
-    exclude: tuple[str, ...] = ()
-    """Tensors that start from chance all the same, as names or patterns with ``*``, such as ``head.*``."""
-    allow_missing: bool = False
-    """Let tensors that the file lacks start from chance."""
-    allow_unexpected: bool = False
-    """Ignore tensors of the file that the network does not have."""
-
-    @property
-    def file(self) -> Path:
-        """The file as an absolute path."""
-        return Path(self.path).expanduser().absolute()
-
-    def digest(self) -> str:
-        """Return the SHA-256 of the file's content; empty while there is no file."""
-        try:
-            status = self.file.stat()
-            return _digest(self.file, status.st_size, status.st_mtime_ns)
-        except OSError:
-            return ""
-
-    @field_validator("path", mode="after")
-    @classmethod
-    def _is_local_and_harmless(cls, path: str) -> Any:
-        if "://" in path:
-            raise ValueError(f"{path!r} is a web address; weights are never downloaded: give the path of a local file")
-        if path.lower().endswith(PICKLES):
-            raise ValueError(f"{path!r} may run code when it is read; {ADVICE}")
-        return path
-
-
-@lru_cache(64)
-def _digest(path: Path, size_bytes: int, changed_ns: int) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
 
 
 class EarlyStopping(Section):
@@ -190,50 +234,6 @@ class ExpInitializer(Section):
     """Write git_versions.yaml: commit and dirty flag of Assay and of the project around it."""
     environment: Switch = True
     """Write environment.yaml: Python, packages and hardware."""
-
-
-class Augmentation(Section):
-    """Random changes of every training batch; never of validation or test data. Null: by the kind of input; 0: none."""
-
-    rotation_degrees: float | None = Field(default=None, ge=0, le=180)
-    """Largest angle to either side. Images and pixels only."""
-    zoom: float | None = Field(default=None, ge=0, le=1)
-    """Largest enlargement or reduction, as a fraction of the size. Images and pixels only."""
-    shift: float | None = Field(default=None, ge=0, le=1)
-    """Largest shift in each direction, as a fraction of the size. Images and pixels only."""
-    invert_probability: Probability | None = None
-    """Share of the items whose light and dark are exchanged. Images and pixels only."""
-    colour_shift: float | None = Field(default=None, ge=0, le=10)
-    """Largest shift of each colour channel, in standard deviations of the image. Images only."""
-    contrast: float | None = Field(default=None, ge=0, le=2)
-    """Largest change of contrast, as a fraction. Images only."""
-    noise: float | None = Field(default=None, ge=0, le=10)
-    """Standard deviation of the noise added to every value, in the values' own unit after standardization."""
-
-
-class TrainingData(Section):
-    """How the network sees its training data."""
-
-    subset: str = Field(default="train", min_length=1)
-    """Name of the subset."""
-    batch_size: int | None = Field(default=None, ge=2, le=65_536)
-    """Items per step; fewer when the subset is smaller. Null: by the kind of input."""
-    balance: Literal["classes"] | None = None
-    """See every class equally often: items of rare classes several times in an epoch, whole images in windows around
-    objects of such classes; null: every item once. Not for regression."""
-    shuffle: bool = True
-    """Draw a new order for every epoch; without, the order is that of the table."""
-    augmentation: Augmentation = Augmentation()
-    """Random changes of every batch."""
-
-
-class ValidationData(Section):
-    """The data that choose the epoch."""
-
-    subset: str = Field(default="validation", min_length=1)
-    """Name of the subset."""
-    batch_size: int = Field(default=512, ge=1, le=65_536)
-    """Items evaluated at once; does not change results beyond rounding."""
 
 
 class TrainedModelSection(Section):
