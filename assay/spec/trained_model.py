@@ -164,7 +164,7 @@ class Learner(Section):
     """Gradient accumulation: number of parts in which each batch goes through the network, to save memory. The gradient
     is that of the whole batch; batch normalization sees the parts."""
     freeze: tuple[str, ...] = ()
-    """Layers whose starting weights are frozen, as names or patterns with ``*``; a group's name means all its layers."""
+    """Layers with frozen weights, as names or patterns with ``*``; a group's name means all its layers."""
 
 
 class EarlyStopping(Section):
