@@ -11,7 +11,7 @@ from assay.spec.exptests import BUILT_IN_TESTS, ExptestsSection
 PLUGIN = """
 from typing import Literal
 from assay.checks.result import verdict
-from assay.spec.exptest_kinds import TestSection
+from assay.spec.exptests import TestSection
 from assay.spec.exptests import TestKind
 
 class SizeTest(TestSection):
