@@ -15,11 +15,11 @@ from functools import lru_cache
 import dagster as dg
 from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
 
-from assay.automation.upstream import Look, look_for_changes
-from assay.backfills.launch import RETRIED
+from assay.automation.upstream import UpstreamComparison, compare_changed
+from assay.backfills.launch import RETRY_TAGS
 from partitions.experiments import experiments
 from resources.defaults import default_store
-from resources.instance.run_records import InstanceLedger
+from resources.instance.run_records import InstanceRunRecords
 
 
 class FollowsInputs(dg.AutomationCondition[dg.AssetKey]):
@@ -47,9 +47,9 @@ class FollowsInputs(dg.AutomationCondition[dg.AssetKey]):
         state = json.loads(context.cursor or '{"seen": null, "waiting": [], "asked": {}}')
         view, name, asked = context.asset_graph_view, context.key.to_user_string(), state["asked"]
         look = _look(view, state["seen"], frozenset(state["waiting"]))
-        lacks = {experiment_id: found[name] for experiment_id, found in look.behind.items() if name in found}
+        lacks = {experiment_id: found[name] for experiment_id, found in look.stale.items() if name in found}
         new = {experiment_id for experiment_id, lack in lacks.items() if asked.get(experiment_id) != lack}
-        kept = {experiment_id: lack for experiment_id, lack in asked.items() if experiment_id not in look.behind}
+        kept = {experiment_id: lack for experiment_id, lack in asked.items() if experiment_id not in look.stale}
         cursor = json.dumps({"seen": look.seen, "waiting": sorted(look.waiting), "asked": {**kept, **lacks}})
         if not new:
             return dg.AutomationResult(context, context.get_empty_subset(), cursor=cursor)
@@ -59,9 +59,9 @@ class FollowsInputs(dg.AutomationCondition[dg.AssetKey]):
 
 
 @lru_cache(maxsize=1)
-def _look(view: AssetGraphView, seen: int | None, waiting: frozenset[str]) -> Look:
+def _look(view: AssetGraphView, seen: int | None, waiting: frozenset[str]) -> UpstreamComparison:
     """Look once for all assets of a tick: they see the same state and ask for one run together."""
-    return look_for_changes(InstanceLedger(view.instance), default_store().results, seen, waiting)
+    return compare_changed(InstanceRunRecords(view.instance), default_store().results, seen, waiting)
 
 
 FOLLOWS_INPUTS = FollowsInputs()
@@ -72,6 +72,6 @@ follow_inputs = dg.AutomationConditionSensorDefinition(
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
     use_user_code_server=True,
-    run_tags=RETRIED,
+    run_tags=RETRY_TAGS,
     description="Makes anew what was made from an asset that somebody materialized with another outcome.",
 )

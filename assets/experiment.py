@@ -11,7 +11,7 @@ import polars as pl
 
 from assay.errors import SpecError
 from assay.experiments.folders import experiment_row
-from assay.experiments.specs import freeze
+from assay.experiments.specs import store_run_config
 from assay.pipeline import digest_of, stage_config
 from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
 from assay.spec.ids import validate_id
@@ -102,4 +102,4 @@ def _read_spec(
         store.specs.store(experiment_id, values)
     spec = store.specs.load(experiment_id)
     require_fitting(run.job_name, spec.existing_experiment)
-    return freeze(store.path, run.run_id, experiment_id, spec)
+    return store_run_config(store.path, run.run_id, experiment_id, spec)

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from assay.backfills.launch import RETRIED
+from assay.backfills.launch import RETRY_TAGS
 from assets.common import SECTION_KEYS
 from assets.maintenance import job_clearlocks, job_copy_exp
 
@@ -14,26 +14,26 @@ LEARNING = dg.AssetSelection.assets("trained_model", "training_history", "predic
 job_data_generation = dg.define_asset_job(
     "job_data_generation",
     selection=EXPERIMENT | DATA,
-    tags=RETRIED,
+    tags=RETRY_TAGS,
     description="Make an experiment's data: images, splits, crops, tables.",
 )
 job_train = dg.define_asset_job(
     "job_train",
     selection=EXPERIMENT | LEARNING,
-    tags=RETRIED,
+    tags=RETRY_TAGS,
     description="Train, predict and analyse on data that exist already, then test the experiment.",
 )
 job_experiment = dg.define_asset_job(
     "job_experiment",
     selection=EXPERIMENT | DATA | LEARNING,
-    tags=RETRIED,
+    tags=RETRY_TAGS,
     description="Everything, from the spec to the analysis and the experiment tests.",
 )
 
 job_eval = dg.define_asset_job(
     "job_eval",
     selection=EXPERIMENT | DATA | LEARNING,
-    tags=RETRIED,
+    tags=RETRY_TAGS,
     description="Evaluate the model of an existing experiment on the data of this one's spec, then test. In the "
     "Launchpad: ops: {experiment: {config: {spec: {existing_experiment: ID}}}}.",
 )

@@ -8,17 +8,17 @@ from collections.abc import Callable
 import dagster as dg
 
 from assay.automation.reconcile import TESTS, Plan, Reconciliation, Request
-from assay.automation.state import MemoryFiles
+from assay.automation.state import StateFiles
 from assay.automation.watch import code_digest
 from assay.pipeline import STAGES, digest_of
 from assay.spec.ids import is_id
-from assay.storage.warehouse import refresh
+from assay.storage.warehouse import refresh_warehouse
 from assets.checks import TEST_CHECK_KEYS
 from assets.common import tags_of
 from assets.jobs import EXPERIMENT_KEYS, job_experiment
 from partitions.experiments import experiments, known_experiments
 from resources.experiment_store import ExperimentStore
-from resources.instance.run_records import InstanceLedger
+from resources.instance.run_records import InstanceRunRecords
 
 SECONDS_BETWEEN_LOOKS = 15
 
@@ -38,7 +38,7 @@ STAGE_VERSIONS = digest_of({name: stage.code_version for name, stage in STAGES.i
 )
 def experiment_files(context: dg.SensorEvaluationContext, store: ExperimentStore) -> dg.SensorResult:
     """Look at the spec files and ask for one run per experiment that is out of date."""
-    return follow(context, store, "experiment_files", lambda looking: looking.look(CODE))
+    return follow(context, store, "experiment_files", lambda looking: looking.reconcile(CODE))
 
 
 @dg.sensor(
@@ -49,15 +49,15 @@ def experiment_files(context: dg.SensorEvaluationContext, store: ExperimentStore
 )
 def code_changes(context: dg.SensorEvaluationContext, store: ExperimentStore) -> dg.SensorResult:
     """Compare every experiment once after each change of a stage's code version."""
-    return follow(context, store, "code_changes", lambda looking: looking.look_at_everything(STAGE_VERSIONS))
+    return follow(context, store, "code_changes", lambda looking: looking.reconcile_all(STAGE_VERSIONS))
 
 
 def follow(
     context: dg.SensorEvaluationContext, store: ExperimentStore, name: str, look: Callable[[Reconciliation], Plan]
 ) -> dg.SensorResult:
     """Look once, tell the plan in the tick's log, and return it in Dagster's words with the name of the new state."""
-    states = MemoryFiles(store.path / "automation" / name)
-    looking = Reconciliation(states.load(context.cursor), store.specs, InstanceLedger(context.instance))
+    states = StateFiles(store.path / "automation" / name)
+    looking = Reconciliation(states.load(context.cursor), store.specs, InstanceRunRecords(context.instance))
     plan = look(looking)
     tell(context, plan)
     known = known_experiments(context.instance)
@@ -66,11 +66,11 @@ def follow(
     return dg.SensorResult(
         run_requests=[run_request(request) for request in plan.requests],
         skip_reason=None if plan.requests else plan.summary,
-        cursor=states.store(looking.memory),
+        cursor=states.store(looking.state),
         dynamic_partitions_requests=[experiments.build_add_request(new)] if new else [],
         asset_events=[
             *(observation(name, problem) for name, problem in plan.problems.items() if is_id(name)),
-            *(observation(name) for name in plan.mended),
+            *(observation(name) for name in plan.recovered),
         ],
     )
 
@@ -124,7 +124,7 @@ def warehouse(store: ExperimentStore) -> dg.SkipReason:
     """Bring the tables of all experiments up to date."""
     if not store.path.is_dir():
         return dg.SkipReason("There are no results yet.")
-    report = refresh(store.path)
+    report = refresh_warehouse(store.path)
     if report.postponed:
         return dg.SkipReason(f"Later: {report.postponed}")
     came = f"{report.changes.new} new, {report.changes.changed} changed and {report.changes.removed} removed partitions"

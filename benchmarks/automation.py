@@ -14,8 +14,8 @@ from typing import Any
 
 import dagster as dg
 
-from assay.automation.reconcile import wanted_versions
-from assay.automation.state import Memory, MemoryFiles
+from assay.automation.reconcile import expected_versions
+from assay.automation.state import AutomationState, StateFiles
 from assay.experiments.folders import ExperimentFolders
 from assay.pipeline import STAGES, used_inputs
 from assay.spec.yaml_text import to_yaml
@@ -80,16 +80,16 @@ class Scene:
         self.cursor = result.cursor
         return seconds, len(result.run_requests)
 
-    def memory(self) -> Memory:
+    def memory(self) -> AutomationState:
         """Return what the sensor remembers."""
-        return MemoryFiles(self.store.path / "automation" / "experiment_files").load(self.cursor)
+        return StateFiles(self.store.path / "automation" / "experiment_files").load(self.cursor)
 
     def _fill(self) -> None:
         first = self.names[0]
         spec = self.store.specs.load(first)
         ExperimentFolders(self.store.path).open(first, spec)
         self.instance.add_dynamic_partitions("experiments", self.names)
-        versions = wanted_versions(spec, first, "")
+        versions = expected_versions(spec, first, "")
         for stage in STAGES.keys() & versions.keys():
             inputs = {name: versions[name] for name in used_inputs(spec, stage)}
             write_json(self.store.path / "data" / stage / versions[stage] / MANIFEST, {"inputs": inputs})

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 
 from assay.storage.locations.filesystem import Tree
-from assay.storage.locations.sync import bring
+from assay.storage.locations.sync import sync_folder
 from benchmarks.op_based import EVALUATION_S, op_based
 from benchmarks.rows import Row, at_most
 from benchmarks.runs import Bench
@@ -114,7 +114,7 @@ def _fill(folder: Path, large: int) -> int:
 
 
 def _our_copy(source: Path, target: Path) -> None:
-    bring(Tree.of(source), Tree.of(target))
+    sync_folder(Tree.of(source), Tree.of(target))
 
 
 def _cp(source: Path, target: Path) -> None:

@@ -12,7 +12,7 @@ import polars as pl
 
 from assay.storage.parquet import write_parquet
 from assay.storage.partitions import CURRENT, find_tables
-from assay.storage.warehouse import INDEX, NATIVE, query, rebuild_warehouse, refresh
+from assay.storage.warehouse import INDEX, NATIVE, query, rebuild_warehouse, refresh_warehouse
 from assay.storage.warehouse.database import Index
 from assay.storage.warehouse.refresh import update
 from benchmarks.rows import Row, Target, at_least, at_most
@@ -99,7 +99,7 @@ def ask_views(root: Path) -> pl.DataFrame:
 
 def refresh_after(change: Callable[[], object], root: Path) -> float:
     change()
-    return refresh(root).duration_s
+    return refresh_warehouse(root).duration_s
 
 
 def read_links(root: Path) -> int:
@@ -121,7 +121,7 @@ def run(quick: bool = False) -> list[Row]:
         size_mb = (root / INDEX).stat().st_size / 1e6
         assert len(query(root, SQL)) == count
         select = seconds(lambda: query(root, SQL), repeats)
-        idle = median(refresh(root).duration_s for _ in range(repeats))
+        idle = median(refresh_warehouse(root).duration_s for _ in range(repeats))
         links = seconds(lambda: read_links(root), repeats)
         new = iter(range(count, count + 2 * repeats))
         one = median(refresh_after(lambda: add_experiment(root, files, next(new)), root) for _ in range(repeats))

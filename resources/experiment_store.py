@@ -16,7 +16,7 @@ from assay.checks.result import TestResult
 from assay.experiments.building import adopt_model, build_stage, fetch_adopted, mirror
 from assay.experiments.checks import require_passed, run_tests
 from assay.experiments.folders import ExperimentFolders
-from assay.experiments.specs import SpecFiles, freeze, frozen
+from assay.experiments.specs import SpecFiles, load_run_config, store_run_config
 from assay.pipeline import StageConfig, StageSection
 from assay.spec.experiment import ExperimentSpec, FileLockSpec
 from assay.spec.exptests import TestSection
@@ -72,8 +72,8 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
 
     def spec_of_run(self, run_id: str, experiment_id: str) -> ExperimentSpec:
         """Return the spec as it was when the run first asked for it."""
-        known = frozen(self.path, run_id, experiment_id)
-        return known or freeze(self.path, run_id, experiment_id, self.specs.load(experiment_id))
+        known = load_run_config(self.path, run_id, experiment_id)
+        return known or store_run_config(self.path, run_id, experiment_id, self.specs.load(experiment_id))
 
     def require_passed(self, context: dg.AssetExecutionContext, data: Result) -> None:
         """Do nothing unless a blocking test of what ``data`` was made from failed, in this run or an earlier one.

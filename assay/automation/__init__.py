@@ -1,1 +1,1 @@
-"""Which experiments are out of date, and what to ask for: the part of automation that knows nothing of Dagster."""
+"""Which experiments are out of date and which runs bring them up to date; the part of automation without Dagster."""

@@ -1,9 +1,11 @@
-"""Compares what specs, data and code want with what is recorded, and asks for what is out of date.
+"""Reconciliation: compare the versions that specs, data and code call for with those recorded, and request runs.
 
-Level-triggered: an experiment stays dirty until it was compared, at rest, with what is recorded. A change during a
-run, a lost request or a stopped daemon delays a comparison and never skips it.
+Reconciliation is level-triggered: an experiment stays dirty until it has been compared with the recorded versions while
+no run is at work on it. A change during a run, a lost request or a stopped daemon delays a comparison, but never skips
+it.
 
-Belongs here: the order of events. Does not belong here: looking (``watching``), comparing versions (``wanted``).
+Belongs here: which experiments are compared, what is out of date and why, the requests that follow. Does not belong
+here: noticing changes of files (``watch``), the state between two passes (``state``).
 """
 
 import time
@@ -12,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from assay.automation.state import Memory, SeenFile, known_digest, watched_place
-from assay.automation.watch import notice_files, notice_sources, signature_of
+from assay.automation.state import AutomationState, SeenFile, known_digest, watched_path
+from assay.automation.watch import signature_of, update_files, update_sources
 from assay.errors import AssayError, NotThereYetError
 from assay.experiments.contents import recorded_spec
 from assay.experiments.specs import SpecFiles
@@ -23,27 +25,27 @@ from assay.spec.ids import validate_id
 from assay.spec.secrets import without_keys
 from assay.spec.yaml_text import flatten
 
-MOST_LOOKS = 200
-"""Specs read at one look: 0.4 s. The others stay dirty; those saved last come first."""
+MAX_SPECS = 200
+"""Specs read in one pass (0.4 s), the most recently saved first; the others stay dirty."""
 
-MOST_RUNS = 200
-"""Runs queued or running, whoever started them, beyond which nothing more is asked for."""
+MAX_RUNS = 200
+"""Number of queued and running runs, whoever started them, above which no more are requested."""
 
 Versions = Mapping[str, str]
 """Data version by asset: of ``experiment``, of ``spec/exptests`` and of the stages."""
 
 
-class Ledger(Protocol):
-    """What the orchestrator knows."""
+class RunRecords(Protocol):
+    """The orchestrator's records of runs and materializations."""
 
     def active(self, experiment_ids: Collection[str]) -> set[str]:
-        """Return those that have a run queued or running."""
+        """Return the experiments that have a queued or running run."""
 
     def active_count(self) -> int:
-        """Return how many runs are queued or running."""
+        """Return the number of queued and running runs."""
 
     def cancelled(self, experiment_ids: Collection[str]) -> Mapping[str, float]:
-        """Return when the latest run was made, in s since the epoch, of each experiment whose latest was cancelled."""
+        """Return the experiments whose latest run was cancelled, with its creation time in seconds since the epoch."""
 
     def recorded(self, experiment_ids: Collection[str]) -> Mapping[str, Versions]:
         """Return the latest data version of every watched asset, by experiment."""
@@ -51,14 +53,14 @@ class Ledger(Protocol):
 
 @dataclass(frozen=True)
 class Request:
-    """One run.
+    """A run to start.
 
     Attributes:
-        experiment_id: For which experiment.
-        spec: What its file says now.
-        assets: What is out of date, in the order of the chain.
-        reasons: One line per key that changed, or what else is the matter.
-        key: Names the request: the same key is never run twice.
+        experiment_id: The experiment.
+        spec: Its current spec.
+        assets: The assets that are out of date, in pipeline order.
+        reasons: One line per key that changed, or one line with another reason.
+        key: Identifies the request: a run with the same key is never started twice.
     """
 
     experiment_id: str
@@ -70,151 +72,152 @@ class Request:
 
 @dataclass
 class Plan:
-    """The outcome of one look.
+    """The outcome of one pass.
 
     Attributes:
         requests: The runs to start.
-        problems: Why an experiment can't be run, by the name of its file.
-        mended: Experiments that had a problem before and have none now.
-        notes: Everything else worth a line.
+        problems: Why an experiment can't be run, by experiment ID.
+        recovered: IDs of experiments that had a problem before and have none now.
+        notes: Messages about everything else.
     """
 
     requests: list[Request] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)
-    mended: list[str] = field(default_factory=list)
+    recovered: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
     def summary(self) -> str:
-        """One line for a look that asks for nothing."""
+        """One line for a pass that requests no run."""
         lines = [*self.problems.values(), *self.notes]
         return lines[0] if lines else "Every experiment is up to date."
 
 
 class Reconciliation:
-    """One look at all experiments.
+    """One pass over all experiments.
 
     Attributes:
-        plan: What to do; complete after ``look`` or ``compare_dirty``.
+        state: The state after the pass, to be stored for the next one.
+        plan: What to do.
 
     Args:
-        memory: What was remembered; becomes the new state.
+        state: The state after the last pass; it is changed in place.
         specs: The spec files.
-        ledger: What the orchestrator knows.
-        most_runs: Runs queued or running beyond which nothing more is asked for.
+        records: The orchestrator's records.
+        max_runs: Runs queued or running beyond which nothing more is requested.
     """
 
-    def __init__(self, memory: Memory, specs: SpecFiles, ledger: Ledger, most_runs: int = MOST_RUNS) -> None:
-        self.memory = memory
+    def __init__(self, state: AutomationState, specs: SpecFiles, records: RunRecords, max_runs: int = MAX_RUNS) -> None:
+        self.state = state
         self.plan = Plan()
         self._specs = specs
-        self._ledger = ledger
-        self._most_runs = most_runs
+        self._records = records
+        self._max_runs = max_runs
 
-    def look(self, code: str) -> Plan:
-        """Notice what changed in files, data and code, and compare the experiments that it concerns.
+    def reconcile(self, code: str) -> Plan:
+        """Detect changes of spec files, data and code, and compare the experiments that they affect.
 
         Args:
-            code: Hash of the code: when it is another one, what did not come about before is asked for again.
+            code: Hash of the code; when it changes, requests that were not fulfilled are made again.
         """
-        removed = notice_files(self.memory, self._specs.folder, time.time_ns())
-        notice_sources(self.memory, time.time())
-        if self.memory.code != code:
-            self.memory.dirty.update(self.memory.asked)
-            self.memory.code = code
+        removed = update_files(self.state, self._specs.folder, time.time_ns())
+        update_sources(self.state, time.time())
+        if self.state.code != code:
+            self.state.dirty.update(self.state.asked)
+            self.state.code = code
         for name in removed:
-            self._bury(name)
+            self._record_removal(name)
         return self.compare_dirty()
 
-    def look_at_everything(self, code: str) -> Plan:
-        """Compare all experiments, once for each value of ``code``."""
-        if self.memory.code != code:
-            self.memory = Memory(code=code)
-            notice_files(self.memory, self._specs.folder, time.time_ns())
+    def reconcile_all(self, code: str) -> Plan:
+        """Compare all experiments, once per value of ``code``."""
+        if self.state.code != code:
+            self.state = AutomationState(code=code)
+            update_files(self.state, self._specs.folder, time.time_ns())
         return self.compare_dirty()
 
     def compare_dirty(self) -> Plan:
-        """Compare the dirty experiments that are at rest with what is recorded of them."""
+        """Compare the dirty experiments that have no active run with their recorded versions."""
         loaded = {name: spec for name in self._choose() if (spec := self._load(name)) is not None}
-        recorded = self._ledger.recorded(loaded) if loaded else {}
-        cancelled = self._ledger.cancelled(loaded) if loaded else {}
+        recorded = self._records.recorded(loaded) if loaded else {}
+        cancelled = self._records.cancelled(loaded) if loaded else {}
         for name, spec in loaded.items():
-            self.memory.dirty.discard(name)
+            self.state.dirty.discard(name)
             self._compare(name, spec, recorded.get(name, {}))
         self.plan.requests = [request for request in self.plan.requests if not self._was_cancelled(request, cancelled)]
         return self.plan
 
     def _was_cancelled(self, request: Request, cancelled: Mapping[str, float]) -> bool:
-        """Whether the latest run was of what the file says now, and somebody cancelled it: then it stays cancelled."""
+        """Return whether the latest run was cancelled after the file was saved; it is not repeated then."""
         name = request.experiment_id
-        if cancelled.get(name, 0.0) * 1e9 <= self.memory.files[name].mtime_ns:
+        if cancelled.get(name, 0.0) * 1e9 <= self.state.files[name].mtime_ns:
             return False
-        del self.memory.asked[name]
-        self.plan.notes.append(f"{name}: a run of it was cancelled; it is asked for again when its file is saved.")
+        del self.state.asked[name]
+        self.plan.notes.append(f"{name}: its last run was cancelled; it is run again when its file is saved.")
         return True
 
     def _choose(self) -> list[str]:
-        """Return the dirty experiments to compare now: at rest, saved last first, as many as there is room for."""
-        # A file that was gone just now is told as removed at the next look, or is back by then.
-        dirty, files = self.memory.dirty - self.memory.missing, self.memory.files
+        """Return the dirty experiments without an active run, the last saved first, as many as may be run."""
+        # A missing file is reported as removed in the next pass, or is back by then.
+        dirty, files = self.state.dirty - self.state.missing, self.state.files
         if not dirty:
             return []
-        room = self._most_runs - self._ledger.active_count()
+        room = self._max_runs - self._records.active_count()
         if room <= 0:
             self.plan.notes.append(
-                f"{self._most_runs} runs are waiting or running; {len(dirty)} experiments wait for them."
+                f"{self._max_runs} runs are waiting or running; {len(dirty)} experiments wait for them."
             )
             return []
-        newest = sorted(dirty, key=lambda name: (-files[name].mtime_ns, name))[:MOST_LOOKS]
-        active = self._ledger.active(newest)
+        newest = sorted(dirty, key=lambda name: (-files[name].mtime_ns, name))[:MAX_SPECS]
+        active = self._records.active(newest)
         if active:
-            self.plan.notes.append(f"Looked at again when their run is over: {', '.join(sorted(active))}.")
+            self.plan.notes.append(f"Compared again when their run is over: {', '.join(sorted(active))}.")
         return [name for name in newest if name not in active][:room]
 
     def _load(self, name: str) -> ExperimentSpec | None:
         try:
             spec = self._specs.load(validate_id(name))
         except NotThereYetError as error:
-            self.plan.notes.append(str(error))  # stays dirty: looked at again until it is there
+            self.plan.notes.append(str(error))  # stays dirty: compared again until it is there
             return None
         except AssayError as error:
             self.plan.problems[name] = str(error)
-            self.memory.dirty.discard(name)
-            self.memory.invalid.add(name)
+            self.state.dirty.discard(name)
+            self.state.invalid.add(name)
             return None
-        if name in self.memory.invalid:
-            self.memory.invalid.discard(name)
-            self.plan.mended.append(name)
+        if name in self.state.invalid:
+            self.state.invalid.discard(name)
+            self.plan.recovered.append(name)
         if self._specs.tombstones.restore(name):
             self.plan.notes.append(f"{name}: its file is back, unchanged; it no longer counts as removed.")
         return spec
 
     def _compare(self, name: str, spec: ExperimentSpec, recorded: Versions) -> None:
-        seen, root = self.memory.files[name], self._specs.root
-        path = watched_place(spec.generated_images.source)
+        seen, root = self.state.files[name], self._specs.root
+        path = watched_path(spec.generated_images.source)
         digest = known_digest(spec.generated_images, root, recorded.get("generated_images", ""))
-        wanted = wanted_versions(spec, name, UNKNOWN_SOURCE if digest is None else digest)
-        self.memory.files[name] = SeenFile(*seen.stamp, wanted["experiment"], path)
-        asked = digest_of([wanted, self.memory.code, signature_of(self.memory, path)])
-        assets = outdated(wanted, recorded)
+        expected = expected_versions(spec, name, UNKNOWN_SOURCE if digest is None else digest)
+        self.state.files[name] = SeenFile(*seen.stamp, expected["experiment"], path)
+        request_digest = digest_of([expected, self.state.code, signature_of(self.state, path)])
+        assets = outdated(expected, recorded)
         if not assets:
-            self.memory.asked.pop(name, None)
-        elif self.memory.asked.get(name) == asked:
+            self.state.asked.pop(name, None)
+        elif self.state.asked.get(name) == request_digest:
             self.plan.notes.append(
                 f"{name}: {', '.join(assets)} did not come about when asked for; see the experiment's last run. It is "
-                "tried again when its spec, its data or the code changes."
+                "run again when its spec, its data or the code changes."
             )
         else:
-            self.memory.asked[name] = asked
+            self.state.asked[name] = request_digest
             reasons = reasons_for(name, spec, assets, recorded, root)
-            self.plan.requests.append(Request(name, spec, assets, reasons, f"{name}:{seen.mtime_ns}:{asked}"))
+            self.plan.requests.append(Request(name, spec, assets, reasons, f"{name}:{seen.mtime_ns}:{request_digest}"))
 
-    def _bury(self, name: str) -> None:
-        seen = self.memory.files.pop(name)
-        self.memory.asked.pop(name, None)
-        self.memory.invalid.discard(name)
+    def _record_removal(self, name: str) -> None:
+        seen = self.state.files.pop(name)
+        self.state.asked.pop(name, None)
+        self.state.invalid.discard(name)
         if seen.digest:
-            self._specs.tombstones.bury(name, seen.digest)
+            self._specs.tombstones.add(name, seen.digest)
             self.plan.problems[name] = (
                 f"The file of experiment {name!r} was removed. Its results stay until 'assay gc', its ID is not used "
                 "again; the same file put back restores it."
@@ -224,7 +227,15 @@ class Reconciliation:
 def reasons_for(
     experiment_id: str, spec: ExperimentSpec, assets: Sequence[str], recorded: Versions, root: Path
 ) -> tuple[str, ...]:
-    """Return one line per key that changed since the experiment's last run; else what is missing or made otherwise."""
+    """Return one line per key that changed since the experiment's last run, or one line with another reason.
+
+    Args:
+        experiment_id: The experiment.
+        spec: Its current spec.
+        assets: Its assets that are out of date.
+        recorded: Recorded data versions.
+        root: Storage root.
+    """
     former = recorded_spec(root, experiment_id)
     if former is None or not recorded:
         return ("new experiment",)
@@ -242,18 +253,18 @@ EXPERIMENT = "experiment"
 TESTS = "spec/exptests"
 
 WATCHED = (EXPERIMENT, TESTS, *STAGES)
-"""The assets whose versions are compared; all others are made together with one of these."""
+"""The assets whose versions are compared; every other asset is made together with one of these."""
 
 UNKNOWN_SOURCE = "unknown"
-"""Stands for the content of data that have not been read yet: no result was made from it."""
+"""Stands for the content hash of data that have not been read yet; no result was made from it."""
 
 
-def wanted_versions(spec: ExperimentSpec, experiment_id: str, source_digest: str) -> dict[str, str]:
-    """Return the data version of every asset that the experiment needs, as its stages would compute it.
+def expected_versions(spec: ExperimentSpec, experiment_id: str, source_digest: str) -> dict[str, str]:
+    """Return the data version of every asset that the experiment needs, as its stages would compute them.
 
     Args:
         spec: The resolved spec.
-        experiment_id: Whose it is.
+        experiment_id: The experiment.
         source_digest: Content hash of the user's own data, from ``assay.stages.generated_images.content_digest``.
     """
     versions = {EXPERIMENT: digest_of(spec.as_dict()), TESTS: stage_config(spec, experiment_id, "exptests").digest}
@@ -264,19 +275,19 @@ def wanted_versions(spec: ExperimentSpec, experiment_id: str, source_digest: str
     return versions
 
 
-def outdated(wanted: Versions, recorded: Versions) -> tuple[str, ...]:
-    """Return the assets whose recorded version is missing or another one, in the order of the chain."""
-    return tuple(name for name in WATCHED if name in wanted and recorded.get(name) != wanted[name])
+def outdated(expected: Versions, recorded: Versions) -> tuple[str, ...]:
+    """Return the assets whose recorded version is missing or differs from the expected one, in pipeline order."""
+    return tuple(name for name in WATCHED if name in expected and recorded.get(name) != expected[name])
 
 
 LONGEST_VALUE = 60
-"""Characters of a value that a message shows."""
+"""Number of characters of a value that messages show."""
 
 ABSENT = object()
 
 
 class Change(NamedTuple):
-    """One key whose value is another one."""
+    """A key whose value changed."""
 
     key: str
     old: Any
@@ -289,12 +300,12 @@ class Change(NamedTuple):
 def changes_between(
     old: Mapping[str, Any], new: Mapping[str, Any], hidden: Collection[str] = frozenset()
 ) -> list[Change]:
-    """Return the keys that differ, with dots between levels, in the order of ``new``; lists count as one value.
+    """Return the keys that differ, as dotted paths in the order of ``new``; a list counts as one value.
 
     Args:
-        old: Plain values, mappings at any depth.
-        new: The same, later.
-        hidden: Names of keys, at any depth, that are left out, as are those that look like secrets.
+        old: Nested mappings of plain values.
+        new: The same, at a later time.
+        hidden: Names of keys, at any depth, to leave out; keys that look like secrets always are.
     """
     before, after = (flatten(without_keys(dict(values), frozenset(hidden))) for values in (old, new))
     keys = [*after, *(key for key in before if key not in after)]

@@ -1,6 +1,7 @@
-"""What automation remembers from one look to the next, in one small file.
+"""The state of automation between two passes: spec files and user data as last seen, and pending requests.
 
-Belongs here: the state, its form and its place. Does not belong here: deciding anything.
+Belongs here: the state, its file, snapshots of user data (names, sizes and times). Does not belong here: reading the
+content of user data (``assay.datasets``), deciding what to run (``reconcile``).
 """
 
 import json
@@ -21,18 +22,18 @@ from assay.storage.results import ResultStore
 from assay.utils.text import canonical_json
 
 KEPT_S = 86_400
-"""Former states are kept for a day: an orchestrator that lost its last steps goes on from an older one."""
+"""Old states are kept for a day, so that an orchestrator that lost its latest cursor can continue from an older one."""
 
 
 @dataclass(frozen=True)
 class SeenFile:
-    """A spec file as it was last looked at.
+    """A spec file as last seen.
 
     Attributes:
-        mtime_ns: Modification time, in ns.
-        size: In bytes.
-        digest: Of the resolved spec when it was last valid; empty before.
-        source: The user's own file or folder that the experiment reads; empty if none.
+        mtime_ns: Modification time in ns since the epoch.
+        size: Size in bytes.
+        digest: Digest of the last valid resolved spec; empty if it was never valid.
+        source: Paths of the user's data that the experiment reads, see ``watched_path``; empty if none.
     """
 
     mtime_ns: int
@@ -42,18 +43,18 @@ class SeenFile:
 
     @property
     def stamp(self) -> tuple[int, int]:
-        """Another stamp, another save."""
+        """Modification time and size; they change when the file is saved."""
         return self.mtime_ns, self.size
 
 
 @dataclass(frozen=True)
-class SourceLook:
-    """What a source looked like.
+class SourceSnapshot:
+    """The files of a data source at one moment.
 
     Attributes:
-        signature: Hash of names, sizes and modification times; empty where nothing of the user's is read.
-        at: When it was looked at, in seconds since the epoch.
-        took_s: How long that took.
+        signature: Hash of their names, sizes and modification times; empty if no user data are read.
+        at: Time of the snapshot, in seconds since the epoch.
+        took_s: Duration of taking it, in seconds.
     """
 
     signature: str
@@ -61,22 +62,22 @@ class SourceLook:
     took_s: float
 
     def is_due(self, now: float) -> bool:
-        """Return whether it is time to look again."""
+        """Return whether it is time for another snapshot; ``now`` is in seconds since the epoch."""
         return now >= self.at + SHARE * self.took_s
 
 
 @dataclass
-class Memory:
-    """The state of the reconciliation.
+class AutomationState:
+    """The state of the reconciliation; its field names are those of the stored JSON.
 
     Attributes:
-        files: Every spec file, by experiment ID.
-        dirty: Experiments to compare with what was recorded.
-        asked: What was last asked for, by ID, until it is seen to be there: the same is not asked for twice.
-        missing: IDs whose file was gone at the last look.
-        invalid: IDs whose file could not be used at the last look.
-        sources: The users' data, by path.
-        code: Hash of the code that made the last plan.
+        files: Every spec file as last seen, by experiment ID.
+        dirty: IDs of experiments to compare with the recorded versions.
+        asked: Digest of the last request by experiment ID, until it is fulfilled; the same is never requested twice.
+        missing: IDs whose file was missing in the last pass.
+        invalid: IDs whose file was not valid in the last pass.
+        sources: Snapshots of user data, by path.
+        code: Hash of the code in the last pass.
     """
 
     files: dict[str, SeenFile] = field(default_factory=dict)
@@ -84,51 +85,51 @@ class Memory:
     asked: dict[str, str] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
     invalid: set[str] = field(default_factory=set)
-    sources: dict[str, SourceLook] = field(default_factory=dict)
+    sources: dict[str, SourceSnapshot] = field(default_factory=dict)
     code: str = ""
 
     def dump(self) -> str:
-        """Return the state as text."""
+        """Return the state as canonical JSON."""
         values = asdict(self)
         values["files"] = {name: list(asdict(seen).values()) for name, seen in self.files.items()}
         sets = {name: sorted(getattr(self, name)) for name in ("dirty", "missing", "invalid")}
         return canonical_json(values | sets)
 
 
-def load_memory(text: str | None) -> Memory:
-    """Return the state from its text; a new one from none."""
+def load_state(text: str | None) -> AutomationState:
+    """Return the state stored as ``text``; an empty state for None or empty text."""
     if not text:
-        return Memory()
+        return AutomationState()
     values = json.loads(text)
-    return Memory(
+    return AutomationState(
         files={name: SeenFile(*seen) for name, seen in values["files"].items()},
         dirty=set(values["dirty"]),
         asked=values["asked"],
         missing=set(values["missing"]),
         invalid=set(values["invalid"]),
-        sources={path: SourceLook(**look) for path, look in values["sources"].items()},
+        sources={path: SourceSnapshot(**snapshot) for path, snapshot in values["sources"].items()},
         code=values["code"],
     )
 
 
-class MemoryFiles:
-    """States as files named by the hash of their content; the orchestrator keeps the name of the one that counts.
+class StateFiles:
+    """States as files named by the hash of their content; the sensor's cursor is the name of the current one.
 
-    It stores a sensor's cursor with each look for days: 65 bytes per experiment would be gigabytes there. And a state
-    counts only when the orchestrator has taken it: a look that dies on its way changes nothing.
+    Dagster stores the cursor with every tick for days, where 65 bytes per experiment would add up to gigabytes. A state
+    becomes current only when Dagster has stored the cursor, so a pass that dies changes nothing.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def load(self, name: str | None) -> Memory:
-        """Return the state of a name; a new one, with which everything is compared again, where there is none."""
+    def load(self, name: str | None) -> AutomationState:
+        """Return the state with this name; an empty one, with which everything is compared again, if it is missing."""
         path = self.folder / f"{name}.json"
-        return load_memory(path.read_text(encoding="utf-8") if name and path.is_file() else None)
+        return load_state(path.read_text(encoding="utf-8") if name and path.is_file() else None)
 
-    def store(self, memory: Memory) -> str:
-        """Write a state, unless it is there already, remove very old ones, and return its name."""
-        text = memory.dump()
+    def store(self, state: AutomationState) -> str:
+        """Write a state unless it exists, remove outdated ones, and return its name."""
+        text = state.dump()
         name = digest_of(text)
         path = self.folder / f"{name}.json"
         if not path.is_file():
@@ -142,16 +143,16 @@ class MemoryFiles:
 
 
 SHARE = 20
-"""A source is looked at again after this many times the duration of the last look: at most 5% of one core."""
+"""A snapshot is repeated after this many times the duration of the last one: at most 5% of one core."""
 
 SETTLED_S = 2.0
-"""Data that changed more recently are still being written; they are looked at again before anything is started."""
+"""Data changed more recently than this, in seconds, may still be being written; no snapshot is taken of them."""
 
 
-def watched_place(source: Section) -> str:
-    """Return the user's files and folders that a source reads, separated as in PATH.
+def watched_path(source: Section) -> str:
+    """Return the user's files and folders that a source reads, joined by ``os.pathsep``.
 
-    The result is empty for data made by code, and for added kinds.
+    The result is empty for generated data and for sources of installed packages, which are not watched.
     """
     if isinstance(source, NumbersSource):
         return str(Path(source.background_folder).expanduser().absolute()) if source.background_folder else ""
@@ -160,15 +161,15 @@ def watched_place(source: Section) -> str:
     return ""
 
 
-def look_at(place: str) -> SourceLook | None:
-    """Look at files and at all files of folders; None while something in them is still being written.
+def snapshot_source(paths: str) -> SourceSnapshot | None:
+    """Take a snapshot of files and of all files in folders; None while one of them is still being written.
 
     Args:
-        place: As ``watched_place`` gives it.
+        paths: Files and folders as returned by ``watched_path``.
     """
     started = time.time()
     entries = []
-    for path in map(Path, place.split(os.pathsep)):
+    for path in map(Path, paths.split(os.pathsep)):
         names = [""] if path.is_file() else list(walk_files(path)) if path.is_dir() else []
         for name in names:
             try:
@@ -178,17 +179,17 @@ def look_at(place: str) -> SourceLook | None:
             if started - SETTLED_S < status.st_mtime <= started:
                 return None
             entries.append([os.fsencode(name).hex(), status.st_size, status.st_mtime_ns])
-    return SourceLook(digest_of(entries), started, time.time() - started)
+    return SourceSnapshot(digest_of(entries), started, time.time() - started)
 
 
 def known_digest(section: GeneratedImagesSection, root: Path, recorded: str) -> str | None:
-    """Return the content hash of a source if that is known without reading the user's files.
+    """Return the content hash of a source if it is known without reading the user's files, else None.
 
     Args:
         section: Section ``generated_images``.
         root: Storage root.
-        recorded: Fingerprint of the latest result: what that was made from stands for the data of added kinds, which
-            are not watched; empty if there is none.
+        recorded: Fingerprint of the latest result, empty if there is none. Sources of installed packages are not
+            watched; the digest that this result was made from stands for their data.
     """
     source = section.source
     try:
@@ -197,7 +198,7 @@ def known_digest(section: GeneratedImagesSection, root: Path, recorded: str) -> 
         if isinstance(source, NumbersSource):
             return numbers_digest(source, root / DIGEST_CACHE)
     except DataError:
-        return None  # the stage says it better, where the user looks for it
+        return None  # the stage reports the problem in its run, where the user looks for it
     return _digest_of_result(root, recorded) if recorded else None
 
 

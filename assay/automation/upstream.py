@@ -1,6 +1,6 @@
-"""Which results were made from other inputs than those recorded now.
+"""Which results are stale: made from other versions of their inputs than those recorded now.
 
-Belongs here: comparing what a result was made from with what there is. Does not belong here: where that is recorded.
+Belongs here: comparing a result's inputs with the recorded versions. Does not belong here: where these are recorded.
 """
 
 from collections.abc import Collection, Mapping
@@ -9,16 +9,16 @@ from typing import Protocol
 
 from assay.automation.reconcile import Versions
 from assay.errors import StorageError
-from assay.experiments.evaluation import adopted_path
+from assay.experiments.evaluation import source_record_path
 from assay.pipeline import STAGES, Stage
 from assay.storage.results import ResultStore
 
-MOST_COMPARED = 100
-"""Experiments compared in one look: 10 ms each."""
+MAX_COMPARED = 100
+"""Experiments compared in one pass, at 10 ms each."""
 
 
 @dataclass(frozen=True)
-class Made:
+class Materialization:
     """The latest materialization of an asset.
 
     Attributes:
@@ -30,16 +30,16 @@ class Made:
     inputs: Mapping[str, str] = field(default_factory=dict)
 
 
-def behind(made: Mapping[str, Made]) -> dict[str, str]:
-    """Return the assets of one experiment whose inputs have another version now, or are behind themselves.
+def stale_assets(made: Mapping[str, Materialization]) -> dict[str, str]:
+    """Return the assets of one experiment whose inputs have another version now, or are stale themselves.
 
-    An asset that was never made is not behind: nothing is made for the first time unasked.
+    An asset that was never made is not stale: nothing is made for the first time without a request.
 
     Args:
-        made: The latest materializations, by asset, each after its inputs.
+        made: The latest materializations by asset, each after its inputs.
 
     Returns:
-        By asset, the versions that it lacks, as one text: the same text, the same shortcoming.
+        For each stale asset, the input versions that it was not made from, as one text that serves for comparison.
     """
     found: dict[str, str] = {}
     for name, latest in made.items():
@@ -53,15 +53,22 @@ def behind(made: Mapping[str, Made]) -> dict[str, str]:
     return found
 
 
-def made_from(results: ResultStore, recorded: Versions, evaluates: bool = False) -> dict[str, Made]:
-    """Return what the recorded results were made from, each after its inputs; a result that is gone says nothing.
+def materializations(results: ResultStore, recorded: Versions, evaluates: bool = False) -> dict[str, Materialization]:
+    """Return the recorded results with the inputs that their manifests name, each after its inputs.
 
-    The model of an experiment that evaluates another's was made from that one's data, so it follows none of its own.
+    A result that was deleted has no inputs. Neither has the model of an experiment that evaluates another one: it was
+    made from that one's data. Dagster records input versions too, but hashed for partitioned assets, and also of inputs
+    that a task never reads.
 
-    Dagster keeps versions of inputs too, but of partitioned assets as hashes, and of inputs that a task never reads.
+    Args:
+        results: The result store.
+        recorded: Recorded data versions by asset.
+        evaluates: Whether the experiment evaluates the model of another one.
     """
     return {
-        name: Made(recorded[name], _inputs_of(results, name, recorded[name]) if _follows(stage, evaluates) else {})
+        name: Materialization(
+            recorded[name], _inputs_of(results, name, recorded[name]) if _follows(stage, evaluates) else {}
+        )
         for name, stage in STAGES.items()
         if name in recorded
     }
@@ -80,52 +87,54 @@ def _inputs_of(results: ResultStore, stage: str, fingerprint: str) -> dict[str, 
 
 
 class Events(Protocol):
-    """What the orchestrator knows of materializations and runs."""
+    """The orchestrator's records of materializations and runs."""
 
     def active(self, experiment_ids: Collection[str]) -> set[str]:
-        """Return those that have a run queued or running."""
+        """Return the experiments that have a queued or running run."""
 
     def materialized_after(self, event_id: int) -> Mapping[str, int]:
-        """Return the latest event of each experiment of which a stage was materialized after an event."""
+        """Return the experiments with a stage materialized after an event, with the ID of their latest such event."""
 
     def recorded(self, experiment_ids: Collection[str]) -> Mapping[str, Versions]:
         """Return the latest data version of every watched asset, by experiment."""
 
 
 @dataclass(frozen=True)
-class Look:
-    """What was found at one moment.
+class UpstreamComparison:
+    """The outcome of one comparison.
 
     Attributes:
-        seen: The last event that was taken into account.
-        waiting: Experiments left for a later look: a run is at work on them, or there were too many.
-        behind: What each experiment's assets lack, for all that were compared; empty when all is well.
+        seen: ID of the last event that was taken into account.
+        waiting: Experiments left for a later pass, because they have an active run or there were too many.
+        stale: For every compared experiment, its stale assets as from ``stale_assets``; empty if there are none.
     """
 
     seen: int
     waiting: frozenset[str]
-    behind: Mapping[str, Mapping[str, str]]
+    stale: Mapping[str, Mapping[str, str]]
 
 
-def look_for_changes(events: Events, results: ResultStore, seen: int | None, waiting: Collection[str]) -> Look:
-    """Compare the experiments of which something was materialized, unless a run is at work on them.
+def compare_changed(
+    events: Events, results: ResultStore, seen: int | None, waiting: Collection[str]
+) -> UpstreamComparison:
+    """Compare the experiments with new materializations, except those that have an active run.
 
     Args:
-        events: What the orchestrator knows.
-        results: Where the results say what they were made from.
-        seen: The last event of the look before; None at the very first, which compares nothing.
-        waiting: Experiments that were left for this look.
+        events: The orchestrator's records.
+        results: The result store, whose manifests record each result's inputs.
+        seen: ID of the last event of the previous pass; None in the first pass, which compares nothing.
+        waiting: Experiments that the previous pass left for this one.
     """
     changed = events.materialized_after(seen or 0)
     latest = max([seen or 0, *changed.values()])
     if seen is None:
-        return Look(latest, frozenset(), {})
+        return UpstreamComparison(latest, frozenset(), {})
     candidates = sorted(changed.keys() | set(waiting))
     busy = events.active(candidates) if candidates else set()
-    compared = [name for name in candidates if name not in busy][:MOST_COMPARED]
+    compared = [name for name in candidates if name not in busy][:MAX_COMPARED]
     recorded = events.recorded(compared) if compared else {}
     found = {
-        name: behind(made_from(results, versions, adopted_path(results.root, name).exists()))
+        name: stale_assets(materializations(results, versions, source_record_path(results.root, name).exists()))
         for name, versions in recorded.items()
     }
-    return Look(latest, frozenset(candidates) - frozenset(compared), found)
+    return UpstreamComparison(latest, frozenset(candidates) - frozenset(compared), found)

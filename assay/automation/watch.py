@@ -1,6 +1,6 @@
-"""Looking at the folder of spec files and at the users' data: what is new, changed, or gone since the last look.
+"""Detecting changes since the last pass: spec files, user data, and the code itself.
 
-Belongs here: comparing with what is remembered. Does not belong here: reading specs, deciding what to run.
+Belongs here: comparing with the state of the last pass. Does not belong here: reading specs, deciding what to run.
 """
 
 import hashlib
@@ -9,63 +9,64 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
-from assay.automation.state import Memory, SeenFile, look_at
+from assay.automation.state import AutomationState, SeenFile, snapshot_source
 
 SETTLED_NS = 1_000_000_000
-"""A file saved less than 1 s ago may be half saved; the next look takes it."""
+"""A file saved less than this many ns ago may be incomplete; it is read in the next pass."""
 
 
-def notice_files(memory: Memory, folder: Path, now_ns: int) -> set[str]:
-    """Bring the remembered files up to date and mark what changed as dirty.
+def update_files(state: AutomationState, folder: Path, now_ns: int) -> set[str]:
+    """Update the spec files in ``state`` and mark new and changed ones as dirty.
 
-    A file that is gone counts as removed at the second look only: editors and ``git checkout`` remove and write again.
+    A file counts as removed only when it is missing in two passes, because editors and ``git checkout`` remove files
+    and write them again.
 
     Returns:
-        IDs whose file was removed; their entries stay in ``memory.files`` until the caller forgets them.
+        IDs whose file was removed; their entries stay in ``state.files`` until the caller deletes them.
     """
     found = _spec_files(folder)
     for name, stamp in found.items():
-        known = memory.files.get(name)
+        known = state.files.get(name)
         is_settled = not now_ns - SETTLED_NS < stamp[0] <= now_ns
         if (known is None or known.stamp != stamp) and is_settled:
-            memory.files[name] = SeenFile(*stamp, known.digest if known else "", known.source if known else "")
-            memory.dirty.add(name)
-    gone = memory.files.keys() - found.keys()
-    removed = gone & memory.missing
-    memory.missing = gone - removed
-    memory.dirty -= gone
+            state.files[name] = SeenFile(*stamp, known.digest if known else "", known.source if known else "")
+            state.dirty.add(name)
+    gone = state.files.keys() - found.keys()
+    removed = gone & state.missing
+    state.missing = gone - removed
+    state.dirty -= gone
     return removed
 
 
-def notice_sources(memory: Memory, now_s: float) -> None:
-    """Look at the users' data where it is time to; mark the experiments that read what changed."""
+def update_sources(state: AutomationState, now_s: float) -> None:
+    """Take the snapshots of user data that are due; mark the experiments that read changed data as dirty."""
     readers: dict[str, list[str]] = {}
-    for name, seen in memory.files.items():
+    for name, seen in state.files.items():
         if seen.source:
             readers.setdefault(seen.source, []).append(name)
-    memory.sources = {path: look for path, look in memory.sources.items() if path in readers}
+    state.sources = {path: snapshot for path, snapshot in state.sources.items() if path in readers}
     for path, names in readers.items():
-        known = memory.sources.get(path)
+        known = state.sources.get(path)
         if known is not None and not known.is_due(now_s):
             continue
-        look = look_at(path)
-        if look is not None:
-            if known is None or known.signature != look.signature:
-                memory.dirty.update(names)
-            memory.sources[path] = look
+        snapshot = snapshot_source(path)
+        if snapshot is not None:
+            if known is None or known.signature != snapshot.signature:
+                state.dirty.update(names)
+            state.sources[path] = snapshot
 
 
-def signature_of(memory: Memory, path: str) -> str:
-    """Return what the data at ``path`` looked like, now if never before; empty where that can't be said yet."""
-    if path and path not in memory.sources:
-        look = look_at(path)
-        if look is not None:
-            memory.sources[path] = look
-    return memory.sources[path].signature if path in memory.sources else ""
+def signature_of(state: AutomationState, path: str) -> str:
+    """Return the signature of the data at ``path``, taking a snapshot if there is none; empty while that fails."""
+    if path and path not in state.sources:
+        snapshot = snapshot_source(path)
+        if snapshot is not None:
+            state.sources[path] = snapshot
+    return state.sources[path].signature if path in state.sources else ""
 
 
 def _spec_files(folder: Path) -> dict[str, tuple[int, int]]:
-    """Return modification time in ns and size of every spec file, by its name without the ending."""
+    """Return modification time in ns and size in bytes of every spec file, by its name without the extension."""
     found: dict[str, tuple[int, int]] = {}
     if not folder.is_dir():
         return found
@@ -75,13 +76,13 @@ def _spec_files(folder: Path) -> dict[str, tuple[int, int]]:
                 try:
                     status = entry.stat()
                 except FileNotFoundError:
-                    continue  # removed, or replaced, between listing and asking
+                    continue  # removed, or replaced, since the folder was listed
                 found[entry.name.removesuffix(".yaml")] = (status.st_mtime_ns, status.st_size)
     return found
 
 
 def code_digest(packages: Iterable[str]) -> str:
-    """Return the hash over all Python files of packages or modules, found without importing them."""
+    """Return a hash of all Python files of packages or modules, which are located but not imported."""
     digest = hashlib.sha256()
     for name in packages:
         for path in _files(name):

@@ -1,1 +1,1 @@
-"""Many experiments at once, through the public GraphQL API of Dagster's web server: starting, watching, going on."""
+"""Backfills of many experiments through the GraphQL API of Dagster's web server: start, watch, cancel, resume."""

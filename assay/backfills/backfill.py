@@ -1,6 +1,7 @@
-"""A backfill as Dagster tells of it: how many of its experiments are done, failed, running, waiting.
+"""The status of backfills: how many experiments are done, failed, running or queued, and why a run failed.
 
-Belongs here: reading an answer, counting. Does not belong here: asking (``status``), why a run failed (``failures``).
+Belongs here: the queries, and what Dagster's answers mean. Does not belong here: starting, cancelling and resuming
+backfills (``launch``), HTTP (``dagster_server``).
 """
 
 import re
@@ -29,7 +30,7 @@ STATE_OF_RUN: Mapping[str, State] = {
     "MANAGED": "queued",
 }
 
-WORDS = {
+STATUS_NAMES = {
     "REQUESTED": "running",
     "CANCELING": "cancelling",
     "CANCELED": "cancelled",
@@ -39,7 +40,7 @@ WORDS = {
     "COMPLETED_SUCCESS": "done",
     "COMPLETED_FAILED": "failed",
 }
-"""Dagster's names of a backfill's states, as we say them."""
+"""Our name of each of Dagster's backfill states."""
 
 UNFINISHED = ("REQUESTED", "CANCELING", "FAILING")
 
@@ -50,12 +51,12 @@ WILL_RETRY_TAG = "dagster/will_retry"
 
 @dataclass(frozen=True)
 class ExperimentState:
-    """How far a backfill is with one experiment.
+    """The state of one experiment in a backfill.
 
     Attributes:
-        experiment_id: Which one.
-        state: What its newest run in this backfill is.
-        run_id: That run; None when there is none yet.
+        experiment_id: ID of the experiment.
+        state: State of its newest run in this backfill.
+        run_id: ID of that run; None if there is none yet.
     """
 
     experiment_id: str
@@ -65,20 +66,20 @@ class ExperimentState:
 
 @dataclass(frozen=True)
 class Backfill:
-    """A backfill as Dagster knows it.
+    """A backfill.
 
     Attributes:
-        id: Its ID.
+        id: Dagster's ID.
         status: Dagster's name of its state, such as ``COMPLETED_FAILED``.
-        started: When it was asked for, UTC.
-        ended: When its last run ended, UTC; None before.
-        title: What it is about.
-        description: The command that started it, or what somebody wrote in the UI.
-        job: The job whose backfill it is; None for one of assets.
-        assets: What it materializes; empty for a job's.
-        tags: Put on it and on all its runs.
-        problem: What went wrong with the backfill as such, not with a run.
-        experiments: All its experiments, sorted by ID.
+        started: Time of the request, UTC.
+        ended: Time at which its last run ended, UTC; None before.
+        title: Short description, shown in lists.
+        description: The command that started it, or a text entered in the UI.
+        job: Name of the job, for the backfill of a job; None for the backfill of assets.
+        assets: The assets that it materializes; empty for the backfill of a job.
+        tags: Tags of the backfill and of all its runs.
+        problem: Error of the backfill itself, not of a run; empty if there is none.
+        experiments: The state of all its experiments, sorted by ID.
     """
 
     id: str
@@ -95,17 +96,17 @@ class Backfill:
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """Whether the backfill is over."""
         return self.status not in UNFINISHED
 
     @property
-    def word(self) -> str:
-        """Its state in a word."""
-        return WORDS.get(self.status, self.status.lower())
+    def status_name(self) -> str:
+        """Its state in one word."""
+        return STATUS_NAMES.get(self.status, self.status.lower())
 
     @property
     def counts(self) -> dict[State, int]:
-        """How many experiments are in each state."""
+        """Number of experiments in each state."""
         found = Counter(each.state for each in self.experiments)
         return {state: found[state] for state in STATES}
 
@@ -115,7 +116,7 @@ class Backfill:
 
 
 def backfill_from(answer: Answer) -> Backfill:
-    """Return a backfill as the questions of ``status`` give it."""
+    """Return the backfill in an answer with the fields of ``BACKFILL``."""
     ended = answer["endTimestamp"]
     return Backfill(
         id=answer["id"],
@@ -149,14 +150,14 @@ def _tags(answer: Answer) -> dict[str, str]:
 
 
 def _state(status: str, tags: Mapping[str, str], is_finished: bool) -> State:
-    """A run that failed and that Dagster is about to start again has not failed yet."""
+    """Return the state of a run; a failed run that Dagster will retry counts as queued."""
     state = STATE_OF_RUN.get(status, "queued")
     will_retry = state == "failed" and tags.get(WILL_RETRY_TAG) == "true" and not is_finished
     return "queued" if will_retry else state
 
 
 def _targets(answer: Answer) -> Sequence[str]:
-    """Return the experiments that a backfill is for, whichever of its forms Dagster stored."""
+    """Return the experiments of a backfill, from whichever field Dagster stores them in."""
     if answer["partitionNames"] is not None:
         return list(answer["partitionNames"])
     roots = (answer["assetBackfillData"] or {}).get("rootTargetedPartitions") or {}
@@ -215,23 +216,24 @@ def reason_of(server: DagsterServer, run_id: str) -> str:
     """Return why a run failed, as ``assay run`` would print it.
 
     Raises:
-        ServerError: There is no such run, or the server does not answer.
+        ServerError: The run does not exist, or the server does not answer.
     """
     return reason_in(_events(server, run_id))
 
 
 def reason_in(events: Iterable[Answer]) -> str:
-    """Return the reason that a run's events give: of a step, else of a blocking check, else of the run itself."""
-    found: dict[str, list[str]] = {"check": [], "step": [], "run": []}
+    """Return the reason in a run's events: that of a failed check, else of a step, else of the run itself."""
+    messages: dict[str, list[str]] = {"check": [], "step": [], "run": []}
     for event in events:
-        kind, text = _told(event)
+        kind, text = _message_of(event)
         if text:
-            found[kind].append(_plain(text))
-    reasons = found["check"] or found["step"] or found["run"] or ["Dagster gives no reason; see the run in the UI"]
-    return "; ".join(dict.fromkeys(reasons))
+            messages[kind].append(_without_class_name(text))
+    reasons = messages["check"] or messages["step"] or messages["run"]
+    return "; ".join(dict.fromkeys(reasons or ["Dagster gives no reason; see the run in the UI"]))
 
 
-def _told(event: Answer) -> tuple[str, str]:
+def _message_of(event: Answer) -> tuple[str, str]:
+    """Return what an event is about (step, check or run), and its error message; empty if it is none."""
     if event["__typename"] == "ExecutionStepFailureEvent":
         return "step", _innermost(event)
     if event["__typename"] == "AssetCheckEvaluationEvent":
@@ -242,13 +244,14 @@ def _told(event: Answer) -> tuple[str, str]:
 
 
 def _innermost(event: Answer) -> str:
+    """Return the innermost error of a failed step, without Dagster's own stack."""
     described = (event["failureMetadata"] or {}).get("description")
     error = event["error"] or {"message": "", "causes": []}
     return str(described or [error, *error["causes"]][-1]["message"])
 
 
-def _plain(text: str) -> str:
-    """Return a message without the name of the class that carried it."""
+def _without_class_name(text: str) -> str:
+    """Return an error message without the name of its exception class."""
     return re.sub(r"^assay[.]errors[.][A-Za-z]+: ", "", text.strip())
 
 

@@ -1,6 +1,7 @@
-"""Dagster's web server, asked in GraphQL over HTTP.
+"""A client for Dagster's web server: GraphQL over HTTP, and Assay's definitions as the server has them.
 
-Belongs here: sending a question, telling an answer from an error. Does not belong here: what is asked.
+Belongs here: sending queries, errors in answers, finding the names of assets, jobs and partitions, so that none is
+written down twice. Does not belong here: queries about backfills (``backfill``, ``launch``).
 """
 
 import json
@@ -15,7 +16,7 @@ from urllib.request import Request, urlopen
 from assay.errors import ServerError, unknown
 
 ERRORS = "... on Error { message }"
-"""What every question about a union asks for besides the answer that it hopes for."""
+"""Fragment for the error members of a union, used in every query."""
 
 Answer = dict[str, Any]
 
@@ -25,18 +26,18 @@ class DagsterServer:
     """A web server, such as the one that ``make dev`` starts.
 
     Attributes:
-        url: Where it is, without ``/graphql``.
-        timeout_s: How long it may take to answer one question.
+        url: Base URL, without ``/graphql``.
+        timeout_s: Timeout of one request, in seconds.
     """
 
     url: str
     timeout_s: float = 120
 
     def ask(self, query: str, **variables: Any) -> Answer:
-        """Return the data that a query or a mutation gives.
+        """Return the data of a query or mutation.
 
         Raises:
-            ServerError: Nobody answers, or the answer is not one of Dagster.
+            ServerError: The server can't be reached, is not Dagster's web server, or refuses.
         """
         body = json.dumps({"query": query, "variables": variables}).encode()
         try:
@@ -58,10 +59,10 @@ class DagsterServer:
 
     @property
     def address(self) -> str:
-        """Where questions go.
+        """The URL for GraphQL requests.
 
         Raises:
-            ServerError: ``url`` is no address of a web server.
+            ServerError: ``url`` is not the URL of a web server.
         """
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
@@ -77,7 +78,7 @@ class DagsterServer:
 
 
 def _parse(text: bytes) -> Answer:
-    """Return an answer; empty when it is none in JSON."""
+    """Return an answer; empty if it is not a JSON object."""
     try:
         found = json.loads(text)
     except ValueError:
@@ -86,14 +87,14 @@ def _parse(text: bytes) -> Answer:
 
 
 def expect(answer: Answer, kind: str) -> Answer:
-    """Return one member of a union.
+    """Return the answer if it is the expected member of a union.
 
     Args:
-        answer: What the server gave, ``__typename`` included.
+        answer: The server's answer, including ``__typename``.
         kind: The member that means success, such as ``LaunchBackfillSuccess``.
 
     Raises:
-        ServerError: It is another one; with the server's reason.
+        ServerError: It is another member; the message has the server's reason.
     """
     if answer["__typename"] != kind:
         raise ServerError(f"Dagster refused ({answer['__typename']}): {str(answer.get('message', '')).strip()}")
@@ -102,11 +103,11 @@ def expect(answer: Answer, kind: str) -> Answer:
 
 AssetPath = tuple[str, ...]
 
-ENTRANCE: AssetPath = ("experiment",)
-"""The asset by which Assay's definitions are recognised."""
+ROOT_ASSET: AssetPath = ("experiment",)
+"""The asset by which Assay's definitions are recognized."""
 
-ADDED_AT_ONCE = 50
-"""Mutations in one request: one by one, two hundred experiments would wait for two hundred answers."""
+MUTATIONS_PER_REQUEST = 50
+"""Partitions added in one request: one by one, two hundred experiments would wait for two hundred answers."""
 
 ALREADY_THERE = "DuplicateDynamicPartitionError"
 
@@ -127,10 +128,10 @@ class Workspace:
     """Assay's definitions on a server.
 
     Attributes:
-        server: Who serves them.
-        selector: Repository and code location, as Dagster wants them named.
+        server: The server.
+        selector: Names of repository and code location, as GraphQL's ``RepositorySelector``.
         partitions: Name of the partitions definition.
-        jobs: The assets of every job.
+        jobs: The assets of every job, by its name.
     """
 
     server: DagsterServer
@@ -142,23 +143,23 @@ class Workspace:
         """Return the assets that a job selects.
 
         Raises:
-            ServerError: There is no such job.
+            ServerError: The job does not exist.
         """
         if job not in self.jobs:
             raise ServerError(unknown("Job", job, self.jobs))
         return self.jobs[job]
 
     def unknown_experiments(self, experiment_ids: Sequence[str]) -> list[str]:
-        """Return those of the experiments that are no partitions yet, in the order given."""
-        answer = self.server.ask(KNOWN, path=list(ENTRANCE))["assetNodeOrError"]
+        """Return the experiments that are not partitions yet, in the given order."""
+        answer = self.server.ask(KNOWN, path=list(ROOT_ASSET))["assetNodeOrError"]
         known = set(expect(answer, "AssetNode")["partitionKeys"])
         return [name for name in experiment_ids if name not in known]
 
     def add_experiments(self, experiment_ids: Sequence[str]) -> None:
-        """Make partitions of experiments; somebody else may do so at the same moment."""
-        for start in range(0, len(experiment_ids), ADDED_AT_ONCE):
+        """Add experiments as partitions; one that another process adds at the same moment is no error."""
+        for start in range(0, len(experiment_ids), MUTATIONS_PER_REQUEST):
             added = self.server.ask(
-                _adding(experiment_ids[start : start + ADDED_AT_ONCE]),
+                _add_partitions_mutation(experiment_ids[start : start + MUTATIONS_PER_REQUEST]),
                 partitions=self.partitions,
                 repository=dict(self.selector),
             )
@@ -168,15 +169,15 @@ class Workspace:
 
 
 def load_workspace(server: DagsterServer) -> Workspace:
-    """Ask a server for Assay's definitions.
+    """Return Assay's definitions on a server.
 
     Raises:
-        ServerError: It does not answer, or does not serve them.
+        ServerError: The server does not answer, or does not have them.
     """
     answer = server.ask(WORKSPACE)
     for node in expect(answer["repositoriesOrError"], "RepositoryConnection")["nodes"]:
         for asset in node["assetNodes"]:
-            if tuple(asset["assetKey"]["path"]) == ENTRANCE and asset["partitionDefinition"]:
+            if tuple(asset["assetKey"]["path"]) == ROOT_ASSET and asset["partitionDefinition"]:
                 selector = {"repositoryName": node["name"], "repositoryLocationName": node["location"]["name"]}
                 return Workspace(server, selector, asset["partitionDefinition"]["name"], _jobs(node["assetNodes"]))
     raise ServerError(f"{server.url} does not serve Assay's assets.{_load_errors(answer['workspaceOrError'])}")
@@ -192,16 +193,16 @@ def _jobs(assets: Sequence[Answer]) -> dict[str, list[AssetPath]]:
 
 
 def _load_errors(workspace: Mapping[str, Any]) -> str:
-    """Return why code locations could not be loaded: the innermost reason of each."""
-    told = []
+    """Return why code locations could not be loaded: the innermost error of each."""
+    messages = []
     for entry in workspace.get("locationEntries", ()):
         error = entry["locationOrLoadError"] or {}
         if "message" in error:
-            told.append(f" {entry['name']} can't be loaded: {[error, *error['causes']][-1]['message'].strip()}")
-    return "".join(told)
+            messages.append(f" {entry['name']} can't be loaded: {[error, *error['causes']][-1]['message'].strip()}")
+    return "".join(messages)
 
 
-def _adding(experiment_ids: Sequence[str]) -> str:
+def _add_partitions_mutation(experiment_ids: Sequence[str]) -> str:
     where = "partitionsDefName: $partitions, repositorySelector: $repository"
     lines = [
         f"p{number}: addDynamicPartition(partitionKey: {json.dumps(name)}, {where}) {{ __typename {ERRORS} }}"

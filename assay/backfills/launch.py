@@ -1,6 +1,12 @@
-"""Starting one backfill: the same assets for many experiments, one run each.
+"""Starting, cancelling, resuming and retrying backfills: the same assets for many experiments, one run each.
 
-Belongs here: which assets, and the launch. Does not belong here: which experiments, what became of them.
+Resuming or retrying starts a new backfill of the experiments that are not done, each with all of the backfill's assets.
+Dagster's own ``resumePartitionBackfill`` does not restart cancelled runs, and its re-execution "from failure" leaves
+out the assets that exist, the spec among them: a corrected spec would reach only half of the chain, in several runs.
+Results that exist already are reused anyway.
+
+Belongs here: which assets, the launch, what may be done in which state. Does not belong here: which experiments
+(``selection``), the status (``backfill``).
 """
 
 import re
@@ -14,15 +20,15 @@ from assay.pipeline import STAGES, needed_stages
 from assay.spec.experiment import ExperimentSpec
 
 LONGEST_TITLE = 100
-"""Dagster refuses longer ones, and some characters in them."""
+"""Dagster refuses longer titles, and some characters in them."""
 
-RETRIED = {"dagster/retry_strategy": "ALL_STEPS"}
-"""A run that was killed is tried again as a whole: what exists is found, and an edit meanwhile reaches all or nothing.
-Dagster's own way, from the step that failed, refuses a run that was killed after its last step and before it could say
-that it succeeded."""
+RETRY_TAGS = {"dagster/retry_strategy": "ALL_STEPS"}
+"""A killed run is retried as a whole: existing results are reused, and an edit made meanwhile reaches all assets or
+none. Dagster's default, a retry from the failed step, refuses a run that was killed after its last step and before it
+could report success."""
 
-LAUNCH = f"""mutation($wanted: LaunchBackfillParams!) {{
-  launchPartitionBackfill(backfillParams: $wanted) {{
+LAUNCH = f"""mutation($parameters: LaunchBackfillParams!) {{
+  launchPartitionBackfill(backfillParams: $parameters) {{
     __typename {ERRORS} ... on LaunchBackfillSuccess {{ backfillId }} }}
 }}"""
 
@@ -30,11 +36,11 @@ HEALTH = """query { instance { daemonHealth { daemonStatus(daemonType: "BACKFILL
 
 
 def needed_assets(assets: Iterable[AssetPath], specs: Iterable[ExperimentSpec]) -> list[AssetPath]:
-    """Return the assets without the stages that none of the experiments ever reads.
+    """Return the assets without the stages that none of the experiments reads.
 
-    All experiments of a backfill get the same assets. Dagster would accept other assets for each of them, but it puts
-    an asset into the run of its inputs only when both are wanted for exactly the same partitions, and would start
-    several runs, one after the other, for each experiment.
+    All experiments of a backfill get the same assets. Dagster accepts different assets for each of them, but it puts an
+    asset into the run of its inputs only if both have exactly the same partitions, and would start several runs, one
+    after the other, for each experiment.
     """
     needed = {stage for spec in specs for stage in needed_stages(spec)}
     unused = set(STAGES) - needed
@@ -52,35 +58,35 @@ def launch(
     """Start a backfill and return its ID.
 
     Args:
-        server: Who takes the order; its daemon starts the runs.
-        assets: What to materialize.
-        experiment_ids: Partitions, known to Dagster already.
-        title: Shown in lists; what Dagster doesn't allow in it is left out.
-        description: Shown beside it; any text.
-        tags: Put on the backfill and on all its runs.
+        server: The web server; its daemon starts the runs.
+        assets: The assets to materialize.
+        experiment_ids: Experiments that are partitions already.
+        title: Shown in lists; characters that Dagster does not allow are removed.
+        description: Any text, shown beside the title.
+        tags: Tags of the backfill and of all its runs.
 
     Raises:
         ServerError: The server refuses.
     """
-    wanted = {
+    parameters = {
         "assetSelection": [{"path": list(path)} for path in assets],
         "partitionNames": list(experiment_ids),
         "title": plain_title(title),
         "description": description,
-        "tags": [{"key": key, "value": value} for key, value in {**RETRIED, **(tags or {})}.items()],
+        "tags": [{"key": key, "value": value} for key, value in {**RETRY_TAGS, **(tags or {})}.items()],
     }
-    answer = server.ask(LAUNCH, wanted=wanted)["launchPartitionBackfill"]
+    answer = server.ask(LAUNCH, parameters=parameters)["launchPartitionBackfill"]
     return str(expect(answer, "LaunchBackfillSuccess")["backfillId"])
 
 
 def plain_title(text: str) -> str:
-    """Return a text as Dagster allows it in a title: one line, at most 100 characters, without ``%``, ``*``, ``"``."""
+    """Return a text that Dagster accepts as a title: one line, at most 100 characters, without ``%``, ``*``, ``"``."""
     plain = " ".join(re.sub(r'[%*"]', " ", text).split())
     return plain if len(plain) <= LONGEST_TITLE else f"{plain[: LONGEST_TITLE - 1]}…"
 
 
 def daemon_is_alive(server: DagsterServer) -> bool:
-    """Return whether somebody takes backfills up; without the daemon, they wait."""
+    """Return whether the daemon runs that executes backfills; without it, they wait."""
     status = server.ask(HEALTH)["instance"]["daemonHealth"]["daemonStatus"]
     return bool(status["healthy"])
 
@@ -90,16 +96,16 @@ CANCEL = f"""mutation($id: String!) {{ cancelPartitionBackfill(backfillId: $id) 
 PARENT_TAG = "dagster/parent_backfill_id"
 
 ROOT_TAG = "dagster/root_backfill_id"
-"""How Dagster's UI links a backfill to the one that it goes on with."""
+"""Tags by which Dagster's UI links a backfill to the one that it continues."""
 
 
 @dataclass(frozen=True)
 class Started:
-    """A backfill that goes on with another one.
+    """A backfill that continues another one.
 
     Attributes:
-        id: Its own ID.
-        experiment_ids: What it is for.
+        id: Its ID.
+        experiment_ids: Its experiments.
     """
 
     id: str
@@ -107,24 +113,25 @@ class Started:
 
 
 def cancel(server: DagsterServer, backfill: Backfill) -> None:
-    """Ask Dagster to stop the running experiments and forget the waiting ones; its daemon does so in seconds.
+    """Ask Dagster to cancel the running and queued experiments; its daemon does so within seconds.
 
     Raises:
         ServerError: The backfill is over.
     """
     if backfill.is_finished:
-        raise ServerError(f"Backfill {backfill.id} is {backfill.word} already; there is nothing to cancel.")
+        raise ServerError(f"Backfill {backfill.id} is {backfill.status_name} already; there is nothing to cancel.")
     expect(server.ask(CANCEL, id=backfill.id)["cancelPartitionBackfill"], "CancelBackfillSuccess")
 
 
 def resume(server: DagsterServer, backfill: Backfill) -> Started:
-    """Start a backfill of everything that this one did not finish.
+    """Start a backfill of all experiments that this one did not finish.
 
     Raises:
-        ServerError: It is still at work, or all is done.
+        ServerError: The backfill is not over, or all experiments are done.
     """
     if not backfill.is_finished:
-        raise ServerError(f"Backfill {backfill.id} is {backfill.word}; there is nothing to resume before it is over.")
+        message = f"Backfill {backfill.id} is {backfill.status_name}; there is nothing to resume before it is over."
+        raise ServerError(message)
     missing = backfill.ids("failed", "cancelled", "queued", "running")
     if not missing:
         raise ServerError(f"All {len(backfill.experiments)} experiments of backfill {backfill.id} are done.")
@@ -132,10 +139,10 @@ def resume(server: DagsterServer, backfill: Backfill) -> Started:
 
 
 def retry_failed(server: DagsterServer, backfill: Backfill) -> Started:
-    """Start a backfill of the failed experiments alone, whether the rest goes on or not.
+    """Start a backfill of the failed experiments only; this one may still be running.
 
     Raises:
-        ServerError: None failed.
+        ServerError: No experiment failed.
     """
     failed = backfill.ids("failed")
     if not failed:

@@ -1,6 +1,6 @@
-"""Which experiments are meant: by ID, by a condition in SQL, or both.
+"""Selecting experiments by ID, by an SQL condition, or both.
 
-Belongs here: spec files as a relation, and asking it. Does not belong here: what is done with the experiments.
+Belongs here: spec files as a relation, and filtering it. Does not belong here: what is done with the experiments.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,18 +17,18 @@ from assay.spec.experiment import ExperimentSpec
 from assay.storage.warehouse import connect
 
 COLUMNS = "* REPLACE (spec::JSON AS spec, tags::JSON AS tags)"
-"""As JSON, ``spec.trained_model.learner.learning_rate < 0.001`` can be written."""
+"""With JSON columns, a condition such as ``spec.trained_model.learner.learning_rate < 0.001`` is possible."""
 
 NEXT = "Write SQL such as: task = 'regression' and seed < 10"
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The experiments that were meant.
+    """The selected experiments.
 
     Attributes:
         specs: Their specs by ID, sorted.
-        left_out: IDs of files that are not valid and therefore were not looked at.
+        left_out: IDs of experiments that were skipped because their files are not valid.
     """
 
     specs: Mapping[str, ExperimentSpec]
@@ -36,17 +36,17 @@ class Selection:
 
 
 def select_experiments(files: SpecFiles, root: Path, where: str = "", ids: Iterable[str] = ()) -> Selection:
-    """Return the experiments named by ``ids``, or all, for which ``where`` is true.
+    """Return the experiments in ``ids``, or all experiments, for which ``where`` is true.
 
     Args:
-        files: The spec files: an experiment need not have run.
-        root: Storage root, for the tables that the condition may ask.
+        files: The spec files; an experiment need not have run.
+        root: Storage root, for tables that the condition may query.
         where: An SQL expression over one row per experiment; empty for no condition.
-        ids: Only these; their files must be valid.
+        ids: Select only these, whose files must be valid; empty for all.
 
     Raises:
-        DataError: The condition is wrong, or nothing matches.
-        SpecError: A named experiment has no valid file.
+        DataError: The condition is not valid, or no experiment matches.
+        SpecError: An experiment in ``ids`` has no valid file.
     """
     named = sorted(set(ids))
     specs = {name: _load_named(files, name) for name in named}
@@ -82,11 +82,11 @@ def _matching(specs: Mapping[str, ExperimentSpec], root: Path, where: str) -> se
     rows = _frame(specs, root).to_arrow()
     with connect(root) as connection:
         connection.register("spec_files", rows)
-        # Temporary, so it hides the table of experiments that have run.
+        # A temporary table hides the stored table of the same name, which has only experiments that have run.
         connection.execute(f"CREATE TEMP TABLE experiments AS SELECT {COLUMNS} FROM spec_files")  # noqa: S608
         relation = connection.table("temp.experiments")
         try:
-            # An expression, never a statement: DuckDB parses it as such.
+            # DuckDB parses the condition as an expression, never as a statement.
             return {name for (name,) in relation.filter(where).project("experiment_id").fetchall()}
         except duckdb.Error as error:
             columns = ", ".join(relation.columns)
@@ -95,7 +95,7 @@ def _matching(specs: Mapping[str, ExperimentSpec], root: Path, where: str) -> se
 
 
 def _frame(specs: Mapping[str, ExperimentSpec], root: Path) -> pl.DataFrame:
-    """Return one row per experiment, as the table ``experiments`` has one per experiment that has run."""
+    """Return one row per experiment, with the columns of the table ``experiments``."""
     folders = ExperimentFolders(root)
     rows = [{"experiment_id": name, **experiment_row(name, spec, folders.find(name))} for name, spec in specs.items()]
     types = {"experiment_id": pl.String, "run_id": pl.String, "folder": pl.String}

@@ -1,1 +1,1 @@
-"""The command line: ``assay new | validate | schema | run | show | path | sql | locks | gc``."""
+"""The command line ``assay``; ``assay --help`` lists the commands."""

@@ -1,4 +1,4 @@
-"""The command ``backfills``: how far they are, why experiments failed, cancelling, going on, trying again."""
+"""The commands ``backfill`` and ``backfills``: many experiments at once, run by a Dagster such as ``make dev``."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from assay.experiments.workspace import spec_files, storage_root
 from assay.spec.experiment import ExperimentSpec
 from assay.utils.text import text_table
 
-if TYPE_CHECKING:  # asking a server imports what no other command needs
+if TYPE_CHECKING:  # imported by these commands only, when they are called
     from assay.backfills.backfill import Backfill
     from assay.backfills.dagster_server import DagsterServer
 
@@ -30,18 +30,18 @@ def backfills(
     url: Url = DEFAULT_URL,
 ) -> None:
     """List backfills, or show, cancel, resume or retry one of them."""
-    wanted = [name for name, on in {"cancel": cancel, "resume": resume, "retry": retry_failed}.items() if on]
-    if len(wanted) > 1:
+    actions = [name for name, on in {"cancel": cancel, "resume": resume, "retry": retry_failed}.items() if on]
+    if len(actions) > 1:
         raise DataError("Choose one of --cancel, --resume and --retry-failed.")
-    if wanted and not backfill_id:
+    if actions and not backfill_id:
         raise DataError("Say which backfill; 'assay backfills' lists them.")
     from assay.backfills.dagster_server import DagsterServer
 
     server = DagsterServer(url)
     if not backfill_id:
         _list(server, limit)
-    elif wanted:
-        _act(server, backfill_id, wanted[0])
+    elif actions:
+        _act(server, backfill_id, actions[0])
     else:
         _show(server, backfill_id)
 
@@ -54,7 +54,8 @@ def _list(server: "DagsterServer", limit: int) -> None:
         typer.echo("There are no backfills. Start one: assay backfill --where \"task = 'regression'\"")
         return
     rows = [
-        [each.id, each.word, when(each), *(str(count) for count in each.counts.values()), each.title] for each in found
+        [each.id, each.status_name, start_time(each), *(str(count) for count in each.counts.values()), each.title]
+        for each in found
     ]
     header = ["id", "status", "started (UTC)", *STATES, "what"]
     for line in text_table(header, rows, right=frozenset(STATES)):
@@ -62,16 +63,15 @@ def _list(server: "DagsterServer", limit: int) -> None:
 
 
 def _act(server: "DagsterServer", backfill_id: str, action: str) -> None:
-    from assay.backfills import launch as actions
     from assay.backfills.backfill import load_backfill
+    from assay.backfills.launch import cancel, resume, retry_failed
 
     backfill = load_backfill(server, backfill_id)
     if action == "cancel":
-        actions.cancel(server, backfill)
+        cancel(server, backfill)
         typer.echo(f"Cancelling {backfill.id}. Later go on with: assay backfills {backfill.id} --resume")
         return
-    start = actions.resume if action == "resume" else actions.retry_failed
-    started = start(server, backfill)
+    started = resume(server, backfill) if action == "resume" else retry_failed(server, backfill)
     announce(server.url, started.id, len(started.experiment_ids))
 
 
@@ -79,7 +79,8 @@ def _show(server: "DagsterServer", backfill_id: str) -> None:
     from assay.backfills.backfill import load_backfill, reason_of
 
     backfill = load_backfill(server, backfill_id)
-    typer.echo(f"{backfill.id}: {backfill.word}, started {when(backfill)} UTC, {counted(len(backfill.experiments))}")
+    count = counted(len(backfill.experiments))
+    typer.echo(f"{backfill.id}: {backfill.status_name}, started {start_time(backfill)} UTC, {count}")
     typer.echo(backfill.title)
     typer.echo(", ".join(f"{count} {state}" for state, count in backfill.counts.items()))
     if backfill.problem:
@@ -92,19 +93,20 @@ def _show(server: "DagsterServer", backfill_id: str) -> None:
 
 
 def _show_next(backfill: "Backfill") -> None:
-    """Print the command that makes sense next, if there is one."""
+    """Print the commands that continue a backfill, if there are any."""
     if backfill.ids("failed"):
         typer.echo(f"\nNext, the failed ones alone: assay backfills {backfill.id} --retry-failed")
     if backfill.is_finished and backfill.ids("cancelled"):
         typer.echo(f"\nNext, everything that is not done: assay backfills {backfill.id} --resume")
 
 
-def when(backfill: "Backfill") -> str:
-    """Return when a backfill was started, UTC, to the second."""
+def start_time(backfill: "Backfill") -> str:
+    """Return the time at which a backfill was started, UTC, to the second."""
     return backfill.started.strftime("%Y-%m-%d %H:%M:%S")
 
 
 SHOWN_IDS = 20
+"""Number of experiment IDs that a message shows."""
 
 
 def backfill(
@@ -149,12 +151,12 @@ def _start(url: str, job: str, specs: Mapping[str, ExperimentSpec], where: str) 
     assets = needed_assets(workspace.assets_of(job), specs.values())
     workspace.add_experiments(workspace.unknown_experiments(list(specs)))
     title = f"{job}: {where or shortened(list(specs))}"
-    backfill_id = launch(server, assets, list(specs), title, as_typed(job, where, list(specs)))
+    backfill_id = launch(server, assets, list(specs), title, command_line(job, where, list(specs)))
     announce(url, backfill_id, len(specs))
 
 
 def announce(url: str, backfill_id: str, experiments: int) -> None:
-    """Print the ID of a backfill that was just started, alone on standard output, and what to do next."""
+    """Print the ID of a started backfill to standard output, and what to do next to standard error."""
     from assay.backfills.dagster_server import DagsterServer
     from assay.backfills.launch import daemon_is_alive
 
@@ -165,18 +167,18 @@ def announce(url: str, backfill_id: str, experiments: int) -> None:
         typer.echo("Waiting, because no Dagster daemon is running: 'make dev' starts one.", err=True)
 
 
-def as_typed(job: str, where: str, names: Sequence[str]) -> str:
-    """Return a command line that means the same; it names the experiments unless a condition does."""
+def command_line(job: str, where: str, names: Sequence[str]) -> str:
+    """Return the command line that starts this backfill; it lists the experiments unless there is a condition."""
     chosen = ["--where", where] if where else [word for name in names for word in ("--id", name)]
     return shlex.join(["assay", "backfill", "--job", job, *chosen])
 
 
 def shortened(names: Sequence[str]) -> str:
-    """Return names for a message, the first of many."""
+    """Return names as a list for a message, shortened if there are many."""
     more = f" and {len(names) - SHOWN_IDS} more" if len(names) > SHOWN_IDS else ""
     return f"{', '.join(names[:SHOWN_IDS])}{more}"
 
 
 def counted(experiments: int) -> str:
-    """Return a number of experiments in words."""
+    """Return ``1 experiment`` or ``n experiments``."""
     return f"{experiments} experiment{'' if experiments == 1 else 's'}"

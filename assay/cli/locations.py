@@ -1,4 +1,4 @@
-"""Commands on experiments in other places: ``copy``, ``import``, ``locations``."""
+"""The commands ``copy``, ``import`` and ``locations``: experiments at other locations."""
 
 import sys
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ def import_(
     experiment_id: Annotated[str, typer.Argument(help="ID of the experiment")],
     source: Annotated[str, typer.Option("--from", help="a location of locations.yaml, or a folder of experiments")],
 ) -> None:
-    """Bring an experiment of another storage to life in this one: folder, results, tables, spec."""
+    """Import an experiment of another storage into this one: folder, results, tables, spec."""
     from assay.experiments.importing import import_experiment  # Polars: only here
 
     imported = import_experiment(spec_files(), locations().open_any(source), experiment_id, _show)
@@ -49,7 +49,7 @@ def import_(
 
 
 def list_locations() -> None:
-    """List the locations, where they are, and what each has; one that can't be reached, why."""
+    """List the locations with address and number of experiments, or the reason why one can't be reached."""
     from assay.experiments.catalog import experiments_at
 
     known, unreachable = locations(), False
@@ -67,13 +67,13 @@ def list_locations() -> None:
 
 
 def _show(done: int, total: int, note: str = "", values: Mapping[str, float] = NO_VALUES) -> None:
-    """Show how far it is, on a terminal alone, on a line that is written over."""
+    """Show the progress on one line that is overwritten, but only on a terminal."""
     if sys.stderr.isatty():
         typer.echo(f"\r{done}/{total} {note} ", nl=done == total, err=True)
 
 
 def _enter(imported: "Imported") -> None:
-    """Tell Dagster, and what to do next."""
+    """Register the experiment with Dagster and print what to do next."""
     from assets.maintenance import enter_here
 
     typer.echo(enter_here(imported))

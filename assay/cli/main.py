@@ -1,6 +1,8 @@
-"""The ``assay`` command: collects the commands and turns every known error into one message and exit code 1.
+"""The program ``assay``: its commands, and known errors as one message and exit code 1.
 
-Belongs here: the app. Does not belong here: what a command does. Nothing here imports torch, Dagster or DuckDB.
+Importing this module imports neither torch, Dagster, DuckDB nor Polars; commands import them when they are called.
+
+Belongs here: the app. Does not belong here: what a command does.
 """
 
 import sys
@@ -48,7 +50,7 @@ app.command("locations")(list_locations)
 
 
 def script() -> None:
-    """Run the command line as a program: like ``main``, but leave at once when it is done."""
+    """Run the command line as a program: like ``main``, but without the interpreter's shutdown."""
     try:
         main()
         code = 0

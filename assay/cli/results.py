@@ -1,4 +1,4 @@
-"""Commands that look at results: ``show``, ``path``, ``sql``."""
+"""Commands that read results: ``show``, ``path``, ``sql``, ``compare``, ``export`` and ``dashboard``."""
 
 import shutil
 import sys
@@ -80,7 +80,7 @@ def sql(
 
 
 UNLIMITED = 10_000
-"""Width of a line when nobody's window limits it."""
+"""Line width for output that does not go to a terminal."""
 
 
 def compare(
@@ -117,7 +117,7 @@ def compare(
 
 
 class ExportFormat(Enum):
-    """What other tools read."""
+    """Formats of other tools."""
 
     coco = "coco"
     yolo = "yolo"

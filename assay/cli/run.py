@@ -1,6 +1,6 @@
 """The commands ``run`` and ``demo``: execute a job for experiments in this process.
 
-This file looks downstream, at the Dagster definitions, and only when a command is called.
+The Dagster definitions, which are downstream of this package, are imported only when a command is called.
 """
 
 import gc
@@ -22,9 +22,9 @@ def run(
     ] = "job_experiment",
 ) -> None:
     """Materialize an experiment, with a line of progress per stage; what exists already is reused."""
-    spec = spec_files().load(experiment_id)  # a wrong spec is told before anything heavy is imported
-    # Importing Dagster and torch makes a million objects that live as long as this short process: going through them
-    # at every 700th new object costs 0.6 s of a run.
+    spec = spec_files().load(experiment_id)  # errors in the spec are reported before anything heavy is imported
+    # Importing Dagster and torch makes a million objects that live as long as this short process. Collecting garbage
+    # among them at every 700th new object, Python's default, costs 0.6 s of a run.
     gc.set_threshold(100_000, 20, 20)
 
     if not _run_job(experiment_id, spec, job):
@@ -41,13 +41,15 @@ def _run_job(experiment_id: str, spec: ExperimentSpec, job: str) -> bool:
 EXAMPLES = Path("experiments/examples")
 
 DEMOS = ("regression", "classification", "handwritten")
+"""Names of the examples that ``demo`` runs."""
 
-SHOWN = {"regression": ("mae", "r2"), "classification": ("accuracy", "macro_f1")}
+DEMO_METRICS = {"regression": ("mae", "r2"), "classification": ("accuracy", "macro_f1")}
+"""Metrics that ``demo`` prints, by task."""
 
 
 def demo() -> None:
     """Train three example experiments, real data among them, and print their test metrics beside a baseline."""
-    from assay.datasets.synthetic.handwritten import write_handwritten_digits
+    from assay.datasets.synthetic.handwritten import write_handwritten_digits  # NumPy and Pillow: only here
 
     digits = Path("storage/demo/handwritten-digits")
     if not digits.exists():
@@ -70,7 +72,7 @@ def _run_example(experiment_id: str, example: Path) -> bool:
 
 
 def _print_results() -> None:
-    from assay.experiments.contents import stage_results
+    from assay.experiments.contents import stage_results  # Polars and DuckDB: only here
     from assay.storage.parquet import read_parquet
 
     print(f"\n{'experiment':22}{'test metric':14}{'value':>8}  {'95% interval':20}{'baseline':>9}")
@@ -79,7 +81,7 @@ def _print_results() -> None:
         task = spec_files().load(experiment_id).task
         rows = read_parquet(stage_results(storage_root(), experiment_id)["analysis"].folder / "analysis.parquet")
         for row in rows.iter_rows(named=True):
-            if row["subset"] == "test" and row["metric"] in SHOWN[task] and not row["class"]:
+            if row["subset"] == "test" and row["metric"] in DEMO_METRICS[task] and not row["class"]:
                 interval = f"[{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
                 line = f"{experiment_id:22}{row['metric']:14}{row['value']:8.3f}  {interval:20}{row['baseline']:9.3f}"
                 print(f"{line}  ({row['baseline_name']})")

@@ -1,4 +1,4 @@
-"""Commands on spec files: ``new``, ``validate``, ``schema``."""
+"""Commands that write or check spec files: ``new``, ``validate``, ``schema``, ``eval`` and ``sweep``."""
 
 import json
 from pathlib import Path
@@ -39,10 +39,10 @@ def new(
 def parse_setting(setting: str) -> dict[str, Any]:
     """Return ``seed=3`` as ``{"seed": 3}``, and ``epochs=5`` as ``{"trained_model": {"train_params": {"epochs": 5}}}``.
 
-    A key may be shortened as long as only one ends so.
+    A key may be shortened to any ending that only one key has.
 
     Raises:
-        SpecError: There is no ``=``, no key, or none or several that end so.
+        SpecError: There is no ``=`` or no key, or not exactly one key has this ending.
     """
     key, equals, text = setting.partition("=")
     if not equals or not key:
@@ -68,11 +68,11 @@ def validate(
 
 
 def path_of(target: str, store: SpecFiles) -> Path:
-    """Return the file that a user means by a file's name or an ID.
+    """Return the spec file for a file name or an experiment ID.
 
     Raises:
-        IdError: It is neither.
-        SpecError: There is no such experiment.
+        IdError: It is neither a YAML file nor a valid ID.
+        SpecError: The experiment does not exist.
     """
     if target.endswith((".yaml", ".yml")):
         return Path(target)
@@ -103,17 +103,17 @@ def evaluate(
     experiment_id: Annotated[str | None, typer.Option("--id", help="your own ID; invented when left out")] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="key=value of what is to be other data, such as source.path=new-images"),
+        typer.Option("--set", help="key=value that differs, such as source.path=new-images for other data"),
     ] = None,
 ) -> None:
     """Create an experiment that evaluates an existing one's model, on its data or on others, and print its ID."""
     store = spec_files()
-    wanted = ExistingExperiment(experiment_id=source, location=location)
-    found = find_evaluated(store.locations, wanted)
+    reference = ExistingExperiment(experiment_id=source, location=location)
+    found = find_evaluated(store.locations, reference)
     values = {
         "task": found.task,
         "description": f"Evaluation of {source}{f' at {location}' if location else ''}.",
-        KEY: wanted.model_dump(exclude_none=True) if location else source,
+        KEY: reference.model_dump(exclude_none=True) if location else source,
     }
     for setting in settings or []:
         values = merged(values, parse_setting(setting))

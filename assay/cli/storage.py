@@ -1,4 +1,4 @@
-"""The command ``gc``."""
+"""The commands ``gc`` and ``locks``: maintenance of the storage."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +34,7 @@ def gc(
 
 
 HEADER = ("lock", "mode", "process", "host", "since (UTC)", "age", "state", "purpose")
+"""Columns of the table that ``locks`` prints."""
 
 
 def locks(

@@ -1,1 +1,1 @@
-"""The experiment store: spec files, frozen specs of runs, and each experiment's self-contained folder."""
+"""Experiments: their spec files, run configurations and self-contained folders; copies, imports and sweeps of them."""

@@ -1,6 +1,6 @@
-"""Which experiments a location has, read from their own descriptions, never from the names of folders.
+"""The experiments at a location, read from their own descriptions and never from folder names.
 
-Belongs here: listing and choosing. Does not belong here: copying.
+Belongs here: listing and finding experiments. Does not belong here: copying them (``copying``).
 """
 
 import json
@@ -15,11 +15,12 @@ from assay.spec.ids import is_id
 from assay.spec.loading import spec_from
 from assay.spec.yaml_text import read_mapping
 from assay.storage.files import MANIFEST
-from assay.storage.locations.config import Location, reaching
+from assay.storage.locations.config import Location, location_errors
 from assay.storage.locations.filesystem import Tree
 from assay.storage.locations.sync import PENDING
 
-MOST_LISTED = 20
+MAX_LISTED = 20
+"""Number of experiment IDs that an error message lists."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,14 @@ class StoredExperiment:
     """An experiment's folder at a location.
 
     Attributes:
-        experiment_id: Whose it is.
-        run_id: The run in which the folder was made; sorts by time.
-        task: What is learned.
-        prefix: What the names of its kind of experiments begin with.
+        experiment_id: ID of the experiment.
+        run_id: ID of the run that made the folder; run IDs sort by time.
+        task: Task of the experiment.
+        prefix: Prefix of the folder name, such as ``REG``.
         folder: Name of the folder below the location.
-        results: Fingerprint of each stage's result that it has.
-        evaluates: Whether its model is that of another experiment.
-        finished: Whether everything that its manifest lists had been written.
+        results: Fingerprint of each stage's result in the folder.
+        evaluates: Whether it evaluates the model of another experiment.
+        finished: Whether the folder is complete, with a manifest and without a pending change.
     """
 
     experiment_id: str
@@ -48,15 +49,16 @@ class StoredExperiment:
 
 
 def experiments_at(location: Location) -> list[StoredExperiment]:
-    """Return the experiments at a location, oldest first; folders and files of other kinds are none.
+    """Return the experiments at a location, oldest first; other folders and files are ignored.
 
     Raises:
         StorageError: The location can't be read.
     """
-    with reaching(location.name):
+    with location_errors(location.name):
         folders = location.tree.folders()
-        wanted = [f"{folder}/{name}" for folder in folders for name in (INFO, MANIFEST, PENDING)]
-        contents = location.tree.read_all(wanted)
+        contents = location.tree.read_all(
+            [f"{folder}/{name}" for folder in folders for name in (INFO, MANIFEST, PENDING)]
+        )
     found = [_experiment(folder, contents) for folder in folders]
     return sorted((each for each in found if each is not None), key=lambda each: (each.run_id, each.folder))
 
@@ -90,10 +92,11 @@ def _manifest(content: bytes) -> dict[str, Any]:
 
 
 def find_experiment(location: Location, experiment_id: str) -> StoredExperiment:
-    """Return the one experiment at a location that has this ID.
+    """Return the experiment with this ID at a location.
 
     Raises:
-        StorageError: There is none, more than one, or its copy was cut off; lists what there is.
+        StorageError: There is none, or more than one; the message lists the candidates.
+        NotThereYetError: Its folder is not complete.
     """
     everything = experiments_at(location)
     found = [each for each in everything if each.experiment_id == experiment_id]
@@ -117,19 +120,19 @@ def _candidates(experiment_id: str, everything: Sequence[StoredExperiment]) -> s
         return "It has no experiments at all."
     guess = nearest(experiment_id, names)
     hint = f"Did you mean {guess!r}? " if guess else ""
-    more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
-    return f"{hint}It has {', '.join(names[:MOST_LISTED])}{more}."
+    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    return f"{hint}It has {', '.join(names[:MAX_LISTED])}{more}."
 
 
 def spec_at(location: Location, experiment: StoredExperiment) -> ExperimentSpec:
-    """Return the spec that an experiment's folder was described with.
+    """Return the spec in an experiment's folder.
 
     Raises:
-        SpecError: It is not valid here.
+        SpecError: It is not valid in this version of Assay.
         StorageError: It is missing.
     """
     name = f"{experiment.folder}/configs/experiment.yaml"
-    with reaching(location.name):
+    with location_errors(location.name):
         content = location.tree.read(name)
     if content is None:
         raise StorageError(f"Location {location.name!r}: {name} is missing, so nobody knows what the experiment is.")

@@ -1,4 +1,7 @@
-"""Runs an experiment's tests on what it has, keeps ``exp_tests.csv`` and the verdicts of blocking tests.
+"""Running an experiment's tests, and recording ``exp_tests.csv`` and the verdicts of blocking tests.
+
+A verdict of a blocking test is stored with the fingerprint of the result that it is about, so that a later run of the
+training obeys it too.
 
 Belongs here: choosing, running and recording tests. Does not belong here: the tests (``assay.checks``).
 """
@@ -26,9 +29,9 @@ def run_tests(root: Path, experiment_id: str, kind: str, tests: Sequence[TestSec
 
     Args:
         root: Storage root.
-        experiment_id: Whose results are tested.
+        experiment_id: The experiment whose results are tested.
         kind: A built-in kind, or ``further_tests``.
-        tests: All tests of the experiment's spec.
+        tests: All tests in the experiment's spec.
     """
     files = experiment_files(root, experiment_id)
     results = [run_test(test, files) for test in tests if check_of(test.kind) == kind]
@@ -42,7 +45,7 @@ def run_tests(root: Path, experiment_id: str, kind: str, tests: Sequence[TestSec
 
 
 def _record(root: Path, experiment_id: str, kind: str, results: list[TestResult]) -> None:
-    """Replace the rows of one kind in ``exp_tests.csv``; checks of other kinds may be writing theirs."""
+    """Replace the rows of one kind in ``exp_tests.csv``, under a lock: checks of other kinds may write theirs."""
     folder = ExperimentFolders(root).find(experiment_id)
     if folder is None:
         return
@@ -76,21 +79,30 @@ def _from_row(row: dict[str, str]) -> TestResult:
 def store_verdict(
     root: Path, experiment_id: str, kind: str, stage: str, fingerprint: str, failures: Sequence[str]
 ) -> None:
-    """Store what the blocking tests of one kind said about one result of a stage; no failures means passed."""
+    """Store the verdict of the blocking tests of one kind on one result of a stage.
+
+    Args:
+        root: Storage root.
+        experiment_id: The experiment.
+        kind: Kind of the tests.
+        stage: The tested stage.
+        fingerprint: Fingerprint of the tested result.
+        failures: Descriptions of the failed tests; empty if all passed.
+    """
     path = root / "gates" / validate_id(experiment_id) / stage / f"{kind}.json"
     write_json(path, {"fingerprint": fingerprint, "failures": list(failures)})
 
 
 def require_passed(root: Path, experiment_id: str, ancestors: Mapping[str, str]) -> None:
-    """Do nothing unless the blocking tests of one of exactly these results failed.
+    """Raise if a blocking test failed on one of exactly these results.
 
     Args:
         root: Storage root.
-        experiment_id: Whose verdicts count.
-        ancestors: Fingerprint by stage of everything that the caller's inputs were made from.
+        experiment_id: The experiment whose verdicts count.
+        ancestors: Fingerprint by stage of all results that the caller's inputs were made from.
 
     Raises:
-        DataError: They failed; lists each failure and says how to go on.
+        DataError: Tests failed; the message lists each failure and the next step.
     """
     for stage, fingerprint in ancestors.items():
         failures = _failures(root / "gates" / validate_id(experiment_id) / stage, fingerprint)

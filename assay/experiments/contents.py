@@ -1,6 +1,7 @@
-"""What an experiment has so far, found through the manifest of its folder.
+"""The results of an experiment, found by its ID: through the manifest of its folder, or an asset's pointer file.
 
-Belongs here: from an ID to results. Does not belong here: building or deleting them.
+Belongs here: from an experiment's ID to its results, writing pointers. Does not belong here: building or deleting
+results (``assay.storage.results``, ``garbage``), tables, which have partitions instead.
 """
 
 import json
@@ -21,13 +22,13 @@ TABLES = {
     "predictions": "predictions.parquet",
     "analysis": "analysis.parquet",
 }
-"""The table that each table stage makes, as a file of its result folder."""
+"""File of the table in each table stage's result folder."""
 
 
 def stage_results(root: Path, experiment_id: str) -> dict[str, Result]:
-    """Return the results that an experiment has here, by stage, in the order of the chain.
+    """Return the results of an experiment in this storage, by stage, in pipeline order.
 
-    Of an imported experiment, those that were not part of its folder are missing until they are made again.
+    An imported experiment lacks the results that are not part of its folder until they are made again.
     """
     folder = ExperimentFolders(root).find(experiment_id)
     manifest = folder.path / MANIFEST if folder else None
@@ -38,14 +39,14 @@ def stage_results(root: Path, experiment_id: str) -> dict[str, Result]:
 
 
 def recorded_spec(root: Path, experiment_id: str) -> dict[str, Any] | None:
-    """Return the spec, as plain values, with which the experiment's folder was last described; None without one."""
+    """Return the spec in the experiment's folder as plain values; None if there is none."""
     folder = ExperimentFolders(root).find(experiment_id)
     path = folder.path / "configs" / "experiment.yaml" if folder else None
     return load_values(path) if path and path.is_file() else None
 
 
 def experiment_files(root: Path, experiment_id: str) -> ExperimentFiles:
-    """Return where an experiment's results are, as its tests want to know it."""
+    """Return the paths of an experiment's results, as its tests need them."""
     found = stage_results(root, experiment_id)
     folder = ExperimentFolders(root).find(experiment_id)
     folders = {stage: result.folder for stage, result in found.items()}
@@ -59,15 +60,15 @@ def experiment_files(root: Path, experiment_id: str) -> ExperimentFiles:
 
 
 def write_pointer(root: Path, experiment_id: str, asset: str, result: Result) -> None:
-    """Point an asset of an experiment to a result."""
+    """Record which result an asset of an experiment is."""
     write_json(_path(root, experiment_id, asset), {"stage": result.stage, "fingerprint": result.fingerprint})
 
 
 def read_pointer(root: Path, experiment_id: str, asset: str) -> Result | None:
-    """Return the result that an asset of an experiment is; None when it was never made.
+    """Return the recorded result of an asset of an experiment; None if it was never made.
 
     Raises:
-        StorageError: The result is gone.
+        StorageError: The result no longer exists.
     """
     path = _path(root, experiment_id, asset)
     if not path.is_file():

@@ -1,7 +1,9 @@
-"""Copying an experiment from one location to another: verified, resumable, and without touching the source.
+"""Copying experiments between locations, and mirroring an experiment's folder at its ``exp_out_location``.
 
-Belongs here: what is asked, what is refused, the order. Does not belong here: bytes
-(``assay.storage.locations.sync``), what an experiment needs to live in this storage (``importing``).
+Copies are verified and can be resumed; the source is not changed unless its deletion is requested.
+
+Belongs here: requests, refusals, the order of the steps. Does not belong here: copying files
+(``assay.storage.locations.sync``), making an experiment part of this storage (``importing``).
 """
 
 import time
@@ -10,26 +12,26 @@ from dataclasses import dataclass
 from assay.errors import StorageError
 from assay.experiments.catalog import StoredExperiment, experiments_at, find_experiment, tree_of
 from assay.experiments.folders import ExperimentFolder, ExperimentFolders
-from assay.experiments.importing import Imported, bring_in, lock_experiment
+from assay.experiments.importing import Imported, import_locked, lock_experiment
 from assay.experiments.specs import SpecFiles
 from assay.spec.ids import validate_id
 from assay.storage.files import MANIFEST
-from assay.storage.locations.config import Location, Locations, reaching
+from assay.storage.locations.config import Location, Locations, location_errors
 from assay.storage.locations.filesystem import Tree
-from assay.storage.locations.sync import Written, bring
+from assay.storage.locations.sync import SyncResult, sync_folder
 from assay.storage.locks import hold
 from assay.utils.concurrency import Progress, silent
 
 
 @dataclass(frozen=True)
 class CopyRequest:
-    """What is wanted.
+    """A copy to make.
 
     Attributes:
-        experiment_id: Which experiment.
+        experiment_id: ID of the experiment.
         input_loc_name: Name of the location that has it.
         output_loc_name: Name of the location that gets it.
-        delete_source: Whether it is deleted where it was, after every file of the copy was read back.
+        delete_source: Delete the source after every file of the copy was read back.
     """
 
     experiment_id: str
@@ -40,23 +42,23 @@ class CopyRequest:
 
 @dataclass(frozen=True)
 class CopyReport:
-    """What was done.
+    """The outcome of a copy.
 
     Attributes:
         target: The folder of the copy.
         written: What was copied.
-        duration_s: How long it took.
-        imported: The experiment, if it lives in this storage now.
+        duration_s: How long it took, in seconds.
+        imported: The imported experiment, if the target is this storage.
     """
 
     target: str
-    written: Written
+    written: SyncResult
     duration_s: float
     imported: Imported | None = None
 
     @property
     def sentence(self) -> str:
-        """One line for people."""
+        """A summary in one line."""
         what = f"{self.written.files} files, {self.written.size_bytes / 1e6:.1f} MB"
         new = "all there already" if not self.written.copied else f"{self.written.copied} of them copied"
         return f"{self.target}: {what}, {new}, each compared by SHA-256, {self.duration_s:.1f} s."
@@ -65,30 +67,31 @@ class CopyReport:
 def copy_experiment(
     specs: SpecFiles, locations: Locations, request: CopyRequest, progress: Progress = silent
 ) -> CopyReport:
-    """Copy an experiment; a copy that was cut off goes on, one that is complete is brought up to date.
+    """Copy an experiment; an interrupted copy is continued, and a complete one is brought up to date.
 
-    Elsewhere, its folder is copied. Into this storage, it is imported: tables, results and spec file with it.
+    A copy to another location is a copy of the experiment's folder. A copy into this storage is an import, with tables,
+    results and spec file.
 
     Args:
-        specs: The spec files, which know the storage root.
-        locations: The places that the project knows.
-        request: What is wanted.
-        progress: Called with the number of files ready.
+        specs: The spec files of this storage.
+        locations: The locations of the project.
+        request: What to copy.
+        progress: Called with the number of files that are ready.
 
     Raises:
-        IdError: The ID is not valid, or in this storage that of another experiment.
-        StorageError: A location or the experiment does not exist, both are the same place, the target has another
-            experiment of this ID, or a file's copy differs.
+        IdError: The ID is not valid, or belongs to another experiment in this storage.
+        StorageError: A location or the experiment does not exist, both locations are the same folder, the target has
+            another experiment with this ID, or the copy of a file differs.
     """
     started = time.monotonic()
     validate_id(request.experiment_id)
     source, target = locations.open(request.input_loc_name), locations.open(request.output_loc_name)
     _require_two_places(source, target)
     found, imported = find_experiment(source, request.experiment_id), None
-    # One lock for all of it: what is deleted is what was copied.
+    # One lock for all steps: exactly what was copied is deleted.
     with lock_experiment(specs, request.experiment_id, f"copying to {target.name}"):
         if target.is_storage:
-            imported = bring_in(specs, source, found, progress)
+            imported = import_locked(specs, source, found, progress)
             shown, written = str(imported.folder), imported.written
         else:
             shown, written = _copy(source, target, found, request.delete_source, progress)
@@ -99,22 +102,24 @@ def copy_experiment(
 
 def _copy(
     source: Location, target: Location, found: StoredExperiment, thorough: bool, progress: Progress
-) -> tuple[str, Written]:
+) -> tuple[str, SyncResult]:
     _require_no_other(target, found)
     place = tree_of(target, found)
-    with reaching(f"{source.name} or {target.name}"):
-        written = bring(tree_of(source, found), place, thorough, lambda done, total: progress(done, total, "files"))
+    with location_errors(f"{source.name} or {target.name}"):
+        written = sync_folder(
+            tree_of(source, found), place, thorough, lambda done, total: progress(done, total, "files")
+        )
     return place.shown, written
 
 
 def _require_two_places(source: Location, target: Location) -> None:
-    """Refuse a copy onto itself, also by another name or a link."""
+    """Refuse to copy a folder onto itself, also by another name or through a link."""
     if source.is_storage and target.is_storage:
         raise StorageError(
             f"input_loc_name {source.name!r} and output_loc_name {target.name!r} are both of this storage, where an "
             "experiment is once. Nothing was copied."
         )
-    if source.tree.same_place(target.tree):
+    if source.tree.is_same_folder(target.tree):
         raise StorageError(
             f"input_loc_name {source.name!r} and output_loc_name {target.name!r} are the same place "
             f"({target.tree.shown}). Nothing was copied."
@@ -122,7 +127,7 @@ def _require_two_places(source: Location, target: Location) -> None:
 
 
 def _require_no_other(target: Location, found: StoredExperiment) -> None:
-    """Refuse to put a second experiment of the same ID beside another one: nobody could tell them apart."""
+    """Refuse a copy to a location that has another experiment with the same ID, or another ID in the same folder."""
     others = [
         each.folder
         for each in experiments_at(target)
@@ -136,28 +141,28 @@ def _require_no_other(target: Location, found: StoredExperiment) -> None:
 
 
 def _delete(specs: SpecFiles, source: Location, found: StoredExperiment) -> None:
-    """Delete a folder, its manifest first: what is left of it when this is cut off does not look finished."""
+    """Delete a folder, its manifest first, so that what an interrupted deletion leaves counts as unfinished."""
     tree = tree_of(source, found)
-    with reaching(source.name):
+    with location_errors(source.name):
         tree.remove([MANIFEST])
         tree.remove_all()
     if source.is_storage:
-        ExperimentFolders(specs.root).forget(found.experiment_id)
+        ExperimentFolders(specs.root).unregister(found.experiment_id)
 
 
-def mirror_experiment(locations: Locations, folder: ExperimentFolder) -> Written | None:
-    """Bring the copy of an experiment's folder up to date, if its ``exp_out_location`` is outside of the storage.
+def mirror_experiment(locations: Locations, folder: ExperimentFolder) -> SyncResult | None:
+    """Update the mirror of an experiment's folder, if its ``exp_out_location`` is outside the storage.
 
     Returns:
-        What was written; None when the folder is the storage's own, or has no results yet.
+        What was copied; None if the experiment has no mirror, or no results yet.
 
     Raises:
-        StorageError: The location can't be reached or written; nothing there looks finished that is not.
+        StorageError: The location can't be reached or written; an incomplete mirror is recognizably unfinished.
     """
     name = folder.path.relative_to(locations.root).parts[0]
-    if not locations.is_elsewhere(name) or not (folder.path / MANIFEST).is_file():
+    if not locations.is_external(name) or not (folder.path / MANIFEST).is_file():
         return None
     location = locations.open(name)
     lock = f"experiments/{folder.experiment_id}"
-    with hold(locations.root / "locks", lock, "write", f"copying to {name}"), reaching(name):
-        return bring(Tree.of(folder.path), location.tree.below(folder.path.name))
+    with hold(locations.root / "locks", lock, "write", f"copying to {name}"), location_errors(name):
+        return sync_folder(Tree.of(folder.path), location.tree.below(folder.path.name))

@@ -1,10 +1,10 @@
-"""What an evaluation takes over from the experiment whose model it evaluates: its configuration, and which model it is.
+"""Evaluations of an existing experiment's model: finding that source experiment, and inheriting its configuration.
 
-The experiment is looked for once. What was found is kept in ``adopted/<id>.yaml``, so that ``latest`` means the same
-tomorrow and a later training of the source changes no evaluation.
+The source is searched for once and recorded in ``adopted/<id>.yaml``: ``latest`` keeps its meaning, and a later
+training of the source changes no evaluation.
 
-Belongs here: finding the source, laying the evaluation's keys over its keys. Does not belong here: fetching its files
-(``fetching``).
+Belongs here: finding the source, merging the evaluation's keys into those of the source. Does not belong here: copying
+the source's results (``importing``).
 """
 
 from collections.abc import Mapping
@@ -26,57 +26,58 @@ from assay.storage.locations.config import DEFAULT_LOCATION
 KEY = "existing_experiment"
 
 
-def adopted_path(root: Path, experiment_id: str) -> Path:
-    """Return where it is kept what an evaluation took over."""
+def source_record_path(root: Path, experiment_id: str) -> Path:
+    """Return the path of the file that records the source of an evaluation."""
     return root / "adopted" / f"{validate_id(experiment_id)}.yaml"
 
 
-def with_adopted(locations: Locations, experiment_id: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keys of an evaluation laid over those of the experiment whose model it evaluates.
+def with_source_values(locations: Locations, experiment_id: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of an evaluation merged into those of its source, the experiment whose model it evaluates.
 
     Args:
-        locations: Where that one may be.
-        experiment_id: The evaluation's own.
+        locations: Locations that may have the source.
+        experiment_id: ID of the evaluation.
         values: Keys of its file, valid by themselves.
 
     Raises:
-        NotThereYetError: The experiment has no model yet.
-        SpecError: It is the evaluation itself, or of another task.
-        StorageError: There is no such experiment.
+        NotThereYetError: The source has no model yet.
+        SpecError: The source is the evaluation itself, or has another task.
+        StorageError: The source does not exist.
     """
-    wanted = ExistingExperiment.model_validate(values[KEY])
-    if wanted.found is not None:
+    reference = ExistingExperiment.model_validate(values[KEY])
+    if reference.found is not None:
         return dict(values)
-    if wanted.experiment_id == experiment_id:
+    if reference.experiment_id == experiment_id:
         raise SpecError(f"experiment {experiment_id}", [f"{KEY} is {experiment_id!r}: it can't evaluate itself"])
     pattern = values.get("exp_folder_pattern", ExperimentSpec.model_fields["exp_folder_pattern"].default)
     task, prefix = values["task"], prefix_of(pattern, values["task"])
-    asked = {**wanted.model_dump(exclude={"found"}), "task": task, "prefix": prefix}
-    path = adopted_path(locations.root, experiment_id)
-    kept = read_mapping(path.read_text(encoding="utf-8"), str(path)) if path.is_file() else {}
-    if kept.get("asked") != asked:
-        kept = {"asked": asked, **_look_for(locations, wanted, experiment_id, task, prefix)}
-        write_text(path, to_yaml(kept))
-    own = {**values, KEY: {**wanted.model_dump(), "found": kept["found"]}}
-    return merged(kept["values"], own)
+    query = {**reference.model_dump(exclude={"found"}), "task": task, "prefix": prefix}
+    path = source_record_path(locations.root, experiment_id)
+    record = read_mapping(path.read_text(encoding="utf-8"), str(path)) if path.is_file() else {}
+    if record.get("asked") != query:
+        record = {"asked": query, **_find_source(locations, reference, experiment_id, task, prefix)}
+        write_text(path, to_yaml(record))
+    own = {**values, KEY: {**reference.model_dump(), "found": record["found"]}}
+    return merged(record["values"], own)
 
 
-def find_evaluated(locations: Locations, wanted: ExistingExperiment) -> StoredExperiment:
-    """Return the experiment that is named by its ID.
+def find_evaluated(locations: Locations, reference: ExistingExperiment) -> StoredExperiment:
+    """Return the experiment that ``existing_experiment`` names by its ID.
 
     Raises:
-        StorageError: There is none; lists those that there are.
+        StorageError: It does not exist; the message lists those that do.
     """
-    return _named(locations, wanted)[1]
+    return _named(locations, reference)[1]
 
 
-def _look_for(
-    locations: Locations, wanted: ExistingExperiment, experiment_id: str, task: str, prefix: str
+def _find_source(
+    locations: Locations, reference: ExistingExperiment, experiment_id: str, task: str, prefix: str
 ) -> dict[str, Any]:
-    if wanted.experiment_id == LATEST:
-        location, source = _latest(locations, wanted, task, prefix)
+    """Return what ``adopted/<id>.yaml`` records of the source: which experiment it is, and its configuration."""
+    if reference.experiment_id == LATEST:
+        location, source = _latest(locations, reference, task, prefix)
     else:
-        location, source = _named(locations, wanted)
+        location, source = _named(locations, reference)
     if source.task != task:
         problem = f"{KEY} {source.experiment_id!r} is of task {source.task}, but task is {task}"
         raise SpecError(f"experiment {experiment_id}", [problem])
@@ -94,20 +95,20 @@ def _look_for(
     return {"found": found.model_dump(), "values": _configuration(spec)}
 
 
-def _named(locations: Locations, wanted: ExistingExperiment) -> tuple[Location, StoredExperiment]:
-    """Return an experiment by its ID, at the location that was named or else where this storage keeps it."""
-    folder = None if wanted.location else ExperimentFolders(locations.root).find(wanted.experiment_id)
-    location = locations.open(folder.path.parent.name if folder else wanted.location or DEFAULT_LOCATION)
-    return location, find_experiment(location, wanted.experiment_id)
+def _named(locations: Locations, reference: ExistingExperiment) -> tuple[Location, StoredExperiment]:
+    """Return an experiment by its ID: at the named location, or else where this storage has it."""
+    folder = None if reference.location else ExperimentFolders(locations.root).find(reference.experiment_id)
+    location = locations.open(folder.path.parent.name if folder else reference.location or DEFAULT_LOCATION)
+    return location, find_experiment(location, reference.experiment_id)
 
 
 def _latest(
-    locations: Locations, wanted: ExistingExperiment, task: str, prefix: str
+    locations: Locations, reference: ExistingExperiment, task: str, prefix: str
 ) -> tuple[Location, StoredExperiment]:
-    """Return the newest experiment of its own training; one that still trains, or evaluates another, is none."""
-    own = [name for name in locations.names() if not locations.is_elsewhere(name)]
-    places = [locations.open(name) for name in ([wanted.location] if wanted.location else own)]
-    found = [(location, each) for location in places for each in experiments_at(location)]
+    """Return the newest experiment with a model that it trained itself; unfinished ones and evaluations don't count."""
+    own = [name for name in locations.names() if not locations.is_external(name)]
+    searched = [locations.open(name) for name in ([reference.location] if reference.location else own)]
+    found = [(location, each) for location in searched for each in experiments_at(location)]
     usable = [
         (location, each)
         for location, each in found
@@ -124,7 +125,7 @@ def _latest(
 
 
 def _configuration(spec: ExperimentSpec) -> dict[str, Any]:
-    """Return what an evaluation takes over; a section's seed only where it is not the experiment's."""
+    """Return the keys that an evaluation inherits; a section's seed only where it differs from the experiment's."""
     values = {name: value for name, value in spec.as_dict().items() if name in (*SECTION_NAMES, "seed")}
     for name in SECTION_NAMES:
         if values[name].get("seed") == spec.seed:

@@ -1,12 +1,15 @@
-"""An experiment's own folder: self-contained, portable, assembled from the results of its stages.
+"""An experiment's own folder: self-contained, portable, and assembled from the results of its stages.
 
-Belongs here: its layout, publishing results into it, its manifest. Does not belong here: building results.
+The folder holds the linked files of the results, the configuration, and what the experiment ran on: code versions,
+packages and hardware, but never environment variables, which may hold secrets.
+
+Belongs here: the layout, finding and describing folders, publishing results, the manifest, the row of the table
+``experiments``. Does not belong here: building results (``assay.storage.results``).
 """
 
 import json
 import os
 import platform
-import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +26,7 @@ from assay.spec.experiment import SECTION_NAMES, TASK_PREFIX, ExistingExperiment
 from assay.spec.ids import new_run_id, validate_id
 from assay.spec.secrets import without_keys
 from assay.spec.yaml_text import to_yaml
-from assay.storage.files import MANIFEST, temporary_sibling, write_json, write_text
+from assay.storage.files import MANIFEST, link_or_copy, write_json, write_text
 from assay.storage.locks import hold
 from assay.storage.results import REPORT, Result
 from assay.utils.text import canonical_json
@@ -35,10 +38,10 @@ PLACES = {
     "predictions": "predictions/",
     "analysis": "analysis/",
 }
-"""Where in the folder the files of a stage's result are; of the other stages, it has statistics only."""
+"""Subfolder for the files of a stage's result; of all other stages, the folder has only statistics."""
 
 RESULTS = "results"
-"""Folder of each stage's own manifest and report, with which its result can be put together again elsewhere."""
+"""Subfolder with the manifest and report of each stage, from which its result can be restored in another storage."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,9 @@ class ExperimentFolder:
     """The folder of one experiment.
 
     Attributes:
-        experiment_id: Whose it is.
-        run_id: The run in which the folder was made; part of its name.
-        path: Where it is.
+        experiment_id: ID of the experiment.
+        run_id: ID of the run that made the folder; usually part of its name.
+        path: Absolute path.
     """
 
     experiment_id: str
@@ -57,14 +60,14 @@ class ExperimentFolder:
 
 
 class ExperimentFolders:
-    """All experiment folders below a storage root, found through an index, never by parsing their names."""
+    """All experiment folders below a storage root, found through an index and never by parsing their names."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
         self.index = self.root / "experiments_index"
 
     def find(self, experiment_id: str) -> ExperimentFolder | None:
-        """Return an experiment's folder, or None when it has none yet."""
+        """Return an experiment's folder; None if it has none yet."""
         entry = self.index / f"{validate_id(experiment_id)}.json"
         if not entry.is_file():
             return None
@@ -72,7 +75,11 @@ class ExperimentFolders:
         return ExperimentFolder(experiment_id, content["run_id"], self.root / content["folder"])
 
     def open(self, experiment_id: str, spec: ExperimentSpec) -> ExperimentFolder:
-        """Return an experiment's folder, made now if it has none, with its description up to date."""
+        """Return an experiment's folder with an updated description; it is created if it does not exist.
+
+        Raises:
+            StorageError: Another folder has the name that ``exp_folder_pattern`` gives.
+        """
         with self._locked(experiment_id):
             folder = self.find(experiment_id) or self._make(experiment_id, spec)
             describe(folder.path, experiment_id, folder.run_id, spec)
@@ -90,20 +97,20 @@ class ExperimentFolders:
                 f"{folder.path} exists already; exp_folder_pattern {spec.exp_folder_pattern!r} gave the same name."
             )
             raise StorageError(f"{message} Use $RUN_ID in it.") from None
-        self.enter(folder)
+        self.register(folder)
         return folder
 
-    def enter(self, folder: ExperimentFolder) -> None:
-        """Note that a folder is an experiment's."""
+    def register(self, folder: ExperimentFolder) -> None:
+        """Add an experiment's folder to the index."""
         relative = folder.path.relative_to(self.root).as_posix()
         write_json(self.index / f"{folder.experiment_id}.json", {"run_id": folder.run_id, "folder": relative})
 
-    def forget(self, experiment_id: str) -> None:
-        """Note that an experiment has no folder any more."""
+    def unregister(self, experiment_id: str) -> None:
+        """Remove an experiment's folder from the index."""
         (self.index / f"{validate_id(experiment_id)}.json").unlink(missing_ok=True)
 
     def publish(self, experiment_id: str, result: Result) -> Path:
-        """Link a stage's result into the experiment's folder; what the stage had there before goes afterwards.
+        """Link a stage's result into the experiment's folder, and then remove the files of its former result.
 
         Returns:
             The experiment's folder.
@@ -130,35 +137,21 @@ def experiments_with_folder(root: Path) -> set[str]:
 
 
 def _link_files(result: Result, target: Path) -> dict[str, dict[str, Any]]:
-    """Hard-link (copy across file systems) the files of a result; returns their manifest entries."""
+    """Link the files of a result into a folder; returns their entries for the folder's manifest."""
     if result.stage not in PLACES:
         return {}
     entries: dict[str, dict[str, Any]] = {}
     for name, entry in result.manifest["files"].items():
         relative = folder_name(result.stage, name)
-        _link(result.folder / name, target / relative)
+        link_or_copy(result.folder / name, target / relative)
         entries[relative] = {**entry, "stage": result.stage}
-    _link(result.folder / MANIFEST, target / RESULTS / result.stage / MANIFEST)
+    link_or_copy(result.folder / MANIFEST, target / RESULTS / result.stage / MANIFEST)
     return entries
 
 
 def folder_name(stage: str, name: str) -> str:
-    """Return the name that a file of a stage's result has in the experiment's folder."""
+    """Return the path of a result's file relative to the experiment's folder."""
     return f"{RESULTS}/{stage}/{name}" if name == REPORT else f"{PLACES[stage]}{name}"
-
-
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_sibling(target)
-    try:
-        os.link(source, temporary)
-    except OSError:
-        shutil.copy2(source, temporary)
-    # Two links to one file: rename would do nothing and leave the temporary name.
-    if target.exists() and target.samefile(temporary):
-        temporary.unlink()
-    else:
-        temporary.replace(target)
 
 
 def _update_manifest(folder: Path, result: Result, files: Mapping[str, dict[str, Any]]) -> None:
@@ -175,10 +168,11 @@ def _update_manifest(folder: Path, result: Result, files: Mapping[str, dict[str,
 
 
 INFO = "experiment_info.yaml"
+"""File of an experiment's folder with its ID, task and tags, by which it is recognized."""
 
 
 def describe(folder: Path, experiment_id: str, run_id: str, spec: ExperimentSpec) -> None:
-    """Write what the experiment is, what it was configured with and what it runs on."""
+    """Write the experiment's info file, its configuration, and, if configured, code versions and environment."""
     removed = frozenset(spec.remove_key_list)
     info = {
         "experiment_id": experiment_id,
@@ -196,31 +190,31 @@ def describe(folder: Path, experiment_id: str, run_id: str, spec: ExperimentSpec
         if name in values:
             write_text(folder / "configs" / name / "config.yaml", to_yaml(values[name]))
     write_text(folder / "configs" / "experiment.yaml", to_yaml(values))
-    wanted = spec.trained_model.exp_initializer
-    if wanted.git_versions:
+    initializer = spec.trained_model.exp_initializer
+    if initializer.git_versions:
         write_text(folder / "git_versions.yaml", to_yaml(git_versions(Path.cwd())))
-    if wanted.environment:
+    if initializer.environment:
         write_text(folder / "environment.yaml", to_yaml(environment()))
     write_text(folder / INFO, to_yaml(info))
 
 
 def _source_of(evaluated: ExistingExperiment) -> dict[str, Any]:
-    """Return which experiment's model is evaluated, and where that experiment is."""
+    """Return the experiment whose model is evaluated, and its location, as plain values."""
     return evaluated.found.model_dump() if evaluated.found else evaluated.model_dump()
 
 
 def prefix_of(pattern: str, task: str) -> str:
-    """Return what the names of folders of a kind of experiments begin with, such as ``REG``."""
+    """Return the prefix that a pattern gives to folder names of a task, such as ``REG``."""
     return pattern_for(pattern, task).template.partition("$")[0].rstrip("-_.")
 
 
 def pattern_for(pattern: str, task: str) -> Template:
-    """Return a pattern of folder names with the task filled in."""
+    """Return a pattern for folder names with the task's prefix filled in."""
     return Template(Template(pattern).safe_substitute(PREFIX=TASK_PREFIX[task]))
 
 
 def git_version(folder: Path) -> dict[str, Any]:
-    """Return commit and dirty flag of the repository around ``folder``; both None outside of one."""
+    """Return commit and dirty flag of the Git repository that contains ``folder``; both None outside of one."""
     commit = _git(folder, "rev-parse", "HEAD")
     status = _git(folder, "status", "--porcelain") if commit else None
     return {"commit": commit, "dirty": None if status is None else bool(status)}
@@ -249,8 +243,8 @@ def git_versions(folder: Path) -> dict[str, Any]:
 
 @cache
 def environment() -> dict[str, Any]:
-    """Return Python, packages and hardware; they stay what they are while a process lives."""
-    # Each access to ``metadata`` parses a file, and ``version`` does so again.
+    """Return the versions of Python and all packages, and the hardware; none of them changes within a process."""
+    # Each access to ``metadata`` parses a file, and so does ``version``.
     found = [dist.metadata for dist in distributions()]
     packages = {entry["Name"]: entry["Version"] for entry in found if entry["Name"]}
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
@@ -265,12 +259,12 @@ def environment() -> dict[str, Any]:
 
 
 def experiment_row(experiment_id: str, spec: ExperimentSpec, folder: ExperimentFolder | None) -> dict[str, Any]:
-    """Return plain columns for what people filter by, and the whole spec as JSON for everything else.
+    """Return an experiment's row of the table ``experiments``: columns to filter by, and the whole spec as JSON.
 
     Args:
-        experiment_id: Whose row it is.
-        spec: What the experiment is.
-        folder: Its folder; None for an experiment that was never run.
+        experiment_id: ID of the experiment.
+        spec: Its resolved spec.
+        folder: Its folder; None if it was never run.
     """
     return {
         "task": spec.task,

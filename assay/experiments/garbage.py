@@ -1,4 +1,4 @@
-"""What can be deleted: results and leftovers that nobody refers to, and all of experiments whose file was removed.
+"""Garbage collection: unreferenced results, leftovers of builds, and everything of removed experiments.
 
 Belongs here: finding and deleting garbage. Does not belong here: asking the user.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.errors import StorageError
-from assay.experiments.evaluation import adopted_path
+from assay.experiments.evaluation import source_record_path
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.specs import SpecFiles
 from assay.pipeline import STAGES
@@ -20,7 +20,7 @@ from assay.storage.locks import hold
 from assay.storage.results import SCRATCH
 
 STALE_S = 7 * 24 * 3600.0
-"""Age from which on nobody is expected to continue a build that was cut off."""
+"""Age in seconds after which an interrupted build is not expected to be continued."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Garbage:
     Attributes:
         path: The folder.
         lock: Name of the lock that protects it.
-        reason: Why nobody needs it.
-        size_bytes: Sum of the sizes of its files.
-        experiment_id: The removed experiment whose it was, or None.
+        reason: Why it is not needed.
+        size_bytes: Total size of its files.
+        experiment_id: The removed experiment that it belonged to; None for a result or leftover.
     """
 
     path: Path
@@ -79,7 +79,7 @@ def _stale_scratch(root: Path, oldest: float) -> Iterator[Garbage]:
 
 
 def _used_fingerprints(root: Path, known: set[str]) -> set[str]:
-    """Return the results of all known experiments, and what those were made from."""
+    """Return the fingerprints of the results of all known experiments, and of all their ancestors."""
     used: set[str] = set()
     folders = ExperimentFolders(root)
     for name in known:
@@ -99,7 +99,7 @@ def _size(folder: Path) -> int:
 
 
 def collect(root: Path, specs: SpecFiles, garbage: Sequence[Garbage]) -> list[Garbage]:
-    """Delete garbage; returns what was skipped because somebody was using it at that moment."""
+    """Delete garbage; returns what was skipped because it was locked."""
     skipped = []
     for item in garbage:
         try:
@@ -112,13 +112,13 @@ def collect(root: Path, specs: SpecFiles, garbage: Sequence[Garbage]) -> list[Ga
 
 def _delete(root: Path, specs: SpecFiles, item: Garbage) -> None:
     if item.experiment_id is not None:
-        # First of all: an ID whose results are going must never be given to another experiment.
-        specs.tombstones.bury(item.experiment_id)
+        # Before anything is deleted: the ID must never be given to another experiment.
+        specs.tombstones.add(item.experiment_id)
         for path in root.glob(f"tables/*/*/experiment_id={item.experiment_id}"):
             shutil.rmtree(path)
         for name in ("pointers", "gates"):
             shutil.rmtree(root / name / item.experiment_id, ignore_errors=True)
-        adopted_path(root, item.experiment_id).unlink(missing_ok=True)
+        source_record_path(root, item.experiment_id).unlink(missing_ok=True)
     shutil.rmtree(item.path, ignore_errors=True)
     if item.experiment_id is not None:
         (root / "experiments_index" / f"{item.experiment_id}.json").unlink(missing_ok=True)

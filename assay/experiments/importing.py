@@ -1,11 +1,12 @@
-"""Bringing an experiment to life that another storage made: its folder, results, tables, and last its spec file.
+"""Importing experiments of other storages: folder, results, tables and, last, the spec file.
 
-Belongs here: the order, and what is refused. Does not belong here: copying files
-(``assay.storage.locations``), telling Dagster.
+Single results of an experiment at another location are imported too, for evaluations of its model.
+
+Belongs here: the order of the steps, restoring results from an experiment's folder, refusals. Does not belong here:
+copying files (``assay.storage.locations``), registering partitions with Dagster.
 """
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ import polars as pl
 from assay.errors import IdError, StorageError
 from assay.experiments.catalog import StoredExperiment, find_experiment, spec_at, tree_of
 from assay.experiments.contents import TABLES, write_pointer
-from assay.experiments.evaluation import adopted_path
+from assay.experiments.evaluation import source_record_path
 from assay.experiments.folders import PLACES, RESULTS, ExperimentFolder, ExperimentFolders, experiment_row, folder_name
 from assay.experiments.specs import SpecFiles
 from assay.pipeline import FINGERPRINT_LENGTH, digest_of
@@ -30,16 +31,17 @@ from assay.storage.files import (
     MANIFEST,
     fsync_path,
     is_complete,
+    link_or_copy,
     put_in_place,
+    remove_leftovers,
     require_inner_names,
-    sweep,
     temporary_sibling,
     write_text,
 )
 from assay.storage.locations import Locations
-from assay.storage.locations.config import Location, reaching
+from assay.storage.locations.config import Location, location_errors
 from assay.storage.locations.filesystem import Tree, side_by_side
-from assay.storage.locations.sync import Written, bring, put
+from assay.storage.locations.sync import SyncResult, copy_verified, sync_folder
 from assay.storage.locks import hold
 from assay.storage.parquet import StoredTable
 from assay.storage.partitions import place_of
@@ -49,75 +51,79 @@ from assay.utils.concurrency import Progress, silent
 
 @dataclass(frozen=True)
 class Imported:
-    """An experiment that lives here now.
+    """An imported experiment.
 
     Attributes:
-        experiment_id: Which one.
-        spec: What it is.
+        experiment_id: Its ID.
+        spec: Its resolved spec.
         folder: Its folder in this storage.
-        results: Its results by stage; stages whose files are not part of an experiment's folder are missing.
-        written: What had to be copied.
+        results: Its results by stage, without those whose files are not part of an experiment's folder.
+        written: What was copied.
     """
 
     experiment_id: str
     spec: ExperimentSpec
     folder: Path
     results: Mapping[str, Result]
-    written: Written
+    written: SyncResult
 
 
 def import_experiment(
     specs: SpecFiles, location: Location, experiment_id: str, progress: Progress = silent
 ) -> Imported:
-    """Copy an experiment from a location into this storage and make it one of its own.
+    """Copy an experiment from a location into this storage and make it one of its own experiments.
 
-    One that was cut off goes on where it was; until then, no file of the experiment's spec exists.
+    An interrupted import is continued by the next call; the spec file is written last.
 
     Args:
-        specs: The spec files, which know the storage root.
-        location: A place outside of this storage.
-        experiment_id: Which experiment.
-        progress: Called with the number of files ready.
+        specs: The spec files of this storage.
+        location: A location outside this storage.
+        experiment_id: ID of the experiment.
+        progress: Called with the number of files that are ready.
 
     Raises:
-        IdError: The ID is that of another experiment here.
-        StorageError: The location has no such experiment, or its files are not what its manifest says.
+        IdError: The ID belongs to another experiment in this storage.
+        StorageError: The location has no such experiment, or its files differ from its manifest.
     """
     if location.is_storage:
         raise StorageError(f"Location {location.name!r} is of this storage; its experiments live here already.")
     found = find_experiment(location, validate_id(experiment_id))
     with lock_experiment(specs, experiment_id, f"importing from {location.name}"):
-        return bring_in(specs, location, found, progress)
+        return import_locked(specs, location, found, progress)
 
 
 def lock_experiment(specs: SpecFiles, experiment_id: str, purpose: str) -> AbstractContextManager[None]:
-    """Keep everybody else from changing an experiment's folder in this storage for the block."""
+    """Hold the write lock on an experiment's folder in this storage for the block."""
     return hold(specs.root / "locks", f"experiments/{validate_id(experiment_id)}", "write", purpose)
 
 
-def bring_in(specs: SpecFiles, location: Location, found: StoredExperiment, progress: Progress = silent) -> Imported:
-    """Import an experiment that the caller has found and locked; see ``import_experiment``."""
+def import_locked(
+    specs: SpecFiles, location: Location, found: StoredExperiment, progress: Progress = silent
+) -> Imported:
+    """Import an experiment that the caller has found and locked, see ``import_experiment``."""
     root, experiment_id = specs.root, found.experiment_id
     spec = spec_at(location, found)
     folder = ExperimentFolder(experiment_id, found.run_id, root / spec.exp_out_location / found.folder)
     _require_same(specs, folder, spec)
-    with reaching(location.name):
+    with location_errors(location.name):
         target = Tree.of(folder.path)
-        written = bring(tree_of(location, found), target, True, lambda done, total: progress(done, total, "files"))
+        written = sync_folder(
+            tree_of(location, found), target, True, lambda done, total: progress(done, total, "files")
+        )
     results = restore_results(folder.path, ResultStore(root), spec.trained_model.output_location)
-    ExperimentFolders(root).enter(folder)
+    ExperimentFolders(root).register(folder)
     _enter_tables(root, experiment_id, spec, folder, results)
     if spec.existing_experiment is not None:
-        write_text(adopted_path(root, experiment_id), to_yaml(spec.existing_experiment.model_dump()))
+        write_text(source_record_path(root, experiment_id), to_yaml(spec.existing_experiment.model_dump()))
     if not specs.exists(experiment_id):
         specs.store(experiment_id, spec.as_dict())
     return Imported(experiment_id, spec, folder.path, results, written)
 
 
 def _require_same(specs: SpecFiles, folder: ExperimentFolder, spec: ExperimentSpec) -> None:
-    """Refuse an ID that somebody else has here."""
+    """Refuse an ID that belongs to another experiment in this storage."""
     name, digest = folder.experiment_id, digest_of(spec.as_dict())
-    specs.tombstones.refuse(name, digest)
+    specs.tombstones.check(name, digest)
     known = ExperimentFolders(specs.root).find(name)
     other = known is not None and known.run_id != folder.run_id
     if other or (specs.exists(name) and digest_of(specs.load(name).as_dict()) != digest):
@@ -130,34 +136,37 @@ def _require_same(specs: SpecFiles, folder: ExperimentFolder, spec: ExperimentSp
 def _enter_tables(
     root: Path, experiment_id: str, spec: ExperimentSpec, folder: ExperimentFolder, results: Mapping[str, Result]
 ) -> None:
-    """Let the assets' pointers and partitions lead to the results."""
+    """Write the pointers and table partitions of the experiment's assets."""
 
-    def enter(table: str, content: pl.DataFrame | StoredTable) -> None:
+    def write_table(table: str, content: pl.DataFrame | StoredTable) -> None:
         place_of(root, "main", table, "experiment_id", experiment_id).write(content)
 
     for stage, result in results.items():
         if stage in TABLES:
-            enter(stage, StoredTable(result.folder / TABLES[stage], result.fingerprint))
+            write_table(stage, StoredTable(result.folder / TABLES[stage], result.fingerprint))
     if "trained_model" in results:
         model = results["trained_model"]
         write_pointer(root, experiment_id, "trained_model", model)
-        enter("training_history", StoredTable(model.folder / "training_history.parquet", model.fingerprint))
-    enter("experiments", pl.DataFrame([experiment_row(experiment_id, spec, folder)]))
+        write_table("training_history", StoredTable(model.folder / "training_history.parquet", model.fingerprint))
+    write_table("experiments", pl.DataFrame([experiment_row(experiment_id, spec, folder)]))
 
 
 FINGERPRINT = re.compile(rf"[0-9a-f]{{{FINGERPRINT_LENGTH}}}")
 
 
 def restore_results(folder: Path, store: ResultStore, output_location: str) -> dict[str, Result]:
-    """Return the results whose files an experiment's folder has, by stage, made in ``store`` where they are missing.
+    """Restore all results whose files are in an experiment's folder.
 
     Args:
-        folder: An experiment's folder, its files compared with its manifest already.
-        store: Where the results are to be.
+        folder: An experiment's folder whose files have been verified against its manifest.
+        store: Result store to restore them in.
         output_location: Folder below the storage root.
 
+    Returns:
+        The results by stage; those that exist in ``store`` already are reused.
+
     Raises:
-        StorageError: A manifest is damaged, or does not fit the folder's own.
+        StorageError: The manifest of a result is damaged, or does not match the folder's own.
     """
     manifest = json.loads((folder / MANIFEST).read_bytes())
     return {
@@ -168,7 +177,7 @@ def restore_results(folder: Path, store: ResultStore, output_location: str) -> d
 
 
 def restore_result(folder: Path, stage: str, store: ResultStore, output_location: str) -> Result:
-    """Return one stage's result, found in ``store`` or put together from an experiment's folder; see above."""
+    """Restore the result of one stage, see ``restore_results``."""
     fingerprint, files = _require_whole(folder, stage)
     target = store.root / output_location / stage / fingerprint
     with hold(store.lock_folder, f"{stage}/{fingerprint}", "write", "importing"):
@@ -178,7 +187,7 @@ def restore_result(folder: Path, stage: str, store: ResultStore, output_location
 
 
 def _require_whole(folder: Path, stage: str) -> tuple[str, list[str]]:
-    """Return fingerprint and files of a stage's result, if the folder has them all as its own manifest lists them."""
+    """Return fingerprint and file names of a stage's result if the folder has all of its files, else raise."""
     whole = json.loads((folder / MANIFEST).read_bytes())
     own: dict[str, Any] = json.loads((folder / RESULTS / stage / MANIFEST).read_bytes())
     fingerprint = str(own.get("fingerprint"))
@@ -194,12 +203,12 @@ def _require_whole(folder: Path, stage: str) -> tuple[str, list[str]]:
 
 def _link_together(folder: Path, stage: str, names: list[str], target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    sweep(target)
+    remove_leftovers(target)
     temporary = temporary_sibling(target)
     try:
         for name in names:
-            _link(folder / folder_name(stage, name), temporary / name)
-        _link(folder / RESULTS / stage / MANIFEST, temporary / MANIFEST)
+            link_or_copy(folder / folder_name(stage, name), temporary / name)
+        link_or_copy(folder / RESULTS / stage / MANIFEST, temporary / MANIFEST)
         for path in [*temporary.rglob("*"), temporary]:
             fsync_path(path)
         put_in_place(temporary, target)
@@ -207,27 +216,19 @@ def _link_together(folder: Path, stage: str, names: list[str], target: Path) -> 
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
-
-
 def fetch_result(locations: Locations, found: FoundExperiment, stage: str, output_location: str) -> Result:
-    """Return a result of the experiment that was found: from this storage, or copied from where it is.
+    """Return a result of an evaluation's source: from this storage, or copied from the source's location.
 
-    What a call that was cut off had copied is found by the next.
+    Files that an interrupted call copied are not copied again.
 
     Args:
-        locations: The places that the project knows.
-        found: The experiment, and which results of it.
+        locations: The locations of the project.
+        found: The source, with the fingerprints of its results.
         stage: ``trained_model`` or ``normalized``.
         output_location: Folder below the storage root for a result that has to be copied.
 
     Raises:
-        StorageError: It is not here and can't be copied, or the experiment there has another one by now.
+        StorageError: It can't be copied, or the source has another result by now.
     """
     store = ResultStore(locations.root)
     fingerprint = {"trained_model": found.model, "normalized": found.scaling}[stage]
@@ -238,7 +239,7 @@ def fetch_result(locations: Locations, found: FoundExperiment, stage: str, outpu
     location = locations.open(name)
     here = Tree.of(locations.root / "adopted" / ".fetched" / fingerprint)
     lock = f"adopted/{fingerprint}"
-    with hold(locations.root / "locks", lock, "write", f"copying from {name}"), reaching(name):
+    with hold(locations.root / "locks", lock, "write", f"copying from {name}"), location_errors(name):
         _copy(location.tree.below(folder), here, stage, fingerprint)
         result = restore_result(here.as_path, stage, store, output_location)
         shutil.rmtree(here.as_path)
@@ -254,6 +255,6 @@ def _copy(source: Tree, here: Tree, stage: str, fingerprint: str) -> None:
         )
     files = {name: entry["sha256"] for name, entry in manifest["files"].items() if entry["stage"] == stage}
     require_inner_names(files, source.shown)
-    list(side_by_side(lambda name: put(source, here, name, name, files[name]), files))
+    list(side_by_side(lambda name: copy_verified(source, here, name, name, files[name]), files))
     for name in (MANIFEST, f"{RESULTS}/{stage}/{MANIFEST}"):
-        here.take(source, name, name)
+        here.copy_from(source, name, name)

@@ -1,7 +1,6 @@
-"""The locks that a spec names in ``filelock_dict``: several at once, without deadlock.
+"""The locks of a spec's ``filelock_dict``: several at once, without deadlocks.
 
-Belongs here: where they are, and in which order they are taken. Does not belong here: locking
-(``assay.storage.locks``).
+Belongs here: their folders and the order of acquiring them. Does not belong here: locking (``assay.storage.locks``).
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,14 +14,14 @@ from assay.storage.locks import NAMED, Waiting, hold, share
 from assay.storage.locks.holders import MARKER
 
 LOCKS = ".locks"
-"""Folder, at a location that several machines share, of the locks on it."""
+"""Lock folder of a location that several machines share."""
 
 
 def lock_folder_of(locations: Locations, location: str) -> Path:
-    """Return the folder that holds the lock on a named location: its own where machines share it, or the storage's.
+    """Return the lock folder for a location: in the location itself if machines share it, else the storage's.
 
     Raises:
-        StorageError: The location's folder is not there.
+        StorageError: The folder of the location does not exist.
     """
     settings = locations.settings.get(location)
     if settings is None or not settings.shared or settings.folder is None:
@@ -35,7 +34,7 @@ def lock_folder_of(locations: Locations, location: str) -> Path:
 
 
 def lock_folders(locations: Locations) -> dict[str, Path]:
-    """Return the folders of locks by location, the storage's own under an empty name; some may not exist."""
+    """Return all lock folders by location, the storage's under an empty name; some may not exist."""
     known = ((name, settings.folder) for name, settings in locations.settings.items() if settings.shared)
     return {"": locations.root / "locks", **{name: folder / LOCKS for name, folder in known if folder}}
 
@@ -44,19 +43,19 @@ def lock_folders(locations: Locations) -> dict[str, Path]:
 def named_locks(
     locations: Locations, locks: Mapping[str, FileLockSpec], purpose: str, waiting: Waiting | None = None
 ) -> Iterator[None]:
-    """Hold all locks of a spec for the block; when one can't be had in time, those taken before it are released.
+    """Hold all locks of a spec for the block; if one can't be acquired in time, the others are released.
 
-    They are taken in the order of their locations, whatever their order in the spec: two experiments never wait for
-    each other in a circle.
+    The locks are acquired in the order of their locations, whatever their order in the spec, so that two experiments
+    never wait for each other.
 
     Args:
-        locations: The places that the project knows.
+        locations: The locations of the project.
         locks: The spec's ``filelock_dict``.
-        purpose: What for; others who wait are told.
-        waiting: Is told who is in the way.
+        purpose: What the holder does; shown to others who wait.
+        waiting: Called with a description of the holders of a lock that is not free.
 
     Raises:
-        StorageError: One was not free in time; the message names its key, its holders and the next step.
+        StorageError: A lock was not free in time; the message names its key, its holders and the next step.
     """
     with ExitStack() as stack:
         for key, lock in sorted(locks.items(), key=lambda item: item[1].location):

@@ -1,6 +1,11 @@
-"""Spec files: one YAML per experiment, created exclusively, replaced atomically.
+"""Spec files: one YAML file per experiment, created exclusively and replaced atomically.
 
-Belongs here: which experiments exist and what their files say. Does not belong here: results.
+A run works with its own copy of the resolved spec, its run configuration, so that an edit during the run can't reach
+only some of its assets. Removed experiments leave a tombstone: their IDs are not used again, because their results may
+still be referred to.
+
+Belongs here: which experiments exist, their spec files, run configurations and tombstones. Does not belong here:
+results, deleting them (``garbage``).
 """
 
 import json
@@ -14,7 +19,7 @@ from typing import Any
 
 from assay.errors import IdError, NotThereYetError, SpecError, unknown
 from assay.experiments.evaluation import KEY as EVALUATED
-from assay.experiments.evaluation import find_evaluated, with_adopted
+from assay.experiments.evaluation import find_evaluated, with_source_values
 from assay.experiments.folders import experiments_with_folder
 from assay.pipeline import digest_of
 from assay.spec.experiment import LATEST, TASK_PREFIX, ExistingExperiment, ExperimentSpec
@@ -28,16 +33,16 @@ from assay.storage.locations.config import Locations
 DEFAULT_TASK = "regression"
 
 TEMPLATES = (*TASK_PREFIX, "multi_label")
-"""What a new experiment can start from: a task, or a classification with several classes at once."""
+"""Templates of new experiments: one per task, and one for classification with several classes per item."""
 
 
 class SpecFiles:
-    """The folder of ``<id>.yaml`` files, and the names that were ever used in it.
+    """The folder of spec files ``<id>.yaml``, and all IDs that were ever used in it.
 
     Args:
         folder: The folder.
         root: Storage root.
-        locations: Where experiments that are evaluated may be; None: those of ``locations.yaml`` beside the folder.
+        locations: Locations of evaluated experiments; None for those of ``locations.yaml`` beside the folder.
     """
 
     def __init__(self, folder: Path, root: Path, locations: Locations | None = None) -> None:
@@ -47,56 +52,56 @@ class SpecFiles:
         self.tombstones = Tombstones(self.root)
 
     def path(self, experiment_id: str) -> Path:
-        """Return where an experiment's file is, or would be."""
+        """Return the path of an experiment's spec file, which need not exist."""
         return self.folder / f"{validate_id(experiment_id)}.yaml"
 
     def ids(self) -> list[str]:
-        """Return the IDs of all spec files, sorted; files whose names are no IDs are not experiments."""
+        """Return the sorted IDs of all spec files; files whose names are not valid IDs are ignored."""
         names = (path.stem for path in self.folder.glob("*.yaml"))
         return sorted(name for name in names if is_id(name))
 
     def used_ids(self) -> set[str]:
-        """Return every ID that can't be given to a new experiment, those of removed experiments included."""
+        """Return every ID that a new experiment can't have, including those of removed experiments."""
         return {*self.ids(), *self.tombstones.ids(), *experiments_with_folder(self.root)}
 
     def exists(self, experiment_id: str) -> bool:
-        """Return whether the experiment has a file."""
+        """Return whether the experiment has a spec file."""
         return self.path(experiment_id).is_file()
 
     def load(self, experiment_id: str) -> ExperimentSpec:
         """Return the validated spec of an experiment.
 
         Raises:
-            IdError: The ID is not valid, or was that of another experiment, which was removed.
+            IdError: The ID is not valid, or belonged to another experiment that was removed.
             SpecError: The file is missing or not valid.
-            StorageError: It evaluates an experiment that is not there.
+            StorageError: It evaluates an experiment that does not exist.
         """
         path = self.path(experiment_id)
         spec = self._completed(experiment_id, load_values(path), str(path))
-        self.tombstones.refuse(experiment_id, digest_of(spec.as_dict()))
+        self.tombstones.check(experiment_id, digest_of(spec.as_dict()))
         return spec
 
     def _completed(self, experiment_id: str, values: Mapping[str, Any], source: str) -> ExperimentSpec:
-        """Return the spec of an experiment's keys; what an evaluation leaves out is that of what it evaluates."""
+        """Return the resolved spec; an evaluation inherits the keys that it leaves out from its source."""
         spec = spec_from(values, source)
         if spec.existing_experiment is None or spec.found is not None:
             return spec
-        self._require_begun(experiment_id, spec.existing_experiment)
-        return spec_from(with_adopted(self.locations, experiment_id, values), source)
+        self._require_source_ran(experiment_id, spec.existing_experiment)
+        return spec_from(with_source_values(self.locations, experiment_id, values), source)
 
-    def _require_begun(self, experiment_id: str, wanted: ExistingExperiment) -> None:
-        """Tell an experiment that was never run from one that does not exist."""
-        source = wanted.experiment_id
-        is_here = wanted.location is None and source not in (LATEST, experiment_id)
+    def _require_source_ran(self, experiment_id: str, reference: ExistingExperiment) -> None:
+        """Raise ``NotThereYetError`` for a source that has a spec file here but was never run."""
+        source = reference.experiment_id
+        is_here = reference.location is None and source not in (LATEST, experiment_id)
         if is_here and self.exists(source) and source not in experiments_with_folder(self.root):
             raise NotThereYetError(f"Experiment {source!r} was never run; {experiment_id} waits for its model.")
 
     def create(self, values: Mapping[str, Any], experiment_id: str | None = None) -> str:
-        """Write a new spec file and return its ID; never overwrites.
+        """Write a new spec file and return its ID; an existing file is never overwritten.
 
         Args:
-            values: Keys of the spec; validated before anything is written.
-            experiment_id: Chosen by the user, or None to invent one.
+            values: Keys of the spec; they are validated before anything is written.
+            experiment_id: ID chosen by the user; None to generate one.
 
         Raises:
             IdError: The ID is not valid or already used.
@@ -113,7 +118,7 @@ class SpecFiles:
                 raise IdError(f"Experiment ID {name!r} is already used. Choose another, for example {free!r}.")
 
     def _create_file(self, name: str, text: str) -> bool:
-        """Return False when somebody else took the name first: a hard link fails where the target exists."""
+        """Create the file exclusively; returns False if it exists, because a hard link fails then."""
         self.folder.mkdir(parents=True, exist_ok=True)
         draft = self.folder / f".{name}.{os.getpid()}.draft"
         write_text(draft, text)
@@ -126,37 +131,38 @@ class SpecFiles:
         return True
 
     def overridden(self, experiment_id: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the keys of an experiment with overrides laid over its file, or over what a new one starts with.
+        """Return the keys of an experiment's file, or of a new experiment, with overrides merged into them.
 
         Raises:
-            IdError, SpecError, StorageError: As ``load``.
+            IdError, SpecError, StorageError: See ``load``.
         """
         known = self.exists(experiment_id)
-        values = merged(load_values(self.path(experiment_id)) if known else self._beginning(overrides), overrides)
+        values = merged(load_values(self.path(experiment_id)) if known else self._initial_values(overrides), overrides)
         self._completed(experiment_id, values, f"experiment {experiment_id} with the overrides given")
         return values
 
-    def _beginning(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what a new experiment starts with: its task's template; an evaluation, the other's task alone."""
+    def _initial_values(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the initial keys of a new experiment: those of its template, or of an evaluation only the task."""
         if not overrides.get(EVALUATED):
             return template(str(overrides.get("task", DEFAULT_TASK)))
         if "task" in overrides:
             return {}
-        wanted = spec_from({"task": DEFAULT_TASK, EVALUATED: overrides[EVALUATED]}, "the overrides").existing_experiment
-        if wanted is None or wanted.experiment_id == LATEST:
+        values = {"task": DEFAULT_TASK, EVALUATED: overrides[EVALUATED]}
+        reference = spec_from(values, "the overrides").existing_experiment
+        if reference is None or reference.experiment_id == LATEST:
             return {}
-        return {"task": find_evaluated(self.locations, wanted).task}
+        return {"task": find_evaluated(self.locations, reference).task}
 
     def store(self, experiment_id: str, values: Mapping[str, Any]) -> None:
         """Write or replace an experiment's file atomically."""
         spec = spec_from(values, f"experiment {experiment_id}")
         if not self.exists(experiment_id):
-            self.tombstones.refuse(experiment_id, digest_of(spec.as_dict()))
+            self.tombstones.check(experiment_id, digest_of(spec.as_dict()))
         write_text(self.path(experiment_id), to_yaml(dict(values)))
 
 
 def template(name: str) -> dict[str, Any]:
-    """Return the keys that a new experiment starts with.
+    """Return the keys of a template for new experiments.
 
     Args:
         name: One of ``TEMPLATES``.
@@ -168,14 +174,14 @@ def template(name: str) -> dict[str, Any]:
 
 
 def template_text(name: str) -> str:
-    """Return the commented YAML that a new experiment starts with."""
+    """Return the commented YAML of a template, see ``template``."""
     if name not in TEMPLATES:
         raise SpecError("new experiment", [unknown("Template", name, TEMPLATES)])
     return (files("assay") / "templates" / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 class Tombstones:
-    """One small file per removed experiment: when, and the hash of its last spec."""
+    """One small file per removed experiment, with the time of the removal and the digest of its last spec."""
 
     def __init__(self, root: Path) -> None:
         self.folder = root / "tombstones"
@@ -188,22 +194,22 @@ class Tombstones:
             else set()
         )
 
-    def bury(self, experiment_id: str, digest: str = "") -> None:
-        """Remember that an experiment was removed; the first to say so counts.
+    def add(self, experiment_id: str, digest: str = "") -> None:
+        """Record that an experiment was removed; an existing record is kept.
 
         Args:
-            experiment_id: Which one.
-            digest: Of its last resolved spec: the same spec may come back. Empty: nothing may.
+            experiment_id: ID of the experiment.
+            digest: Digest of its last resolved spec, which may be restored; empty if it can't be restored.
         """
         path = self.folder / validate_id(experiment_id)
         if not path.exists():
             write_json(path, {"removed": datetime.now(UTC).isoformat(timespec="seconds"), "digest": digest})
 
-    def refuse(self, experiment_id: str, digest: str) -> None:
-        """Do nothing unless the experiment was removed and ``digest`` is not that of its last spec.
+    def check(self, experiment_id: str, digest: str) -> None:
+        """Refuse the ID of a removed experiment, except for its own last spec.
 
         Raises:
-            IdError: It was; says when, and what can be done.
+            IdError: The experiment was removed, and ``digest`` is not that of its last spec.
         """
         path = self.folder / validate_id(experiment_id)
         if path.exists():
@@ -215,7 +221,7 @@ class Tombstones:
                 )
 
     def restore(self, experiment_id: str) -> bool:
-        """Forget that an experiment was removed; returns whether it was."""
+        """Delete the record of a removed experiment; returns whether there was one."""
         path = self.folder / validate_id(experiment_id)
         if not path.exists():
             return False
@@ -223,33 +229,33 @@ class Tombstones:
         return True
 
 
-def frozen_path(root: Path, run_id: str, experiment_id: str) -> Path:
-    """Return where a run's copy of a spec is; ``run_id`` is made by Dagster, the experiment ID by users."""
+def run_config_path(root: Path, run_id: str, experiment_id: str) -> Path:
+    """Return the path of a run's configuration of an experiment; ``run_id`` is Dagster's ID of the run."""
     return root / "runs" / run_id / f"{validate_id(experiment_id)}.yaml"
 
 
-def freeze(root: Path, run_id: str, experiment_id: str, spec: ExperimentSpec) -> ExperimentSpec:
-    """Store the resolved spec under the run's ID, unless the run has one already; return the one that counts."""
-    path = frozen_path(root, run_id, experiment_id)
+def store_run_config(root: Path, run_id: str, experiment_id: str, spec: ExperimentSpec) -> ExperimentSpec:
+    """Store a resolved spec as the run's configuration, unless the run has one; returns the run's configuration."""
+    path = run_config_path(root, run_id, experiment_id)
     if not path.exists():
         draft = temporary_sibling(path)
         write_text(draft, to_yaml(spec.as_dict()))
         try:
             os.link(draft, path)
         except FileExistsError:
-            pass  # another step of the same run was first
+            pass  # another step of the same run stored it first
         finally:
             draft.unlink()
     return _load(path)
 
 
-def frozen(root: Path, run_id: str, experiment_id: str) -> ExperimentSpec | None:
-    """Return the run's copy of a spec, or None when the run has none yet."""
-    path = frozen_path(root, run_id, experiment_id)
+def load_run_config(root: Path, run_id: str, experiment_id: str) -> ExperimentSpec | None:
+    """Return the run's configuration of an experiment; None if there is none yet."""
+    path = run_config_path(root, run_id, experiment_id)
     return _load(path) if path.exists() else None
 
 
 @lru_cache(maxsize=64)
 def _load(path: Path) -> ExperimentSpec:
-    """Read a frozen spec; it never changes, and every asset of a run asks for it."""
+    """Read a run configuration; it is cached because it never changes and every asset of a run reads it."""
     return load_spec(path)

@@ -1,6 +1,7 @@
-"""The grid of a sweep: which keys take which values, and all combinations of them.
+"""The grid of a sweep: keys, their values, and all combinations.
 
-Belongs here: reading ``KEY=VALUE,VALUE`` and multiplying. Does not belong here: whether a combination is valid.
+Belongs here: parsing ``KEY=VALUE,VALUE``, expanding shortened keys, combinations. Does not belong here: whether a
+combination is valid (``sweeps``).
 """
 
 import itertools
@@ -22,24 +23,24 @@ MOST_COMBINATIONS = 10_000
 
 @dataclass(frozen=True)
 class Axis:
-    """One key and the values that it takes, in the order given."""
+    """One key and its values, in the given order."""
 
     key: str
     values: tuple[Any, ...]
 
 
 def read_axis(text: str, keys: Collection[str]) -> Axis:
-    """Return ``epochs=5,10`` as an axis.
+    """Parse an axis such as ``epochs=5,10``.
 
-    Values are YAML separated by commas, or one YAML list: ``a,b`` and ``[a, b]`` are the same two values. Values that
-    are lists themselves are written ``[a, b],[c]``, or one of them alone ``[[a, b]]``.
+    The values are YAML values separated by commas, or one YAML list: ``a,b`` and ``[a, b]`` are the same two values.
+    Values that are lists are written as ``[a, b],[c]``, and a single one as ``[[a, b]]``.
 
     Args:
         text: Key, possibly shortened, and values.
-        keys: All keys there are.
+        keys: All existing keys.
 
     Raises:
-        SpecError: There is no ``=``, no value, no such key, or what follows is not YAML.
+        SpecError: The text has no ``=`` or no values, the key does not exist, or the values are not YAML.
     """
     name, equals, listed = text.partition("=")
     if not equals or not name.strip():
@@ -66,7 +67,7 @@ def combinations(axes: Sequence[Axis]) -> list[dict[str, Any]]:
     """Return one mapping from key to value per combination; the last axis varies fastest.
 
     Raises:
-        SpecError: A key is given twice, or lies inside of another, or there are too many combinations.
+        SpecError: A key is given twice, a key contains another one, or there are too many combinations.
     """
     for first, second in itertools.combinations(axes, 2):
         inner, outer = sorted((first.key, second.key), key=len, reverse=True)
@@ -82,10 +83,10 @@ def combinations(axes: Sequence[Axis]) -> list[dict[str, Any]]:
 
 
 def sweepable_keys(values: Mapping[str, Any]) -> set[str]:
-    """Return every key of every depth: those of all built-in kinds, and those that these values have.
+    """Return the dotted keys at every depth: those of all built-in kinds, and those in ``values``.
 
     Args:
-        values: A resolved spec; it may use kinds of installed packages.
+        values: A resolved spec, which may use kinds of installed packages.
     """
     return set(_built_in_keys()) | set(_keys_of(values, ""))
 
@@ -110,10 +111,10 @@ def _keys_of(values: Mapping[str, Any], prefix: str) -> Iterator[str]:
 
 
 def full_key(name: str, keys: Collection[str]) -> str:
-    """Return the one key that is ``name``, or ends in it: ``epochs`` is ``trained_model.train_params.epochs``.
+    """Return the full key of a shortened one: ``epochs`` is ``trained_model.train_params.epochs``.
 
     Raises:
-        SpecError: No key, or more than one, ends so; names the candidates.
+        SpecError: No key, or more than one, ends in ``name``; the message lists the candidates.
     """
     if name in keys:
         return name
@@ -126,7 +127,7 @@ def full_key(name: str, keys: Collection[str]) -> str:
 
 
 def _resembling(name: str, keys: Collection[str]) -> str:
-    """Return the sentence with the keys whose last part is, or resembles, the last part of ``name``."""
+    """Return a sentence with the keys whose last part equals or resembles that of ``name``."""
     last = name.rpartition(".")[2]
     by_last: dict[str, list[str]] = {}
     for key in sorted(keys):

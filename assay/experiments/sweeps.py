@@ -1,6 +1,7 @@
-"""The experiments of a sweep, before any of them is written.
+"""Sweeps: one experiment per combination of values, tagged with the name of the sweep.
 
-Belongs here: from base and grid to validated experiments with IDs. Does not belong here: writing files.
+Belongs here: planning the experiments of a sweep, writing all of them or none, finding them by their tag. Does not
+belong here: parsing the grid (``sweep_grid``).
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -24,8 +25,8 @@ class Member:
     Attributes:
         experiment_id: Its ID.
         changes: Value of each swept key.
-        content: The keys of its file.
-        exists: Whether it has a file already.
+        content: The keys of its spec file.
+        exists: Whether its spec file exists already.
     """
 
     experiment_id: str
@@ -48,16 +49,16 @@ class Sweep:
 
 
 def plan_sweep(store: SpecFiles, base: Mapping[str, Any], axes: Sequence[Axis], name: str) -> Sweep:
-    """Return the experiments of a sweep; those that exist already with the same resolved spec keep their IDs.
+    """Return the experiments of a sweep; existing ones with the same resolved spec keep their IDs.
 
     Args:
-        store: Where experiments are.
-        base: The keys that all of them share.
-        axes: What varies.
-        name: Tag of the sweep and beginning of the new IDs.
+        store: The spec files.
+        base: The keys that all experiments share.
+        axes: The keys that vary, with their values.
+        name: Value of the sweep tag, and prefix of the new IDs.
 
     Raises:
-        IdError: The name can't begin an ID.
+        IdError: The name is not a valid prefix of an ID.
         SpecError: A combination is not valid, or two are the same experiment; lists every problem.
     """
     validate_id(name)
@@ -75,7 +76,7 @@ def plan_sweep(store: SpecFiles, base: Mapping[str, Any], axes: Sequence[Axis], 
 
 
 def _with_kinds(base: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
-    """Return ``base`` with the kinds that it leaves open but the swept keys belong to: ``width`` is one of a cnn."""
+    """Return ``base`` with the default kinds of all sections with swept keys, as ``width`` needs ``kind: cnn``."""
     resolved = flatten(spec_from(base, "the base of the sweep").as_dict())
     parts = [key.split(".") for key in keys]
     kinds = {".".join([*part[:depth], "kind"]) for part in parts for depth in range(1, len(part))}
@@ -83,7 +84,7 @@ def _with_kinds(base: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
 
 
 def _resolve(contents: Sequence[Mapping[str, Any]], grid: Sequence[Mapping[str, Any]], name: str) -> list[str]:
-    """Return the resolved spec of each combination as text, or raise with every problem of all of them."""
+    """Return the resolved spec of each combination as canonical JSON; raises with the problems of all combinations."""
     problems: dict[str, str] = {}
     specs: dict[str, str] = {}
     for content, changes in zip(contents, grid, strict=True):
@@ -103,7 +104,7 @@ def _resolve(contents: Sequence[Mapping[str, Any]], grid: Sequence[Mapping[str, 
 
 
 def _resolved_members(store: SpecFiles, name: str) -> dict[str, str]:
-    """Return the ID of each experiment of the sweep by its resolved spec; one that is not valid is none of ours."""
+    """Return the IDs of the sweep's existing experiments by resolved spec, without invalid ones."""
     found: dict[str, str] = {}
     for experiment_id, values in sweep_members(store, name).items():
         with suppress(SpecError):
@@ -112,7 +113,7 @@ def _resolved_members(store: SpecFiles, name: str) -> dict[str, str]:
 
 
 def _free_ids(name: str, count: int, used: Collection[str]) -> Iterator[str]:
-    """Yield ``name-01``, ``name-02`` and so on, wide enough to sort, without those in use."""
+    """Yield unused IDs ``name-01``, ``name-02`` and so on, with enough digits to sort by name."""
     width = max(2, len(str(count)))
     number = 0
     while True:
@@ -127,7 +128,7 @@ TAG = "sweep"
 
 
 def sweep_members(store: SpecFiles, name: str) -> dict[str, Mapping[str, Any]]:
-    """Return the keys of every experiment of a sweep, not validated, by ID."""
+    """Return the keys of every experiment of a sweep, by ID; they are not validated."""
     return {member: values for member, values in _tagged(store) if values["tags"][TAG] == name}
 
 
@@ -137,26 +138,26 @@ def sweep_names(store: SpecFiles) -> list[str]:
 
 
 def _tagged(store: SpecFiles) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the experiments with the tag; a file without the word is not even parsed, which takes longest."""
+    """Yield ID and keys of the experiments with a sweep tag; files without the word are not parsed, to save time."""
     for experiment_id in store.ids():
         path = store.path(experiment_id)
         try:
             text = path.read_text(encoding="utf-8")
             values = read_mapping(text, str(path)) if TAG in text else {}
         except (OSError, UnicodeDecodeError, SpecError):
-            continue  # removed meanwhile, or half-saved: `assay validate` tells
+            continue  # removed meanwhile, or half-saved: `assay validate` reports it
         if isinstance(values.get("tags"), Mapping) and TAG in values["tags"]:
             yield experiment_id, values
 
 
 def write_sweep(store: SpecFiles, sweep: Sweep) -> list[str]:
-    """Create the files of the new experiments; when one can't be written, those before it are removed again.
+    """Create the spec files of the new experiments; if one can't be written, the others are removed again.
 
     Returns:
         The IDs of the new experiments.
 
     Raises:
-        IdError: Somebody took one of the IDs meanwhile; nothing is written then.
+        IdError: One of the IDs was taken meanwhile; then nothing is written.
     """
     written: list[str] = []
     with ExitStack() as undo:

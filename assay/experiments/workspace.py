@@ -1,4 +1,4 @@
-"""Where the command line finds experiments and results: the same places as the Dagster definitions."""
+"""The project's spec files, storage and locations: the same for the command line and for the Dagster definitions."""
 
 import os
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""Typed sections of an experiment's spec, one file each."""
+"""The experiment's spec: one file per section, plus defaults, validation and loading."""

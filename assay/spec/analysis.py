@@ -1,4 +1,4 @@
-"""Section ``analysis``: which metrics are computed on the predictions, and how sure they are."""
+"""Section ``analysis``: the metrics computed from the predictions, and their confidence intervals."""
 
 from typing import Annotated, Literal
 
@@ -36,7 +36,7 @@ TASK_METRICS: dict[str, tuple[str, ...]] = {
     "segmentation": ("mean_iou", "foreground_iou", "mean_dice", "pixel_accuracy", "iou", "dice", "precision", "recall"),
     "detection": ("map50_95", "map50", "map75", "recall100", "ap50_95", "ap50"),
 }
-"""The built-in metrics of each kind of learning; the first is the one that headlines and default tests use."""
+"""The built-in metrics of each kind of learning; the first is the main metric of headlines and default tests."""
 
 METRIC_PLUGINS = "assay.metrics"
 """Entry point group whose names are further metrics."""
@@ -54,25 +54,25 @@ MetricName = Annotated[str, AfterValidator(_known_metric)]
 
 
 class ResultAnalyzer(Section):
-    """What is computed from the predictions."""
+    """Metrics, intervals and lists computed from the predictions."""
 
     metrics: tuple[MetricName, ...] | None = Field(default=None, min_length=1)
-    """Names of metrics; null computes every metric of the task."""
+    """Names of the metrics; null computes every metric of the task."""
     confidence: float = Field(default=0.95, ge=0.5, le=0.999)
-    """Probability covered by each metric's interval."""
+    """Confidence level of the metrics' intervals."""
     bootstrap_samples: int = Field(default=1000, ge=0, le=100_000)
-    """Resamples of the predictions behind each interval; 0 computes no intervals."""
+    """Number of bootstrap resamples for each interval; 0 computes no intervals."""
     bootstrap_unit: Literal["image", "item"] = "image"
-    """What is drawn: ``image`` draws all items of an image together, as they resemble each other."""
+    """Unit of resampling: ``image`` draws all items of an image together, because they resemble each other."""
     calibration_bins: int = Field(default=15, ge=2, le=100)
-    """Bins of equal width between confidence 0 and 1."""
+    """Number of bins of equal width between confidence 0 and 1."""
     worst_items: int = Field(default=24, ge=1, le=1000)
-    """How many of the worst predictions of each subset are listed and shown."""
+    """Number of worst predictions of each subset that are listed and shown."""
     unit: str = Field(default="", max_length=40)
-    """Unit of a regression target, such as ``mm``; shown beside its metrics."""
+    """Unit of a regression target, such as ``mm``, shown with its metrics."""
 
     def metrics_for(self, task: str) -> tuple[str, ...]:
-        """Return the metrics to compute for a kind of learning, in the order asked for.
+        """Return the metrics to compute for a kind of learning, in the order of the spec.
 
         Raises:
             ValueError: A metric belongs to another kind of learning.
@@ -93,10 +93,10 @@ class AnalysisSection(Section):
     """Metrics with intervals and baselines, pictures, and the worst predictions."""
 
     result_analyzer: ResultAnalyzer = ResultAnalyzer()
-    """What is computed."""
+    """Metrics, intervals and lists."""
     seed: int | None = Field(default=None, ge=0, lt=2**63)
-    """Seed of the bootstrap; null takes the experiment's."""
+    """Seed of the bootstrap; null uses the experiment's."""
     output_location: Location = "data"
     """Folder below the storage root."""
     clear_folder: Switch = False
-    """Build again even when a complete result exists; the old one stays until the new one is complete."""
+    """Build again even if a complete result exists, which is kept until the new one is complete."""

@@ -1,6 +1,7 @@
-"""What every section of a spec shares: frozen, typed, no unknown keys, a fingerprintable dump.
+"""The base of all spec sections: frozen, typed, without unknown keys; and tools for their types.
 
-Belongs here: the base model and field types used by several sections. Does not belong here: any section.
+Belongs here: the base model, field types of several sections, inspecting annotations, sections chosen by ``kind`` that
+installed packages add. Does not belong here: any section, finding packages (``plugins``).
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -20,18 +21,18 @@ class Section(BaseModel):
     )
 
     def content(self) -> dict[str, Any]:
-        """Return what determines the result: every field but those marked ``place_only``, at any depth."""
+        """Return the fields that determine a result: all but those marked ``PLACE_ONLY``, at any depth."""
         return self.model_dump(mode="json", exclude=self.placed())
 
     def placed(self) -> dict[str, Any]:
-        """Return the fields that are ``place_only``, as pydantic wants to be told what to exclude."""
+        """Return the fields marked ``PLACE_ONLY``, in the form of pydantic's ``exclude``."""
         own = {name: True for name, field in type(self).model_fields.items() if PLACE_ONLY in field.metadata}
         within = {name: value.placed() for name, value in self if isinstance(value, Section) and name not in own}
         return {**own, **{name: placed for name, placed in within.items() if placed}}
 
 
 class _PlaceOnly:
-    """Marks a field that says where or whether a result is written, not what is in it."""
+    """Marks a field that affects where or whether a result is written, but not its content."""
 
     def __repr__(self) -> str:
         return "PLACE_ONLY"
@@ -43,11 +44,11 @@ Location = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"), P
 """Name of a folder below the storage root."""
 
 Switch = Annotated[bool, PLACE_ONLY]
-"""A yes or no that does not change what a result contains."""
+"""A flag that does not affect the content of a result."""
 
 SecretReference = Annotated[str, Field(pattern=r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$")]
-"""A secret that a plugin's section needs: ``${NAME}``, the name of an environment variable. The spec, and what is saved
-of it, holds the name alone; ``assay.spec.secrets.resolved`` gives the value where it is used."""
+"""A secret in a plugin's section: ``${NAME}``, with the name of an environment variable. The spec and all its copies
+contain only the name; ``assay.spec.secrets.resolved`` returns the value where it is used."""
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 """A number from 0 to 1."""
@@ -63,7 +64,7 @@ class ImageSize(Section):
 
 
 def alternatives(annotation: Any) -> list[Any]:
-    """Return the alternatives of a possibly optional, annotated or union type."""
+    """Return the alternatives of a type that may be optional, annotated or a union."""
     origin = get_origin(annotation)
     if origin is Annotated:
         return alternatives(get_args(annotation)[0])
@@ -73,29 +74,29 @@ def alternatives(annotation: Any) -> list[Any]:
 
 
 def models_in(annotations: Iterable[Any]) -> list[type[BaseModel]]:
-    """Return the models among the alternatives of some types."""
+    """Return the pydantic models among the alternatives of some types."""
     flat = [inner for annotation in annotations for inner in alternatives(annotation)]
     return [inner for inner in flat if isinstance(inner, type) and issubclass(inner, BaseModel)]
 
 
 def element_types(annotation: Any) -> list[Any]:
-    """Return what a list, tuple or dict holds."""
+    """Return the element types of a list or tuple, or the value types of a dict."""
     found = alternatives(annotation)
     return [get_args(inner)[-1 if get_origin(inner) is dict else 0] for inner in found if get_args(inner)]
 
 
 def literals_in(annotation: Any) -> list[Any]:
-    """Return the values that a literal type allows."""
+    """Return the values of a literal type."""
     return [value for inner in alternatives(annotation) if get_origin(inner) is Literal for value in get_args(inner)]
 
 
 def or_plugin(group: str, built_in: Collection[str], registered: type) -> WrapValidator:
-    """Return a validator that hands kinds of installed packages to the package's own section.
+    """Return a validator that validates kinds of installed packages with the package's own section.
 
     Args:
-        group: Entry point group, such as ``assay.models``; its names are the further kinds.
-        built_in: Kinds that no package can replace.
-        registered: Type of the entry points' objects; has the attribute ``section``.
+        group: Entry point group, such as ``assay.models``; the names of its entry points are the additional kinds.
+        built_in: Built-in kinds, which no package can replace.
+        registered: Type of the entry points' objects, with an attribute ``section``.
     """
 
     def validate(value: Any, built_in_section: ValidatorFunctionWrapHandler) -> Any:

@@ -1,7 +1,9 @@
-"""What the classes are: their names, the labels that belong to each, and how much each counts.
+"""Keys ``trained_model.data_description``: inputs, target and classes, and which labels belong to which class.
 
-The only place that says which label belongs to which class; training, prediction and analysis all ask here. Belongs
-here: the keys of a class, rules on all of them together, from labels to classes. Does not belong here: tables, tensors.
+This is the only place that maps labels to classes; training, prediction and analysis all use it. Where a default
+depends on the task, the key's default here is null, and ``defaults`` fills it in.
+
+Belongs here: these keys, rules on their values, the map from labels to classes. Does not belong here: tables, tensors.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,14 +18,14 @@ from assay.spec.base import Section
 
 
 class ClassDescription(Section):
-    """A class: its name alone, or with what belongs to it and how much it counts."""
+    """A class: only its name, or also its subclasses and weight."""
 
     name: str = Field(min_length=1)
-    """Name of the class; a label of this name belongs to it."""
+    """Name of the class; a label with this name belongs to it."""
     subclasses: tuple[str, ...] = ()
     """Labels, or other classes with all their labels, that belong to this class too."""
     weight: float = Field(default=1.0, gt=0)
-    """How much the class counts in the loss; multiplies learner.class_weights."""
+    """Weight of the class in the loss; multiplied by learner.class_weights."""
 
     @model_validator(mode="before")
     @classmethod
@@ -42,10 +44,79 @@ class ClassDescription(Section):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Return the schema of both spellings: a name, or an object."""
+        """Return the schema of both forms: a name, or an object."""
         written = handler.resolve_ref_schema(handler(schema))
         name = {"type": "string", "minLength": 1, "description": "Name of a class without subclasses."}
         return {"anyOf": [name, dict(written)], "description": cls.__doc__ or ""}
+
+
+Input = Literal["splits", "crops", "normalized"]
+"""The stage that provides the model's inputs."""
+
+
+class DataDescription(Section):
+    """The input columns or images, the target, and the classes."""
+
+    input: Input | None = None
+    """Inputs of the model: whole images (``splits``), crops of single objects (``crops``) or rows of the table
+    (``normalized``). Null: whole images for segmentation and detection, crops for classification, rows for regression
+    and tables."""
+    inputs: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """Input columns, as names or patterns with ``*``; null: all pixels, or all columns but the target. Tables only."""
+    target: str | None = Field(default=None, min_length=1)
+    """Target column; null: the number or the class in the data."""
+    classes: tuple[ClassDescription, ...] | None = Field(default=None, min_length=1)
+    """Classes in the order of the outputs, as names or as ``{name: even, subclasses: ["0", "2"], weight: 2.0}``; null:
+    the sorted labels of the training rows."""
+    multi_label: bool = False
+    """Whether an item may have several classes at once, or none. Classification only."""
+    label_separator: str | None = Field(default=None, min_length=1, max_length=8)
+    """Separator between the labels of an item, such as ``|`` in ``cat|outdoor``; null: an item has one label. With
+    multi_label only."""
+    labels_of_no_class: tuple[str, ...] = ()
+    """Labels of items that belong to none of the classes, such as ``["nothing"]``; any other label without a class is
+    an error. With multi_label only."""
+    class_mapping: dict[str, str] = {}
+    """Class of each label, such as ``{"0": small, "1": small, "2": large}``; empty: every label is its own class. With
+    multi_label, list labels as subclasses instead."""
+    image_size: int | None = Field(default=None, ge=4, le=8192)
+    """Crops: side in pixels to which they are resized, with a border if they are not square; null: 24, or 16 if no crop
+    is larger than that. Whole images: longest side in pixels, to which larger ones are reduced; null: chosen so that
+    the median object has about 48 pixels."""
+    window_size: int | None = Field(default=None, ge=32, le=4096, multiple_of=16)
+    """Side in pixels of the square windows, mostly around objects, that are cut out of whole images for training; null:
+    64 for segmentation, 96 for detection. For these tasks only."""
+    standardize: bool | None = None
+    """Standardize each image or row of pixels to mean 0 and standard deviation 1, so that brightness and contrast do
+    not matter; null: yes for images and pixels, no for other columns, which have their own units."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes; empty if they are taken from the data."""
+        return tuple(each.name for each in self.classes or ())
+
+    @model_validator(mode="after")
+    def _classes_fit(self) -> Self:
+        check_classes(self.classes or (), exclusive=not self.multi_label)
+        if len(self.class_names) == 1 and not self.multi_label:
+            raise ValueError(f"classes has only {self.class_names[0]!r}; expected two or more, or multi_label: true")
+        return self
+
+    @model_validator(mode="after")
+    def _labels_have_one_meaning(self) -> Self:
+        without_effect = [key for key in ("label_separator", "labels_of_no_class") if getattr(self, key)]
+        if without_effect and not self.multi_label:
+            raise ValueError(f"{without_effect[0]} has no effect without multi_label: true; leave one of them out")
+        if self.class_mapping and self.multi_label:
+            raise ValueError(
+                "class_mapping gives a label one class, but multi_label is true; list labels as subclasses of classes"
+            )
+        if self.class_mapping and any(each.subclasses for each in self.classes or ()):
+            raise ValueError("class_mapping and subclasses both say which labels a class has; give one of them")
+        wrong = sorted(set(self.class_mapping.values()) - set(self.class_names))
+        if self.classes and wrong:
+            raise ValueError(f"class_mapping maps to {', '.join(wrong)}, not in classes")
+        return self
 
 
 def check_classes(classes: Sequence[ClassDescription], exclusive: bool) -> None:
@@ -53,7 +124,7 @@ def check_classes(classes: Sequence[ClassDescription], exclusive: bool) -> None:
 
     Args:
         classes: In the order of the outputs.
-        exclusive: Whether an item belongs to one class only, so that no two classes may share a label.
+        exclusive: Whether an item belongs to exactly one class, so that no two classes may share a label.
 
     Raises:
         ValueError: A class or subclass is given twice, a class contains itself, or exclusive classes share a label.
@@ -79,11 +150,11 @@ def check_classes(classes: Sequence[ClassDescription], exclusive: bool) -> None:
 def classes_of_labels(classes: Sequence[ClassDescription]) -> dict[str, tuple[int, ...]]:
     """Return the indices of the classes that each label belongs to, ascending.
 
-    A label belongs to the class of its name and to every class that has it, directly or through other classes, among
-    its subclasses. With the classes 0, 1, even (0, 2) and odd (1), the label 0 gives (0, 2) and the label 2 gives (2,).
+    A label belongs to the class of its name and to every class that has it among its subclasses, directly or through
+    other classes. With the classes 0, 1, even (0, 2) and odd (1), the label 0 gives (0, 2) and the label 2 gives (2,).
 
     Args:
-        classes: In the order of the outputs; without circles.
+        classes: In the order of the outputs; no class contains itself.
     """
     by_name = {each.name: each for each in classes}
     places: dict[str, list[int]] = {}
@@ -94,7 +165,7 @@ def classes_of_labels(classes: Sequence[ClassDescription]) -> dict[str, tuple[in
 
 
 def unknown_subclasses(classes: Sequence[ClassDescription], labels: Sequence[str]) -> list[str]:
-    """Return one line per subclass that is neither a class nor a label of the data, with the nearest that is.
+    """Return one line per subclass that is neither a class nor a label of the data, with the nearest valid name.
 
     Args:
         classes: All classes.
@@ -110,7 +181,7 @@ def unknown_subclasses(classes: Sequence[ClassDescription], labels: Sequence[str
 
 
 def did_you_mean(name: str, choices: Sequence[str]) -> str:
-    """Return the question for the nearest choice, or nothing when none resembles the name."""
+    """Return ``; did you mean …?`` with the nearest choice, or an empty text if none resembles the name."""
     guess = nearest(name, choices)
     return f"; did you mean {guess!r}?" if guess else ""
 
@@ -125,7 +196,7 @@ def _all_labels(each: ClassDescription, by_name: Mapping[str, ClassDescription])
 
 
 def _circle(name: str, by_name: Mapping[str, ClassDescription], path: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """Return the names from a class back to itself, nothing when there is no such way."""
+    """Return the chain of names from a class back to itself; empty if it does not contain itself."""
     if name in path:
         return (*path[path.index(name) :], name)
     inner = by_name[name].subclasses if name in by_name else ()
@@ -134,71 +205,3 @@ def _circle(name: str, by_name: Mapping[str, ClassDescription], path: tuple[str,
 
 def _repeated(names: Sequence[str]) -> list[str]:
     return sorted({name for name in names if names.count(name) > 1})
-
-
-Input = Literal["splits", "crops", "normalized"]
-
-
-class DataDescription(Section):
-    """Which columns or images are the inputs, what is the target, and which classes there are."""
-
-    input: Input | None = None
-    """Learn from whole images (``splits``), from pictures of single objects (``crops``) or from rows of the table
-    (``normalized``); null: whole images for segmentation and detection, pictures for classification, rows for
-    regression and tables."""
-    inputs: tuple[str, ...] | None = Field(default=None, min_length=1)
-    """Input columns, as names or patterns with ``*``; null: all pixels, or all columns but the target. Tables only."""
-    target: str | None = Field(default=None, min_length=1)
-    """Column that is learned; null: the number, or the class, that the data carry."""
-    classes: tuple[ClassDescription, ...] | None = Field(default=None, min_length=1)
-    """Classes in the order of the outputs, as names or as ``{name: even, subclasses: ["0", "2"], weight: 2.0}``; null:
-    the labels of the training rows, sorted."""
-    multi_label: bool = False
-    """Whether an item may have several classes at once, or none. Classification only."""
-    label_separator: str | None = Field(default=None, min_length=1, max_length=8)
-    """Text between the labels of an item, such as ``|`` in ``cat|outdoor``; null: an item has one label. With
-    multi_label only."""
-    labels_of_no_class: tuple[str, ...] = ()
-    """Labels of items that belong to none of the classes, such as ``["nothing"]``; any other label without a class is
-    an error. With multi_label only."""
-    class_mapping: dict[str, str] = {}
-    """Class of each label, such as ``{"0": small, "1": small, "2": large}``; empty: every label is its own class. With
-    multi_label, list labels as subclasses instead."""
-    image_size: int | None = Field(default=None, ge=4, le=8192)
-    """Side in pixels that pictures of objects are brought to, with a border where they are not square; null: 24, or 16
-    for pictures that are no larger than that. Of whole images, the longest side to which larger ones are reduced; null:
-    so that the median object has about 48 pixels."""
-    window_size: int | None = Field(default=None, ge=32, le=4096, multiple_of=16)
-    """Side in pixels of the squares, mostly around objects, that are cut out of whole images to learn from; null: 64
-    for segmentation, 96 for detection, and for nothing else."""
-    standardize: bool | None = None
-    """Give each image or row of pixels mean 0 and standard deviation 1, so that brightness and contrast do not matter;
-    null: yes for images and pixels, no for other columns, which have units of their own."""
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of the classes; empty when the data tell them."""
-        return tuple(each.name for each in self.classes or ())
-
-    @model_validator(mode="after")
-    def _classes_fit(self) -> Self:
-        check_classes(self.classes or (), exclusive=not self.multi_label)
-        if len(self.class_names) == 1 and not self.multi_label:
-            raise ValueError(f"classes has only {self.class_names[0]!r}; expected two or more, or multi_label: true")
-        return self
-
-    @model_validator(mode="after")
-    def _labels_have_one_meaning(self) -> Self:
-        without_effect = [key for key in ("label_separator", "labels_of_no_class") if getattr(self, key)]
-        if without_effect and not self.multi_label:
-            raise ValueError(f"{without_effect[0]} has no effect without multi_label: true; leave one of them out")
-        if self.class_mapping and self.multi_label:
-            raise ValueError(
-                "class_mapping gives a label one class, but multi_label is true; list labels as subclasses of classes"
-            )
-        if self.class_mapping and any(each.subclasses for each in self.classes or ()):
-            raise ValueError("class_mapping and subclasses both say which labels a class has; give one of them")
-        wrong = sorted(set(self.class_mapping.values()) - set(self.class_names))
-        if self.classes and wrong:
-            raise ValueError(f"class_mapping maps to {', '.join(wrong)}, not in classes")
-        return self

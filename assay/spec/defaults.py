@@ -1,6 +1,7 @@
-"""From what the user wrote to what will be done: every default that depends on another key becomes a value.
+"""Resolving a spec: every default that depends on the task, the source or another section becomes a value.
 
-Belongs here: defaults and rules across sections. Does not belong here: those within one section.
+Belongs here: filling in these defaults, rules across sections. Does not belong here: defaults and rules within one
+section, the numbers themselves (``recipes``), keys without effect (``validation``).
 """
 
 from collections.abc import Sequence
@@ -17,17 +18,17 @@ from assay.spec.trained_model import Augmentation, TrainedModelSection, TrainPar
 from assay.spec.validation import DENSE, LOSSES, OF_CLASSES, check_training, keys_without_effect
 
 CHOOSING = {"segmentation": "mean_iou", "detection": "map50"}
-"""What chooses the epoch, where it is not the loss: that of masks and boxes also weighs what no metric sees."""
+"""Metric that chooses the epoch, where it is not the loss: the loss of masks and boxes has terms that no metric has."""
 
 MOMENTA = {"muon": 0.8, "adamw": 0.9, "sgd": 0.9}
 """Momentum by optimizer."""
 
 WARMUPS = {"one_cycle": 0.25, "cosine": 0.05, "step": 0.05, "constant": 0.0}
-"""Shares of the steps in which the learning rate rises, by schedule."""
+"""Fraction of the steps in which the learning rate rises, by schedule."""
 
 
 def view_of(section: TrainedModelSection, learning: str, uses_images: bool) -> View:
-    """Return what an item is to the network."""
+    """Return the form in which the network sees an item."""
     if learning in DENSE:
         return "images"
     chosen = section.data_description.input
@@ -38,12 +39,12 @@ def view_of(section: TrainedModelSection, learning: str, uses_images: bool) -> V
 
 
 def resolved(section: TrainedModelSection, learning: str, view: View) -> TrainedModelSection:
-    """Return the section with a number wherever null meant "by the task or the input".
+    """Return the section with a value for every null that means "by the task or the input".
 
-    What only the data can tell stays null: input columns, target, classes, and image size.
+    What depends on the data stays null: input columns, target, classes, and image size.
 
     Raises:
-        ValueError: A key has no meaning for this kind of learning or input.
+        ValueError: A key has no effect for this kind of learning or input.
     """
     check_training(section, learning, view)
     recipe = recipe_of(learning, view)
@@ -87,11 +88,11 @@ def _learner(section: TrainedModelSection, learning: str, recipe: Recipe) -> Any
 
 
 def epoch_count(params: TrainParams, steps_per_pass: int) -> int:
-    """Return how many epochs to train.
+    """Return the number of epochs to train.
 
     Args:
-        params: Resolved.
-        steps_per_pass: Batches in one pass over the training data.
+        params: Resolved parameters.
+        steps_per_pass: Number of batches in one pass over the training data.
     """
     usual, steps = params.epochs or 1, params.steps_per_epoch or steps_per_pass
     wanted = -(-(params.least_steps or 0) // steps)
@@ -99,7 +100,7 @@ def epoch_count(params: TrainParams, steps_per_pass: int) -> int:
 
 
 def _filled(section: Any, **defaults: Any) -> Any:
-    """Return a copy whose null keys have the defaults; sections within are replaced as they are given."""
+    """Return a copy of a section with defaults for its null keys; nested augmentations are replaced as given."""
     replace = {name: value for name, value in defaults.items() if _is_open(getattr(section, name))}
     return section.model_copy(update=replace)
 
@@ -109,10 +110,10 @@ def _is_open(value: Any) -> bool:
 
 
 def resolve(spec: ExperimentSpec) -> ExperimentSpec:
-    """Return the spec with nothing left open but what only the data can tell; resolving twice changes nothing.
+    """Return the spec with every default filled in, except those that depend on the data; resolving is idempotent.
 
     Raises:
-        ValueError: Keys of different sections contradict each other; names both.
+        ValueError: Keys of different sections contradict each other; the message names both.
     """
     _check_subsets(spec)
     _check_source(spec)
@@ -127,7 +128,7 @@ def resolve(spec: ExperimentSpec) -> ExperimentSpec:
     except ValueError as error:
         raise ValueError(f"trained_model.{error}") from error
     if spec.found and TRAIN not in spec.splits.set_names:
-        # Nothing to fit a scaling on: a model that reads rows brings its own, the others read none.
+        # There is nothing to fit a scaling on: a model that reads rows comes with its own, the others need none.
         changes["normalized"] = changes["normalized"].model_copy(update={"fit_on": "all"})
     changes["analysis"] = _with_metrics(changes["analysis"], spec.learning)
     changes["exptests"] = ExptestsSection(tests=spec.exptests.tests_for(spec.learning, headline_subset(spec)))
@@ -136,7 +137,7 @@ def resolve(spec: ExperimentSpec) -> ExperimentSpec:
 
 
 def _check_source(spec: ExperimentSpec) -> None:
-    """Refuse a table where places in images are learned."""
+    """Refuse a table as the source of segmentation or detection."""
     if spec.learning in DENSE and not spec.uses_images:
         raise ValueError(
             f"task is {spec.task}, but generated_images.source.kind is table, which has no images; "
@@ -145,7 +146,7 @@ def _check_source(spec: ExperimentSpec) -> None:
 
 
 def _check_handler(spec: ExperimentSpec) -> None:
-    """Refuse keys of the prediction that mean nothing for what is learned."""
+    """Refuse keys of ``predictions`` that have no effect for this task."""
     handler, of_boxes = spec.predictions.prediction_handler, ("min_confidence", "most_overlap", "max_boxes")
     idle = of_boxes if spec.learning != "detection" else ()
     for key in (*idle, *(("copy_columns",) if spec.learning in DENSE else ())):
@@ -161,7 +162,7 @@ def _check_handler(spec: ExperimentSpec) -> None:
 
 
 def _with_target(spec: ExperimentSpec, section: TrainedModelSection) -> TrainedModelSection:
-    """Let a table's own target column be the one that is learned."""
+    """Return the section with the table's target column as target, unless it names another one."""
     source = spec.generated_images.source
     if section.data_description.target is not None or not isinstance(source, TableSource):
         return section
@@ -170,7 +171,7 @@ def _with_target(spec: ExperimentSpec, section: TrainedModelSection) -> TrainedM
 
 
 def headline_subset(spec: ExperimentSpec) -> str:
-    """Return the subset whose metrics stand for the experiment: test, or else the last one predicted."""
+    """Return the subset whose metrics represent the experiment: test, or else the last predicted one."""
     return "test" if "test" in spec.predictions.datasets else spec.predictions.datasets[-1]
 
 
@@ -185,7 +186,7 @@ def _with_metrics(section: AnalysisSection, learning: str) -> AnalysisSection:
 
 
 def _check_tested_subsets(predicted: Sequence[str], section: ExptestsSection) -> None:
-    """Refuse a test of a subset that is never predicted: it could only fail, after everything was computed."""
+    """Refuse a test of a subset that is not predicted: it would fail after everything else was computed."""
     for number, test in enumerate(section.tests or ()):
         subset = getattr(test, "subset", None)
         if subset is not None and subset not in predicted:
@@ -200,18 +201,18 @@ def _with_seed(spec: ExperimentSpec, name: str) -> Any:
 
 
 def _check_subsets(spec: ExperimentSpec) -> None:
-    """Refuse a subset that the split never makes, before anything is computed."""
+    """Refuse the name of a subset that the split does not make."""
     made = spec.splits.set_names
     if TRAIN not in made and not spec.found:
         guess = nearest(TRAIN, made)
         hint = f" Rename {guess!r}?" if guess else ""
         raise ValueError(f"splits.set_infos: got {', '.join(made)}; expected one set_name {TRAIN!r}.{hint}")
     model = spec.trained_model
-    wanted = [] if spec.found else [("trained_model.data_train.subset", model.data_train.subset)]
+    used = [] if spec.found else [("trained_model.data_train.subset", model.data_train.subset)]
     if model.data_validation is not None and not spec.found:
-        wanted.append(("trained_model.data_validation.subset", model.data_validation.subset))
-    wanted += [("predictions.datasets", name) for name in spec.predictions.datasets]
-    for key, name in wanted:
+        used.append(("trained_model.data_validation.subset", model.data_validation.subset))
+    used += [("predictions.datasets", name) for name in spec.predictions.datasets]
+    for key, name in used:
         if name not in made:
             guess = nearest(name, made)
             hint = f" Did you mean {guess!r}?" if guess else ""

@@ -1,6 +1,8 @@
-"""The whole spec of an experiment: what one YAML file says.
+"""The whole spec of an experiment: the content of one YAML file.
 
-Belongs here: the top-level keys and checks across sections. Does not belong here: reading files, fingerprints.
+Belongs here: the top-level keys, with tags, locks and the reference to an existing experiment. Does not belong here:
+reading files (``loading``), defaults across sections (``defaults``), finding the existing experiment
+(``assay.experiments.evaluation``).
 """
 
 import re
@@ -22,50 +24,32 @@ from assay.spec.splits import SplitsSection
 from assay.spec.tabular import TabularSection
 from assay.spec.trained_model import TrainedModelSection
 
-LATEST = "latest"
+Task = Literal["regression", "classification", "segmentation", "detection"]
 
+TASK_PREFIX: dict[str, str] = {
+    "regression": "REG",
+    "classification": "CLS",
+    "segmentation": "SEG",
+    "detection": "DET",
+}
 
-def _id_or_latest(text: str) -> str:
-    try:
-        return text if text == LATEST else validate_id(text)
-    except IdError as error:
-        raise ValueError(f"{error} Or {LATEST!r}.") from None
+Learning = Literal["regression", "classification", "multi_label", "segmentation", "detection"]
+"""Kinds of learning, which differ in training, prediction and analysis: the tasks, and ``multi_label``."""
 
-
-class FoundExperiment(Section):
-    """The experiment that was found, so that the evaluation means the same tomorrow."""
-
-    experiment_id: str
-    """Its ID."""
-    run_id: str
-    """The run in which its folder was made."""
-    folder: str
-    """Name of its folder at the location."""
-    model: str
-    """Fingerprint of its model."""
-    scaling: str = ""
-    """Fingerprint of the table whose scaling the model was trained with; empty where it reads images."""
-
-
-class ExistingExperiment(Section):
-    """An experiment that was trained before: here, or at another location."""
-
-    experiment_id: Annotated[str, AfterValidator(_id_or_latest)]
-    """Its ID; or ``latest``: the newest with the same task whose folder's name begins alike. Its model is taken once
-    and then kept: to evaluate a newer one, make another experiment."""
-    location: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
-    """Name of the location that has it; null: this storage."""
-    found: FoundExperiment | None = None
-    """Which one it is; written by Assay."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_id(cls, value: Any) -> Any:
-        return {"experiment_id": value} if isinstance(value, str) else value
-
+SECTION_NAMES = (
+    "generated_images",
+    "splits",
+    "crops",
+    "tabular",
+    "normalized",
+    "trained_model",
+    "predictions",
+    "analysis",
+    "exptests",
+)
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
-"""What a run of Dagster takes as the name of a tag."""
+"""Names of tags that Dagster accepts for a run."""
 
 MOST_TAGS = 50
 
@@ -86,90 +70,108 @@ def _check(tags: dict[str, str]) -> dict[str, str]:
 
 
 Tags = Annotated[dict[str, str], AfterValidator(_check)]
-"""Texts by name."""
+"""Tags: texts by name, by which users group experiments."""
 
-Task = Literal["regression", "classification", "segmentation", "detection"]
+LATEST = "latest"
 
-TASK_PREFIX: dict[str, str] = {
-    "regression": "REG",
-    "classification": "CLS",
-    "segmentation": "SEG",
-    "detection": "DET",
-}
 
-Learning = Literal["regression", "classification", "multi_label", "segmentation", "detection"]
-"""What differs in training, prediction and analysis."""
+def _id_or_latest(text: str) -> str:
+    try:
+        return text if text == LATEST else validate_id(text)
+    except IdError as error:
+        raise ValueError(f"{error} Or {LATEST!r}.") from None
 
-SECTION_NAMES = (
-    "generated_images",
-    "splits",
-    "crops",
-    "tabular",
-    "normalized",
-    "trained_model",
-    "predictions",
-    "analysis",
-    "exptests",
-)
+
+class FoundExperiment(Section):
+    """The existing experiment that was found; it is recorded so that the evaluation always uses the same one."""
+
+    experiment_id: str
+    """Its ID."""
+    run_id: str
+    """ID of the run that made its folder."""
+    folder: str
+    """Its location and the name of its folder there."""
+    model: str
+    """Fingerprint of its model."""
+    scaling: str = ""
+    """Fingerprint of the table whose scaling the model was trained with; empty for a model that reads images."""
+
+
+class ExistingExperiment(Section):
+    """An experiment that was trained before, in this storage or at another location."""
+
+    experiment_id: Annotated[str, AfterValidator(_id_or_latest)]
+    """Its ID; or ``latest``: the newest one with the same task and the same prefix of its folder name. The model is
+    chosen once and then kept; to evaluate a newer one, create another experiment."""
+    location: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
+    """Name of the location that has it; null: this storage."""
+    found: FoundExperiment | None = None
+    """The experiment that was found; written by Assay."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_id(cls, value: Any) -> Any:
+        return {"experiment_id": value} if isinstance(value, str) else value
 
 
 class FileLockSpec(Section):
-    """A lock on a location that the user cares about, held while an asset of the experiment works."""
+    """A lock on a named location, held while an asset of the experiment is being materialized."""
 
     kind: Literal["read", "write"] = "read"
     """``read``: shared with other readers; ``write``: exclusive."""
     location: str = Field(max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*$")
-    """Name of the location, such as ``labels`` or ``team/labels``, the same in every experiment that shares it."""
+    """Name of the location, such as ``labels`` or ``team/labels``; equal in all experiments that share the lock."""
     timeout_s: float = Field(default=3600.0, gt=0)
-    """How long to wait for the lock, in seconds."""
+    """Longest wait for the lock, in seconds."""
 
 
 class ExperimentSpec(Section):
     """One experiment. Every key but ``task`` has a default."""
 
     task: Task
-    """What is learned: ``regression`` (a number), ``classification`` (a class, or several labels at once),
+    """What is predicted: ``regression`` (a number), ``classification`` (a class, or several labels at once),
     ``segmentation`` (the class of every pixel) or ``detection`` (boxes around objects, and their classes)."""
     name: str = Field(default="", max_length=200)
-    """Free text; shown in tables."""
+    """Free text, shown in tables."""
     description: str = Field(default="", max_length=10_000)
     """Free text."""
     tags: Tags = {}
-    """What the experiment belongs to, such as ``{sweep: lr-grid, owner: mia}``: shown with its runs, filtered by in SQL
-    (``tags->>'sweep' = 'lr-grid'``). No result depends on it."""
+    """Tags such as ``{sweep: lr-grid, owner: mia}``, shown with the experiment's runs; SQL can filter by them
+    (``tags->>'sweep' = 'lr-grid'``). They don't affect results."""
     seed: int = Field(default=42, ge=0, lt=2**63)
     """Seed of every section that does not set its own."""
     existing_experiment: ExistingExperiment | None = None
-    """Evaluate the model of this experiment instead of training one, such as ``ab12``, ``latest``, or
-    ``{experiment_id: ab12, location: team}``. Every section that is left out is that experiment's; trained_model
-    always is."""
+    """Evaluate the model of this experiment instead of training one: ``ab12``, ``latest``, or
+    ``{experiment_id: ab12, location: team}``. Sections that are left out are taken from that experiment, and
+    trained_model always is."""
     exp_folder_pattern: str = Field(default="$PREFIX-$RUN_ID-id_$SHORT_ID", pattern=r"^[A-Za-z0-9$_.-]{1,150}$")
-    """Name of the experiment's folder; must contain $RUN_ID or $SHORT_ID, may contain $PREFIX (the task)."""
+    """Pattern for the name of the experiment's folder; it must contain $RUN_ID or $SHORT_ID and may contain $PREFIX
+    (the task's)."""
     exp_out_location: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")] = "experiments"
-    """Where the experiment's folder is: a folder below the storage root, or the name of a location in locations.yaml,
-    which then gets a copy that follows every change."""
+    """Location of the experiment's folder: a folder below the storage root, or the name of a location in
+    locations.yaml, which then gets a mirror that follows every change."""
     remove_key_list: tuple[str, ...] = ()
-    """Keys removed, at any depth, from every configuration saved in the experiment's folder."""
+    """Keys to remove, at any depth, from every configuration saved in the experiment's folder."""
     filelock_dict: dict[str, FileLockSpec] = {}
-    """Further locks, by name, held by each asset while it works."""
+    """Additional locks, by name, that each asset holds while it is materialized."""
     generated_images: GeneratedImagesSection = GeneratedImagesSection()
-    """Where the data come from."""
+    """The source of the data."""
     splits: SplitsSection = SplitsSection()
-    """How the data are divided into subsets."""
+    """The division of the data into subsets."""
     crops: CropsSection = CropsSection()
-    """How labelled objects are cut out."""
+    """The crops of labelled objects."""
     tabular: TabularSection = TabularSection()
-    """How crops, or a table, become rows."""
+    """The table of rows made from crops or from the user's table."""
     normalized: NormalizedSection = NormalizedSection()
-    """How columns are scaled."""
+    """The scaling of columns."""
     trained_model: TrainedModelSection = TrainedModelSection()
     """Model and training."""
     predictions: PredictionsSection = PredictionsSection()
-    """What the model is applied to."""
+    """The predictions of the model."""
     analysis: AnalysisSection = AnalysisSection()
-    """Which metrics are computed."""
+    """Metrics of the predictions."""
     exptests: ExptestsSection = ExptestsSection()
-    """What must hold for the experiment to count."""
+    """Tests of the experiment."""
 
     @field_validator("name", "description")
     @classmethod
@@ -189,7 +191,7 @@ class ExperimentSpec(Section):
         return self
 
     @model_validator(mode="after")
-    def _the_model_is_adopted(self) -> Self:
+    def _the_model_is_that_of_the_existing_experiment(self) -> Self:
         evaluated = self.existing_experiment
         own = self.trained_model.model_fields_set - {"output_location", "clear_folder"}
         if evaluated is not None and evaluated.found is None and own:
@@ -211,7 +213,7 @@ class ExperimentSpec(Section):
 
     @property
     def found(self) -> FoundExperiment | None:
-        """The experiment whose model is evaluated; None where one is trained."""
+        """The experiment whose model is evaluated; None if this experiment trains its own."""
         return self.existing_experiment.found if self.existing_experiment else None
 
     @property
@@ -221,7 +223,7 @@ class ExperimentSpec(Section):
 
     @property
     def learning(self) -> Learning:
-        """The kind of learning: the task, but for labels of which an item may have several."""
+        """The kind of learning: the task, or ``multi_label`` for a classification with several labels per item."""
         several = self.task == "classification" and self.trained_model.data_description.multi_label
         return "multi_label" if several else self.task
 
@@ -236,7 +238,7 @@ class ExperimentSpec(Section):
 
 
 def learning_of(values: Mapping[str, Any]) -> str:
-    """Return the kind of learning of a spec's plain values, whatever its age; empty when they are none."""
+    """Return the kind of learning in plain values of a spec of any version; empty if they name no task."""
     task = str(values.get("task", ""))
     description = values.get("trained_model", {}).get("data_description", {})
     return "multi_label" if task == "classification" and description.get("multi_label") else task

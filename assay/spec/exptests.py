@@ -1,4 +1,4 @@
-"""Section ``exptests``: what must hold for an experiment to count."""
+"""Section ``exptests``: tests of an experiment's results, and the keys of each kind of test."""
 
 import fnmatch
 from pathlib import PurePosixPath
@@ -9,33 +9,20 @@ from pydantic import AfterValidator, Field, SerializeAsAny
 from assay.spec.analysis import TASK_METRICS, MetricName
 from assay.spec.base import Section, or_plugin
 
-Operator = Literal["=", "==", ">=", ">", "<=", "<"]
-
-
-def _inside_folder(name: str) -> str:
-    path = PurePosixPath(name)
-    if not name or path.is_absolute() or ".." in path.parts or "\\" in name:
-        raise ValueError(f"{name!r} must be a path inside the experiment's folder, with '/' and without '..'")
-    return name
-
-
-InnerPath = Annotated[str, AfterValidator(_inside_folder)]
-"""Path or pattern (``*``, ``**``) below the experiment's folder."""
-
 
 class TestSection(Section):
-    """What all tests share. Subclasses add ``kind`` and their own keys."""
+    """The keys that all tests share. Subclasses add ``kind`` and their own keys."""
 
     __test__ = False  # its name makes pytest take it for a test class
 
     kind: str
-    """Which test."""
+    """Kind of the test."""
     name: str = Field(default="", max_length=100)
-    """Name in reports; empty takes one made from the other keys."""
+    """Name in reports; empty: made from the other keys."""
     blocking: bool = False
-    """Whether a failure stops the assets that come after the tested one."""
+    """Whether a failure blocks the assets downstream of the tested one."""
     severity: Literal["error", "warn"] = "error"
-    """How a failure is reported; ``warn`` never stops anything."""
+    """Severity of a failure; ``warn`` never blocks anything."""
 
 
 class ModelsSavedTest(TestSection):
@@ -44,7 +31,7 @@ class ModelsSavedTest(TestSection):
     kind: Literal["models_saved"] = "models_saved"
     """models_saved."""
     min_models: int = Field(default=1, ge=1)
-    """How many model files there must be at least."""
+    """Least number of model files."""
 
 
 class NoMissingValuesTest(TestSection):
@@ -70,37 +57,51 @@ class NoMissingValuesTest(TestSection):
         "predicted_items.labelled",
         "taught.target",
     )
-    """Columns where nothing is a value too, as ``table.column``, with ``*``; default: those that may be undefined."""
+    """Columns that may have missing values, as ``table.column`` or patterns with ``*``."""
 
     def ignores(self, table: str, column: str) -> bool:
         """Return whether a column may hold missing values."""
         return any(fnmatch.fnmatchcase(f"{table}.{column}", pattern) for pattern in self.ignore)
 
 
+def _inside_folder(name: str) -> str:
+    path = PurePosixPath(name)
+    if not name or path.is_absolute() or ".." in path.parts or "\\" in name:
+        raise ValueError(f"{name!r} must be a path inside the experiment's folder, with '/' and without '..'")
+    return name
+
+
+InnerPath = Annotated[str, AfterValidator(_inside_folder)]
+"""Path or pattern (``*``, ``**``) below the experiment's folder."""
+
+
 class FilesExistTest(TestSection):
-    """Files and folders are there and not empty, as are all files that the experiment's manifest lists."""
+    """Files and folders exist and are not empty, as do all files in the experiment's manifest."""
 
     kind: Literal["files_exist"] = "files_exist"
     """files_exist."""
     files: tuple[InnerPath, ...] = ("experiment_info.yaml",)
-    """Files, or patterns that must match at least one, below the experiment's folder."""
+    """Files below the experiment's folder, or patterns that must match at least one."""
     folders: tuple[InnerPath, ...] = ("configs",)
-    """Folders; each must hold at least one file, at any depth."""
+    """Folders that must contain at least one file, at any depth."""
 
 
 class SplitLeakageTest(TestSection):
-    """No item, no copy of one and no group is in two subsets."""
+    """No item, copy of an item or group is in two subsets."""
 
     kind: Literal["split_leakage"] = "split_leakage"
     """split_leakage."""
     near_duplicates: Literal["warn", "error", "ignore"] = "warn"
-    """What a pair of almost equal images is: they occur in honest data too, equal ones are always an error."""
+    """Verdict on a pair of nearly equal images, which can occur in valid data; equal ones are always an error."""
     blocking: bool = True
-    """Whether a failure stops the assets that come after the tested one."""
+    """Whether a failure blocks the assets downstream of the tested one."""
+
+
+Operator = Literal["=", "==", ">=", ">", "<=", "<"]
 
 
 class MetricTest(TestSection):
-    """A metric of one subset compares with a number."""
+    """A metric of one subset is compared with a number."""
 
     kind: Literal["metric"] = "metric"
     """metric."""
@@ -111,24 +112,24 @@ class MetricTest(TestSection):
     class_name: str = ""
     """The class, for metrics that have one value per class; empty for the others."""
     operator: Operator = ">="
-    """How the metric must compare with ``value``; ``=`` and ``==`` mean the same."""
+    """Comparison of the metric with ``value``; ``=`` and ``==`` are equivalent."""
     value: float
     """The number, in the metric's unit."""
     tolerance: float = Field(default=1e-9, ge=0)
-    """For ``=`` only: how far the metric may be from ``value``, in the metric's unit."""
+    """Largest difference from ``value`` that ``=`` accepts, in the metric's unit."""
 
 
 class BeatsBaselineTest(TestSection):
-    """A metric is better than that of the trivial prediction made from the training targets alone."""
+    """A metric is better than that of the baseline, a trivial prediction made from the training targets only."""
 
     kind: Literal["beats_baseline"] = "beats_baseline"
     """beats_baseline."""
     subset: str = Field(default="test", min_length=1)
     """Name of the subset."""
     metric: MetricName | None = None
-    """Name of the metric; null takes the task's first (mae, accuracy)."""
+    """Name of the metric; null: the task's main metric, such as mae or accuracy."""
     confident: bool = False
-    """Also require that the metric's whole interval is better than the baseline."""
+    """Require that the metric's whole confidence interval is better than the baseline."""
 
 
 BUILT_IN_TESTS: dict[str, type[TestSection]] = {
@@ -141,14 +142,14 @@ BUILT_IN_TESTS: dict[str, type[TestSection]] = {
 }
 
 TEST_PLUGINS = "assay.tests"
-"""Entry point group whose names are further kinds; each object is a ``TestKind``."""
+"""Entry point group of additional kinds of tests; each object is a ``TestKind``."""
 
 
 class TestKind:
-    """What an installed package registers: a section with its own ``kind``, and the function that runs it.
+    """A kind of test registered by an installed package: a section with its own ``kind``, and the function to run it.
 
     Attributes:
-        section: The keys of the test.
+        section: Model of the test's keys.
         run: Called as ``run(test, files)`` with ``assay.checks.result.ExperimentFiles``; returns a ``TestResult``.
     """
 
@@ -168,23 +169,23 @@ AnyTest = Annotated[SerializeAsAny[BuiltInTest], or_plugin(TEST_PLUGINS, BUILT_I
 
 
 class ExptestsSection(Section):
-    """Tests that run as checks of the experiment's assets, and end in ``exp_tests.csv``."""
+    """Tests that run as asset checks of the experiment, with results in ``exp_tests.csv``."""
 
     tests: tuple[AnyTest, ...] | None = None
-    """The tests; null takes those that every experiment should pass."""
+    """The tests; null: the default tests, which every experiment should pass."""
 
     def tests_for(self, task: str, subset: str = "test") -> tuple[TestSection, ...]:
-        """Return the tests to run, with all names filled in and unique.
+        """Return the tests to run, with unique names.
 
         Args:
-            task: The experiment's task.
-            subset: The subset that default tests of metrics look at.
+            task: The experiment's kind of learning.
+            subset: The subset of the default test of a metric.
         """
         tests = default_tests(task, subset) if self.tests is None else self.tests
         names: dict[str, int] = {}
         named = []
         for test in tests:
-            name = test.name or _made_up_name(test, task)
+            name = test.name or _default_name(test, task)
             names[name] = names.get(name, 0) + 1
             unique = name if names[name] == 1 else f"{name} {names[name]}"
             update: dict[str, Any] = {"name": unique}
@@ -195,7 +196,7 @@ class ExptestsSection(Section):
 
 
 def default_tests(task: str, subset: str = "test") -> tuple[TestSection, ...]:
-    """Return the tests that every experiment of a task should pass."""
+    """Return the default tests of a task."""
     return (
         SplitLeakageTest(),
         NoMissingValuesTest(),
@@ -205,7 +206,7 @@ def default_tests(task: str, subset: str = "test") -> tuple[TestSection, ...]:
     )
 
 
-def _made_up_name(test: TestSection, task: str) -> str:
+def _default_name(test: TestSection, task: str) -> str:
     if isinstance(test, MetricTest):
         of_class = f" of {test.class_name}" if test.class_name else ""
         return f"{test.metric}{of_class} {test.operator} {test.value:g} on {test.subset}"

@@ -1,4 +1,4 @@
-"""What makes an experiment ID valid, and how new ones are invented.
+"""Experiment IDs: which are valid, and how new ones are generated; run IDs.
 
 Belongs here: rules on names. Does not belong here: where experiments are stored.
 """
@@ -16,14 +16,14 @@ SHORTEST_ID = 4
 
 DEVICE_NAMES = frozenset(["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))])
 RESERVED_IDS = frozenset({"latest", "all", "none", "null", "default", "examples"}) | DEVICE_NAMES
-"""Words with a meaning of their own in commands, and names that Windows keeps for devices."""
+"""Words with a special meaning in commands, and names that Windows reserves for devices."""
 
 
 def validate_id(text: str) -> str:
     """Return ``text`` if it may name an experiment.
 
     Raises:
-        IdError: It is empty, too long, reserved, or has other characters than a-z, 0-9, - and _.
+        IdError: It is empty, too long, reserved, or contains characters other than a-z, 0-9, - and _.
     """
     if not isinstance(text, str) or not ID_PATTERN.fullmatch(text):
         raise IdError(
@@ -51,17 +51,17 @@ def suggest_id(text: str) -> str:
 
 
 def shorten(text: object, length: int = 80) -> str:
-    """Return ``text`` quoted for a message, cut when it is long."""
+    """Return ``text`` quoted for a message, truncated if it is long."""
     quoted = repr(text)
     return quoted if len(quoted) <= length else f"{quoted[:length]}… ({len(str(text))} characters)"
 
 
 def invent_id(taken: Collection[str], choose: Callable[[str], str] = secrets.choice) -> str:
-    """Return a short base-36 ID that is not in ``taken``; longer once a quarter of the short ones is used.
+    """Return a short base-36 ID that is not in ``taken``; it gets longer once a quarter of the short ones is used.
 
     Args:
-        taken: Every ID ever used, removed experiments included.
-        choose: Picks one character of a string.
+        taken: All IDs that were ever used, including those of removed experiments.
+        choose: Function that picks one character of a string.
     """
     known = set(taken) | RESERVED_IDS
     length = SHORTEST_ID

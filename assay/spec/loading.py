@@ -1,4 +1,4 @@
-"""From YAML text, a file or plain values to a validated spec, and the JSON Schema for editors."""
+"""Loading specs: from a file or plain values to a validated spec, error messages, and the JSON Schema for editors."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +16,12 @@ from assay.spec.yaml_text import read_mapping
 
 
 def explain(error: ValidationError, root: type[BaseModel]) -> list[str]:
-    """Return one line per wrong key, in the order of the file."""
+    """Return one line per invalid key: its value, what was expected, and the nearest valid choice.
+
+    Args:
+        error: Pydantic's error.
+        root: The model that was validated.
+    """
     return list(dict.fromkeys(_line(detail, root) for detail in error.errors(include_url=False)))
 
 
@@ -50,10 +55,10 @@ def _choices(choices: list[str]) -> str:
 
 
 def _walk(location: tuple[int | str, ...], root: type[BaseModel]) -> tuple[list[str], list[type[BaseModel]], list[str]]:
-    """Follow an error's location through the models; drops the union tags that pydantic puts into it.
+    """Follow an error's location through the models, without the union tags that pydantic inserts.
 
     Returns:
-        The keys as the user wrote them, the models whose keys are valid at the last step, the valid literals there.
+        The keys as the user wrote them, the models whose keys are valid at the last step, and the valid literals there.
     """
     keys: list[str] = []
     types: list[Any] = [root]
@@ -61,7 +66,7 @@ def _walk(location: tuple[int | str, ...], root: type[BaseModel]) -> tuple[list[
     for part in location:
         models = models_in(types)
         parents = models or parents
-        # Of several models, the tag chooses one, even where a field has the same name (``kind: metric``).
+        # A tag chooses one of several models, even if a field has the same name (``kind: metric``).
         if len(models) > 1 and isinstance(part, str) and _is_tag(part, models):
             types = [model for model in models if part in _tags(model)]
             continue
@@ -89,16 +94,16 @@ def spec_from(values: Mapping[str, Any], source: str) -> ExperimentSpec:
 
     Args:
         values: The keys of the YAML file.
-        source: Named in every error: a file or an experiment.
+        source: Name of the file or experiment in error messages.
 
     Raises:
-        SpecError: One line per wrong key, or per secret that is written out: specs are saved in many places.
+        SpecError: The spec is not valid, or contains a secret, which would be saved in many places; one line per key.
     """
     if secrets := written_secrets(values, lambda mapping: "kind" in mapping):
         raise SpecError(source, secrets)
     try:
-        if _leaves_out(values):
-            return ExperimentSpec.model_validate(_alone(values))
+        if _inherits(values):
+            return ExperimentSpec.model_validate(_own_values(values))
         return resolve(ExperimentSpec.model_validate(dict(values)))
     except ValidationError as error:
         raise SpecError(source, explain(error, ExperimentSpec)) from None
@@ -106,14 +111,14 @@ def spec_from(values: Mapping[str, Any], source: str) -> ExperimentSpec:
         raise SpecError(source, [str(error)]) from None
 
 
-def _leaves_out(values: Mapping[str, Any]) -> bool:
-    """Return whether what is missing in an evaluation's keys is another experiment's, which is not read here."""
+def _inherits(values: Mapping[str, Any]) -> bool:
+    """Return whether these are keys of an evaluation, which inherits the others from an experiment not found yet."""
     evaluated = values.get("existing_experiment")
     return bool(evaluated) and not (isinstance(evaluated, Mapping) and evaluated.get("found"))
 
 
-def _alone(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keys of an evaluation that can be judged by themselves: a source without ``kind`` has the other's."""
+def _own_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of an evaluation that can be validated alone: a source without ``kind`` inherits its kind."""
     images = values.get("generated_images")
     source = images.get("source") if isinstance(images, Mapping) else None
     if not isinstance(images, Mapping) or not isinstance(source, Mapping) or "kind" in source:
@@ -131,7 +136,11 @@ def load_spec(path: Path) -> ExperimentSpec:
 
 
 def load_values(path: Path) -> dict[str, Any]:
-    """Read the keys of a file without validating them against the models."""
+    """Read the keys of a file without validating them.
+
+    Raises:
+        SpecError: The file is missing, not UTF-8 or not YAML.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -142,10 +151,9 @@ def load_values(path: Path) -> dict[str, Any]:
 
 
 def merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``base`` with ``overrides`` laid over it, key by key at every depth.
+    """Return ``base`` with ``overrides`` merged into it, key by key at every depth.
 
-    A mapping that names another ``kind`` than the base replaces it whole:
-    keys of one kind mean nothing to another.
+    A mapping with another ``kind`` than in ``base`` replaces it entirely, because the keys of two kinds differ.
     """
     result = dict(base)
     for key, value in overrides.items():

@@ -1,6 +1,6 @@
-"""The kinds of networks that an experiment may train: their keys, and how installed packages add more.
+"""Key ``trained_model.model``: the kinds of networks and their keys, and how installed packages add more.
 
-Belongs here: the numbers that a network is built from. Does not belong here: the networks (``assay.training.models``).
+Belongs here: the parameters of a network. Does not belong here: the networks (``assay.training.models``).
 """
 
 from typing import Annotated, ClassVar, Literal
@@ -10,28 +10,28 @@ from pydantic import Field, SerializeAsAny
 from assay.spec.base import Section, or_plugin
 
 MODEL_PLUGINS = "assay.models"
-"""Entry point group whose names are further kinds; each object is a ``ModelKind``."""
+"""Entry point group of additional kinds of networks; each object is a ``ModelKind``."""
 
 
 class ModelSection(Section):
-    """What all networks share. Subclasses add ``kind`` and their own keys."""
+    """The keys that all networks share. Subclasses add ``kind`` and their own keys."""
 
     reads: ClassVar[tuple[str, ...]] = ("crops", "pixels", "columns")
     """Kinds of input that the network can read: of these, and ``images`` for whole images with all their objects."""
 
     kind: str
-    """Which network."""
+    """Kind of the network."""
 
 
 class MlpModel(ModelSection):
-    """Fully connected layers: three hidden ones, the last half as wide. Reads rows, and images as one long row."""
+    """A multilayer perceptron with three hidden layers, the last half as wide. It reads rows, or flattened images."""
 
     kind: Literal["mlp"] = "mlp"
     """mlp."""
     width: int = Field(default=384, ge=1, le=8192)
-    """Units of the first two hidden layers."""
+    """Number of units in the first two hidden layers."""
     dropout: float = Field(default=0.2, ge=0, lt=1)
-    """Share of the units switched off at random in each training step."""
+    """Dropout probability of the units."""
 
 
 class CnnModel(ModelSection):
@@ -42,41 +42,41 @@ class CnnModel(ModelSection):
     kind: Literal["cnn"] = "cnn"
     """cnn."""
     width: int = Field(default=24, ge=1, le=512)
-    """Channels of the first layer; later ones have two and four times as many."""
+    """Number of channels in the first layer; later layers have two and four times as many."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the features switched off at random in each training step."""
+    """Dropout probability of the features."""
 
 
 class UnetModel(ModelSection):
-    """A compact U-Net: one class for every pixel of an image."""
+    """A compact U-Net, which predicts a class for every pixel of an image."""
 
     reads: ClassVar[tuple[str, ...]] = ("images",)
 
     kind: Literal["unet"] = "unet"
     """unet."""
     width: int = Field(default=16, ge=1, le=512)
-    """Channels of the first layer; deeper ones have more."""
+    """Number of channels in the first layer; deeper layers have more."""
 
 
 class DetectorModel(ModelSection):
-    """A compact dense detector: boxes and their classes, found at every fourth pixel of an image."""
+    """A compact dense detector, which predicts boxes and their classes with a stride of four pixels."""
 
     reads: ClassVar[tuple[str, ...]] = ("images",)
 
     kind: Literal["detector"] = "detector"
     """detector."""
     width: int = Field(default=24, ge=1, le=512)
-    """Channels of the first layer; deeper ones have more."""
+    """Number of channels in the first layer; deeper layers have more."""
 
 
 class ModelKind:
-    """What an installed package registers.
+    """A kind of network, built-in or registered by an installed package.
 
     Attributes:
-        section: The keys of the network, ``kind`` among them; its module should not import torch.
-        build: Import path ``package.module:function`` of what builds the network, imported only for training. Called as
-            ``function(section, input_shape, output_count)``, it returns a ``torch.nn.Module`` that maps
-            ``(batch, *input_shape)`` to ``(batch, output_count)``.
+        section: Model of the network's keys, including ``kind``; its module should not import torch.
+        build: Import path ``package.module:function`` of the function that builds the network; it is imported only for
+            training. It is called as ``function(section, input_shape, output_count)`` and returns a
+            ``torch.nn.Module`` that maps ``(batch, *input_shape)`` to ``(batch, output_count)``.
     """
 
     def __init__(self, section: type[ModelSection], build: str) -> None:

@@ -1,4 +1,4 @@
-"""Section ``normalized``: which columns are scaled, and what the scaling is fitted on."""
+"""Section ``normalized``: the columns that are scaled, and the rows that the scaling is fitted on."""
 
 from itertools import combinations
 from typing import Annotated, Literal, Self
@@ -14,28 +14,28 @@ KEY_FIELDS = ("scalar_feature_keys", "binary_feature_keys", "categorical_feature
 
 
 class NormalizedSection(Section):
-    """Scales columns; what is fitted on train is stored and only applied to the other subsets."""
+    """Scales columns; the scaling is fitted on train, stored, and applied to the other subsets."""
 
     scalar_feature_keys: FeatureKeys | None = None
-    """Numbers, scaled so that the fitted rows span 0 to 1: names or globs. Null: ``px_*`` of images, every number
-    column of a table except the target; an empty list: none."""
+    """Numeric columns, scaled so that the fitted rows range from 0 to 1, as names or globs. Null: ``px_*`` of images,
+    or every numeric column of a table except the target; an empty list: none."""
     binary_feature_keys: FeatureKeys | None = None
-    """Columns of two values, which become 0 and 1. Null: every true/false column of a table except the target."""
+    """Columns with two values, which become 0 and 1. Null: every boolean column of a table except the target."""
     categorical_feature_keys: FeatureKeys | None = None
-    """Columns of classes, which become their number in sorted order. Null: every text column of a table except the
-    target."""
+    """Columns with categories, which are encoded by their index in sorted order. Null: every text column of a table
+    except the target."""
     fit_on: Literal["train", "all"] = "train"
-    """Rows that the scaling is computed from. ``all`` lets test data into it: only to compare with old results."""
+    """Rows that the scaling is fitted on. ``all`` leaks test data into it; use it only to compare with old results."""
     unseen_categories: Literal["error", "code"] = "error"
-    """A class that the fitted rows lack: an error, or one further number for all such classes."""
+    """Categories that the fitted rows lack: ``error``, or ``code`` for one additional index for all of them."""
     output_norm_feature_info_file_name: str = Field(
         default="normalization_info.yaml", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,90}\.ya?ml$"
     )
-    """Name of the file that says how each column was scaled."""
+    """Name of the file that records how each column was scaled."""
     output_parq_location: Location = "data"
     """Folder below the storage root."""
     clear_folder: Switch = False
-    """Build again even when a complete result exists; the old one stays until the new one is complete."""
+    """Build again even if a complete result exists, which is kept until the new one is complete."""
 
     @property
     def output_location(self) -> str:

@@ -1,4 +1,4 @@
-"""Kinds that installed packages add, found by their entry points and imported only when a spec names them.
+"""Plug-ins: kinds that installed packages add by entry points, imported only when a spec names them.
 
 Belongs here: finding and loading entry points. Does not belong here: what a kind does.
 """
@@ -12,20 +12,20 @@ from assay.errors import AssayError
 
 @cache
 def plugins(group: str) -> dict[str, EntryPoint]:
-    """Return the entry points of a group, such as ``assay.metrics``, by kind; nothing is imported."""
+    """Return the entry points of a group, such as ``assay.metrics``, by kind, without importing them."""
     return {point.name: point for point in sorted(entry_points(group=group), key=lambda point: point.value)}
 
 
 def load_plugin(group: str, kind: str, expected: type) -> Any:
-    """Import what an installed package registered.
+    """Import the object that an installed package registered.
 
     Args:
         group: Entry point group.
         kind: Name of the entry point.
-        expected: The class that the object must be an instance of.
+        expected: Class that the object must be an instance of.
 
     Raises:
-        AssayError: The package can't be imported, or registers something else.
+        AssayError: The package can't be imported, or registers an object of another class.
     """
     point = plugins(group)[kind]
     try:
@@ -33,6 +33,6 @@ def load_plugin(group: str, kind: str, expected: type) -> Any:
     except (ImportError, AttributeError) as error:
         raise AssayError(f"The plugin {kind!r} ({point.value}) can't be imported: {error}.") from error
     if not isinstance(loaded, expected):
-        wanted = f"{expected.__module__}.{expected.__qualname__}"
-        raise AssayError(f"The plugin {kind!r} ({point.value}) is a {type(loaded).__name__}, expected a {wanted}.")
+        name = f"{expected.__module__}.{expected.__qualname__}"
+        raise AssayError(f"The plugin {kind!r} ({point.value}) is a {type(loaded).__name__}, expected a {name}.")
     return loaded

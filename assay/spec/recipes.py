@@ -1,6 +1,6 @@
-"""What is learned how, when the user leaves it open: one recipe per kind of input.
+"""Default hyperparameters of the training: one recipe per kind of input.
 
-Belongs here: numbers that were found by trying. Does not belong here: filling them in (``training_defaults``).
+Belongs here: numbers that were found by experiments. Does not belong here: filling them into a spec (``defaults``).
 """
 
 from dataclasses import dataclass, replace
@@ -10,32 +10,32 @@ from assay.spec.models import CnnModel, DetectorModel, MlpModel, ModelSection, U
 from assay.spec.trained_model import Augmentation
 
 View = Literal["crops", "pixels", "columns", "images"]
-"""What an item is to the network: a picture of one object, a row of grey pixels, a row of any other columns, or a whole
-image with everything in it."""
+"""Form in which the network sees an item: the crop of one object, a row of grey pixels, a row of any other columns, or
+a whole image with all its objects."""
 
 LEAST_STEPS, MOST_TIMES = 700, 10
-"""Steps that a network needs in any case with AdamW, and how many times the usual epochs that may take."""
+"""Least number of steps that a network needs with AdamW, and the largest factor by which it may extend the epochs."""
 
 UNCHANGED = Augmentation(rotation_degrees=0, zoom=0, shift=0, invert_probability=0, colour_shift=0, contrast=0, noise=0)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Numbers that go together.
+    """Hyperparameters that go together.
 
     Attributes:
         model: The network.
         epochs: Passes over the training data.
         batch_size: Items per step.
-        augmentation: Random changes.
-        optimizer: The one to use.
-        muon: Learning rate of this optimizer.
-        adamw: Learning rate of this optimizer.
-        sgd: Learning rate of this optimizer.
-        label_smoothing: For classes.
-        least_steps: Steps that the network needs in any case.
-        precision: Of the arithmetic.
-        window_size: Side in pixels of what is cut out of whole images.
+        augmentation: Random changes of the training data.
+        optimizer: The default optimizer.
+        muon: Learning rate of Muon.
+        adamw: Learning rate of AdamW.
+        sgd: Learning rate of SGD.
+        label_smoothing: Label smoothing, for classes.
+        least_steps: Least number of steps that the network needs.
+        precision: Precision of the arithmetic.
+        window_size: Side in pixels of the windows cut out of whole images; None for other inputs.
     """
 
     model: ModelSection
@@ -71,10 +71,10 @@ RECIPES: dict[str, Recipe] = {
 
 
 def recipe_of(learning: str, view: View) -> Recipe:
-    """Return the recipe for what is learned from whole images, or else for the kind of input.
+    """Return the recipe for a task on whole images, or else for the kind of input.
 
-    Several classes at once take half as many epochs more: with 30 rather than 20 on pictures of digits, macro F1 rose
-    by 0.003 (mean of three seeds), and by 0.007 on backgrounds that no training image had.
+    Several labels per item get half as many epochs more: with 30 instead of 20 on images of digits, macro F1 rose by
+    0.003 (mean of three seeds), and by 0.007 on backgrounds that are in no training image.
     """
     recipe = RECIPES[learning if view == "images" else view]
     return replace(recipe, epochs=recipe.epochs * 3 // 2) if learning == "multi_label" else recipe

@@ -1,7 +1,7 @@
-"""Secrets: recognized by the names of keys and variables, taken from the environment, never written anywhere.
+"""Secrets: recognized by names of keys and environment variables, read from the environment, never written.
 
-Belongs here: what counts as a secret, references to the environment, hiding secrets in texts. Does not belong here:
-where texts are written.
+Belongs here: what counts as a secret, references to environment variables, hiding secrets in texts. Does not belong
+here: where texts are written.
 """
 
 import json
@@ -16,10 +16,10 @@ SECRET_KEY = re.compile(r"(?i)password|passwd|secret|token|credential|api_?key|a
 """Names of keys, and of environment variables, whose values are secrets."""
 
 REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-"""A value that stands in the environment: ``${TEAM_SECRET_KEY}``."""
+"""A reference to an environment variable: ``${TEAM_SECRET_KEY}``."""
 
 SHORTEST_SECRET = 8
-"""Characters below which a variable's value is too common a text to be looked for everywhere."""
+"""Values of variables with fewer characters are too common as texts to be hidden wherever they occur."""
 
 HIDDEN = "***"
 _URL_LOGIN = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)(?!git@)[^/\s@'\"]+@")
@@ -29,7 +29,7 @@ _URL_PARAMETER = re.compile(
 
 
 def without_keys(value: Any, removed: frozenset[str]) -> Any:
-    """Return ``value`` without the named keys, and without keys that look like secrets, at any depth."""
+    """Return ``value`` without the removed keys, and without keys that look like secrets, at any depth."""
     if isinstance(value, Mapping):
         kept = {key: item for key, item in value.items() if key not in removed and not SECRET_KEY.search(str(key))}
         return {key: without_keys(item, removed) for key, item in kept.items()}
@@ -47,7 +47,7 @@ def hide(text: str) -> str:
 
 
 def _secret_values() -> dict[str, str]:
-    """Return the values, by variable, that must not be written: the longest first, as one may be part of another."""
+    """Return the secret values by variable, the longest first, because one may be part of another."""
     found = {name: value for name, value in os.environ.items() if SECRET_KEY.search(name)}
     usable = {name: value for name, value in found.items() if len(value) >= SHORTEST_SECRET}
     return dict(sorted(usable.items(), key=lambda item: -len(item[1])))
@@ -58,10 +58,10 @@ def resolved(value: Any, where: str) -> Any:
 
     Args:
         value: Plain values at any depth.
-        where: Named in the error.
+        where: Name of the file and key in the error message.
 
     Raises:
-        SpecError: A variable is not set; names it, never its value.
+        SpecError: A variable is not set; the message names it.
     """
     if isinstance(value, Mapping):
         return {key: resolved(item, f"{where}.{key}") for key, item in value.items()}
@@ -77,11 +77,11 @@ def _variable(name: str, where: str) -> str:
 
 
 def written_secrets(values: Mapping[str, Any], is_settings: Callable[[Mapping[str, Any]], bool]) -> list[str]:
-    """Return one sentence per secret that is written out: under a secret's name, in a URL, or a variable's value.
+    """Return one sentence per secret in plain text: under a secret's name, in a URL, or a secret variable's value.
 
     Args:
         values: Plain values at any depth.
-        is_settings: Whether the keys of a mapping are names of settings, and not, say, of classes.
+        is_settings: Whether the keys of a mapping are names of settings, and not, for example, of classes.
     """
     suspicious = hide(text := json.dumps(values, default=str, ensure_ascii=False)) != text
     return [*_under_secret_names(values, "", is_settings), *(_in_texts(values, "") if suspicious else ())]

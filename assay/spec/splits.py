@@ -1,4 +1,4 @@
-"""Section ``splits``: into which subsets the data are divided, and what must stay together."""
+"""Section ``splits``: the subsets that the data are divided into, and which items stay together."""
 
 from fractions import Fraction
 from typing import Annotated, Self
@@ -10,7 +10,7 @@ from assay.spec.base import Location, Section, Switch
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 """Names of the standard subsets."""
 MASK_FOLDER = "masks"
-"""Folder beside those of the subsets in which masks are linked."""
+"""Folder for masks, beside the folders of the subsets."""
 
 SubFolder = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,62}(/[A-Za-z0-9][A-Za-z0-9_.-]{0,62})*)?$")]
 """A relative folder such as ``images`` or ``a/b``; empty for none."""
@@ -20,9 +20,9 @@ class SetInfo(Section):
     """One subset and its share of the items."""
 
     set_name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")
-    """Name of the subset: small letters, digits and underscores."""
+    """Name of the subset: lower-case letters, digits and underscores."""
     probability: float = Field(gt=0.0, le=1.0)
-    """Share of the items, from 0 to 1; an exact quota, not a chance."""
+    """Fraction of the items, from 0 to 1; it is an exact quota, not a probability per item."""
 
 
 STANDARD_SETS = (
@@ -33,32 +33,32 @@ STANDARD_SETS = (
 
 
 class SplitsSection(Section):
-    """Divides the items into subsets: always the same way, whatever the order of the files."""
+    """Divides the items into subsets, always in the same way, whatever the order of the files."""
 
     set_infos: tuple[SetInfo, ...] = Field(default=STANDARD_SETS, min_length=1)
-    """The subsets with their shares, which sum to 1; one of them is ``train``, unless a model is only evaluated."""
+    """The subsets with their fractions, which sum to 1; one of them is ``train``, unless a model is only evaluated."""
     name_delimiter: str | None = Field(default=None, min_length=1, max_length=8)
-    """Text that separates the parts of a file's name; files that share the first ``max_split`` parts stay together.
-    Null: every file may go its own way."""
+    """Separator of the parts of a file name; files that share the first ``max_split`` parts form a group, which stays
+    in one subset. Null: no groups."""
     max_split: int | None = Field(default=None, ge=1, le=100)
-    """How many leading parts of the name make the group: with ``_`` and 2, scan_a_1.png and scan_a_2.png are both
-    ``scan_a``. Null takes 1 when ``name_delimiter`` is given."""
+    """Number of leading parts of the name that form the group: with ``_`` and 2, scan_a_1.png and scan_a_2.png are both
+    in group ``scan_a``. Null: 1 if ``name_delimiter`` is given."""
     group_key: str | None = Field(default=None, min_length=1)
-    """Column of the item table whose equal values stay together, such as ``background`` or ``folder``."""
+    """Column of the item table with groups that stay in one subset, such as ``background`` or ``folder``."""
     stratify: bool = False
-    """Give every class the same shares, each exact to less than one item."""
+    """Give every class the same fractions, each exact to less than one item."""
     use_given_subsets: bool = True
-    """Keep the subsets that the data come with; sets they lack are taken from their train part. False: divide anew."""
+    """Keep the subsets that the data come with; missing ones are taken from their train part. False: divide again."""
     seed: int | None = Field(default=None, ge=0, lt=2**63)
-    """Seed of the division; null takes the experiment's."""
+    """Seed of the division; null uses the experiment's."""
     recursive: bool = True
-    """Take files in folders below the class folders as well; false leaves them out."""
+    """Include files in subfolders of the class folders; false leaves them out."""
     sub_dir: SubFolder = ""
-    """Folder below each subset's folder in which the files are linked."""
+    """Folder for the linked files, below each subset's folder."""
     output_location: Location = "data"
     """Folder below the storage root."""
     clear_folder: Switch = False
-    """Build again even when a complete result exists; the old one stays until the new one is complete."""
+    """Build again even if a complete result exists, which is kept until the new one is complete."""
 
     @property
     def set_names(self) -> tuple[str, ...]:

@@ -1,4 +1,11 @@
-"""Section ``trained_model``: which network learns what, from which data, and how."""
+"""Section ``trained_model``: the training data, the network, and how it is trained.
+
+Where a default depends on the task or the input, the key's default here is null, and ``defaults`` fills it in from the
+numbers of ``recipes``.
+
+Belongs here: these keys, rules on their values. Does not belong here: inputs, target and classes (``classes``), kinds
+of networks (``models``), defaults that depend on the task.
+"""
 
 from functools import lru_cache
 from hashlib import file_digest
@@ -12,60 +19,52 @@ from assay.spec.classes import DataDescription, did_you_mean
 from assay.spec.models import AnyModel
 
 
-class Learner(Section):
-    """Loss and optimizer."""
+class Augmentation(Section):
+    """Random changes of the training batches, never of validation or test data. Null: by the kind of input; 0: none."""
 
-    loss: (
-        Literal["cross_entropy", "binary_cross_entropy", "focal", "smooth_l1", "mse", "segmentation", "detection"]
-        | None
-    ) = None
-    """What is made small; null: cross_entropy for classes, binary_cross_entropy for several at once, smooth_l1 for
-    numbers; segmentation and detection have one of their own. focal, instead of the first two, counts items that are
-    already right for less (Lin et al. 2017)."""
-    focal_gamma: float = Field(default=2.0, ge=0, le=10)
-    """How much less focal counts them; 0: not at all."""
-    focal_alpha: float | None = Field(default=None, gt=0, lt=1)
-    """Weight in focal of items that have a class, where 1 less this is that of items without it; null: both count the
-    same. With data_description.multi_label only."""
-    smooth_l1_beta: float = Field(default=0.5, gt=0)
-    """Error from which on smooth_l1 grows linearly, in standard deviations of the training targets."""
-    label_smoothing: float | None = Field(default=None, ge=0, lt=1)
-    """Probability spread evenly over all classes, against overconfidence; of several classes at once, over having each
-    and not having it. Null: 0.05. Classification only."""
-    class_weights: dict[str, float] | Literal["balanced"] | None = None
-    """Weight of each class in the loss (1 for classes left out); ``balanced``: inverse to the class's frequency in the
-    training data; of several classes at once, items with and without the class count the same. Multiplied by the weight
-    that data_description.classes gives. Not for regression."""
-    optimizer: Literal["muon", "adamw", "sgd"] | None = None
-    """muon (Jordan et al. 2024), adamw, or sgd with Nesterov momentum; null: muon for segmentation and detection,
-    adamw for all else."""
-    learning_rate: float | None = Field(default=None, gt=0, le=100)
-    """Largest step size; null: by network and optimizer."""
-    momentum: float | None = Field(default=None, ge=0, lt=1)
-    """Momentum of muon and sgd, first beta of adamw; null: 0.8 for muon, 0.9 for the others."""
-    weight_decay: float = Field(default=0.02, ge=0)
-    """Decoupled shrinking of the weights, as a fraction per unit of learning rate."""
-    schedule: Literal["one_cycle", "cosine", "step", "constant"] = "one_cycle"
-    """How the learning rate changes over the steps: one_cycle and cosine fall smoothly, step at milestones."""
-    warmup: float | None = Field(default=None, ge=0, lt=1)
-    """Share of the steps in which the learning rate rises to its largest value; null: 0.25 for one_cycle, 0 for
-    constant, 0.05 for others."""
-    milestones: tuple[Probability, ...] = (0.6, 0.85)
-    """Shares of the steps after which the schedule step multiplies the learning rate by gamma."""
-    gamma: float = Field(default=0.1, gt=0, lt=1)
-    """What the schedule step multiplies the learning rate by."""
-    ema_decay: float = Field(default=0.998, ge=0, lt=1)
-    """Moving average of the weights, which is what is evaluated and saved; 0 uses the weights themselves."""
-    clip_norm: float | None = Field(default=5.0, gt=0)
-    """Largest norm of the gradient; longer ones are shortened. Null: never."""
-    accumulate: int = Field(default=1, ge=1, le=1024)
-    """Parts in which each batch goes through the network, one after the other, where a whole batch needs more memory
-    than there is. The gradient is that of the whole batch; batch normalization sees the parts."""
-    freeze: tuple[str, ...] = ()
-    """Layers that keep their starting weights, as names or patterns with ``*``; a group's name means all its layers."""
+    rotation_degrees: float | None = Field(default=None, ge=0, le=180)
+    """Largest rotation angle in either direction. Images and pixels only."""
+    zoom: float | None = Field(default=None, ge=0, le=1)
+    """Largest enlargement or reduction, as a fraction of the size. Images and pixels only."""
+    shift: float | None = Field(default=None, ge=0, le=1)
+    """Largest shift in each direction, as a fraction of the size. Images and pixels only."""
+    invert_probability: Probability | None = None
+    """Probability of inverting the brightness of an item. Images and pixels only."""
+    colour_shift: float | None = Field(default=None, ge=0, le=10)
+    """Largest shift of each colour channel, in standard deviations of the image. Images only."""
+    contrast: float | None = Field(default=None, ge=0, le=2)
+    """Largest change of contrast, as a fraction. Images only."""
+    noise: float | None = Field(default=None, ge=0, le=10)
+    """Standard deviation of the noise added to every value, in the unit of the values after standardization."""
+
+
+class TrainingData(Section):
+    """The training data and their batches."""
+
+    subset: str = Field(default="train", min_length=1)
+    """Name of the subset."""
+    batch_size: int | None = Field(default=None, ge=2, le=65_536)
+    """Number of items per step, or fewer if the subset is smaller. Null: by the kind of input."""
+    balance: Literal["classes"] | None = None
+    """``classes``: sample every class equally often: items of rare classes several times per epoch, whole images by
+    windows around objects of such classes. Null: every item once. Not for regression."""
+    shuffle: bool = True
+    """Shuffle the items in every epoch; false keeps the order of the table."""
+    augmentation: Augmentation = Augmentation()
+    """Random changes of every batch."""
+
+
+class ValidationData(Section):
+    """The data on which the epoch is chosen."""
+
+    subset: str = Field(default="validation", min_length=1)
+    """Name of the subset."""
+    batch_size: int = Field(default=512, ge=1, le=65_536)
+    """Number of items evaluated at once; it does not affect results beyond rounding."""
 
 
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".h5", ".hdf5", ".keras")
+"""Extensions of formats that may run code when they are read."""
 
 ADVICE = (
     "convert it once, where you trust it: read it with torch.load and weights_only=True, write the tensors with "
@@ -74,17 +73,17 @@ ADVICE = (
 
 
 class StartingWeights(Section):
-    """A local file of weights. A model that Assay trained fits a network of the same kind and size."""
+    """A local file of weights. A model trained by Assay fits a network of the same kind and size."""
 
     path: str = Field(min_length=1)
-    """Safetensors file; relative paths are relative to the working directory. Its content is part of the result's
+    """Path of a safetensors file, relative to the working directory. Its content is part of the result's
     fingerprint."""
     exclude: tuple[str, ...] = ()
-    """Tensors that start from chance all the same, as names or patterns with ``*``, such as ``head.*``."""
+    """Tensors to initialize randomly instead, as names or patterns with ``*``, such as ``head.*``."""
     allow_missing: bool = False
-    """Let tensors that the file lacks start from chance."""
+    """Initialize tensors that the file lacks randomly; false: an error."""
     allow_unexpected: bool = False
-    """Ignore tensors of the file that the network does not have."""
+    """Ignore tensors in the file that the network does not have; false: an error."""
 
     @property
     def file(self) -> Path:
@@ -92,7 +91,7 @@ class StartingWeights(Section):
         return Path(self.path).expanduser().absolute()
 
     def digest(self) -> str:
-        """Return the SHA-256 of the file's content; empty while there is no file."""
+        """Return the SHA-256 of the file's content; empty if it does not exist."""
         try:
             status = self.file.stat()
             return _digest(self.file, status.st_size, status.st_mtime_ns)
@@ -115,56 +114,110 @@ def _digest(path: Path, size_bytes: int, changed_ns: int) -> str:
         return file_digest(file, "sha256").hexdigest()
 
 
+class Learner(Section):
+    """Loss function and optimizer."""
+
+    loss: (
+        Literal["cross_entropy", "binary_cross_entropy", "focal", "smooth_l1", "mse", "segmentation", "detection"]
+        | None
+    ) = None
+    """Loss function; null: cross_entropy for single-label classification, binary_cross_entropy for multi-label,
+    smooth_l1 for regression; segmentation and detection have their own. focal (Lin et al. 2017) replaces either
+    cross-entropy and gives less weight to items that are predicted well."""
+    focal_gamma: float = Field(default=2.0, ge=0, le=10)
+    """Focusing parameter of the focal loss; 0 weights all items equally."""
+    focal_alpha: float | None = Field(default=None, gt=0, lt=1)
+    """Weight in the focal loss of items with a class; those without it get 1 minus this weight. Null: equal weights.
+    With data_description.multi_label only."""
+    smooth_l1_beta: float = Field(default=0.5, gt=0)
+    """Error above which smooth_l1 is linear, in standard deviations of the training targets."""
+    label_smoothing: float | None = Field(default=None, ge=0, lt=1)
+    """Label smoothing: probability distributed evenly over all classes; with several labels per item, over having and
+    not having each class. Null: 0.05. Classification only."""
+    class_weights: dict[str, float] | Literal["balanced"] | None = None
+    """Weight of each class in the loss (1 for classes that are left out); ``balanced``: inversely proportional to the
+    class's frequency in the training data; with several labels per item, items with and without a class get equal
+    total weights. Multiplied by the weights in data_description.classes. Not for regression."""
+    optimizer: Literal["muon", "adamw", "sgd"] | None = None
+    """muon (Jordan et al. 2024), adamw, or sgd with Nesterov momentum; null: muon for segmentation and detection,
+    adamw for all other tasks."""
+    learning_rate: float | None = Field(default=None, gt=0, le=100)
+    """Peak learning rate; null: by network and optimizer."""
+    momentum: float | None = Field(default=None, ge=0, lt=1)
+    """Momentum of muon and sgd, or beta1 of adamw; null: 0.8 for muon, 0.9 for the others."""
+    weight_decay: float = Field(default=0.02, ge=0)
+    """Decoupled weight decay, as a fraction of the weights per unit of learning rate."""
+    schedule: Literal["one_cycle", "cosine", "step", "constant"] = "one_cycle"
+    """Learning rate schedule: one_cycle and cosine decay smoothly, step decays at milestones."""
+    warmup: float | None = Field(default=None, ge=0, lt=1)
+    """Fraction of the steps in which the learning rate rises to its peak; null: 0.25 for one_cycle, 0 for constant,
+    0.05 for the others."""
+    milestones: tuple[Probability, ...] = (0.6, 0.85)
+    """Fractions of the steps after which the schedule step multiplies the learning rate by gamma."""
+    gamma: float = Field(default=0.1, gt=0, lt=1)
+    """Factor by which the schedule step multiplies the learning rate."""
+    ema_decay: float = Field(default=0.998, ge=0, lt=1)
+    """Decay of the exponential moving average of the weights, which is evaluated and saved; 0 uses the weights."""
+    clip_norm: float | None = Field(default=5.0, gt=0)
+    """Largest norm of the gradient; larger gradients are clipped. Null: no clipping."""
+    accumulate: int = Field(default=1, ge=1, le=1024)
+    """Gradient accumulation: number of parts in which each batch goes through the network, to save memory. The gradient
+    is that of the whole batch; batch normalization sees the parts."""
+    freeze: tuple[str, ...] = ()
+    """Layers with frozen weights, as names or patterns with ``*``; a group's name means all its layers."""
+
+
 class EarlyStopping(Section):
-    """End the training when the validation data say that it gets no better; the best epoch is kept."""
+    """Stop the training when the validation metric no longer improves; the best epoch is kept."""
 
     patience: int = Field(ge=1)
-    """Epochs without a better value of ``metric`` after which the training ends."""
+    """Number of epochs without an improvement of ``metric`` after which the training stops."""
     min_delta: float = Field(default=0.0, ge=0)
-    """Improvements up to this size don't count, in the metric's unit."""
+    """Smaller changes do not count as an improvement, in the metric's unit."""
 
 
 class TrainParams(Section):
-    """How long to train, and which epoch to keep."""
+    """The length of the training, the epoch to keep, and the hardware to use."""
 
     epochs: int | None = Field(default=None, ge=1, le=100_000)
-    """Passes over the training data; null: by the kind of input: 20 for pictures of objects, 30 where they may have
-    several classes."""
+    """Number of passes over the training data; null: by the kind of input, such as 20 for crops, or 30 for crops with
+    several labels."""
     least_steps: int | None = Field(default=None, ge=0)
-    """Where few items make few steps, go on beyond ``epochs``, up to ten times as long, until there are so many; null:
-    when ``epochs`` is left open, 300 for segmentation and detection and 700 for all else; otherwise 0."""
+    """Least number of steps: with few items, training continues beyond ``epochs``, up to ten times as long. Null: if
+    ``epochs`` is null, 300 for segmentation and detection and 700 for all other tasks; else 0."""
     steps_per_epoch: int | None = Field(default=None, ge=1)
-    """Batches per epoch; null: as many whole ones as the subset has."""
+    """Number of batches per epoch; null: as many complete ones as the subset has."""
     decision: Literal["fixed", "tuned"] | None = None
-    """From which probability on an item is said to have a class: ``fixed``: 0.5; ``tuned``: for each class the one with
-    the best F1 on the validation data. Null: fixed. With data_description.multi_label only."""
+    """Probability threshold from which an item has a class: ``fixed``: 0.5; ``tuned``: for each class, the threshold
+    with the best F1 on the validation data. Null: fixed. With data_description.multi_label only."""
     early_stopping: EarlyStopping | None = None
-    """When to end before the last epoch; null: never."""
+    """When to stop before the last epoch; null: never."""
     choose_epoch: Literal["best", "last"] = "best"
-    """Keep the epoch that is best on the validation data, or the last one."""
+    """Keep the weights of the epoch that is best on the validation data, or of the last one."""
     metric: Literal["loss", "accuracy", "mae", "rmse", "macro_f1", "mean_iou", "foreground_iou", "map50"] | None = None
-    """What ``best`` means: the lowest loss, mae or rmse, or the highest of the others, of the validation data. Null:
-    mean_iou for segmentation, map50 for detection, the loss for all else."""
+    """Validation metric that determines the best epoch: the lowest loss, mae or rmse, or the highest value of the
+    others. Null: mean_iou for segmentation, map50 for detection, the loss for all other tasks."""
     checkpoint_every_s: Annotated[float, Field(ge=0), PLACE_ONLY] = 30.0
-    """Seconds between two checkpoints, from which a training that was killed goes on; more when writing one takes long,
-    so that at most 1% of the time goes into them. 0: after every step, without that limit."""
+    """Seconds between checkpoints, from which a killed training resumes; the interval is longer if writing takes more
+    than 1% of the time. 0: after every step, without that limit."""
     threads: int = Field(default=2, ge=1, le=256)
-    """Threads of the arithmetic; another number rounds differently, so the same number gives the same weights."""
+    """Number of CPU threads; another number rounds differently, so equal numbers give equal weights."""
     processes: int = Field(default=1, ge=1, le=64)
-    """Processes of this machine that share every batch, one per GPU where there are GPUs; each has its own copy of the
-    data and as many threads. The result is that of one process with ``learner.accumulate`` as large, up to rounding."""
+    """Number of processes on this machine that share every batch, one per GPU if there are GPUs; each has its own copy
+    of the data and its own threads. Up to rounding, the result is that of one process with an equal
+    ``learner.accumulate``."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where the network computes; auto: on a GPU (cuda) when there is one."""
+    """Device of the network; auto: a GPU (cuda) if there is one."""
     compile: bool = False
-    """Compile the network by torch.compile, which takes a minute or more and then saves up to half of each step."""
+    """Compile the network with torch.compile, which takes a minute or more and saves up to half of each step's time."""
     precision: Literal["fp32", "bf16", "auto"] | None = None
     """bf16 is up to twice as fast on processors with AVX512_BF16 or AMX and on newer GPUs, slow on others, and less
-    exact; auto: bf16 where it is fast. What was used is written into the model's card. Null: auto for whole images,
-    fp32 for all else."""
+    precise; auto: bf16 where it is fast. The model card records the precision that was used. Null: auto for whole
+    images, fp32 for all other inputs."""
 
     @property
     def choosing_metric(self) -> str:
-        """What chooses the epoch, once resolved."""
+        """The metric that chooses the epoch, once resolved."""
         return self.metric or "loss"
 
     @model_validator(mode="after")
@@ -175,65 +228,21 @@ class TrainParams(Section):
 
 
 class NetData(Section):
-    """What the network really saw: the first training samples of some epochs, kept in net_data/ of the result."""
+    """Samples of the network's actual inputs: the first training samples of some epochs, stored in net_data/."""
 
     samples: int = Field(default=16, ge=0, le=64)
-    """Samples of each epoch's first batch; 0: none, and no files."""
+    """Number of samples from each epoch's first batch; 0: none, and no files."""
     shown_epochs: int = Field(default=10, ge=2, le=100_000)
-    """Epochs that are shown, at most: evenly spread, the first and the last among them."""
+    """Largest number of epochs with samples; they are evenly spaced and include the first and the last."""
 
 
 class ExpInitializer(Section):
-    """What is written down about the code and the machine when the experiment's folder is made."""
+    """Information about code and machine that is saved when the experiment's folder is created."""
 
     git_versions: Switch = True
-    """Write git_versions.yaml: commit and dirty flag of Assay and of the project around it."""
+    """Write git_versions.yaml: commit and dirty flag of Assay and of the surrounding project."""
     environment: Switch = True
-    """Write environment.yaml: Python, packages and hardware."""
-
-
-class Augmentation(Section):
-    """Random changes of every training batch; never of validation or test data. Null: by the kind of input; 0: none."""
-
-    rotation_degrees: float | None = Field(default=None, ge=0, le=180)
-    """Largest angle to either side. Images and pixels only."""
-    zoom: float | None = Field(default=None, ge=0, le=1)
-    """Largest enlargement or reduction, as a fraction of the size. Images and pixels only."""
-    shift: float | None = Field(default=None, ge=0, le=1)
-    """Largest shift in each direction, as a fraction of the size. Images and pixels only."""
-    invert_probability: Probability | None = None
-    """Share of the items whose light and dark are exchanged. Images and pixels only."""
-    colour_shift: float | None = Field(default=None, ge=0, le=10)
-    """Largest shift of each colour channel, in standard deviations of the image. Images only."""
-    contrast: float | None = Field(default=None, ge=0, le=2)
-    """Largest change of contrast, as a fraction. Images only."""
-    noise: float | None = Field(default=None, ge=0, le=10)
-    """Standard deviation of the noise added to every value, in the values' own unit after standardization."""
-
-
-class TrainingData(Section):
-    """How the network sees its training data."""
-
-    subset: str = Field(default="train", min_length=1)
-    """Name of the subset."""
-    batch_size: int | None = Field(default=None, ge=2, le=65_536)
-    """Items per step; fewer when the subset is smaller. Null: by the kind of input."""
-    balance: Literal["classes"] | None = None
-    """See every class equally often: items of rare classes several times in an epoch, whole images in windows around
-    objects of such classes; null: every item once. Not for regression."""
-    shuffle: bool = True
-    """Draw a new order for every epoch; without, the order is that of the table."""
-    augmentation: Augmentation = Augmentation()
-    """Random changes of every batch."""
-
-
-class ValidationData(Section):
-    """The data that choose the epoch."""
-
-    subset: str = Field(default="validation", min_length=1)
-    """Name of the subset."""
-    batch_size: int = Field(default=512, ge=1, le=65_536)
-    """Items evaluated at once; does not change results beyond rounding."""
+    """Write environment.yaml: versions of Python and packages, and hardware."""
 
 
 class TrainedModelSection(Section):
@@ -242,27 +251,27 @@ class TrainedModelSection(Section):
     data_description: DataDescription = DataDescription()
     """Inputs, target and classes."""
     data_train: TrainingData = TrainingData()
-    """The data that the network learns from."""
+    """The training data."""
     data_validation: ValidationData | None = ValidationData()
-    """The data that choose the epoch; null only with ``train_params.choose_epoch: last``."""
+    """The data on which the epoch is chosen; null only with ``train_params.choose_epoch: last``."""
     model: AnyModel | None = None
-    """The network; null: cnn for images, mlp for rows."""
+    """The network; null: unet for segmentation, detector for detection, cnn for crops, mlp for rows."""
     starting_weights: StartingWeights | None = None
-    """First weights, from a local file; null: from chance."""
+    """Initial weights from a local file; null: random."""
     learner: Learner = Learner()
-    """Loss and optimizer."""
+    """Loss function and optimizer."""
     train_params: TrainParams = TrainParams()
-    """How long, and which epoch to keep."""
+    """Length of the training, and the epoch to keep."""
     net_data: NetData = NetData()
-    """Pictures, or rows, of what the network really saw."""
+    """Samples of the network's actual inputs."""
     exp_initializer: Annotated[ExpInitializer, PLACE_ONLY] = ExpInitializer()
-    """What is written down about code and machine."""
+    """Information about code and machine."""
     seed: int | None = Field(default=None, ge=0, lt=2**63)
-    """Seed of weights, order and augmentation; null takes the experiment's."""
+    """Seed of weights, order and augmentation; null uses the experiment's."""
     output_location: Location = "data"
     """Folder below the storage root."""
     clear_folder: Switch = False
-    """Train again even when a complete result exists; the old one stays until the new one is complete."""
+    """Train again even if a complete result exists, which is kept until the new one is complete."""
 
     @model_validator(mode="after")
     def _subsets_differ(self) -> Self:

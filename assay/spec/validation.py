@@ -1,6 +1,7 @@
-"""Keys of the data sections that can have no effect, given the kind of source or another section.
+"""Keys without effect, or in contradiction with the task: a table of which key is read when, and by what.
 
-Belongs here: combinations across sections. Does not belong here: what one section can check by itself.
+Belongs here: rules on combinations of source, task and sections. Does not belong here: rules within one section,
+defaults (``defaults``).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,16 +27,16 @@ WITHOUT_EFFECT: dict[str, dict[str, tuple[str, ...]]] = {
     "image_folder": {"crops": ("margin", "square", "name_delimiter")},
     **dict.fromkeys(("coco", "yolo", "masks"), _WITHOUT_CLASS_FOLDERS),
 }
-"""By kind of source and section: keys that mean nothing there. Images of class folders have no boxes, annotated ones
-no class folders, generated ones no folders and no labels in their names, rows of a table no files."""
+"""Keys without effect, by kind of source and section. Images in class folders have no boxes, annotated images have no
+class folders, generated images have neither folders nor labels in their names, and rows of a table have no files."""
 
 
 def keys_without_effect(source_kind: str, sections: Mapping[str, Section]) -> Iterator[str]:
-    """Yield one sentence per key that is set, differs from its default and can have no effect.
+    """Yield one sentence per key that differs from its default and has no effect.
 
     Args:
         source_kind: ``generated_images.source.kind``.
-        sections: Sections by name; those that are not concerned may be there as well.
+        sections: Sections by name; irrelevant ones are ignored.
     """
     for name, keys in WITHOUT_EFFECT.get(source_kind, {}).items():
         for key in _changed(sections[name], keys):
@@ -46,16 +47,16 @@ def keys_without_effect(source_kind: str, sections: Mapping[str, Section]) -> It
 
 
 def _changed(section: Section, keys: Sequence[str]) -> list[str]:
-    """Return the keys whose value is not the default; a spec that spells defaults out stays valid."""
+    """Return the keys whose value is not the default; a spec that sets a key to its default stays valid."""
     fields = type(section).model_fields
     return [key for key in keys if getattr(section, key) != fields[key].default]
 
 
 DENSE = ("segmentation", "detection")
-"""Kinds of learning whose answers have a place in the image: they see whole images."""
+"""Kinds of learning with a prediction per position in the image; their input is whole images."""
 
 OF_CLASSES = ("classification", "multi_label")
-"""Kinds of learning that say which classes an item as a whole has."""
+"""Kinds of learning that predict the classes of an item as a whole."""
 
 LOSSES: dict[str, tuple[str, ...]] = {
     "regression": ("smooth_l1", "mse"),
@@ -73,7 +74,7 @@ TRAINING_METRICS: dict[str, tuple[str, ...]] = {
     "segmentation": ("loss", "mean_iou", "foreground_iou"),
     "detection": ("loss", "map50"),
 }
-"""What may choose the epoch, by kind of learning."""
+"""Metrics that may choose the epoch, by kind of learning."""
 
 Applies = Callable[[TrainedModelSection, str], bool]
 
@@ -101,19 +102,19 @@ READ_BY: dict[str, tuple[Applies, str]] = {
     "learner.gamma": (lambda section, _: section.learner.schedule == "step", "the schedule step"),
     "train_params.decision": (lambda _, learning: learning == "multi_label", "data_description.multi_label"),
 }
-"""Keys that not every training reads: when they are read, and by what."""
+"""Keys that only some trainings read: when they are read, and by what."""
 
 
 def check_training(section: TrainedModelSection, learning: str, view: View) -> None:
-    """Refuse a key that contradicts what is learned, or that nothing would read.
+    """Refuse a key that contradicts the kind of learning or has no effect.
 
     Args:
-        section: As the user wrote it, or resolved.
+        section: The section as the user wrote it, or resolved.
         learning: The kind of learning.
-        view: What an item is to the network.
+        view: Form in which the network sees an item.
 
     Raises:
-        ValueError: Names the key, its value and what was expected.
+        ValueError: A key is refused; the message names it, its value and what was expected.
     """
     _check_choice("learner.loss", section.learner.loss, LOSSES[learning], learning)
     _check_choice("train_params.metric", section.train_params.metric, TRAINING_METRICS[learning], learning)
@@ -134,7 +135,7 @@ def _check_choice(key: str, value: str | None, choices: tuple[str, ...], learnin
 
 
 def _is_changed(section: TrainedModelSection, key: str) -> bool:
-    """Return whether a key has a value that says something: not its default, and not an empty one."""
+    """Return whether a key has a value that is neither its default nor empty."""
     part_name, name = key.split(".")
     part: Any = getattr(section, part_name)
     value = getattr(part, name)
@@ -142,7 +143,7 @@ def _is_changed(section: TrainedModelSection, key: str) -> bool:
 
 
 def _learned(learning: str) -> str:
-    """Say what is learned in the words of the spec."""
+    """Return the key of the spec that determines the kind of learning, as a clause for messages."""
     return "data_description.multi_label is true" if learning == "multi_label" else f"task is {learning}"
 
 

@@ -1,6 +1,8 @@
-"""YAML in and out: safe loading with duplicate keys refused, stable dumping.
+"""YAML: safe loading that refuses duplicate keys, stable dumping; and nested keys as dotted names.
 
-Belongs here: text to plain values and back. Does not belong here: what the values mean.
+A dotted name such as ``trained_model.train_params.epochs`` addresses a key at any depth.
+
+Belongs here: from text to plain values and back. Does not belong here: which keys exist.
 """
 
 import json
@@ -15,12 +17,12 @@ from assay.spec.ids import shorten
 
 MAX_CHARACTERS = 1_000_000
 
-# libyaml's parser is ten times as fast; it comes with PyYAML's wheels, but not with every build.
+# libyaml's parser is ten times as fast. It is part of PyYAML's wheels, but not of every build.
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Loader(_SafeLoader):  # type: ignore[misc]
-    """PyYAML's safe loader, but a key given twice is an error instead of the last one winning."""
+    """PyYAML's safe loader, except that a duplicate key is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Any] = set()
@@ -38,7 +40,7 @@ class _Loader(_SafeLoader):  # type: ignore[misc]
         return mapping
 
 
-# ``1e-3`` is a number to everybody but YAML 1.1, which wants ``1.0e-3``.
+# YAML 1.1 does not read ``1e-3`` as a number, only ``1.0e-3``.
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$"), list("-+0123456789.")
 )
@@ -48,7 +50,7 @@ def read_mapping(text: str, source: str) -> dict[str, Any]:
     """Parse YAML text whose top level must be a mapping.
 
     Raises:
-        SpecError: Not YAML, a key given twice, empty, too large, or not a mapping; ``source`` names the file.
+        SpecError: The text is empty, too large, not YAML, not a mapping, or has a duplicate key; names ``source``.
     """
     if len(text) > MAX_CHARACTERS:
         raise SpecError(source, [f"is {len(text):,} characters long; expected at most {MAX_CHARACTERS:,}"])
@@ -71,10 +73,10 @@ def _one_line(error: yaml.YAMLError) -> str:
 
 
 def read_value(text: str) -> Any:
-    """Parse one value of a command line, such as ``3``, ``1e-3``, ``[1, 2]`` or ``{kind: mlp}``.
+    """Parse one YAML value, such as ``3``, ``1e-3``, ``[1, 2]`` or ``{kind: mlp}``.
 
     Raises:
-        SpecError: It is not YAML.
+        SpecError: The text is not YAML.
     """
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
@@ -83,13 +85,13 @@ def read_value(text: str) -> Any:
 
 
 def to_yaml(value: Any) -> str:
-    """Return block-style YAML with the keys in the given order; equal values give equal text."""
+    """Return block-style YAML with the keys in their given order; equal values give equal text."""
     text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=110)
     return text
 
 
 def flatten(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one entry per value; a list, and an empty mapping, count as one value."""
+    """Return all values by dotted name; a list, or an empty mapping, counts as one value."""
     return dict(_pairs(values, ""))
 
 
@@ -102,7 +104,7 @@ def _pairs(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
 
 
 def nest(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``{"a.b": 1, "a.c": 2}`` as ``{"a": {"b": 1, "c": 2}}``; no key may lie inside of another."""
+    """Return ``{"a.b": 1, "a.c": 2}`` as ``{"a": {"b": 1, "c": 2}}``; no key may be inside another one."""
     result: dict[str, Any] = {}
     for key, value in changes.items():
         *parents, last = key.split(".")
@@ -114,7 +116,7 @@ def nest(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def short_names(keys: Collection[str]) -> dict[str, str]:
-    """Return the shortest ending of each key that none of the others shares: ``epochs``, ``source.width``."""
+    """Return the shortest unique ending of each key, such as ``epochs`` or ``source.width``."""
     endings: dict[str, int] = {}
     for key in keys:
         for ending in _endings(key):
@@ -128,10 +130,10 @@ def _endings(key: str) -> list[str]:
 
 
 def shown(value: Any) -> str:
-    """Return a value as it would stand in the file, on one line."""
+    """Return a value as written in the file, on one line."""
     return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
 
 
 def brief(value: Any) -> str:
-    """Return a value like ``shown``, but a fraction with six digits only."""
+    """Return a value like ``shown``, with floats rounded to six significant digits."""
     return f"{value:.6g}" if isinstance(value, float) else shown(value)

@@ -1,1 +1,1 @@
-"""Files, results, tables, locks and locations: everything that is written to a disk or an object store."""
+"""Files, results, tables, locks and locations: everything that is written to disk or to an object store."""

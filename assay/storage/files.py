@@ -1,8 +1,9 @@
-"""Writes that are either complete or absent: temporary name, fsync, rename.
+"""Atomic writes: files and result folders that are either complete or absent (temporary name, fsync, rename).
 
-Belongs here: how bytes reach the disk. Does not belong here: what they mean.
+Belongs here: how bytes reach the disk. Does not belong here: what they mean (``results``, ``partitions``).
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -18,14 +19,26 @@ from assay.errors import StorageError
 
 TEMPORARY_PREFIX = ".tmp-"
 
+MANIFEST = "manifest.json"
+"""File of a result folder that lists all others with size and SHA-256; it is written last."""
+
+CAN_NOT_LINK = frozenset(
+    {errno.EXDEV, errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+)
+"""Errors that mean "no hard link is possible here": another file system, one without links, or too many links.
+
+EACCES is among them because some network file systems answer so; where the folder is not writable, the copy fails with
+the same error.
+"""
+
 
 def temporary_sibling(path: Path) -> Path:
-    """Return an unused name beside ``path``, so that a rename onto it stays on one file system."""
+    """Return an unused name in the same folder as ``path``, so that a rename onto it stays on one file system."""
     return path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{uuid4().hex[:12]}-{path.name}")
 
 
 def fsync_path(path: Path) -> None:
-    """Force a file's bytes, or a folder's entries, to the disk."""
+    """Flush a file's content, or a folder's entries, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -35,7 +48,7 @@ def fsync_path(path: Path) -> None:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary path; after the block it becomes ``path``, or vanishes if the block failed."""
+    """Yield a temporary path that replaces ``path`` after the block, or is removed if the block fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_sibling(path)
     try:
@@ -63,7 +76,53 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-MANIFEST = "manifest.json"
+def try_link(source: Path, target: Path) -> bool:
+    """Hard-link ``source`` as ``target``, whose folder must exist.
+
+    Returns:
+        Whether the link was made; False where the file system can't link these two.
+
+    Raises:
+        FileExistsError: ``target`` exists.
+        OSError: Any other failure, such as a full disk.
+    """
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno in CAN_NOT_LINK:
+            return False
+        raise
+    return True
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make ``target`` the same file as ``source``: a hard link, or a copy where the file system can't link them.
+
+    An existing target is replaced atomically, and a copy is on the disk before it appears under its name.
+
+    Raises:
+        OSError: Neither is possible, such as on a full disk; an existing target is left as it was.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        linked = try_link(source, target)
+    except FileExistsError:
+        linked = _replace_by_link(source, target)
+    if not linked:
+        with atomic_path(target) as temporary:
+            shutil.copyfile(source, temporary)
+
+
+def _replace_by_link(source: Path, target: Path) -> bool:
+    temporary = temporary_sibling(target)
+    if not try_link(source, temporary):
+        return False
+    try:
+        temporary.replace(target)
+    finally:
+        # Where both names were links to one file already, the rename did nothing and the temporary name is still there.
+        temporary.unlink(missing_ok=True)
+    return True
 
 
 def is_complete(folder: Path) -> bool:
@@ -72,7 +131,7 @@ def is_complete(folder: Path) -> bool:
 
 
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return size and SHA-256 of every file below ``folder``, flushed to the disk on the way."""
+    """Return size and SHA-256 of every file below ``folder``; each file is flushed to the disk while it is read."""
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     with ThreadPoolExecutor(4) as pool:
         entries = list(pool.map(lambda name: _flush_and_hash(folder / name), names))
@@ -87,7 +146,12 @@ def _flush_and_hash(path: Path) -> dict[str, Any]:
 
 
 def seal(folder: Path, head: dict[str, Any]) -> None:
-    """Write the manifest, last of all files, and force everything to the disk."""
+    """Complete a result folder: write its manifest, after all other files, and flush everything to the disk.
+
+    Args:
+        folder: Temporary folder with all files of the result.
+        head: Keys of the manifest besides ``files``.
+    """
     write_json(folder / MANIFEST, {**head, "files": describe_files(folder)})
     for path in [*folder.rglob("*"), folder]:
         if path.is_dir():
@@ -95,7 +159,7 @@ def seal(folder: Path, head: dict[str, Any]) -> None:
 
 
 def put_in_place(temporary: Path, folder: Path) -> None:
-    """Rename a sealed folder into place; a former result of the same name is set aside first, then removed."""
+    """Rename a completed folder to its final name; an existing one is renamed away first and then removed."""
     former = None
     if folder.exists():
         former = temporary_sibling(folder)
@@ -106,19 +170,23 @@ def put_in_place(temporary: Path, folder: Path) -> None:
         shutil.rmtree(former)
 
 
-def sweep(folder: Path) -> None:
-    """Remove what killed builds of this very result left; the caller holds its write lock."""
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary folders of killed builds of this result; the caller holds its write lock."""
     for leftover in folder.parent.glob(f"{TEMPORARY_PREFIX}*-{folder.name}"):
         shutil.rmtree(leftover, ignore_errors=True)
 
 
 def require_inner_names(names: Iterable[str], where: str) -> None:
-    """Refuse names that lead out of a folder: what somebody else's file says decides where nothing is written.
+    """Refuse file names that lead out of a folder; they come from manifests that may have been written elsewhere.
+
+    Args:
+        names: Relative paths.
+        where: The source of the names, for the message.
 
     Raises:
-        StorageError: A name is absolute, has ``..`` or a backslash.
+        StorageError: A name is empty, absolute, or contains ``..`` or a backslash.
     """
     for name in names:
         parts = PurePosixPath(name).parts
         if not parts or name.startswith("/") or ".." in parts or "\\" in name:
-            raise StorageError(f"{where} lists a file {name!r}, which is not inside of the folder. It is not used.")
+            raise StorageError(f"{where} lists a file {name!r}, which is not inside the folder. It is not used.")

@@ -20,8 +20,8 @@ from assay.storage.files import (
     describe_files,
     is_complete,
     put_in_place,
+    remove_leftovers,
     seal,
-    sweep,
     temporary_sibling,
     write_json,
 )
@@ -197,7 +197,7 @@ class ResultStore:
 def _new_folder(folder: Path, head: dict[str, Any]) -> Iterator[Path]:
     """Give an empty folder to a block; it becomes ``folder`` when the block ends, and is gone when the block fails."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    sweep(folder)
+    remove_leftovers(folder)
     temporary = temporary_sibling(folder)
     temporary.mkdir()
     try:

@@ -1,6 +1,6 @@
-"""Experiments in MLflow: what they were asked for, what was measured, and files to look at.
+"""Tracking of experiments in MLflow: parameters, metrics, tags and artifacts.
 
-MLflow is imported by the first call only; it takes seconds, and most installations have none.
+MLflow is imported only by the first call, because the import takes seconds and most installations don't have it.
 """
 
 from assay.tracking.content import STAGES

@@ -1,7 +1,9 @@
-"""What of an experiment is tracked once a stage is done.
+"""What is tracked of an experiment: parameters, tags, metrics and files, as plain values.
 
-Belongs here: from an experiment's folder and results to plain values. Does not belong here: MLflow (``runs``), what it
-calls things (``values``). The spec is read as the experiment's folder has it, from which secrets were removed.
+The spec is read from the experiment's folder, from which secrets were removed.
+
+Belongs here: from an experiment's folder and results to names, texts and numbers that MLflow accepts. Does not belong
+here: MLflow (``runs``).
 """
 
 import math
@@ -23,12 +25,12 @@ from assay.storage.results import Result
 from assay.utils.text import canonical_json
 
 STAGES = ("trained_model", "analysis")
-"""Stages after which there is something new to track, in their order."""
+"""Stages after which there is something new to track, in pipeline order."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """A value of a metric; ``step`` is the epoch, 0 for what is measured once."""
+    """A value of a metric; ``step`` is the epoch, or 0 for metrics that are computed once."""
 
     name: str
     value: float
@@ -36,13 +38,13 @@ class Point:
 
 
 def points_of_training(history: pl.DataFrame) -> list[Point]:
-    """Return metrics per epoch, such as ``epoch/validation/loss``."""
+    """Return the metrics of every epoch, named like ``epoch/validation/loss``."""
     rows = history.select("subset", "metric", "value", "epoch").iter_rows()
     return _finite((f"epoch/{subset}/{metric}", value, epoch) for subset, metric, value, epoch in rows)
 
 
 def points_of_analysis(table: pl.DataFrame) -> list[Point]:
-    """Return metrics about all classes together, such as ``test/accuracy``, with interval and baseline."""
+    """Return the metrics over all classes, named like ``test/accuracy``, with their intervals and baselines."""
     endings = {"value": "", "ci_low": "_ci_low", "ci_high": "_ci_high", "baseline": "_baseline"}
     return _finite(
         (f"{row['subset']}/{row['metric']}{ending}", row[column], 0)
@@ -55,7 +57,7 @@ TABLES = {
     "trained_model": ("training_history.parquet", points_of_training),
     "analysis": ("analysis.parquet", points_of_analysis),
 }
-"""Where the metrics of a stage are, and what makes points of them."""
+"""File with the metrics of each stage, and the function that turns them into points."""
 
 FILES: dict[str, tuple[str, ...]] = {
     "trained_model": (
@@ -68,19 +70,19 @@ FILES: dict[str, tuple[str, ...]] = {
     ),
     "analysis": ("analysis/analysis.parquet", "analysis/pictures/*.png"),
 }
-"""Files of an experiment's folder that are tracked after each of these stages."""
+"""Files in an experiment's folder that are tracked after each of these stages."""
 
 
 @dataclass(frozen=True)
 class StageContent:
-    """What a stage adds.
+    """What a stage adds to a tracked experiment.
 
     Attributes:
         stage: One of ``STAGES``.
-        fingerprint: Of its result.
-        made_ms: When the result was complete, in milliseconds since 1970.
-        points: Metrics.
-        files: Below the experiment's folder.
+        fingerprint: Fingerprint of its result.
+        made_ms: Time at which the result was completed, in milliseconds since the epoch.
+        points: Values of metrics.
+        files: Files below the experiment's folder.
     """
 
     stage: str
@@ -95,10 +97,10 @@ class Content:
     """What is tracked of an experiment after a stage.
 
     Attributes:
-        experiment_id: Whose it is.
+        experiment_id: ID of the experiment.
         folder: The experiment's folder.
-        parameters: Keys of the spec and their values.
-        tags: What may change at any time.
+        parameters: Dotted keys of the spec and their values.
+        tags: Texts that may change at any time, by name.
         stages: The stage, and those that its result was made from.
     """
 
@@ -110,7 +112,7 @@ class Content:
 
 
 def content_after(root: Path, experiment_id: str, stage: str) -> Content:
-    """Return what is tracked of an experiment once a stage is done.
+    """Return what is tracked of an experiment after a stage.
 
     Raises:
         StorageError: The experiment has no folder, or no result of this stage.
@@ -142,7 +144,7 @@ def _stage_content(result: Result, folder: Path) -> StageContent:
 
 
 NO_PARAMETERS = ("name", "description", "tags")
-"""Keys of a spec that may change while everything stays the same: they become tags."""
+"""Keys of a spec that do not affect results and may change: they become tags instead of parameters."""
 
 LONGEST_NAME, LONGEST_PARAMETER = 250, 6000
 """MLflow's limits, in characters."""
@@ -151,13 +153,13 @@ FORBIDDEN = re.compile(r"[^\w. :/-]")
 
 
 def parameters_of(spec: Mapping[str, Any]) -> dict[str, str]:
-    """Return the keys of a spec by dotted names, as texts."""
+    """Return the values of a spec as texts, by dotted key."""
     values = flatten({key: value for key, value in spec.items() if key not in NO_PARAMETERS})
     return {as_name(name): _shortened(_as_text(value)) for name, value in values.items()}
 
 
 def tags_of(experiment_id: str, spec: Mapping[str, Any], run_id: str) -> dict[str, str]:
-    """Return what people filter by, and what may change at any time."""
+    """Return the tags of an experiment: what users filter by, and keys that may change at any time."""
     own = {as_name(f"assay.tags.{key}"): _as_text(value) for key, value in (spec.get("tags") or {}).items()}
     return {
         "assay.experiment_id": experiment_id,
@@ -170,7 +172,7 @@ def tags_of(experiment_id: str, spec: Mapping[str, Any], run_id: str) -> dict[st
 
 
 def as_name(text: str) -> str:
-    """Return a name that MLflow accepts: a path whose parts have letters, digits and few other characters."""
+    """Return a name that MLflow accepts: a path whose parts consist of letters, digits and a few other characters."""
     parts = (part for part in FORBIDDEN.sub("_", text).split("/") if part not in ("", ".", ".."))
     return "/".join(parts)[:LONGEST_NAME].rstrip("/") or "_"
 

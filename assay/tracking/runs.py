@@ -1,10 +1,11 @@
-"""One MLflow run per experiment: found again by its tags, and continued, or succeeded by a new one.
+"""One MLflow run per experiment: found by its tags, and continued or replaced by a new one.
 
-Belongs here: everything that talks to MLflow. Does not belong here: what is told (``content``), when (``resources``).
+Parameters of an MLflow run never change, and its metrics are only ever added to. A run is therefore continued as long
+as neither the spec nor a logged result has changed; otherwise a new run begins, and each names the other in its tags.
+Nothing is logged twice: a tag per stage records the logged result, and all timestamps are those of results.
 
-MLflow's parameters never change and its metrics are only ever added. So a run is continued as long as neither the spec
-nor a result that it tells of has changed; else a new one begins, and each names the other in its tags. Nothing is told
-twice: a tag per stage says what was told, and all times are those of results.
+Belongs here: everything that calls MLflow. Does not belong here: what is logged (``content``), when
+(``resources/tracking.py``).
 """
 
 import os
@@ -22,50 +23,63 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-ID, STORAGE, TOLD = "assay.experiment_id", "assay.storage", "assay.told."
+ID, STORAGE, LOGGED = "assay.experiment_id", "assay.storage", "assay.told."
 REPLACES, REPLACED_BY = "assay.replaces", "assay.replaced_by"
 ARTIFACTS = "mlflow-artifacts"
-"""Folder beside an SQLite file for the files of its runs."""
+"""Folder beside an SQLite database for the artifacts of its runs."""
 
-MOST_AT_ONCE = 100
-"""Parameters, tags or metrics in one message; MLflow takes no more of the former two."""
-PATIENCE_S = 60.0
+BATCH_SIZE = 100
+"""Number of parameters, tags or metrics in one request; MLflow accepts no more of the first two."""
+LOCK_TIMEOUT_S = 60.0
 
-MANNERS = {
+DEFAULT_ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
-"""What MLflow is asked for unless the user asks for something else: to call nobody but its server, to give up within
-seconds when that does not answer, and to be quiet."""
+"""Environment variables for MLflow unless the user has set them: no telemetry, an error within seconds when the server
+does not answer, and few log messages."""
 
 
 def track_stage(root: Path, experiment_id: str, stage: str, uri: str, name: str) -> None:
-    """Tell MLflow what is known of an experiment now that a stage is done.
+    """Log an experiment to MLflow after one of its stages.
 
     Args:
         root: Storage root.
         experiment_id: The experiment.
         stage: One of ``content.STAGES``.
-        uri: Where MLflow's runs are: ``sqlite:///…`` or any other tracking URI.
-        name: MLflow experiment in which Assay's experiments are runs.
+        uri: MLflow's tracking URI, such as ``sqlite:///…``.
+        name: Name of the MLflow experiment whose runs are Assay's experiments.
     """
-    with _alone(root, experiment_id):
-        MlflowRuns(uri, name).tell(content_after(root, experiment_id, stage))
+    with _tracking_lock(root, experiment_id):
+        MlflowRuns(uri, name).log(content_after(root, experiment_id, stage))
 
 
 def track_tests(root: Path, experiment_id: str, stage: str, uri: str, name: str) -> None:
-    """Replace what an experiment's run tells of tests after a stage; nothing without a run of the present results."""
-    with _alone(root, experiment_id):
+    """Replace the test results in an experiment's MLflow run; nothing happens without a run of its current results.
+
+    Args:
+        root: Storage root.
+        experiment_id: The experiment.
+        stage: The tested stage, one of ``content.STAGES``.
+        uri: MLflow's tracking URI.
+        name: Name of the MLflow experiment.
+    """
+    with _tracking_lock(root, experiment_id):
         MlflowRuns(uri, name).replace(content_after(root, experiment_id, stage), [EXP_TESTS])
 
 
 class MlflowRuns:
-    """The runs of one MLflow experiment, each of them an experiment of Assay."""
+    """The runs of one MLflow experiment; each of them is an experiment of Assay.
+
+    Args:
+        uri: MLflow's tracking URI.
+        name: Name of the MLflow experiment; it is created if it does not exist.
+    """
 
     def __init__(self, uri: str, name: str) -> None:
-        for variable, value in MANNERS.items():
+        for variable, value in DEFAULT_ENVIRONMENT.items():
             os.environ.setdefault(variable, value)
         from mlflow import MlflowClient  # 1.5 s
 
@@ -74,24 +88,24 @@ class MlflowRuns:
         known = self.client.get_experiment_by_name(name)
         self.mlflow_experiment = known.experiment_id if known else self.client.create_experiment(name, artifacts)
 
-    def tell(self, content: Content) -> None:
-        """Tell what is known of an experiment, in its run."""
+    def log(self, content: Content) -> None:
+        """Log what is new of an experiment to its run, or to a new run that replaces it."""
         former = self.find(content)
         run = former if former is not None and continues(former, content) else self._begin(content, former)
         self._describe(run, content)
         for stage in content.stages:
-            if run.data.tags.get(TOLD + stage.stage) is None:
-                self._tell_stage(run, stage, content.folder)
+            if run.data.tags.get(LOGGED + stage.stage) is None:
+                self._log_stage(run, stage, content.folder)
         self.client.set_terminated(run.info.run_id)
 
     def replace(self, content: Content, files: Sequence[str]) -> None:
-        """Replace files in an experiment's run, named relative to the experiment's folder."""
+        """Replace artifacts of an experiment's run; ``files`` are relative to the experiment's folder."""
         run = self.find(content)
         if run is not None and continues(run, content):
             self._copy(run, content.folder, [content.folder / name for name in files])
 
     def find(self, content: Content) -> "Run | None":
-        """Return the run of an experiment that no other has replaced; None when there is none, or it was deleted."""
+        """Return the run of an experiment that no other run has replaced; None if there is none, or it was deleted."""
         of_experiment = f"tags.`{ID}` = '{content.experiment_id}'"
         found = self.client.search_runs([self.mlflow_experiment], of_experiment, order_by=["start_time DESC"])
         own = (run for run in found if run.data.tags.get(STORAGE) == content.tags[STORAGE])
@@ -106,42 +120,46 @@ class MlflowRuns:
         return run
 
     def _describe(self, run: "Run", content: Content) -> None:
-        """Tell the parameters and tags that the run lacks."""
+        """Log the parameters and tags that are missing or have changed."""
         from mlflow.entities import Param, RunTag
 
         new = [Param(*each) for each in content.parameters.items() if each[0] not in run.data.params]
         changed = [RunTag(*each) for each in content.tags.items() if run.data.tags.get(each[0]) != each[1]]
-        for params in in_parts(new):
+        for params in batches(new):
             self.client.log_batch(run.info.run_id, params=params)
-        for tags in in_parts(changed):
+        for tags in batches(changed):
             self.client.log_batch(run.info.run_id, tags=tags)
 
-    def _tell_stage(self, run: "Run", stage: StageContent, folder: Path) -> None:
+    def _log_stage(self, run: "Run", stage: StageContent, folder: Path) -> None:
         from mlflow.entities import Metric
 
         self._copy(run, folder, stage.files)
         metrics = [Metric(point.name, point.value, stage.made_ms, point.step) for point in stage.points]
-        for part in in_parts(metrics):
-            self.client.log_batch(run.info.run_id, metrics=part)
-        self.client.set_tag(run.info.run_id, TOLD + stage.stage, stage.fingerprint)
+        for batch in batches(metrics):
+            self.client.log_batch(run.info.run_id, metrics=batch)
+        self.client.set_tag(run.info.run_id, LOGGED + stage.stage, stage.fingerprint)
 
     def _copy(self, run: "Run", folder: Path, files: Sequence[Path]) -> None:
         for path in files:
             if path.is_file():
-                place = path.parent.relative_to(folder).as_posix()
-                self.client.log_artifact(run.info.run_id, path, None if place == "." else place)
+                artifact_folder = path.parent.relative_to(folder).as_posix()
+                self.client.log_artifact(run.info.run_id, path, None if artifact_folder == "." else artifact_folder)
 
 
 def continues(run: "Run", content: Content) -> bool:
-    """Return whether everything that a run tells is still so."""
+    """Return whether a run can be continued: all that it has logged is still true."""
     same_spec = run.data.params.items() <= content.parameters.items()
     return same_spec and all(
-        run.data.tags.get(TOLD + stage.stage, stage.fingerprint) == stage.fingerprint for stage in content.stages
+        run.data.tags.get(LOGGED + stage.stage, stage.fingerprint) == stage.fingerprint for stage in content.stages
     )
 
 
 def prepare_database(uri: str) -> str | None:
-    """Make the folder of an SQLite file; return where the files of its runs go, None when MLflow's server knows."""
+    """Create the folder of an SQLite database.
+
+    Returns:
+        URI of the folder for artifacts; None for a server, which has its own.
+    """
     if not uri.startswith("sqlite"):
         return None
     from sqlalchemy.engine import make_url
@@ -152,14 +170,14 @@ def prepare_database(uri: str) -> str | None:
     return (folder / ARTIFACTS).as_uri()
 
 
-def in_parts(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Yield the values in as many messages as MLflow needs."""
-    for first in range(0, len(values), MOST_AT_ONCE):
-        yield values[first : first + MOST_AT_ONCE]
+def batches(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yield the values in batches of at most ``BATCH_SIZE``."""
+    for first in range(0, len(values), BATCH_SIZE):
+        yield values[first : first + BATCH_SIZE]
 
 
 @contextmanager
-def _alone(root: Path, experiment_id: str) -> Iterator[None]:
-    """Let nobody else tell meanwhile: two at once would make two runs of one experiment, or half a database."""
-    with hold(root / "locks", "tracking", "write", f"telling MLflow of {experiment_id}", PATIENCE_S):
+def _tracking_lock(root: Path, experiment_id: str) -> Iterator[None]:
+    """Hold the lock on tracking: two processes at once could make two runs of one experiment, or half a database."""
+    with hold(root / "locks", "tracking", "write", f"telling MLflow of {experiment_id}", LOCK_TIMEOUT_S):
         yield

@@ -1,1 +1,1 @@
-"""Small tools that know nothing of experiments."""
+"""Small helpers that know nothing of experiments."""

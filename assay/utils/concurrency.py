@@ -1,7 +1,6 @@
-"""Work on many items with threads, in order and in constant memory.
+"""Parallel work on many items, in order and in constant memory; and how long-running code reports its progress.
 
-Belongs here: scheduling. Does not belong here: any work. Threads suffice where Pillow, zlib or NumPy do the work,
-because they release the interpreter's lock.
+Threads are enough where Pillow, zlib or NumPy do the work, because these release the interpreter's lock.
 """
 
 import os
@@ -17,15 +16,15 @@ Value = TypeVar("Value")
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def map_in_order(function: Callable[[Item], Value], items: Iterable[Item], workers: int) -> Iterator[Value]:
     """Yield ``function(item)`` for each item, in the items' order.
 
-    At most ``2 * workers`` items are in flight, however many there are, so memory does not grow with their number.
-    The first error stops everything: items that have not started never do.
+    At most ``2 * workers`` items are in flight, so memory does not grow with their number. After the first error, no
+    further item is started.
     """
     with ThreadPoolExecutor(workers, thread_name_prefix="assay") as pool:
         in_flight: deque[Future[Value]] = deque()
@@ -45,18 +44,18 @@ NO_VALUES: Mapping[str, float] = MappingProxyType({})
 
 
 class Progress(Protocol):
-    """Whoever wants to know how far something is; called as often as the code likes."""
+    """A progress callback; it may be called at any rate."""
 
     def __call__(self, done: int, total: int, note: str = "", values: Mapping[str, float] = NO_VALUES, /) -> None:
-        """Hear how far it is.
+        """Report progress.
 
         Args:
-            done: Of ``total``.
-            total: Whatever is counted.
-            note: Short text for people, such as ``"loss 0.31"``; may be empty.
-            values: Numbers worth drawing over time, by name, such as ``loss`` or ``items_per_s``; may be empty.
+            done: Number of units done.
+            total: Total number of units.
+            note: Short text such as ``"loss 0.31"``; may be empty.
+            values: Numbers to plot over time, by name, such as ``loss`` or ``items_per_s``; may be empty.
         """
 
 
 def silent(done: int, total: int, note: str = "", values: Mapping[str, float] = NO_VALUES) -> None:
-    """Tell nobody."""
+    """Report nothing."""

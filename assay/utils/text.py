@@ -1,4 +1,7 @@
-"""Text: names in the order that people expect, plain tables, JSON that is equal for equal values."""
+"""Text: natural sorting, plain tables for the terminal, and canonical JSON.
+
+``text_table`` is our own because rich wraps at 80 columns and interprets ``[red]`` as markup when output is piped.
+"""
 
 import json
 import re
@@ -9,18 +12,18 @@ GAP = "  "
 
 
 def natural_sort_key(name: str) -> list[tuple[bool, int, str]]:
-    """Return a key that sorts "10" after "9", and numbers before words."""
+    """Return a sort key that puts "10" after "9", and numbers before words."""
     parts = [part for part in re.split(r"(\d+)", name) if part]
     return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: frozenset[str] = frozenset()) -> list[str]:
-    """Return the lines of a table.
+    """Return the lines of a table with aligned columns; no cell is wrapped or cut.
 
     Args:
         header: Names of the columns.
-        rows: Their cells, all of one line.
-        right: Names of the columns that hold numbers and are aligned to the right.
+        rows: Cells of each row, without line breaks.
+        right: Names of the columns to align to the right, such as numbers.
     """
     table = [header, *rows]
     widths = [max(len(row[column]) for row in table) for column in range(len(header))]
@@ -37,5 +40,5 @@ def _aligned(cell: str, width: int, right: bool) -> str:
 
 
 def canonical_json(value: Any) -> str:
-    """Return JSON with sorted keys and no spaces: equal values give equal text."""
+    """Return JSON with sorted keys and without spaces: equal values give equal text."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -1,1 +1,1 @@
-"""Dagster's own services as this project runs them: event log, run launcher and home folder."""
+"""Services of the Dagster instance: event log, run launcher and run processes, run records, home folder."""

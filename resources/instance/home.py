@@ -1,7 +1,7 @@
-"""Prepares the Dagster home: complete or absent databases, Assay's settings, automation that is on and says so.
+"""Preparing the Dagster home: Assay's settings, complete databases, and automation switched on.
 
-Belongs here: making the folder, and state of the instance that no file can set. Does not belong here: what the
-settings are (``dagster.yaml``).
+Belongs here: creating the folder, and state of the instance that no file can set. Does not belong here: the settings
+themselves (``dagster.yaml``).
 """
 
 import os
@@ -21,44 +21,44 @@ DATABASES = ("history", "schedules")
 
 @contextmanager
 def local_instance() -> Iterator[dg.DagsterInstance]:
-    """Give the instance of $DAGSTER_HOME, or of ./.dagster_home, which ``make dev`` shows too."""
+    """Yield the instance of $DAGSTER_HOME, or else of ./.dagster_home, which ``make dev`` uses too."""
     home = Path(os.environ.get("DAGSTER_HOME") or ".dagster_home").expanduser().absolute()
-    os.environ["DAGSTER_HOME"] = str(home)  # Dagster takes no relative path, and processes that it starts look here
+    os.environ["DAGSTER_HOME"] = str(home)  # Dagster accepts no relative path; its child processes read this variable
     make_home(home)
     with dg.DagsterInstance.get() as instance:
         yield instance
 
 
 def make_home(home: Path) -> None:
-    """Give ``home`` its settings and its databases, as far as it has none; each database is there whole or not at all.
+    """Create the settings and databases that ``home`` lacks; each database is complete or absent.
 
-    Dagster makes its tables one by one and never looks again: a process that was killed meanwhile left a home that
-    nothing could use. So they are made elsewhere, and moved.
+    Dagster creates its tables one by one and does not check them later, so a process that is killed meanwhile would
+    leave an unusable home. The databases are therefore created in another folder and moved.
     """
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():
-        ours = Path(__file__).parents[1] / "dagster.yaml"  # in a checkout; not part of the wheel
+        ours = Path(__file__).parents[2] / "dagster.yaml"  # in a checkout; not part of the wheel
         write_text(home / "dagster.yaml", ours.read_text() if ours.is_file() else "telemetry: {enabled: false}\n")
     missing = [name for name in DATABASES if not (home / name).exists()]
     if not missing:
         return
-    elsewhere = temporary_sibling(home / "databases")
-    elsewhere.mkdir()
+    temporary = temporary_sibling(home / "databases")
+    temporary.mkdir()
     try:
-        shutil.copy(home / "dagster.yaml", elsewhere)
-        dg.DagsterInstance.from_config(str(elsewhere)).dispose()
+        shutil.copy(home / "dagster.yaml", temporary)
+        dg.DagsterInstance.from_config(str(temporary)).dispose()
         for name in missing:
-            (elsewhere / name).mkdir(exist_ok=True)  # an instance on another database makes none
+            (temporary / name).mkdir(exist_ok=True)  # an instance on another database creates none
             with suppress(OSError):  # another process was first
-                (elsewhere / name).rename(home / name)
+                (temporary / name).rename(home / name)
     finally:
-        shutil.rmtree(elsewhere)
+        shutil.rmtree(temporary)
 
 
 def prepare(instance: dg.DagsterInstance) -> None:
-    """Turn off the switch of Dagster's former automation, which starts as paused.
+    """Unpause Dagster's former automation, whose switch is paused by default.
 
-    Sensors don't ask it, but every page of a job would say "Auto-materialize off".
+    Sensors ignore this switch, but with it paused every job page in the UI shows "Auto-materialize off".
     """
     if get_auto_materialize_paused(instance):
         set_auto_materialize_paused(instance, False)

@@ -1,8 +1,10 @@
-"""Starts every run as a process of its own that outlives the daemon, and tells the daemon which of them are alive.
+"""The run launcher: starts each run as a process that outlives the daemon, and reports which runs are alive.
 
-Belongs here: what Dagster asks of a run launcher. Does not belong here: processes and their files (``run_template``,
-``run_files``). Set in ``dagster.yaml``. Dagster's own launcher keeps runs in the code server: they die with it and
-stay "started" for ever, and each of them imports everything anew.
+It is set in ``dagster.yaml``. Dagster's own launcher keeps runs in the code server: they die with it and stay "started"
+for ever, and each of them imports everything again.
+
+Belongs here: the interface of a run launcher. Does not belong here: processes and their files (``run_process``,
+``run_template``).
 """
 
 import os
@@ -24,10 +26,10 @@ from resources.instance.run_template import TemplateProcess
 
 
 class ProcessRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
-    """One process per run: a copy of a template that has imported everything, or a fresh one where there is none.
+    """One process per run: forked from a template process that has imported everything, or a fresh one.
 
-    Fresh ones are started while the template loads, after every change of a source file until the next template has
-    loaded, and always where forking is not safe: on macOS the system's own libraries forbid it.
+    Fresh processes are started while the template loads, after a change of a source file until the next template has
+    loaded, and always where forking is not safe, as on macOS.
     """
 
     def __init__(
@@ -78,7 +80,7 @@ class ProcessRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
         self._instance.report_engine_event(f"{how} process {pid} for the run; it logs to {files.log}", run)
 
     def _fork(self, origin: JobPythonOrigin, arguments: str, files: RunFiles) -> int | None:
-        """Return the process ID of a copy of the template, or None when none can be had at once."""
+        """Fork a run from the template; returns its process ID, or None if there is no template that is ready."""
         if not self._may_fork:
             return None
         if self._template and self._template.stale:
@@ -91,15 +93,15 @@ class ProcessRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
         return self._template.fork(arguments, files)
 
     def _spawn(self, origin: JobPythonOrigin, arguments: str, files: RunFiles) -> int:
-        self._children = [child for child in self._children if child.poll() is None]  # which takes their exit status
+        self._children = [child for child in self._children if child.poll() is None]  # polling reaps ended processes
         self._children.append(spawn(origin.executable_path, arguments, files))
         return self._children[-1].pid
 
     def terminate(self, run_id: str) -> bool:
-        """Interrupt a run, and kill it when it does not end in time.
+        """Interrupt a run, and kill it if it does not end in time.
 
         Returns:
-            Whether there was something to end.
+            Whether there was a run to terminate.
         """
         run = self._instance.get_run_by_id(run_id)
         if run is None or run.is_finished:
@@ -109,12 +111,12 @@ class ProcessRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
         pid = files.process_id()
         if pid is not None and files.alive:
             os.kill(pid, signal.SIGTERM)
-            threading.Thread(target=self._see_it_end, args=(run_id, files, pid), daemon=True).start()
+            threading.Thread(target=self._await_end, args=(run_id, files, pid), daemon=True).start()
         elif run.status == dg.DagsterRunStatus.STARTED:
             self._instance.report_run_canceled(run, "The run's process was gone already.")
-        return True  # a process that is about to start sees that it is not wanted
+        return True  # a process that is about to start sees that the run is canceled
 
-    def _see_it_end(self, run_id: str, files: RunFiles, pid: int) -> None:
+    def _await_end(self, run_id: str, files: RunFiles, pid: int) -> None:
         message = f"Process {pid} ended before it could say so."
         if not ended_within(self._patience_s, files):
             kill(pid)
@@ -125,11 +127,11 @@ class ProcessRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
 
     @property
     def supports_check_run_worker_health(self) -> bool:
-        """Yes: this is what ends runs whose process died."""
+        """True: by this check, Dagster ends runs whose process died."""
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        """Return whether a started run's process lives."""
+        """Return whether the process of a started run is alive."""
         files = RunFiles.of(self._instance, run.run_id)
         pid = files.process_id()
         if files.alive:
@@ -139,13 +141,13 @@ class ProcessRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
         return CheckRunHealthResult(WorkerStatus.FAILED, f"process {pid} is gone", run_worker_id=str(pid))
 
     def get_run_worker_debug_info(self, run: dg.DagsterRun, include_container_logs: bool | None = True) -> str | None:
-        """Return the end of the process's log, for the message that the run failed."""
+        """Return the end of the process's log, for the message about a failed run."""
         files = RunFiles.of(self._instance, run.run_id)
         tail = files.log_tail()
         return f"The end of {files.log}:\n{tail}" if tail else None
 
     def dispose(self) -> None:
-        """End the template; runs go on."""
+        """End the template process; runs continue."""
         with self._lock:
             if self._template:
                 self._template.close()

@@ -1,7 +1,10 @@
-"""A run's process from outside: starting a fresh one, waiting for its end, killing it.
+"""Processes of runs, seen from outside: their files in the Dagster home, starting, waiting, killing.
 
-Belongs here: processes. Does not belong here: what happens in them (``run_worker``), when they are started
-(``run_launcher``), copies of the template (``run_template``).
+A run's process keeps its process file locked for as long as it lives. The operating system frees the lock however the
+process ends, while a process ID alone may belong to another process by now.
+
+Belongs here: process file and log, fresh processes. Does not belong here: what happens in a process (``run_worker``),
+when one is started (``run_launcher``), forking from the template (``run_template``).
 """
 
 import fcntl
@@ -19,7 +22,7 @@ import dagster as dg
 from assay.errors import StorageError
 
 ARGUMENTS = "DAGSTER_RUN_ARGUMENTS"
-"""Environment variable with Dagster's arguments of the run, as JSON: too long for a command line."""
+"""Environment variable with Dagster's arguments of the run, as JSON, which is too long for a command line."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class RunFiles:
     """The files of one run's process.
 
     Attributes:
-        folder: Where the files of all runs are.
+        folder: Folder with the files of all runs.
         run_id: Dagster's ID of the run.
     """
 
@@ -41,16 +44,19 @@ class RunFiles:
 
     @property
     def log(self) -> Path:
-        """What the process prints outside of steps; Dagster keeps what steps print."""
+        """Log of the output outside of steps; Dagster captures the output of steps."""
         return self.folder / f"{self.run_id}.log"
 
     @property
     def process(self) -> Path:
-        """The locked file with the process ID; gone when the process ended by itself."""
+        """The locked file with the process ID; it is removed when the process ends by itself."""
         return self.folder / f"{self.run_id}.process"
 
     def claim(self) -> int:
-        """Lock the run for a process that is about to start, which must inherit the descriptor that is returned.
+        """Lock the run's process file for a process that is about to start.
+
+        Returns:
+            The locked file descriptor, which the process must inherit.
 
         Raises:
             StorageError: A process of this run is alive.
@@ -70,7 +76,7 @@ class RunFiles:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Be the run's process for the block.
+        """Make this process the run's process for the block.
 
         Raises:
             StorageError: A process of this run is alive.
@@ -84,17 +90,17 @@ class RunFiles:
             os.close(claim)
 
     def release(self) -> None:
-        """Remove the process file: the process ends in peace, or never started."""
+        """Remove the process file, when the process ends by itself or could not be started."""
         self.process.unlink(missing_ok=True)
 
     @property
     def known(self) -> bool:
-        """Whether a process of this run was started here and has not ended by itself."""
+        """Whether the process file exists: a process was started and has not ended by itself."""
         return self.process.exists()
 
     @property
     def alive(self) -> bool:
-        """Whether the run's process lives."""
+        """Whether the run's process is alive."""
         try:
             descriptor = os.open(self.process, os.O_RDONLY)
         except FileNotFoundError:
@@ -108,29 +114,29 @@ class RunFiles:
         return False
 
     def process_id(self) -> int | None:
-        """Return the process ID that was noted, or None when there is none."""
+        """Return the recorded process ID; None if there is none."""
         try:
             return int(self.process.read_text() or 0) or None
         except FileNotFoundError:
             return None
 
     def log_tail(self) -> str:
-        """Return the end of the log; empty when there is none."""
+        """Return the end of the log; empty if there is no log."""
         if not self.log.exists():
             return ""
         return self.log.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace").strip()
 
 
 def spawn(python: str, arguments: str, files: RunFiles) -> subprocess.Popen[bytes]:
-    """Start a fresh process for a run, with a session of its own.
+    """Start a fresh process for a run, in its own session.
 
     Args:
-        python: The interpreter.
-        arguments: Dagster's ``ExecuteRunArgs``, serialized.
+        python: Path of the interpreter.
+        arguments: Dagster's serialized ``ExecuteRunArgs``.
         files: The run's files.
 
     Raises:
-        StorageError: The run has a living process.
+        StorageError: A process of this run is alive.
     """
     claim = files.claim()
     try:
@@ -151,7 +157,7 @@ def spawn(python: str, arguments: str, files: RunFiles) -> subprocess.Popen[byte
 
 
 def ended_within(seconds: float, files: RunFiles) -> bool:
-    """Wait for a run's process; returns whether it ended in time."""
+    """Wait for a run's process to end; returns whether it did in time."""
     deadline = time.monotonic() + seconds
     while files.alive:
         if time.monotonic() > deadline:
@@ -161,8 +167,8 @@ def ended_within(seconds: float, files: RunFiles) -> bool:
 
 
 def kill(pid: int) -> None:
-    """Kill a run's process, and its children where it has a process group of its own."""
-    with suppress(ProcessLookupError):  # it ended just now
+    """Kill a run's process, and its children if it leads a process group."""
+    with suppress(ProcessLookupError):  # it has just ended
         if os.getpgid(pid) == pid:
             os.killpg(pid, signal.SIGKILL)
         else:
@@ -173,6 +179,6 @@ LOG_TAIL_BYTES = 2000
 
 
 def note_process(descriptor: int, pid: int) -> None:
-    """Write the ID of the process that inherited the claim's descriptor."""
+    """Write the ID of the process that inherited the locked descriptor."""
     os.pwrite(descriptor, str(pid).encode(), 0)
     os.ftruncate(descriptor, len(str(pid)))

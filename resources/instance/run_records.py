@@ -1,6 +1,6 @@
-"""What Dagster's instance knows of experiments: their runs, and the latest data version of each asset.
+"""Records of experiments in the Dagster instance: their runs, and the latest data version of each asset.
 
-Belongs here: asking the instance. Does not belong here: deciding what follows (``assay.automation``).
+Belongs here: queries to the instance. Does not belong here: deciding what follows (``assay.automation``).
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -22,17 +22,17 @@ MATERIALIZATION = dg.DagsterEventType.ASSET_MATERIALIZATION
 PARTITION_TAG = "dagster/partition"
 
 IDS_PER_QUERY = 500
-"""SQLite takes at most 999 values in one statement."""
+"""SQLite accepts at most 999 values in one statement."""
 
 
-class InstanceLedger:
-    """The instance as automation wants to know it; see ``assay.automation.reconcile.Ledger``."""
+class InstanceRunRecords:
+    """The run records that automation needs; implements ``assay.automation.reconcile.RunRecords``."""
 
     def __init__(self, instance: dg.DagsterInstance) -> None:
         self._instance = instance
 
     def active(self, experiment_ids: Collection[str]) -> set[str]:
-        """Return those that have a run queued or running."""
+        """Return the experiments that have a queued or running run."""
         found: set[str] = set()
         for ids in _batches(experiment_ids):
             runs = self._instance.get_runs(dg.RunsFilter(statuses=ACTIVE, tags={PARTITION_TAG: ids}))
@@ -40,11 +40,11 @@ class InstanceLedger:
         return found
 
     def active_count(self) -> int:
-        """Return how many runs are queued or running."""
+        """Return the number of queued and running runs."""
         return self._instance.get_runs_count(dg.RunsFilter(statuses=ACTIVE))
 
     def cancelled(self, experiment_ids: Collection[str]) -> Mapping[str, float]:
-        """Return when the latest run was made, in s since the epoch, of each experiment whose latest was cancelled."""
+        """Return the experiments whose latest run was cancelled, with its creation time in seconds since the epoch."""
         found: set[str] = set()
         for ids in _batches(experiment_ids):
             filters = dg.RunsFilter(statuses=[dg.DagsterRunStatus.CANCELED], tags={PARTITION_TAG: ids})
@@ -71,7 +71,7 @@ class InstanceLedger:
         return found
 
     def materialized_after(self, storage_id: int) -> dict[str, int]:
-        """Return the storage ID of the latest event of each experiment that had a stage materialized after another."""
+        """Return the experiments with a stage materialized after an event, with the ID of their latest such event."""
         found: dict[str, int] = {}
         for name in STAGES:
             latest = self._instance.event_log_storage.get_latest_storage_id_by_partition(
@@ -83,10 +83,10 @@ class InstanceLedger:
 
 
 def latest_versions(instance: dg.DagsterInstance, asset: str, experiment_ids: Sequence[str]) -> dict[str, str]:
-    """Return the data version of an asset's latest materialization, by experiment, in one query.
+    """Return the data version of an asset's latest materialization by experiment, in one query.
 
-    Dagster documents a question per partition only, 5 ms each; this one is how its own staleness asks. A test fails
-    when a new Dagster changes it.
+    Dagster's documented API takes one query per partition, at 5 ms each. This undocumented one is what Dagster's own
+    staleness uses; a test fails when a new version of Dagster changes it.
     """
     tags = instance.event_log_storage.get_latest_tags_by_partition(
         dg.AssetKey(asset.split("/")), MATERIALIZATION, [DATA_VERSION_TAG], list(experiment_ids)

@@ -1,6 +1,7 @@
-"""The owner's side of the template process (``run_template_process``): starting it, asking it, replacing it.
+"""The launcher's side of the template process: starting it, requesting forks, detecting that it is stale.
 
-Belongs here: whether there is a template that may be used for a run. Does not belong here: what a run is.
+Belongs here: whether there is a template from which a run may be forked. Does not belong here: what happens in the
+template process (``run_template_process``).
 """
 
 import json
@@ -17,13 +18,18 @@ from dagster._serdes import serialize_value
 from resources.instance.run_process import RunFiles
 
 ANSWER_TIMEOUT_S = 10.0
-"""A fork takes milliseconds; a template that does not answer for so long is broken."""
+"""A fork takes milliseconds; a template that does not answer within this time, in seconds, is broken."""
 
 logger = logging.getLogger("dagster.assay.run_launcher")
 
 
 class TemplateProcess:
-    """A process that is loading, or has loaded, what the runs of one code location need."""
+    """A process that loads, or has loaded, everything that runs of one code location need.
+
+    Args:
+        origin: Origin of the job, which names interpreter and repository.
+        modules: Modules to import besides the definitions.
+    """
 
     def __init__(self, origin: JobPythonOrigin, modules: Sequence[str]) -> None:
         self._repository = origin.repository_origin
@@ -32,19 +38,19 @@ class TemplateProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            start_new_session=True,  # Ctrl-C in the owner's terminal is for the owner
+            start_new_session=True,  # Ctrl-C in the terminal is meant for the launcher only
         )
         self._requests, self._answers = cast(IO[str], self._process.stdin), cast(IO[str], self._process.stdout)
         self._ready: dict[str, Any] | None = None
         self._tell({"origin": serialize_value(origin), "modules": list(modules)})
 
     def serves(self, origin: JobPythonOrigin) -> bool:
-        """Whether the definitions it loads, or has loaded, are those of ``origin``."""
+        """Return whether it loads, or has loaded, the definitions of ``origin``."""
         return self._repository == origin.repository_origin
 
     @property
     def stale(self) -> bool:
-        """Whether it ended, or a file that it loaded has changed since it started."""
+        """Whether it has ended, or a file that it loaded has changed since it started."""
         if self._process.poll() is not None:
             return True
         return self._ready is not None and any(
@@ -53,17 +59,17 @@ class TemplateProcess:
 
     @property
     def ready(self) -> bool:
-        """Whether it has loaded everything; never waits."""
+        """Whether it has loaded everything; does not wait."""
         if self._ready is None and (answer := self._answer(timeout_s=0)):
             self._ready = answer
             logger.info(f"Runs are forked from process {self._process.pid} now: {answer['memory_mb']} MB.")
         return self._ready is not None
 
     def fork(self, arguments: str, files: RunFiles) -> int | None:
-        """Start a run in a copy of the template.
+        """Fork a run's process from the template.
 
         Returns:
-            Its process ID; None when there is no copy, for a reason that is logged. The template is closed then.
+            Its process ID; None if the fork failed. The reason is logged then, and the template is closed.
         """
         self._tell({"arguments": arguments, "folder": str(files.folder), "run_id": files.run_id})
         answer = self._answer(ANSWER_TIMEOUT_S) or {"refused": f"no answer within {ANSWER_TIMEOUT_S:g} s"}
@@ -74,7 +80,7 @@ class TemplateProcess:
         return None
 
     def close(self) -> None:
-        """End the template; runs that were forked from it go on."""
+        """End the template process; runs that were forked from it continue."""
         self._process.kill()
         self._process.communicate()
 
@@ -93,7 +99,10 @@ class TemplateProcess:
 
 
 def changed_since(path: str, moment: float) -> bool:
-    """Whether a file's content, name or metadata changed; unlike ``mtime``, a copy can't set this time back."""
+    """Return whether a file's content or metadata changed after ``moment``, in seconds since the epoch.
+
+    It compares ``ctime``, which, unlike ``mtime``, no copy or checkout can set back.
+    """
     try:
         return Path(path).stat().st_ctime > moment
     except FileNotFoundError:

@@ -1,12 +1,13 @@
-"""The template: a process that has imported everything a run needs, and forks one copy of itself per run.
+"""The template process: it has imported everything that a run needs, and forks one copy of itself per run.
 
-Belongs here: what happens in that process. Does not belong here: its owner's side (``run_template``). It reads one
-request per line from its standard input, answers each with one line, and ends when its owner is gone. Its copies have
-sessions of their own and go on.
+It reads one JSON request per line from standard input, answers each with one line, and ends when the launcher is gone;
+its copies have their own sessions and continue.
 
-A fork copies memory but only one thread, so whatever another thread was doing is left half done in the copy. The
-template has therefore no connection, no open file and no thread of its own, and refuses to fork when a library has
-started one that is not known to sleep.
+A fork copies only the calling thread, so whatever another thread was doing is left half done in the copy. The template
+therefore has no connection, no open file and no other thread, and it refuses to fork when a library has started a
+thread that is not known to be idle.
+
+Belongs here: what happens in that process. Does not belong here: the launcher's side (``run_template``).
 """
 
 import gc
@@ -31,37 +32,37 @@ from resources.instance.run_process import RunFiles, note_process
 from resources.instance.run_worker import execute
 
 HARMLESS_THREADS = {"jemalloc_bg_thd", "polars-ooc-clea"}
-"""Threads that importing polars starts: one restarts itself in a fork, one waits for files that only it is told of."""
+"""Threads started by importing polars: one restarts itself after a fork, the other waits for its own process."""
 
 
 class Template:
-    """The state of the template process: its owner's pipes and the copies that are running."""
+    """The state of the template process: the pipes to the launcher, and the running copies."""
 
     def __init__(self) -> None:
         self._requests = os.fdopen(os.dup(0))
         self._replies = os.fdopen(os.dup(1), "w")
         with Path(os.devnull).open() as nothing:
             os.dup2(nothing.fileno(), 0)
-        os.dup2(2, 1)  # what modules print while they are imported is no answer
+        os.dup2(2, 1)  # modules may print while they are imported, which must not look like an answer
         self._running: dict[int, RunFiles] = {}
 
     def read(self) -> dict[str, Any] | None:
-        """Wait for the owner's next message; None when the owner is gone."""
+        """Wait for the launcher's next message; None when the launcher is gone."""
         while not select.select([self._requests], [], [], 1.0 if self._running else None)[0]:
             self._collect_ended()
         line = self._requests.readline()
         return dict(json.loads(line)) if line else None
 
     def answer(self, reply: dict[str, Any]) -> None:
-        """Write one line to the owner."""
+        """Send one line to the launcher."""
         self._replies.write(json.dumps(reply) + "\n")
         self._replies.flush()
 
     def serve(self) -> tuple[str, RunFiles] | None:
-        """Fork a copy per request, until the owner is gone.
+        """Fork a copy per request until the launcher is gone.
 
         Returns:
-            In a copy the arguments and files of its run; in the template itself None.
+            In a copy, the arguments and files of its run; in the template, None.
         """
         while request := self.read():
             self._collect_ended()
@@ -73,14 +74,14 @@ class Template:
         return None
 
     def _fork(self, files: RunFiles) -> bool:
-        """Fork, and answer with the copy's process ID; returns True in the copy."""
+        """Fork a copy and answer with its process ID; returns True in the copy."""
         claim = files.claim()
         pid = os.fork()
         if pid == 0:
             self._become_run(files)
             return True
         note_process(claim, pid)
-        os.close(claim)  # the copy holds the lock now, and nobody else
+        os.close(claim)  # now only the copy holds the lock
         self._running[pid] = files
         self.answer({"pid": pid})
         return False
@@ -94,7 +95,7 @@ class Template:
             os.dup2(log.fileno(), 2)
 
     def _collect_ended(self) -> None:
-        """Take the exit status of copies that ended; how one was killed is told at the end of its log."""
+        """Reap copies that have ended; if one was killed by a signal, append that to its log."""
         for pid in list(self._running):
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
@@ -106,7 +107,7 @@ class Template:
 
 
 def restless_threads() -> list[str]:
-    """Return the names of this process's threads that might be at work; OpenBLAS ends its own before a fork."""
+    """Return the names of this process's threads that may be active; OpenBLAS ends its own before a fork."""
     names = [Path(task, "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
     ours = Path("/proc/self/comm").read_text().strip()
     unknown = [name for name in names if name not in {ours, *HARMLESS_THREADS}]
@@ -115,7 +116,7 @@ def restless_threads() -> list[str]:
 
 
 def watched_paths() -> list[str]:
-    """Return the loaded files outside of Python's own folders, and the folders that packages are installed in."""
+    """Return the loaded source files outside of installed packages, and the folders of installed packages."""
     installed = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     found = {Path(file) for module in sys.modules.values() if (file := getattr(module, "__file__", None))}
     # Some modules of torch name files that do not exist.
@@ -125,7 +126,7 @@ def watched_paths() -> list[str]:
 
 
 def load(origin: JobPythonOrigin, modules: list[str]) -> None:
-    """Import modules and definitions, and move all that exists out of the garbage collector's sight."""
+    """Import modules and definitions, and exclude all existing objects from garbage collection."""
     gc.disable()
     for name in modules:
         importlib.import_module(name)
@@ -136,13 +137,13 @@ def load(origin: JobPythonOrigin, modules: list[str]) -> None:
 
 
 def memory_mb() -> float:
-    """Return the memory that this process holds."""
+    """Return the resident memory of this process, in MB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def main() -> None:
-    """Load, serve, and in a copy execute its run."""
+    """Load, serve requests, and, in a copy, execute its run."""
     started = time.time()
     template = Template()
     start = template.read()

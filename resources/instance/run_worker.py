@@ -1,7 +1,7 @@
-"""A run's process from inside: executes the run as every other launcher does it, by ``dagster api execute_run``.
+"""The main program of a run's process: it executes the run by ``dagster api execute_run``, as other launchers do.
 
-Belongs here: what such a process does from its first line to its last. Does not belong here: starting it
-(``run_process``, ``run_template_process``). Imports what the daemon does not need.
+Belongs here: what such a process does from start to end; it imports what the daemon does not need. Does not belong
+here: starting it (``run_process``, ``run_template_process``).
 """
 
 import gc
@@ -16,8 +16,8 @@ from resources.instance.run_process import ARGUMENTS, RunFiles
 
 
 def execute(arguments: str, files: RunFiles) -> None:
-    """Execute a run in this process, whatever the run's outcome, and end the process."""
-    # Most objects live as long as this process: looking for garbage among them at every 700th new one costs 0.6 s.
+    """Execute a run in this process and end the process, whatever the outcome of the run."""
+    # Most objects live as long as this process. Collecting garbage at every 700th new object, the default, costs 0.6 s.
     gc.set_threshold(100_000, 20, 20)
     execute_run_command.main([arguments], prog_name="dagster api execute_run", standalone_mode=False)
     files.release()
@@ -25,7 +25,7 @@ def execute(arguments: str, files: RunFiles) -> None:
 
 
 def main() -> None:
-    """Execute the run named on the command line: folder of its files, and its ID."""
+    """Execute the run given on the command line: folder of its files, and its ID."""
     folder, run_id = sys.argv[1:]
     execute(os.environ.pop(ARGUMENTS), RunFiles(Path(folder), run_id))
 

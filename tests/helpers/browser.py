@@ -1,6 +1,6 @@
 """A headless Chromium, driven by Playwright.
 
-Belongs here: opening it, taking pictures. Does not belong here: what a test looks at.
+Belongs here: opening pages, taking screenshots. Does not belong here: what a test checks.
 """
 
 import shutil
@@ -21,7 +21,7 @@ FLAGS = [
 
 @contextmanager
 def open_browser() -> Iterator[Any]:
-    """Give a browser without a page."""
+    """Yield a browser without pages."""
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium")
@@ -34,7 +34,7 @@ def open_browser() -> Iterator[Any]:
 
 @contextmanager
 def open_page(width: int = 1600, height: int = 1000) -> Iterator[Any]:
-    """Give an empty page."""
+    """Yield an empty page."""
     with open_browser() as browser:
         page = browser.new_page(viewport={"width": width, "height": height})
         page.set_default_timeout(60_000)
@@ -42,6 +42,6 @@ def open_page(width: int = 1600, height: int = 1000) -> Iterator[Any]:
 
 
 def shot(page: Any, name: str, whole: bool = False) -> None:
-    """Keep a picture of the page, or of all of it, beyond the window too."""
+    """Save a screenshot of the visible part of the page, or of the whole page."""
     ARTIFACTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=str(ARTIFACTS / f"{name}.png"), full_page=whole)

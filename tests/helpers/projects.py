@@ -1,4 +1,4 @@
-"""A temporary project: experiments, storage and Dagster home of its own, and the commands run in it."""
+"""A temporary project with its own experiments, storage and Dagster home, and commands run in it."""
 
 import hashlib
 import os
@@ -26,20 +26,20 @@ exptests: {tests: [{kind: split_leakage}, {kind: models_saved}, {kind: files_exi
 
 @dataclass(frozen=True)
 class Project:
-    """A folder with experiments, storage and Dagster home of its own."""
+    """A folder with its own experiments, storage and Dagster home."""
 
     folder: Path
 
     @property
     def environment(self) -> dict[str, str]:
-        places = {
+        variables = {
             "ASSAY_STORAGE": str(self.folder / "storage"),
             "ASSAY_EXPERIMENTS": str(self.folder / "experiments"),
             "ASSAY_LOCATIONS": str(self.folder / "locations.yaml"),
             "DAGSTER_HOME": str(self.folder / "home"),
             "DAGSTER_DISABLE_TELEMETRY": "1",
         }
-        return {**os.environ, **places}
+        return {**os.environ, **variables}
 
     @property
     def storage(self) -> Path:

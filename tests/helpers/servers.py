@@ -1,6 +1,6 @@
-"""Dagster's own web server and daemon as real processes of a temporary project, spoken to through GraphQL.
+"""Dagster's web server and daemon as real processes of a temporary project, queried through GraphQL.
 
-Belongs here: starting, killing, asking. Does not belong here: what a test wants to know.
+Belongs here: starting, killing, querying. Does not belong here: what a test checks.
 
 Use the fixture ``servers``, or ``serve(project, request)`` in a fixture of another scope::
 
@@ -43,7 +43,7 @@ def free_port() -> int:
 
 
 def wait_until(question: Callable[[], T], what: str, timeout_s: float = 120, every_s: float = 0.5) -> T:
-    """Return the first answer that is true; fails after ``timeout_s`` with the last answer."""
+    """Return the first truthy answer; fails after ``timeout_s`` seconds and shows the last one."""
     deadline = time.monotonic() + timeout_s
     while not (answer := question()):
         assert time.monotonic() < deadline, f"not within {timeout_s:g} s: {what}; last answer: {answer!r}"
@@ -70,11 +70,11 @@ class Servers:
         wait_until(self.answers, f"{self.url} answers", timeout_s)
 
     def start_daemon(self) -> None:
-        """Start ``dagster-daemon run``; it takes up its work some seconds later."""
+        """Start ``dagster-daemon run``; it begins to work some seconds later."""
         self.start("daemon", "dagster-daemon", "run", *CODE)
 
     def start(self, name: str, *command: str) -> None:
-        """Start one process; its log goes on where an earlier one of the same name stopped."""
+        """Start one process; its log is appended to that of an earlier process of the same name."""
         assert name not in self.processes, f"{name} is running already"
         self.logs.mkdir(exist_ok=True)
         with (self.logs / f"{name}.log").open("ab") as log:
@@ -89,12 +89,12 @@ class Servers:
             )
 
     def kill(self, name: str) -> None:
-        """Kill a process and everything that it started, at once, as a power cut would."""
+        """Kill a process and all its descendants at once, as a power cut would."""
         _kill(self._family(name))
         self.processes.pop(name).wait()
 
     def cut_power(self, *spared: str) -> None:
-        """Kill every process of the project, runs included, except some servers and what they started."""
+        """Kill every process of the project, including runs, except the spared servers and their descendants."""
         kept = {each.pid for name in spared for each in self._family(name)}
         _kill([each for each in self.everything() if each.pid not in kept])
         for name in set(self.processes) - set(spared):
@@ -105,13 +105,13 @@ class Servers:
         return [process, *process.children(recursive=True)]
 
     def stop(self, name: str, timeout_s: float = 60) -> None:
-        """Ask a process to end, and wait until it did."""
+        """Ask a process to end, and wait until it has."""
         process = self.processes.pop(name)
         process.send_signal(signal.SIGINT)
         process.wait(timeout_s)
 
     def close(self) -> None:
-        """End all processes of the project, runs that lost their parents included."""
+        """End all processes of the project, including orphaned runs."""
         for process in self.processes.values():
             process.send_signal(signal.SIGINT)
         psutil.wait_procs(self.everything(), timeout=10)
@@ -134,7 +134,7 @@ class Servers:
         return False
 
     def graphql(self, query: str, **variables: Any) -> dict[str, Any]:
-        """Return the data that a query or mutation gives; an error in the answer fails the test."""
+        """Return the data of a query or mutation; an error in the answer fails the test."""
         body = json.dumps({"query": query, "variables": variables}).encode()
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(f"{self.url}/graphql", body, headers)  # noqa: S310 - loopback
@@ -144,7 +144,7 @@ class Servers:
         return answer["data"]
 
     def pause_automation(self) -> None:
-        """Stop every sensor, as the switch in the UI does: only what the test asks for then runs."""
+        """Stop every sensor, as the switch in the UI does, so that only the test starts runs."""
         answer = self.graphql("{ repositoriesOrError { ... on RepositoryConnection { nodes { sensors { id } } } } }")
         for repository in answer["repositoriesOrError"]["nodes"]:
             for sensor in repository["sensors"]:
@@ -154,7 +154,7 @@ class Servers:
 
 @contextmanager
 def serve(project: Project, request: pytest.FixtureRequest) -> Iterator[Servers]:
-    """Give a project's servers, and keep their logs among the artifacts when a test failed meanwhile."""
+    """Yield a project's servers, and save their logs among the artifacts if a test failed meanwhile."""
     failed_before = request.session.testsfailed
     servers = Servers(project)
     try:

@@ -1,6 +1,6 @@
-"""A project with web server and daemon, and what its Dagster instance recorded: runs, materializations, ticks.
+"""A project with web server and daemon, and its Dagster instance's records: runs, materializations, ticks.
 
-Belongs here: asking and waiting. Does not belong here: what a test does to the project.
+Belongs here: querying and waiting. Does not belong here: what a test does to the project.
 """
 
 import time
@@ -20,7 +20,7 @@ FINISHED = {"SUCCESS", "FAILURE", "CANCELED"}
 
 
 class Story:
-    """A project under automation, and what its Dagster instance recorded."""
+    """A project under automation, and the records of its Dagster instance."""
 
     def __init__(self, project: Project, servers: Servers, instance: dg.DagsterInstance) -> None:
         self.project = project
@@ -54,12 +54,12 @@ class Story:
         return runs[-1].dagster_run.status.value
 
     def tick(self, sensor="experiment_files"):
-        """Wait until a look that began after now is over."""
-        asked = time.time()
+        """Wait until a tick that began after this call is over."""
+        called = time.time()
 
         def later():
             ticks = self.sensor(sensor)["sensorState"]["ticks"]
-            return [tick for tick in ticks if tick["timestamp"] > asked and tick["status"] != "STARTED"]
+            return [tick for tick in ticks if tick["timestamp"] > called and tick["status"] != "STARTED"]
 
         return wait_until(later, f"a tick of {sensor}", timeout_s=90)
 
@@ -75,15 +75,15 @@ class Story:
         return self.servers.graphql(query, selector={"sensorName": name, **place})["sensorOrError"]
 
     def observed(self, experiment_id):
-        """Return what was last said of the experiment's file."""
+        """Return the last message about the experiment's file."""
         filters = dg.AssetRecordsFilter(asset_key=dg.AssetKey("experiment"), asset_partitions=[experiment_id])
         records = self.instance.fetch_observations(filters, limit=1).records
         return records[0].asset_observation.description if records else ""
 
 
 @contextmanager
-def told(folder, request: pytest.FixtureRequest) -> Iterator[Story]:
-    """Give a new project with no experiments, its servers running."""
+def automated_project(folder, request: pytest.FixtureRequest) -> Iterator[Story]:
+    """Yield a new project without experiments whose servers are running."""
     project = make_project(folder)
     (project.folder / "experiments" / "tiny.yaml").unlink()
     with (

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from assay.automation.reconcile import outdated, wanted_versions
+from assay.automation.reconcile import expected_versions, outdated
 from assay.experiments.contents import stage_results
 from assay.pipeline import stage_config
 from assay.spec.loading import load_values, merged
@@ -20,7 +20,7 @@ from assets.sensors import experiment_files
 from definitions import build_defs
 from resources.defaults import resources_for
 from resources.experiment_store import ExperimentStore
-from resources.instance.run_records import InstanceLedger
+from resources.instance.run_records import InstanceRunRecords
 from resources.progress import ProgressReporter
 from resources.tracking import Tracker
 
@@ -104,8 +104,8 @@ class Lab:
         """Return what automation would ask for: what is recorded is not what the spec and the data want."""
         spec = self.store.specs.load(experiment_id)
         source = content_digest(stage_config(spec, experiment_id, "generated_images"), self.store.path)
-        recorded = InstanceLedger(self.instance).recorded([experiment_id])[experiment_id]
-        return outdated(wanted_versions(spec, experiment_id, source), recorded)
+        recorded = InstanceRunRecords(self.instance).recorded([experiment_id])[experiment_id]
+        return outdated(expected_versions(spec, experiment_id, source), recorded)
 
     def results(self, experiment_id: str):
         return stage_results(self.folder / "storage", experiment_id)

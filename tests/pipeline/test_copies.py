@@ -5,7 +5,7 @@ import pytest
 
 from assay.experiments.contents import stage_results
 from assay.storage import warehouse
-from resources.instance.run_records import InstanceLedger
+from resources.instance.run_records import InstanceRunRecords
 from tests.pipeline.conftest import Lab
 
 pytestmark = pytest.mark.system
@@ -54,7 +54,7 @@ def test_tables_and_results_are_the_same(journey):
 
 def test_dagster_knows_what_came(journey):
     home, away, _, _ = journey
-    ours, theirs = (InstanceLedger(lab.instance).recorded(["one"])["one"] for lab in (away, home))
+    ours, theirs = (InstanceRunRecords(lab.instance).recorded(["one"])["one"] for lab in (away, home))
     assert ours == {name: theirs[name] for name in ("experiment", "spec/exptests", *BROUGHT)}
     assert away.instance.get_dynamic_partitions("experiments") == ["one"]
 

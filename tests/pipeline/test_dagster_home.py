@@ -1,5 +1,7 @@
 """The Dagster home: whole databases or none, whenever the process that made them died."""
 
+from pathlib import Path
+
 import dagster as dg
 import pytest
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
@@ -17,6 +19,11 @@ def test_a_home_has_settings_and_databases(tmp_path):
     make_home(tmp_path / "home")
     assert sorted(path.name for path in (tmp_path / "home").iterdir()) == ["dagster.yaml", *DATABASES]
     assert use(tmp_path / "home") == ["one"]
+
+
+def test_a_home_gets_the_settings_of_the_checkout(tmp_path):
+    make_home(tmp_path)
+    assert (tmp_path / "dagster.yaml").read_text() == (Path(__file__).parents[2] / "dagster.yaml").read_text()
 
 
 def test_what_a_home_has_is_kept(tmp_path):

@@ -4,12 +4,12 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from assay.automation.upstream import behind, made_from
+from assay.automation.upstream import materializations, stale_assets
 from assay.experiments.catalog import experiments_at
 from assay.experiments.contents import stage_results
 from assay.spec.yaml_text import read_mapping
 from assay.storage import warehouse
-from resources.instance.run_records import InstanceLedger
+from resources.instance.run_records import InstanceRunRecords
 from tests.pipeline.conftest import SMALL_IMAGES, Lab
 
 pytestmark = pytest.mark.system
@@ -103,12 +103,12 @@ def test_predictions_and_analysis_are_never_the_source_s(lab):
 
 def test_it_is_up_to_date_and_stays_so_when_the_source_is_trained_again(lab):
     assert lab.outdated("judged") == ()
-    before = InstanceLedger(lab.instance).recorded(["judged"])
+    before = InstanceRunRecords(lab.instance).recorded(["judged"])
     lab.write("old", seed=99)
     assert lab.run("old").success
     assert lab.outdated("judged") == ()
     assert lab.run("judged", "job_eval").success
-    assert InstanceLedger(lab.instance).recorded(["judged"]) == before
+    assert InstanceRunRecords(lab.instance).recorded(["judged"]) == before
 
 
 @pytest.mark.defect("B13")
@@ -200,9 +200,9 @@ def test_an_experiment_at_another_location_is_fetched(lab, tmp_path):
 
 
 def test_dagster_s_own_automation_leaves_an_evaluation_alone(lab):
-    recorded = InstanceLedger(lab.instance).recorded(["judged"])["judged"]
-    assert behind(made_from(lab.store.results, recorded, evaluates=True)) == {}
-    assert behind(made_from(lab.store.results, recorded)) != {}
+    recorded = InstanceRunRecords(lab.instance).recorded(["judged"])["judged"]
+    assert stale_assets(materializations(lab.store.results, recorded, evaluates=True)) == {}
+    assert stale_assets(materializations(lab.store.results, recorded)) != {}
 
 
 def test_the_source_stands_in_the_table_of_experiments(lab):

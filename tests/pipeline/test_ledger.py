@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from resources.instance.run_records import InstanceLedger
+from resources.instance.run_records import InstanceRunRecords
 
 Status = dg.DagsterRunStatus
 
@@ -14,18 +14,18 @@ def add_run(instance, run_id, status, experiment_id):
 
 def test_a_cancelled_run_counts_only_while_it_is_the_latest():
     with dg.DagsterInstance.ephemeral() as instance:
-        ledger = InstanceLedger(instance)
+        records = InstanceRunRecords(instance)
         add_run(instance, "1", Status.CANCELED, "one")
         add_run(instance, "2", Status.CANCELED, "two")
-        assert ledger.cancelled(["one", "two", "three"]).keys() == {"one", "two"}
+        assert records.cancelled(["one", "two", "three"]).keys() == {"one", "two"}
         add_run(instance, "3", Status.SUCCESS, "one")
-        assert ledger.cancelled(["one", "two", "three"]).keys() == {"two"}
+        assert records.cancelled(["one", "two", "three"]).keys() == {"two"}
 
 
 def test_starting_and_running_experiments_are_active():
     with dg.DagsterInstance.ephemeral() as instance:
-        ledger = InstanceLedger(instance)
+        records = InstanceRunRecords(instance)
         for number, status in enumerate((Status.STARTING, Status.STARTED, Status.SUCCESS, Status.FAILURE)):
             add_run(instance, str(number), status, f"x{number}")
-        assert ledger.active([f"x{number}" for number in range(4)]) == {"x0", "x1"}
-        assert ledger.active_count() == 2
+        assert records.active([f"x{number}" for number in range(4)]) == {"x0", "x1"}
+        assert records.active_count() == 2

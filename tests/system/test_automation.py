@@ -9,7 +9,7 @@ import pytest
 from assay.pipeline import STAGES
 from tests.helpers.projects import TINY
 from tests.helpers.servers import wait_until
-from tests.helpers.story import told
+from tests.helpers.story import automated_project
 
 pytestmark = pytest.mark.system
 
@@ -24,7 +24,7 @@ LEARNING = ("trained_model", "predictions", "analysis")
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory, request):
-    with told(tmp_path_factory.mktemp("automation"), request) as story:
+    with automated_project(tmp_path_factory.mktemp("automation"), request) as story:
         story.tick()
         yield story
 

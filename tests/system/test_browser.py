@@ -8,7 +8,7 @@ import pytest
 from tests.helpers.browser import open_page, shot
 from tests.helpers.projects import TINY
 from tests.helpers.servers import wait_until
-from tests.helpers.story import told
+from tests.helpers.story import automated_project
 
 pytestmark = pytest.mark.system
 
@@ -28,7 +28,7 @@ ops:
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory, request):
-    with told(tmp_path_factory.mktemp("browser"), request) as story:
+    with automated_project(tmp_path_factory.mktemp("browser"), request) as story:
         yield story
 
 

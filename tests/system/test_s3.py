@@ -28,7 +28,7 @@ def counting(operation):
             os.kill(os.getpid(), signal.SIGKILL)
         return operation(self, *arguments)
     return counted
-for name in ("take", "move", "write"):
+for name in ("copy_from", "move", "write"):
     setattr(Tree, name, counting(getattr(Tree, name)))
 from assay.cli.main import script
 script()

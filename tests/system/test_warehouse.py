@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from assay.errors import DataError
 from assay.storage.partitions import Partition, find_tables, place_of
-from assay.storage.warehouse import INDEX, query, refresh
+from assay.storage.warehouse import INDEX, query, refresh_warehouse
 from assay.storage.warehouse.database import Index
 from assay.storage.warehouse.refresh import update
 
@@ -56,10 +56,10 @@ def frames() -> st.SearchStrategy[pl.DataFrame]:
 
 
 def answer_of_views(root: Path) -> pl.DataFrame:
-    ledger = Index(duckdb.connect())
-    ledger.create()
-    update(ledger, find_tables(root), [], native=())
-    return ledger.connection.sql(SQL).pl()
+    index = Index(duckdb.connect())
+    index.create()
+    update(index, find_tables(root), [], native=())
+    return index.connection.sql(SQL).pl()
 
 
 def comparable(frame: pl.DataFrame) -> tuple[dict[str, pl.DataType], list[str]]:
@@ -125,13 +125,13 @@ def script(text: str, *arguments: object, count: int = 1) -> Iterator[list[subpr
 READER = """
 import sys, time
 from pathlib import Path
-from assay.storage.warehouse import query, refresh
+from assay.storage.warehouse import query, refresh_warehouse
 root, until, seen, asked = Path(sys.argv[1]), time.time() + float(sys.argv[2]), 0, 0
 while time.time() < until or asked < 4:
     (count, keys), = query(root, "select count(*), count(distinct experiment_id) from analysis").rows()
     assert count == keys >= seen, (count, keys, seen)
     seen, asked = count, asked + 1
-    refresh(root)
+    refresh_warehouse(root)
 print(asked)
 """
 
@@ -163,9 +163,9 @@ def test_readers_refresh_and_ask_while_others_write_and_none_fails(tmp_path: Pat
 REFRESHER = """
 import sys
 from pathlib import Path
-from assay.storage.warehouse import refresh
+from assay.storage.warehouse import refresh_warehouse
 print("ready", flush=True)
-print(refresh(Path(sys.argv[1])))
+print(refresh_warehouse(Path(sys.argv[1])))
 """
 
 
@@ -189,6 +189,6 @@ def test_a_killed_refresh_leaves_an_index_that_the_next_one_continues(tmp_path: 
             with duckdb.connect(tmp_path / INDEX, read_only=True) as index:
                 index.sql("show all tables").fetchall()
     check(tmp_path)
-    assert refresh(tmp_path).postponed == ""
+    assert refresh_warehouse(tmp_path).postponed == ""
     check(tmp_path)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".tmp-")] == []

@@ -41,7 +41,7 @@ SHARED_NAMES = {
         "registered under the name of the function that it imports when it is called",
     ),
     **dict.fromkeys(("precision", "recall", "f1", "macro_f1", "iou"), "one metric, of other kinds of predictions"),
-    **dict.fromkeys(("compare", "evaluate", "sweep", "validate"), "a command, whose function has its name"),
+    **dict.fromkeys(("compare", "evaluate", "validate"), "a command, whose function has its name"),
     "show": "a command, and what every page of the dashboard offers",
     "main": "where a process starts",
     "find_places": "what every format of annotated images offers",

@@ -1,4 +1,4 @@
-"""Named places where experiments are kept besides the storage: folders, network drives, object stores."""
+"""Named locations of experiments besides the storage itself: folders, network drives, object stores."""
 
 from assay.storage.locations.config import Location, Locations
 

@@ -1,6 +1,14 @@
 """Locations by name: those of ``locations.yaml``, and the storage's own folders of experiments.
 
-Belongs here: from a name to an opened place. Does not belong here: what is kept there (``catalog``).
+An example of ``locations.yaml``; credentials come from the environment::
+
+    archive: {url: /mnt/archive/experiments}
+    team:
+      url: s3://our-bucket/experiments
+      options: {key: "${TEAM_ACCESS_KEY}", secret: "${TEAM_SECRET_KEY}"}
+
+Belongs here: the keys of that file, opening a location. Does not belong here: which experiments a location has
+(``assay.experiments.catalog``), reading and writing files there (``filesystem``).
 """
 
 import json
@@ -20,17 +28,17 @@ from assay.spec.yaml_text import read_mapping
 from assay.storage.locations.filesystem import Tree, require_folder
 
 DEFAULT_LOCATION = "experiments"
-"""Where experiments are unless their spec says otherwise: a folder of the storage."""
+"""Location of experiments whose spec names no other: a folder of the storage."""
 
 FILE = "locations.yaml"
 
 
 @dataclass(frozen=True)
 class Location:
-    """A place for experiments.
+    """An opened location.
 
     Attributes:
-        name: What specs and jobs call it.
+        name: Name of the location in specs and jobs.
         tree: Its folder.
         is_storage: Whether it is a folder of the storage itself.
     """
@@ -41,17 +49,17 @@ class Location:
 
 
 class LocationSettings(Section):
-    """One place."""
+    """An entry of ``locations.yaml``."""
 
     url: str = Field(min_length=1, max_length=2000)
-    """A folder, or a URL that fsspec knows, such as ``s3://bucket/experiments``."""
+    """A folder, or a URL that fsspec supports, such as ``s3://bucket/experiments``."""
     options: dict[str, Any] = {}
-    """Arguments of fsspec's file system, such as ``key``, ``secret`` and ``endpoint_url``; ``${NAME}`` is the value of
-    an environment variable."""
+    """Arguments of fsspec's file system, such as ``key``, ``secret`` and ``endpoint_url``; ``${NAME}`` is replaced by
+    the value of that environment variable."""
 
     shared: bool = False
-    """Whether several machines use this folder: locks of ``filelock_dict`` on its name then lie in it, kept by
-    heartbeats."""
+    """Whether several machines use this folder; locks of ``filelock_dict`` on the location are then stored in it and
+    maintained by heartbeats."""
 
     @field_validator("url")
     @classmethod
@@ -68,13 +76,13 @@ class LocationSettings(Section):
 
     @property
     def folder(self) -> Path | None:
-        """The folder of this machine's file systems that it is; None elsewhere."""
+        """The folder, if the URL is one on a file system of this machine; else None."""
         protocol, separator, path = self.url.rpartition("://")
         return Path(path).absolute() if not separator or protocol == "file" else None
 
 
 class Locations:
-    """All places that a project knows.
+    """All locations of a project.
 
     Args:
         file: ``locations.yaml``; need not exist.
@@ -87,25 +95,25 @@ class Locations:
 
     @cached_property
     def settings(self) -> dict[str, LocationSettings]:
-        """What the file says."""
+        """The entries of the file, by name."""
         return read_locations(self.file)
 
     def names(self) -> list[str]:
-        """Return the names of all places: those of the file, and the storage's own."""
+        """Return the names of all locations: those of the file, and the storage's own."""
         entries = (self.root / "experiments_index").glob("*.json")
         own = {json.loads(entry.read_bytes())["folder"].partition("/")[0] for entry in entries}
         return sorted({*self.settings, *own, DEFAULT_LOCATION})
 
-    def is_elsewhere(self, name: str) -> bool:
-        """Return whether a name is that of a place outside of the storage."""
+    def is_external(self, name: str) -> bool:
+        """Return whether a name is that of a location outside the storage."""
         return name in self.settings
 
     def open(self, name: str) -> Location:
-        """Return a place by its name.
+        """Open a location by its name.
 
         Raises:
-            SpecError: The file is not valid, or a variable that it names is not set.
-            StorageError: There is no such name; lists the names. Or its folder does not exist.
+            SpecError: The file is not valid, or an environment variable that it names is not set.
+            StorageError: The name is unknown (the message lists the known ones), or its folder does not exist.
         """
         if name in self.settings:
             return self._open_settings(name, self.settings[name])
@@ -114,17 +122,17 @@ class Locations:
         return Location(name, Tree.of(self.root / name), is_storage=True)
 
     def open_any(self, name: str) -> Location:
-        """Return a place by its name, or by the path of a folder of experiments.
+        """Open a location by its name, or by the path of a folder of experiments.
 
         Raises:
-            SpecError, StorageError: As ``open``.
+            SpecError, StorageError: See ``open``.
         """
         if name not in self.names() and Path(name).is_dir():
             return Location(name, Tree.of(Path(name)), is_storage=Path(name).absolute().parent == self.root)
         return self.open(name)
 
     def _open_settings(self, name: str, settings: LocationSettings) -> Location:
-        with reaching(name):
+        with location_errors(name):
             tree = open_tree(settings.url, resolved(settings.options, f"{self.file}: {name}.options"))
         require_folder(tree, name)
         return Location(name, tree, is_storage=False)
@@ -134,7 +142,7 @@ def open_tree(url: str, options: dict[str, object]) -> Tree:
     """Return the folder at a URL or path.
 
     Raises:
-        StorageError: The package that speaks this protocol is not installed.
+        StorageError: The URL is not valid, or the package for its protocol is not installed.
     """
     from fsspec.core import url_to_fs
 
@@ -149,33 +157,33 @@ def open_tree(url: str, options: dict[str, object]) -> Tree:
 
 
 @contextmanager
-def reaching(name: str) -> Iterator[None]:
-    """Turn whatever a file system raises into one error that names the location and tells no secret.
+def location_errors(name: str) -> Iterator[None]:
+    """Turn every error of a file system in the block into a ``StorageError`` that names the location, without secrets.
 
     Raises:
-        StorageError: The place can't be reached, read or written.
+        StorageError: The location can't be reached, read or written.
     """
     try:
         yield
     except AssayError:
         raise
     except Exception as error:
-        # fsspec's systems raise errors of their own kinds; the chain is cut because theirs may show requests.
+        # fsspec's file systems raise their own exception types. The chain is cut because these may show requests.
         reason = hide(str(error)) or type(error).__name__
         raise StorageError(f"Location {name!r} can't be used: {reason} ({type(error).__name__}).") from None
 
 
 LocationName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
-"""Name of a location: what ``exp_out_location``, ``input_loc_name`` and ``output_loc_name`` take."""
+"""Name of a location, as in ``exp_out_location``, ``input_loc_name`` and ``output_loc_name``."""
 
 _FILE = TypeAdapter(dict[LocationName, LocationSettings])
 
 
 def read_locations(path: Path) -> dict[str, LocationSettings]:
-    """Return the locations of a file by name; none when there is no file.
+    """Return the entries of a locations file by name; none if the file does not exist.
 
     Raises:
-        SpecError: It is not such a file, or a secret is written out in it.
+        SpecError: The file is not valid, or contains a secret instead of a reference to one.
     """
     if not path.is_file():
         return {}

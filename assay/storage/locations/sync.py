@@ -1,11 +1,12 @@
-"""How a folder of files appears at a place, or changes there: whole, or recognizably unfinished.
+"""Copying a folder to a location, or updating it there: the target is complete, or recognizably unfinished.
 
-A new folder is written in place, its manifest last: without one it is not finished. A folder that is there already gets
-its new files beside the old ones first, below ``.incoming/``. When all are there and were read back, a note says so;
+A new folder is written in place and its manifest last; a folder without manifest is unfinished. An existing folder
+first receives its new files below ``.incoming/``. When all of them are there and verified, ``pending.json`` is written;
 from then on the change can only be completed, by whoever comes next: the files move into place, the manifest last, and
-the note goes. An object store can't rename folders, so this is the one way for all kinds of places.
+``.incoming/`` is deleted. An object store can't rename folders, so locations of all kinds are written in this one way.
 
-Belongs here: that order. Does not belong here: which experiments are copied (``copying``), locations.
+Belongs here: that order. Does not belong here: which experiments are copied (``assay.experiments.copying``), opening
+locations (``config``).
 """
 
 import json
@@ -19,22 +20,22 @@ from assay.utils.text import canonical_json
 
 INCOMING = ".incoming"
 PENDING = f"{INCOMING}/pending.json"
-"""Names the files that only have to be moved into place."""
+"""Lists the files that have to be moved into place, and those to delete."""
 
 STAGED = f"{INCOMING}/files"
 
 SUMS = ".sha256.json"
-"""What was read back here, by name: the next copy need not read it again."""
+"""SHA-256 of the verified files by name, so that the next copy need not read them again."""
 
 
 @dataclass(frozen=True)
-class Written:
-    """What a copy wrote.
+class SyncResult:
+    """The outcome of a copy.
 
     Attributes:
-        files: Number of files that the folder has now.
-        size_bytes: Their sizes in all.
-        copied: Number of files that had to be copied; the others were there.
+        files: Number of files in the folder.
+        size_bytes: Their total size.
+        copied: Number of files that were copied; the others were there already.
     """
 
     files: int
@@ -42,47 +43,47 @@ class Written:
     copied: int
 
 
-def bring(
+def sync_folder(
     source: Tree, target: Tree, thorough: bool = False, done: Callable[[int, int], None] = lambda _done, _total: None
-) -> Written:
-    """Make ``target`` the same as ``source``: every file copied and compared by SHA-256.
+) -> SyncResult:
+    """Make ``target`` equal to ``source``: every file is copied and compared by SHA-256.
 
-    What an earlier call that was cut off had copied is found and not copied again.
+    Files that an earlier, interrupted call copied are not copied again.
 
     Args:
         source: A finished folder.
         target: Need not exist.
-        thorough: Whether to read back every file in the end, those that an earlier call copied among them.
-        done: Called with the number of files ready, and of all.
+        thorough: Read back every file at the end, including those that an earlier call copied.
+        done: Called with the number of files that are ready, and their total.
 
     Raises:
-        StorageError: The source is not what its manifest says, or the copy differs from it; the target is left without
-            manifest, or as it was.
+        StorageError: The source differs from its manifest, or the copy from the source. The target is then left
+            without manifest, or unchanged.
     """
     complete_pending(target)
     sizes, there = _own_files(source), _own_files(target)
     if MANIFEST not in sizes:
         raise StorageError(f"{source.shown} has no {MANIFEST}: it is not finished, so it is not copied.")
     require_inner_names(sizes, source.shown)
-    wanted, known = _digests(source, sizes), json.loads((target.read(SUMS) if MANIFEST in there else None) or b"{}")
-    listed = [name for name in sizes if (known.get(name), there.get(name)) == (wanted[name], sizes[name])]
-    same = {name for name in listed if not thorough or target.digest(name) == wanted[name]}
+    expected, known = _digests(source, sizes), json.loads((target.read(SUMS) if MANIFEST in there else None) or b"{}")
+    listed = [name for name in sizes if (known.get(name), there.get(name)) == (expected[name], sizes[name])]
+    same = {name for name in listed if not thorough or target.digest(name) == expected[name]}
     new = [name for name in sizes if name not in same]
     prefix = f"{STAGED}/" if MANIFEST in there else ""
 
     def bring_one(name: str) -> bool:
-        return put(source, target, name, f"{prefix}{name}", wanted[name])
+        return copy_verified(source, target, name, f"{prefix}{name}", expected[name])
 
     copied, kept = 0, len(sizes) - len(new)
     for ready, was_copied in enumerate(side_by_side(bring_one, [name for name in new if name != MANIFEST]), start=1):
         copied += was_copied
         done(kept + ready, len(sizes))
     if thorough:
-        _require_read_back(target, {f"{prefix}{name}": wanted[name] for name in new if name != MANIFEST})
+        _require_read_back(target, {f"{prefix}{name}": expected[name] for name in new if name != MANIFEST})
     gone = [name for name in there if name not in sizes]
     if not new and not gone:
-        return Written(len(sizes), sum(sizes.values()), copied)
-    target.write(f"{prefix}{SUMS}", canonical_json(wanted).encode())
+        return SyncResult(len(sizes), sum(sizes.values()), copied)
+    target.write(f"{prefix}{SUMS}", canonical_json(expected).encode())
     if not prefix:
         target.remove([*gone, *target.leftovers()])
     copied += bring_one(MANIFEST) if MANIFEST in new else 0
@@ -90,22 +91,22 @@ def bring(
         target.write(PENDING, canonical_json({"move": [*new, SUMS], "remove": gone}).encode())
         complete_pending(target)
     done(len(sizes), len(sizes))
-    return Written(len(sizes), sum(sizes.values()), copied)
+    return SyncResult(len(sizes), sum(sizes.values()), copied)
 
 
-def _require_read_back(target: Tree, wanted: Mapping[str, str]) -> None:
-    """Raise when a file that was copied is not what it should be any more."""
-    for name, found in zip(wanted, side_by_side(target.digest, wanted), strict=True):
-        if found != wanted[name]:
+def _require_read_back(target: Tree, expected: Mapping[str, str]) -> None:
+    """Raise ``StorageError`` if a copied file reads back with another SHA-256 than expected."""
+    for name, found in zip(expected, side_by_side(target.digest, expected), strict=True):
+        if found != expected[name]:
             raise StorageError(f"{target.shown}: {name} reads back as something else. Nothing was replaced or deleted.")
 
 
 def complete_pending(target: Tree) -> bool:
-    """Move into place what only has to be moved; returns whether there was anything."""
-    note = target.read(PENDING)
-    if note is None:
+    """Complete a pending change of ``target``; returns whether there was one."""
+    content = target.read(PENDING)
+    if content is None:
         return False
-    changes = json.loads(note)
+    changes = json.loads(content)
     staged = target.below(STAGED).files()
     for name in sorted(set(changes["move"]), key=lambda name: name == MANIFEST):
         if name in staged:
@@ -116,26 +117,33 @@ def complete_pending(target: Tree) -> bool:
 
 
 def _remove_incoming(target: Tree) -> None:
-    """Delete what was staged, and the note last."""
+    """Delete the staging folder, ``pending.json`` last."""
     incoming = target.below(INCOMING)
     incoming.remove([name for name in incoming.files() if f"{INCOMING}/{name}" != PENDING])
     incoming.remove_all()
 
 
-def put(source: Tree, target: Tree, name: str, as_name: str, wanted: str) -> bool:
-    """Copy one file unless it is there already; returns whether it had to be copied.
+def copy_verified(source: Tree, target: Tree, name: str, as_name: str, expected: str) -> bool:
+    """Copy one file unless it is there already; returns whether it was copied.
+
+    Args:
+        source: Tree that has the file.
+        target: Tree that gets it.
+        name: Its name in ``source``.
+        as_name: Its name in ``target``.
+        expected: Its SHA-256.
 
     Raises:
-        StorageError: What was copied is not what was wanted.
+        StorageError: The copy has another SHA-256; it is removed.
     """
-    if _digest_or_none(target, as_name) == wanted:
+    if _digest_or_none(target, as_name) == expected:
         return False
-    found = target.take(source, name, as_name)
-    if found != wanted:
+    found = target.copy_from(source, name, as_name)
+    if found != expected:
         target.remove([as_name])
-        at_fault = source.shown if source.digest(name) != wanted else target.shown
+        at_fault = source.shown if source.digest(name) != expected else target.shown
         raise StorageError(
-            f"{name}: the copy has SHA-256 {found[:12]}…, but {wanted[:12]}… was expected; {at_fault} has changed it "
+            f"{name}: the copy has SHA-256 {found[:12]}…, but {expected[:12]}… was expected; {at_fault} has changed it "
             "or is damaged. Nothing was replaced or deleted."
         )
     return True
@@ -150,13 +158,13 @@ def _own_files(tree: Tree) -> dict[str, int]:
 
 
 def _digests(source: Tree, names: Mapping[str, int]) -> dict[str, str]:
-    """Return the SHA-256 of every file: what the manifest says, and of others what they have now."""
+    """Return the SHA-256 of every file: from the manifest, or computed where it does not list the file."""
     listed = _listed(source)
     others = [name for name in names if name not in listed]
     return {**dict(zip(others, side_by_side(source.digest, others), strict=True)), **listed}
 
 
 def _listed(tree: Tree) -> dict[str, str]:
-    """Return the SHA-256 of every file that a folder's manifest lists."""
+    """Return the SHA-256 of every file in a folder's manifest."""
     entries = json.loads(tree.read(MANIFEST) or b"{}").get("files", {})
     return {name: str(entry["sha256"]) for name, entry in entries.items()}

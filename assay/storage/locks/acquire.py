@@ -1,6 +1,7 @@
-"""Taking a lock for a block, and telling who is in the way meanwhile.
+"""Acquiring a lock for a block, and reporting who holds it while waiting.
 
-Belongs here: waiting, holding, releasing. Does not belong here: who holds what (``holders``).
+Belongs here: waiting, acquiring, releasing. Does not belong here: listing holders, the backend of a folder
+(``holders``).
 """
 
 import sqlite3
@@ -13,21 +14,21 @@ from typing import Literal
 from filelock import ReadWriteLock, SoftReadWriteLock, Timeout
 
 from assay.errors import StorageError
-from assay.storage.locks.holders import Heartbeat, describe, heartbeat_of, holders, noted
+from assay.storage.locks.holders import Heartbeat, describe, heartbeat_of, holder_file, holders
 
 LockMode = Literal["read", "write"]
 Lock = ReadWriteLock | SoftReadWriteLock
 Waiting = Callable[[str], object]
-"""Is told once who is in the way."""
+"""Callback that gets a description of the holders, once, when a lock has to be waited for."""
 
 PATIENCE_S = 0.2
-"""Waits up to this long are not worth a line."""
+"""Waits up to this long are not reported."""
 SLICE_S = 0.5
-"""SQLite's waits can't be interrupted, so they are taken in slices of this length."""
+"""Waiting in SQLite can't be interrupted, so it is done in slices of this length."""
 WHOLE_S = 86400.0
-"""Longest wait in one piece on a shared file system: going and coming back would cost a waiting writer its turn."""
+"""Longest uninterrupted wait on a shared file system, where trying again would cost a waiting writer its turn."""
 POLL_S = 0.25
-"""Time between two looks of somebody who waits on a shared file system."""
+"""Polling interval of a process that waits on a shared file system."""
 
 
 @contextmanager
@@ -42,16 +43,16 @@ def hold(
     """Hold a read or write lock on ``name`` for the block; it is released however the block ends.
 
     Args:
-        folder: Where the locks are; its marker says of which flavour they are.
-        name: What is locked; may contain slashes.
-        mode: ``read``, beside other readers, or ``write``, alone.
-        purpose: What for; others who wait are told.
-        timeout_s: How long to wait, in seconds (-1: for ever).
-        waiting: Is told who holds the lock, once, when it is not free at once.
+        folder: The lock folder; its marker file chooses the backend.
+        name: Name of the lock; may contain slashes.
+        mode: ``read``, shared with other readers, or ``write``, exclusive.
+        purpose: What the holder does; shown to others who wait.
+        timeout_s: Longest wait in seconds; -1 waits without limit.
+        waiting: Called once with a description of the holders if the lock is not free at once.
 
     Raises:
-        StorageError: The lock was not free in time; the message names its holders. Or it was lost meanwhile: on a
-            shared file system, another takes the place of a holder without heartbeats.
+        StorageError: The lock was not free in time; the message names its holders. Or it was lost while it was held:
+            on a shared file system, a holder without heartbeats is replaced.
     """
     heartbeat = heartbeat_of(folder)
     path = folder / f"{name}.lock"
@@ -60,7 +61,7 @@ def hold(
         if not _acquired(lock, mode, timeout_s, lambda: waiting(_who(folder, name)) if waiting else None):
             message = f"The {mode} lock on {name} was not free within {timeout_s:g} s."
             raise StorageError(f"{message} Held by: {_who(folder, name)}.")
-        with noted(path, mode, purpose, _lease(path, lock)):
+        with holder_file(path, mode, purpose, _lease(path, lock)):
             if heartbeat_of(folder) != heartbeat:
                 raise StorageError(f"How locks in {folder} are kept was changed just now. Run again.")
             yield
@@ -87,7 +88,7 @@ def _open(path: Path, heartbeat: Heartbeat | None) -> Lock:
 
 
 def _acquired(lock: Lock, mode: LockMode, timeout_s: float, in_the_way: Callable[[], object]) -> bool:
-    """Wait for a lock; returns whether it came in time, and tells on the way, once, that something is in the way."""
+    """Wait for a lock and return whether it was acquired in time; calls ``in_the_way`` once if it has to wait."""
     until = time.monotonic() + timeout_s if timeout_s >= 0 else float("inf")
     longest_s = PATIENCE_S
     while not _tried(lock, mode, min(until - time.monotonic(), longest_s)):
@@ -107,7 +108,7 @@ def _tried(lock: Lock, mode: LockMode, timeout_s: float) -> bool:
         return False
     except (OSError, RuntimeError, sqlite3.Error) as error:
         if isinstance(error, OSError) and "replaced while acquiring" in str(error):
-            return False  # somebody cleared the lock by force: the next try takes the new one
+            return False  # the lock was cleared by force: the next attempt takes its replacement
         raise StorageError(f"The lock {lock.lock_file} can't be taken: {error}.") from error
     return True
 
@@ -117,26 +118,25 @@ def _who(folder: Path, name: str) -> str:
 
 
 def _lease(path: Path, lock: Lock) -> dict[str, str | float]:
-    """Return what a note says of a heartbeat; empty where the operating system keeps the lock."""
+    """Return the keys of a holder file that describe its heartbeat; empty with the operating system's backend."""
     if isinstance(lock, ReadWriteLock):
         return {}
-    # filelock tells a holder's token in public only once its lock is lost.
+    # filelock makes a holder's token public only once the lock is lost.
     token = lock._hold.participant.token if lock._hold else ""
     return {"record": f"{path.name}.rw/holders/{token}", "stale_after_s": lock.stale_threshold}
 
 
 def _require_kept(path: Path, lock: Lock) -> None:
-    """Do nothing unless somebody else has taken the lock.
+    """Raise if the lock was lost while it was held.
 
     Raises:
-        StorageError: This process showed no sign of life for too long, or somebody cleared the lock by force.
+        StorageError: This process sent no heartbeat for too long, or the lock was cleared by force.
     """
     if isinstance(lock, ReadWriteLock):
         return
+    record = path.parent / str(_lease(path, lock)["record"])
     try:
-        (
-            path.parent / str(_lease(path, lock)["record"])
-        ).open().close()  # which asks the file server, whatever is cached
+        record.open().close()  # opening asks the file server, whatever is cached here
     except OSError:
         why = "this process showed no sign of life for too long, or the lock was cleared by force"
         message = f"The lock {path} was lost while it was held: {why}."

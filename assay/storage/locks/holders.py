@@ -1,6 +1,11 @@
-"""Who holds a lock, since when, and whether that process still lives.
+"""Holders of locks: who holds one, since when, and whether that process is still alive.
 
-Belongs here: what notes and heartbeats tell, in values and in words. Does not belong here: the files (``notes``).
+Each holder writes one small file beside the lock and keeps it locked itself: a process ID alone may have been given to
+another process, or be that of a zombie. On a shared file system, the holder file names the file of its holder's
+heartbeat instead. A marker file in the lock folder chooses the backend for every machine.
+
+Belongs here: writing and reading holder files, heartbeats and the marker. Does not belong here: acquiring locks
+(``acquire``), clearing them and changing the backend (``maintenance``).
 """
 
 import fcntl
@@ -30,19 +35,19 @@ from assay.storage.files import TEMPORARY_PREFIX, temporary_sibling
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lock, or held it until it died.
+    """A process that holds a lock, or held it when it died.
 
     Attributes:
-        lock: Name of what is locked, such as ``crops/3f2a…``.
+        lock: Name of the lock, such as ``crops/3f2a…``.
         mode: ``read`` or ``write``.
-        host: Name of the machine.
+        host: Host name of its machine.
         pid: Process ID on that machine.
-        since: UTC time, ISO 8601.
-        purpose: What the holder is doing.
-        alive: Whether it still holds the lock; None when that can't be told, as it is on another machine.
-        path: The note that says so.
-        silent_s: Seconds since its last heartbeat; None where the operating system keeps the lock, and when the
-            heartbeat was removed because somebody else took the lock over.
+        since: Time of acquiring, UTC, ISO 8601.
+        purpose: What the holder does.
+        alive: Whether it still holds the lock; None if unknown, because it is on another machine.
+        path: The holder file.
+        silent_s: Seconds since its last heartbeat; None with the operating system's backend, and when the heartbeat
+            file was removed because another process took the lock over.
     """
 
     lock: str
@@ -57,38 +62,44 @@ class Holder:
 
 
 def holders(folder: Path, name: str | None = None) -> list[Holder]:
-    """Return everyone who holds a lock below ``folder``, or the one lock ``name``, sorted by lock and time."""
+    """Return all holders of locks below ``folder``, or of the lock ``name``, sorted by lock and time."""
     clock = ServerClock(folder)
-    paths = notes_below(folder) if name is None else notes_of(folder / f"{name}.lock")
+    paths = holder_files_below(folder) if name is None else holder_files_of(folder / f"{name}.lock")
     found = [_holder(folder, path, clock) for path in paths]
     return sorted((each for each in found if each is not None), key=lambda each: (each.lock, each.since, each.pid))
 
 
 def _holder(folder: Path, path: Path, clock: "ServerClock") -> Holder | None:
-    note = read_note(path)
-    if note is None:
+    file = read_holder_file(path)
+    if file is None:
         return None
     here = socket.gethostname()
-    unknown = {"mode": "unknown", "host": here, "pid": 0, "since": note.written, "purpose": "a note that can't be read"}
-    said = {key: note.content.get(key, value) for key, value in unknown.items()}
-    silent_s, alive = None, note.locked if said["host"] == here else None
-    if "record" in note.content:
-        silent_s = clock.age(path.parent / note.content["record"])
-        alive = silent_s is not None and silent_s < note.content["stale_after_s"]
+    defaults = {
+        "mode": "unknown",
+        "host": here,
+        "pid": 0,
+        "since": file.written,
+        "purpose": "a note that can't be read",
+    }
+    values = {key: file.content.get(key, default) for key, default in defaults.items()}
+    silent_s, alive = None, file.locked if values["host"] == here else None
+    if "record" in file.content:
+        silent_s = clock.age(path.parent / file.content["record"])
+        alive = silent_s is not None and silent_s < file.content["stale_after_s"]
     lock = path.relative_to(folder).as_posix().rsplit(".lock.", 1)[0]
-    return Holder(lock=lock, alive=alive, path=path, silent_s=silent_s, **said)
+    return Holder(lock=lock, alive=alive, path=path, silent_s=silent_s, **values)
 
 
 class ServerClock:
-    """The time of the file server, by which heartbeats are dated; asked once, and only when there is one to date."""
+    """The clock of the file server, which dates the heartbeats; it is read once, when it is first needed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def age(self, path: Path) -> float | None:
-        """Return how long ago a file was written, in seconds; None when it is gone."""
+        """Return how long ago a file was written, in seconds; None if it does not exist."""
         try:
-            with path.open("rb") as file:  # opening it makes a network file system look anew
+            with path.open("rb") as file:  # opening it makes a network file system refresh its cache
                 written = os.fstat(file.fileno()).st_mtime
         except FileNotFoundError:
             return None
@@ -96,7 +107,7 @@ class ServerClock:
 
     @cached_property
     def _ahead_s(self) -> float:
-        """By how many seconds the server is ahead of this machine; 0 when it can't be asked."""
+        """Seconds by which the server's clock is ahead of this machine's; 0 if it can't be read."""
         try:
             with tempfile.NamedTemporaryFile(prefix=TEMPORARY_PREFIX, dir=self.folder) as probe:
                 return os.fstat(probe.fileno()).st_mtime - time.time()
@@ -105,7 +116,7 @@ class ServerClock:
 
 
 def describe(holder: Holder) -> str:
-    """Return one line about a holder."""
+    """Return one line about a holder, for messages."""
     doing = f", {holder.purpose}" if holder.purpose else ""
     where = f"process {holder.pid} on {holder.host} for {age_of(holder)}"
     return f"{holder.mode} lock on {holder.lock} by {where}{doing} ({state_of(holder)})"
@@ -114,20 +125,20 @@ def describe(holder: Holder) -> str:
 def age_of(holder: Holder, now: datetime | None = None) -> str:
     """Return how long a lock has been held, such as ``3 min``."""
     since = datetime.fromisoformat(holder.since)
-    return _words(((now or datetime.now(UTC)) - since).total_seconds())
+    return _duration(((now or datetime.now(UTC)) - since).total_seconds())
 
 
 def state_of(holder: Holder) -> str:
-    """Return whether a holder lives, as far as can be told from here."""
+    """Return whether a holder is alive, as far as this machine can know."""
     if holder.silent_s is not None and not holder.alive:
-        return f"no heartbeat for {_words(holder.silent_s)}"
+        return f"no heartbeat for {_duration(holder.silent_s)}"
     return {True: "running", False: "dead", None: "on another machine"}[holder.alive]
 
 
 UNITS: Mapping[str, int] = {"days": 86400, "h": 3600, "min": 60}
 
 
-def _words(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     for unit, size in UNITS.items():
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
@@ -135,34 +146,34 @@ def _words(seconds: float) -> str:
 
 
 ENDING = ".holder"
-"""How the names of notes end."""
+"""Extension of holder files."""
 
 
 @contextmanager
-def noted(path: Path, mode: str, purpose: str, lease: dict[str, str | float]) -> Iterator[None]:
-    """Keep a note on a lock for the block; it appears whole and locked.
+def holder_file(path: Path, mode: str, purpose: str, lease: dict[str, str | float]) -> Iterator[None]:
+    """Keep a holder file beside a lock for the block; it appears complete and locked.
 
     Args:
-        path: The lock.
-        mode: How it is held.
-        purpose: What the holder is doing.
-        lease: ``record``, the file with the holder's heartbeat, seen from the lock's folder, and ``stale_after_s``;
-            empty where the operating system keeps the lock.
+        path: The lock file.
+        mode: How the lock is held.
+        purpose: What the holder does.
+        lease: ``record``, the file with the holder's heartbeat, relative to the lock's folder, and ``stale_after_s``;
+            empty with the operating system's backend.
     """
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    note = {"mode": mode, "host": socket.gethostname(), "pid": os.getpid(), "since": now, "purpose": purpose, **lease}
-    place = path.with_name(f"{path.name}.{uuid4().hex[:12]}{ENDING}")
-    file = _written(place, json.dumps(note), keep_locked=not lease)
+    content = {"mode": mode, "host": socket.gethostname(), "pid": os.getpid(), "since": now, "purpose": purpose}
+    target = path.with_name(f"{path.name}.{uuid4().hex[:12]}{ENDING}")
+    file = _write_holder_file(target, json.dumps({**content, **lease}), keep_locked=not lease)
     try:
         yield
     finally:
-        place.unlink(missing_ok=True)
+        target.unlink(missing_ok=True)
         file.close()
 
 
-def _written(place: Path, text: str, keep_locked: bool) -> TextIO:
-    """Write a file that appears at once as a whole; not fsynced, because after a power cut nobody holds anything."""
-    temporary = temporary_sibling(place)
+def _write_holder_file(target: Path, text: str, keep_locked: bool) -> TextIO:
+    """Write a file atomically and return it open; it is not fsynced, because after a power cut no lock is held."""
+    temporary = temporary_sibling(target)
     file = temporary.open("x")
     try:
         if keep_locked:
@@ -170,8 +181,8 @@ def _written(place: Path, text: str, keep_locked: bool) -> TextIO:
         file.write(text)
         file.flush()
         if not keep_locked:
-            file.close()  # which makes a network file system send it to the others
-        temporary.rename(place)
+            file.close()  # closing makes a network file system send it to the server
+        temporary.rename(target)
     except BaseException:
         file.close()
         temporary.unlink(missing_ok=True)
@@ -179,33 +190,35 @@ def _written(place: Path, text: str, keep_locked: bool) -> TextIO:
     return file
 
 
-def notes_below(folder: Path) -> Iterator[Path]:
-    """Return the notes on all locks in a folder and those below it."""
-    for place, folders, names in os.walk(folder):
+def holder_files_below(folder: Path) -> Iterator[Path]:
+    """Yield the holder files of all locks in a folder and its subfolders."""
+    for parent, folders, names in os.walk(folder):
         folders[:] = [each for each in folders if not each.endswith(".lock.rw")]
-        yield from (Path(place, each) for each in names if _is_note(each))
+        yield from (Path(parent, each) for each in names if _is_holder_file(each))
 
 
-def notes_of(path: Path) -> Iterator[Path]:
-    """Return the notes on one lock."""
+def holder_files_of(path: Path) -> Iterator[Path]:
+    """Yield the holder files of one lock."""
     names: list[str] = []
     with suppress(FileNotFoundError), os.scandir(path.parent) as entries:
         names = [each.name for each in entries]
-    yield from (path.with_name(each) for each in names if _is_note(each) and each.rpartition(".lock.")[0] == path.stem)
+    yield from (
+        path.with_name(each) for each in names if _is_holder_file(each) and each.rpartition(".lock.")[0] == path.stem
+    )
 
 
-def _is_note(name: str) -> bool:
+def _is_holder_file(name: str) -> bool:
     return name.endswith(ENDING) and not name.startswith(TEMPORARY_PREFIX)
 
 
 @dataclass(frozen=True)
-class Note:
-    """What a note says, and whether somebody keeps it locked.
+class HolderFile:
+    """The content of a holder file, and whether a process keeps it locked.
 
     Attributes:
-        content: As written by ``noted``; empty when a power cut took it.
-        locked: Whether a process keeps the note locked.
-        written: When it was written, UTC, ISO 8601.
+        content: The values written by ``holder_file``; empty if they were lost in a power cut.
+        locked: Whether a process keeps the file locked.
+        written: Modification time, UTC, ISO 8601.
     """
 
     content: dict[str, Any]
@@ -213,14 +226,14 @@ class Note:
     written: str
 
 
-def read_note(path: Path) -> Note | None:
-    """Return a note; None when its holder has just removed it."""
+def read_holder_file(path: Path) -> HolderFile | None:
+    """Return a holder file; None if its holder has just removed it."""
     try:
         with path.open(encoding="utf-8") as file:
             content, locked, written_s = _content(file), _locked(file), os.fstat(file.fileno()).st_mtime
     except FileNotFoundError:
         return None
-    return Note(content, locked, datetime.fromtimestamp(written_s, UTC).isoformat(timespec="seconds"))
+    return HolderFile(content, locked, datetime.fromtimestamp(written_s, UTC).isoformat(timespec="seconds"))
 
 
 def _content(file: TextIO) -> dict[str, Any]:
@@ -236,53 +249,53 @@ def _locked(file: TextIO) -> bool:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:  # a shared file system without such locks, where notes name heartbeats
+    except OSError:  # a shared file system without such locks, where holder files name heartbeats
         return False
     return False
 
 
 MARKER = "shared.yaml"
-"""In a lock folder: its locks are kept by heartbeats."""
+"""Marker file in a lock folder whose locks use the heartbeat backend."""
 
 NAMED = "named"
-"""Folder, in a storage's lock folder, of the locks on locations that users name."""
+"""Subfolder of a storage's lock folder, with the locks on locations that users name."""
 
 UNFINISHED = "# being changed\n"
-"""Content of a marker while somebody makes sure that no lock of the other flavour is held."""
+"""Content of the marker while another process makes sure that no lock of the other backend is held."""
 
 
 class Heartbeat(Section):
-    """How a holder on a shared file system shows that it lives."""
+    """How a holder on a shared file system shows that it is alive."""
 
     heartbeat_s: float = Field(default=5.0, ge=0.1, le=3600)
-    """Time between two signs of life of a holder, in seconds."""
+    """Time between two heartbeats of a holder, in seconds."""
     stale_after_s: float = Field(default=20.0, le=86400)
-    """How long a waiting process watches a holder without a sign of life before it takes its place, in seconds."""
+    """Time without a heartbeat, in seconds, after which a waiting process takes over a holder's lock."""
 
     @field_validator("stale_after_s")
     @classmethod
     def _forgives_a_late_one(cls, stale_after_s: float, info: ValidationInfo) -> float:
         heartbeat_s = info.data.get("heartbeat_s", 0.0)
         if stale_after_s < 2 * heartbeat_s:
-            wanted = f"at least twice heartbeat_s ({heartbeat_s:g}), or one late heartbeat would cost a lock"
-            raise ValueError(f"got {stale_after_s:g}; expected {wanted}")
+            expected = f"at least twice heartbeat_s ({heartbeat_s:g}), or one late heartbeat would cost a lock"
+            raise ValueError(f"got {stale_after_s:g}; expected {expected}")
         return stale_after_s
 
 
 def heartbeat_of(folder: Path) -> Heartbeat | None:
-    """Return the heartbeat that a lock folder's marker asks for; None when its locks are of this machine alone.
+    """Return the heartbeat in a lock folder's marker; None if the operating system's backend is used.
 
-    Locks on named locations are of the flavour of the folder around them, unless theirs has a marker of its own.
+    Locks on named locations use the backend of the surrounding lock folder unless their folder has its own marker.
 
     Raises:
-        StorageError: The marker is not valid, or the flavour is being changed at this moment.
+        StorageError: The marker is not valid, or the backend is being changed at this moment.
     """
-    for place in (folder, folder.parent) if folder.name == NAMED else (folder,):
+    for candidate in (folder, folder.parent) if folder.name == NAMED else (folder,):
         try:
-            text = (place / MARKER).read_text(encoding="utf-8")
+            text = (candidate / MARKER).read_text(encoding="utf-8")
         except (FileNotFoundError, NotADirectoryError):
             continue
-        return _read(text, place / MARKER)
+        return _read(text, candidate / MARKER)
     return None
 
 

@@ -1,6 +1,12 @@
-"""Clearing locks: forgetting holders that died, and, by force, taking locks from holders that did not.
+"""Clearing locks and changing the backend of a lock folder.
 
-Belongs here: what may be cleared, and how. Does not belong here: asking the user.
+Clearing removes the files of dead holders and, by force, takes locks away from living ones. The backend may be changed
+only while no lock is held. A process that takes a lock writes its holder file and then reads the marker again; a
+process that changes the backend writes an unfinished marker and then lists the holder files: one of the two always
+sees the other.
+
+Belongs here: what may be cleared or changed, and how. Does not belong here: asking the user, the content of holder
+files and marker (``holders``).
 """
 
 import shutil
@@ -19,12 +25,12 @@ def clearable(folder: Path, names: Sequence[str] = (), force: bool = False) -> l
     """Return the holders that clearing would remove.
 
     Args:
-        folder: Where the locks are.
-        names: Locks that shall be free afterwards, by name or pattern (``named/*``); none: only what died is cleared.
-        force: Whether a lock is taken from a holder that lives, or may live.
+        folder: The lock folder.
+        names: Locks to make free, by name or pattern (``named/*``); if empty, only dead holders are cleared.
+        force: Whether locks are also taken from holders that are, or may be, alive.
 
     Raises:
-        StorageError: A named lock has a living holder, and there is no force; or nobody holds a lock of that name.
+        StorageError: A named lock has a living holder and ``force`` is false; or no lock of that name is held.
     """
     found = holders(folder)
     if not names:
@@ -49,11 +55,11 @@ def _advice(living: Sequence[Holder]) -> str:
 
 
 def clear(folder: Path, names: Sequence[str] = (), force: bool = False) -> list[Holder]:
-    """Remove what ``clearable`` names; returns who was forgotten.
+    """Clear the locks of the holders that ``clearable`` returns; returns these holders.
 
-    A lock whose holder died is free already, or, on a shared file system, will be taken over by the next who waits. A
-    living holder can't be stopped from here. By force its lock is replaced: the next ones take a new one at once, while
-    the former holder works on; on a shared file system it notices, and its asset fails in the end.
+    The lock of a dead holder is free already or, on a shared file system, is taken over by the next process that waits.
+    A living holder can't be stopped from here. By force its lock is replaced: other processes take the new one at once
+    while the former holder continues; on a shared file system it notices in the end, and its asset fails.
     """
     found = clearable(folder, names, force)
     for lock in sorted({holder.lock for holder in found if holder.alive is not False}):
@@ -64,20 +70,23 @@ def clear(folder: Path, names: Sequence[str] = (), force: bool = False) -> list[
 
 
 def _replace(path: Path) -> None:
-    """Let the next ones make a lock anew, of either flavour; those who wait now turn to it by themselves."""
+    """Remove a lock, so that the next process makes a new one with either backend; waiting processes turn to it too."""
     path.unlink(missing_ok=True)
     log = path.with_name(f"{path.name}.rw")
     aside = temporary_sibling(log)
     with suppress(FileNotFoundError):
-        log.rename(aside)  # in one step: somebody may be writing there
+        log.rename(aside)  # in one step, because another process may be writing there
     shutil.rmtree(aside, ignore_errors=True)
 
 
 def share(folder: Path) -> Heartbeat:
-    """Keep the locks of a folder by heartbeats from now on; returns the heartbeat, which its marker may have named.
+    """Switch a lock folder to the heartbeat backend.
+
+    Returns:
+        The heartbeat: that of an existing marker, or the default.
 
     Raises:
-        StorageError: A lock is held, or there is a marker that is not valid.
+        StorageError: A lock is held, or the existing marker is not valid.
     """
     if _text(folder) in (None, UNFINISHED):
         _change(folder, to_yaml(Heartbeat().model_dump()))
@@ -85,7 +94,7 @@ def share(folder: Path) -> Heartbeat:
 
 
 def unshare(folder: Path) -> None:
-    """Let the operating system of this machine keep the locks of a folder from now on.
+    """Switch a lock folder to the backend of this machine's operating system.
 
     Raises:
         StorageError: A lock is held.
@@ -99,18 +108,18 @@ def _text(folder: Path) -> str | None:
 
 
 def _change(folder: Path, text: str | None) -> None:
-    """Replace the marker's text; None removes it."""
+    """Replace the marker's text; None removes the marker."""
     former = _text(folder)
     if former == text:
         return
     _require_free(folder)
     _write(folder, UNFINISHED)
-    wanted = former  # until it is certain that nobody holds anything
+    result = former  # until it is certain that no lock is held
     try:
         _require_free(folder)
-        wanted = text
+        result = text
     finally:
-        _write(folder, wanted)
+        _write(folder, result)
 
 
 def _write(folder: Path, text: str | None) -> None:

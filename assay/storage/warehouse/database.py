@@ -1,6 +1,14 @@
-"""What an index knows of each table: what it looks like there, and which version of which partition it shows.
+"""The database file of the index: opening it, and its bookkeeping of tables, partitions and their versions.
 
-Belongs here: the index's own bookkeeping. Does not belong here: the tables themselves (``update``).
+DuckDB lets either one process write a file or several read it. An update happens in place while nobody reads. While
+somebody does, it happens in a copy that then replaces the file, and readers keep the file that they opened. Only a
+process that has the index open for writing, as a DuckDB shell does by default, blocks updates.
+
+Ten thousand partitions have a handful of schemas. Each schema is stored once, so that the columns of a table are known
+without opening its files again.
+
+Belongs here: opening ``warehouse.duckdb``, its schema ``assay-index``. Does not belong here: the tables of the index
+(``tables``), bringing it up to date (``refresh``).
 """
 
 import hashlib
@@ -21,10 +29,10 @@ from assay.storage.files import TEMPORARY_PREFIX, atomic_path
 from assay.storage.parquet import StoredTable, decode_types, encode_types, escape_glob, quote_identifier, quote_literal
 
 SCHEMA = "assay-index"
-"""No stored table can have this schema: its name would have no dash."""
+"""Schema of the bookkeeping. No stored table can be in it: names of stored schemas have no dash."""
 
 FORMAT = "1"
-"""Changes with the statements below: an index of another format is made anew."""
+"""Raised together with the statements below; an index of another format is rebuilt."""
 
 STATEMENTS = (
     'CREATE SCHEMA "assay-index"',
@@ -33,15 +41,16 @@ STATEMENTS = (
     'CREATE TABLE "assay-index".shapes (shape VARCHAR, original VARCHAR, stored VARCHAR)',
     f'CREATE VIEW "assay-index".format AS SELECT {quote_literal(FORMAT)} AS format',
 )
+"""``looks`` holds a ``TableDefinition`` as JSON, ``shape`` the name of a ``PartitionSchema``."""
 
 
 @dataclass(frozen=True)
-class Looks:
-    """What a table is in the index.
+class TableDefinition:
+    """How a table is defined in the index.
 
     Attributes:
-        columns: Its columns and their types, in DuckDB's words.
-        select: What its view selects; empty for a native table.
+        columns: DuckDB type of each column, by name.
+        select: The query of its view; empty for a native table.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -49,27 +58,27 @@ class Looks:
 
 
 @dataclass(frozen=True)
-class Known:
-    """A table as the index has it.
+class IndexedTable:
+    """A table as recorded in the index.
 
     Attributes:
         column: Name of the partition column.
-        looks: What it looks like.
-        partitions: Version and name of the shape of every partition that it shows.
+        definition: Its columns, or the query of its view.
+        partitions: Version and schema name of every partition that it shows, by partition key.
     """
 
     column: str
-    looks: Looks
+    definition: TableDefinition
     partitions: Mapping[str, tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class Shape:
+class PartitionSchema:
     """Names and types of a partition's columns.
 
     Attributes:
-        original: As the table had them when it was written.
-        stored: As DuckDB reads them from the file, in its words.
+        original: Polars types of the table that was written.
+        stored: DuckDB types as read from the file, by column name.
     """
 
     original: pl.Schema
@@ -78,110 +87,116 @@ class Shape:
 
 @dataclass(frozen=True)
 class Index:
-    """The bookkeeping of an open index."""
+    """An open index and its bookkeeping."""
 
     connection: duckdb.DuckDBPyConnection
 
     def create(self) -> None:
-        """Begin the books of an empty index."""
+        """Create the bookkeeping tables in an empty database."""
         for statement in STATEMENTS:
             self.connection.execute(statement)
 
     def is_readable(self) -> bool:
-        """Whether this is an index, and one of this format."""
+        """Return whether the database is an index of the current format."""
         try:
             return self._rows('SELECT format FROM "assay-index".format') == [(FORMAT,)]
         except duckdb.Error:
             return False
 
-    def signatures(self, wanted: Callable[[str], bool] = lambda _: True) -> dict[str, str]:
-        """Return which files each of the wanted tables shows, by its full name."""
-        rows = self._rows('SELECT name, signature FROM "assay-index".tables')
-        return {name: signature for name, signature in rows if wanted(name)}
+    def signatures(self, include: Callable[[str], bool] = lambda _: True) -> dict[str, str]:
+        """Return the signature of the files that each table shows, by full name.
 
-    def known(self, name: str) -> Known | None:
-        """Return what is known of a table."""
+        Args:
+            include: Whether a table of this full name is wanted.
+        """
+        rows = self._rows('SELECT name, signature FROM "assay-index".tables')
+        return {name: signature for name, signature in rows if include(name)}
+
+    def indexed_table(self, name: str) -> IndexedTable | None:
+        """Return a table by its full name; None when the index does not have it."""
         found = self._rows('SELECT partition_column, looks FROM "assay-index".tables WHERE name = ?', name)
         if not found:
             return None
         rows = self._rows('SELECT key, version, shape FROM "assay-index".partitions WHERE name = ?', name)
         partitions = {key: (version, shape) for key, version, shape in rows}
-        return Known(found[0][0], Looks(**json.loads(found[0][1])), partitions)
+        return IndexedTable(found[0][0], TableDefinition(**json.loads(found[0][1])), partitions)
 
-    def shapes(self) -> dict[str, Shape]:
-        """Return every shape by its name."""
+    def schemas(self) -> dict[str, PartitionSchema]:
+        """Return all recorded schemas by name."""
         rows = self._rows('SELECT shape, original, stored FROM "assay-index".shapes')
-        return {name: Shape(decode_types(original), json.loads(stored)) for name, original, stored in rows}
+        return {name: PartitionSchema(decode_types(original), json.loads(stored)) for name, original, stored in rows}
 
-    def add_shape(self, name: str, shape: Shape) -> None:
-        """Write down a shape that no file had before."""
-        original = encode_types(shape.original, dict.fromkeys(shape.original, pl.Unknown()))
-        row = [name, original, json.dumps(shape.stored)]
+    def add_schema(self, name: str, schema: PartitionSchema) -> None:
+        """Record a schema that no partition had before."""
+        original = encode_types(schema.original, dict.fromkeys(schema.original, pl.Unknown()))
+        row = [name, original, json.dumps(schema.stored)]
         self.connection.execute('INSERT INTO "assay-index".shapes VALUES (?, ?, ?)', row)
 
-    def note_table(self, name: str, column: str, looks: Looks, signature: str = "") -> None:
-        """Write down what a table looks like; without a signature it counts as unfinished."""
-        self._forget_name(name)
-        text = json.dumps({"columns": looks.columns, "select": looks.select})
+    def record_table(self, name: str, column: str, definition: TableDefinition, signature: str = "") -> None:
+        """Record the definition of a table; without a signature, the table counts as unfinished."""
+        self._remove_name(name)
+        text = json.dumps({"columns": definition.columns, "select": definition.select})
         self.connection.execute('INSERT INTO "assay-index".tables VALUES (?, ?, ?, ?)', [name, column, signature, text])
 
-    def note_partitions(self, name: str, keys: Sequence[str], versions: Sequence[str], shapes: Sequence[str]) -> None:
-        """Write down partitions that a table shows from now on."""
-        values = [name, list(keys), list(versions), list(shapes)]
+    def record_partitions(
+        self, name: str, keys: Sequence[str], versions: Sequence[str], schemas: Sequence[str]
+    ) -> None:
+        """Record the partitions that were added to a table."""
+        values = [name, list(keys), list(versions), list(schemas)]
         self.connection.execute(
             'INSERT INTO "assay-index".partitions SELECT ?, unnest(?), unnest(?), unnest(?)', values
         )
 
-    def forget_partitions(self, name: str, keys: Collection[str]) -> None:
-        """Strike out partitions that a table no longer shows."""
+    def remove_partitions(self, name: str, keys: Collection[str]) -> None:
+        """Delete the records of partitions that a table no longer shows."""
         gone = 'DELETE FROM "assay-index".partitions WHERE name = ? AND key IN (SELECT unnest(?))'
         self.connection.execute(gone, [name, list(keys)])
 
-    def forget_table(self, name: str) -> None:
-        """Strike out a table and all its partitions."""
-        self._forget_name(name)
+    def remove_table(self, name: str) -> None:
+        """Delete the records of a table and all its partitions."""
+        self._remove_name(name)
         self.connection.execute('DELETE FROM "assay-index".partitions WHERE name = ?', [name])
 
-    def _forget_name(self, name: str) -> None:
+    def _remove_name(self, name: str) -> None:
         self.connection.execute('DELETE FROM "assay-index".tables WHERE name = ?', [name])
 
     def _rows(self, statement: str, *values: str) -> list[tuple[Any, ...]]:
         return self.connection.execute(statement, list(values)).fetchall()
 
 
-class HeldError(DataError):
-    """Somebody has the index open for writing; the message names the process."""
+class IndexInUseError(DataError):
+    """Another process has the index open for writing; the message names it."""
 
 
 def open_index(path: Path) -> Index | None:
-    """Return the books of the index, open for reading; None when it is missing, broken or of another format.
+    """Open the index for reading; None when it is missing, broken or of another format.
 
     Raises:
-        HeldError: Somebody writes it.
+        IndexInUseError: Another process has it open for writing.
     """
     if not path.is_file():
         return None
     try:
-        ledger = Index(duckdb.connect(path, read_only=True))
+        index = Index(duckdb.connect(path, read_only=True))
     except duckdb.Error as error:
         who = _writer(error)
         if who is None:
             return None
         message = f"{path} is open for writing in {who}; it is refreshed when that closes it."
-        raise HeldError(f"{message} To look at it: duckdb -readonly {path}") from error
-    if ledger.is_readable():
-        return ledger
-    ledger.connection.close()
+        raise IndexInUseError(f"{message} To look at it: duckdb -readonly {path}") from error
+    if index.is_readable():
+        return index
+    index.connection.close()
     return None
 
 
 @contextmanager
-def changing(path: Path, keep: bool) -> Iterator[Index]:
-    """Give the books of the index open for writing, to a caller who holds the lock and found that nobody else writes.
+def writable_index(path: Path, keep: bool) -> Iterator[Index]:
+    """Open the index for writing; the caller holds its lock and has checked that no other process writes it.
 
     Args:
         path: The index.
-        keep: Change what is there; it has to be readable. Otherwise an empty index takes its place.
+        keep: Change the existing index, which must be readable; otherwise an empty one replaces it.
     """
     for leftover in path.parent.glob(f"{TEMPORARY_PREFIX}*-{path.name}*"):
         leftover.unlink(missing_ok=True)
@@ -194,16 +209,16 @@ def changing(path: Path, keep: bool) -> Iterator[Index]:
         if keep:
             shutil.copyfile(path, temporary)
         with duckdb.connect(temporary) as connection:
-            ledger = Index(connection)
+            index = Index(connection)
             if not keep:
-                ledger.create()
-            yield ledger
-        # The log of a writer that died belongs to the index that is about to go.
+                index.create()
+            yield index
+        # The write-ahead log of a writer that died belongs to the file that is about to be replaced.
         path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
 
 
 def _connect(path: Path) -> duckdb.DuckDBPyConnection | None:
-    """Return a connection for writing; None while somebody reads."""
+    """Return a connection for writing; None while another process reads."""
     try:
         return duckdb.connect(path)
     except (duckdb.IOException, duckdb.ConnectionException):
@@ -211,7 +226,7 @@ def _connect(path: Path) -> duckdb.DuckDBPyConnection | None:
 
 
 def _writer(error: duckdb.Error) -> str | None:
-    """Return who holds the index open, by DuckDB's message; None when it is broken instead."""
+    """Return which process has the index open, as DuckDB's message says; None for any other error."""
     if isinstance(error, duckdb.ConnectionException):
         return "this very process"
     if "lock" not in str(error):
@@ -220,42 +235,48 @@ def _writer(error: duckdb.Error) -> str | None:
     return found.group(1) if found else "another process"
 
 
-def name_of(schema: pl.Schema) -> str:
-    """Return a short name that equal shapes share."""
+def schema_name(schema: pl.Schema) -> str:
+    """Return a short name made from the content: equal schemas have equal names."""
     return hashlib.sha256(repr(schema).encode()).hexdigest()[:24]
 
 
 def stored_columns(connection: duckdb.DuckDBPyConnection, file: StoredTable) -> dict[str, str]:
     """Return the columns of a file and their types as DuckDB reads them."""
     path = escape_glob(str(file.path))
-    return _described(connection, "SELECT * FROM read_parquet(?, hive_partitioning = false)", [path])
+    return _describe(connection, "SELECT * FROM read_parquet(?, hive_partitioning = false)", [path])
 
 
-def columns_of(connection: duckdb.DuckDBPyConnection, shapes: Iterable[Shape], partition: str) -> dict[str, str]:
-    """Return the columns of a table whose partitions have these shapes, by DuckDB's own rule for reading them as one.
+def columns_of(
+    connection: duckdb.DuckDBPyConnection, schemas: Iterable[PartitionSchema], partition: str
+) -> dict[str, str]:
+    """Return the columns of a table whose partitions have these schemas, by DuckDB's own rule for unions.
 
     Args:
         connection: Any connection.
-        shapes: At least one.
+        schemas: At least one.
         partition: Name of the partition column, which comes last and is always text; empty for none.
+
+    Returns:
+        DuckDB type by column name. DuckDB widens numbers of different types by a rule of its own: a whole number and a
+        32-bit float become a 32-bit float.
     """
     own = [(partition, "VARCHAR")] if partition else []
     selects = (
         ", ".join(
             f"CAST(NULL AS {kind}) AS {quote_identifier(name)}"
-            for name, kind in [*without(shape.stored, partition).items(), *own]
+            for name, kind in [*without_partition_column(schema.stored, partition).items(), *own]
         )
-        for shape in shapes
+        for schema in schemas
     )
-    columns = _described(connection, " UNION ALL BY NAME ".join(f"SELECT {select}" for select in selects))
-    return without(columns, partition) | dict(own)
+    columns = _describe(connection, " UNION ALL BY NAME ".join(f"SELECT {select}" for select in selects))
+    return without_partition_column(columns, partition) | dict(own)
 
 
-def without(columns: Mapping[str, str], partition: str) -> dict[str, str]:
-    """Return columns but for the partition's, which the place of a file says."""
+def without_partition_column(columns: Mapping[str, str], partition: str) -> dict[str, str]:
+    """Return the columns without the partition column, whose value is in the file's path."""
     return {name: kind for name, kind in columns.items() if name.lower() != partition.lower()}
 
 
-def _described(connection: duckdb.DuckDBPyConnection, select: str, values: Iterable[str] = ()) -> dict[str, str]:
+def _describe(connection: duckdb.DuckDBPyConnection, select: str, values: Iterable[str] = ()) -> dict[str, str]:
     rows = connection.execute(f"DESCRIBE {select}", list(values)).fetchall()
     return {name: kind for name, kind, *_ in rows}

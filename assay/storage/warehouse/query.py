@@ -1,9 +1,10 @@
-"""Answers to SQL over all stored tables, as their files are at the moment of asking.
+"""SQL queries over all stored tables, answered from their files as they are at that moment.
 
-Belongs here: which index answers. Does not belong here: bringing it up to date (``refreshing``).
+A query is answered by the index once the index shows the current files of every table that the statement may read. When
+it can't be refreshed, in-memory views over the files answer instead: blocking the index makes answers slow, never
+wrong.
 
-The index answers once it shows the files that the statement may read. When it can't be brought so far, views in memory
-answer instead: somebody who keeps the index from its refresh makes answers slow, never wrong.
+Belongs here: choosing what answers. Does not belong here: bringing the index up to date (``refresh``).
 """
 
 import logging
@@ -18,23 +19,23 @@ from filelock import FileLock
 from assay.errors import AssayError, DataError
 from assay.storage.parquet import quote_identifier
 from assay.storage.partitions import find_tables
-from assay.storage.warehouse.database import HeldError, Index
+from assay.storage.warehouse.database import Index, IndexInUseError
 from assay.storage.warehouse.refresh import INDEX, bring_up_to_date, lock_of, open_current, rebuild_warehouse, update
 
 ATTEMPTS = 5
-"""How often a query starts again because a file that it was about to read was replaced."""
+"""How often a query is repeated because a file that it was about to read was replaced."""
 
 WAIT_S = 20.0
-"""How long a query waits for somebody else's refresh before it reads the files themselves."""
+"""How long a query waits for another process's refresh before it reads the files directly."""
 
 log = logging.getLogger(__name__)
 
 
 def query(root: Path, sql: str) -> pl.DataFrame:
-    """Return the answer to a SQL query over all stored tables, as their files are now.
+    """Return the result of a SQL query over all stored tables, as their files are now.
 
     Raises:
-        DataError: The query is wrong, changes something, or reads a table whose partitions don't go together.
+        DataError: The query is not valid, changes something, or reads a table whose partitions don't fit together.
         StorageError: The storage can't be read.
     """
     for attempt in range(1, ATTEMPTS + 1):
@@ -45,55 +46,55 @@ def query(root: Path, sql: str) -> pl.DataFrame:
             if attempt == ATTEMPTS or not isinstance(error, duckdb.IOException):
                 raise DataError(f"The query failed: {error}") from error
             problem = str(error)
-        # Not above: there the error still keeps the connection to the broken index.
+        # Not in the handler above, where the exception still holds the connection to the broken index.
         if str(root / INDEX) in problem or "checksum" in problem:
-            log.warning("Making the index anew: %s", problem)
+            log.warning("Rebuilding the index: %s", problem)
             rebuild_warehouse(root)
     raise AssertionError("unreachable")
 
 
 @contextmanager
 def connect(root: Path, sql: str = "") -> Iterator[duckdb.DuckDBPyConnection]:
-    """Give a connection on which the tables that a statement may read, or all of them, are up to date."""
-    wanted = may_read(sql)
-    ledger = None
-    with suppress(HeldError):  # by somebody's refresh, as likely as not: then it's worth waiting
-        ledger = open_current(root, find_tables(root, wanted), wanted)
-    if ledger is None and root.is_dir():
-        ledger = _open_refreshed(root, wanted)
-    if ledger is None:
-        ledger = _views_only(root, wanted)
-    with ledger.connection as connection:
+    """Yield a connection on which every table that a statement may read is up to date; all tables without one."""
+    include = may_read(sql)
+    index = None
+    with suppress(IndexInUseError):  # most likely by another process's refresh, which is worth waiting for
+        index = open_current(root, find_tables(root, include), include)
+    if index is None and root.is_dir():
+        index = _open_refreshed(root, include)
+    if index is None:
+        index = _views_only(root, include)
+    with index.connection as connection:
         yield connection
 
 
-def _open_refreshed(root: Path, wanted: Callable[[str], bool]) -> Index | None:
-    """Return the index after a refresh of the wanted tables; None when it can't be had."""
+def _open_refreshed(root: Path, include: Callable[[str], bool]) -> Index | None:
+    """Return the index after a refresh of the included tables; None when it can't be refreshed."""
     try:
         with FileLock(lock_of(root), timeout=WAIT_S):
-            shown, _ = bring_up_to_date(root, wanted)
-            return open_current(root, shown, wanted)
+            shown, _ = bring_up_to_date(root, include)
+            return open_current(root, shown, include)
     except (AssayError, OSError, duckdb.Error) as error:
-        log.warning("Reading the files themselves, which takes longer: %s", error)
+        log.warning("Reading the files directly, which takes longer: %s", error)
         return None
 
 
-def _views_only(root: Path, wanted: Callable[[str], bool]) -> Index:
-    """Return an index in memory, all views: always right, and slow over thousands of files."""
-    ledger = Index(duckdb.connect())
-    ledger.create()
-    update(ledger, find_tables(root, wanted), [], native=())
-    return ledger
+def _views_only(root: Path, include: Callable[[str], bool]) -> Index:
+    """Return an in-memory index of views only: always correct, but slow over thousands of files."""
+    index = Index(duckdb.connect())
+    index.create()
+    update(index, find_tables(root, include), [], native=())
+    return index
 
 
 CATALOG_WORDS = ("information_schema", "duckdb_", "pg_", "sqlite_", "pragma", "show", "describe", "query")
-"""A statement with one of these may ask about tables that it does not name."""
+"""A statement that contains one of these may read tables that it does not name."""
 
 
 def may_read(statement: str) -> Callable[[str], bool]:
-    """Return whether a statement may read a table, given the table's full name; when in doubt, it may.
+    """Return a predicate on a table's full name: whether the statement may read that table. In doubt, it may.
 
-    Most statements name one table, and looking whether that is up to date is all that they have to wait for.
+    Most statements name one table, and then only that table has to be checked and refreshed.
     """
     text = statement.lower()
     if not text or any(word in text for word in CATALOG_WORDS):
@@ -102,16 +103,16 @@ def may_read(statement: str) -> Callable[[str], bool]:
 
 
 def fetch(connection: duckdb.DuckDBPyConnection, statement: str) -> pl.DataFrame:
-    """Return the answer to a statement.
+    """Return the result of a statement as a frame.
 
     Raises:
-        DataError: It gives no table.
-        duckdb.Error: It is wrong, or can't be answered.
+        DataError: The statement returns no table.
+        duckdb.Error: The statement is not valid, or fails.
     """
     answer = connection.sql(statement)
     if answer is None:
         raise DataError("That statement gives no table. Ask a question, such as: select * from analysis")
-    # Polars can't read DuckDB's INTERVAL, not even nested.
+    # Polars can't read DuckDB's INTERVAL, also where it is nested.
     kinds = zip(answer.columns, answer.types, strict=True)
     names = [quote_identifier(name) for name, kind in kinds if "INTERVAL" in str(kind)]
     if names:

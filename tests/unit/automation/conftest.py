@@ -1,4 +1,4 @@
-"""A folder of spec files, and an orchestrator that runs nothing: tests say what it has recorded."""
+"""A project with spec files and an orchestrator that runs nothing: tests set what it has recorded."""
 
 import os
 import time
@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from assay.automation.reconcile import MOST_RUNS, Reconciliation, wanted_versions
-from assay.automation.state import Memory, load_memory
+from assay.automation.reconcile import MAX_RUNS, Reconciliation, expected_versions
+from assay.automation.state import AutomationState, load_state
 from assay.experiments.specs import SpecFiles
 from assay.spec.yaml_text import to_yaml
 
 
 @dataclass
-class Books:
-    """A ledger in memory."""
+class InMemoryRecords:
+    """Run records in memory."""
 
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
     busy: set[str] = field(default_factory=set)
@@ -35,14 +35,14 @@ class Books:
         return {name: self.versions.get(name, {}) for name in experiment_ids}
 
 
-class Desk:
-    """Somebody who saves files, and the looks at them."""
+class Project:
+    """A folder of spec files, its run records, and the state between two passes."""
 
     def __init__(self, folder: Path):
         self.specs = SpecFiles(folder / "experiments", folder / "storage")
-        self.books = Books()
-        self.memory = Memory()
-        self.most_runs = MOST_RUNS
+        self.records = InMemoryRecords()
+        self.state = AutomationState()
+        self.max_runs = MAX_RUNS
         self._saves = 0
 
     def save(self, name, text=None, **keys):
@@ -57,32 +57,32 @@ class Desk:
         moment = time.time_ns() - int(seconds * 1e9)
         os.utime(path, ns=(moment, moment))
 
-    def look(self, code="1"):
-        """Look once, at data as well; the memory goes through its text form, as between two ticks."""
-        memory = load_memory(self.memory.dump())
-        # A look at data that took no time is repeated every time.
-        memory.sources = {place: replace(look, took_s=0.0) for place, look in memory.sources.items()}
-        looking = Reconciliation(memory, self.specs, self.books, self.most_runs)
-        plan = looking.look(code)
-        self.memory = looking.memory
+    def reconcile(self, code="1"):
+        """Run one pass; the state goes through its text form, as between two ticks."""
+        state = load_state(self.state.dump())
+        # A snapshot of user data that took no time is always due.
+        state.sources = {place: replace(snapshot, took_s=0.0) for place, snapshot in state.sources.items()}
+        reconciliation = Reconciliation(state, self.specs, self.records, self.max_runs)
+        plan = reconciliation.reconcile(code)
+        self.state = reconciliation.state
         return plan
 
     def settle(self, *names):
-        """Save experiments and let what is asked for come about."""
+        """Save experiments and fulfil the requests that follow."""
         for name in names:
             self.save(name)
-        for request in self.look().requests:
+        for request in self.reconcile().requests:
             self.finish(request)
-        assert self.look().requests == []
+        assert self.reconcile().requests == []
 
     def finish(self, request, source=""):
-        """Record what a successful run of a request would."""
-        wanted = wanted_versions(request.spec, request.experiment_id, source)
-        self.books.versions.setdefault(request.experiment_id, {}).update(
-            {name: wanted[name] for name in request.assets}
+        """Record what a successful run of a request would record."""
+        expected = expected_versions(request.spec, request.experiment_id, source)
+        self.records.versions.setdefault(request.experiment_id, {}).update(
+            {name: expected[name] for name in request.assets}
         )
 
 
 @pytest.fixture
-def desk(tmp_path):
-    return Desk(tmp_path)
+def project(tmp_path):
+    return Project(tmp_path)

@@ -1,4 +1,4 @@
-"""What changed, in words."""
+"""Changes between two specs, as messages."""
 
 from assay.automation.reconcile import changes_between
 

@@ -1,11 +1,11 @@
-"""What is asked for, when, and what is not: every promise of the automation, without an orchestrator."""
+"""Which runs are requested, when and why: every promise of the automation, without an orchestrator."""
 
 import time
 
 import pytest
 
 from assay.automation.reconcile import Reconciliation
-from assay.automation.state import Memory
+from assay.automation.state import AutomationState
 from assay.errors import IdError
 from assay.experiments.folders import ExperimentFolders
 
@@ -24,27 +24,27 @@ ALL_FOR_REGRESSION = (
 LEARNING = ("trained_model", "predictions", "analysis")
 
 
-def test_a_new_file_asks_for_everything_that_its_task_needs(desk):
-    desk.save("one")
-    (request,) = desk.look().requests
+def test_a_new_file_requests_everything_that_its_task_needs(project):
+    project.save("one")
+    (request,) = project.reconcile().requests
     assert request.assets == ALL_FOR_REGRESSION
     assert request.reasons == ("new experiment",)
 
 
-def test_what_came_about_is_not_asked_for_again(desk):
-    desk.settle("one")
-    assert desk.memory.asked.keys() == {"one"}
-    desk.save("one")
-    plan = desk.look()
+def test_a_fulfilled_request_is_not_repeated(project):
+    project.settle("one")
+    assert project.state.asked.keys() == {"one"}
+    project.save("one")
+    plan = project.reconcile()
     assert plan.requests == []
-    assert desk.memory.asked == {}
+    assert project.state.asked == {}
     assert plan.summary == "Every experiment is up to date."
 
 
-def test_comments_and_the_order_of_keys_change_nothing(desk):
-    desk.settle("one")
-    desk.save("one", text="# new\nseed: 42\ntask: regression\n")
-    assert desk.look().requests == []
+def test_comments_and_the_order_of_keys_change_nothing(project):
+    project.settle("one")
+    project.save("one", text="# new\nseed: 42\ntask: regression\n")
+    assert project.reconcile().requests == []
 
 
 @pytest.mark.parametrize(
@@ -57,165 +57,165 @@ def test_comments_and_the_order_of_keys_change_nothing(desk):
         ({"splits": {"seed": 3}}, ("experiment", "splits", "crops", "tabular", "normalized", *LEARNING)),
     ],
 )
-def test_a_changed_section_asks_for_its_stage_and_what_depends_on_it(desk, keys, assets):
-    desk.settle("one")
-    desk.save("one", **keys)
-    (request,) = desk.look().requests
+def test_a_changed_section_requests_its_stage_and_everything_downstream(project, keys, assets):
+    project.settle("one")
+    project.save("one", **keys)
+    (request,) = project.reconcile().requests
     assert set(request.assets) - {"spec/exptests"} == set(assets) - {"spec/exptests"}
 
 
-def test_there_and_back_again_while_nothing_ran_asks_for_nothing_more(desk):
-    desk.settle("one")
-    desk.save("one", seed=7)
-    desk.books.busy = {"one"}
-    assert desk.look().requests == []
-    desk.save("one")
-    desk.books.busy = set()
-    assert desk.look().requests == []
+def test_a_change_that_is_undone_before_a_run_requests_nothing_more(project):
+    project.settle("one")
+    project.save("one", seed=7)
+    project.records.busy = {"one"}
+    assert project.reconcile().requests == []
+    project.save("one")
+    project.records.busy = set()
+    assert project.reconcile().requests == []
 
 
-def test_a_change_and_its_undoing_with_a_run_between_are_two_requests_with_keys_of_their_own(desk):
-    desk.settle("one")
+def test_a_change_that_is_undone_after_a_run_is_two_requests_with_different_keys(project):
+    project.settle("one")
     keys = set()
     for seed in (7, 42, 7):
-        desk.save("one", seed=seed)
-        (request,) = desk.look().requests
-        desk.finish(request)
+        project.save("one", seed=seed)
+        (request,) = project.reconcile().requests
+        project.finish(request)
         keys.add(request.key)
     assert len(keys) == 3
 
 
-def test_an_edit_during_a_run_is_looked_at_when_the_run_is_over(desk):
-    desk.settle("one")
-    desk.books.busy = {"one"}
-    desk.save("one", seed=7)
-    plan = desk.look()
-    assert (plan.requests, plan.summary) == ([], "Looked at again when their run is over: one.")
-    desk.books.busy = set()
-    assert len(desk.look().requests) == 1
+def test_an_edit_during_a_run_is_compared_when_the_run_is_over(project):
+    project.settle("one")
+    project.records.busy = {"one"}
+    project.save("one", seed=7)
+    plan = project.reconcile()
+    assert (plan.requests, plan.summary) == ([], "Compared again when their run is over: one.")
+    project.records.busy = set()
+    assert len(project.reconcile().requests) == 1
 
 
-def test_a_file_saved_this_very_second_waits_for_the_next_look(desk):
-    desk.save("one")
-    desk.age(desk.specs.path("one"), 0.2)
-    assert desk.look().requests == []
-    desk.age(desk.specs.path("one"), 1.5)
-    assert len(desk.look().requests) == 1
+def test_a_file_saved_just_now_waits_for_the_next_pass(project):
+    project.save("one")
+    project.age(project.specs.path("one"), 0.2)
+    assert project.reconcile().requests == []
+    project.age(project.specs.path("one"), 1.5)
+    assert len(project.reconcile().requests) == 1
 
 
-def test_an_unusable_file_is_reported_once_and_mended_by_the_next_save(desk):
-    desk.save("one", text="task: regression\nsplits: {")
-    assert "one.yaml" in desk.look().problems["one"]
-    assert desk.look().problems == {}
-    desk.save("one")
-    plan = desk.look()
-    assert plan.mended == ["one"]
+def test_an_invalid_file_is_reported_once_and_recovers_with_the_next_save(project):
+    project.save("one", text="task: regression\nsplits: {")
+    assert "one.yaml" in project.reconcile().problems["one"]
+    assert project.reconcile().problems == {}
+    project.save("one")
+    plan = project.reconcile()
+    assert plan.recovered == ["one"]
     assert len(plan.requests) == 1
 
 
-def test_a_file_whose_name_is_no_id_is_reported_and_never_run(desk):
-    desk.save("My Experiment")
-    plan = desk.look()
+def test_a_file_whose_name_is_no_id_is_reported_and_never_run(project):
+    project.save("My Experiment")
+    plan = project.reconcile()
     assert "Nearest valid: 'my-experiment'" in plan.problems["My Experiment"]
     assert plan.requests == []
 
 
-def test_a_failure_is_not_asked_for_again_until_spec_or_code_change(desk):
-    desk.save("one")
-    assert len(desk.look().requests) == 1
-    desk.age(desk.specs.path("one"), 100)
-    plan = desk.look()
+def test_a_failed_run_is_not_repeated_until_the_spec_or_the_code_changes(project):
+    project.save("one")
+    assert len(project.reconcile().requests) == 1
+    project.age(project.specs.path("one"), 100)
+    plan = project.reconcile()
     assert plan.requests == []
     assert "did not come about when asked for" in plan.summary
-    assert len(desk.look(code="2").requests) == 1
-    assert desk.look(code="2").requests == []
-    desk.save("one", seed=7)
-    assert len(desk.look(code="2").requests) == 1
+    assert len(project.reconcile(code="2").requests) == 1
+    assert project.reconcile(code="2").requests == []
+    project.save("one", seed=7)
+    assert len(project.reconcile(code="2").requests) == 1
 
 
-def test_what_somebody_cancelled_stays_cancelled_until_the_file_is_saved_again(desk):
-    desk.save("one")
-    desk.books.stopped = {"one": time.time() - 3000}
-    plan = desk.look()
-    assert (plan.requests, "a run of it was cancelled" in plan.summary) == ([], True)
-    assert desk.look(code="2").requests == []
-    desk.save("one")
-    desk.age(desk.specs.path("one"), 100)
-    assert len(desk.look(code="2").requests) == 1
+def test_a_cancelled_run_is_not_repeated_until_the_file_is_saved_again(project):
+    project.save("one")
+    project.records.stopped = {"one": time.time() - 3000}
+    plan = project.reconcile()
+    assert (plan.requests, "its last run was cancelled" in plan.summary) == ([], True)
+    assert project.reconcile(code="2").requests == []
+    project.save("one")
+    project.age(project.specs.path("one"), 100)
+    assert len(project.reconcile(code="2").requests) == 1
 
 
-def test_new_code_alone_does_not_disturb_what_is_up_to_date(desk):
-    desk.settle("one", "two")
-    assert desk.look(code="2").requests == []
+def test_new_code_alone_does_not_disturb_what_is_up_to_date(project):
+    project.settle("one", "two")
+    assert project.reconcile(code="2").requests == []
 
 
-def test_everything_is_compared_once_per_code_version(desk):
-    desk.settle("one", "two")
-    del desk.books.versions["two"]["splits"]
-    looking = Reconciliation(Memory(), desk.specs, desk.books)
-    assert [request.experiment_id for request in looking.look_at_everything("v2").requests] == ["two"]
-    again = Reconciliation(looking.memory, desk.specs, desk.books)
-    assert again.look_at_everything("v2").requests == []
+def test_everything_is_compared_once_per_code_version(project):
+    project.settle("one", "two")
+    del project.records.versions["two"]["splits"]
+    reconciliation = Reconciliation(AutomationState(), project.specs, project.records)
+    assert [request.experiment_id for request in reconciliation.reconcile_all("v2").requests] == ["two"]
+    again = Reconciliation(reconciliation.state, project.specs, project.records)
+    assert again.reconcile_all("v2").requests == []
 
 
-def test_a_removed_file_is_buried_at_the_second_look_and_its_id_refused_afterwards(desk):
-    desk.settle("one")
-    desk.specs.path("one").unlink()
-    assert desk.look().problems == {}
-    assert "was removed" in desk.look().problems["one"]
+def test_a_removed_file_counts_as_removed_in_the_second_pass_and_its_id_stays_refused(project):
+    project.settle("one")
+    project.specs.path("one").unlink()
+    assert project.reconcile().problems == {}
+    assert "was removed" in project.reconcile().problems["one"]
     with pytest.raises(IdError, match="already used"):
-        desk.specs.create({"task": "regression"}, "one")
-    desk.save("one", seed=8)
-    assert "its ID is not used again" in desk.look().problems["one"]
-    assert desk.books.versions.keys() == {"one"}
+        project.specs.create({"task": "regression"}, "one")
+    project.save("one", seed=8)
+    assert "its ID is not used again" in project.reconcile().problems["one"]
+    assert project.records.versions.keys() == {"one"}
 
 
-def test_the_same_file_put_back_restores_an_experiment(desk):
-    desk.settle("one")
-    text = desk.specs.path("one").read_text()
-    desk.specs.path("one").unlink()
-    desk.look()
-    desk.look()
-    desk.save("one", text=text)
-    plan = desk.look()
+def test_the_same_file_put_back_restores_an_experiment(project):
+    project.settle("one")
+    text = project.specs.path("one").read_text()
+    project.specs.path("one").unlink()
+    project.reconcile()
+    project.reconcile()
+    project.save("one", text=text)
+    plan = project.reconcile()
     assert plan.requests == []
     assert "no longer counts as removed" in plan.notes[0]
-    desk.save("one", seed=8)
-    assert len(desk.look().requests) == 1
+    project.save("one", seed=8)
+    assert len(project.reconcile().requests) == 1
 
 
-def test_a_file_that_is_gone_for_one_look_is_not_called_unusable(desk):
-    desk.save("one")
-    assert len(desk.look().requests) == 1
-    desk.specs.path("one").unlink()
-    assert desk.look(code="2").problems == {}
-    desk.save("one")
-    assert len(desk.look(code="2").requests) == 1
+def test_a_file_that_is_missing_in_one_pass_is_not_reported_as_invalid(project):
+    project.save("one")
+    assert len(project.reconcile().requests) == 1
+    project.specs.path("one").unlink()
+    assert project.reconcile(code="2").problems == {}
+    project.save("one")
+    assert len(project.reconcile(code="2").requests) == 1
 
 
-def test_an_editor_that_removes_and_writes_again_buries_nothing(desk):
-    desk.settle("one")
-    desk.specs.path("one").unlink()
-    desk.look()
-    desk.save("one", seed=9)
-    assert len(desk.look().requests) == 1
+def test_an_editor_that_removes_a_file_and_writes_it_again_removes_no_experiment(project):
+    project.settle("one")
+    project.specs.path("one").unlink()
+    project.reconcile()
+    project.save("one", seed=9)
+    assert len(project.reconcile().requests) == 1
 
 
-def test_those_saved_last_come_first_and_a_full_queue_lets_the_others_wait(desk):
-    desk.most_runs = 3
+def test_the_last_saved_come_first_and_the_others_wait_while_the_queue_is_full(project):
+    project.max_runs = 3
     for number in range(5):
-        desk.save(f"x{number}")
-    desk.books.others = 1
-    assert [request.experiment_id for request in desk.look().requests] == ["x4", "x3"]
-    desk.books.others = 3
-    assert "3 experiments wait" in desk.look().summary
-    desk.books.others = 0
-    assert [request.experiment_id for request in desk.look().requests] == ["x2", "x1", "x0"]
+        project.save(f"x{number}")
+    project.records.others = 1
+    assert [request.experiment_id for request in project.reconcile().requests] == ["x4", "x3"]
+    project.records.others = 3
+    assert "3 experiments wait" in project.reconcile().summary
+    project.records.others = 0
+    assert [request.experiment_id for request in project.reconcile().requests] == ["x2", "x1", "x0"]
 
 
-def test_reasons_name_the_key_the_old_and_the_new_value(desk):
-    desk.settle("one")
-    ExperimentFolders(desk.specs.root).open("one", desk.specs.load("one"))
-    desk.save("one", trained_model={"learner": {"learning_rate": 0.02}})
-    (request,) = desk.look().requests
+def test_reasons_name_the_key_the_old_and_the_new_value(project):
+    project.settle("one")
+    ExperimentFolders(project.specs.root).open("one", project.specs.load("one"))
+    project.save("one", trained_model={"learner": {"learning_rate": 0.02}})
+    (request,) = project.reconcile().requests
     assert request.reasons == ("trained_model.learner.learning_rate: 0.004 → 0.02",)

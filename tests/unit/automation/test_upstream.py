@@ -1,28 +1,28 @@
-"""Which results are behind their inputs."""
+"""Which results are stale."""
 
 import pytest
 
-from assay.automation.upstream import Made, behind, look_for_changes
+from assay.automation.upstream import Materialization, compare_changed, stale_assets
 from assay.storage.files import write_json
 from assay.storage.results import ResultStore
 
 
 def chain(**versions):
     """Return splits → crops → tabular, each made from the version of the one before that it names."""
-    return {name: Made(version, inputs) for name, (version, inputs) in versions.items()}
+    return {name: Materialization(version, inputs) for name, (version, inputs) in versions.items()}
 
 
-def test_results_made_from_what_there_is_are_not_behind():
-    assert behind(chain(splits=("s1", {}), crops=("c1", {"splits": "s1"}))) == {}
+def test_results_made_from_the_recorded_inputs_are_not_stale():
+    assert stale_assets(chain(splits=("s1", {}), crops=("c1", {"splits": "s1"}))) == {}
 
 
-def test_another_version_of_an_input_puts_it_and_all_that_follows_behind():
+def test_another_version_of_an_input_makes_everything_downstream_stale():
     made = chain(splits=("s2", {}), crops=("c1", {"splits": "s1"}), tabular=("t1", {"crops": "c1"}))
-    assert behind(made) == {"crops": "splits s2", "tabular": "splits s2"}
+    assert stale_assets(made) == {"crops": "splits s2", "tabular": "splits s2"}
 
 
-def test_what_was_never_made_is_not_behind_and_neither_is_what_was_made_without_it():
-    assert behind(chain(splits=("s2", {}), tabular=("t1", {"crops": "c1"}))) == {}
+def test_neither_a_missing_asset_nor_one_made_without_it_is_stale():
+    assert stale_assets(chain(splits=("s2", {}), tabular=("t1", {"crops": "c1"}))) == {}
 
 
 class Events:
@@ -48,23 +48,23 @@ def results(tmp_path):
     return ResultStore(tmp_path)
 
 
-def test_an_experiment_at_work_is_compared_when_it_rests(results):
+def test_an_experiment_with_an_active_run_is_compared_later(results):
     events = Events()
     events.busy, events.versions = {"one"}, {"splits": "s2", "crops": "c1"}
-    look = look_for_changes(events, results, 0, [])
-    assert (look.seen, look.waiting, look.behind) == (7, {"one"}, {})
+    look = compare_changed(events, results, 0, [])
+    assert (look.seen, look.waiting, look.stale) == (7, {"one"}, {})
     events.busy = set()
-    look = look_for_changes(events, results, look.seen, look.waiting)
-    assert look.behind == {"one": {"crops": "splits s2"}}
-    assert look_for_changes(events, results, look.seen, look.waiting).behind == {}
+    look = compare_changed(events, results, look.seen, look.waiting)
+    assert look.stale == {"one": {"crops": "splits s2"}}
+    assert compare_changed(events, results, look.seen, look.waiting).stale == {}
 
 
-def test_a_result_that_is_gone_is_not_behind(results):
+def test_a_deleted_result_is_not_stale(results):
     events = Events()
     events.versions = {"splits": "s2", "crops": "gone"}
-    assert look_for_changes(events, results, 0, []).behind == {"one": {}}
+    assert compare_changed(events, results, 0, []).stale == {"one": {}}
 
 
-def test_the_first_look_only_notes_where_to_begin(results):
-    look = look_for_changes(Events(), results, None, [])
-    assert (look.seen, look.behind) == (7, {})
+def test_the_first_pass_only_records_where_to_begin(results):
+    look = compare_changed(Events(), results, None, [])
+    assert (look.seen, look.stale) == (7, {})

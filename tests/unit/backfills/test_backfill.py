@@ -31,7 +31,7 @@ def states(given):
     return {each.experiment_id: each.state for each in backfill_from(given).experiments}
 
 
-def test_an_experiment_without_a_run_waits_and_in_the_end_was_cancelled():
+def test_an_experiment_without_a_run_is_queued_and_cancelled_once_the_backfill_is_over():
     assert states(answer(runs=[("a", "SUCCESS")])) == {"a": "done", "b": "queued", "c": "queued"}
     assert states(answer("CANCELED", [("a", "SUCCESS")])) == {"a": "done", "b": "cancelled", "c": "cancelled"}
 
@@ -41,16 +41,16 @@ def test_the_newest_run_of_an_experiment_counts():
     assert states(given) == {"a": "running", "b": "failed", "c": "queued"}
 
 
-def test_a_failed_run_that_dagster_tries_again_has_not_failed_yet():
+def test_a_failed_run_that_dagster_will_retry_counts_as_queued():
     retried = [run("a", "FAILURE", will_retry="true")]
     assert states(answer(names=("a",)) | {"runs": retried}) == {"a": "queued"}
     assert states(answer("COMPLETED_FAILED", names=("a",)) | {"runs": retried}) == {"a": "failed"}
 
 
-def test_counts_and_words():
+def test_counts_and_status_names():
     backfill = backfill_from(answer("COMPLETED_FAILED", [("a", "SUCCESS"), ("b", "FAILURE"), ("c", "CANCELED")]))
     assert backfill.counts == {"done": 1, "failed": 1, "running": 0, "queued": 0, "cancelled": 1}
-    assert (backfill.word, backfill.is_finished) == ("failed", True)
+    assert (backfill.status_name, backfill.is_finished) == ("failed", True)
     assert backfill.ids("failed", "cancelled") == ["b", "c"]
     assert backfill.assets == (("experiment",), ("spec", "splits"))
 

@@ -36,7 +36,7 @@ def server():
         thread.join()
 
 
-def test_a_question_and_its_variables_arrive(server, monkeypatch):
+def test_a_query_is_sent_with_its_variables(server, monkeypatch):
     monkeypatch.setattr(Handler, "answer", (200, ""))
     assert server.ask("{ version }", limit=3) == {"query": "{ version }", "variables": {"limit": 3}}
 
@@ -51,19 +51,19 @@ def test_a_question_and_its_variables_arrive(server, monkeypatch):
         ((200, '{"data": null, "errors": [{"message": "no"}]}'), "refused: no"),
     ],
 )
-def test_what_is_not_an_answer_is_one_message(server, monkeypatch, answer, message):
+def test_an_invalid_answer_is_one_message(server, monkeypatch, answer, message):
     monkeypatch.setattr(Handler, "answer", answer)
     with pytest.raises(ServerError, match=message):
         server.ask("{ version }")
 
 
-def test_nobody_there_says_how_to_start_one():
+def test_a_missing_server_says_how_to_start_one():
     with pytest.raises(ServerError, match=r"'make dev'.*assay run ID"):
         DagsterServer("http://127.0.0.1:9").ask("{ version }")
 
 
 @pytest.mark.parametrize("url", ["nonsense", "file:///etc/passwd", "http://"])
-def test_what_is_no_web_address_is_refused(url):
+def test_an_invalid_address_is_refused(url):
     with pytest.raises(ServerError, match=r"http://127\.0\.0\.1:3000"):
         DagsterServer(url).ask("{ version }")
 

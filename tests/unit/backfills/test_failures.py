@@ -19,11 +19,11 @@ def check(success, severity, description="2 files are in train and test"):
 RUN = {"__typename": "RunFailureEvent", "message": 'Execution of run for "x" failed.'}
 
 
-def test_the_innermost_cause_is_told_without_its_class():
+def test_the_innermost_cause_is_reported_without_its_class():
     assert reason_in([step("outer", "middle", "assay.errors.DataError: no rows\n"), RUN]) == "no rows"
 
 
-def test_a_refusal_is_told_in_its_own_words():
+def test_the_description_of_a_failure_is_reported():
     assert reason_in([step("dagster.Failure: x", description="Experiment a, splits: too few rows")]) == (
         "Experiment a, splits: too few rows"
     )
@@ -40,5 +40,5 @@ def test_a_run_without_a_failed_step_gives_its_own_reason_or_says_that_there_is_
     assert "see the run in the UI" in reason_in([])
 
 
-def test_the_same_reason_is_told_once():
+def test_equal_reasons_are_reported_once():
     assert reason_in([step("a"), step("b"), step("a")]) == "a; b"

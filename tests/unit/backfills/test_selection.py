@@ -28,12 +28,12 @@ def test_a_condition_sees_experiments_that_never_ran(files):
     assert chosen(files, "run_id is null") == ["e0", "e1", "e2", "e3"]
 
 
-def test_every_key_of_the_spec_can_be_asked_numbers_by_dots_and_texts_by_path(files):
+def test_every_key_of_the_spec_can_be_queried_numbers_by_dots_and_texts_by_path(files):
     assert chosen(files, "spec.seed >= 1 and spec.trained_model.learner.learning_rate < 0.005") == ["e1", "e2", "e3"]
     assert chosen(files, "(spec->>'$.trained_model.model.kind') = 'mlp' and seed >= 1") == ["e1", "e2"]
 
 
-def test_tags_can_be_asked(files):
+def test_tags_can_be_queried(files):
     files.store("e1", {"task": "regression", "tags": {"sweep": "first"}})
     assert chosen(files, "(tags->>'$.sweep') = 'first'") == ["e1"]
 
@@ -43,7 +43,7 @@ def test_ids_and_a_condition_must_both_hold(files):
     assert chosen(files, "seed > 1", ["e3", "e1"]) == ["e3"]
 
 
-def test_other_tables_may_be_asked_and_the_spec_files_hide_the_table_of_those_that_ran(files):
+def test_other_tables_can_be_queried_and_spec_files_hide_the_stored_table_of_experiments(files):
     for name, value in (("e0", 1.5), ("e2", 3.0)):
         write_table(files, "analysis", name, {"metric": ["mae"], "value": [value]})
         write_table(files, "experiments", name, {"seed": [99]})
@@ -80,7 +80,7 @@ def test_a_wrong_condition_is_one_message_with_the_columns(files, where, reason)
     assert "Columns: experiment_id, task, name" in str(caught.value)
 
 
-def test_nothing_found_says_how_many_there_are(files):
+def test_no_match_says_how_many_experiments_there_are(files):
     with pytest.raises(DataError, match=r"No experiment matches \"task = 'x'\"; 4 are in .* All of them: --where true"):
         chosen(files, "task = 'x'")
 
@@ -101,7 +101,7 @@ def test_an_unknown_id_names_the_nearest(files):
         chosen(files, ids=["e9"])
 
 
-def test_files_that_are_not_valid_are_left_out_and_told(files):
+def test_invalid_files_are_left_out_and_reported(files):
     files.path("broken").write_text("task: [")
     selection = select_experiments(files, files.root, "seed = 1")
     assert (list(selection.specs), selection.left_out) == (["e1"], ("broken",))

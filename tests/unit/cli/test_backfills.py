@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from assay.cli.backfills import as_typed, counted, shortened
+from assay.cli.backfills import command_line, counted, shortened
 from assay.cli.main import main
 
 NOBODY = ("--url", "http://127.0.0.1:9")
@@ -54,12 +54,12 @@ def test_a_dry_run_shows_the_experiments_even_without_a_server(call):
     assert "Left out, not valid: half. See: assay validate" in printed.err
 
 
-def test_a_backfill_notes_a_command_that_means_the_same():
-    assert as_typed("job_train", "seed < 3", ["a"]) == "assay backfill --job job_train --where 'seed < 3'"
-    assert as_typed("job_train", "", ["a", "b"]) == "assay backfill --job job_train --id a --id b"
+def test_the_description_of_a_backfill_is_a_command_that_starts_it_again():
+    assert command_line("job_train", "seed < 3", ["a"]) == "assay backfill --job job_train --where 'seed < 3'"
+    assert command_line("job_train", "", ["a", "b"]) == "assay backfill --job job_train --id a --id b"
 
 
-def test_words():
+def test_counts_and_shortened_names():
     assert (counted(1), counted(0)) == ("1 experiment", "0 experiments")
     assert shortened(["a", "b"]) == "a, b"
     assert shortened([f"e{number}" for number in range(25)]).endswith("e19 and 5 more")

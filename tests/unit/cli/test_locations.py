@@ -42,7 +42,7 @@ def test_locations_are_listed_with_what_they_have(assay, tmp_path):
     ]
 
 
-def test_a_location_that_can_t_be_reached_hides_no_other(assay, tmp_path):
+def test_an_unreachable_location_hides_no_other(assay, tmp_path):
     with (tmp_path / "locations.yaml").open("a") as file:
         file.write(f"broken: {{url: {tmp_path / 'not-there'}}}\n")
     code, text = assay("locations")
@@ -51,7 +51,7 @@ def test_a_location_that_can_t_be_reached_hides_no_other(assay, tmp_path):
     assert [line.split()[0] for line in text.splitlines()] == ["archive", "attic", "broken", "experiments"]
 
 
-def test_a_copy_says_what_it_did_and_the_second_one_that_there_was_nothing_to_do(assay, tmp_path):
+def test_a_copy_reports_what_it_copied_and_a_second_one_that_nothing_was_left(assay, tmp_path):
     code, text = assay("copy", "ab12", "--from", "archive", "--to", "attic")
     assert code == 0
     assert "4 files" in text
@@ -80,7 +80,7 @@ def test_deleting_the_source_asks_first(assay, tmp_path):
         (("eval", "ab12", "--from", "archive", "--id", "../x"), "Experiment ID '../x' is not valid"),
     ],
 )
-def test_what_can_t_be_done_is_one_sentence(assay, tmp_path, arguments, problem):
+def test_a_refusal_is_one_sentence(assay, tmp_path, arguments, problem):
     before = contents(tmp_path)
     code, text = assay(*arguments)
     assert code == 1
@@ -89,7 +89,7 @@ def test_what_can_t_be_done_is_one_sentence(assay, tmp_path, arguments, problem)
     assert contents(tmp_path) == before
 
 
-def test_an_evaluation_is_a_file_with_what_is_its_own(assay, tmp_path):
+def test_the_file_of_an_evaluation_has_only_its_own_keys(assay, tmp_path):
     code, text = assay("eval", "ab12", "--from", "archive", "--id", "judge", "--set", "seed=7")
     assert code == 0
     assert "assay run judge --job job_eval" in text

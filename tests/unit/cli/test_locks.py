@@ -87,7 +87,7 @@ def test_a_living_holder_is_cleared_by_force_only_and_with_a_warning(folder, ass
 @pytest.mark.parametrize(
     "arguments", [["named/x"], ["--force"], ["--yes"], ["--clear", "--shared"], ["--clear", "--force"]]
 )
-def test_options_that_mean_nothing_are_refused(folder, assay_locks, arguments):
+def test_options_without_effect_are_refused(folder, assay_locks, arguments):
     code, printed = assay_locks(*arguments)
     assert code == 1
     assert printed.startswith("error: ")

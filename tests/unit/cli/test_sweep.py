@@ -67,7 +67,7 @@ def test_a_sweep_of_an_experiment_with_seeds_shares_the_data(folder, call):
         (["base.yaml", "--grid", "epochs=0,5"], "epochs: got 0; input should be greater than or equal to 1"),
     ],
 )
-def test_what_can_not_be_swept_is_one_message_and_no_file(folder, call, arguments, expected):
+def test_an_invalid_sweep_is_one_message_and_writes_nothing(folder, call, arguments, expected):
     code, _, err = call(*arguments)
     assert code == 1
     assert expected in err

@@ -1,5 +1,11 @@
 """A storage with one experiment, and two further locations."""
 
-from tests.unit.storage.locations.conftest import places
+import pytest
 
-__all__ = ["places"]
+from tests.helpers.stored_experiments import make_locations
+
+
+@pytest.fixture
+def locations(tmp_path):
+    """The storage with the experiment ab12, and the locations ``archive`` and ``attic``."""
+    return make_locations(tmp_path)

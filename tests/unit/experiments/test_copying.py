@@ -1,4 +1,4 @@
-"""Copies of experiments: what is asked is done, or refused with what there is; the source is never lost."""
+"""Copies of experiments between locations: complete or refused with a reason, and the source is never lost."""
 
 import pytest
 
@@ -10,12 +10,12 @@ from tests.helpers.stored_experiments import contents, fill
 
 
 @pytest.fixture
-def copy(places, tmp_path):
+def copy(locations, tmp_path):
     """Give ``copy(experiment_id, input_loc_name, output_loc_name, …)``."""
 
     def run(experiment_id="ab12", source="experiments", target="archive", **options):
-        specs = SpecFiles(tmp_path / "specs", places.root)
-        return copy_experiment(specs, places, CopyRequest(experiment_id, source, target, **options))
+        specs = SpecFiles(tmp_path / "specs", locations.root)
+        return copy_experiment(specs, locations, CopyRequest(experiment_id, source, target, **options))
 
     return run
 
@@ -31,7 +31,7 @@ def test_a_copy_leaves_the_source_alone(copy, tmp_path):
 
 @pytest.mark.defect("B7")
 @pytest.mark.parametrize("source", ["archive", "same"])
-def test_source_and_target_must_differ_by_whatever_name(copy, places, tmp_path, source):
+def test_source_and_target_must_differ_by_whatever_name(copy, locations, tmp_path, source):
     fill(tmp_path / "archive" / "REG-2", "cd34")
     (tmp_path / "link").symlink_to(tmp_path / "archive")
     text = (tmp_path / "locations.yaml").read_text()
@@ -75,15 +75,15 @@ def test_a_copy_that_was_damaged_since_is_mended_before_the_source_goes(copy, tm
 @pytest.mark.defect("B7")
 def test_nothing_is_deleted_when_what_was_written_reads_back_as_something_else(copy, tmp_path, monkeypatch):
     source, copied = (tmp_path / place / "REG-1" / "a" / "text" for place in ("storage/experiments", "archive"))
-    take = Tree.take
+    copy_from = Tree.copy_from
 
-    def take_and_forget(tree, *names):
-        digest = take(tree, *names)
+    def copy_and_forget(tree, *names):
+        digest = copy_from(tree, *names)
         if copied.exists():
             copied.write_bytes(bytes(copied.stat().st_size))
         return digest
 
-    monkeypatch.setattr(Tree, "take", take_and_forget)
+    monkeypatch.setattr(Tree, "copy_from", copy_and_forget)
     with pytest.raises(StorageError, match="a/text reads back as something else"):
         copy(delete_source=True)
     assert source.exists()

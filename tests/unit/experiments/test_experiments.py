@@ -11,7 +11,7 @@ import pytest
 from assay.errors import DataError, IdError, SpecError, StorageError
 from assay.experiments.checks import require_passed, store_verdict
 from assay.experiments.folders import ExperimentFolders, environment, git_versions
-from assay.experiments.specs import SpecFiles, freeze, frozen, template
+from assay.experiments.specs import SpecFiles, load_run_config, store_run_config, template
 from assay.spec.loading import spec_from
 from assay.spec.secrets import without_keys
 from assay.spec.yaml_text import read_mapping
@@ -36,7 +36,7 @@ def test_a_taken_id_is_refused_with_a_free_one(specs):
 
 
 def test_the_id_of_a_removed_experiment_is_never_given_again(specs):
-    specs.tombstones.bury("old")
+    specs.tombstones.add("old")
     with pytest.raises(IdError, match="already used"):
         specs.create({"task": "regression"}, "old")
 
@@ -107,11 +107,11 @@ def test_overrides_are_laid_over_the_file_or_the_template(specs):
 def test_a_run_keeps_the_spec_that_it_began_with(tmp_path):
     first = spec_from({"task": "regression", "seed": 1}, "x")
     second = spec_from({"task": "regression", "seed": 2}, "x")
-    assert frozen(tmp_path, "run", "ab12") is None
-    assert freeze(tmp_path, "run", "ab12", first) == first
-    assert freeze(tmp_path, "run", "ab12", second) == first
-    assert frozen(tmp_path, "run", "ab12") == first
-    assert freeze(tmp_path, "later", "ab12", second) == second
+    assert load_run_config(tmp_path, "run", "ab12") is None
+    assert store_run_config(tmp_path, "run", "ab12", first) == first
+    assert store_run_config(tmp_path, "run", "ab12", second) == first
+    assert load_run_config(tmp_path, "run", "ab12") == first
+    assert store_run_config(tmp_path, "later", "ab12", second) == second
 
 
 def test_a_folder_is_made_once_and_found_by_index(tmp_path):

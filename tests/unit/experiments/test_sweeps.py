@@ -159,7 +159,7 @@ def test_an_id_taken_meanwhile_leaves_nothing_behind(store):
 
 
 def test_the_ids_of_removed_experiments_are_left_out(store):
-    store.tombstones.bury("lr-01")
+    store.tombstones.add("lr-01")
     assert [member.experiment_id for member in plan(store, "epochs=5,10").members] == ["lr-02", "lr-03"]
 
 

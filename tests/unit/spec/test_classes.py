@@ -95,8 +95,8 @@ def test_a_wrong_class_is_an_error(wrong, message):
         LISTS.validate_python([wrong])
 
 
-def test_the_schema_describes_both_spellings():
+def test_the_schema_describes_both_forms():
     schema = ClassDescription.model_json_schema(mode="validation")
     name, whole = schema["anyOf"]
     assert name["type"] == "string"
-    assert "multiplies learner.class_weights" in whole["properties"]["weight"]["description"]
+    assert "multiplied by learner.class_weights" in whole["properties"]["weight"]["description"]

@@ -1,12 +1,11 @@
-"""Locations by name: read from a file without secrets, opened, listed from what experiments say of themselves."""
+"""Locations by name: read from a file without secrets, and opened."""
 
 import pytest
 
 from assay.errors import SpecError, StorageError
-from assay.experiments.catalog import experiments_at, find_experiment
 from assay.storage.files import write_text
 from assay.storage.locations import Locations
-from tests.helpers.stored_experiments import describe, fill
+from assay.storage.locations.config import location_errors
 
 
 def located(tmp_path, text):
@@ -49,15 +48,15 @@ def test_credentials_come_from_the_environment(tmp_path, monkeypatch):
     assert "hunter" not in location.tree.shown
 
 
-def test_an_unknown_name_lists_the_names(places):
+def test_an_unknown_name_lists_the_names(locations):
     with pytest.raises(StorageError, match=r"'archiv' does not exist\. Did you mean 'archive'\?.*archive, attic, exp"):
-        places.open("archiv")
+        locations.open("archiv")
 
 
-def test_a_folder_that_is_not_mounted_is_not_made(places, tmp_path):
+def test_a_folder_that_is_not_mounted_is_not_made(locations, tmp_path):
     (tmp_path / "attic").rmdir()
     with pytest.raises(StorageError, match=r"attic does not exist\. Mount it"):
-        places.open("attic")
+        locations.open("attic")
     assert not (tmp_path / "attic").exists()
 
 
@@ -66,39 +65,10 @@ def test_errors_of_a_file_system_are_one_sentence_without_secrets(tmp_path, monk
     (tmp_path / "hunter2222").write_text("no folder")
     location = located(tmp_path, f"team: {{url: '{tmp_path}'}}").open("team")
     broken = type(location)("team", location.tree.below("hunter2222/x"), is_storage=False)
-    with pytest.raises(StorageError, match=r"Location 'team' can't be used: .*\*\*\*") as caught:
-        experiments_at(broken)
+    with (
+        pytest.raises(StorageError, match=r"Location 'team' can't be used: .*\*\*\*") as caught,
+        location_errors("team"),
+    ):
+        broken.tree.folders()
     assert "hunter" not in str(caught.value)
     assert caught.value.__cause__ is None
-
-
-@pytest.mark.defect("C9")
-def test_experiments_are_known_by_their_description(places, tmp_path):
-    archive = tmp_path / "archive"
-    fill(archive / "valid_model", "good")
-    (archive / "id_mode").mkdir()
-    (archive / "notes.txt").write_text("x")
-    describe(archive / "bad", "../up")
-    assert [each.experiment_id for each in experiments_at(places.open("archive"))] == ["good"]
-
-
-def test_the_oldest_comes_first_and_says_what_it_has(places, tmp_path):
-    for name in ("2026-02", "2026-01"):
-        fill(tmp_path / "archive" / name, f"of-{name}", a="x")
-    found = experiments_at(places.open("archive"))
-    assert [each.run_id for each in found] == ["2026-01", "2026-02"]
-    assert found[0].results == {"analysis": "0123456789abcdef01234567"}
-    assert found[0].finished
-
-
-def test_one_of_several_of_an_id_can_t_be_meant(places, tmp_path):
-    for name in ("one", "two"):
-        fill(tmp_path / "archive" / name)
-    with pytest.raises(StorageError, match="has 2 experiments 'ab12': one, two"):
-        find_experiment(places.open("archive"), "ab12")
-
-
-def test_unfinished_ones_are_told_apart(places, tmp_path):
-    describe(tmp_path / "archive" / "half")
-    with pytest.raises(StorageError, match="half is not complete"):
-        find_experiment(places.open("archive"), "ab12")

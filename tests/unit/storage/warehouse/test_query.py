@@ -10,7 +10,7 @@ import pytest
 
 from assay.errors import DataError
 from assay.storage.partitions import place_of
-from assay.storage.warehouse import INDEX, Changes, query, rebuild_warehouse, refresh
+from assay.storage.warehouse import INDEX, Changes, query, rebuild_warehouse, refresh_warehouse
 
 
 def put(root: Path, key: str, frame: pl.DataFrame, table: str = "analysis", schema: str = "main") -> None:
@@ -102,7 +102,7 @@ def test_whoever_opens_the_index_sees_wide_tables_as_they_are_and_native_ones_as
         put(tmp_path, "b", pl.DataFrame({"x": [3]}), table)
     assert opened(tmp_path, "select x from wide order by x") == [(2,), (3,)]
     assert opened(tmp_path, "select x from analysis order by x") == [(1,)]
-    assert refresh(tmp_path).changes == Changes(new=2, changed=2)
+    assert refresh_warehouse(tmp_path).changes == Changes(new=2, changed=2)
     assert opened(tmp_path, "select x from analysis order by x") == [(2,), (3,)]
 
 
