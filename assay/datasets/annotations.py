@@ -12,13 +12,13 @@ import polars as pl
 from numpy.typing import NDArray
 from PIL import Image
 
-from assay.datasets.geometry import Edges, Polygons, Runs, turned, turned_edges, turned_size, whole_box
+from assay.datasets.geometry import Edges, Polygons, RleMask, clip_box, upright_edges, upright_image, upright_size
 from assay.datasets.inspection import Inspected
 from assay.datasets.schema import BACKGROUND, CLASS, IGNORE, MASK_CLASS_COLUMNS
 from assay.images.boxes import Box
 from assay.utils.concurrency import Progress, map_in_order, usable_cores
 
-Outline = Polygons | Runs
+Outline = Polygons | RleMask
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class PlacedObject:
 
 def frame_of(image: AnnotatedImage, one: Inspected, orientation: int) -> Frame:
     """Return what an image's annotations refer to, given how they must be turned."""
-    return Frame(turned_size((one.width_px, one.height_px), orientation), orientation, image.in_shares)
+    return Frame(upright_size((one.width_px, one.height_px), orientation), orientation, image.in_shares)
 
 
 def place(annotation: Annotation, frame: Frame) -> PlacedObject:
@@ -130,7 +130,7 @@ def place(annotation: Annotation, frame: Frame) -> PlacedObject:
         ValueError: The clause that says what is wrong with its box.
     """
     outline, edges = annotation.outline, annotation.edges
-    if isinstance(outline, Runs) and (outline.width_px, outline.height_px) != frame.size:
+    if isinstance(outline, RleMask) and (outline.width_px, outline.height_px) != frame.size:
         stated, found_size = f"{outline.width_px}x{outline.height_px}", "{}x{}".format(*frame.size)
         raise ValueError(f"its run lengths are of {stated} px, but its image is {found_size} px")
     if edges is None:
@@ -138,8 +138,8 @@ def place(annotation: Annotation, frame: Frame) -> PlacedObject:
     if frame.in_shares:
         edges = _scaled(edges, frame.size)
         outline = outline.scaled(frame.size) if isinstance(outline, Polygons) else outline
-    upright_size = turned_size(frame.size, frame.orientation)
-    found = whole_box(turned_edges(edges, frame.size, frame.orientation), upright_size)
+    image_size = upright_size(frame.size, frame.orientation)
+    found = clip_box(upright_edges(edges, frame.size, frame.orientation), image_size)
     return PlacedObject(annotation.label, found.box, found.was_clipped, annotation.crowd, outline)
 
 
@@ -152,16 +152,16 @@ def _edges_of(outline: Outline | None, frame: Frame) -> Edges:
     """Return the box around an outline."""
     if isinstance(outline, Polygons):
         return outline.edges
-    inside = Image.fromarray(outline.mask(*frame.size)).getbbox() if outline else None
-    if inside is None:
+    edges = outline.edges if outline else None
+    if edges is None:
         raise ValueError("its segmentation has no pixel")
-    return inside
+    return edges
 
 
 def draw(outline: Outline, frame: Frame) -> NDArray[np.bool_]:
     """Return the pixels of an outline in the upright image, as (height, width)."""
     mask = outline.mask(*frame.size)
-    return mask if frame.orientation == 1 else np.asarray(turned(Image.fromarray(mask), frame.orientation))
+    return mask if frame.orientation == 1 else np.asarray(upright_image(Image.fromarray(mask), frame.orientation))
 
 
 def needed_turns(images: Sequence[AnnotatedImage], found: Sequence[Inspected]) -> tuple[list[int], list[str]]:
@@ -186,14 +186,14 @@ def _is_as_stored(image: AnnotatedImage, one: Inspected) -> bool | None:
     if one.orientation == 1 or image.in_shares:
         return False if image.in_shares else None
     upright = (one.width_px, one.height_px)
-    if image.stated_size is None or turned_size(upright, one.orientation) == upright:
+    if image.stated_size is None or upright_size(upright, one.orientation) == upright:
         return None
     return image.stated_size != upright
 
 
 def _wrong_size(image: AnnotatedImage, one: Inspected) -> str | None:
     upright = (one.width_px, one.height_px)
-    if image.stated_size is None or image.stated_size in (upright, turned_size(upright, one.orientation)):
+    if image.stated_size is None or image.stated_size in (upright, upright_size(upright, one.orientation)):
         return None
     stated = "{}x{}".format(*image.stated_size)
     return f"is stated to be {stated} px, but the file has {one.width_px}x{one.height_px} px; mend width and height"

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from assay.datasets.annotations import Annotation, Outline
-from assay.datasets.geometry import Edges, Polygons, Runs, read_counts
+from assay.datasets.geometry import Edges, Polygons, RleMask, parse_rle
 from assay.errors import DataError
 
 Entry = dict[str, Any]
@@ -216,7 +216,7 @@ def _polygon(values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.array(values, np.float64).reshape(-1, 2)
 
 
-def _runs(segmentation: Entry, image: Entry) -> Runs:
+def _runs(segmentation: Entry, image: Entry) -> RleMask:
     size, counts = segmentation.get("size"), segmentation.get("counts")
     if not isinstance(size, list) or len(size) != 2 or not all(type(side) is int and side > 0 for side in size):
         raise ValueError(f"the size of its run lengths is {size!r}, expected height and width")
@@ -226,7 +226,4 @@ def _runs(segmentation: Entry, image: Entry) -> Runs:
     if any(image.get(key) not in (None, side) for key, side in (("height", height), ("width", width))):
         stated = f"{image.get('width')}x{image.get('height')}"
         raise ValueError(f"its run lengths are of {width}x{height} px, but its image is {stated} px")
-    numbers = read_counts(counts)
-    if numbers.sum() != height * width:
-        raise ValueError(f"its run lengths sum to {numbers.sum()}, expected {height * width} ({width}x{height} px)")
-    return Runs(numbers, width, height)
+    return parse_rle(counts, width, height)

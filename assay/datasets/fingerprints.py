@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from assay.datasets import coco as coco_places
-from assay.datasets import mask_folder as mask_places
-from assay.datasets import yolo as yolo_places
+from assay.datasets.coco import find_places as find_coco
 from assay.datasets.inspection import existing_path, placed, walk_files
+from assay.datasets.mask_folder import folder_pairs, is_mask
+from assay.datasets.yolo import find_places as find_yolo
+from assay.datasets.yolo import label_file, list_images
 from assay.errors import DataError
 from assay.spec.generated_images import CocoSource, MaskFolderSource, OwnData, TableSource, YoloSource
 from assay.storage.files import write_json
@@ -165,14 +166,14 @@ def watched_paths(source: OwnData) -> tuple[Path, ...]:
 
 def _places(source: OwnData) -> list[Path]:
     if isinstance(source, CocoSource):
-        coco = coco_places.find_places(source)
+        coco = find_coco(source)
         return [coco.images, *(file for _, file in coco.files)]
     if isinstance(source, YoloSource):
-        yolo = yolo_places.find_places(source)
+        yolo = find_yolo(source)
         folders = [place for _, place in yolo.images]
-        return [yolo.config, *folders, *(yolo_places.label_file(folder / "any").parent for folder in folders)]
+        return [yolo.config, *folders, *(label_file(folder / "any").parent for folder in folders)]
     if isinstance(source, MaskFolderSource):
-        return [folder for pair in mask_places.folder_pairs(source) for folder in (pair.images, pair.masks)]
+        return [folder for pair in folder_pairs(source) for folder in (pair.images, pair.masks)]
     return []
 
 
@@ -181,23 +182,23 @@ def _walk(root: Path, is_wanted: Callable[[str], bool], prefix: str = "") -> Fil
 
 
 def _coco_files(source: CocoSource) -> Files:
-    places = coco_places.find_places(source)
+    places = find_coco(source)
     annotations = {f"{subset}:{os.path.relpath(file, places.base)}": file for subset, file in places.files}
     return annotations | _walk(places.images, source.is_image, "images:")
 
 
 def _mask_files(source: MaskFolderSource) -> Files:
     files: Files = {}
-    for pair in mask_places.folder_pairs(source):
+    for pair in folder_pairs(source):
         files |= _walk(pair.images, source.is_image, f"images:{pair.subset}:")
-        files |= _walk(pair.masks, mask_places.is_mask, f"masks:{pair.subset}:")
+        files |= _walk(pair.masks, is_mask, f"masks:{pair.subset}:")
     return files
 
 
 def _yolo_files(source: YoloSource) -> Files:
-    places = yolo_places.find_places(source)
+    places = find_yolo(source)
     lists = [place for _, place in places.images if place.is_file()]
-    images = [image for _, place in places.images for image in yolo_places.list_images(place, source)]
-    labels = [label for label in map(yolo_places.label_file, images) if label.is_file()]
+    images = [image for _, place in places.images for image in list_images(place, source)]
+    labels = [label for label in map(label_file, images) if label.is_file()]
     used = [places.config, *lists, *(image for image in images if image.is_file()), *labels]
     return {os.path.relpath(file, places.base): file for file in used}

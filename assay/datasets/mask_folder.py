@@ -16,7 +16,7 @@ import polars as pl
 from PIL import Image
 
 from assay.datasets.annotations import AnnotatedImage, needed_turns
-from assay.datasets.geometry import turned, turned_size
+from assay.datasets.geometry import upright_image, upright_size
 from assay.datasets.index import item_row, save_truth_samples
 from assay.datasets.inspection import (
     SUBSET_NAMES,
@@ -121,7 +121,7 @@ def _raise_problems(
 def _sizes(one: Inspected) -> list[tuple[int, int]]:
     """Return the upright size of an image, and the stored one if that differs."""
     upright = (one.width_px, one.height_px)
-    return list(dict.fromkeys([upright, turned_size(upright, one.orientation)]))
+    return list(dict.fromkeys([upright, upright_size(upright, one.orientation)]))
 
 
 def _turns(
@@ -147,7 +147,7 @@ def _turned_masks(places: MaskPlaces, turns: Sequence[int], folder: Path) -> Pat
             shutil.copyfile(source, target)
         else:
             with Image.open(source) as mask:
-                turned(mask, turn).save(target, mask.format)
+                upright_image(mask, turn).save(target, mask.format)
     return root
 
 

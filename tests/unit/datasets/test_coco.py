@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
-from pycocotools import mask as rle
+from pycocotools import mask as coco_masks
 
-from assay.datasets import build_coco
+from assay.datasets.coco import build_coco
 from assay.datasets.schema import IMAGE_ITEM_COLUMNS, MASK_CLASS_COLUMNS, OBJECT_COLUMNS, mask_root_of
 from assay.errors import DataError
 from assay.images.masks import read_mask
@@ -168,6 +168,29 @@ def test_bad_annotations_can_be_left_out_and_are_reported(make):
 
 
 @pytest.mark.parametrize(
+    ("size", "counts", "reason"),
+    [
+        ([2, 4], [2**62] * 4 + [8], "sum to more than 2147483647, expected 8 (4x2 px)"),
+        ([2, 4], [2**64], "sum to more than 2147483647, expected 8 (4x2 px)"),
+        ([2, 4], [-(2**64), 2**64 + 8], "are not whole numbers from 0 on"),
+        ([2, 4], "o" * 100 + "0", "can't be decompressed"),
+        ([2, 4], "su", "hold 's', which no compressed text has"),
+        ([0, 8], [8], "the size of its run lengths is [0, 8], expected height and width"),
+        ([2**16, 2**16], [2**32], "are of more than 2,147,483,647 px"),
+        ([2**40, 2**40], [2**80], "are of more than 2,147,483,647 px"),
+        ([2**15, 2**15], [2**30], "are of 32768x32768 px, but its image is 40x30 px"),
+    ],
+)
+def test_run_lengths_that_cannot_be_drawn_are_bad_annotations_like_all_others(tmp_path, make, size, counts, reason):
+    """The image states no size, so that nothing but the run lengths themselves says that they can't be right."""
+    unstated = [{"id": 0, "file_name": "a.png"}]
+    annotation = box(1, 0, None, segmentation={"size": size, "counts": counts})
+    message = refused(tmp_path, make, [annotation], unstated)
+    assert "instances.json: annotations[0] (id 1): " in message
+    assert reason in message
+
+
+@pytest.mark.parametrize(
     ("images", "reason"),
     [
         ([image(1, "a.png"), image(1, "b.png")], "images[1] (id 1): the image 'a.png' has the same id"),
@@ -281,7 +304,7 @@ def masks_of(items, folder):
 def test_outlines_become_masks_whatever_their_spelling(make):
     drawn = np.zeros((30, 40), np.uint8)
     drawn[4:9, 6:20] = 1
-    packed = rle.encode(np.asfortranarray(drawn))
+    packed = coco_masks.encode(np.asfortranarray(drawn))
     spellings = [
         [[6, 4, 20, 4, 20, 9, 6, 9]],
         [6, 4, 20, 4, 20, 9, 6, 9],

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.datasets import remembered_digest, source_digest, watched_paths
+from assay.datasets.fingerprints import remembered_digest, source_digest, watched_paths
 from assay.errors import DataError
 from assay.spec.generated_images import CocoSource, ImageFolderSource, MaskFolderSource, TableSource, YoloSource
 

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from assay.datasets import build_image_folder
+from assay.datasets.image_folder import build_image_folder
 from assay.datasets.schema import IMAGE_ITEM_COLUMNS, is_nested
 from assay.errors import DataError
 from assay.images.decoding import decode

@@ -5,8 +5,8 @@ import json
 import polars as pl
 import pytest
 
-from assay.datasets import build_table
 from assay.datasets.schema import ROW_ITEM_COLUMNS
+from assay.datasets.table import build_table
 from assay.errors import DataError
 from assay.spec.generated_images import TableSource
 
