@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from assay.datasets.coco import find_places as find_coco
-from assay.datasets.inspection import existing_path, placed, walk_files
+from assay.datasets.coco import find_paths as find_coco
+from assay.datasets.inspection import absolute_path, existing_path, walk_files
 from assay.datasets.mask_folder import folder_pairs, is_mask
-from assay.datasets.yolo import find_places as find_yolo
+from assay.datasets.yolo import find_paths as find_yolo
 from assay.datasets.yolo import label_file, list_images
 from assay.errors import DataError
 from assay.spec.generated_images import CocoSource, MaskFolderSource, OwnData, TableSource, YoloSource
@@ -156,7 +156,7 @@ def source_files(source: OwnData) -> Files:
 
 def watched_paths(source: OwnData) -> tuple[Path, ...]:
     """Return the folders and files to look at for changes, whether or not they exist."""
-    path = placed(source.path)
+    path = absolute_path(source.path)
     try:
         places = {path, *_places(source)}
     except DataError:

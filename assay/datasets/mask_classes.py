@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from assay.datasets.inspection import in_words
+from assay.datasets.inspection import describe_decode_error
 from assay.datasets.schema import BACKGROUND, CLASS, IGNORE, MASK_CLASS_COLUMNS, MASK_CLASSES_FILE
 from assay.errors import DataError
 from assay.images.decoding import DECODE_ERRORS
@@ -200,7 +200,7 @@ def _inspect(path: Path) -> MaskContent:
         content = path.read_bytes()
         values = read_mask(content)
     except DECODE_ERRORS as error:
-        return MaskContent(problem=in_words(error))
+        return MaskContent(problem=describe_decode_error(error))
     height, width = values.shape
     return MaskContent((width, height), _counts(values), has_colours(content))
 
