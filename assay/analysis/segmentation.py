@@ -15,7 +15,7 @@ from PIL import Image
 from assay.analysis.base import Analysis, AnalysisInputs, Kind, Part, by_subset
 from assay.analysis.images import open_scene, place_of, read_scenes, splits_of
 from assay.analysis.items import confusion_rows, refuse, repeated_items, unknown_names
-from assay.datasets.mask_classes import ClassMap, read_meanings, read_values
+from assay.datasets.mask_classes import IndexMask, read_meanings, read_values
 from assay.datasets.schema import BACKGROUND, mask_root_of
 from assay.errors import DataError
 from assay.metrics.samples import Floats, divide
@@ -217,8 +217,8 @@ class _Scene:
     """One image with its masks and what is written below it."""
 
     image: Image.Image
-    truth: ClassMap
-    predicted: ClassMap
+    truth: IndexMask
+    predicted: IndexMask
     caption: str
 
 

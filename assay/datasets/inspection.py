@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.errors import DataError, nearest
-from assay.images.decoding import DECODE_ERRORS, decode_turned
-from assay.images.near_duplicates import look_of
+from assay.images.decoding import DECODE_ERRORS, decode_with_orientation
+from assay.images.near_duplicates import signature_of
 from assay.spec.splits import TEST, TRAIN, VALIDATION
 from assay.utils.concurrency import Progress, map_in_order, usable_cores
 
@@ -147,11 +147,13 @@ def _inspect(path: Path, max_pixels: int) -> ImageInfo:
     if not content:
         return ImageInfo(problem="is empty")
     try:
-        image, orientation = decode_turned(content, max_pixels)
+        image, orientation = decode_with_orientation(content, max_pixels)
     except DECODE_ERRORS as error:
         return ImageInfo(problem=describe_decode_error(error))
-    look = look_of(image)
-    return ImageInfo(hashlib.sha256(content).hexdigest(), *image.size, look.pixels, look.thumbnail, orientation)
+    signature = signature_of(image)
+    return ImageInfo(
+        hashlib.sha256(content).hexdigest(), *image.size, signature.pixels, signature.thumbnail, orientation
+    )
 
 
 def describe_decode_error(error: BaseException) -> str:

@@ -27,7 +27,7 @@ IGNORED = 255
 LARGEST_IN_TABLE = 0xFFFF
 """Largest value that is looked up in a table, six times as fast as a search; colours are larger."""
 
-ClassMap = NDArray[np.uint8]
+IndexMask = NDArray[np.uint8]
 """(height, width): 0 background, 1 to k the classes, 255 unknown."""
 
 
@@ -38,21 +38,21 @@ class MaskMeanings:
         self._values = values
         self._indices = np.asarray(indices, np.uint8)
 
-    def apply(self, values: MaskValues) -> ClassMap:
+    def apply(self, values: MaskValues) -> IndexMask:
         """Return class indices of the same shape.
 
         Raises:
             DataError: A value has no meaning.
         """
-        places = places_of(values, self._values)
+        places = indices_of(values, self._values)
         if places.size and places.max() == len(self._values):
             unknown = values[places == len(self._values)][0]
             raise DataError(f"A mask has the value {unknown}, which {MASK_CLASSES_FILE} does not name.")
-        indices: ClassMap = self._indices.take(places)
+        indices: IndexMask = self._indices.take(places)
         return indices
 
 
-def places_of(values: MaskValues, known: Sequence[int]) -> NDArray[np.int32]:
+def indices_of(values: MaskValues, known: Sequence[int]) -> NDArray[np.int32]:
     """Return the place of each value among those known, and their number for any other.
 
     Args:

@@ -45,7 +45,8 @@ IMAGE_ITEM_COLUMNS: Columns = {
 
 ``label`` is null where boxes or masks hold the labels. ``labelled`` is false where the truth is unknown; an image that
 is labelled and has neither a label nor boxes is known to be empty.
-``pixels`` and ``thumbnail`` are its ``assay.images.near_duplicates.Look``, taken once, while the image is in memory.
+``pixels`` and ``thumbnail`` are its ``assay.images.near_duplicates.ImageSignature``, computed once, while the image is
+in memory anyway.
 """
 
 OBJECT_COLUMNS: Columns = {

@@ -33,7 +33,7 @@ def export_yolo(detections: Detections, folder: Path, like: Path | None = None) 
     if like is not None:
         detections = detections.with_classes(find_paths(YoloSource(path=str(like))).names, str(like))
     numbers = {name: number for number, name in enumerate(detections.classes)}
-    rows = {str(key[0]): part for key, part in detections.found.group_by("item", maintain_order=True)}
+    rows = {str(key[0]): part for key, part in detections.boxes.group_by("item", maintain_order=True)}
     paths = _label_files(detections.images, folder)
     for item, width, height in detections.images.select("item", "width_px", "height_px").iter_rows():
         write_text(paths[item], "".join(_lines(rows.get(item), numbers, (width, height))))
@@ -52,10 +52,10 @@ def _label_files(images: pl.DataFrame, folder: Path) -> dict[str, Path]:
     return {item: path for path, item in items.items()}
 
 
-def _lines(found: pl.DataFrame | None, numbers: dict[str, int], size: tuple[int, int]) -> list[str]:
-    if found is None:
+def _lines(boxes: pl.DataFrame | None, numbers: dict[str, int], size: tuple[int, int]) -> list[str]:
+    if boxes is None:
         return []
-    columns = found.select("predicted_class", "x_px", "y_px", "width_px", "height_px", "confidence")
+    columns = boxes.select("predicted_class", "x_px", "y_px", "width_px", "height_px", "confidence")
     lines = []
     for label, x, y, width, height, confidence in columns.iter_rows():
         shares = ((x + width / 2) / size[0], (y + height / 2) / size[1], width / size[0], height / size[1])

@@ -41,10 +41,10 @@ def decode(content: bytes, max_pixels: int | None = None) -> Image.Image:
         ValueError: Too many pixels, or pixels that have no meaning as 8-bit ones.
         Exception: Any of ``DECODE_ERRORS`` from Pillow when the file is damaged.
     """
-    return decode_turned(content, max_pixels)[0]
+    return decode_with_orientation(content, max_pixels)[0]
 
 
-def decode_turned(content: bytes, max_pixels: int | None = None) -> tuple[Image.Image, int]:
+def decode_with_orientation(content: bytes, max_pixels: int | None = None) -> tuple[Image.Image, int]:
     """Return what ``decode`` does, and the EXIF orientation that was applied: 1 (none) to 8."""
     with Image.open(io.BytesIO(content)) as image:
         if max_pixels is not None and image.width * image.height > max_pixels:

@@ -12,7 +12,7 @@ from assay.datasets.image_folder import build_image_folder
 from assay.datasets.schema import IMAGE_ITEM_COLUMNS, is_nested
 from assay.errors import DataError
 from assay.images.decoding import decode
-from assay.images.near_duplicates import Look, look_of
+from assay.images.near_duplicates import ImageSignature, signature_of
 from assay.spec.generated_images import ImageFolderSource
 
 
@@ -67,7 +67,7 @@ def test_items_say_what_images_look_like_to_a_model(tmp_path):
     save(tmp_path / "data" / "cat" / "2.png", 7, size=(6, 8), exif=turned)
     _, items = build(tmp_path / "data", tmp_path)
     for item, pixels, thumbnail in items.select("item", "pixels", "thumbnail").iter_rows():
-        assert Look(pixels, thumbnail) == look_of(decode((tmp_path / "data" / item).read_bytes()))
+        assert ImageSignature(pixels, thumbnail) == signature_of(decode((tmp_path / "data" / item).read_bytes()))
     assert items["sha256"].n_unique() == 2
     assert items["pixels"].n_unique() == 1
 

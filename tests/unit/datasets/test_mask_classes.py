@@ -3,7 +3,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from assay.datasets.mask_classes import places_of, read_meanings, read_values
+from assay.datasets.mask_classes import indices_of, read_meanings, read_values
 from assay.errors import DataError
 
 
@@ -44,8 +44,8 @@ def test_a_value_is_found_by_table_or_by_search(largest):
     known = [7, largest, 0]
     beyond = 0xFFFFFF if largest < 0xFFFFFF else 2
     values = np.array([[0, largest, 1, -2], [7, largest - 1, beyond, -70]], np.int32)
-    assert places_of(values, known).tolist() == [[2, 1, 3, 3], [0, 3, 3, 3]]
+    assert indices_of(values, known).tolist() == [[2, 1, 3, 3], [0, 3, 3, 3]]
 
 
 def test_where_nothing_is_known_nothing_is_found():
-    assert places_of(np.array([[0, 5]], np.int32), []).tolist() == [[0, 0]]
+    assert indices_of(np.array([[0, 5]], np.int32), []).tolist() == [[0, 0]]

@@ -9,9 +9,8 @@ from pycocotools.coco import COCO
 
 from assay.datasets.schema import OBJECT_COLUMNS
 from assay.errors import DataError
-from assay.export import Detections
 from assay.export.coco import export_coco
-from assay.export.predictions import require_empty
+from assay.export.predictions import Detections, require_empty
 from assay.export.yolo import export_yolo
 
 IMAGES = {"images/a.jpg": (640, 480), "b.png": (33, 1000), "000003": (1024, 1024), "sub/empty.jpg": (50, 50)}
@@ -65,7 +64,7 @@ def test_pycocotools_reads_the_boxes_within_a_pixel(tmp_path, capsys):
         (names[one["image_id"]], truth.cats[one["category_id"]]["name"], *one["bbox"], one["score"])
         for one in results.dataset["annotations"]
     ]
-    agree([(files(row[0]), *row[1:]) for row in boxes_of(ours.found)], theirs)
+    agree([(files(row[0]), *row[1:]) for row in boxes_of(ours.boxes)], theirs)
     assert len(results.getImgIds()) == 4
 
 
@@ -94,7 +93,7 @@ def test_a_reader_of_yolo_files_gets_the_boxes_within_a_pixel(tmp_path):
     names = {"images/a.jpg": "a", "b.png": "b", "000003": "000003", "sub/empty.jpg": "sub/empty"}
     for item, size in IMAGES.items():
         theirs = [(item, *row) for row in read_yolo(tmp_path, names[item], size)]
-        mine = boxes_of(ours.found.filter(item=item))
+        mine = boxes_of(ours.boxes.filter(item=item))
         assert len(theirs) == len(mine) == (0 if item == "sub/empty.jpg" else 20)
         if mine:
             agree(mine, theirs)
@@ -150,7 +149,7 @@ def test_images_that_would_share_a_label_file_are_named(tmp_path):
         item=pl.col("item").replace("b.png", "images/a.png"), file=pl.col("file").replace("test/b.png", "test/a.png")
     )
     with pytest.raises(DataError, match=r"images/a.png and images/a.jpg would have the same label file, a.txt"):
-        export_yolo(Detections(images, ours.found, ours.objects, ours.classes), tmp_path)
+        export_yolo(Detections(images, ours.boxes, ours.objects, ours.classes), tmp_path)
 
 
 def test_nothing_is_written_among_other_files(tmp_path):

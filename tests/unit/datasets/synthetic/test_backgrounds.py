@@ -4,7 +4,7 @@ import zlib
 import pytest
 from PIL import Image
 
-from assay.datasets.synthetic.backgrounds import SHIPPED_PHOTOS, PhotoShelf, background_digest, photo_files
+from assay.datasets.synthetic.backgrounds import SHIPPED_PHOTOS, PhotoCache, background_digest, photo_files
 from assay.errors import DataError
 from assay.images.png import encode_png
 
@@ -22,7 +22,7 @@ def save_bomb(path, side):
 
 def test_all_shipped_photos_can_be_used_and_none_is_listed_twice():
     assert len(set(SHIPPED_PHOTOS)) == len(SHIPPED_PHOTOS)
-    assert [path.name for path in PhotoShelf(None, 64).files] == sorted(SHIPPED_PHOTOS)
+    assert [path.name for path in PhotoCache(None, 64).files] == sorted(SHIPPED_PHOTOS)
 
 
 def test_a18_photos_come_sorted_by_name_whatever_the_order_of_the_folder(tmp_path):
@@ -48,7 +48,7 @@ def test_every_photo_that_cannot_be_used_is_reported_by_name_and_reason(tmp_path
     Image.effect_noise((200, 200), 90).save(tmp_path / "cut.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:3000])
     with pytest.raises(DataError) as caught:
-        PhotoShelf(str(tmp_path), 64)
+        PhotoCache(str(tmp_path), 64)
     reasons = dict(problem.split(": ", 1) for problem in caught.value.problems)
     assert "bomb" in reasons["bomb.png"]
     assert "9000x9000 pixels" in reasons["large.png"]
@@ -62,12 +62,12 @@ def test_every_photo_that_cannot_be_used_is_reported_by_name_and_reason(tmp_path
 def test_a_folder_without_photos_says_so(tmp_path, name):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="background_folder"):
-        PhotoShelf(str(tmp_path / name), 64)
+        PhotoCache(str(tmp_path / name), 64)
 
 
 def test_a_photo_is_rgb_and_not_much_larger_than_needed(tmp_path):
     Image.new("L", (1000, 700), 9).save(tmp_path / "grey.png")
-    photo = PhotoShelf(str(tmp_path), 100).photo(0)
+    photo = PhotoCache(str(tmp_path), 100).photo(0)
     assert photo.name == "grey.png"
     assert photo.image.mode == "RGB"
     assert min(photo.image.size) in range(100, 200)
@@ -77,7 +77,7 @@ def test_a_camera_held_upright_gives_an_upright_photo(tmp_path):
     image, exif = Image.new("RGB", (30, 10)), Image.Exif()
     exif[0x0112] = 6
     image.save(tmp_path / "a.jpg", exif=exif)
-    assert PhotoShelf(str(tmp_path), 64).photo(0).image.size == (10, 30)
+    assert PhotoCache(str(tmp_path), 64).photo(0).image.size == (10, 30)
 
 
 def test_the_digest_follows_names_and_bytes_of_the_users_photos(tmp_path):

@@ -11,9 +11,9 @@ from PIL import Image
 from assay.datasets.schema import IMAGE_ITEM_COLUMNS, MASK_CLASS_COLUMNS
 from assay.datasets.synthetic.backgrounds import SHIPPED_PHOTOS
 from assay.datasets.synthetic.build import SAMPLES, build_numbers
-from assay.datasets.synthetic.picture import OBJECT_COLUMNS, RowCollector
+from assay.datasets.synthetic.picture import NUMBER_COLUMNS, RowCollector
 from assay.errors import DataError
-from assay.images.near_duplicates import Look, look_of
+from assay.images.near_duplicates import ImageSignature, signature_of
 from assay.spec.generated_images import NumbersSource
 from assay.utils.concurrency import silent
 
@@ -54,7 +54,7 @@ def test_items_describe_the_files(built):
         assert hashlib.sha256(content).hexdigest() == row["sha256"]
         with Image.open(folder / row["file"]) as image:
             assert (image.size, image.mode) == ((row["width_px"], row["height_px"]), "RGB")
-            assert Look(row["pixels"], row["thumbnail"]) == look_of(image)
+            assert ImageSignature(row["pixels"], row["thumbnail"]) == signature_of(image)
         assert row["background"] in SHIPPED_PHOTOS
         assert (row["label"], row["labelled"]) == (None, True)
         assert row["mask"] == f"masks/{row['item']}.png"
@@ -64,7 +64,7 @@ def test_items_describe_the_files(built):
 def test_label_files_and_the_table_of_objects_say_the_same(built):
     folder, _ = built
     objects = pl.read_parquet(folder / "objects.parquet")
-    assert dict(objects.schema) == OBJECT_COLUMNS
+    assert dict(objects.schema) == NUMBER_COLUMNS
     told = []
     for path in sorted((folder / "labels").iterdir()):
         label = json.loads(path.read_text())
@@ -220,7 +220,7 @@ def test_c11_the_number_of_images_in_memory_does_not_grow_with_their_count(tmp_p
 
 
 def test_an_empty_table_keeps_its_types_and_rows_keep_their_order():
-    assert dict(RowCollector(OBJECT_COLUMNS).frame().schema) == OBJECT_COLUMNS
+    assert dict(RowCollector(NUMBER_COLUMNS).frame().schema) == NUMBER_COLUMNS
     rows = RowCollector({"n": pl.Int32})
     for start in range(0, 10_000, 1000):
         rows.add([{"n": number} for number in range(start, start + 1000)])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assay.datasets.synthetic.glyphs import LUMINANCE, change_colours, draw_colour
+from assay.datasets.synthetic.glyphs import LUMINANCE, augment_colours, random_colour
 from assay.spec.generated_images import Augmentation
 
 NOTHING = dict.fromkeys(Augmentation.model_fields, False)
@@ -16,13 +16,13 @@ def photo() -> Image.Image:
 
 def changed(family: str, seed: int) -> np.ndarray:
     augmentation = Augmentation(**{**NOTHING, family: True})
-    return np.asarray(change_colours(photo(), np.random.default_rng(seed), augmentation)).astype(int)
+    return np.asarray(augment_colours(photo(), np.random.default_rng(seed), augmentation)).astype(int)
 
 
 def test_without_any_family_the_photo_stays_as_it_is():
     augmentation = Augmentation(**NOTHING)
     for seed in range(20):
-        assert change_colours(photo(), np.random.default_rng(seed), augmentation).tobytes() == photo().tobytes()
+        assert augment_colours(photo(), np.random.default_rng(seed), augmentation).tobytes() == photo().tobytes()
 
 
 @pytest.mark.parametrize("family", ["brightness", "contrast", "hue", "blur", "sharpen"])
@@ -49,7 +49,7 @@ def test_a_blur_lowers_and_a_sharpening_raises_the_differences_between_neighbour
 
 def test_a10_every_channel_of_a_colour_can_be_0_and_255():
     rng, behind = np.random.default_rng(0), np.full((2, 2, 3), 128, np.uint8)
-    colors = np.array([draw_colour(behind, 0.0, rng) for _ in range(4000)])
+    colors = np.array([random_colour(behind, 0.0, rng) for _ in range(4000)])
     assert colors.min(axis=0).tolist() == [0, 0, 0]
     assert colors.max(axis=0).tolist() == [255, 255, 255]
 
@@ -59,4 +59,4 @@ def test_a10_every_channel_of_a_colour_can_be_0_and_255():
 def test_a_colour_stands_out_from_any_background(level, min_contrast):
     behind, rng = np.full((3, 3, 3), level, np.uint8), np.random.default_rng(1)
     for _ in range(30):
-        assert abs(np.dot(LUMINANCE, draw_colour(behind, min_contrast, rng)) - level) >= min_contrast
+        assert abs(np.dot(LUMINANCE, random_colour(behind, min_contrast, rng)) - level) >= min_contrast

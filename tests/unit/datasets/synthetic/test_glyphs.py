@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from assay.datasets.synthetic.glyphs import FONTS, GlyphPress
+from assay.datasets.synthetic.glyphs import FONTS, GlyphRenderer
 from assay.images.boxes import Box
 from assay.spec.generated_images import NumbersSource
 
 
 @pytest.fixture(scope="module")
-def press() -> GlyphPress:
-    return GlyphPress()
+def press() -> GlyphRenderer:
+    return GlyphRenderer()
 
 
 def test_no_font_is_listed_twice():

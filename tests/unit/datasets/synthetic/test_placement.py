@@ -2,18 +2,18 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.datasets.synthetic.picture import GAP_PX, _draw_from_all, draw_place
+from assay.datasets.synthetic.picture import GAP_PX, _random_free_position, random_position
 from assay.images.boxes import Box
 
 
 def test_a10_every_place_is_drawn_including_the_last_row_and_column():
     rng = np.random.default_rng(0)
-    places = {draw_place((4, 3), [], (8, 6), rng)[:2] for _ in range(800)}
+    places = {random_position((4, 3), [], (8, 6), rng)[:2] for _ in range(800)}
     assert places == {(x, y) for x in range(5) for y in range(4)}
 
 
 def test_a_number_as_large_as_the_image_has_one_place():
-    assert draw_place((8, 6), [], (8, 6), np.random.default_rng(0)) == Box(0, 0, 8, 6)
+    assert random_position((8, 6), [], (8, 6), np.random.default_rng(0)) == Box(0, 0, 8, 6)
 
 
 @settings(max_examples=50, deadline=None)
@@ -31,12 +31,12 @@ def test_the_full_search_finds_exactly_the_places_that_are_clear(seed, size, tak
         if not any(Box(x, y, *size).overlaps(other, GAP_PX) for other in taken)
     }
     rng = np.random.default_rng(seed)
-    found = [_draw_from_all(size, taken, (width, height), rng) for _ in range(30)]
+    found = [_random_free_position(size, taken, (width, height), rng) for _ in range(30)]
     assert all((box is None) == (not clear) for box in found)
     assert all(box[:2] in clear for box in found if box is not None)
     if len(clear) == 1:
-        assert draw_place(size, taken, (width, height), rng)[:2] in clear
+        assert random_position(size, taken, (width, height), rng)[:2] in clear
 
 
 def test_there_is_no_place_in_a_full_image():
-    assert draw_place((2, 2), [Box(0, 0, 10, 10)], (10, 10), np.random.default_rng(0)) is None
+    assert random_position((2, 2), [Box(0, 0, 10, 10)], (10, 10), np.random.default_rng(0)) is None

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from assay.datasets.synthetic.backgrounds import cut, draw_frame, warp
+from assay.datasets.synthetic.backgrounds import crop_to_frame, random_frame, warp
 from assay.spec.generated_images import Augmentation
 
 NOTHING = dict.fromkeys(Augmentation.model_fields, False)
@@ -15,8 +15,8 @@ def only(*families: str) -> Augmentation:
 
 
 def warped(photo: Image.Image, size, seed: int, augmentation: Augmentation) -> np.ndarray:
-    frame = draw_frame(photo.size, size, np.random.default_rng(seed), augmentation)
-    part, frame = cut(photo, frame)
+    frame = random_frame(photo.size, size, np.random.default_rng(seed), augmentation)
+    part, frame = crop_to_frame(photo, frame)
     return np.asarray(warp(part, frame, size))
 
 
