@@ -17,7 +17,14 @@ from typing import Any
 from assay.datasets.annotations import AnnotatedDataset, AnnotatedImage, UserMasks
 from assay.datasets.index import build_index
 from assay.datasets.inspection import SUBSET_NAMES, absolute_path, existing_path, folders_in, walk_files
-from assay.datasets.mask_classes import MaskContent, Meanings, inspect_masks, meanings_of, problems_of, table_of
+from assay.datasets.mask_classes import (
+    MaskClasses,
+    MaskContent,
+    inspect_masks,
+    mask_class_table,
+    mask_classes_of,
+    value_problems_of,
+)
 from assay.datasets.schema import CLASS
 from assay.spec.generated_images import MaskFolderSource
 from assay.spec.splits import TRAIN
@@ -54,14 +61,14 @@ def read_mask_folder(spec: MaskFolderSource, progress: Progress = silent) -> Ann
         for image, content in zip(paths.images, contents, strict=True)
         if content and content.problem
     ]
-    meanings = meanings_of(spec, list(usable.values()))
+    classes = mask_classes_of(spec, list(usable.values()))
     return AnnotatedDataset(
         root=paths.root,
         images=tuple(_annotated_image(image, usable) for image in paths.images),
-        classes=tuple(str(label) for label, role in meanings.values() if role == CLASS),
-        problems=(*paths.problems, *unusable, *problems_of(spec, list(usable), list(usable.values()))),
-        statistics=_statistics(usable.values(), meanings) | {"other_files": paths.other_files},
-        masks=UserMasks(paths.mask_root, table_of(meanings)),
+        classes=tuple(str(label) for label, role in classes.values() if role == CLASS),
+        problems=(*paths.problems, *unusable, *value_problems_of(spec, list(usable), list(usable.values()))),
+        statistics=_statistics(usable.values(), classes) | {"other_files": paths.other_files},
+        masks=UserMasks(paths.mask_root, mask_class_table(classes)),
     )
 
 
@@ -86,18 +93,18 @@ def _annotated_image(image: MaskedImage, contents: Mapping[str, MaskContent]) ->
     )
 
 
-def _statistics(contents: Iterable[MaskContent], meanings: Meanings) -> dict[str, Any]:
+def _statistics(contents: Iterable[MaskContent], classes: MaskClasses) -> dict[str, Any]:
     """Return the number of images that show each class, and its share of all pixels."""
     pixels: Counter[int] = Counter()
     images: Counter[int] = Counter()
     for content in contents:
         pixels.update(dict(content.counts))
         images.update(value for value, _ in content.counts)
-    classes = {value: str(label) for value, (label, role) in meanings.items() if role == CLASS}
+    labels = {value: str(label) for value, (label, role) in classes.items() if role == CLASS}
     total = max(1, pixels.total())
     return {
-        "labels": {label: images[value] for value, label in classes.items()},
-        "pixel_shares": {label: round(pixels[value] / total, 6) for value, label in classes.items()},
+        "labels": {label: images[value] for value, label in labels.items()},
+        "pixel_shares": {label: round(pixels[value] / total, 6) for value, label in labels.items()},
     }
 
 

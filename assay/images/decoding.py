@@ -1,6 +1,6 @@
-"""From the bytes of an image file to pixels of mode L or RGB, whatever the file's own kind.
+"""From the bytes of an image file to pixels of mode L or RGB, whatever the file's format.
 
-Belongs here: limits before decoding, rotation, colour modes. Does not belong here: reading files, resizing.
+Belongs here: limits before decoding, EXIF rotation, colour modes. Does not belong here: reading files, resizing.
 """
 
 import io
@@ -30,15 +30,15 @@ _LEVELS_16_BIT = 65535
 def decode(content: bytes, max_pixels: int | None = None) -> Image.Image:
     """Return an image upright, in 8-bit grey (L) or colour (RGB).
 
-    Rotation by EXIF is applied. Transparent pixels are laid on white. 16-bit grey is divided by 257, the same for all
-    images; stretching each by itself would lose brightness. Of several frames the first is taken.
+    The EXIF rotation is applied. Transparent pixels are laid on white. 16-bit grey is divided by 257, the same for all
+    images; stretching each image's own range would lose its brightness. Of several frames the first is taken.
 
     Args:
         content: Bytes of the file.
         max_pixels: Largest width times height, checked before decoding; None: no limit but Pillow's.
 
     Raises:
-        ValueError: Too many pixels, or pixels that have no meaning as 8-bit ones.
+        ValueError: Too many pixels, or pixels that can't be converted to 8 bits.
         Exception: Any of ``DECODE_ERRORS`` from Pillow when the file is damaged.
     """
     return decode_with_orientation(content, max_pixels)[0]

@@ -1,7 +1,7 @@
-"""Resizing by true areas: each new pixel is the mean of exactly the area that it covers.
+"""Resizing by exact areas: each new pixel is the mean of exactly the area that it covers.
 
-Pillow's box filter counts whole pixels only, so from 13 to 10 pixels some new pixels are the mean of two old ones and
-some are copies of one; here a new pixel weighs 1.3 old ones as 1.3.
+Pillow's box filter counts whole pixels only: from 13 to 10 pixels, some new pixels are the mean of two old ones and
+some are copies of one. Here every new pixel is the weighted mean of the 1.3 old pixels that it covers.
 
 Belongs here: the weights and the product. Does not belong here: image files, borders.
 """
@@ -18,10 +18,10 @@ def area_resize(pixels: NDArray[np.float32], size: tuple[int, int]) -> NDArray[n
 
     Args:
         pixels: (height, width) or (height, width, channels).
-        size: Width and height wanted.
+        size: New width and height.
 
     Returns:
-        float32 of the wanted size.
+        float32 of the new size.
     """
     width, height = size
     rows = np.tensordot(coverage(pixels.shape[0], height), pixels, axes=1)  # (height, old width[, channels])
@@ -31,9 +31,9 @@ def area_resize(pixels: NDArray[np.float32], size: tuple[int, int]) -> NDArray[n
 
 @lru_cache(maxsize=1024)
 def coverage(old: int, new: int) -> NDArray[np.float32]:
-    """Return how much of each new pixel each old one covers, (new, old) float32; rows sum to 1.
+    """Return the share of each new pixel that each old pixel covers, (new, old) float32; rows sum to 1.
 
-    Of 3 old pixels on 2 new ones: the first covers 2/3 of the first new one, the second 1/3 of each.
+    From 3 old pixels to 2 new ones, the first old pixel covers 2/3 of the first new one and the second 1/3 of each.
     """
     edges = np.arange(new + 1) * (old / new)
     starts, ends = edges[:-1, None], edges[1:, None]

@@ -21,7 +21,7 @@ from assay.datasets.synthetic.picture import (
     RowCollector,
     item_name,
     label_text,
-    mask_class_table,
+    number_mask_classes,
     object_rows,
     picture_row,
 )
@@ -59,7 +59,7 @@ def build_numbers(
         progress(done, spec.sample_count, f"{summary.objects_count} numbers drawn")
     summary.save(folder)
     if spec.masks:
-        write_parquet(mask_class_table(spec.max_number), folder / MASK_CLASSES_FILE)
+        write_parquet(number_mask_classes(spec.max_number), folder / MASK_CLASSES_FILE)
     return summary.report()
 
 

@@ -241,7 +241,7 @@ def object_rows(item: str, picture: NumberPicture) -> list[dict[str, Any]]:
     ]
 
 
-def mask_class_table(max_number: int) -> pl.DataFrame:
+def number_mask_classes(max_number: int) -> pl.DataFrame:
     """Return mask_classes.parquet: each number below ``max_number`` is its own value in masks."""
     numbers = [(number, str(number), CLASS) for number in range(max_number)]
     rows = [*numbers, (BACKGROUND_INDEX, None, BACKGROUND)]
