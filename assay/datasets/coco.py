@@ -103,7 +103,7 @@ def _stated_size(entry: Entry) -> tuple[int, int] | None:
 
 
 def _listed_twice(images: list[AnnotatedImage]) -> list[str]:
-    """Return one line per image that is there before, in one file or in two subsets."""
+    """Return one line per image that is listed again, in the same file or in another subset."""
     first: dict[str, AnnotatedImage] = {}
     problems = []
     for image in images:
@@ -116,9 +116,10 @@ def _listed_twice(images: list[AnnotatedImage]) -> list[str]:
 _ANNOTATION_FOLDER = "annotations"
 
 _BOXES = "instances"
-"""How files of boxes begin in COCO's own archives, which hold captions and key points as well."""
+"""How the names of files with boxes begin in COCO's own archives, which hold captions and key points as well."""
 
-_LOOKED_AT = 50
+_MOST_NAMES = 50
+"""How many of a file's image names are looked for to find their folder."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def find_paths(source: CocoSource) -> CocoPaths:
     """Return where the JSON files and images are.
 
     Raises:
-        DataError: A path does not exist, no JSON file is there, or nobody can say which subsets they are of.
+        DataError: A path does not exist, there is no JSON file, or it is unclear which subset a file describes.
     """
     path = existing_path(source.path, want_folder=None)
     base = path if path.is_dir() else _above_annotations(path.parent)
@@ -202,8 +203,8 @@ def _one_file_per_subset(
 def image_folder(paths: CocoPaths, file: Path, subset: str | None, names: Sequence[str]) -> Path:
     """Return the folder that a JSON file's image names are relative to: where most of the first images are."""
     folders = list(dict.fromkeys(_candidates(paths, file, subset)))
-    looked_at = names[:_LOOKED_AT]
-    return max(folders, key=lambda folder: sum((folder / name).is_file() for name in looked_at))
+    first = names[:_MOST_NAMES]
+    return max(folders, key=lambda folder: sum((folder / name).is_file() for name in first))
 
 
 def _candidates(paths: CocoPaths, file: Path, subset: str | None) -> Iterator[Path]:

@@ -1,7 +1,7 @@
 """Source ``image_folder``: from the user's class folders to the index of items.
 
-Belongs here: what folders mean (subsets, classes), images in places that can't be right, the index. Does not belong
-here: looking into files (``inspection``).
+Belongs here: which folders are subsets and classes, images outside of them, the index. Does not belong here: looking
+into files (``inspection``).
 """
 
 from collections import Counter, defaultdict
@@ -68,11 +68,11 @@ class LabelledImage:
 
 @dataclass(frozen=True)
 class Layout:
-    """What the places of files in a folder say.
+    """What the paths of the files in a folder say.
 
     Attributes:
         images: All images that lie in a class folder, sorted by name.
-        problems: What can't be right about the places of images and folders.
+        problems: What is wrong with the paths of images and folders.
         other_files: How many files are not images.
     """
 
@@ -82,10 +82,10 @@ class Layout:
 
 
 def read_layout(root: Path, source: ImageFolderSource) -> Layout:
-    """Return the images of a folder by place.
+    """Return the images of a folder with the classes and subsets that their paths say.
 
     Raises:
-        DataError: Folders named like subsets lie beside others, so that nobody can say what they mean.
+        DataError: Folders named like subsets lie beside others, so that it is unclear what they mean.
     """
     has_subsets = _has_subsets(root, source)
     files = list(walk_files(root))
@@ -119,7 +119,7 @@ def _has_subsets(root: Path, source: ImageFolderSource) -> bool:
 
 
 def _misplaced(name: str, has_subsets: bool) -> str | None:
-    """Return what is wrong with the place or the name of an image."""
+    """Return what is wrong with the path of an image."""
     parts = PurePosixPath(name).parts
     try:
         name.encode()
@@ -140,7 +140,7 @@ def _labelled_image(name: str, has_subsets: bool) -> LabelledImage:
 
 
 def _empty_folders(root: Path, images: Sequence[LabelledImage], has_subsets: bool) -> list[str]:
-    """Return one line per subset or class folder in which no image is."""
+    """Return one line per subset or class folder without images, or per subset with two folders."""
     subsets = folders_in(root) if has_subsets else []
     classes = [f"{subset}/{name}" for subset in subsets for name in folders_in(root / subset)]
     used = {"/".join(image.item.split("/")[: 2 if has_subsets else 1]) for image in images}
@@ -159,7 +159,7 @@ def _subsets_given_twice(folders: Sequence[str]) -> list[str]:
 
 
 def _same_names(images: Iterable[LabelledImage]) -> list[str]:
-    """Return one line per file whose name differs from another's in its ending or in case only."""
+    """Return one line per file whose name differs from that of another only in its ending or in case."""
     first: dict[str, str] = {}
     problems = []
     for image in images:
@@ -195,7 +195,7 @@ def _raise_problems(spec: ImageFolderSource, layout: Layout, infos: Sequence[Ima
 
 
 def _label_conflicts(images: Sequence[LabelledImage], infos: Sequence[ImageInfo]) -> list[str]:
-    """Return one line per file that is byte for byte another one with another label."""
+    """Return one line per file that has the same content as a file with another label."""
     first: dict[str, LabelledImage] = {}
     problems = []
     for image, info in zip(images, infos, strict=True):

@@ -34,14 +34,15 @@ def existing_path(text: str, want_folder: bool | None, key: str = "path", base: 
         base: What relative paths are relative to; None: the working directory.
 
     Raises:
-        DataError: It does not exist, with the nearest name that does; or it is the other of folder and file.
+        DataError: It does not exist, with the nearest name that does; or it is a file where a folder is expected, or
+            the other way round.
     """
     path = absolute_path(text, base)
     if not path.exists():
         raise DataError(f"source.{key}: {text!r} does not exist (looked for {path}). {_what_is_there(path)}")
     if want_folder is not None and path.is_dir() != want_folder:
-        found, wanted = ("folder", "file") if path.is_dir() else ("file", "folder")
-        raise DataError(f"source.{key}: {text!r} is a {found}, expected a {wanted} ({path}).")
+        actual, expected = ("folder", "file") if path.is_dir() else ("file", "folder")
+        raise DataError(f"source.{key}: {text!r} is a {actual}, expected a {expected} ({path}).")
     return path
 
 
@@ -62,7 +63,7 @@ def _what_is_there(path: Path) -> str:
 
 
 def is_hidden(name: str) -> bool:
-    """Return whether a file or folder is bookkeeping of the operating system or an archiver."""
+    """Return whether a file or folder belongs to the operating system or an archiver rather than to the data."""
     return name.startswith(".") or name == _ADDED_BY_ARCHIVERS
 
 
@@ -95,13 +96,13 @@ def folders_in(root: Path) -> list[str]:
 
 
 def subset_in_name(name: str) -> str | None:
-    """Return our name of the subset that a name such as instances_val2017.json speaks of, if it is one alone."""
+    """Return our name of the subset that a name such as instances_val2017.json mentions, if it mentions only one."""
     found = {SUBSET_NAMES[word] for word in re.findall(r"[a-z]+", name.lower()) if word in SUBSET_NAMES}
     return found.pop() if len(found) == 1 else None
 
 
 def class_not_in_train(name: str, subset: str, known: Iterable[str]) -> str:
-    """Return the sentence for a class that can be tested but not learned."""
+    """Return the message for a class that is tested but can't be learned."""
     guess = nearest(name, known)
     hint = f" Did you mean {guess!r}?" if guess else ""
     return f"class {name!r} is in {subset} but not in {TRAIN}, so it can't be learned.{hint}"
@@ -131,12 +132,19 @@ class ImageInfo:
 
 
 def inspect_images(root: Path, files: Sequence[str], max_pixels: int, progress: Progress) -> list[ImageInfo]:
-    """Decode every image in threads and return what is in it, in the order of ``files``, which are below ``root``."""
-    found: list[ImageInfo] = []
-    for one in map_in_order(lambda file: _inspect(root / file, max_pixels), files, usable_cores()):
-        found.append(one)
-        progress(len(found), len(files), "images checked")
-    return found
+    """Decode every image in threads and return what is in it, in the order of ``files``.
+
+    Args:
+        root: Folder that the files are relative to.
+        files: Paths of the images.
+        max_pixels: Largest width times height, checked before decoding.
+        progress: Called after each image.
+    """
+    infos: list[ImageInfo] = []
+    for info in map_in_order(lambda file: _inspect(root / file, max_pixels), files, usable_cores()):
+        infos.append(info)
+        progress(len(infos), len(files), "images checked")
+    return infos
 
 
 def _inspect(path: Path, max_pixels: int) -> ImageInfo:
@@ -157,7 +165,7 @@ def _inspect(path: Path, max_pixels: int) -> ImageInfo:
 
 
 def describe_decode_error(error: BaseException) -> str:
-    """Return Pillow's reason as a clause; it names the memory address of our buffer where the file name belongs."""
+    """Return Pillow's reason as a clause, without the memory address that it gives in place of a file name."""
     reason = str(error)
     if "cannot identify image file" in reason:
         return "is no image that can be read, or its start is damaged"

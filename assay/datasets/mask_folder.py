@@ -116,8 +116,8 @@ class MaskPaths:
         root: Folder that the images' files are relative to.
         mask_root: Folder that the masks' files are relative to.
         images: All images with their masks, sorted by file.
-        problems: What can't be right about the places of files.
-        other_files: How many files among the masks are not masks.
+        problems: What is wrong with the paths of files.
+        other_files: How many files in the folders of masks are not masks.
     """
 
     root: Path
@@ -132,7 +132,7 @@ _MASK_ENDINGS = (".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".jpg", ".jpe
 
 @dataclass(frozen=True)
 class FolderPair:
-    """A folder of images and that of their masks; ``subset`` is theirs in the second layout."""
+    """A folder of images and the folder of their masks; in the second layout both belong to ``subset``."""
 
     images: Path
     masks: Path
@@ -161,7 +161,7 @@ def _pair(base: Path, source: MaskFolderSource, subset: str | None) -> FolderPai
 
 
 def is_mask(name: str) -> bool:
-    """Return whether a file is meant to be a mask by the end of its name; JPEGs are, and refused later."""
+    """Return whether a file is a mask by the end of its name; a JPEG is one, and is refused when it is read."""
     return PurePosixPath(name).suffix.lower() in _MASK_ENDINGS
 
 
@@ -203,7 +203,7 @@ def _masks_by_stem(pair: FolderPair, names: Sequence[str], mask_root: Path) -> t
 def _masked_images(
     pair: FolderPair, masks: Mapping[str, str], source: MaskFolderSource, root: Path
 ) -> tuple[list[MaskedImage], list[str]]:
-    """Return the images of a pair of folders, and what can't be right about their names and places."""
+    """Return the images of a pair of folders, and what is wrong with their paths."""
     names = [name for name in walk_files(pair.images) if source.is_image(name)]
     has_subsets = pair.subset is None and _has_subsets(names, source)
     unused = dict(masks)

@@ -28,7 +28,7 @@ from assay.spec.splits import TRAIN
 from assay.spec.yaml_text import read_mapping
 from assay.utils.concurrency import Progress, silent
 
-_NO_LABELS = ("classes.txt",)
+_NOT_LABELS = ("classes.txt",)
 
 
 def build_yolo(spec: YoloSource, folder: Path, progress: Progress = silent) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class YoloPaths:
     Attributes:
         base: Folder of the data.
         names: Classes in the order of their numbers.
-        config: The file that says all that, data.yaml or classes.txt.
+        config: The file that names the classes, data.yaml or classes.txt.
         images: Subset (None where there is none) of each folder or list of images.
         problems: What can't be right.
     """
@@ -156,7 +156,7 @@ def _subset_of_folder(image: Path, paths: YoloPaths) -> str | None:
 
 
 def _shared_labels(images: Iterable[Path], paths: YoloPaths) -> list[str]:
-    """Return one line per image whose label file is that of another image as well."""
+    """Return one line per image that has the same label file as another image."""
     first: dict[Path, Path] = {}
     return [
         f"{_shown(image, paths)}: has the same label file as {_shown(first[label_file(image)], paths)}; rename one"
@@ -166,7 +166,7 @@ def _shared_labels(images: Iterable[Path], paths: YoloPaths) -> list[str]:
 
 
 def _labels_without_image(images: Iterable[Path], paths: YoloPaths) -> list[str]:
-    """Return one line per label file, in a folder of label files, that no image has."""
+    """Return one line per label file, in a folder of label files, without an image."""
     expected = {label_file(image) for image in images}
     folders = {label_file(image).parent for image in images if has_folder_of_labels(image)}
     tops = {folder for folder in folders if not any(parent in folders for parent in folder.parents)}
@@ -175,7 +175,7 @@ def _labels_without_image(images: Iterable[Path], paths: YoloPaths) -> list[str]
         for folder in sorted(tops)
         if folder.is_dir()
         for name in walk_files(folder)
-        if name.endswith(".txt") and name not in _NO_LABELS and folder / name not in expected
+        if name.endswith(".txt") and name not in _NOT_LABELS and folder / name not in expected
     ]
     return [f"{_shown(label, paths)}: there is no image of that name" for label in lone]
 
@@ -188,7 +188,7 @@ _CLASS_FILE = "classes.txt"
 
 
 def find_paths(source: YoloSource) -> YoloPaths:
-    """Return where things are; problems that need the user are in ``problems``.
+    """Return where images, label files and names of classes are.
 
     Raises:
         DataError: The folder does not exist, or nothing in it names the classes.
@@ -197,8 +197,8 @@ def find_paths(source: YoloSource) -> YoloPaths:
     config = path if path.is_file() else _config_in(path)
     if config is None:
         raise DataError(
-            f"source.path {source.path!r} holds neither data.yaml nor classes.txt, so nobody knows the names of the "
-            "classes. Add classes.txt with one name per line."
+            f"source.path {source.path!r} holds neither data.yaml nor classes.txt, which name the classes. Add "
+            "classes.txt with one name per line."
         )
     if config.suffix.lower() in YAML_ENDINGS:
         return _from_yaml(config)

@@ -35,7 +35,7 @@ def export_coco(detections: Detections, folder: Path, like: Path | None = None) 
     Args:
         detections: What to write.
         folder: Where to.
-        like: COCO file whose IDs are taken.
+        like: COCO file whose IDs are used.
 
     Raises:
         DataError: The other file lacks an image or class, or states another size.
@@ -135,7 +135,7 @@ def write_coco_files(contents: CocoContents, folder: Path, like: Path | None = N
 
 
 def new_ids(images: pl.DataFrame, classes: Sequence[str]) -> CocoIds:
-    """Return IDs from 1 on, in the order of the arguments."""
+    """Return IDs that begin with 1, in the order of the images and of the classes."""
     return CocoIds(
         {item: number for number, item in enumerate(images["item"], 1)},
         {name: number for number, name in enumerate(classes, 1)},
@@ -173,7 +173,7 @@ def instances(images: pl.DataFrame, ids: CocoIds, annotations: list[dict[str, An
 
 
 def _image_ids(images: pl.DataFrame, file: CocoFile) -> dict[str, Id]:
-    """Return the other file's ID of each image; an image may have folders before the name that it has there."""
+    """Return the other file's ID of each image; the path of an image may have more folders than its name there."""
     by_name = {str(entry["file_name"]).replace("\\", "/"): entry for entry in file.images.values()}
     problems = []
     ids: dict[str, Id] = {}
@@ -204,7 +204,7 @@ def _other_size(entry: Entry, width: int, height: int) -> str | None:
 def export_coco_masks(masks: PredictedMasks, folder: Path, like: Path | None = None) -> list[Path]:
     """Write masks into COCO's files; return their paths.
 
-    Every entry has the score 1: a pixel's class is the answer, and it has no rank among others.
+    Every entry has the score 1: each pixel has one class, without a confidence.
 
     Args:
         masks: What to write.

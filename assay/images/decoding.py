@@ -66,7 +66,7 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     if image.mode in _DEEP_GREY:
         return _from_deep_grey(image)
     if image.mode == "F":
-        raise ValueError("has floating point pixels, whose range nobody knows; save it with 8 or 16 bits")
+        raise ValueError("has floating point pixels, whose range is unknown; save it with 8 or 16 bits")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         opaque = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
