@@ -166,6 +166,6 @@ def test_a_box_slightly_outside_is_cut_off():
         ((-3, 0, -1, 5), "lies outside the image of 100x50 px"),
     ],
 )
-def test_a_box_that_cannot_be_right_is_refused_with_the_reason(edges, reason):
+def test_an_implausible_box_is_refused_with_the_reason(edges, reason):
     with pytest.raises(ValueError, match=reason):
         clip_box(edges, (100, 50))

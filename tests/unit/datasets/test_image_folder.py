@@ -59,7 +59,7 @@ def test_class_folders_become_items_with_labels(root, tmp_path):
     assert (tmp_path / "result" / "pictures" / "samples.png").stat().st_size < 100_000
 
 
-def test_items_say_what_images_look_like_to_a_model(tmp_path):
+def test_items_hold_the_signature_of_the_decoded_image(tmp_path):
     turned = Image.Exif()
     turned[0x0112] = 6
     save(tmp_path / "data" / "cat" / "1.png", 7, size=(8, 6))

@@ -30,7 +30,7 @@ def test_pycocotools_reads_the_boxes_within_a_pixel(tmp_path, capsys):
     assert len(results.getImgIds()) == 4
 
 
-def test_true_boxes_go_along_for_evaluation(tmp_path):
+def test_true_boxes_are_exported_for_evaluation(tmp_path):
     export_coco(detections(), tmp_path)
     content = json.loads((tmp_path / "instances.json").read_text())
     assert [one["name"] for one in content["categories"]] == ["10", "9", "cat"]

@@ -6,7 +6,7 @@ from assay.errors import DataError
 from assay.export.predictions import require_empty
 
 
-def test_nothing_is_written_among_other_files(tmp_path):
+def test_a_folder_that_holds_files_is_refused(tmp_path):
     require_empty(tmp_path / "new")
     require_empty(tmp_path)
     (tmp_path / "mine.txt").write_text("")

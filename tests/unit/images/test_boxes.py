@@ -1,3 +1,5 @@
+"""Boxes of whole pixels."""
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st

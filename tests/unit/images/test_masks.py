@@ -16,7 +16,7 @@ def encoded(image, kind="PNG", **options):
     return buffer.getvalue()
 
 
-def test_of_a_palette_the_indices_count_and_not_the_colours():
+def test_the_values_of_a_palette_image_are_its_indices_not_its_colours():
     mask = Image.fromarray(np.array([[0, 15], [255, 1]], np.uint8), "L").convert("L")
     palette = Image.frombytes("P", mask.size, mask.tobytes())
     palette.putpalette([9, 8, 7] * 256)
@@ -24,7 +24,7 @@ def test_of_a_palette_the_indices_count_and_not_the_colours():
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_of_grey_images_the_levels_count(dtype):
+def test_the_values_of_a_grey_image_are_its_levels(dtype):
     levels = np.array([[0, 7, np.iinfo(dtype).max]], dtype)
     assert read_mask(encoded(Image.fromarray(levels))).tolist() == levels.tolist()
 
@@ -35,7 +35,7 @@ def test_colours_are_packed_into_one_number(mode):
     assert read_mask(encoded(mask)).tolist() == [[0x123456] * 2]
 
 
-def test_of_one_bit_the_values_are_0_and_1():
+def test_the_values_of_a_one_bit_image_are_0_and_1():
     assert read_mask(encoded(Image.new("1", (2, 1), 1))).tolist() == [[1, 1]]
 
 
@@ -50,7 +50,7 @@ def test_a_jpeg_is_refused_because_it_changes_values():
         read_mask(encoded(Image.new("L", (8, 8)), "JPEG"))
 
 
-def test_pixels_that_are_no_whole_numbers_are_refused():
+def test_pixels_that_are_not_whole_numbers_are_refused():
     with pytest.raises(ValueError, match="mode F, expected indices, grey levels or colours"):
         read_mask(encoded(Image.new("F", (2, 2)), "TIFF"))
 

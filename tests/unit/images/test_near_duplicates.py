@@ -1,3 +1,5 @@
+"""Signatures of images, and pairs of images that look almost the same."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -22,7 +24,7 @@ def grey_of(signature):
 
 @settings(max_examples=30, deadline=None)
 @given(SIDES, SIDES, st.sampled_from(["L", "RGB"]))
-def test_an_image_of_any_size_has_a_look_of_one_size(width, height, mode):
+def test_the_signature_has_the_same_size_whatever_the_image(width, height, mode):
     image = noise((width, height), mode)
     signature = signature_of(image)
     assert grey_of(signature).shape == (16, 16)
@@ -78,14 +80,14 @@ def test_thumbnails_become_vectors_of_mean_0_and_length_1():
     np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1, rtol=1e-6)
 
 
-def test_images_without_contrast_are_similar_to_nothing():
+def test_images_without_contrast_are_not_similar_to_any_other():
     flat = [Image.new("L", (20, 20), 255), Image.new("L", (20, 20), 255)]
     unit = unit_thumbnails([signature_of(image).thumbnail for image in flat])
     assert not unit.any()
     assert not list(similar_pairs(unit, np.array(["train", "test"])))
 
 
-def test_no_images_are_no_pairs():
+def test_without_images_there_are_no_pairs():
     unit = unit_thumbnails([])
     assert unit.shape == (0, 256)
     assert not list(similar_pairs(unit, np.array([], dtype=np.str_)))

@@ -11,7 +11,7 @@ from assay.images.resizing import area_resize, at_most, coverage
 SIDES = st.integers(1, 30)
 
 
-def test_of_three_pixels_on_two_the_middle_one_counts_half_for_each():
+def test_from_three_pixels_to_two_the_middle_one_counts_half_for_each():
     assert coverage(3, 2) * 3 == pytest.approx(np.array([[2, 1, 0], [0, 1, 2]]))
 
 

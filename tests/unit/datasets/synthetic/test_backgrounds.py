@@ -46,7 +46,7 @@ def test_a18_photos_come_sorted_by_name_whatever_the_order_of_the_folder(tmp_pat
     assert [path.name for path in photo_files(str(tmp_path))] == sorted(names)
 
 
-def test_hidden_files_and_folders_are_no_photos(tmp_path):
+def test_hidden_files_and_folders_are_not_photos(tmp_path):
     save_photo(tmp_path / "a.png")
     (tmp_path / ".DS_Store").write_bytes(b"x")
     (tmp_path / "more").mkdir()

@@ -1,3 +1,5 @@
+"""A generated data set: its files, tables and report, and that the same spec gives the same bytes."""
+
 import gc
 import hashlib
 import json
@@ -83,7 +85,7 @@ def test_a4_stored_masks_hold_only_the_labels_of_their_image_and_background(buil
             assert set(np.unique(mask)) == {int(row["label"]) for row in label["objects"]} | {255}
 
 
-def test_the_values_of_masks_are_told(built):
+def test_the_classes_of_mask_values_are_written(built):
     folder, _ = built
     classes = pl.read_parquet(folder / "mask_classes.parquet")
     assert classes.schema == pl.Schema(MASK_CLASS_COLUMNS)
@@ -144,7 +146,7 @@ def test_another_seed_gives_other_images(built, tmp_path):
 @pytest.mark.parametrize(
     ("keys", "absent"), [({"masks": False}, "masks"), ({"detection_labels": False}, "labels")], ids=["masks", "labels"]
 )
-def test_what_is_not_wanted_is_not_written_and_changes_nothing_else(built, tmp_path, keys, absent):
+def test_what_is_switched_off_is_not_written_and_changes_nothing_else(built, tmp_path, keys, absent):
     folder, _ = built
     build(tmp_path / "less", sample_count=12, **keys)
     images = {name: content for name, content in bytes_of(folder).items() if name.startswith("images/")}
@@ -172,7 +174,7 @@ def test_images_of_1024_by_1024_work(tmp_path):
         assert image.size == (1024, 1024)
 
 
-def test_progress_is_told_once_per_image(tmp_path):
+def test_progress_is_reported_once_per_image(tmp_path):
     told = []
     spec = NumbersSource(**SMALL, sample_count=5)
     build_numbers(spec, 1, tmp_path, lambda done, total, note: told.append((done, total)))

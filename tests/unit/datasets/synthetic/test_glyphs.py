@@ -33,7 +33,7 @@ def test_a4_the_ink_is_all_or_nothing_and_never_empty(press, font, size):
 
 
 @pytest.mark.parametrize("max_number", [10, 100, 255])
-def test_every_number_fits_into_the_room_that_the_spec_reckons_with(press, max_number):
+def test_every_number_fits_into_the_room_that_the_spec_assumes(press, max_number):
     for angle_limit in (None, 90.0):
         keys = {"rotate": False} if angle_limit is None else {"rotation_degrees": angle_limit}
         spec = NumbersSource(
@@ -67,7 +67,7 @@ def changed(family: str, seed: int) -> np.ndarray:
     return np.asarray(augment_colours(photo(), np.random.default_rng(seed), augmentation)).astype(int)
 
 
-def test_without_any_family_the_photo_stays_as_it_is():
+def test_without_any_kind_of_change_the_photo_stays_as_it_is():
     augmentation = Augmentation(**NOTHING)
     for seed in range(20):
         assert augment_colours(photo(), np.random.default_rng(seed), augmentation).tobytes() == photo().tobytes()

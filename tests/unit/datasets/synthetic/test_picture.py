@@ -190,13 +190,13 @@ def test_an_image_too_small_for_all_counts_what_found_no_room():
     assert all(picture.numbers for picture in some)
 
 
-def test_a10_every_place_is_drawn_including_the_last_row_and_column():
+def test_a10_every_position_occurs_including_the_last_row_and_column():
     rng = np.random.default_rng(0)
     places = {random_position((4, 3), [], (8, 6), rng)[:2] for _ in range(800)}
     assert places == {(x, y) for x in range(5) for y in range(4)}
 
 
-def test_a_number_as_large_as_the_image_has_one_place():
+def test_a_number_as_large_as_the_image_has_one_position():
     assert random_position((8, 6), [], (8, 6), np.random.default_rng(0)) == Box(0, 0, 8, 6)
 
 
@@ -206,7 +206,7 @@ def test_a_number_as_large_as_the_image_has_one_place():
     size=st.tuples(st.integers(1, 6), st.integers(1, 6)),
     taken=st.lists(st.builds(Box, st.integers(0, 9), st.integers(0, 9), st.integers(1, 5), st.integers(1, 5))),
 )
-def test_the_full_search_finds_exactly_the_places_that_are_clear(seed, size, taken):
+def test_the_full_search_finds_exactly_the_free_positions(seed, size, taken):
     width, height = 12, 11
     clear = {
         (x, y)
@@ -222,5 +222,5 @@ def test_the_full_search_finds_exactly_the_places_that_are_clear(seed, size, tak
         assert random_position(size, taken, (width, height), rng)[:2] in clear
 
 
-def test_there_is_no_place_in_a_full_image():
+def test_a_full_image_has_no_free_position():
     assert random_position((2, 2), [Box(0, 0, 10, 10)], (10, 10), np.random.default_rng(0)) is None
