@@ -36,7 +36,7 @@ def read_coco(spec: CocoSource) -> AnnotatedDataset:
     Raises:
         DataError: A path does not exist, or a file is not a COCO file.
     """
-    paths = find_paths(spec)
+    paths = find_coco_paths(spec)
     files = [(subset, path, read_coco_file(path, paths.name_of(path))) for subset, path in paths.files]
     folders = [
         image_folder(paths, path, subset, [_posix(entry["file_name"]) for entry in file.images.values()])
@@ -141,7 +141,7 @@ class CocoPaths:
         return str(file.relative_to(self.base)) if file.is_relative_to(self.base) else str(file)
 
 
-def find_paths(source: CocoSource) -> CocoPaths:
+def find_coco_paths(source: CocoSource) -> CocoPaths:
     """Return where the JSON files and images are.
 
     Raises:

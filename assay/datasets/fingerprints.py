@@ -11,11 +11,10 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from assay.datasets.coco import find_paths as find_coco_paths
+from assay.datasets.coco import find_coco_paths
 from assay.datasets.inspection import absolute_path, existing_path, walk_files
 from assay.datasets.mask_folder import folder_pairs, is_mask
-from assay.datasets.yolo import find_paths as find_yolo_paths
-from assay.datasets.yolo import label_file, list_images
+from assay.datasets.yolo import find_yolo_paths, label_file, list_images
 from assay.errors import DataError
 from assay.spec.generated_images import CocoSource, MaskFolderSource, OwnData, TableSource, YoloSource
 from assay.storage.files import write_json

@@ -49,7 +49,7 @@ def read_mask_folder(spec: MaskFolderSource, progress: Progress = silent) -> Ann
     Raises:
         DataError: A folder does not exist.
     """
-    paths = find_paths(spec)
+    paths = find_mask_paths(spec)
     contents = inspect_masks(paths.mask_root, [image.mask for image in paths.images], progress)
     usable = {
         image.mask: content
@@ -165,7 +165,7 @@ def is_mask(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in _MASK_ENDINGS
 
 
-def find_paths(source: MaskFolderSource) -> MaskPaths:
+def find_mask_paths(source: MaskFolderSource) -> MaskPaths:
     """Return the images with their masks.
 
     Raises:

@@ -48,7 +48,7 @@ def read_yolo(spec: YoloSource) -> AnnotatedDataset:
     Raises:
         DataError: The folder does not exist, or nothing in it names the classes.
     """
-    paths = find_paths(spec)
+    paths = find_yolo_paths(spec)
     subsets = _subsets_of_images(paths, spec)
     existing = [image for image in subsets if image.is_file()]
     missing = [f"{_shown(image, paths)}: does not exist" for image in subsets if not image.is_file()]
@@ -187,7 +187,7 @@ _YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 _CLASS_FILE = "classes.txt"
 
 
-def find_paths(source: YoloSource) -> YoloPaths:
+def find_yolo_paths(source: YoloSource) -> YoloPaths:
     """Return where images, label files and names of classes are.
 
     Raises:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from assay.datasets.yolo import find_paths
+from assay.datasets.yolo import find_yolo_paths
 from assay.errors import DataError
 from assay.export.predictions import Detections, name_without_ending
 from assay.spec.generated_images import YoloSource
@@ -31,7 +31,7 @@ def export_yolo(detections: Detections, folder: Path, like: Path | None = None) 
         DataError: The other file lacks a class, or two images would have the same label file.
     """
     if like is not None:
-        detections = detections.with_classes(find_paths(YoloSource(path=str(like))).names, str(like))
+        detections = detections.with_classes(find_yolo_paths(YoloSource(path=str(like))).names, str(like))
     numbers = {name: number for number, name in enumerate(detections.classes)}
     rows = {str(key[0]): part for key, part in detections.boxes.group_by("item", maintain_order=True)}
     paths = _label_files(detections.images, folder)
