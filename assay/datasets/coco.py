@@ -8,26 +8,12 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from assay.datasets.annotations import AnnotatedDataset, AnnotatedImage
 from assay.datasets.coco_json import CocoAnnotations, CocoFile, Entry, read_annotations, read_coco_file
-from assay.datasets.index import build_index
 from assay.datasets.inspection import SUBSET_NAMES, existing_path, folders_in, subset_in_name, walk_files
 from assay.errors import DataError, unknown
 from assay.spec.generated_images import CocoSource
-from assay.utils.concurrency import Progress, silent
-
-
-def build_coco(spec: CocoSource, folder: Path, progress: Progress = silent) -> dict[str, Any]:
-    """Index the user's images and objects and return statistics about them; the images stay where they are.
-
-    Writes what ``assay.datasets.index.build_index`` documents.
-
-    Raises:
-        DataError: Every file and entry that can't be used, by place and reason, before anything is written.
-    """
-    return build_index(spec, read_coco(spec), folder, progress)
 
 
 def read_coco(spec: CocoSource) -> AnnotatedDataset:

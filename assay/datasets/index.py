@@ -1,7 +1,7 @@
 """From annotated images, whatever their format, to the index of items and objects.
 
 Belongs here: the steps that all formats share, the tables, the report, the sample picture. Does not belong here: any
-file format, any geometry.
+file format, any geometry. Readers know nothing of the index, so that finding and hashing their files imports no plots.
 """
 
 import shutil
@@ -25,8 +25,10 @@ from assay.datasets.annotations import (
     write_masks,
     wrong_sizes,
 )
+from assay.datasets.coco import read_coco
 from assay.datasets.geometry import upright_image
 from assay.datasets.inspection import ImageInfo, inspect_images
+from assay.datasets.mask_folder import read_mask_folder
 from assay.datasets.schema import (
     BACKGROUND,
     IMAGE_ITEM_COLUMNS,
@@ -35,6 +37,7 @@ from assay.datasets.schema import (
     OBJECT_COLUMNS,
     OBJECTS_FILE,
 )
+from assay.datasets.yolo import read_yolo
 from assay.errors import DataError
 from assay.images.decoding import decode
 from assay.images.masks import read_mask
@@ -47,6 +50,40 @@ AnnotatedSource = CocoSource | YoloSource | MaskFolderSource
 
 _MOST_LEFT_OUT = 100
 """How many of the annotations that were left out the report names."""
+
+
+def build_coco(spec: CocoSource, folder: Path, progress: Progress = silent) -> dict[str, Any]:
+    """Index the user's images and objects and return statistics about them; the images stay where they are.
+
+    Writes what ``build_index`` documents.
+
+    Raises:
+        DataError: Every file and entry that can't be used, by place and reason, before anything is written.
+    """
+    return build_index(spec, read_coco(spec), folder, progress)
+
+
+def build_yolo(spec: YoloSource, folder: Path, progress: Progress = silent) -> dict[str, Any]:
+    """Index the user's images and objects and return statistics about them; the images stay where they are.
+
+    Writes what ``build_index`` documents.
+
+    Raises:
+        DataError: Every file and line that can't be used, by place and reason, before anything is written.
+    """
+    return build_index(spec, read_yolo(spec), folder, progress)
+
+
+def build_masks(spec: MaskFolderSource, folder: Path, progress: Progress = silent) -> dict[str, Any]:
+    """Index the user's images and masks and return statistics about them; both stay where they are.
+
+    Writes items.parquet, an empty objects.parquet, mask_classes.parquet and pictures/samples.png. Where a mask has to
+    be turned with its image, all masks are copied to masks/.
+
+    Raises:
+        DataError: Every file that can't be used, by name and reason, before anything is written.
+    """
+    return build_index(spec, read_mask_folder(spec, progress), folder, progress)
 
 
 def build_index(

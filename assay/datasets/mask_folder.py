@@ -15,7 +15,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from assay.datasets.annotations import AnnotatedDataset, AnnotatedImage, UserMasks
-from assay.datasets.index import build_index
 from assay.datasets.inspection import SUBSET_NAMES, absolute_path, existing_path, folders_in, walk_files
 from assay.datasets.mask_classes import (
     MaskClasses,
@@ -29,18 +28,6 @@ from assay.datasets.schema import CLASS
 from assay.spec.generated_images import MaskFolderSource
 from assay.spec.splits import TRAIN
 from assay.utils.concurrency import Progress, silent
-
-
-def build_masks(spec: MaskFolderSource, folder: Path, progress: Progress = silent) -> dict[str, Any]:
-    """Index the user's images and masks and return statistics about them; both stay where they are.
-
-    Writes items.parquet, an empty objects.parquet, mask_classes.parquet and pictures/samples.png. Where a mask has to
-    be turned with its image, all masks are copied to masks/.
-
-    Raises:
-        DataError: Every file that can't be used, by name and reason, before anything is written.
-    """
-    return build_index(spec, read_mask_folder(spec, progress), folder, progress)
 
 
 def read_mask_folder(spec: MaskFolderSource, progress: Progress = silent) -> AnnotatedDataset:

@@ -20,26 +20,13 @@ import numpy as np
 
 from assay.datasets.annotations import AnnotatedDataset, AnnotatedImage, Annotation
 from assay.datasets.geometry import SLACK_SHARE, Edges, Polygons
-from assay.datasets.index import build_index
 from assay.datasets.inspection import SUBSET_NAMES, absolute_path, existing_path, walk_files
 from assay.errors import DataError, SpecError
 from assay.spec.generated_images import YoloSource
 from assay.spec.splits import TRAIN
 from assay.spec.yaml_text import read_mapping
-from assay.utils.concurrency import Progress, silent
 
 _NOT_LABELS = ("classes.txt",)
-
-
-def build_yolo(spec: YoloSource, folder: Path, progress: Progress = silent) -> dict[str, Any]:
-    """Index the user's images and objects and return statistics about them; the images stay where they are.
-
-    Writes what ``assay.datasets.index.build_index`` documents.
-
-    Raises:
-        DataError: Every file and line that can't be used, by place and reason, before anything is written.
-    """
-    return build_index(spec, read_yolo(spec), folder, progress)
 
 
 def read_yolo(spec: YoloSource) -> AnnotatedDataset:

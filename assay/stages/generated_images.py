@@ -105,21 +105,21 @@ def build_image_folder(source: ImageFolderSource, seed: int, folder: Path, progr
 
 def build_coco(source: CocoSource, seed: int, folder: Path, progress: Progress) -> dict[str, Any]:
     """Index the user's images with COCO files; there is nothing random about it."""
-    from assay.datasets.coco import build_coco
+    from assay.datasets.index import build_coco
 
     return build_coco(source, folder, progress)
 
 
 def build_yolo(source: YoloSource, seed: int, folder: Path, progress: Progress) -> dict[str, Any]:
     """Index the user's images with YOLO's label files; there is nothing random about it."""
-    from assay.datasets.yolo import build_yolo
+    from assay.datasets.index import build_yolo
 
     return build_yolo(source, folder, progress)
 
 
 def build_masks(source: MaskFolderSource, seed: int, folder: Path, progress: Progress) -> dict[str, Any]:
     """Index the user's images with masks; there is nothing random about it."""
-    from assay.datasets.mask_folder import build_masks
+    from assay.datasets.index import build_masks
 
     return build_masks(source, folder, progress)
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_masks
 
-from assay.datasets.coco import build_coco
+from assay.datasets.index import build_coco
 from assay.datasets.schema import IMAGE_ITEM_COLUMNS, MASK_CLASS_COLUMNS, OBJECT_COLUMNS, mask_root_of
 from assay.errors import DataError
 from assay.images.masks import read_mask

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from assay.datasets.mask_folder import build_masks
+from assay.datasets.index import build_masks
 from assay.datasets.schema import mask_root_of, root_of
 from assay.errors import DataError
 from assay.images.masks import read_mask

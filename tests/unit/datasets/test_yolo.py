@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from assay.datasets.yolo import build_yolo
+from assay.datasets.index import build_yolo
 from assay.errors import DataError
 from assay.images.masks import read_mask
 from assay.spec.generated_images import YoloSource
