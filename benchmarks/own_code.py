@@ -30,8 +30,8 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from assay.datasets.geometry import Polygons, Runs, read_counts
-from assay.datasets.synthetic.backgrounds import Frame, draw_frame, warp
+from assay.datasets.geometry import Polygons, parse_rle
+from assay.datasets.synthetic.backgrounds import Frame, random_frame, warp
 from assay.datasets.synthetic.picture import NumberPainter
 from assay.images.png import encode_png
 from assay.images.resizing import area_resize, at_most
@@ -158,7 +158,7 @@ def _frames(size: tuple[int, int]) -> tuple[Frame, Frame]:
     found: dict[bool, Frame] = {}
     seed = 0
     while len(found) < 2:
-        frame = draw_frame(size, size, np.random.default_rng(seed), Augmentation())
+        frame = random_frame(size, size, np.random.default_rng(seed), Augmentation())
         found.setdefault(len(frame.bend) > 2, frame)
         seed += 1
     return found[False], found[True]
@@ -224,10 +224,10 @@ def _outlines(spent_s: float) -> Iterator[Row]:
         entry = {"size": [480, 640], "counts": counts}
         return coco.decode(coco.frPyObjects(entry, 480, 640)).view(np.bool_)
 
-    assert np.array_equal(Runs(read_counts(counts), 640, 480).mask(640, 480), decoded())
+    assert np.array_equal(parse_rle(counts, 640, 480).mask(640, 480), decoded())
     yield beside(
         f"mask 640x480 from {len(counts)} run lengths, beside faster_coco_eval",
-        lambda: Runs(read_counts(counts), 640, 480).mask(640, 480),
+        lambda: parse_rle(counts, 640, 480).mask(640, 480),
         decoded,
         "same pixels, and an error that names what is wrong with the entry",
         spent_s,

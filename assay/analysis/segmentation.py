@@ -19,7 +19,7 @@ from assay.analysis.items import (
     require_columns,
     unknown_names,
 )
-from assay.datasets.mask_classes import ClassMap, read_meanings, read_values
+from assay.datasets.mask_classes import IndexMask, read_meanings, read_values
 from assay.datasets.schema import BACKGROUND, mask_root_of
 from assay.metrics.samples import Floats
 from assay.metrics.segmentation import SegmentationSample, iou_of_counts
@@ -218,8 +218,8 @@ class _MaskedImage:
     """One image with its masks and the caption below it."""
 
     image: Image.Image
-    ground_truth: ClassMap
-    predicted: ClassMap
+    ground_truth: IndexMask
+    predicted: IndexMask
     caption: str
 
 

@@ -10,7 +10,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from assay.datasets import remembered_digest, watched_paths
+from assay.datasets.fingerprints import remembered_digest, watched_paths
 from assay.datasets.inspection import walk_files
 from assay.errors import DataError, StorageError
 from assay.pipeline import digest_of

@@ -149,13 +149,13 @@ def export(
 def _boxes(
     experiment_id: str, spec: ExperimentSpec, format: ExportFormat, to: Path, like: Path | None
 ) -> tuple[str, list[Path]]:
-    from assay.export import read_detections
     from assay.export.coco import export_coco
+    from assay.export.predictions import read_detections
     from assay.export.yolo import export_yolo
 
     detections = read_detections(storage_root(), experiment_id, spec)
     write = {ExportFormat.coco: export_coco, ExportFormat.yolo: export_yolo}[format]
-    return f"{len(detections.found)} boxes of {len(detections.images)} images", write(detections, to, like)
+    return f"{len(detections.boxes)} boxes of {len(detections.images)} images", write(detections, to, like)
 
 
 def _masks(

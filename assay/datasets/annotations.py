@@ -1,29 +1,40 @@
-"""What COCO files and YOLO folders say, before anybody has looked into the images.
+"""The common form of annotated images: what every reader returns, and how it becomes objects and masks.
 
-Belongs here: the common form of both. Does not belong here: reading either, judging boxes.
+Belongs here: annotations as a file states them, objects in the upright image, masks drawn from outlines. Does not
+belong here: reading any format (``coco``, ``yolo``, ``mask_folder``), tables and reports (``index``).
+
+A reader opens the user's files once and returns an ``AnnotatedDataset``: the images with their annotations, and
+everything that is wrong. Nobody adds to it later.
+
+Annotations refer to an image either as it is stored or as EXIF turns it upright. A COCO file states each image's size,
+and a mask has one: where that is the upright size, the tool that made the annotations applied EXIF; where it is the
+stored size, it did not. Where both are the same (square, mirrored or upside-down images), or no size is stated, the
+other images of the data set decide, since the same tool wrote them; without such evidence, annotations are taken to
+refer to the image as people see it, upright.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from PIL import Image
 
-from assay.datasets.geometry import Edges, Polygons, Runs, turned, turned_edges, turned_size, whole_box
-from assay.datasets.inspection import Inspected
+from assay.datasets.geometry import Edges, Polygons, RleMask, clip_box, upright_edges, upright_image, upright_size
+from assay.datasets.inspection import ImageInfo
 from assay.datasets.schema import BACKGROUND, CLASS, IGNORE, MASK_CLASS_COLUMNS
 from assay.images.boxes import Box
 from assay.utils.concurrency import Progress, map_in_order, usable_cores
 
-Outline = Polygons | Runs
+Outline = Polygons | RleMask
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """One object.
+    """One object as a file describes it.
 
     Attributes:
         where: File and entry or line, for messages.
@@ -40,18 +51,19 @@ class Annotation:
     crowd: bool = False
 
 
-@dataclass
+@dataclass(frozen=True)
 class AnnotatedImage:
-    """One image and what is said about it.
+    """One image and its annotations.
 
     Attributes:
         file: Path relative to the root of all images.
         where: File and entry that name it, for messages.
         given_subset: Our name of the subset that it comes in.
-        stated_size: Width and height as the annotations' file states them.
-        labelled: Whether its objects are known; without any it is empty then.
+        stated_size: Width and height as its annotations state them, or those of its mask.
+        labelled: Whether its objects are known; an image without any is empty then.
         in_shares: Whether boxes and polygons are in shares of the upright image's sides rather than in pixels.
         annotations: Its objects.
+        mask: Path of the user's own mask, relative to the root of all masks.
     """
 
     file: str
@@ -60,37 +72,53 @@ class AnnotatedImage:
     stated_size: tuple[int, int] | None = None
     labelled: bool = True
     in_shares: bool = False
-    annotations: list[Annotation] = field(default_factory=list)
+    annotations: tuple[Annotation, ...] = ()
+    mask: str | None = None
 
 
-@dataclass
-class Listing:
-    """All images of a source.
+@dataclass(frozen=True)
+class UserMasks:
+    """The masks that the user's images come with.
+
+    Attributes:
+        root: Folder that the masks' files are relative to.
+        classes: Rows of mask_classes.parquet.
+    """
+
+    root: Path
+    classes: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class AnnotatedDataset:
+    """Everything that a reader found.
 
     Attributes:
         root: Folder that the images' files are relative to.
         images: Those that exist, sorted by file.
         classes: Names in the order of their numbers.
         problems: What must be mended before anything can be computed.
-        bad: Annotations that can't be right; the rest can be used without them.
-        counts: Statistics for the report.
+        bad_annotations: Annotations that can't be right; the rest can be used without them.
+        statistics: Further entries of the report.
+        masks: The user's own masks, where the data set consists of such.
     """
 
     root: Path
-    images: list[AnnotatedImage]
-    classes: list[str]
-    problems: list[str] = field(default_factory=list)
-    bad: list[str] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=dict)
+    images: tuple[AnnotatedImage, ...]
+    classes: tuple[str, ...]
+    problems: tuple[str, ...] = ()
+    bad_annotations: tuple[str, ...] = ()
+    statistics: Mapping[str, Any] = field(default_factory=dict)
+    masks: UserMasks | None = None
 
 
 @dataclass(frozen=True)
-class Frame:
-    """What annotations of an image refer to.
+class AnnotationFrame:
+    """What the annotations of an image refer to.
 
     Attributes:
         size: Width and height of the image that they refer to, in pixels.
-        orientation: How that must be turned to be upright.
+        orientation: EXIF orientation by which that image is turned upright; 1 where it is upright already.
         in_shares: Whether they are in shares of ``size`` rather than in pixels.
     """
 
@@ -118,29 +146,70 @@ class PlacedObject:
     outline: Outline | None
 
 
-def frame_of(image: AnnotatedImage, one: Inspected, orientation: int) -> Frame:
-    """Return what an image's annotations refer to, given how they must be turned."""
-    return Frame(turned_size((one.width_px, one.height_px), orientation), orientation, image.in_shares)
+@dataclass(frozen=True)
+class PlacedImage:
+    """An image with its objects.
+
+    Attributes:
+        file: Path relative to the root of all images.
+        frame: What its annotations refer to.
+        size: Upright width and height in pixels.
+        objects: Its objects; None where they are not known.
+    """
+
+    file: str
+    frame: AnnotationFrame
+    size: tuple[int, int]
+    objects: tuple[PlacedObject, ...] | None
 
 
-def place(annotation: Annotation, frame: Frame) -> PlacedObject:
+def place_objects(images: Sequence[AnnotatedImage], infos: Sequence[ImageInfo]) -> tuple[list[PlacedImage], list[str]]:
+    """Return every image with its objects, and a line per annotation that can't be right.
+
+    Args:
+        images: The images.
+        infos: What is in their files, in the same order; all of them are usable.
+    """
+    placed, bad = [], []
+    for image, info, orientation in zip(images, infos, exif_orientations(images, infos), strict=True):
+        frame = frame_of(image, info, orientation)
+        objects: list[PlacedObject] = []
+        for annotation in image.annotations:
+            try:
+                objects.append(place(annotation, frame))
+            except ValueError as error:
+                bad.append(f"{annotation.where}: {error}")
+        placed.append(
+            PlacedImage(image.file, frame, (info.width_px, info.height_px), tuple(objects) if image.labelled else None)
+        )
+    return placed, bad
+
+
+def frame_of(image: AnnotatedImage, info: ImageInfo, orientation: int) -> AnnotationFrame:
+    """Return what an image's annotations refer to, given the orientation by which they are turned upright."""
+    return AnnotationFrame(upright_size((info.width_px, info.height_px), orientation), orientation, image.in_shares)
+
+
+def place(annotation: Annotation, frame: AnnotationFrame) -> PlacedObject:
     """Return the object that an annotation means.
 
     Raises:
-        ValueError: The clause that says what is wrong with its box.
+        ValueError: The clause that says what is wrong with its box or outline.
     """
     outline, edges = annotation.outline, annotation.edges
-    if isinstance(outline, Runs) and (outline.width_px, outline.height_px) != frame.size:
-        stated, found_size = f"{outline.width_px}x{outline.height_px}", "{}x{}".format(*frame.size)
-        raise ValueError(f"its run lengths are of {stated} px, but its image is {found_size} px")
+    if isinstance(outline, RleMask) and (outline.width_px, outline.height_px) != frame.size:
+        stated, size = f"{outline.width_px}x{outline.height_px}", "{}x{}".format(*frame.size)
+        raise ValueError(f"its run lengths are of {stated} px, but its image is {size} px")
     if edges is None:
-        edges = _edges_of(outline, frame)
+        edges = outline.edges if outline else None
+    if edges is None:
+        raise ValueError("its segmentation has no pixel")
     if frame.in_shares:
         edges = _scaled(edges, frame.size)
         outline = outline.scaled(frame.size) if isinstance(outline, Polygons) else outline
-    upright_size = turned_size(frame.size, frame.orientation)
-    found = whole_box(turned_edges(edges, frame.size, frame.orientation), upright_size)
-    return PlacedObject(annotation.label, found.box, found.was_clipped, annotation.crowd, outline)
+    image_size = upright_size(frame.size, frame.orientation)
+    clipped = clip_box(upright_edges(edges, frame.size, frame.orientation), image_size)
+    return PlacedObject(annotation.label, clipped.box, clipped.was_clipped, annotation.crowd, outline)
 
 
 def _scaled(edges: Edges, size: tuple[int, int]) -> Edges:
@@ -148,73 +217,62 @@ def _scaled(edges: Edges, size: tuple[int, int]) -> Edges:
     return left * size[0], top * size[1], right * size[0], bottom * size[1]
 
 
-def _edges_of(outline: Outline | None, frame: Frame) -> Edges:
-    """Return the box around an outline."""
-    if isinstance(outline, Polygons):
-        return outline.edges
-    inside = Image.fromarray(outline.mask(*frame.size)).getbbox() if outline else None
-    if inside is None:
-        raise ValueError("its segmentation has no pixel")
-    return inside
-
-
-def draw(outline: Outline, frame: Frame) -> NDArray[np.bool_]:
-    """Return the pixels of an outline in the upright image, as (height, width)."""
-    mask = outline.mask(*frame.size)
-    return mask if frame.orientation == 1 else np.asarray(turned(Image.fromarray(mask), frame.orientation))
-
-
-def needed_turns(images: Sequence[AnnotatedImage], found: Sequence[Inspected]) -> tuple[list[int], list[str]]:
-    """Return the orientation by which each image's annotations must be turned, 1 for none, and wrong sizes.
+def exif_orientations(images: Sequence[AnnotatedImage], infos: Sequence[ImageInfo]) -> list[int]:
+    """Return the EXIF orientation by which each image's annotations are turned upright, 1 where they are already.
 
     YOLO's shares refer to the upright image, as its tools read images.
     """
-    verdicts: list[bool | None] = []
-    problems = []
-    for image, one in zip(images, found, strict=True):
-        if problem := _wrong_size(image, one):
-            problems.append(f"{image.where}: {problem}")
-        verdicts.append(_is_as_stored(image, one))
-    decided = {verdict for verdict in verdicts if verdict is not None}
-    otherwise = decided == {True}
-    stored = [otherwise if verdict is None else verdict for verdict in verdicts]
-    return [one.orientation if is_stored else 1 for is_stored, one in zip(stored, found, strict=True)], problems
+    verdicts = [_refers_to_stored(image, info) for image, info in zip(images, infos, strict=True)]
+    undecided = {verdict for verdict in verdicts if verdict is not None} == {True}
+    stored = [undecided if verdict is None else verdict for verdict in verdicts]
+    return [info.orientation if is_stored else 1 for is_stored, info in zip(stored, infos, strict=True)]
 
 
-def _is_as_stored(image: AnnotatedImage, one: Inspected) -> bool | None:
-    """Return whether the stated size is the stored one; None where it doesn't say."""
-    if one.orientation == 1 or image.in_shares:
-        return False if image.in_shares else None
-    upright = (one.width_px, one.height_px)
-    if image.stated_size is None or turned_size(upright, one.orientation) == upright:
+def _refers_to_stored(image: AnnotatedImage, info: ImageInfo) -> bool | None:
+    """Return whether the annotations refer to the image as it is stored; None where its size doesn't say."""
+    if image.in_shares:
+        return False
+    upright = (info.width_px, info.height_px)
+    if info.orientation == 1 or image.stated_size is None or upright_size(upright, info.orientation) == upright:
         return None
     return image.stated_size != upright
 
 
-def _wrong_size(image: AnnotatedImage, one: Inspected) -> str | None:
-    upright = (one.width_px, one.height_px)
-    if image.stated_size is None or image.stated_size in (upright, turned_size(upright, one.orientation)):
-        return None
-    stated = "{}x{}".format(*image.stated_size)
-    return f"is stated to be {stated} px, but the file has {one.width_px}x{one.height_px} px; mend width and height"
+def wrong_sizes(images: Sequence[AnnotatedImage], infos: Sequence[ImageInfo]) -> list[str]:
+    """Return one line per usable image whose stated size is neither its upright nor its stored one."""
+    problems = []
+    for image, info in zip(images, infos, strict=True):
+        upright = (info.width_px, info.height_px)
+        sizes = dict.fromkeys([upright, upright_size(upright, info.orientation)])
+        if info.problem or image.stated_size is None or image.stated_size in sizes:
+            continue
+        stated = "{}x{}".format(*image.stated_size)
+        if image.mask:
+            expected = " or ".join(f"{width}x{height}" for width, height in sizes)
+            problems.append(f"{image.mask}: has {stated} px, its image {expected} px")
+        else:
+            actual = f"{info.width_px}x{info.height_px}"
+            problems.append(
+                f"{image.where}: is stated to be {stated} px, but the file has {actual} px; mend width and height"
+            )
+    return problems
+
+
+def draw_outline(outline: Outline, frame: AnnotationFrame) -> NDArray[np.bool_]:
+    """Return the pixels of an outline in the upright image, as (height, width)."""
+    mask = outline.mask(*frame.size)
+    return mask if frame.orientation == 1 else np.asarray(upright_image(Image.fromarray(mask), frame.orientation))
 
 
 _MOST_IN_8_BITS = 254
 
 
 @dataclass(frozen=True)
-class Scene:
-    """An image with everything in it; ``objects`` is None where nothing is known."""
-
-    file: str
-    frame: Frame
-    size: tuple[int, int]
-    objects: tuple[PlacedObject, ...] | None
-
-
-@dataclass(frozen=True)
 class MaskPainter:
-    """Draws the masks of one source; classes have the values 1, 2 and so on, the background 0.
+    """Draws the masks of one data set; classes have the values 1, 2 and so on, the background 0.
+
+    Larger objects lie below smaller ones. Crowds, and objects of which only the box is known, make their pixels
+    unknown, except where an outline lies on them.
 
     Attributes:
         classes: Names in the order of their values.
@@ -233,34 +291,36 @@ class MaskPainter:
         rows = [(0, None, BACKGROUND), *named, (self.ignore, None, IGNORE)]
         return pl.DataFrame(rows, schema=dict(MASK_CLASS_COLUMNS), orient="row")
 
-    def paint(self, scene: Scene) -> Image.Image:
+    def paint(self, image: PlacedImage) -> Image.Image:
         """Return the mask of an image."""
-        width, height = scene.size
+        width, height = image.size
         mask = np.zeros((height, width), np.uint8 if self.ignore == 255 else np.uint16)
-        objects = sorted(scene.objects or (), key=lambda one: one.box.width_px * one.box.height_px, reverse=True)
-        for one in objects:
-            if one.outline is None:
-                left, top, right, bottom = one.box.edges
+        objects = sorted(image.objects or (), key=lambda each: each.box.width_px * each.box.height_px, reverse=True)
+        for each in objects:
+            if each.outline is None:
+                left, top, right, bottom = each.box.edges
                 mask[top:bottom, left:right] = self.ignore
-            elif one.crowd:
-                mask[draw(one.outline, scene.frame)] = self.ignore
-        for one in objects:
-            if one.outline is not None and not one.crowd:
-                mask[draw(one.outline, scene.frame)] = self.classes.index(one.label) + 1
+            elif each.crowd:
+                mask[draw_outline(each.outline, image.frame)] = self.ignore
+        for each in objects:
+            if each.outline is not None and not each.crowd:
+                mask[draw_outline(each.outline, image.frame)] = self.classes.index(each.label) + 1
         return Image.fromarray(mask)
 
 
-def write_masks(painter: MaskPainter, scenes: Sequence[Scene], folder: Path, progress: Progress) -> list[str | None]:
-    """Write ``masks/<file>.png`` of each image whose objects are known; return names relative to ``folder``."""
-    names = [None if scene.objects is None else f"masks/{scene.file}.png" for scene in scenes]
+def write_masks(
+    painter: MaskPainter, images: Sequence[PlacedImage], folder: Path, progress: Progress
+) -> list[str | None]:
+    """Write ``masks/<file>.png`` of each image whose objects are known; return the names relative to ``folder``."""
+    names = [None if image.objects is None else f"masks/{image.file}.png" for image in images]
     for parent in {(folder / name).parent for name in names if name}:
         parent.mkdir(parents=True, exist_ok=True)
 
-    def write(pair: tuple[Scene, str | None]) -> None:
-        scene, name = pair
+    def write(pair: tuple[PlacedImage, str | None]) -> None:
+        image, name = pair
         if name:
-            painter.paint(scene).save(folder / name, "PNG", compress_level=1)
+            painter.paint(image).save(folder / name, "PNG", compress_level=1)
 
-    for done, _ in enumerate(map_in_order(write, zip(scenes, names, strict=True), usable_cores()), 1):
-        progress(done, len(scenes), "masks drawn")
+    for done, _ in enumerate(map_in_order(write, zip(images, names, strict=True), usable_cores()), 1):
+        progress(done, len(images), "masks drawn")
     return names

@@ -1,41 +1,115 @@
-"""Source ``coco``: from the user's COCO files to a listing of annotated images.
+"""Source ``coco``: where the user's COCO files and images are, and what all of them say together.
 
-Belongs here: bringing files, subsets and images together. Does not belong here: what is in a file (``coco_json``,
-``coco_annotations``), what both COCO and YOLO need (``annotated_index``).
+Belongs here: finding files, subsets and folders of images. Does not belong here: what is in a file (``coco_json``),
+what all annotated images have in common (``annotations``, ``index``).
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from assay.datasets.annotations import AnnotatedImage, Listing
-from assay.datasets.coco_json import CocoFile, Entry, read_annotations, read_coco_file
-from assay.datasets.index import build_annotated
-from assay.datasets.inspection import SUBSET_NAMES, existing_path, is_hidden, subset_in_name, walk_files
+from assay.datasets.annotations import AnnotatedDataset, AnnotatedImage
+from assay.datasets.coco_json import CocoAnnotations, CocoFile, Entry, read_annotations, read_coco_file
+from assay.datasets.inspection import SUBSET_NAMES, existing_path, folders_in, subset_in_name, walk_files
 from assay.errors import DataError, unknown
 from assay.spec.generated_images import CocoSource
-from assay.utils.concurrency import Progress, silent
 
 
-def build_coco(spec: CocoSource, folder: Path, progress: Progress = silent) -> dict[str, Any]:
-    """Index the user's images and objects and return statistics about them; the images stay where they are.
-
-    Writes what ``assay.datasets.index.build_annotated`` documents.
+def read_coco(spec: CocoSource) -> AnnotatedDataset:
+    """Return the images of all JSON files with their objects, and everything that is wrong with them.
 
     Raises:
-        DataError: Every file and entry that can't be used, by place and reason, before anything is written.
+        DataError: A path does not exist, or a file is not a COCO file.
     """
-    places = find_places(spec)
-    listing = list_coco(places)
-    walked = sum(map(spec.is_image, walk_files(places.images)))
-    listing.counts["images_not_listed"] = max(0, walked - len(listing.images))
-    return build_annotated(spec, listing, folder, progress)
+    paths = find_coco_paths(spec)
+    files = [(subset, path, read_coco_file(path, paths.name_of(path))) for subset, path in paths.files]
+    folders = [
+        image_folder(paths, path, subset, [_posix(entry["file_name"]) for entry in file.images.values()])
+        for subset, path, file in files
+    ]
+    root = Path(os.path.commonpath(folders))
+    images: list[AnnotatedImage] = []
+    problems: list[str] = []
+    bad_annotations: list[str] = []
+    duplicates = 0
+    for (subset, _, file), folder in zip(files, folders, strict=True):
+        annotations = read_annotations(file)
+        found, outside, missing = _annotated_images(file, annotations, subset, folder, root)
+        images += found
+        problems += [*outside, *file.problems]
+        bad_annotations += [*annotations.problems, *missing]
+        duplicates += file.duplicates + annotations.duplicates
+    images.sort(key=lambda image: image.file)
+    listed_elsewhere = sum(map(spec.is_image, walk_files(paths.images))) - len(images)
+    return AnnotatedDataset(
+        root=root,
+        images=tuple(images),
+        classes=tuple(dict.fromkeys(name for _, _, file in files for name in file.categories.values())),
+        problems=(*problems, *_listed_twice(images)),
+        bad_annotations=tuple(bad_annotations),
+        statistics={"duplicates_left_out": duplicates, "images_not_listed": max(0, listed_elsewhere)},
+    )
+
+
+def _annotated_images(
+    file: CocoFile, annotations: CocoAnnotations, subset: str | None, folder: Path, root: Path
+) -> tuple[list[AnnotatedImage], list[str], list[str]]:
+    """Return the images of a file that exist, a line per name outside of the folder, and a line per missing image."""
+    images, outside, missing = [], [], []
+    for image_id, entry in file.images.items():
+        where = f"{file.name}: image {entry['file_name']!r} (id {image_id})"
+        name = _posix(entry["file_name"])
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            outside.append(f"{where}: its file_name leads out of the folder of images")
+        elif not (folder / name).is_file():
+            missing.append(f"{where}: is not in {folder}; set source.images if it is elsewhere")
+        else:
+            images.append(
+                AnnotatedImage(
+                    file=(folder / name).relative_to(root).as_posix(),
+                    where=where,
+                    given_subset=subset,
+                    stated_size=_stated_size(entry),
+                    labelled=file.annotations is not None,
+                    annotations=tuple(annotations.by_image.get(image_id, ())),
+                )
+            )
+    return images, outside, missing
+
+
+def _posix(name: str) -> str:
+    """Return a file name with the separators of POSIX; files made on Windows have others."""
+    return str(PurePosixPath(name.replace("\\", "/")))
+
+
+def _stated_size(entry: Entry) -> tuple[int, int] | None:
+    width, height = entry.get("width"), entry.get("height")
+    return None if width is None or height is None else (width, height)
+
+
+def _listed_twice(images: list[AnnotatedImage]) -> list[str]:
+    """Return one line per image that is listed again, in the same file or in another subset."""
+    first: dict[str, AnnotatedImage] = {}
+    problems = []
+    for image in images:
+        known = first.setdefault(image.file, image)
+        if known is not image:
+            problems.append(f"{image.where}: the same file is {known.where}; keep one of them")
+    return problems
+
+
+_ANNOTATION_FOLDER = "annotations"
+
+_BOXES = "instances"
+"""How the names of files with boxes begin in COCO's own archives, which hold captions and key points as well."""
+
+_MOST_NAMES = 50
+"""How many of a file's image names are looked for to find their folder."""
 
 
 @dataclass(frozen=True)
-class CocoPlaces:
+class CocoPaths:
     """What there is to read.
 
     Attributes:
@@ -53,80 +127,17 @@ class CocoPlaces:
         return str(file.relative_to(self.base)) if file.is_relative_to(self.base) else str(file)
 
 
-def list_coco(places: CocoPlaces) -> Listing:
-    """Return the images of all JSON files with their objects, and everything that can't be right."""
-    read = [(subset, path, read_coco_file(path, places.name_of(path))) for subset, path in places.files]
-    folders = [
-        image_folder(places, path, subset, [_clean(entry["file_name"]) for entry in file.images.values()])
-        for subset, path, file in read
-    ]
-    root = Path(os.path.commonpath(folders))
-    listing = Listing(root, [], list(dict.fromkeys(name for _, _, file in read for name in file.categories.values())))
-    for (subset, _, file), folder in zip(read, folders, strict=True):
-        listing.images += _images(file, subset, folder, listing)
-        listing.problems += file.problems
-    listing.images.sort(key=lambda image: image.file)
-    listing.problems += _listed_twice(listing.images)
-    listing.counts = {"duplicates_left_out": sum(file.duplicates for _, _, file in read)}
-    return listing
-
-
-def _images(file: CocoFile, subset: str | None, folder: Path, listing: Listing) -> Iterable[AnnotatedImage]:
-    annotations = read_annotations(file, listing.bad)
-    for image_id, entry in file.images.items():
-        where = f"{file.name}: image {entry['file_name']!r} (id {image_id})"
-        name = _clean(entry["file_name"])
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            listing.problems.append(f"{where}: its file_name leads out of the folder of images")
-        elif not (folder / name).is_file():
-            listing.bad.append(f"{where}: is not in {folder}; set source.images if it is elsewhere")
-        else:
-            placed = (folder / name).relative_to(listing.root).as_posix()
-            is_known = file.annotations is not None
-            found = annotations.get(image_id, [])
-            yield AnnotatedImage(placed, where, subset, _stated_size(entry), is_known, annotations=found)
-
-
-def _clean(name: str) -> str:
-    """Return a file name with the separators of POSIX; files made on Windows have others."""
-    return str(PurePosixPath(name.replace("\\", "/")))
-
-
-def _stated_size(entry: Entry) -> tuple[int, int] | None:
-    width, height = entry.get("width"), entry.get("height")
-    return None if width is None or height is None else (width, height)
-
-
-def _listed_twice(images: list[AnnotatedImage]) -> list[str]:
-    """Return one line per image that is there before, in one file or in two subsets."""
-    first: dict[str, AnnotatedImage] = {}
-    problems = []
-    for image in images:
-        known = first.setdefault(image.file, image)
-        if known is not image:
-            problems.append(f"{image.where}: the same file is {known.where}; keep one of them")
-    return problems
-
-
-_ANNOTATION_FOLDER = "annotations"
-
-_BOXES = "instances"
-"""How files of boxes begin in COCO's own archives, which hold captions and key points as well."""
-
-_LOOKED_AT = 50
-
-
-def find_places(source: CocoSource) -> CocoPlaces:
+def find_coco_paths(source: CocoSource) -> CocoPaths:
     """Return where the JSON files and images are.
 
     Raises:
-        DataError: A path does not exist, no JSON file is there, or nobody can say which subsets they are of.
+        DataError: A path does not exist, there is no JSON file, or it is unclear which subset a file describes.
     """
     path = existing_path(source.path, want_folder=None)
     base = path if path.is_dir() else _above_annotations(path.parent)
     files = ((None, path),) if path.is_file() else _given_files(base, source) or _found_files(base, source)
     images = existing_path(source.images, True, "images", base) if source.images else base
-    return CocoPlaces(base, tuple(files), images)
+    return CocoPaths(base, tuple(files), images)
 
 
 def _above_annotations(folder: Path) -> Path:
@@ -145,7 +156,7 @@ def _given_files(base: Path, source: CocoSource) -> tuple[tuple[str | None, Path
 
 
 def _found_files(base: Path, source: CocoSource) -> tuple[tuple[str | None, Path], ...]:
-    subsets = [name for name in _folders(base) if name.lower() in SUBSET_NAMES]
+    subsets = [name for name in folders_in(base) if name.lower() in SUBSET_NAMES]
     found = [file for name in ["", _ANNOTATION_FOLDER, *subsets] for file in sorted((base / name).glob("*.json"))]
     chosen = [file for file in found if file.name.startswith(_BOXES)] or found
     if not chosen:
@@ -175,26 +186,20 @@ def _one_file_per_subset(
     return tuple(files)
 
 
-def image_folder(places: CocoPlaces, file: Path, subset: str | None, names: Sequence[str]) -> Path:
+def image_folder(paths: CocoPaths, file: Path, subset: str | None, names: Sequence[str]) -> Path:
     """Return the folder that a JSON file's image names are relative to: where most of the first images are."""
-    folders = list(dict.fromkeys(_candidates(places, file, subset)))
-    looked_at = names[:_LOOKED_AT]
-    return max(folders, key=lambda folder: sum((folder / name).is_file() for name in looked_at))
+    folders = list(dict.fromkeys(_candidates(paths, file, subset)))
+    first = names[:_MOST_NAMES]
+    return max(folders, key=lambda folder: sum((folder / name).is_file() for name in first))
 
 
-def _candidates(places: CocoPlaces, file: Path, subset: str | None) -> Iterator[Path]:
-    parents = [places.images, places.images / "images"]
-    if places.images == places.base:
+def _candidates(paths: CocoPaths, file: Path, subset: str | None) -> Iterator[Path]:
+    parents = [paths.images, paths.images / "images"]
+    if paths.images == paths.base:
         parents.append(file.parent)
     for parent in parents:
         yield parent
-        for name in _folders(parent):
+        for name in folders_in(parent) if parent.is_dir() else ():
             if subset_in_name(name) == subset is not None:
                 yield parent / name
                 yield parent / name / "images"
-
-
-def _folders(root: Path) -> list[str]:
-    if not root.is_dir():
-        return []
-    return sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not is_hidden(entry.name))

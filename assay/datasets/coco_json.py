@@ -1,22 +1,20 @@
-"""One COCO file: its images and categories, checked.
+"""One COCO file: its images, categories and annotations, checked.
 
-Belongs here: the file's structure, images, categories. Does not belong here: annotations (``coco_annotations``).
-
-The format is that of https://cocodataset.org/#format-data.
+Belongs here: the structure of https://cocodataset.org/#format-data, and entries that can't be right. Does not belong
+here: where files and images are (``coco``); whether a box fits its image, which only the image can say.
 """
 
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from assay.datasets.annotations import Annotation, Outline
-from assay.datasets.geometry import Edges, Polygons, Runs, read_counts
+from assay.datasets.geometry import Edges, Points, Polygons, RleMask, parse_rle
 from assay.errors import DataError
 
 Entry = dict[str, Any]
@@ -24,7 +22,7 @@ Entry = dict[str, Any]
 Id = int | str
 
 
-@dataclass
+@dataclass(frozen=True)
 class CocoFile:
     """What is usable of one file, and what is wrong with it.
 
@@ -34,35 +32,56 @@ class CocoFile:
         categories: Names by ID, in the order of the IDs.
         annotations: The entries as they are; None where the file has none, so that nothing is known.
         problems: What must be mended.
-        duplicates: How many entries were there twice, word for word.
+        duplicates: How many images and categories are repeated word for word.
     """
 
     name: str
-    images: dict[Id, Entry] = field(default_factory=dict)
-    categories: dict[Id, str] = field(default_factory=dict)
+    images: dict[Id, Entry]
+    categories: dict[Id, str]
     annotations: list[Any] | None = None
-    problems: list[str] = field(default_factory=list)
+    problems: tuple[str, ...] = ()
     duplicates: int = 0
 
 
+@dataclass(frozen=True)
+class CocoAnnotations:
+    """The annotations of one file.
+
+    Attributes:
+        by_image: Usable annotations by the ID of their image.
+        problems: A line per annotation that can't be right.
+        duplicates: How many are repeated word for word.
+    """
+
+    by_image: dict[Id, list[Annotation]]
+    problems: tuple[str, ...]
+    duplicates: int
+
+
 def read_coco_file(path: Path, name: str) -> CocoFile:
-    """Read images and categories of a file.
+    """Read images and categories of a file; its annotations are kept as they are.
+
+    Args:
+        path: The file.
+        name: Its name in messages.
 
     Raises:
         DataError: The file is no JSON, or no COCO file.
     """
-    content = _content(path, name)
-    file = CocoFile(name, annotations=content.get("annotations"))
-    for where, entry in _entries(content, "images", file):
-        _add_image(file, where, entry)
-    names: dict[Id, str] = {}
-    for where, entry in _entries(content, "categories", file):
-        _add_category(file, names, where, entry)
-    file.categories = dict(sorted(names.items(), key=lambda pair: (str(type(pair[0])), pair[0])))
-    return file
+    content = _load(path, name)
+    images, image_problems, repeated_images = _images(content["images"], name)
+    categories, category_problems, repeated_categories = _categories(content["categories"], name)
+    return CocoFile(
+        name=name,
+        images=images,
+        categories=dict(sorted(categories.items(), key=lambda pair: (str(type(pair[0])), pair[0]))),
+        annotations=content.get("annotations"),
+        problems=(*image_problems, *category_problems),
+        duplicates=repeated_images + repeated_categories,
+    )
 
 
-def _content(path: Path, name: str) -> Entry:
+def _load(path: Path, name: str) -> Entry:
     try:
         content = json.loads(path.read_bytes())
     except json.JSONDecodeError as error:
@@ -80,14 +99,31 @@ def _content(path: Path, name: str) -> Entry:
     return dict(content)
 
 
-def _entries(content: Entry, key: str, file: CocoFile) -> Iterator[tuple[str, Entry]]:
-    """Yield place and entry, leaving out and noting what is no entry at all."""
-    for number, entry in enumerate(content[key]):
-        where = f"{file.name}: {key}[{number}]"
-        if not isinstance(entry, dict) or not is_id(entry.get("id")):
-            file.problems.append(f"{where}: has no id (a whole number or text)")
-        else:
-            yield f"{where} (id {entry['id']})", entry
+def _images(entries: list[Any], name: str) -> tuple[dict[Id, Entry], list[str], int]:
+    """Return usable entries by ID, one line per entry that can't be used, and the number of repeated ones."""
+    images: dict[Id, Entry] = {}
+    problems, duplicates = [], 0
+    for number, entry in enumerate(entries):
+        where = f"{name}: images[{number}]"
+        try:
+            entry_id = _id_of(entry)
+            where = f"{where} (id {entry_id})"
+            known = images.get(entry_id)
+            if known == entry:
+                duplicates += 1
+            else:
+                _require_image(entry, known)
+                images[entry_id] = entry
+        except ValueError as error:
+            problems.append(f"{where}: {error}")
+    return images, problems, duplicates
+
+
+def _id_of(entry: Any) -> Id:
+    if not isinstance(entry, dict) or not is_id(entry.get("id")):
+        raise ValueError("has no id (a whole number or text)")
+    entry_id: Id = entry["id"]
+    return entry_id
 
 
 def is_id(value: object) -> bool:
@@ -95,73 +131,92 @@ def is_id(value: object) -> bool:
     return isinstance(value, (int, str)) and not isinstance(value, bool)
 
 
-def _add_image(file: CocoFile, where: str, entry: Entry) -> None:
-    known = file.images.get(entry["id"])
-    if known == entry:
-        file.duplicates += 1
-    elif known is not None:
-        file.problems.append(f"{where}: the image {known.get('file_name')!r} has the same id; give each its own")
-    elif not isinstance(entry.get("file_name"), str) or not entry["file_name"]:
-        file.problems.append(f"{where}: has no file_name")
-    elif not all(_is_side(entry.get(key)) for key in ("width", "height")):
+def _require_image(entry: Entry, known: Entry | None) -> None:
+    if known is not None:
+        raise ValueError(f"the image {known.get('file_name')!r} has the same id; give each its own")
+    if not isinstance(entry.get("file_name"), str) or not entry["file_name"]:
+        raise ValueError("has no file_name")
+    if not all(_is_side(entry.get(key)) for key in ("width", "height")):
         size = f"width {entry.get('width')!r} and height {entry.get('height')!r}"
-        file.problems.append(f"{where}: has {size}; expected whole numbers from 1 on, or leave both out")
-    else:
-        file.images[entry["id"]] = entry
+        raise ValueError(f"has {size}; expected whole numbers from 1 on, or leave both out")
 
 
 def _is_side(value: object) -> bool:
     return value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1)
 
 
-def _add_category(file: CocoFile, names: dict[Id, str], where: str, entry: Entry) -> None:
+def _categories(entries: list[Any], name: str) -> tuple[dict[Id, str], list[str], int]:
+    """Return names by ID, one line per entry that can't be used, and the number of repeated ones."""
+    names: dict[Id, str] = {}
+    problems, duplicates = [], 0
+    for number, entry in enumerate(entries):
+        where = f"{name}: categories[{number}]"
+        try:
+            entry_id = _id_of(entry)
+            where = f"{where} (id {entry_id})"
+            category = _category_name(entry)
+            if names.get(entry_id) == category:
+                duplicates += 1
+            else:
+                _require_new_category(entry_id, category, names)
+                names[entry_id] = category
+        except ValueError as error:
+            problems.append(f"{where}: {error}")
+    return names, problems, duplicates
+
+
+def _category_name(entry: Entry) -> str:
     name = entry.get("name")
     if not isinstance(name, str) or not name.strip():
-        file.problems.append(f"{where}: has no name")
-    elif entry["id"] in names and names[entry["id"]] == name:
-        file.duplicates += 1
-    elif entry["id"] in names:
-        file.problems.append(f"{where}: {name!r} has the id of {names[entry['id']]!r}; give each its own")
-    elif name in names.values():
-        file.problems.append(f"{where}: another category is called {name!r} as well; rename or merge them")
-    else:
-        names[entry["id"]] = name
+        raise ValueError("has no name")
+    return name
+
+
+def _require_new_category(entry_id: Id, name: str, names: dict[Id, str]) -> None:
+    if entry_id in names:
+        raise ValueError(f"{name!r} has the id of {names[entry_id]!r}; give each its own")
+    if name in names.values():
+        raise ValueError(f"another category is called {name!r} as well; rename or merge them")
 
 
 _LEAST_CORNERS = 3
 
 
-def read_annotations(file: CocoFile, bad: list[str]) -> dict[Id, list[Annotation]]:
-    """Return the annotations by image ID; entries that can't be right are described in ``bad``."""
-    found: dict[Id, list[Annotation]] = defaultdict(list)
-    for where, entry in _unique(file, bad):
-        try:
-            found[_image_id(entry, file)].append(_annotation(where, entry, file))
-        except ValueError as error:
-            bad.append(f"{where}: {error}")
-    return found
-
-
-def _unique(file: CocoFile, bad: list[str]) -> Iterator[tuple[str, Entry]]:
-    """Yield place and entry; of those that are there twice, word for word, one."""
+def read_annotations(file: CocoFile) -> CocoAnnotations:
+    """Return the annotations of a file; of those that are repeated word for word, one."""
+    by_image: dict[Id, list[Annotation]] = defaultdict(list)
     first: dict[Id, tuple[int, Entry]] = {}
+    problems, duplicates = [], 0
     for number, entry in enumerate(file.annotations or []):
         where = f"{file.name}: annotations[{number}]"
-        if not isinstance(entry, dict):
-            bad.append(f"{where}: is no entry with keys")
-            continue
-        own_id = entry.get("id")
-        if own_id is None or not is_id(own_id):
-            yield where, entry
-            continue
-        where += f" (id {own_id})"
-        if own_id not in first:
-            first[own_id] = (number, entry)
-            yield where, entry
-        elif first[own_id][1] == entry:
-            file.duplicates += 1
-        else:
-            bad.append(f"{where}: annotations[{first[own_id][0]}], which is another one, has the same id")
+        try:
+            entry_id = _annotation_id(entry)
+            if entry_id is not None:
+                where = f"{where} (id {entry_id})"
+                if _is_repeated(entry, first.setdefault(entry_id, (number, entry))):
+                    duplicates += 1
+                    continue
+            by_image[_image_id(entry, file)].append(_annotation(where, entry, file))
+        except ValueError as error:
+            problems.append(f"{where}: {error}")
+    return CocoAnnotations(by_image, tuple(problems), duplicates)
+
+
+def _annotation_id(entry: Any) -> Id | None:
+    """Return the ID of an annotation, which not every file gives."""
+    if not isinstance(entry, dict):
+        raise ValueError("is no entry with keys")
+    entry_id = entry.get("id")
+    return entry_id if is_id(entry_id) else None
+
+
+def _is_repeated(entry: Entry, first: tuple[int, Entry]) -> bool:
+    """Return whether an entry repeats the first one of its ID; another entry of the same ID is an error."""
+    if first[1] is entry:
+        return False
+    if first[1] != entry:
+        raise ValueError(f"annotations[{first[0]}], which is another one, has the same id")
+    return True
 
 
 def _image_id(entry: Entry, file: CocoFile) -> Id:
@@ -201,14 +256,14 @@ def _outline(segmentation: Any, image: Entry) -> Outline | None:
     if not segmentation:
         return None
     if isinstance(segmentation, dict):
-        return _runs(segmentation, image)
+        return _rle(segmentation, image)
     if not isinstance(segmentation, list):
         raise ValueError("segmentation is neither polygons nor run lengths")
     parts = [segmentation] if _is_number(segmentation[0]) else segmentation
     return Polygons(tuple(_polygon(part) for part in parts))
 
 
-def _polygon(values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _polygon(values: Any) -> Points:
     if not isinstance(values, list) or not all(_is_number(value) and math.isfinite(value) for value in values):
         raise ValueError("a polygon of its segmentation holds something that is no finite number")
     if len(values) % 2 or len(values) < 2 * _LEAST_CORNERS:
@@ -216,7 +271,7 @@ def _polygon(values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.array(values, np.float64).reshape(-1, 2)
 
 
-def _runs(segmentation: Entry, image: Entry) -> Runs:
+def _rle(segmentation: Entry, image: Entry) -> RleMask:
     size, counts = segmentation.get("size"), segmentation.get("counts")
     if not isinstance(size, list) or len(size) != 2 or not all(type(side) is int and side > 0 for side in size):
         raise ValueError(f"the size of its run lengths is {size!r}, expected height and width")
@@ -226,7 +281,4 @@ def _runs(segmentation: Entry, image: Entry) -> Runs:
     if any(image.get(key) not in (None, side) for key, side in (("height", height), ("width", width))):
         stated = f"{image.get('width')}x{image.get('height')}"
         raise ValueError(f"its run lengths are of {width}x{height} px, but its image is {stated} px")
-    numbers = read_counts(counts)
-    if numbers.sum() != height * width:
-        raise ValueError(f"its run lengths sum to {numbers.sum()}, expected {height * width} ({width}x{height} px)")
-    return Runs(numbers, width, height)
+    return parse_rle(counts, width, height)

@@ -1,6 +1,7 @@
 """The content hash of the user's data, so that changed data change every result made from them.
 
-Belongs here: hashing, and remembering hashes of unchanged files. Does not belong here: judging the files.
+Belongs here: which files a source reads, hashing them, remembering the hashes of unchanged files, which folders to
+watch. Does not belong here: what the files hold.
 """
 
 import hashlib
@@ -10,10 +11,10 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from assay.datasets import coco as coco_places
-from assay.datasets import mask_folder as mask_places
-from assay.datasets import yolo as yolo_places
-from assay.datasets.inspection import existing_path, placed, walk_files
+from assay.datasets.coco import find_coco_paths
+from assay.datasets.inspection import absolute_path, existing_path, walk_files
+from assay.datasets.mask_folder import folder_pairs, is_mask
+from assay.datasets.yolo import find_yolo_paths, label_file, list_images
 from assay.errors import DataError
 from assay.spec.generated_images import CocoSource, MaskFolderSource, OwnData, TableSource, YoloSource
 from assay.storage.files import write_json
@@ -24,20 +25,20 @@ SETTLED_NS = 2_000_000_000
 """A file changed less than 2 s ago is not remembered: it may change again within one tick of the file system's clock,
 at the same size (the "racy git" problem)."""
 
-Known = dict[str, list[int | str]]
-"""Size in bytes, modification time in ns and SHA-256, by absolute path."""
+FileHashes = dict[str, list[int | str]]
+"""Size in bytes, modification time in ns and SHA-256, by absolute path or by name."""
 
 
 def source_digest(source: OwnData, cache: Path | None = None) -> str:
     """Return the hash over sorted (relative path, size, SHA-256) of the user's files.
 
-    Equal files don't cancel out, and names, order of reading and modification times don't matter beyond that:
-    renaming a file changes the digest, touching it does not.
+    Renaming a file changes the digest; touching it, moving the whole folder or reading files in another order does not.
+    Equal files don't cancel out.
 
     Args:
         source: Where the data are; of folders of images, the files with the source's extensions count.
-        cache: JSON file that remembers hashes of files by path, size and modification time; damaged or missing, it is
-            made anew.
+        cache: JSON file that remembers the hashes of files by path, size and modification time; a damaged or missing
+            one is written anew.
 
     Raises:
         DataError: The folder or file does not exist.
@@ -57,7 +58,7 @@ def remembered_digest(source: OwnData, cache: Path) -> str | None:
         DataError: The folder or file does not exist.
     """
     known = _read(cache)
-    entries: Known = {}
+    entries: FileHashes = {}
     for name, path in sorted(source_files(source).items()):
         entry = _remembered(path, known)
         if entry is None:
@@ -66,7 +67,7 @@ def remembered_digest(source: OwnData, cache: Path) -> str | None:
     return _combined(entries)
 
 
-def _combined(entries: Known) -> str:
+def _combined(entries: FileHashes) -> str:
     digest = hashlib.sha256()
     for name, (size, _, sha256) in entries.items():
         digest.update(canonical_json([os.fsencode(name).hex(), size, sha256]).encode())
@@ -77,7 +78,7 @@ Files = dict[str, Path]
 """Path of each file by a name that does not depend on where the data are."""
 
 
-def _entries(files: Files, known: Known) -> Known:
+def _entries(files: Files, known: FileHashes) -> FileHashes:
     """Return size, modification time and hash of each file by name, sorted; only new and changed files are read."""
     found = {name: _remembered(files[name], known) for name in sorted(files)}
     unread = [name for name, entry in found.items() if entry is None]
@@ -85,7 +86,7 @@ def _entries(files: Files, known: Known) -> Known:
     return {name: entry or read[name] for name, entry in found.items()}
 
 
-def _remembered(path: Path, known: Known) -> list[int | str] | None:
+def _remembered(path: Path, known: FileHashes) -> list[int | str] | None:
     entry = known.get(str(path))
     if entry is None:
         return None
@@ -99,7 +100,7 @@ def _hashed(path: Path) -> list[int | str]:
         return [status.st_size, status.st_mtime_ns, hashlib.file_digest(file, "sha256").hexdigest()]
 
 
-def _read(cache: Path) -> Known:
+def _read(cache: Path) -> FileHashes:
     try:
         content = json.loads(cache.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -112,8 +113,8 @@ def _is_entry(value: object) -> bool:
     return isinstance(value, list) and [type(part) for part in value] == [int, int, str]
 
 
-def _remember(cache: Path, known: Known, found: Known) -> None:
-    """Write the cache when it would change; of two writers the last wins, which costs the other a second hashing."""
+def _remember(cache: Path, known: FileHashes, found: FileHashes) -> None:
+    """Write the cache if it changed; of two writers the last wins, so that the other's files are hashed once more."""
     now = time.time_ns()
     settled = {path: entry for path, entry in found.items() if now - int(entry[1]) > SETTLED_NS}
     merged = {**_still_there(known), **settled}
@@ -121,7 +122,7 @@ def _remember(cache: Path, known: Known, found: Known) -> None:
         write_json(cache, {path: merged[path] for path in sorted(merged) if _is_text(path)})
 
 
-def _still_there(known: Known) -> Known:
+def _still_there(known: FileHashes) -> FileHashes:
     return {path: known[path] for path in _existing(known)}
 
 
@@ -154,50 +155,50 @@ def source_files(source: OwnData) -> Files:
 
 
 def watched_paths(source: OwnData) -> tuple[Path, ...]:
-    """Return the folders and files to look at for changes, whether or not they exist."""
-    path = placed(source.path)
+    """Return the folders and files to watch for changes, whether or not they exist."""
+    path = absolute_path(source.path)
     try:
-        places = {path, *_places(source)}
+        paths = {path, *_paths(source)}
     except DataError:
-        return (path,)  # the stage says it better, where the user looks for it
-    return tuple(sorted(one for one in places if not any(other in places for other in one.parents)))
+        return (path,)  # the stage reports it where the user looks for it
+    return tuple(sorted(each for each in paths if not any(parent in paths for parent in each.parents)))
 
 
-def _places(source: OwnData) -> list[Path]:
+def _paths(source: OwnData) -> list[Path]:
     if isinstance(source, CocoSource):
-        coco = coco_places.find_places(source)
+        coco = find_coco_paths(source)
         return [coco.images, *(file for _, file in coco.files)]
     if isinstance(source, YoloSource):
-        yolo = yolo_places.find_places(source)
-        folders = [place for _, place in yolo.images]
-        return [yolo.config, *folders, *(yolo_places.label_file(folder / "any").parent for folder in folders)]
+        yolo = find_yolo_paths(source)
+        folders = [path for _, path in yolo.images]
+        return [yolo.config, *folders, *(label_file(folder / "any").parent for folder in folders)]
     if isinstance(source, MaskFolderSource):
-        return [folder for pair in mask_places.folder_pairs(source) for folder in (pair.images, pair.masks)]
+        return [folder for pair in folder_pairs(source) for folder in (pair.images, pair.masks)]
     return []
 
 
-def _walk(root: Path, is_wanted: Callable[[str], bool], prefix: str = "") -> Files:
-    return {prefix + name: root / name for name in sorted(walk_files(root)) if is_wanted(name)}
+def _walk(root: Path, is_read: Callable[[str], bool], prefix: str = "") -> Files:
+    return {prefix + name: root / name for name in sorted(walk_files(root)) if is_read(name)}
 
 
 def _coco_files(source: CocoSource) -> Files:
-    places = coco_places.find_places(source)
-    annotations = {f"{subset}:{os.path.relpath(file, places.base)}": file for subset, file in places.files}
-    return annotations | _walk(places.images, source.is_image, "images:")
+    paths = find_coco_paths(source)
+    annotations = {f"{subset}:{os.path.relpath(file, paths.base)}": file for subset, file in paths.files}
+    return annotations | _walk(paths.images, source.is_image, "images:")
 
 
 def _mask_files(source: MaskFolderSource) -> Files:
     files: Files = {}
-    for pair in mask_places.folder_pairs(source):
+    for pair in folder_pairs(source):
         files |= _walk(pair.images, source.is_image, f"images:{pair.subset}:")
-        files |= _walk(pair.masks, mask_places.is_mask, f"masks:{pair.subset}:")
+        files |= _walk(pair.masks, is_mask, f"masks:{pair.subset}:")
     return files
 
 
 def _yolo_files(source: YoloSource) -> Files:
-    places = yolo_places.find_places(source)
-    lists = [place for _, place in places.images if place.is_file()]
-    images = [image for _, place in places.images for image in yolo_places.list_images(place, source)]
-    labels = [label for label in map(yolo_places.label_file, images) if label.is_file()]
-    used = [places.config, *lists, *(image for image in images if image.is_file()), *labels]
-    return {os.path.relpath(file, places.base): file for file in used}
+    paths = find_yolo_paths(source)
+    lists = [path for _, path in paths.images if path.is_file()]
+    images = [image for _, path in paths.images for image in list_images(path, source)]
+    labels = [label for label in map(label_file, images) if label.is_file()]
+    used = [paths.config, *lists, *(image for image in images if image.is_file()), *labels]
+    return {os.path.relpath(file, paths.base): file for file in used}

@@ -1,17 +1,17 @@
-"""Turning boxes and masks along with an image that EXIF turns upright.
+"""Boxes, polygons and run-length masks in pixels, and how they follow an image that EXIF turns upright.
 
-Belongs here: the eight orientations. Does not belong here: deciding whether something must be turned.
-
-Orientations are those of the EXIF standard (CIPA DC-008, tag 0x0112): 1 is upright, 2 to 4 keep width and height,
-5 to 8 swap them.
+Belongs here: EXIF orientations, filling polygons, decoding run lengths, rounding and clipping boxes. Does not belong
+here: file formats, and whether something has to be turned (``annotations``).
 """
 
 import math
-from collections.abc import Sequence
+import re
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
+from faster_coco_eval import mask_api_new_cpp
+from faster_coco_eval.core import mask as coco_masks
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -29,33 +29,36 @@ TRANSPOSES = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What makes an image upright, by orientation."""
+"""What makes an image upright, by EXIF orientation.
+
+Orientations are those of the EXIF standard (CIPA DC-008, tag 0x0112): 1 is upright, 2 to 4 keep width and height,
+5 to 8 swap them.
+"""
 
 
-def swaps_sides(orientation: int) -> bool:
-    """Return whether width and height change places."""
-    return orientation >= 5
+def upright_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """Return the upright width and height of an image stored as ``size``, and the stored ones of an upright image."""
+    return (size[1], size[0]) if _swaps_sides(orientation) else size
 
 
-def turned_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
-    """Return width and height after (or before) turning."""
-    return (size[1], size[0]) if swaps_sides(orientation) else size
-
-
-def turned_edges(edges: Edges, size: tuple[int, int], orientation: int) -> Edges:
-    """Return where a box is once its image of ``size`` (width, height) is upright."""
+def upright_edges(edges: Edges, size: tuple[int, int], orientation: int) -> Edges:
+    """Return where a box lies once its image, stored as ``size`` (width, height), is upright."""
     left, top, right, bottom = edges
     width, height = size
     if orientation in (2, 3, 7, 8):
         left, right = width - right, width - left
     if orientation in (3, 4, 6, 7):
         top, bottom = height - bottom, height - top
-    return (top, left, bottom, right) if swaps_sides(orientation) else (left, top, right, bottom)
+    return (top, left, bottom, right) if _swaps_sides(orientation) else (left, top, right, bottom)
 
 
-def turned(image: Image.Image, orientation: int) -> Image.Image:
-    """Return an image upright."""
+def upright_image(image: Image.Image, orientation: int) -> Image.Image:
+    """Return an image that is stored with an EXIF orientation upright."""
     return image.transpose(TRANSPOSES[orientation]) if orientation in TRANSPOSES else image
+
+
+def _swaps_sides(orientation: int) -> bool:
+    return orientation >= 5
 
 
 Points = NDArray[np.float64]
@@ -64,7 +67,7 @@ Points = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Polygons:
-    """The parts of one object; parts may overlap."""
+    """The shape of one object as polygons, which may overlap."""
 
     parts: tuple[Points, ...]
 
@@ -72,7 +75,7 @@ class Polygons:
         """Return the pixels of all parts as (height, width); what lies outside is cut off."""
         mask = np.zeros((height_px, width_px), np.bool_)
         for part in self.parts:
-            fill(part, mask)
+            fill_polygon(part, mask)
         return mask
 
     def scaled(self, factors: tuple[float, float]) -> Self:
@@ -80,32 +83,32 @@ class Polygons:
         return type(self)(tuple(part * np.array(factors) for part in self.parts))
 
     @property
-    def edges(self) -> tuple[float, float, float, float]:
-        """Left, top, right and bottom of all parts, in pixels."""
-        return edges_of(self.parts)
+    def edges(self) -> Edges:
+        """Box around all parts."""
+        corners = np.concatenate(self.parts)
+        (left, top), (right, bottom) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+        return left, top, right, bottom
 
 
-def edges_of(parts: Sequence[Points]) -> tuple[float, float, float, float]:
-    """Return left, top, right and bottom of all corners."""
-    corners = np.concatenate(parts)
-    (left, top), (right, bottom) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
-    return left, top, right, bottom
-
-
-def fill(points: Points, mask: NDArray[np.bool_]) -> None:
+def fill_polygon(points: Points, mask: NDArray[np.bool_]) -> None:
     """Set the pixels of one polygon, closed by itself, in ``mask`` of shape (height, width).
 
-    Each side toggles what is right of it in every row whose centre it crosses, so that a pixel is inside when it was
-    toggled an odd number of times: the even-odd rule, without a loop over rows.
+    A pixel belongs to the polygon when its centre is inside by the even-odd rule: each side of the polygon toggles
+    what is right of it in every row whose centre it crosses. The toggled pixels of all rows, one after the other, are
+    the ends of alternating runs of background and object. The last column only ends the runs of its row.
     """
     height, width = mask.shape
     columns, rows = _crossings(points, height)
     if not len(rows):
         return
+    columns = np.clip(columns, 0, width)
+    left, right = columns.min(), columns.max()
     top, bottom = rows.min(), rows.max() + 1
-    toggled = np.zeros((bottom - top, width + 1), np.int32)
-    np.add.at(toggled, (rows - top, np.clip(columns, 0, width)), 1)
-    mask[top:bottom] |= np.cumsum(toggled, axis=1)[:, :width] % 2 == 1
+    row_length = right - left + 1
+    toggled = np.sort((rows - top) * row_length + columns - left)
+    lengths = np.diff(np.r_[0, toggled, (bottom - top) * row_length])
+    inside = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(bottom - top, row_length)
+    mask[top:bottom, left:right] |= inside[:, :-1]
 
 
 def _crossings(points: Points, height: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -123,14 +126,19 @@ def _crossings(points: Points, height: int) -> tuple[NDArray[np.int64], NDArray[
     return np.ceil(np.clip(x, -limit, limit) - 0.5).astype(np.int64), rows
 
 
-_FIRST_CHARACTER = 48
+_MOST_RLE_PIXELS = 2**31 - 1
+"""Largest mask that is accepted, so that no library computes with numbers that wrap around."""
 
-_BITS, _VALUE, _MORE, _SIGN = 5, 0x1F, 0x20, 0x10
+_RLE_TEXT = re.compile("[0-o]*")
+"""Compressed run lengths: COCO's ``maskApi.c`` writes groups of six bits as the characters from ``0`` on."""
+
+_FIRST_UNFINISHED = "P"
+"""Characters from this one on say that their number continues."""
 
 
 @dataclass(frozen=True)
-class Runs:
-    """A mask of ``height_px`` by ``width_px`` pixels.
+class RleMask:
+    """The shape of one object as COCO's run lengths: alternating background and object, column by column.
 
     Attributes:
         counts: (n,) lengths; the first is of background and may be 0. They sum to the number of pixels.
@@ -143,57 +151,75 @@ class Runs:
     height_px: int
 
     def mask(self, width_px: int, height_px: int) -> NDArray[np.bool_]:
-        """Return the mask as (height, width); the arguments are the runs' own size."""
-        values = np.arange(len(self.counts)) % 2 == 1
-        return np.repeat(values, self.counts).reshape(width_px, height_px).T
+        """Return the mask as (height, width); the arguments are the mask's own size."""
+        is_object = np.arange(len(self.counts)) % 2 == 1
+        return np.repeat(is_object, self.counts).reshape(width_px, height_px).T
+
+    @property
+    def edges(self) -> Edges | None:
+        """Box around the pixels of the object; None where there is none."""
+        entry = {"size": [self.height_px, self.width_px], "counts": self.counts.tolist()}
+        left, top, width, height = coco_masks.toBbox(
+            coco_masks.frPyObjects(entry, self.height_px, self.width_px)
+        ).tolist()
+        return (left, top, left + width, top + height) if width * height else None
 
 
-def read_counts(counts: str | list[int]) -> NDArray[np.int64]:
-    """Return the lengths of runs from either spelling.
+def parse_rle(counts: str | list[Any], width_px: int, height_px: int) -> RleMask:
+    """Return the mask that run lengths describe, compressed to a text or written as numbers.
+
+    Args:
+        counts: As in a COCO file. Nothing is allocated before the lengths are known to fit the size.
+        width_px: Width of the mask, at least 1.
+        height_px: Height of the mask, at least 1.
 
     Raises:
-        ValueError: Not a spelling of lengths that are whole and not negative.
+        ValueError: The clause that says what is wrong: no lengths, or not those of a mask of this size.
     """
-    numbers = _decompressed(counts) if isinstance(counts, str) else counts
-    if not all(type(number) is int and number >= 0 for number in numbers):
+    pixels = width_px * height_px
+    if pixels > _MOST_RLE_PIXELS:
+        raise ValueError(f"its run lengths are of more than {_MOST_RLE_PIXELS:,} px")
+    lengths = _decompressed(counts, width_px, height_px) if isinstance(counts, str) else counts
+    if not all(type(length) is int and length >= 0 for length in lengths):
         raise ValueError("its run lengths (counts) are not whole numbers from 0 on")
-    return np.array(numbers, np.int64)
+    total = sum(lengths)  # of Python's integers, which do not wrap around
+    if total != pixels:
+        shown = str(total) if total <= _MOST_RLE_PIXELS else f"more than {_MOST_RLE_PIXELS}"
+        raise ValueError(f"its run lengths sum to {shown}, expected {pixels} ({width_px}x{height_px} px)")
+    return RleMask(np.array(lengths, np.int64), width_px, height_px)
 
 
-def _decompressed(text: str) -> list[int]:
-    counts: list[int] = []
-    number = shift = 0
-    for character in text:
-        group = ord(character) - _FIRST_CHARACTER
-        if not 0 <= group <= _VALUE | _MORE:
-            raise ValueError(f"its run lengths (counts) hold {character!r}, which no compressed text has")
-        number |= (group & _VALUE) << shift
-        shift += _BITS
-        if not group & _MORE:
-            number -= (1 << shift) if group & _SIGN else 0
-            counts.append(number + counts[-2] if len(counts) > 2 else number)
-            number = shift = 0
-    if shift:
+def _decompressed(text: str, width_px: int, height_px: int) -> list[int]:
+    allowed = _RLE_TEXT.match(text)
+    end = allowed.end() if allowed else 0
+    if end < len(text):
+        raise ValueError(f"its run lengths (counts) hold {text[end]!r}, which no compressed text has")
+    if text and text[-1] >= _FIRST_UNFINISHED:
         raise ValueError("its run lengths (counts) end within a number")
-    return counts
+    try:
+        entry = mask_api_new_cpp.toUncompressedRLE([{"size": [height_px, width_px], "counts": text}])[0]
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"its run lengths (counts) can't be decompressed: {error}") from error
+    lengths: list[int] = entry["counts"]
+    return lengths
 
 
 SLACK_PX = 2.0
 
 SLACK_SHARE = 0.05
-"""A box may reach out of its image by 2 pixels or by 5% of the image's side: that much is cut off. More than that is
-no inaccuracy of drawing or rounding, but another image's box or another unit."""
+"""A box may reach out of its image by 2 pixels or by 5% of the image's side; that much is cut off. More is not an
+inaccuracy of drawing or rounding, but the box of another image or another unit."""
 
 
 @dataclass(frozen=True)
-class WholeBox:
-    """A box, and whether something of it was cut off."""
+class ClippedBox:
+    """A box inside its image, and whether something of it was cut off."""
 
     box: Box
     was_clipped: bool
 
 
-def whole_box(edges: Edges, size: tuple[int, int]) -> WholeBox:
+def clip_box(edges: Edges, size: tuple[int, int]) -> ClippedBox:
     """Return the box of whole pixels, at least one, nearest to ``edges`` in an image of ``size`` (width, height).
 
     Raises:
@@ -209,7 +235,7 @@ def whole_box(edges: Edges, size: tuple[int, int]) -> WholeBox:
     if columns is None or rows is None:
         raise ValueError(f"its box ({_text(edges)}) lies outside the image of {size[0]}x{size[1]} px")
     was_clipped = left < -0.5 or top < -0.5 or right > size[0] + 0.5 or bottom > size[1] + 0.5
-    return WholeBox(Box.from_edges(columns[0], rows[0], columns[1], rows[1]), was_clipped)
+    return ClippedBox(Box.from_edges(columns[0], rows[0], columns[1], rows[1]), was_clipped)
 
 
 def _require_near(edges: Edges, size: tuple[int, int]) -> None:

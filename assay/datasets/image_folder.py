@@ -1,28 +1,33 @@
 """Source ``image_folder``: from the user's class folders to the index of items.
 
-Belongs here: the index and its statistics. Does not belong here: judging places (``layout``) or files (``inspection``).
+Belongs here: which folders are subsets and classes, images outside of them, the index. Does not belong here: looking
+into files (``inspection``).
 """
 
-from collections import Counter
-from pathlib import Path
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import polars as pl
 
+from assay.datasets.index import item_row
 from assay.datasets.inspection import (
-    ImageFile,
-    Inspected,
-    Layout,
+    SUBSET_NAMES,
+    ImageInfo,
+    class_not_in_train,
     existing_path,
+    folders_in,
     inspect_images,
-    label_conflicts,
-    read_layout,
+    walk_files,
 )
 from assay.datasets.schema import IMAGE_ITEM_COLUMNS, ITEMS_FILE, OBJECT_COLUMNS, OBJECTS_FILE
 from assay.errors import DataError
 from assay.images.decoding import decode
 from assay.plots.sheets import save_class_samples
 from assay.spec.generated_images import ImageFolderSource
+from assay.spec.splits import TRAIN
 from assay.storage.parquet import write_parquet
 from assay.utils.concurrency import Progress, silent
 
@@ -37,46 +42,175 @@ def build_image_folder(spec: ImageFolderSource, folder: Path, progress: Progress
     """
     root = existing_path(spec.path, want_folder=True)
     layout = read_layout(root, spec)
-    found = inspect_images(root, [image.item for image in layout.images], spec.max_pixels, progress)
-    _raise_problems(spec, layout, found)
-    items = _items(layout.images, found)
+    infos = inspect_images(root, [image.item for image in layout.images], spec.max_pixels, progress)
+    _raise_problems(spec, layout, infos)
+    items = _items(layout.images, infos)
     write_parquet(items, folder / ITEMS_FILE)
     write_parquet(pl.DataFrame(schema=dict(OBJECT_COLUMNS)), folder / OBJECTS_FILE)
     save_class_samples(items, lambda file: decode((root / file).read_bytes()), folder / "pictures" / "samples.png")
     return _report(root, items, layout)
 
 
-def _raise_problems(spec: ImageFolderSource, layout: Layout, found: list[Inspected]) -> None:
-    unusable = [f"{image.item}: {one.problem}" for image, one in zip(layout.images, found, strict=True) if one.problem]
-    problems = layout.problems + unusable + label_conflicts(layout.images, found)
+@dataclass(frozen=True)
+class LabelledImage:
+    """An image whose folder is its class.
+
+    Attributes:
+        item: Path relative to the root, with ``/``.
+        label: Name of its class folder.
+        given_subset: Our name of its subset folder, if there are such.
+    """
+
+    item: str
+    label: str
+    given_subset: str | None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the paths of the files in a folder say.
+
+    Attributes:
+        images: All images that lie in a class folder, sorted by name.
+        problems: What is wrong with the paths of images and folders.
+        other_files: How many files are not images.
+    """
+
+    images: tuple[LabelledImage, ...]
+    problems: tuple[str, ...]
+    other_files: int
+
+
+def read_layout(root: Path, source: ImageFolderSource) -> Layout:
+    """Return the images of a folder with the classes and subsets that their paths say.
+
+    Raises:
+        DataError: Folders named like subsets lie beside others, so that it is unclear what they mean.
+    """
+    has_subsets = _has_subsets(root, source)
+    files = list(walk_files(root))
+    names = [name for name in files if source.is_image(name)]
+    misplaced = {name: problem for name in names if (problem := _misplaced(name, has_subsets))}
+    images = sorted(
+        (_labelled_image(name, has_subsets) for name in names if name not in misplaced), key=lambda image: image.item
+    )
+    problems = (
+        *(f"{name}: {problem}" for name, problem in misplaced.items()),
+        *_empty_folders(root, images, has_subsets),
+        *_same_names(images),
+        *_classes_not_in_train(images),
+    )
+    return Layout(tuple(images), problems, len(files) - len(names))
+
+
+def _has_subsets(root: Path, source: ImageFolderSource) -> bool:
+    folders = folders_in(root)
+    named = [name for name in folders if name.lower() in SUBSET_NAMES]
+    others = [name for name in folders if name not in named]
+    is_division = TRAIN in {SUBSET_NAMES[name.lower()] for name in named}
+    if source.subset_folders == "detect" and is_division and len(named) > 1 and others:
+        raise DataError(
+            f"source.path {source.path!r} has the folders {', '.join(named)} beside {', '.join(others[:5])}: are they "
+            "subsets or classes? Move the others away, or set source.subset_folders to never: then all are classes."
+        )
+    if source.subset_folders == "detect":
+        return is_division and not others
+    return source.subset_folders == "always"
+
+
+def _misplaced(name: str, has_subsets: bool) -> str | None:
+    """Return what is wrong with the path of an image."""
+    parts = PurePosixPath(name).parts
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return "its name is not UTF-8; rename it"
+    if has_subsets and len(parts) > 1 and parts[0].lower() not in SUBSET_NAMES:
+        return f"lies in {parts[0]!r}, expected a subset: {', '.join(sorted(SUBSET_NAMES))}"
+    if len(parts) < (3 if has_subsets else 2):
+        return f"lies outside a class folder, expected {'train/CLASS' if has_subsets else 'CLASS'}/{parts[-1]}"
+    return None
+
+
+def _labelled_image(name: str, has_subsets: bool) -> LabelledImage:
+    parts = PurePosixPath(name).parts
+    if has_subsets:
+        return LabelledImage(name, parts[1], SUBSET_NAMES[parts[0].lower()])
+    return LabelledImage(name, parts[0], None)
+
+
+def _empty_folders(root: Path, images: Sequence[LabelledImage], has_subsets: bool) -> list[str]:
+    """Return one line per subset or class folder without images, or per subset with two folders."""
+    subsets = folders_in(root) if has_subsets else []
+    classes = [f"{subset}/{name}" for subset in subsets for name in folders_in(root / subset)]
+    used = {"/".join(image.item.split("/")[: 2 if has_subsets else 1]) for image in images}
+    used_subsets = {image.item.split("/")[0] for image in images}
+    twice = _subsets_given_twice(subsets)
+    empty = [f"{name}: class folder without images" for name in classes or folders_in(root) if name not in used]
+    without = [f"{name}: subset folder without images" for name in subsets if name not in used_subsets]
+    return twice + (without + empty if has_subsets else empty)
+
+
+def _subsets_given_twice(folders: Sequence[str]) -> list[str]:
+    by_subset = defaultdict(list)
+    for name in folders:
+        by_subset[SUBSET_NAMES.get(name.lower(), name)].append(name)
+    return [f"{' and '.join(names)}: both are {subset}" for subset, names in by_subset.items() if len(names) > 1]
+
+
+def _same_names(images: Iterable[LabelledImage]) -> list[str]:
+    """Return one line per file whose name differs from that of another only in its ending or in case."""
+    first: dict[str, str] = {}
+    problems = []
+    for image in images:
+        key = str(PurePosixPath(image.item).with_suffix("")).casefold()
+        if key in first:
+            problems.append(f"{image.item}: has the same name as {first[key]}; rename one of them")
+        first.setdefault(key, image.item)
+    return problems
+
+
+def _classes_not_in_train(images: Iterable[LabelledImage]) -> list[str]:
+    classes = defaultdict(set)
+    for image in images:
+        if image.given_subset is not None:
+            classes[image.given_subset].add(image.label)
+    known = classes.pop(TRAIN, set())
+    return [class_not_in_train(name, subset, known) for subset in sorted(classes) for name in classes[subset] - known]
+
+
+def _raise_problems(spec: ImageFolderSource, layout: Layout, infos: Sequence[ImageInfo]) -> None:
+    unusable = [
+        f"{image.item}: {info.problem}" for image, info in zip(layout.images, infos, strict=True) if info.problem
+    ]
+    problems = [*layout.problems, *unusable, *_label_conflicts(layout.images, infos)]
     if problems:
         raise DataError(f"source.path {spec.path!r}: {len(problems)} problems; nothing was computed.", problems)
     if not layout.images:
-        wanted = ", ".join(spec.extensions)
+        expected = ", ".join(spec.extensions)
         raise DataError(
             f"source.path {spec.path!r} holds no image, but {layout.other_files} other files; expected class folders "
-            f"with files that end in {wanted} (source.extensions)."
+            f"with files that end in {expected} (source.extensions)."
         )
 
 
-def _items(images: list[ImageFile], found: list[Inspected]) -> pl.DataFrame:
+def _label_conflicts(images: Sequence[LabelledImage], infos: Sequence[ImageInfo]) -> list[str]:
+    """Return one line per file that has the same content as a file with another label."""
+    first: dict[str, LabelledImage] = {}
+    problems = []
+    for image, info in zip(images, infos, strict=True):
+        if info.problem:
+            continue
+        same = first.setdefault(info.sha256, image)
+        if same.label != image.label:
+            problems.append(f"{image.item}: is the same file as {same.item}, but of another class")
+    return problems
+
+
+def _items(images: Sequence[LabelledImage], infos: Sequence[ImageInfo]) -> pl.DataFrame:
     rows = [
-        {
-            "item": image.item,
-            "file": image.item,
-            "mask": None,
-            "width_px": one.width_px,
-            "height_px": one.height_px,
-            "sha256": one.sha256,
-            "pixels": one.pixels,
-            "thumbnail": one.thumbnail,
-            "label": image.label,
-            "labelled": True,
-            "folder": image.folder,
-            "background": None,
-            "given_subset": image.given_subset,
-        }
-        for image, one in zip(images, found, strict=True)
+        item_row(image.item, info) | {"label": image.label, "given_subset": image.given_subset}
+        for image, info in zip(images, infos, strict=True)
     ]
     return pl.DataFrame(rows, schema=dict(IMAGE_ITEM_COLUMNS), orient="row")
 

@@ -1,10 +1,13 @@
-"""From a listing of annotated images to the index of items and objects.
+"""From annotated images, whatever their format, to the index of items and objects.
 
-Belongs here: the order of steps, the tables, the report. Does not belong here: any file format, any geometry.
+Belongs here: the steps that all formats share, the tables, the report, the sample picture. Does not belong here: any
+file format, any geometry. Readers know nothing of the index, so that finding and hashing their files imports no plots.
 """
 
+import shutil
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,153 +16,246 @@ import polars as pl
 from PIL import Image
 
 from assay.datasets.annotations import (
+    AnnotatedDataset,
     AnnotatedImage,
-    Listing,
     MaskPainter,
-    PlacedObject,
-    Scene,
-    frame_of,
-    needed_turns,
-    place,
+    PlacedImage,
+    UserMasks,
+    place_objects,
     write_masks,
+    wrong_sizes,
 )
-from assay.datasets.inspection import Inspected, inspect_images
-from assay.datasets.schema import IMAGE_ITEM_COLUMNS, ITEMS_FILE, MASK_CLASSES_FILE, OBJECT_COLUMNS, OBJECTS_FILE
+from assay.datasets.coco import read_coco
+from assay.datasets.geometry import upright_image
+from assay.datasets.inspection import ImageInfo, inspect_images
+from assay.datasets.mask_folder import read_mask_folder
+from assay.datasets.schema import (
+    BACKGROUND,
+    IMAGE_ITEM_COLUMNS,
+    ITEMS_FILE,
+    MASK_CLASSES_FILE,
+    OBJECT_COLUMNS,
+    OBJECTS_FILE,
+)
+from assay.datasets.yolo import read_yolo
 from assay.errors import DataError
 from assay.images.decoding import decode
 from assay.images.masks import read_mask
 from assay.plots.sheets import class_color, draw_boxes, sample_grid, save_small_png
-from assay.spec.generated_images import CocoSource, YoloSource
+from assay.spec.generated_images import CocoSource, MaskFolderSource, YoloSource
 from assay.storage.parquet import write_parquet
 from assay.utils.concurrency import Progress, silent
 
+AnnotatedSource = CocoSource | YoloSource | MaskFolderSource
+
 _MOST_LEFT_OUT = 100
-"""How many annotations that were left out the report names."""
+"""How many of the annotations that were left out the report names."""
 
 
-def build_annotated(
-    spec: CocoSource | YoloSource, listing: Listing, folder: Path, progress: Progress = silent
+def build_coco(spec: CocoSource, folder: Path, progress: Progress = silent) -> dict[str, Any]:
+    """Index the user's images and objects and return statistics about them; the images stay where they are.
+
+    Writes what ``build_index`` documents.
+
+    Raises:
+        DataError: Every file and entry that can't be used, by place and reason, before anything is written.
+    """
+    return build_index(spec, read_coco(spec), folder, progress)
+
+
+def build_yolo(spec: YoloSource, folder: Path, progress: Progress = silent) -> dict[str, Any]:
+    """Index the user's images and objects and return statistics about them; the images stay where they are.
+
+    Writes what ``build_index`` documents.
+
+    Raises:
+        DataError: Every file and line that can't be used, by place and reason, before anything is written.
+    """
+    return build_index(spec, read_yolo(spec), folder, progress)
+
+
+def build_masks(spec: MaskFolderSource, folder: Path, progress: Progress = silent) -> dict[str, Any]:
+    """Index the user's images and masks and return statistics about them; both stay where they are.
+
+    Writes items.parquet, an empty objects.parquet, mask_classes.parquet and pictures/samples.png. Where a mask has to
+    be turned with its image, all masks are copied to masks/.
+
+    Raises:
+        DataError: Every file that can't be used, by name and reason, before anything is written.
+    """
+    return build_index(spec, read_mask_folder(spec, progress), folder, progress)
+
+
+def build_index(
+    spec: AnnotatedSource, dataset: AnnotatedDataset, folder: Path, progress: Progress = silent
 ) -> dict[str, Any]:
     """Index annotated images and return statistics about them; the images stay where they are.
 
-    Writes items.parquet, objects.parquet, pictures/samples.png and, where outlines are known and masks are wanted,
-    masks/ and mask_classes.parquet.
+    Writes items.parquet, objects.parquet and pictures/samples.png. Where the user has masks, or outlines are known and
+    masks are wanted, it writes mask_classes.parquet too; and masks/, unless the user's masks can be used as they are.
 
     Raises:
         DataError: Everything that can't be used, before anything is written; of annotations only if the spec refuses
             bad ones.
     """
-    found = inspect_images(listing.root, [image.file for image in listing.images], spec.max_pixels, progress)
-    problems = listing.problems + [
-        f"{image.where}: {one.problem}" for image, one in zip(listing.images, found, strict=True) if one.problem
+    infos = inspect_images(dataset.root, [image.file for image in dataset.images], spec.max_pixels, progress)
+    unusable = [
+        f"{image.where}: {info.problem}" for image, info in zip(dataset.images, infos, strict=True) if info.problem
     ]
-    scenes = [] if problems and not _all_usable(found) else _scenes(listing, found, problems)
-    _raise_problems(spec, listing, problems)
-    masks = _masks(spec, listing, scenes, folder, progress)
-    items, objects = _items(listing.images, found, masks), _objects(scenes)
+    problems = [*dataset.problems, *unusable, *wrong_sizes(dataset.images, infos)]
+    placed, misplaced = ([], []) if unusable else place_objects(dataset.images, infos)
+    bad_annotations = [*dataset.bad_annotations, *misplaced]
+    _raise_problems(spec, dataset, problems, bad_annotations)
+    masks = _write_masks(spec, dataset, placed, folder, progress)
+    items, objects = _items(dataset.images, infos, masks.names), _objects(placed)
     write_parquet(items, folder / ITEMS_FILE)
     write_parquet(objects, folder / OBJECTS_FILE)
-    save_truth_samples(items, objects, (listing.root, folder), folder / "pictures" / "samples.png")
-    return _report(listing, items, objects, scenes) | ({"mask_root": "."} if any(masks) else {})
+    if masks.classes is not None:
+        write_parquet(masks.classes, folder / MASK_CLASSES_FILE)
+    save_annotated_samples(
+        items, objects, (dataset.root, masks.root), folder / "pictures" / "samples.png", masks.background
+    )
+    report = {**_report(dataset, items, placed), **dataset.statistics}
+    if dataset.masks is None:
+        report |= _object_report(dataset, objects, placed, bad_annotations)
+    return report | ({} if masks.classes is None else {"mask_root": masks.reported_root})
 
 
-def _all_usable(found: Sequence[Inspected]) -> bool:
-    return not any(one.problem for one in found)
-
-
-def _scenes(listing: Listing, found: Sequence[Inspected], problems: list[str]) -> list[Scene]:
-    """Return every image with its objects; adds images of wrong sizes to ``problems``, bad boxes to the listing's."""
-    turns, wrong_sizes = needed_turns(listing.images, found)
-    problems += wrong_sizes
-    scenes = []
-    for image, one, orientation in zip(listing.images, found, turns, strict=True):
-        frame = frame_of(image, one, orientation)
-        objects: list[PlacedObject] = []
-        for annotation in image.annotations:
-            try:
-                objects.append(place(annotation, frame))
-            except ValueError as error:
-                listing.bad.append(f"{annotation.where}: {error}")
-        scenes.append(
-            Scene(image.file, frame, (one.width_px, one.height_px), tuple(objects) if image.labelled else None)
-        )
-    return scenes
-
-
-def _raise_problems(spec: CocoSource | YoloSource, listing: Listing, problems: list[str]) -> None:
-    refused = listing.bad if spec.bad_annotations == "refuse" else []
+def _raise_problems(
+    spec: AnnotatedSource, dataset: AnnotatedDataset, problems: list[str], bad_annotations: list[str]
+) -> None:
+    leaves_out = not isinstance(spec, MaskFolderSource) and spec.bad_annotations == "leave_out"
+    refused = [] if leaves_out else bad_annotations
     if problems or refused:
         hint = " source.bad_annotations: leave_out goes on without bad annotations." if refused else ""
         count = len(problems) + len(refused)
         raise DataError(f"source.path {spec.path!r}: {count} problems; nothing was computed.{hint}", problems + refused)
-    if not listing.images:
-        raise DataError(f"source.path {spec.path!r}: no image can be used.", listing.bad)
+    if isinstance(spec, MaskFolderSource) and not any(image.mask for image in dataset.images):
+        raise DataError(
+            f"source.path {spec.path!r}: none of {len(dataset.images)} images has a mask of its name in {spec.masks!r}."
+        )
+    if not dataset.images:
+        raise DataError(f"source.path {spec.path!r}: no image can be used.", bad_annotations)
 
 
-def _masks(
-    spec: CocoSource | YoloSource, listing: Listing, scenes: Sequence[Scene], folder: Path, progress: Progress
-) -> list[str | None]:
-    if not spec.masks or not any(one.outline for scene in scenes for one in scene.objects or ()):
-        return [None] * len(scenes)
-    painter = MaskPainter(tuple(listing.classes))
-    write_parquet(painter.table(), folder / MASK_CLASSES_FILE)
-    return write_masks(painter, scenes, folder, progress)
+@dataclass(frozen=True)
+class IndexedMasks:
+    """The masks of a result.
+
+    Attributes:
+        names: The mask of each image relative to the root; None where there is none.
+        root: The folder of all masks.
+        reported_root: How the report names it: relative to the result's folder where it is in there.
+        classes: Rows of mask_classes.parquet; None where there are no masks.
+    """
+
+    names: list[str | None]
+    root: Path
+    reported_root: str
+    classes: pl.DataFrame | None
+
+    @property
+    def background(self) -> int | None:
+        """Value of pixels that show nothing, if there is one."""
+        rows = [] if self.classes is None else self.classes.filter(role=BACKGROUND)["value"].to_list()
+        return rows[0] if rows else None
 
 
-def _items(images: Sequence[AnnotatedImage], found: Sequence[Inspected], masks: Sequence[str | None]) -> pl.DataFrame:
-    rows = [item_row(image.file, one, mask) for image, one, mask in zip(images, found, masks, strict=True)]
-    for row, image in zip(rows, images, strict=True):
-        row |= {"given_subset": image.given_subset, "labelled": image.labelled}
+def _write_masks(
+    spec: AnnotatedSource, dataset: AnnotatedDataset, placed: Sequence[PlacedImage], folder: Path, progress: Progress
+) -> IndexedMasks:
+    if dataset.masks is not None:
+        names = [image.mask for image in dataset.images]
+        orientations = [image.frame.orientation for image in placed]
+        if all(orientation == 1 for orientation in orientations):
+            return IndexedMasks(names, dataset.masks.root, str(dataset.masks.root), dataset.masks.classes)
+        root = folder / "masks"
+        _copy_upright(names, orientations, dataset.masks, root)
+        return IndexedMasks(names, root, "masks", dataset.masks.classes)
+    has_outlines = any(each.outline for image in placed for each in image.objects or ())
+    if isinstance(spec, MaskFolderSource) or not spec.masks or not has_outlines:
+        return IndexedMasks([None] * len(placed), folder, ".", None)
+    painter = MaskPainter(dataset.classes)
+    return IndexedMasks(write_masks(painter, placed, folder, progress), folder, ".", painter.table())
+
+
+def _copy_upright(names: Sequence[str | None], orientations: Sequence[int], masks: UserMasks, root: Path) -> None:
+    """Copy all masks to ``root``, turned where the images are."""
+    for name, orientation in zip(names, orientations, strict=True):
+        if name is None:
+            continue
+        source, target = masks.root / name, root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if orientation == 1:
+            shutil.copyfile(source, target)
+        else:
+            with Image.open(source) as mask:
+                upright_image(mask, orientation).save(target, mask.format)
+
+
+def _items(images: Sequence[AnnotatedImage], infos: Sequence[ImageInfo], masks: Sequence[str | None]) -> pl.DataFrame:
+    rows = [
+        item_row(image.file, info) | {"mask": mask, "given_subset": image.given_subset, "labelled": image.labelled}
+        for image, info, mask in zip(images, infos, masks, strict=True)
+    ]
     return pl.DataFrame(rows, schema=dict(IMAGE_ITEM_COLUMNS), orient="row")
 
 
-def item_row(file: str, one: Inspected, mask: str | None) -> dict[str, Any]:
-    """Return an image's row of items.parquet, but for its subset and whether it is labelled."""
+def item_row(file: str, info: ImageInfo) -> dict[str, Any]:
+    """Return the row of items.parquet of a labelled image that has no label, mask or subset of its own."""
     return {
         "item": file,
         "file": file,
-        "mask": mask,
-        "width_px": one.width_px,
-        "height_px": one.height_px,
-        "sha256": one.sha256,
-        "pixels": one.pixels,
-        "thumbnail": one.thumbnail,
+        "mask": None,
+        "width_px": info.width_px,
+        "height_px": info.height_px,
+        "sha256": info.sha256,
+        "pixels": info.pixels,
+        "thumbnail": info.thumbnail,
         "label": None,
+        "labelled": True,
         "folder": str(PurePosixPath(file).parent),
         "background": None,
+        "given_subset": None,
     }
 
 
-def _objects(scenes: Sequence[Scene]) -> pl.DataFrame:
+def _objects(placed: Sequence[PlacedImage]) -> pl.DataFrame:
     rows = [
-        (scene.file, number, one.label, *one.box, one.crowd)
-        for scene in scenes
-        for number, one in enumerate(scene.objects or ())
+        (image.file, number, each.label, *each.box, each.crowd)
+        for image in placed
+        for number, each in enumerate(image.objects or ())
     ]
     return pl.DataFrame(rows, schema=dict(OBJECT_COLUMNS), orient="row")
 
 
-def _report(listing: Listing, items: pl.DataFrame, objects: pl.DataFrame, scenes: Sequence[Scene]) -> dict[str, Any]:
+def _report(dataset: AnnotatedDataset, items: pl.DataFrame, placed: Sequence[PlacedImage]) -> dict[str, Any]:
+    return {
+        "root": str(dataset.root),
+        "images": len(items),
+        "images_without_truth": int((~items["labelled"]).sum()),
+        "given_subsets": dict(sorted(Counter(items["given_subset"].drop_nulls()).items())),
+        "images_turned": sum(image.frame.orientation != 1 for image in placed),
+        "equal_files": len(items) - items["sha256"].n_unique(),
+        "largest_pixels": max(width * height for width, height in items["width_px", "height_px"].iter_rows()),
+    }
+
+
+def _object_report(
+    dataset: AnnotatedDataset, objects: pl.DataFrame, placed: Sequence[PlacedImage], left_out: Sequence[str]
+) -> dict[str, Any]:
     alone = objects.filter(~pl.col("crowd"))
     counts = Counter(alone["label"])
     longest = alone.select(pl.max_horizontal("width_px", "height_px")).to_series()
     return {
-        "root": str(listing.root),
-        "images": len(items),
         "objects": len(alone),
-        "labels": {name: counts[name] for name in listing.classes},
+        "labels": {name: counts[name] for name in dataset.classes},
         "crowds": len(objects) - len(alone),
-        "empty_images": sum(scene.objects == () for scene in scenes),
-        "images_without_truth": int((~items["labelled"]).sum()),
-        "given_subsets": dict(sorted(Counter(items["given_subset"].drop_nulls()).items())),
-        "boxes_clipped": sum(one.was_clipped for scene in scenes for one in scene.objects or ()),
-        "images_turned": sum(scene.frame.orientation != 1 for scene in scenes),
+        "empty_images": sum(image.objects == () for image in placed),
+        "boxes_clipped": sum(each.was_clipped for image in placed for each in image.objects or ()),
         "median_object_px": float(longest.quantile(0.5) or 0),
-        "equal_files": len(items) - items["sha256"].n_unique(),
-        "largest_pixels": max(width * height for width, height in items["width_px", "height_px"].iter_rows()),
-        **listing.counts,
-        "left_out": len(listing.bad),
-        "left_out_first": listing.bad[:_MOST_LEFT_OUT],
+        "left_out": len(left_out),
+        "left_out_first": list(left_out[:_MOST_LEFT_OUT]),
     }
 
 
@@ -174,7 +270,7 @@ _MOST_BOXES = 30
 _TINT = 0.4
 
 
-def save_truth_samples(
+def save_annotated_samples(
     items: pl.DataFrame, objects: pl.DataFrame, roots: tuple[Path, Path], path: Path, background: int | None = 0
 ) -> None:
     """Save a grid of the first images that hold something, or of the first ones if none does.

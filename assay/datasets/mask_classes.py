@@ -1,7 +1,8 @@
-"""Masks as class indices: what the values of pixels mean to a model.
+"""What the values of pixels in masks mean: to the user, who drew the masks, and to a model, which has class indices.
 
-Belongs here: from values (``assay.images.masks``) and their meanings (mask_classes.parquet) to indices. Does not belong
-here: which classes a model has, sizes.
+Belongs here: which values the user's masks hold and which classes they are; from values (``assay.images.masks``) and
+mask_classes.parquet to class indices. Does not belong here: which mask belongs to which image (``mask_folder``), which
+classes a model has.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from assay.datasets.inspection import in_words
+from assay.datasets.inspection import describe_decode_error
 from assay.datasets.schema import BACKGROUND, CLASS, IGNORE, MASK_CLASS_COLUMNS, MASK_CLASSES_FILE
 from assay.errors import DataError
 from assay.images.decoding import DECODE_ERRORS
@@ -22,42 +23,50 @@ from assay.storage.parquet import read_parquet
 from assay.utils.concurrency import Progress, map_in_order, usable_cores
 
 IGNORED = 255
-"""Index of pixels whose truth is unknown."""
+"""Class index of pixels whose true class is unknown."""
 
 LARGEST_IN_TABLE = 0xFFFF
-"""Largest value that is looked up in a table, six times as fast as a search; colours are larger."""
+"""Largest value for which a table is built, which is six times as fast as a search; colours are larger."""
 
-ClassMap = NDArray[np.uint8]
+IndexMask = NDArray[np.uint8]
 """(height, width): 0 background, 1 to k the classes, 255 unknown."""
 
 
 class MaskMeanings:
-    """From values of pixels to class indices."""
+    """Maps the values of pixels to class indices.
+
+    Args:
+        values: Values that have a meaning, all different.
+        indices: The class index of each.
+    """
 
     def __init__(self, values: Sequence[int], indices: Sequence[int]) -> None:
         self._values = values
         self._indices = np.asarray(indices, np.uint8)
 
-    def apply(self, values: MaskValues) -> ClassMap:
+    def apply(self, values: MaskValues) -> IndexMask:
         """Return class indices of the same shape.
 
         Raises:
             DataError: A value has no meaning.
         """
-        places = places_of(values, self._values)
-        if places.size and places.max() == len(self._values):
-            unknown = values[places == len(self._values)][0]
+        positions = indices_of(values, self._values)
+        if positions.size and positions.max() == len(self._values):
+            unknown = values[positions == len(self._values)][0]
             raise DataError(f"A mask has the value {unknown}, which {MASK_CLASSES_FILE} does not name.")
-        indices: ClassMap = self._indices.take(places)
+        indices: IndexMask = self._indices.take(positions)
         return indices
 
 
-def places_of(values: MaskValues, known: Sequence[int]) -> NDArray[np.int32]:
-    """Return the place of each value among those known, and their number for any other.
+def indices_of(values: MaskValues, known: Sequence[int]) -> NDArray[np.int32]:
+    """Return the index in ``known`` of each value, and ``len(known)`` for any other value.
 
     Args:
         values: Of any shape.
-        known: All different.
+        known: Values, all different.
+
+    Returns:
+        int32 of the same shape as ``values``.
     """
     if not known:
         return np.zeros(values.shape, np.int32)
@@ -67,8 +76,8 @@ def places_of(values: MaskValues, known: Sequence[int]) -> NDArray[np.int32]:
         return np.where(np.asarray(known)[order[nearest]] == values, order[nearest], len(known)).astype(np.int32)
     table = np.full(max(known) + 2, len(known), np.int32)
     table[list(known)] = np.arange(len(known))
-    places: NDArray[np.int32] = table.take(np.clip(values, -1, max(known) + 1))  # both ends: none of them
-    return places
+    indices: NDArray[np.int32] = table.take(np.clip(values, -1, max(known) + 1))  # both ends: none of them
+    return indices
 
 
 def read_meanings(folder: Path, classes: Sequence[str], mapping: Mapping[str, str]) -> MaskMeanings:
@@ -79,10 +88,10 @@ def read_meanings(folder: Path, classes: Sequence[str], mapping: Mapping[str, st
         classes: The model's classes in their order.
         mapping: Class of each label.
     """
-    places = {label: 1 + classes.index(name) for label, name in mapping.items()}
+    class_indices = {label: 1 + classes.index(name) for label, name in mapping.items()}
     table = read_parquet(folder / MASK_CLASSES_FILE)
     indices = [
-        IGNORED if role == IGNORE else places.get(label, 0) if role == CLASS else 0
+        IGNORED if role == IGNORE else class_indices.get(label, 0) if role == CLASS else 0
         for label, role in table.select("label", "role").iter_rows()
     ]
     return MaskMeanings(table["value"].to_list(), indices)
@@ -101,9 +110,9 @@ def read_values(path: Path) -> MaskValues:
 
 
 MOST_CLASSES = 254
-"""More different values than this are no classes, but the traces of smoothing."""
+"""More different values than this are not classes, but the traces of smoothing."""
 
-Meanings = dict[int, tuple[str | None, str]]
+MaskClasses = dict[int, tuple[str | None, str]]
 """Label and role by value."""
 
 
@@ -124,75 +133,76 @@ class MaskContent:
     problem: str = ""
 
 
-def meanings_of(source: MaskFolderSource, contents: Sequence[MaskContent]) -> Meanings:
-    """Return what each value means: as the spec says, or each found value as a class of that name."""
+def mask_classes_of(source: MaskFolderSource, contents: Sequence[MaskContent]) -> MaskClasses:
+    """Return what each value means: as the spec says, or every value that occurs as a class of that name."""
     is_colour = any(content.is_colour for content in contents)
-    meanings: Meanings = {mask_number(value): (name, CLASS) for name, value in source.classes.items()}
+    classes: MaskClasses = {mask_number(value): (name, CLASS) for name, value in source.classes.items()}
     if source.background is not None:
-        meanings[mask_number(source.background)] = (None, BACKGROUND)
+        classes[mask_number(source.background)] = (None, BACKGROUND)
     if source.ignore is not None and (isinstance(source.ignore, str) or not is_colour):
-        meanings[mask_number(source.ignore)] = (None, IGNORE)  # as a colour, 255 would be pure blue
+        classes[mask_number(source.ignore)] = (None, IGNORE)  # as a colour, 255 would be pure blue
     if not source.classes:
         found = {value for content in contents for value, _ in content.counts}
-        meanings |= {value: (shown(value, is_colour), CLASS) for value in sorted(found - meanings.keys())}
-    return meanings
+        classes |= {value: (format_value(value, is_colour), CLASS) for value in sorted(found - classes.keys())}
+    return classes
 
 
-def shown(value: int, is_colour: bool) -> str:
-    """Return a value as people write it."""
+def format_value(value: int, is_colour: bool) -> str:
+    """Return a value as it is written in specs: a number, or ``#rrggbb``."""
     return f"#{value:06x}" if is_colour else str(value)
 
 
-def table_of(meanings: Meanings) -> pl.DataFrame:
+def mask_class_table(classes: MaskClasses) -> pl.DataFrame:
     """Return mask_classes.parquet."""
-    rows = [(value, label, role) for value, (label, role) in sorted(meanings.items())]
+    rows = [(value, label, role) for value, (label, role) in sorted(classes.items())]
     return pl.DataFrame(rows, schema=dict(MASK_CLASS_COLUMNS), orient="row")
 
 
-def problems_of(source: MaskFolderSource, names: Sequence[str], contents: Sequence[MaskContent]) -> list[str]:
-    """Return one line per mask whose values mean nothing.
+def value_problems_of(source: MaskFolderSource, names: Sequence[str], contents: Sequence[MaskContent]) -> list[str]:
+    """Return one line per mask that holds values without a meaning.
 
     Args:
         source: Says what values mean.
-        names: Of the masks, for messages.
-        contents: Of the usable ones among them, in the same order.
+        names: Names of the masks, for messages.
+        contents: Their contents, in the same order.
     """
     kinds = {content.is_colour for content in contents}
     if len(kinds) > 1:
         odd = next(name for name, content in zip(names, contents, strict=True) if content.is_colour)
         return [f"{odd}: holds colours, but other masks hold grey levels or indices; save all in one way"]
-    meanings = meanings_of(source, contents)
-    classes = sum(role == CLASS for _, role in meanings.values())
-    if not source.classes and classes > MOST_CLASSES:
-        return [f"the masks hold {classes} different values; name the classes in source.classes, or save sharp masks"]
+    classes = mask_classes_of(source, contents)
+    count = sum(role == CLASS for _, role in classes.values())
+    if not source.classes and count > MOST_CLASSES:
+        return [f"the masks hold {count} different values; name the classes in source.classes, or save sharp masks"]
     return [
         problem
         for name, content in zip(names, contents, strict=True)
-        if (problem := _unknown_values(name, content, meanings))
+        if (problem := _unknown_values(name, content, classes))
     ]
 
 
-def _unknown_values(name: str, content: MaskContent, meanings: Meanings) -> str | None:
-    unknown = [(value, count) for value, count in content.counts if value not in meanings]
+def _unknown_values(name: str, content: MaskContent, classes: MaskClasses) -> str | None:
+    unknown = [(value, count) for value, count in content.counts if value not in classes]
     if not unknown:
         return None
-    few = ", ".join(f"{shown(value, content.is_colour)} ({count} px)" for value, count in unknown[:5])
-    known = ", ".join(shown(value, content.is_colour) for value in sorted(meanings)[:30])
+    few = ", ".join(f"{format_value(value, content.is_colour)} ({count} px)" for value, count in unknown[:5])
+    known = ", ".join(format_value(value, content.is_colour) for value in sorted(classes)[:30])
     kind = "colours" if content.is_colour else "grey levels or indices"
     more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
     return f"{name}: holds {few}{more}, which mean nothing; known {kind}: {known} (source.classes, background, ignore)"
 
 
-_FEW = 65536
+_MOST_COUNTED_VALUES = 65536
+"""Values below this are counted in one array, which is faster than sorting the pixels."""
 
 
 def inspect_masks(root: Path, masks: Sequence[str | None], progress: Progress) -> list[MaskContent | None]:
-    """Look into every mask in threads and return what is in it, in the order of ``masks``; None where there is none."""
-    found: list[MaskContent | None] = []
-    for one in map_in_order(lambda mask: _inspect(root / mask) if mask else None, masks, usable_cores()):
-        found.append(one)
-        progress(len(found), len(masks), "masks checked")
-    return found
+    """Read every mask in threads and return what is in it, in the order of ``masks``; None where there is none."""
+    contents: list[MaskContent | None] = []
+    for content in map_in_order(lambda mask: _inspect(root / mask) if mask else None, masks, usable_cores()):
+        contents.append(content)
+        progress(len(contents), len(masks), "masks checked")
+    return contents
 
 
 def _inspect(path: Path) -> MaskContent:
@@ -200,13 +210,13 @@ def _inspect(path: Path) -> MaskContent:
         content = path.read_bytes()
         values = read_mask(content)
     except DECODE_ERRORS as error:
-        return MaskContent(problem=in_words(error))
+        return MaskContent(problem=describe_decode_error(error))
     height, width = values.shape
     return MaskContent((width, height), _counts(values), has_colours(content))
 
 
 def _counts(values: MaskValues) -> tuple[tuple[int, int], ...]:
-    if values.min() >= 0 and values.max() < _FEW:
+    if values.min() >= 0 and values.max() < _MOST_COUNTED_VALUES:
         counts = np.bincount(values.ravel())
         found = np.flatnonzero(counts)
         return tuple(zip(found.tolist(), counts[found].tolist(), strict=True))

@@ -1,6 +1,7 @@
-"""How a column is scaled, and back: fitted once, stored, applied to any rows.
+"""How a column is scaled and scaled back: fitted once, stored, applied to any rows.
 
-Belongs here: the three ways, their file format, their inverses. Does not belong here: which column is scaled how.
+Belongs here: the three kinds of scaling, their file format, their inverses. Does not belong here: which column is
+scaled how.
 """
 
 from pathlib import Path
@@ -23,14 +24,14 @@ RESTORED_TYPES: dict[str, type[pl.DataType]] = {
         *(pl.Float32, pl.Float64, pl.Boolean, pl.String),
     )
 }
-"""Types that an inverse can give back; anything else comes back as its nearest."""
+"""Types that an inverse can restore; a column of any other type comes back as Float64 or String."""
 
 
 class ScalarInfo(Section):
     """A number column x becomes (x - offset) / divisor as Float64; the fitted rows span 0 to 1.
 
-    A constant column has divisor 1 and becomes 0. The inverse is exact for integers that span less than 2^50 and,
-    for fractions, exact to 2^-51 of the column's span: no more than Float64 holds.
+    A constant column has divisor 1 and becomes 0. The inverse is exact for integers that span less than 2^50, and for
+    fractions to 2^-51 of the column's span, which is the precision of Float64.
     """
 
     kind: Literal["scalar"] = "scalar"
@@ -47,7 +48,7 @@ class ScalarInfo(Section):
     def apply(self, column: pl.Series) -> pl.Series:
         """Return the column scaled; it has no missing values.
 
-        NumPy divides; Polars multiplies by 1 / divisor, which makes the largest fitted value 0.9999999999999999.
+        NumPy divides; Polars would multiply by 1 / divisor, so that the largest fitted value became 0.9999999999999999.
         """
         return pl.Series(column.name, (column.cast(pl.Float64).to_numpy() - self.offset) / self.divisor)
 
@@ -114,7 +115,7 @@ class CategoricalInfo(Section):
         return _encode(column, self.values, self.unseen_code).cast(pl.Int32)
 
     def inverse(self, codes: pl.Series) -> pl.Series:
-        """Return the classes of the codes; unseen ones are null, since nobody knows which they were."""
+        """Return the classes of the codes; unseen classes become null, since their code does not tell them apart."""
         return _decode(codes, self.values, self.dtype)
 
 

@@ -1,6 +1,7 @@
-"""The index of items that stages hand on: its columns, where its files are, which items are nested.
+"""The tables that stages hand on: their columns, where the files that they name are, the roles of a table's columns.
 
-Belongs here: what ``items.parquet`` means to every stage. Does not belong here: making or dividing items.
+Belongs here: what ``items.parquet`` and the tables beside it mean to every stage. Does not belong here: making or
+dividing items.
 """
 
 import json
@@ -43,9 +44,10 @@ IMAGE_ITEM_COLUMNS: Columns = {
 }
 """One row per image. ``file`` is relative to the root, ``mask`` to the masks' root and null where there is none.
 
-``label`` is null where boxes or masks hold the labels. ``labelled`` is false where the truth is unknown; an image that
-is labelled and has neither a label nor boxes is known to be empty.
-``pixels`` and ``thumbnail`` are its ``assay.images.near_duplicates.Look``, taken once, while the image is in memory.
+``label`` is null where boxes or masks hold the labels. ``labelled`` is false where the ground truth is unknown; a
+labelled image that has neither a label nor boxes is known to be empty.
+``pixels`` and ``thumbnail`` are its ``assay.images.near_duplicates.ImageSignature``, computed once, while the image is
+in memory anyway.
 """
 
 OBJECT_COLUMNS: Columns = {
@@ -67,7 +69,7 @@ wrong.
 MASK_CLASS_COLUMNS: Columns = {"value": pl.Int32, "label": pl.String, "role": pl.String}
 """One row per value that pixels of masks have; see ``assay.images.masks`` for what a pixel's value is.
 
-``role`` is ``class``, ``background`` or ``ignore`` (the truth is unknown there); ``label`` is null but for classes.
+``role`` is ``class``, ``background`` or ``ignore`` (the true class is unknown); ``label`` is null but for classes.
 """
 
 CLASS, BACKGROUND, IGNORE = "class", "background", "ignore"
@@ -83,7 +85,7 @@ ROW_ITEM_COLUMNS: Columns = {
 
 
 def root_of(folder: Path) -> Path:
-    """Return the folder that ``file`` in a result's index is relative to: as its report says, or itself."""
+    """Return the folder that ``file`` in a result's index is relative to: the root that its report names, or itself."""
     return folder / str(_report(folder).get("root", "."))
 
 
@@ -100,7 +102,7 @@ def _report(folder: Path) -> dict[str, Any]:
 
 
 def is_nested() -> pl.Expr:
-    """Return whether an item's folder lies below its class folder."""
+    """Return the expression that says whether an item's folder lies below its class folder."""
     depth = pl.col("folder").str.count_matches("/", literal=True)
     return depth > pl.col("given_subset").is_not_null().cast(pl.UInt32)
 

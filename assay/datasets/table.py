@@ -1,6 +1,7 @@
 """Source ``table``: from the user's CSV or Parquet file to rows and their index.
 
-Belongs here: reading, naming rows, statistics. Does not belong here: judging columns (``table_columns``).
+Belongs here: reading, what is wrong with columns, naming rows, statistics. Does not belong here: scaling columns
+(``scaling``).
 """
 
 import csv
@@ -22,9 +23,10 @@ from assay.utils.concurrency import Progress, silent
 ROWS_FILE = "rows.parquet"
 
 _ITEM_DIGITS = 9
-"""Of a row's number: wide enough that rows added later don't rename the others."""
+"""Digits of a row's number: enough that rows added later don't rename the others."""
 
-_BETWEEN, _NULL = "\x1f", "\x00"
+_SEPARATOR, _NULL = "\x1f", "\x00"
+"""Stand between a row's values, and for a missing one, in the text that is hashed."""
 
 _MOST_CLASSES = 100
 
@@ -33,8 +35,8 @@ def build_table(spec: TableSource, folder: Path, progress: Progress = silent) ->
     """Copy the user's table into ``folder``, with a name for each row, and return statistics about it.
 
     Writes rows.parquet (item, target and features), items.parquet (item, hash, label, given subset and group) and
-    table.json (which column is the target). Columns that say subset or group are not among the rows: no model may
-    learn from them.
+    table.json (the roles of the columns). The columns of subset and group are left out of the rows: no model may learn
+    from them.
 
     Raises:
         DataError: The file can't be read, or columns can't be used: all of them, by name and reason.
@@ -73,7 +75,7 @@ def _read(path: Path, spec: TableSource) -> pl.DataFrame:
 
 
 def _check_header(path: Path, spec: TableSource) -> None:
-    """Refuse names given twice, which Polars would rename in silence."""
+    """Refuse names given twice, which Polars would rename silently."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         names = next(csv.reader(file, delimiter=spec.delimiter), [])
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -109,7 +111,7 @@ def _row_hashes(frame: pl.DataFrame) -> list[str]:
     usable = [
         name for name, kind in frame.schema.items() if not kind.is_nested() and kind not in (pl.Binary, pl.Object)
     ]
-    texts = frame.select(pl.concat_str([pl.col(usable).cast(pl.String).fill_null(_NULL)], separator=_BETWEEN))
+    texts = frame.select(pl.concat_str([pl.col(usable).cast(pl.String).fill_null(_NULL)], separator=_SEPARATOR))
     return [hashlib.sha256(text.encode()).hexdigest() for text in texts.to_series()]
 
 
@@ -128,7 +130,7 @@ def _report(rows: pl.DataFrame, items: pl.DataFrame, spec: TableSource, features
 
 
 RESERVED = ("item", "subset", "image")
-"""Names of columns that the stages add."""
+"""Names of the columns that stages add."""
 
 _SHOWN = 5
 

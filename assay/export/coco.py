@@ -1,6 +1,11 @@
-"""Predicted boxes as COCO's files.
+"""Predicted boxes and masks as COCO's files.
 
-Belongs here: boxes in the format of https://cocodataset.org/#format-results. Does not belong here: reading results.
+Belongs here: boxes and masks in the format of https://cocodataset.org/#format-results, and what the IDs in it mean, new
+ones or those of the user's own file. Does not belong here: reading results (``predictions``).
+
+``predictions.json`` is what ``COCO.loadRes`` of pycocotools takes; ``instances.json``, with images, categories and the
+ground truth, is what it is loaded into. Masks have one entry per class of an image, as COCO's own "stuff" has, with the
+run lengths of all pixels of the class.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -11,14 +16,17 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from faster_coco_eval.core import mask as coco_masks
 
 from assay.datasets.coco_json import CocoFile, Entry, Id, read_coco_file
-from assay.datasets.mask_classes import ClassMap
+from assay.datasets.mask_classes import IndexMask
 from assay.errors import DataError
 from assay.export.predictions import Detections, PredictedMasks, require_classes
 from assay.storage.files import write_json
 
 _DECIMALS = 3
+
+_BOX = ("x_px", "y_px", "width_px", "height_px")
 
 
 def export_coco(detections: Detections, folder: Path, like: Path | None = None) -> list[Path]:
@@ -27,7 +35,7 @@ def export_coco(detections: Detections, folder: Path, like: Path | None = None) 
     Args:
         detections: What to write.
         folder: Where to.
-        like: COCO file whose IDs are taken.
+        like: COCO file whose IDs are used.
 
     Raises:
         DataError: The other file lacks an image or class, or states another size.
@@ -35,9 +43,9 @@ def export_coco(detections: Detections, folder: Path, like: Path | None = None) 
     contents = CocoContents(
         detections.images,
         detections.classes,
-        detections.found["predicted_class"],
-        predictions=partial(_predictions, detections.found),
-        truth=partial(_truth, detections.objects),
+        detections.boxes["predicted_class"],
+        predictions=partial(_predicted_boxes, detections.boxes),
+        ground_truth=partial(_true_boxes, detections.objects),
     )
     return write_coco_files(contents, folder, like)
 
@@ -50,8 +58,8 @@ class CocoIds:
     categories: dict[str, Id]
 
 
-def _predictions(found: pl.DataFrame, ids: CocoIds) -> list[dict[str, Any]]:
-    columns = found.select("item", "predicted_class", "confidence", *_BOX)
+def _predicted_boxes(boxes: pl.DataFrame, ids: CocoIds) -> list[dict[str, Any]]:
+    columns = boxes.select("item", "predicted_class", "confidence", *_BOX)
     return [
         {
             "image_id": ids.images[item],
@@ -63,10 +71,7 @@ def _predictions(found: pl.DataFrame, ids: CocoIds) -> list[dict[str, Any]]:
     ]
 
 
-_BOX = ("x_px", "y_px", "width_px", "height_px")
-
-
-def _truth(objects: pl.DataFrame, ids: CocoIds) -> list[dict[str, Any]]:
+def _true_boxes(objects: pl.DataFrame, ids: CocoIds) -> list[dict[str, Any]]:
     """Return the true boxes; IDs begin with 1, since pycocotools takes 0 for none when it evaluates."""
     known = objects.filter(pl.col("label").is_in(list(ids.categories)))
     return [
@@ -85,7 +90,7 @@ def _truth(objects: pl.DataFrame, ids: CocoIds) -> list[dict[str, Any]]:
 
 
 Entries = Callable[[CocoIds], list[dict[str, Any]]]
-"""Writes down boxes or masks with these IDs."""
+"""Returns boxes or masks as COCO's entries with these IDs."""
 
 
 @dataclass(frozen=True)
@@ -95,16 +100,16 @@ class CocoContents:
     Attributes:
         images: Columns item, file, width_px, height_px; one row per image.
         classes: Names of all classes.
-        shown: Those that were predicted.
+        predicted_classes: Those that were predicted.
         predictions: Entries of what was predicted.
-        truth: Entries of what is true.
+        ground_truth: Entries of what is true.
     """
 
     images: pl.DataFrame
     classes: Sequence[str]
-    shown: Iterable[str]
+    predicted_classes: Iterable[str]
     predictions: Entries
-    truth: Entries
+    ground_truth: Entries
 
 
 def write_coco_files(contents: CocoContents, folder: Path, like: Path | None = None) -> list[Path]:
@@ -118,19 +123,19 @@ def write_coco_files(contents: CocoContents, folder: Path, like: Path | None = N
     Raises:
         DataError: The other file lacks an image or class, or states another size.
     """
-    predictions, truth = folder / "predictions.json", folder / "instances.json"
+    predictions, ground_truth = folder / "predictions.json", folder / "instances.json"
     if like is not None:
-        ids = ids_of_file(like, contents.images, contents.shown)
+        ids = ids_of_file(like, contents.images, contents.predicted_classes)
         write_json(predictions, contents.predictions(ids))
         return [predictions]
     ids = new_ids(contents.images, contents.classes)
-    write_json(truth, instances(contents.images, ids, contents.truth(ids)))
+    write_json(ground_truth, instances(contents.images, ids, contents.ground_truth(ids)))
     write_json(predictions, contents.predictions(ids))
-    return [predictions, truth]
+    return [predictions, ground_truth]
 
 
 def new_ids(images: pl.DataFrame, classes: Sequence[str]) -> CocoIds:
-    """Return IDs from 1 on, in the order of the arguments."""
+    """Return IDs that begin with 1, in the order of the images and of the classes."""
     return CocoIds(
         {item: number for number, item in enumerate(images["item"], 1)},
         {name: number for number, name in enumerate(classes, 1)},
@@ -168,7 +173,7 @@ def instances(images: pl.DataFrame, ids: CocoIds, annotations: list[dict[str, An
 
 
 def _image_ids(images: pl.DataFrame, file: CocoFile) -> dict[str, Id]:
-    """Return the other file's ID of each image; an image may have folders before the name that it has there."""
+    """Return the other file's ID of each image; the path of an image may have more folders than its name there."""
     by_name = {str(entry["file_name"]).replace("\\", "/"): entry for entry in file.images.values()}
     problems = []
     ids: dict[str, Id] = {}
@@ -199,7 +204,7 @@ def _other_size(entry: Entry, width: int, height: int) -> str | None:
 def export_coco_masks(masks: PredictedMasks, folder: Path, like: Path | None = None) -> list[Path]:
     """Write masks into COCO's files; return their paths.
 
-    Every entry has the score 1: a pixel's class is the answer, and it has no rank among others.
+    Every entry has the score 1: each pixel has one class, without a confidence.
 
     Args:
         masks: What to write.
@@ -212,59 +217,49 @@ def export_coco_masks(masks: PredictedMasks, folder: Path, like: Path | None = N
     contents = CocoContents(
         masks.images,
         masks.classes,
-        masks.shown,
-        predictions=partial(_mask_predictions, masks),
-        truth=partial(_mask_truth, masks),
+        masks.predicted_classes,
+        predictions=partial(_predicted_masks, masks),
+        ground_truth=partial(_true_masks, masks),
     )
     return write_coco_files(contents, folder, like)
 
 
-def _mask_predictions(masks: PredictedMasks, ids: CocoIds) -> list[dict[str, Any]]:
+def _predicted_masks(masks: PredictedMasks, ids: CocoIds) -> list[dict[str, Any]]:
     return [
-        {"image_id": ids.images[item], "category_id": ids.categories[label], "segmentation": runs, "score": 1.0}
+        {"image_id": ids.images[item], "category_id": ids.categories[label], "segmentation": rle, "score": 1.0}
         for item in masks.images["item"]
-        for label, runs, _ in _classes(masks.predicted(item), masks.classes)
+        for label, rle, _ in _class_entries(masks.predicted(item), masks.classes)
     ]
 
 
-def _mask_truth(masks: PredictedMasks, ids: CocoIds) -> list[dict[str, Any]]:
+def _true_masks(masks: PredictedMasks, ids: CocoIds) -> list[dict[str, Any]]:
     """Return the true masks; IDs begin with 1, since pycocotools takes 0 for none when it evaluates."""
     entries = [
         (item, *each)
         for item, mask, labelled in masks.images.select("item", "mask", "labelled").iter_rows()
         if mask is not None and labelled is not False
-        for each in _classes(masks.truth(mask), masks.classes)
+        for each in _class_entries(masks.ground_truth(mask), masks.classes)
     ]
     return [
         {
             "id": number,
             "image_id": ids.images[item],
             "category_id": ids.categories[label],
-            "segmentation": runs,
+            "segmentation": rle,
             "area": area,
-            "bbox": _box(runs),
+            "bbox": coco_masks.toBbox(rle).tolist(),
             "iscrowd": 0,
         }
-        for number, (item, label, runs, area) in enumerate(entries, 1)
+        for number, (item, label, rle, area) in enumerate(entries, 1)
     ]
 
 
-def _classes(class_map: ClassMap, classes: tuple[str, ...]) -> list[tuple[str, dict[str, Any], int]]:
-    """Return name, compressed run lengths and pixels of each class that a map shows; 255 is unknown, not a class."""
-    from faster_coco_eval.core import mask as coco
-
+def _class_entries(mask: IndexMask, classes: tuple[str, ...]) -> list[tuple[str, dict[str, Any], int]]:
+    """Return name, compressed run lengths and area in pixels of each class that a mask shows; 255 is unknown."""
     found = []
-    for value in np.unique(class_map).tolist():
+    for value in np.unique(mask).tolist():
         if 0 < value <= len(classes):
-            runs = coco.encode(np.asfortranarray(class_map == value).view(np.uint8))
-            runs["counts"] = runs["counts"].decode()
-            found.append((classes[value - 1], runs, int((class_map == value).sum())))
+            rle = coco_masks.encode(np.asfortranarray(mask == value).view(np.uint8))
+            area = int(coco_masks.area(rle))
+            found.append((classes[value - 1], {**rle, "counts": rle["counts"].decode()}, area))
     return found
-
-
-def _box(runs: dict[str, Any]) -> list[float]:
-    """Return left, top, width and height of a mask."""
-    from faster_coco_eval.core import mask as coco
-
-    box: list[float] = coco.toBbox(runs).tolist()
-    return box

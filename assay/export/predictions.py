@@ -1,6 +1,7 @@
-"""The predicted boxes of an experiment, with their images, true boxes and classes.
+"""The predicted boxes and masks of an experiment, with their images, ground truth and classes.
 
-Belongs here: reading results. Does not belong here: any other tool's format.
+Belongs here: reading results, and what every export requires of an experiment, of the user's classes and of the folder
+that is written. Does not belong here: any other tool's format.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Self
 import numpy as np
 import polars as pl
 
-from assay.datasets.mask_classes import ClassMap, MaskMeanings, read_meanings, read_values
+from assay.datasets.mask_classes import IndexMask, MaskMeanings, read_meanings, read_values
 from assay.datasets.schema import BACKGROUND, OBJECTS_FILE, mask_root_of
 from assay.errors import DataError
 from assay.experiments.contents import TABLES, stage_results
@@ -22,20 +23,22 @@ from assay.training.image_targets import MaskTarget
 from assay.training.model_file import read_card
 from assay.training.trained_model import CHOSEN
 
+PREDICTED_ITEMS_FILE = "predicted_items.parquet"
+
 
 @dataclass(frozen=True)
 class Detections:
-    """What was predicted, and what is true.
+    """Predicted boxes, and what is true.
 
     Attributes:
         images: Columns item, file (relative to the images' root), width_px, height_px, labelled; one row per image.
-        found: Columns item, predicted_class, confidence, x_px, y_px, width_px, height_px; one row per predicted box.
+        boxes: Columns item, predicted_class, confidence, x_px, y_px, width_px, height_px; one row per predicted box.
         objects: Rows of objects.parquet of these images.
         classes: Names, those of numbers by value.
     """
 
     images: pl.DataFrame
-    found: pl.DataFrame
+    boxes: pl.DataFrame
     objects: pl.DataFrame
     classes: tuple[str, ...]
 
@@ -46,7 +49,7 @@ class Detections:
             DataError: A class that was predicted is not among them; ``source`` says where they are from.
         """
         names = tuple(classes)
-        require_classes(self.found["predicted_class"], names, source)
+        require_classes(self.boxes["predicted_class"], names, source)
         return replace(self, classes=names)
 
 
@@ -69,14 +72,14 @@ def read_detections(root: Path, experiment_id: str, spec: ExperimentSpec) -> Det
     results = require_results(root, experiment_id, ("splits", "predictions"))
     folder = results["predictions"].folder
     images = read_parquet(folder / PREDICTED_ITEMS_FILE)
-    found = read_parquet(folder / TABLES["predictions"])
+    boxes = read_parquet(folder / TABLES["predictions"])
     objects = read_parquet(results["splits"].folder / OBJECTS_FILE)
-    labels = {*objects.filter(~pl.col("crowd").fill_null(False))["label"], *found["predicted_class"]}
+    labels = {*objects.filter(~pl.col("crowd").fill_null(False))["label"], *boxes["predicted_class"]}
     of_these = objects.join(images.select("item"), on="item", how="semi")
-    return Detections(images, found, of_these, tuple(sorted(labels, key=_order)))
+    return Detections(images, boxes, of_these, tuple(sorted(labels, key=_class_order)))
 
 
-def _order(label: str) -> tuple[int, float, str]:
+def _class_order(label: str) -> tuple[int, float, str]:
     """Return a key that sorts numbers by value, before other names."""
     try:
         return 0, float(label), label
@@ -91,31 +94,31 @@ def name_without_ending(item: str, file: str) -> str:
 
 @dataclass(frozen=True)
 class PredictedMasks:
-    """What was predicted of every pixel, and what is true.
+    """The predicted class of every pixel, and what is true.
 
     Attributes:
         images: Columns item, file, mask (null: truth unknown), width_px, height_px, labelled; one row per image.
-        classes: Names of the classes 1 to k of a map.
-        shown: Those that any predicted map shows.
-        folder: Predicted maps, ``<item>.png``.
-        truth_root: What ``mask`` is relative to.
-        meanings: Of the values in true masks.
+        classes: Names of the classes 1 to k of a mask.
+        predicted_classes: Those that any predicted mask shows.
+        folder: Predicted masks, ``<item>.png``.
+        true_root: What ``mask`` is relative to.
+        meanings: Classes of the values in true masks.
     """
 
     images: pl.DataFrame
     classes: tuple[str, ...]
-    shown: tuple[str, ...]
+    predicted_classes: tuple[str, ...]
     folder: Path
-    truth_root: Path
+    true_root: Path
     meanings: MaskMeanings
 
-    def predicted(self, item: str) -> ClassMap:
+    def predicted(self, item: str) -> IndexMask:
         """Return the class of every pixel."""
         return read_values(self.folder / f"{item}.png").astype(np.uint8)
 
-    def truth(self, mask: str) -> ClassMap:
+    def ground_truth(self, mask: str) -> IndexMask:
         """Return the true class of every pixel; 255 where it is unknown."""
-        return self.meanings.apply(read_values(self.truth_root / mask))
+        return self.meanings.apply(read_values(self.true_root / mask))
 
 
 def read_masks(root: Path, experiment_id: str, spec: ExperimentSpec) -> PredictedMasks:
@@ -136,18 +139,15 @@ def read_masks(root: Path, experiment_id: str, spec: ExperimentSpec) -> Predicte
     if not isinstance(target, MaskTarget):
         raise DataError(f"The model of experiment {experiment_id!r} predicts {target.kind}. Materialize it again.")
     splits, folder = results["splits"].folder, results["predictions"].folder
-    shown = set(read_parquet(folder / TABLES["predictions"])["predicted_class"]) - {BACKGROUND}
+    predicted = set(read_parquet(folder / TABLES["predictions"])["predicted_class"]) - {BACKGROUND}
     return PredictedMasks(
         images=read_parquet(folder / PREDICTED_ITEMS_FILE),
         classes=target.classes,
-        shown=tuple(sorted(shown)),
+        predicted_classes=tuple(sorted(predicted)),
         folder=folder / "masks",
-        truth_root=mask_root_of(splits),
+        true_root=mask_root_of(splits),
         meanings=read_meanings(splits, target.classes, target.mapping),
     )
-
-
-PREDICTED_ITEMS_FILE = "predicted_items.parquet"
 
 
 def require_results(root: Path, experiment_id: str, stages: Sequence[str]) -> Mapping[str, Result]:

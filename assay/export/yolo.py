@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from assay.datasets.yolo import find_places
+from assay.datasets.yolo import find_yolo_paths
 from assay.errors import DataError
 from assay.export.predictions import Detections, name_without_ending
 from assay.spec.generated_images import YoloSource
@@ -31,9 +31,9 @@ def export_yolo(detections: Detections, folder: Path, like: Path | None = None) 
         DataError: The other file lacks a class, or two images would have the same label file.
     """
     if like is not None:
-        detections = detections.with_classes(find_places(YoloSource(path=str(like))).names, str(like))
+        detections = detections.with_classes(find_yolo_paths(YoloSource(path=str(like))).names, str(like))
     numbers = {name: number for number, name in enumerate(detections.classes)}
-    rows = {str(key[0]): part for key, part in detections.found.group_by("item", maintain_order=True)}
+    rows = {str(key[0]): part for key, part in detections.boxes.group_by("item", maintain_order=True)}
     paths = _label_files(detections.images, folder)
     for item, width, height in detections.images.select("item", "width_px", "height_px").iter_rows():
         write_text(paths[item], "".join(_lines(rows.get(item), numbers, (width, height))))
@@ -52,10 +52,10 @@ def _label_files(images: pl.DataFrame, folder: Path) -> dict[str, Path]:
     return {item: path for path, item in items.items()}
 
 
-def _lines(found: pl.DataFrame | None, numbers: dict[str, int], size: tuple[int, int]) -> list[str]:
-    if found is None:
+def _lines(boxes: pl.DataFrame | None, numbers: dict[str, int], size: tuple[int, int]) -> list[str]:
+    if boxes is None:
         return []
-    columns = found.select("predicted_class", "x_px", "y_px", "width_px", "height_px", "confidence")
+    columns = boxes.select("predicted_class", "x_px", "y_px", "width_px", "height_px", "confidence")
     lines = []
     for label, x, y, width, height, confidence in columns.iter_rows():
         shares = ((x + width / 2) / size[0], (y + height / 2) / size[1], width / size[0], height / size[1])

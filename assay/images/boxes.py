@@ -1,6 +1,6 @@
 """Boxes around objects, in whole pixels.
 
-Belongs here: the one meaning of a box and how it maps to Pillow's. Does not belong here: what is inside.
+Belongs here: what a box means, and how it maps to Pillow's boxes. Does not belong here: what is inside.
 """
 
 from typing import NamedTuple, Self
@@ -9,7 +9,7 @@ from PIL import Image
 
 
 class Box(NamedTuple):
-    """Pixels ``x_px … x_px + width_px - 1`` by ``y_px … y_px + height_px - 1``: both ends belong to it."""
+    """Pixels ``x_px … x_px + width_px - 1`` by ``y_px … y_px + height_px - 1``, both ends included."""
 
     x_px: int
     y_px: int
@@ -33,11 +33,11 @@ class Box(NamedTuple):
         return self.x_px, self.y_px, self.x_px + self.width_px, self.y_px + self.height_px
 
     def shifted(self, right: int, down: int) -> Self:
-        """Return the box moved by so many pixels."""
+        """Return the box moved by ``right`` and ``down`` pixels."""
         return self._replace(x_px=self.x_px + right, y_px=self.y_px + down)
 
     def overlaps(self, other: "Box", gap: int = 0) -> bool:
-        """Whether the boxes share a pixel, or come closer than ``gap`` pixels."""
+        """Return whether the boxes share a pixel, or come closer than ``gap`` pixels."""
         left, top, right, bottom = self.edges
         other_left, other_top, other_right, other_bottom = other.edges
         return (

@@ -1,6 +1,6 @@
-"""From the bytes of an image file to pixels of mode L or RGB, whatever the file's own kind.
+"""From the bytes of an image file to pixels of mode L or RGB, whatever the file's format.
 
-Belongs here: limits before decoding, rotation, colour modes. Does not belong here: reading files, resizing.
+Belongs here: limits before decoding, EXIF rotation, colour modes. Does not belong here: reading files, resizing.
 """
 
 import io
@@ -30,21 +30,21 @@ _LEVELS_16_BIT = 65535
 def decode(content: bytes, max_pixels: int | None = None) -> Image.Image:
     """Return an image upright, in 8-bit grey (L) or colour (RGB).
 
-    Rotation by EXIF is applied. Transparent pixels are laid on white. 16-bit grey is divided by 257, the same for all
-    images; stretching each by itself would lose brightness. Of several frames the first is taken.
+    The EXIF rotation is applied. Transparent pixels are laid on white. 16-bit grey is divided by 257, the same for all
+    images; stretching each image's own range would lose its brightness. Of several frames the first is taken.
 
     Args:
         content: Bytes of the file.
         max_pixels: Largest width times height, checked before decoding; None: no limit but Pillow's.
 
     Raises:
-        ValueError: Too many pixels, or pixels that have no meaning as 8-bit ones.
+        ValueError: Too many pixels, or pixels that can't be converted to 8 bits.
         Exception: Any of ``DECODE_ERRORS`` from Pillow when the file is damaged.
     """
-    return decode_turned(content, max_pixels)[0]
+    return decode_with_orientation(content, max_pixels)[0]
 
 
-def decode_turned(content: bytes, max_pixels: int | None = None) -> tuple[Image.Image, int]:
+def decode_with_orientation(content: bytes, max_pixels: int | None = None) -> tuple[Image.Image, int]:
     """Return what ``decode`` does, and the EXIF orientation that was applied: 1 (none) to 8."""
     with Image.open(io.BytesIO(content)) as image:
         if max_pixels is not None and image.width * image.height > max_pixels:
@@ -66,7 +66,7 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     if image.mode in _DEEP_GREY:
         return _from_deep_grey(image)
     if image.mode == "F":
-        raise ValueError("has floating point pixels, whose range nobody knows; save it with 8 or 16 bits")
+        raise ValueError("has floating point pixels, whose range is unknown; save it with 8 or 16 bits")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         opaque = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)

@@ -1,6 +1,6 @@
-"""What an image looks like, as a few bytes that are kept beside it, and which images look almost the same.
+"""Signatures of images, a few bytes that are kept beside each, and the pairs of images that look almost the same.
 
-Belongs here: the look of one decoded image, and pairs of similar ones. Does not belong here: files, a verdict.
+Belongs here: the signature of one decoded image, and pairs of similar ones. Does not belong here: files, a verdict.
 """
 
 import hashlib
@@ -32,8 +32,8 @@ UnitThumbnails = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Look:
-    """What an image looks like.
+class ImageSignature:
+    """What is compared of an image.
 
     Attributes:
         pixels: SHA-256 of mode, size and decoded pixels, as hexadecimal digits: equal for equal images, whatever their
@@ -45,17 +45,17 @@ class Look:
     thumbnail: bytes
 
 
-def look_of(image: Image.Image) -> Look:
-    """Return what an image of mode L or RGB and of any size looks like; 3 ms at 1024x1024."""
+def signature_of(image: Image.Image) -> ImageSignature:
+    """Return the signature of an image of mode L or RGB and of any size; 3 ms at 1024x1024."""
     pixels = hashlib.sha256(f"{image.mode} {image.size}".encode())
     pixels.update(image.tobytes())
     side = (THUMBNAIL_PX, THUMBNAIL_PX)
     thumbnail = image.convert("L").resize(side, Image.Resampling.BOX, reducing_gap=_REDUCING_GAP)
-    return Look(pixels.hexdigest(), thumbnail.tobytes())
+    return ImageSignature(pixels.hexdigest(), thumbnail.tobytes())
 
 
 def unit_thumbnails(thumbnails: Sequence[bytes]) -> UnitThumbnails:
-    """Return thumbnails of ``look_of`` ready to be compared; all 0 where an image has too little contrast."""
+    """Return thumbnails of ``signature_of`` ready to be compared; all 0 where an image has too little contrast."""
     grey = np.frombuffer(b"".join(thumbnails), np.uint8).reshape(-1, THUMBNAIL_PX**2).astype(np.float32)
     centred = grey - grey.mean(axis=1, keepdims=True)
     lengths = np.linalg.norm(centred, axis=1, keepdims=True)

@@ -1,7 +1,7 @@
-"""Resizing by true areas: each new pixel is the mean of exactly the area that it covers.
+"""Resizing by exact areas: each new pixel is the mean of exactly the area that it covers.
 
-Pillow's box filter counts whole pixels only, so from 13 to 10 pixels some new pixels are the mean of two old ones and
-some are copies of one; here a new pixel weighs 1.3 old ones as 1.3.
+Pillow's box filter counts whole pixels only: from 13 to 10 pixels, some new pixels are the mean of two old ones and
+some are copies of one. Here every new pixel is the weighted mean of the 1.3 old pixels that it covers.
 
 Belongs here: the weights and the product. Does not belong here: image files, borders.
 """
@@ -21,10 +21,10 @@ def area_resize(pixels: NDArray[np.float32], size: tuple[int, int]) -> NDArray[n
 
     Args:
         pixels: (height, width) or (height, width, channels), whole numbers from 0 to 255; others work, inexactly.
-        size: Width and height wanted.
+        size: New width and height.
 
     Returns:
-        float32 of the wanted size.
+        float32 of the new size.
     """
     width, height = size
     old_height, old_width = pixels.shape[:2]

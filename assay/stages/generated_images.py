@@ -27,17 +27,17 @@ from assay.utils.concurrency import Progress, silent
 
 DIGEST_CACHE = "source_digests.json"
 
+_SOURCE_DIGEST = "assay.datasets.fingerprints:source_digest"
+
 SOURCES: dict[str, SourceKind] = {
     "numbers": SourceKind(
         NumbersSource, "assay.stages.generated_images:build_numbers", "assay.stages.generated_images:numbers_digest"
     ),
-    "image_folder": SourceKind(
-        ImageFolderSource, "assay.stages.generated_images:build_image_folder", "assay.datasets:source_digest"
-    ),
-    "coco": SourceKind(CocoSource, "assay.stages.generated_images:build_coco", "assay.datasets:source_digest"),
-    "yolo": SourceKind(YoloSource, "assay.stages.generated_images:build_yolo", "assay.datasets:source_digest"),
-    "masks": SourceKind(MaskFolderSource, "assay.stages.generated_images:build_masks", "assay.datasets:source_digest"),
-    "table": SourceKind(TableSource, "assay.stages.generated_images:build_table", "assay.datasets:source_digest"),
+    "image_folder": SourceKind(ImageFolderSource, "assay.stages.generated_images:build_image_folder", _SOURCE_DIGEST),
+    "coco": SourceKind(CocoSource, "assay.stages.generated_images:build_coco", _SOURCE_DIGEST),
+    "yolo": SourceKind(YoloSource, "assay.stages.generated_images:build_yolo", _SOURCE_DIGEST),
+    "masks": SourceKind(MaskFolderSource, "assay.stages.generated_images:build_masks", _SOURCE_DIGEST),
+    "table": SourceKind(TableSource, "assay.stages.generated_images:build_table", _SOURCE_DIGEST),
 }
 
 
@@ -101,34 +101,34 @@ def numbers_digest(source: NumbersSource, cache: Path) -> str:
 
 def build_image_folder(source: ImageFolderSource, seed: int, folder: Path, progress: Progress) -> dict[str, Any]:
     """Index the user's images; there is nothing random about it."""
-    from assay.datasets import build_image_folder
+    from assay.datasets.image_folder import build_image_folder
 
     return build_image_folder(source, folder, progress)
 
 
 def build_coco(source: CocoSource, seed: int, folder: Path, progress: Progress) -> dict[str, Any]:
     """Index the user's images with COCO files; there is nothing random about it."""
-    from assay.datasets import build_coco
+    from assay.datasets.index import build_coco
 
     return build_coco(source, folder, progress)
 
 
 def build_yolo(source: YoloSource, seed: int, folder: Path, progress: Progress) -> dict[str, Any]:
     """Index the user's images with YOLO's label files; there is nothing random about it."""
-    from assay.datasets import build_yolo
+    from assay.datasets.index import build_yolo
 
     return build_yolo(source, folder, progress)
 
 
 def build_masks(source: MaskFolderSource, seed: int, folder: Path, progress: Progress) -> dict[str, Any]:
     """Index the user's images with masks; there is nothing random about it."""
-    from assay.datasets import build_masks
+    from assay.datasets.index import build_masks
 
     return build_masks(source, folder, progress)
 
 
 def build_table(source: TableSource, seed: int, folder: Path, progress: Progress) -> dict[str, Any]:
     """Read the user's table; there is nothing random about it."""
-    from assay.datasets import build_table
+    from assay.datasets.table import build_table
 
     return build_table(source, folder, progress)

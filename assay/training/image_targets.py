@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from assay.datasets.mask_classes import places_of, read_meanings, read_values
+from assay.datasets.mask_classes import indices_of, read_meanings, read_values
 from assay.datasets.schema import CLASS, MASK_CLASSES_FILE, OBJECTS_FILE, mask_root_of
 from assay.errors import DataError
 from assay.images.masks import MaskValues, regions_by_class
@@ -218,7 +218,7 @@ def _regions(values: MaskValues, names: dict[int, str]) -> tuple[set[int], list[
     from scipy import ndimage  # 0.2 s, which only segmentation needs
 
     known = list(names)
-    places = places_of(values, known)
+    places = indices_of(values, known)
     counts = np.bincount(places.ravel(), minlength=1 + len(known))
     present = {value for value, count in zip(known, counts, strict=False) if count}
     classes = np.where(places == len(known), 0, places + 1)

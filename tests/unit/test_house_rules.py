@@ -44,7 +44,6 @@ SHARED_NAMES = {
     **dict.fromkeys(("compare", "evaluate", "validate"), "a command, whose function has its name"),
     "show": "a command, and what every page of the dashboard offers",
     "main": "where a process starts",
-    "find_places": "what every format of annotated images offers",
 }
 """Public names that stand in several modules, with the one reason why."""
 

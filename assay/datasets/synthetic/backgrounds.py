@@ -1,6 +1,10 @@
-"""Background photos: which there are, whether each can be read, and a small shelf of decoded ones.
+"""Background photos: which there are, whether each can be read, and the geometry of the part that an image shows.
 
-Belongs here: photo files. Does not belong here: changing what is in the photos (``warp``, ``colours``).
+Belongs here: photo files, a cache of decoded photos; flip, affine and elastic changes. Does not belong here: colours
+(``glyphs``), numbers.
+
+All changes of geometry are one resampling. The photo is warped at its own resolution and then enlarged: the same image
+in less than half the time, because photos are mostly smaller than the images made from them.
 """
 
 import hashlib
@@ -19,10 +23,10 @@ from assay.errors import DataError
 from assay.spec.generated_images import Augmentation
 
 MAX_PIXELS = 64_000_000
-"""Photos with more pixels are refused: a few kilobytes of PNG can claim to be gigabytes."""
+"""Photos with more pixels are refused: a PNG file of a few kilobytes can decode to gigabytes."""
 
-SHELF_BYTES = 128_000_000
-"""Memory for decoded photos."""
+CACHE_BYTES = 128_000_000
+"""Memory for decoded photos, in bytes."""
 
 SHIPPED_PHOTOS = (
     "astronaut.png",
@@ -91,7 +95,7 @@ def background_digest(background_folder: str | None) -> str:
     return digest.hexdigest()
 
 
-class PhotoShelf:
+class PhotoCache:
     """The photos of one generation, decoded when needed and no larger than needed.
 
     Args:
@@ -105,7 +109,7 @@ class PhotoShelf:
     def __init__(self, background_folder: str | None, side_px: int) -> None:
         self.files = photo_files(background_folder)
         self._side_px = side_px
-        slots = max(1, SHELF_BYTES // (2 * side_px * side_px * 3))
+        slots = max(1, CACHE_BYTES // (2 * side_px * side_px * 3))
         self._decoded = lru_cache(min(slots, len(self.files)))(self._decode)
         problems = [f"{path.name}: {reason}" for path in self.files if (reason := self._reason_to_refuse(path))]
         if problems:
@@ -157,14 +161,14 @@ def _wrong_header(path: Path) -> str:
 
 
 _CELLS = 12
-"""Cells per side of the mesh that approximates an elastic change; straight changes need one."""
+"""Cells per side of the mesh that approximates an elastic change; affine changes need one cell."""
 
 _INSIDE_PX = 1e-3
-"""Distance to a photo's far edges, on which Pillow finds no pixel and leaves black."""
+"""Distance that is kept from a photo's far edges, where Pillow finds no pixel and leaves black."""
 
 
 class Frame(NamedTuple):
-    """Where in the photo an image is taken from.
+    """The part of a photo that an image shows.
 
     Attributes:
         axes: (2, 2) float64; columns are the half width and half height of the image as vectors in photo pixels.
@@ -177,26 +181,26 @@ class Frame(NamedTuple):
     bend: NDArray[np.float64]
 
 
-def draw_frame(
+def random_frame(
     photo_size: tuple[int, int], size: tuple[int, int], rng: np.random.Generator, augmentation: Augmentation
 ) -> Frame:
-    """Draw at random where in a photo an image of ``size`` (width, height) is taken from."""
-    axes = _draw_shape(rng, augmentation) @ np.diag(np.asarray(size, float) / 2)
+    """Return a random part of a photo for an image of ``size`` (width, height)."""
+    axes = _random_shape(rng, augmentation) @ np.diag(np.asarray(size, float) / 2)
     extent = np.abs(axes).sum(axis=1)  # half width and half height of the frame's bounding box
     largest = float(np.min(np.asarray(photo_size) / 2 / extent))
     zoom = largest * (rng.uniform(0.6, 1.0) if augmentation.affine else 1.0)
     free = np.maximum(np.asarray(photo_size) / 2 - extent * zoom, 0.0)
     centre = np.asarray(photo_size) / 2 + rng.uniform(-1.0, 1.0, 2) * free
-    return Frame(axes * zoom, centre, _draw_bend(rng, augmentation))
+    return Frame(axes * zoom, centre, _random_bend(rng, augmentation))
 
 
-def cut(photo: Image.Image, frame: Frame, margin: float = 1.25) -> tuple[Image.Image, Frame]:
-    """Return the part of the photo that the frame needs and the frame within it, so that later work is less.
+def crop_to_frame(photo: Image.Image, frame: Frame, margin: float = 1.25) -> tuple[Image.Image, Frame]:
+    """Return the photo cropped to what the frame needs, and the frame within the crop, to save later work.
 
     Args:
         photo: The whole photo.
-        frame: Where the image will be taken from, in pixels of the photo.
-        margin: Size of the part in sizes of the straight frame; elastic changes reach beyond it.
+        frame: The part that the image will show, in pixels of the photo.
+        margin: Size of the crop as a multiple of the frame's bounding box; elastic changes reach beyond the box.
     """
     extent = np.abs(frame.axes).sum(axis=1) * margin + 2
     low = np.maximum(np.floor(frame.centre - extent), 0).astype(int)
@@ -215,8 +219,8 @@ def warp(photo: Image.Image, frame: Frame, size: tuple[int, int]) -> Image.Image
     return small if small.size == size else small.resize(size, Image.Resampling.BILINEAR)
 
 
-def _draw_shape(rng: np.random.Generator, augmentation: Augmentation) -> NDArray[np.float64]:
-    """Draw the (2, 2) matrix of turn, shear and mirroring."""
+def _random_shape(rng: np.random.Generator, augmentation: Augmentation) -> NDArray[np.float64]:
+    """Return a random (2, 2) matrix of rotation, shear and mirroring."""
     shape = np.eye(2)
     if augmentation.affine:
         angle = math.radians(rng.uniform(-45.0, 45.0)) if rng.random() < 0.6 else 0.0
@@ -229,8 +233,8 @@ def _draw_shape(rng: np.random.Generator, augmentation: Augmentation) -> NDArray
     return shape
 
 
-def _draw_bend(rng: np.random.Generator, augmentation: Augmentation) -> NDArray[np.float64]:
-    """Draw a smooth random field, (N + 1, N + 1, 2); zeros on one cell when nothing is bent."""
+def _random_bend(rng: np.random.Generator, augmentation: Augmentation) -> NDArray[np.float64]:
+    """Return a smooth random field, (N + 1, N + 1, 2); zeros on one cell when nothing is bent."""
     if not augmentation.elastic or rng.random() < 0.5:
         return np.zeros((2, 2, 2))
     strength = rng.uniform(0.05, 0.22)

@@ -1,10 +1,9 @@
-"""Building the result folder of a number generation: paint, encode, write, index.
+"""Building a data set of generated pictures: paint, encode, write, index.
 
-Belongs here: the loop and the files. Does not belong here: what a picture looks like (``picture``), what the files
-say about it (``labels``).
+Belongs here: the loop, the files, the counts of the report, the sample picture for the UI. Does not belong here: what a
+picture shows and what is known about it (``picture``).
 """
 
-import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,18 +15,17 @@ from PIL import Image
 from assay.datasets.schema import IMAGE_ITEM_COLUMNS, MASK_CLASSES_FILE
 from assay.datasets.synthetic.picture import (
     BACKGROUND_INDEX,
-    OBJECT_COLUMNS,
+    NUMBER_COLUMNS,
     NumberPainter,
     NumberPicture,
     RowCollector,
     item_name,
-    item_row,
     label_text,
-    mask_classes,
+    number_mask_classes,
     object_rows,
+    picture_row,
 )
 from assay.images.boxes import Box
-from assay.images.near_duplicates import look_of
 from assay.images.png import encode_png
 from assay.plots.sheets import class_color, draw_boxes, sample_grid, save_small_png
 from assay.spec.generated_images import NumbersSource
@@ -61,13 +59,13 @@ def build_numbers(
         progress(done, spec.sample_count, f"{summary.objects_count} numbers drawn")
     summary.save(folder)
     if spec.masks:
-        write_parquet(mask_classes(spec.max_number), folder / MASK_CLASSES_FILE)
+        write_parquet(number_mask_classes(spec.max_number), folder / MASK_CLASSES_FILE)
     return summary.report()
 
 
 @dataclass(frozen=True)
 class Written:
-    """What is kept of a picture once its files are written; ``sample`` only of the first few."""
+    """What is kept of a picture once its files are written; only the first few have a ``sample``."""
 
     item: dict[str, Any]
     objects: list[dict[str, Any]]
@@ -85,8 +83,8 @@ class PictureWriter:
         self._painter = NumberPainter(spec, seed)
         self._spec = spec
         self._folder = folder
-        wanted = {"images": True, "masks": spec.masks, "labels": spec.detection_labels}
-        for name in (name for name, is_wanted in wanted.items() if is_wanted):
+        enabled = {"images": True, "masks": spec.masks, "labels": spec.detection_labels}
+        for name in (name for name, is_enabled in enabled.items() if is_enabled):
             (folder / name).mkdir()
 
     def write(self, index: int) -> Written:
@@ -100,7 +98,7 @@ class PictureWriter:
         if self._spec.detection_labels:
             (self._folder / "labels" / f"{item}.json").write_text(label_text(item, picture), encoding="utf-8")
         return Written(
-            item=item_row(item, picture, hashlib.sha256(image).hexdigest(), look_of(picture.image), self._spec.masks),
+            item=picture_row(item, picture, image, self._spec.masks),
             objects=object_rows(item, picture),
             without_room=picture.without_room,
             sample=draw_sample(picture) if index < SAMPLES else None,
@@ -109,7 +107,7 @@ class PictureWriter:
 
 @dataclass
 class Summary:
-    """The tables, counts and samples that grow while pictures are written."""
+    """The tables, counts and samples that are collected while pictures are written."""
 
     items: RowCollector
     objects: RowCollector
@@ -122,7 +120,7 @@ class Summary:
     @classmethod
     def empty(cls) -> Self:
         """Return a summary of nothing."""
-        return cls(RowCollector(IMAGE_ITEM_COLUMNS), RowCollector(OBJECT_COLUMNS), Counter(), Counter(), Counter(), [])
+        return cls(RowCollector(IMAGE_ITEM_COLUMNS), RowCollector(NUMBER_COLUMNS), Counter(), Counter(), Counter(), [])
 
     @property
     def objects_count(self) -> int:
@@ -130,7 +128,7 @@ class Summary:
         return self.labels.total()
 
     def add(self, written: Written) -> None:
-        """Take in one picture."""
+        """Add one picture."""
         self.items.add([written.item])
         self.objects.add(written.objects)
         self.labels.update(row["label"] for row in written.objects)
@@ -170,7 +168,7 @@ _TINT = 0.35
 
 
 def draw_sample(picture: NumberPicture) -> Image.Image:
-    """Return a window around the picture's first number in original size: whole pictures would be too small to see."""
+    """Return a window around the picture's first number in original size: whole pictures would have to be reduced."""
     window = _window(picture)
     image, mask = picture.image.crop(window.edges), picture.mask.crop(window.edges)
     inside = [number for number in picture.numbers if number.box.overlaps(window)]

@@ -1,6 +1,7 @@
-"""Drawing one number: its font, its soft edge for the image, its hard shape for the mask.
+"""One number as pixels, and colours: of the number, and random changes of those of the photo behind it.
 
-Belongs here: one number by itself. Does not belong here: where it lies, its colour.
+Belongs here: fonts, the soft edge for the image and the hard shape for the mask; brightness, contrast, hue, blur and
+sharpening. Does not belong here: where a number lies (``picture``), geometry of photos (``backgrounds``).
 """
 
 import math
@@ -52,15 +53,19 @@ class Glyph(NamedTuple):
     box: Box
 
 
-class GlyphPress:
-    """Draws numbers; keeps fonts open, since opening one takes as long as drawing."""
+class GlyphRenderer:
+    """Draws numbers; keeps fonts open, since opening a font takes as long as drawing a number."""
 
     def __init__(self) -> None:
         self._folder = package_folder("matplotlib", "mpl-data", "fonts", "ttf")
         self._font = lru_cache(_OPEN_FONTS)(self._open_font)
 
     def draw(self, text: str, font: str, font_size_px: int, angle_deg: float) -> Glyph:
-        """Return a number in a font, turned counter-clockwise."""
+        """Return a number in a font, rotated counter-clockwise.
+
+        Raises:
+            DataError: The font draws nothing for it.
+        """
         opened = self._font(font, font_size_px)
         left, top, right, bottom = (round(edge) for edge in opened.getbbox(text))
         alpha = Image.new("L", (right - left + 2 * _BORDER, bottom - top + 2 * _BORDER), 0)
@@ -87,27 +92,27 @@ LUMINANCE = np.array([0.299, 0.587, 0.114])
 """Weights of red, green and blue in how light a colour looks (ITU-R BT.601)."""
 
 _YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
-"""RGB to luminance and two colour axes (NTSC), in which a hue turns and a saturation stretches."""
+"""RGB to luminance and two colour axes (NTSC): changing the hue rotates them, changing the saturation scales them."""
 
 _COLOUR_TRIES = 50
 
 
-def change_colours(photo: Image.Image, rng: np.random.Generator, augmentation: Augmentation) -> Image.Image:
-    """Return the photo (RGB) with random changes of colour and sharpness, each family only where it is wanted."""
-    matrix, offset = _draw_colour_matrix(rng, augmentation)
+def augment_colours(photo: Image.Image, rng: np.random.Generator, augmentation: Augmentation) -> Image.Image:
+    """Return the photo (RGB) with random changes of colour and sharpness, of the kinds that are enabled."""
+    matrix, offset = _random_colour_matrix(rng, augmentation)
     if not (np.array_equal(matrix, np.eye(3)) and offset == 0):
         photo = photo.convert("RGB", tuple(np.column_stack([matrix, np.full(3, offset)]).ravel().tolist()))
     if augmentation.contrast and rng.random() < 0.15:
         photo = ImageOps.equalize(photo) if rng.random() < 0.5 else ImageOps.autocontrast(photo, cutoff=2)
-    return _draw_filter(photo, rng, augmentation)
+    return _random_filter(photo, rng, augmentation)
 
 
-def draw_colour(background: NDArray[np.uint8], min_contrast: float, rng: np.random.Generator) -> tuple[int, int, int]:
-    """Draw a colour that stands out from a background.
+def random_colour(background: NDArray[np.uint8], min_contrast: float, rng: np.random.Generator) -> tuple[int, int, int]:
+    """Return a random colour that stands out from a background.
 
     Args:
         background: (H, W, 3) uint8, what the number will lie on.
-        min_contrast: Least distance of the luminances, 0 to 127 levels; black or white always has this distance.
+        min_contrast: Least difference of luminance, 0 to 127 levels; black or white always differs by as much.
         rng: Source of randomness.
     """
     behind = float(background.reshape(-1, 3).mean(axis=0) @ LUMINANCE)
@@ -118,8 +123,8 @@ def draw_colour(background: NDArray[np.uint8], min_contrast: float, rng: np.rand
     return (0, 0, 0) if behind > 127.5 else (255, 255, 255)
 
 
-def _draw_colour_matrix(rng: np.random.Generator, augmentation: Augmentation) -> tuple[NDArray[np.float64], float]:
-    """Draw brightness, contrast and hue as one (3, 3) matrix and one offset for all channels."""
+def _random_colour_matrix(rng: np.random.Generator, augmentation: Augmentation) -> tuple[NDArray[np.float64], float]:
+    """Return random brightness, contrast and hue as one (3, 3) matrix and one offset for all channels."""
     matrix, offset = np.eye(3), 0.0
     if augmentation.contrast and rng.random() < 0.6:
         contrast = rng.uniform(0.65, 1.35)
@@ -133,15 +138,15 @@ def _draw_colour_matrix(rng: np.random.Generator, augmentation: Augmentation) ->
 
 
 def _hue_matrix(angle: float, saturation: float) -> NDArray[np.float64]:
-    """Return the (3, 3) matrix on RGB that turns the hue (radians), stretches saturation and keeps luminance."""
+    """Return the (3, 3) matrix on RGB that rotates the hue (radians), scales the saturation and keeps luminance."""
     turn = np.eye(3)
     turn[1:, 1:] = saturation * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     matrix: NDArray[np.float64] = np.linalg.inv(_YIQ) @ turn @ _YIQ
     return matrix
 
 
-def _draw_filter(photo: Image.Image, rng: np.random.Generator, augmentation: Augmentation) -> Image.Image:
-    """Blur, sharpen or emboss some photos; radii are in pixels of the photo."""
+def _random_filter(photo: Image.Image, rng: np.random.Generator, augmentation: Augmentation) -> Image.Image:
+    """Blur, sharpen or emboss some photos at random; radii are in pixels of the photo."""
     chance = rng.random()
     if augmentation.blur and chance < 0.15:
         return photo.filter(ImageFilter.GaussianBlur(rng.uniform(0.5, 2.0)))

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from assay.checks import ExperimentFiles, run_test
 from assay.datasets.synthetic.build import build_numbers
 from assay.images.decoding import decode
-from assay.images.near_duplicates import look_of
+from assay.images.near_duplicates import signature_of
 from assay.spec.exptests import SplitLeakageTest
 from assay.spec.generated_images import NumbersSource
 from assay.storage.parquet import read_parquet, write_parquet
@@ -53,13 +53,13 @@ def put(tmp_path):
     def write(files, groups=None):
         items = []
         for index, content in enumerate(files):
-            look, item = look_of(decode(content)), f"{index:06d}"
+            signature, item = signature_of(decode(content)), f"{index:06d}"
             items.append(
                 {
                     "item": item,
                     "sha256": hashlib.sha256(content).hexdigest(),
-                    "pixels": look.pixels,
-                    "thumbnail": look.thumbnail,
+                    "pixels": signature.pixels,
+                    "thumbnail": signature.thumbnail,
                     "subset": SUBSETS[index % 3],
                     "group": item if groups is None else groups[index],
                 }

@@ -1,4 +1,4 @@
-"""The user's COCO files: what is read, what is mended, and what is refused with its place."""
+"""The user's COCO files: what is read, what is corrected, and what is refused with its entry."""
 
 import json
 
@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
-from pycocotools import mask as rle
+from pycocotools import mask as coco_masks
 
-from assay.datasets import build_coco
+from assay.datasets.index import build_coco
 from assay.datasets.schema import IMAGE_ITEM_COLUMNS, MASK_CLASS_COLUMNS, OBJECT_COLUMNS, mask_root_of
 from assay.errors import DataError
 from assay.images.masks import read_mask
@@ -95,21 +95,21 @@ def test_images_without_annotations_are_known_to_be_empty(make):
     assert items["labelled"].all()
 
 
-def test_of_a_file_without_annotations_nothing_is_known(make):
+def test_the_ground_truth_of_a_file_without_annotations_is_unknown(make):
     report, items, objects, _ = make(None)
     assert not items["labelled"].any()
     assert (report["images_without_truth"], report["empty_images"], len(objects)) == (2, 0, 0)
 
 
 def test_crowd_regions_are_marked_and_counted_apart(make):
-    runs = {"size": [30, 40], "counts": [0, 60, 1140]}
-    crowd = box(1, 0, [0, 0, 2, 30], iscrowd=1, segmentation=runs)
+    rle = {"size": [30, 40], "counts": [0, 60, 1140]}
+    crowd = box(1, 0, [0, 0, 2, 30], iscrowd=1, segmentation=rle)
     report, _, objects, _ = make([crowd, box(2, 5, [1, 1, 5, 5])])
     assert objects["crowd"].to_list() == [True, False]
     assert (report["crowds"], report["objects"]) == (1, 1)
 
 
-def test_an_annotation_that_is_there_twice_word_for_word_counts_once(make):
+def test_an_annotation_repeated_word_for_word_counts_once(make):
     report, _, objects, _ = make([box(1, 0, [2, 3, 10, 5]), box(1, 0, [2, 3, 10, 5])])
     assert (len(objects), report["duplicates_left_out"]) == (1, 1)
 
@@ -152,7 +152,7 @@ BAD = [
 ]
 
 
-def test_all_annotations_that_cannot_be_right_are_named_at_once_by_entry_and_id(tmp_path, make):
+def test_all_bad_annotations_are_reported_at_once_with_entry_and_id(tmp_path, make):
     bad = [{**annotation, "id": 1 if annotation["id"] == 1 else 100 + n} for n, (annotation, _) in enumerate(BAD)]
     message = refused(tmp_path, make, [box(1, 0, [2, 3, 10, 5]), *bad])
     assert f"{len(BAD)} problems; nothing was computed. source.bad_annotations: leave_out goes on" in message
@@ -165,6 +165,29 @@ def test_bad_annotations_can_be_left_out_and_are_reported(make):
     report, _, objects, _ = make([box(1, 0, [2, 3, 10, 5]), BAD[0][0], BAD[6][0]], bad_annotations="leave_out")
     assert (len(objects), report["left_out"]) == (1, 2)
     assert "annotations[1] (id 3): its box" in "\n".join(report["left_out_first"])
+
+
+@pytest.mark.parametrize(
+    ("size", "counts", "reason"),
+    [
+        ([2, 4], [2**62] * 4 + [8], "sum to more than 2147483647, expected 8 (4x2 px)"),
+        ([2, 4], [2**64], "sum to more than 2147483647, expected 8 (4x2 px)"),
+        ([2, 4], [-(2**64), 2**64 + 8], "are not whole numbers from 0 on"),
+        ([2, 4], "o" * 100 + "0", "can't be decompressed"),
+        ([2, 4], "su", "hold 's', which no compressed text has"),
+        ([0, 8], [8], "the size of its run lengths is [0, 8], expected height and width"),
+        ([2**16, 2**16], [2**32], "are of more than 2,147,483,647 px"),
+        ([2**40, 2**40], [2**80], "are of more than 2,147,483,647 px"),
+        ([2**15, 2**15], [2**30], "are of 32768x32768 px, but its image is 40x30 px"),
+    ],
+)
+def test_run_lengths_that_cannot_be_drawn_are_bad_annotations_like_all_others(tmp_path, make, size, counts, reason):
+    """The image states no size, so that nothing but the run lengths themselves says that they can't be right."""
+    unstated = [{"id": 0, "file_name": "a.png"}]
+    annotation = box(1, 0, None, segmentation={"size": size, "counts": counts})
+    message = refused(tmp_path, make, [annotation], unstated)
+    assert "instances.json: annotations[0] (id 1): " in message
+    assert reason in message
 
 
 @pytest.mark.parametrize(
@@ -183,11 +206,11 @@ def test_bad_annotations_can_be_left_out_and_are_reported(make):
         ([image(1, "gone.png")], "'gone.png' (id 1): is not in"),
     ],
 )
-def test_an_image_that_cannot_be_right_is_named_by_entry(tmp_path, make, images, reason):
+def test_an_invalid_image_is_reported_with_its_entry(tmp_path, make, images, reason):
     assert reason in refused(tmp_path, make, [], images, files=["a.png", "b.png"])
 
 
-def test_an_image_that_is_listed_twice_word_for_word_counts_once(make):
+def test_an_image_repeated_word_for_word_counts_once(make):
     report, items, _, _ = make([], [image(1, "a.png"), image(1, "a.png")])
     assert (len(items), report["duplicates_left_out"]) == (1, 1)
 
@@ -200,7 +223,7 @@ def test_an_image_that_is_listed_twice_word_for_word_counts_once(make):
         ([{"id": 1, "name": " "}], "categories[0] (id 1): has no name"),
     ],
 )
-def test_a_category_that_cannot_be_right_is_named_by_entry(tmp_path, make, categories, reason):
+def test_an_invalid_category_is_reported_with_its_entry(tmp_path, make, categories, reason):
     assert reason in refused(tmp_path, make, [], categories=categories)
 
 
@@ -221,7 +244,7 @@ def test_a_damaged_image_is_named_with_its_entry(tmp_path, make):
         ('{"images": 1, "categories": []}', "images is no list"),
     ],
 )
-def test_a_file_that_is_no_coco_file_is_refused(tmp_path, text, reason):
+def test_a_file_that_is_not_a_coco_file_is_refused(tmp_path, text, reason):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "instances.json").write_text(text)
     with pytest.raises(DataError) as caught:
@@ -281,7 +304,7 @@ def masks_of(items, folder):
 def test_outlines_become_masks_whatever_their_spelling(make):
     drawn = np.zeros((30, 40), np.uint8)
     drawn[4:9, 6:20] = 1
-    packed = rle.encode(np.asfortranarray(drawn))
+    packed = coco_masks.encode(np.asfortranarray(drawn))
     spellings = [
         [[6, 4, 20, 4, 20, 9, 6, 9]],
         [6, 4, 20, 4, 20, 9, 6, 9],
@@ -302,7 +325,7 @@ def counts_from(drawn):
     return np.diff(np.r_[0, ends, len(flat)]).tolist()
 
 
-def test_values_of_masks_are_told_in_the_order_of_the_categories(make):
+def test_mask_values_follow_the_order_of_the_categories(make):
     outline = [[1, 1, 5, 1, 5, 5, 1, 5]]
     _, _, _, folder = make([box(1, 0, [1, 1, 4, 4], segmentation=outline)])
     classes = pl.read_parquet(folder / "mask_classes.parquet")
@@ -321,10 +344,10 @@ def test_small_objects_lie_on_large_ones_and_crowds_are_unknown(make):
     assert not empty.any()
 
 
-def test_a_box_that_is_not_given_is_that_of_the_outline(make):
-    runs = {"size": [30, 40], "counts": counts_from(np.pad(np.ones((3, 4), np.uint8), ((5, 22), (6, 30))))}
+def test_an_annotation_without_a_box_gets_the_box_around_its_outline(make):
+    rle = {"size": [30, 40], "counts": counts_from(np.pad(np.ones((3, 4), np.uint8), ((5, 22), (6, 30))))}
     polygon = box(1, 0, None, segmentation=[[6, 5, 10, 5, 10, 8, 6, 8]])
-    _, _, objects, _ = make([polygon, box(2, 5, None, segmentation=runs)])
+    _, _, objects, _ = make([polygon, box(2, 5, None, segmentation=rle)])
     assert [row[2:6] for row in boxes_of(objects)] == [(6, 5, 4, 3)] * 2
 
 
@@ -374,7 +397,7 @@ def test_files_and_images_can_be_named(tmp_path):
     assert items["given_subset"].to_list() == ["train", "validation"]
 
 
-def test_files_whose_subsets_nobody_knows_are_named_with_the_way_out(tmp_path):
+def test_files_of_unknown_subsets_are_named_with_the_way_out(tmp_path):
     for name in ("one", "two"):
         write(tmp_path / "data" / f"{name}.json", [], [])
     with pytest.raises(DataError, match=r"one.json \(no subset\).*Name them: source.annotations: {train: FILE"):

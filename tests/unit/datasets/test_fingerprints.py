@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.datasets import remembered_digest, source_digest, watched_paths
+from assay.datasets.fingerprints import remembered_digest, source_digest, watched_paths
 from assay.errors import DataError
 from assay.spec.generated_images import CocoSource, ImageFolderSource, MaskFolderSource, TableSource, YoloSource
 
@@ -54,7 +54,7 @@ def test_the_hash_depends_on_neither_place_time_nor_order(tmp_path):
     assert source_digest(two) == one
 
 
-def test_files_that_are_no_images_do_not_count(tmp_path):
+def test_files_that_are_not_images_do_not_count(tmp_path):
     one = digest_of(tmp_path / "1", {"c/a.png": b"1"})
     assert digest_of(tmp_path / "2", {"c/a.png": b"1", "c/notes.txt": b"x", "c/.b.png": b"y"}) == one
 
@@ -95,7 +95,7 @@ def test_a_file_that_was_just_written_is_not_remembered(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["", "[1]", '{"x": 3}', "\x00"])
-def test_a_damaged_memory_is_made_anew(tmp_path, damage):
+def test_a_damaged_cache_is_written_anew(tmp_path, damage):
     source, cache = folder_of(tmp_path / "data", {"c/a.png": b"AAA"}), tmp_path / "cache.json"
     cache.write_text(damage)
     assert source_digest(source, cache) == source_digest(source)
@@ -149,7 +149,7 @@ def mask_data(root):
         (mask_data, ["images/a.jpg", "masks/a.png"], "masks/notes.md"),
     ],
 )
-def test_all_that_says_something_about_annotated_images_is_hashed(tmp_path, make, read, unread):
+def test_every_file_that_annotated_images_are_read_from_is_hashed(tmp_path, make, read, unread):
     source, cache = make(tmp_path / "1"), tmp_path / "cache.json"
     first = source_digest(source, cache)
     assert first == source_digest(make(tmp_path / "2")) == remembered_digest(source, cache)
@@ -181,7 +181,7 @@ def test_one_folder_is_watched_and_images_elsewhere_as_well(tmp_path):
     assert watched_paths(YoloSource(path=str(tmp_path / "yolo"))) == (tmp_path / "pictures", tmp_path / "yolo")
 
 
-def test_data_that_are_missing_or_broken_are_watched_where_they_should_be(tmp_path):
+def test_missing_or_broken_data_are_watched_where_they_should_be(tmp_path):
     (tmp_path / "data.yaml").write_text("names: 3\n")
     for source in (
         YoloSource(path=str(tmp_path)),

@@ -1,4 +1,4 @@
-"""Outlines as masks: run lengths and polygons, against COCO's own tools."""
+"""Polygons and run lengths as masks, beside COCO's own tools and plain loops; boxes clipped and turned upright."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from pycocotools import mask as coco
 
-from assay.datasets.geometry import Polygons, Runs, read_counts, turned_edges, turned_size, whole_box
+from assay.datasets.geometry import Polygons, clip_box, fill_polygon, parse_rle, upright_edges, upright_size
 
 # pycocotools' own use of NumPy
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -20,21 +20,21 @@ def random_mask(seed, height, width):
 
 @given(st.integers(0, 10_000), st.integers(1, 40), st.integers(1, 40))
 @settings(max_examples=25, deadline=None)
-def test_compressed_runs_are_what_pycocotools_wrote(seed, height, width):
+def test_compressed_run_lengths_give_the_mask_that_pycocotools_wrote(seed, height, width):
     mask = random_mask(seed, height, width)
     text = coco.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode()
-    assert np.array_equal(Runs(read_counts(text), width, height).mask(width, height), mask)
+    assert np.array_equal(parse_rle(text, width, height).mask(width, height), mask)
 
 
-def test_long_runs_and_differences_below_zero_are_read():
+def test_long_runs_and_negative_differences_are_decompressed():
     mask = np.zeros((700, 900), bool)
     mask[100:600, 200:210] = mask[3, 800:] = True
     text = coco.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode()
-    assert np.array_equal(Runs(read_counts(text), 900, 700).mask(900, 700), mask)
+    assert np.array_equal(parse_rle(text, 900, 700).mask(900, 700), mask)
 
 
-def test_runs_written_as_numbers_go_down_the_columns():
-    assert Runs(read_counts([1, 2, 3]), 2, 3).mask(2, 3).astype(int).tolist() == [[0, 0], [1, 0], [1, 0]]
+def test_run_lengths_written_as_numbers_go_down_the_columns():
+    assert parse_rle([1, 2, 3], 2, 3).mask(2, 3).astype(int).tolist() == [[0, 0], [1, 0], [1, 0]]
 
 
 @pytest.mark.parametrize(
@@ -42,13 +42,67 @@ def test_runs_written_as_numbers_go_down_the_columns():
     [
         ([1, -2], "not whole numbers"),
         ([1, 2.5], "not whole numbers"),
+        ([True, 5], "not whole numbers"),
+        ([], "sum to 0, expected 6"),
+        ([1, 4], "sum to 5, expected 6"),
+        ([2**62] * 4 + [6], "sum to more than 2147483647, expected 6"),
+        ([2**64], "sum to more than 2147483647, expected 6"),
+        ("", "sum to 0, expected 6"),
         ("\x01", "which no compressed text has"),
+        ("su", "hold 's', which no compressed text has"),
+        ("1é", "hold 'é', which no compressed text has"),
         ("o", "end within a number"),
+        ("o" * 30 + "0", "can't be decompressed"),
+        ("N0", "not whole numbers|can't be decompressed"),
     ],
 )
-def test_runs_that_mean_nothing_are_refused(counts, reason):
+def test_run_lengths_that_cannot_be_a_mask_of_this_size_are_refused(counts, reason):
     with pytest.raises(ValueError, match=reason):
-        read_counts(counts)
+        parse_rle(counts, 3, 2)
+
+
+def test_a_mask_larger_than_any_image_is_refused_before_anything_is_allocated():
+    with pytest.raises(ValueError, match=r"of more than 2,147,483,647 px"):
+        parse_rle([2**31], 2**16, 2**15)
+
+
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=12), st.integers(1, 9))
+@settings(max_examples=60, deadline=None)
+def test_the_box_of_run_lengths_is_that_of_their_pixels(lengths, width):
+    height = -(-max(1, sum(lengths)) // width)
+    outline = parse_rle([*lengths, width * height - sum(lengths)], width, height)
+    assert outline.edges == Image.fromarray(outline.mask(width, height)).getbbox()
+
+
+COORDINATES = st.one_of(st.integers(-6, 18).map(float), st.integers(-12, 36).map(lambda n: n / 2), st.floats(-6, 18))
+
+
+@given(st.lists(st.tuples(COORDINATES, COORDINATES), min_size=1, max_size=9), st.integers(1, 12), st.integers(1, 12))
+@settings(max_examples=150, deadline=None)
+def test_a_pixel_belongs_to_a_polygon_when_its_centre_is_inside_by_the_even_odd_rule(corners, height, width):
+    mask = np.zeros((height, width), bool)
+    fill_polygon(np.array(corners), mask)
+    assert mask.tolist() == [[is_inside(corners, x + 0.5, y + 0.5) for x in range(width)] for y in range(height)]
+
+
+def is_inside(corners, x, y):
+    """Return whether a point is inside: a ray to the left crosses an odd number of sides."""
+    crossed = 0
+    for (x1, y1), (x2, y2) in zip(corners, corners[1:] + corners[:1], strict=True):
+        if (y1 <= y) != (y2 <= y):
+            crossed += x1 + (y - y1) / (y2 - y1) * (x2 - x1) <= x
+    return crossed % 2 == 1
+
+
+def test_a_polygon_is_added_to_what_is_in_the_mask_already():
+    mask = np.array([[True, False, False, False]])
+    fill_polygon(np.array([[1.0, 0], [3, 0], [3, 1], [1, 1]]), mask)
+    assert mask.tolist() == [[True, True, True, False]]
+
+
+def test_corners_far_outside_take_no_more_memory_than_the_image():
+    far = np.array([[-1e12, -1e12], [1e12, -1e12], [1e12, 1e12], [-1e12, 1e12]])
+    assert Polygons((far,)).mask(5, 4).all()
 
 
 @given(st.integers(0, 10_000), st.integers(3, 9))
@@ -79,25 +133,25 @@ def test_parts_of_a_polygon_add_up_where_they_overlap():
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_boxes_turn_with_their_image(orientation):
+def test_boxes_are_turned_upright_with_their_image(orientation):
     image = Image.new("L", (30, 20))
     image.paste(255, (3, 5, 10, 7))
     image.getexif()[0x0112] = orientation
     upright = ImageOps.exif_transpose(image)
-    assert turned_size(image.size, orientation) == upright.size
-    assert turned_edges((3, 5, 10, 7), image.size, orientation) == upright.getbbox()
+    assert upright_size(image.size, orientation) == upright.size
+    assert upright_edges((3, 5, 10, 7), image.size, orientation) == upright.getbbox()
 
 
 def test_edges_are_rounded_to_whole_pixels_and_keep_at_least_one():
-    assert whole_box((1.4, 2.6, 5.5, 7.4), (10, 10)).box == (1, 3, 5, 4)
-    assert whole_box((3.1, 3.1, 3.2, 3.2), (10, 10)).box == (3, 3, 1, 1)
-    assert whole_box((9.9, 9.9, 10.0, 10.0), (10, 10)).box == (9, 9, 1, 1)
+    assert clip_box((1.4, 2.6, 5.5, 7.4), (10, 10)).box == (1, 3, 5, 4)
+    assert clip_box((3.1, 3.1, 3.2, 3.2), (10, 10)).box == (3, 3, 1, 1)
+    assert clip_box((9.9, 9.9, 10.0, 10.0), (10, 10)).box == (9, 9, 1, 1)
 
 
 def test_a_box_slightly_outside_is_cut_off():
-    found = whole_box((-1.5, 3, 4, 101.7), (100, 100))
+    found = clip_box((-1.5, 3, 4, 101.7), (100, 100))
     assert (found.box, found.was_clipped) == ((0, 3, 4, 97), True)
-    assert not whole_box((-0.3, 3, 4, 100.3), (100, 100)).was_clipped
+    assert not clip_box((-0.3, 3, 4, 100.3), (100, 100)).was_clipped
 
 
 @pytest.mark.parametrize(
@@ -112,6 +166,6 @@ def test_a_box_slightly_outside_is_cut_off():
         ((-3, 0, -1, 5), "lies outside the image of 100x50 px"),
     ],
 )
-def test_a_box_that_cannot_be_right_is_refused_with_the_reason(edges, reason):
+def test_an_implausible_box_is_refused_with_the_reason(edges, reason):
     with pytest.raises(ValueError, match=reason):
-        whole_box(edges, (100, 50))
+        clip_box(edges, (100, 50))

@@ -3,16 +3,15 @@
 import struct
 import zlib
 
-import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
 
-from assay.datasets import build_image_folder
+from assay.datasets.image_folder import build_image_folder
 from assay.datasets.schema import IMAGE_ITEM_COLUMNS, is_nested
 from assay.errors import DataError
 from assay.images.decoding import decode
-from assay.images.near_duplicates import Look, look_of
+from assay.images.near_duplicates import ImageSignature, signature_of
 from assay.spec.generated_images import ImageFolderSource
 
 
@@ -60,14 +59,14 @@ def test_class_folders_become_items_with_labels(root, tmp_path):
     assert (tmp_path / "result" / "pictures" / "samples.png").stat().st_size < 100_000
 
 
-def test_items_say_what_images_look_like_to_a_model(tmp_path):
+def test_items_hold_the_signature_of_the_decoded_image(tmp_path):
     turned = Image.Exif()
     turned[0x0112] = 6
     save(tmp_path / "data" / "cat" / "1.png", 7, size=(8, 6))
     save(tmp_path / "data" / "cat" / "2.png", 7, size=(6, 8), exif=turned)
     _, items = build(tmp_path / "data", tmp_path)
     for item, pixels, thumbnail in items.select("item", "pixels", "thumbnail").iter_rows():
-        assert Look(pixels, thumbnail) == look_of(decode((tmp_path / "data" / item).read_bytes()))
+        assert ImageSignature(pixels, thumbnail) == signature_of(decode((tmp_path / "data" / item).read_bytes()))
     assert items["sha256"].n_unique() == 2
     assert items["pixels"].n_unique() == 1
 
@@ -208,45 +207,3 @@ def test_a_link_that_leads_back_is_followed_once(root, tmp_path):
     (root / "cat" / "again").symlink_to(root / "cat")
     _, items = build(root, tmp_path)
     assert len(items) == 4
-
-
-def encoded(image, path, **options):
-    image.save(path, **options)
-    return decode(path.read_bytes())
-
-
-def test_rotation_by_exif_is_applied(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    assert encoded(Image.new("RGB", (30, 10), "red"), tmp_path / "a.jpg", exif=exif).size == (10, 30)
-
-
-def test_sixteen_bits_become_eight_by_a_fixed_scale(tmp_path):
-    levels = np.array([[0, 257, 32768, 65535]], dtype=np.uint16)
-    image = encoded(Image.fromarray(levels), tmp_path / "a.png")
-    assert (image.mode, np.asarray(image).tolist()) == ("L", [[0, 1, 128, 255]])
-
-
-def test_transparent_pixels_lie_on_white(tmp_path):
-    image = encoded(Image.new("RGBA", (2, 2), (255, 0, 0, 0)), tmp_path / "a.png")
-    assert (image.mode, image.getpixel((0, 0))) == ("RGB", (255, 255, 255))
-    grey = encoded(Image.new("LA", (2, 2), (0, 0)), tmp_path / "b.png")
-    assert (grey.mode, grey.getpixel((0, 0))) == ("L", 255)
-
-
-def test_palettes_give_their_colours_and_not_their_indices(tmp_path):
-    picture = Image.new("RGB", (4, 4), (10, 200, 30)).convert("P", palette=Image.Palette.ADAPTIVE)
-    assert encoded(picture, tmp_path / "a.png").getpixel((0, 0)) == (10, 200, 30)
-    clear = Image.new("P", (2, 2), 0)
-    clear.putpalette([1, 2, 3])
-    assert encoded(clear, tmp_path / "b.png", transparency=0).getpixel((0, 0)) == (255, 255, 255)
-
-
-@pytest.mark.parametrize("mode", ["1", "CMYK"])
-def test_other_modes_become_grey_or_colour(tmp_path, mode):
-    assert encoded(Image.new(mode, (4, 4)), tmp_path / "a.tif").mode in ("L", "RGB")
-
-
-def test_floating_point_pixels_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="floating point"):
-        encoded(Image.new("F", (4, 4)), tmp_path / "a.tif")

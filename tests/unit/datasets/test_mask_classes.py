@@ -1,9 +1,11 @@
+"""Values of masks as class indices, and values without a meaning."""
+
 import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
 
-from assay.datasets.mask_classes import places_of, read_meanings, read_values
+from assay.datasets.mask_classes import indices_of, read_meanings, read_values
 from assay.errors import DataError
 
 
@@ -31,7 +33,7 @@ def test_a_value_without_meaning_is_an_error_that_names_it(meanings):
         meanings.apply(np.array([[7, 8]], np.int32))
 
 
-def test_a_mask_that_can_not_be_read_is_an_error_that_names_it(tmp_path):
+def test_a_mask_that_cannot_be_read_is_an_error_that_names_it(tmp_path):
     Image.new("L", (2, 2), 4).save(tmp_path / "good.png")
     assert read_values(tmp_path / "good.png").tolist() == [[4, 4], [4, 4]]
     (tmp_path / "bad.png").write_bytes(b"no image")
@@ -44,8 +46,8 @@ def test_a_value_is_found_by_table_or_by_search(largest):
     known = [7, largest, 0]
     beyond = 0xFFFFFF if largest < 0xFFFFFF else 2
     values = np.array([[0, largest, 1, -2], [7, largest - 1, beyond, -70]], np.int32)
-    assert places_of(values, known).tolist() == [[2, 1, 3, 3], [0, 3, 3, 3]]
+    assert indices_of(values, known).tolist() == [[2, 1, 3, 3], [0, 3, 3, 3]]
 
 
-def test_where_nothing_is_known_nothing_is_found():
-    assert places_of(np.array([[0, 5]], np.int32), []).tolist() == [[0, 0]]
+def test_without_known_values_every_index_is_0():
+    assert indices_of(np.array([[0, 5]], np.int32), []).tolist() == [[0, 0]]

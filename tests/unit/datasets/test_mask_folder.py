@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from assay.datasets import build_masks
+from assay.datasets.index import build_masks
 from assay.datasets.schema import mask_root_of, root_of
 from assay.errors import DataError
 from assay.images.masks import read_mask
@@ -108,7 +108,7 @@ def test_every_pixel_may_belong_to_a_class(root, tmp_path):
     assert classes.rows() == [(0, "0", "class"), (1, "1", "class")]
 
 
-def test_an_image_without_a_mask_is_one_whose_truth_is_unknown(root, tmp_path):
+def test_the_ground_truth_of_an_image_without_a_mask_is_unknown(root, tmp_path):
     pair(root, grey([1]))
     save(root / "images" / "b.jpg")
     report, items, _, _ = build(root, tmp_path)
@@ -135,7 +135,7 @@ def test_subsets_are_kept_in_both_layouts(root, tmp_path, pattern):
         assert (mask_root_of(folder) / mask).is_file()
 
 
-def test_what_cannot_be_used_is_named_at_once_with_the_reason(root, tmp_path):
+def test_all_unusable_masks_are_reported_at_once_with_the_reason(root, tmp_path):
     pair(root, grey([1]))
     pair(root, Image.new("L", (5, 5)), "small")
     pair(root, Image.new("L", (8, 6)), "lossy", "jpg")
@@ -152,7 +152,7 @@ def test_what_cannot_be_used_is_named_at_once_with_the_reason(root, tmp_path):
     assert "5 problems" in message
 
 
-def test_values_that_mean_nothing_are_named_with_those_that_do(root, tmp_path):
+def test_values_without_a_meaning_are_named_beside_those_with_one(root, tmp_path):
     pair(root, grey([1, 9, 9]))
     message = refused(root, tmp_path, classes={"cat": 1})
     assert "a.png: holds 9 (2 px), which mean nothing; known grey levels or indices: 0, 1, 255" in message

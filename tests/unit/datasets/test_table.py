@@ -5,8 +5,8 @@ import json
 import polars as pl
 import pytest
 
-from assay.datasets import build_table
 from assay.datasets.schema import ROW_ITEM_COLUMNS
+from assay.datasets.table import build_table
 from assay.errors import DataError
 from assay.spec.generated_images import TableSource
 
@@ -38,7 +38,7 @@ def test_rows_keep_their_columns_and_get_names(build, tmp_path):
     assert roles == {"target_column": "price", "features": ["size", "color", "when"]}
 
 
-def test_subset_and_group_are_no_features(build):
+def test_subset_and_group_are_not_features(build):
     report, rows, items = build(subset_column="when", group_column="color")
     assert rows.columns == ["item", "size", "price"]
     assert items["given_subset"].to_list() == ["train", "validation", "test"]
@@ -93,7 +93,7 @@ def test_a_table_that_cannot_be_used_says_why(build, tmp_path, text, keys, messa
     assert not list((tmp_path / "result").iterdir())
 
 
-def test_all_problems_are_told_at_once(build):
+def test_all_problems_are_reported_at_once(build):
     with pytest.raises(DataError) as caught:
         build(target_column="x", group_column="y")
     assert len(caught.value.problems) == 2
@@ -105,7 +105,7 @@ def test_nested_columns_are_refused(build, tmp_path):
         build(path=str(tmp_path / "x.parquet"))
 
 
-def test_a_file_that_is_no_parquet_is_named(build, tmp_path):
+def test_a_file_that_is_not_parquet_is_named(build, tmp_path):
     (tmp_path / "x.parquet").write_text("hello")
     with pytest.raises(DataError, match=r"x.parquet' can't be read as parquet"):
         build(path=str(tmp_path / "x.parquet"))

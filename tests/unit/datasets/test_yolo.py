@@ -1,10 +1,10 @@
-"""The user's YOLO folders: what is read, what is mended, and what is refused with file and line."""
+"""The user's YOLO folders: what is read, what is corrected, and what is refused with file and line."""
 
 import polars as pl
 import pytest
 from PIL import Image
 
-from assay.datasets import build_yolo
+from assay.datasets.index import build_yolo
 from assay.errors import DataError
 from assay.images.masks import read_mask
 from assay.spec.generated_images import YoloSource
@@ -123,7 +123,7 @@ def test_a_missing_or_empty_label_file_means_an_empty_image(root, tmp_path):
     assert items["labelled"].all()
 
 
-def test_a_line_that_is_there_twice_counts_once(root, tmp_path):
+def test_a_repeated_line_counts_once(root, tmp_path):
     label(root / "labels" / "train" / "a.txt", "1 0.5 0.5 0.25 0.5", "1  0.5 0.5 0.25 0.5")
     report, _, objects, _ = build(root, tmp_path)
     assert (len(objects), report["duplicates_left_out"]) == (2, 1)
@@ -136,7 +136,7 @@ def test_a_box_slightly_outside_is_clipped_and_counted(root, tmp_path):
     assert report["boxes_clipped"] == 1
 
 
-def test_of_polygons_the_box_is_taken_and_the_mask_drawn(root, tmp_path):
+def test_a_polygon_gives_its_box_and_is_drawn_in_the_mask(root, tmp_path):
     label(root / "labels" / "train" / "a.txt", "1 0.25 0.25 0.75 0.25 0.75 0.75 0.25 0.75")
     report, items, objects, folder = build(root, tmp_path)
     assert boxes_of(objects)[0] == ("images/train/a.png", "dog", 10, 5, 20, 10)
@@ -163,7 +163,7 @@ BAD = [
 ]
 
 
-def test_all_lines_that_cannot_be_right_are_named_at_once_by_file_and_line(root, tmp_path):
+def test_all_bad_lines_are_reported_at_once_with_file_and_line(root, tmp_path):
     label(root / "labels" / "train" / "a.txt", "1 0.5 0.5 0.25 0.5", "", *(line for line, _ in BAD))
     message = refused(root, tmp_path)
     assert f"{len(BAD)} problems" in message
@@ -186,7 +186,7 @@ def test_label_files_without_an_image_and_images_with_one_label_file_are_named(r
     assert "has the same label file as images/val/a." in message
 
 
-def test_a_label_file_that_is_no_text_is_named(root, tmp_path):
+def test_a_label_file_that_is_not_text_is_named(root, tmp_path):
     (root / "labels" / "train" / "a.txt").write_bytes(b"\xff\xfe0 0.5")
     assert "labels/train/a.txt: can't be read as text" in refused(root, tmp_path)
 
@@ -204,7 +204,7 @@ def test_a_label_file_that_is_no_text_is_named(root, tmp_path):
         ("names: [cat, dog]\ntrain: gone.txt\nval: images/val\n", "train: 'gone.txt' does not exist"),
     ],
 )
-def test_a_data_yaml_that_cannot_be_right_is_named_with_its_key(root, tmp_path, text, reason):
+def test_an_invalid_data_yaml_is_reported_with_its_key(root, tmp_path, text, reason):
     (root / "data.yaml").write_text(text)
     assert reason in refused(root, tmp_path)
 
@@ -229,7 +229,7 @@ def test_images_that_a_list_names_must_exist(root, tmp_path):
     assert "images/train/b.png: does not exist" in refused(root, tmp_path)
 
 
-def test_shares_are_of_the_image_as_people_see_it(root, tmp_path):
+def test_shares_refer_to_the_upright_image(root, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     save(root / "images" / "train" / "a.png", (40, 20), exif=exif)

@@ -7,7 +7,8 @@ from assay.experiments.catalog import experiments_at, find_experiment
 from tests.helpers.stored_experiments import describe, fill
 
 
-def test_c9_experiments_are_known_by_their_description(locations, tmp_path):
+@pytest.mark.defect("C9")
+def test_experiments_are_known_by_their_description(locations, tmp_path):
     archive = tmp_path / "archive"
     fill(archive / "valid_model", "good")
     (archive / "id_mode").mkdir()

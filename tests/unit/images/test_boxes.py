@@ -1,3 +1,5 @@
+"""Boxes of whole pixels."""
+
 import numpy as np
 import pytest
 from hypothesis import given

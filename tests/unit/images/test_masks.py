@@ -1,12 +1,13 @@
-"""What a pixel of a mask is worth, whatever the file's kind."""
+"""The values of a mask's pixels, whatever the file's format, and the regions of each class."""
 
 import io
 
 import numpy as np
 import pytest
 from PIL import Image
+from skimage import measure
 
-from assay.images.masks import read_mask
+from assay.images.masks import read_mask, regions_by_class
 
 
 def encoded(image, kind="PNG", **options):
@@ -15,7 +16,7 @@ def encoded(image, kind="PNG", **options):
     return buffer.getvalue()
 
 
-def test_of_a_palette_the_indices_count_and_not_the_colours():
+def test_the_values_of_a_palette_image_are_its_indices_not_its_colours():
     mask = Image.fromarray(np.array([[0, 15], [255, 1]], np.uint8), "L").convert("L")
     palette = Image.frombytes("P", mask.size, mask.tobytes())
     palette.putpalette([9, 8, 7] * 256)
@@ -23,7 +24,7 @@ def test_of_a_palette_the_indices_count_and_not_the_colours():
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_of_grey_images_the_levels_count(dtype):
+def test_the_values_of_a_grey_image_are_its_levels(dtype):
     levels = np.array([[0, 7, np.iinfo(dtype).max]], dtype)
     assert read_mask(encoded(Image.fromarray(levels))).tolist() == levels.tolist()
 
@@ -34,7 +35,7 @@ def test_colours_are_packed_into_one_number(mode):
     assert read_mask(encoded(mask)).tolist() == [[0x123456] * 2]
 
 
-def test_of_one_bit_the_values_are_0_and_1():
+def test_the_values_of_a_one_bit_image_are_0_and_1():
     assert read_mask(encoded(Image.new("1", (2, 1), 1))).tolist() == [[1, 1]]
 
 
@@ -49,6 +50,32 @@ def test_a_jpeg_is_refused_because_it_changes_values():
         read_mask(encoded(Image.new("L", (8, 8)), "JPEG"))
 
 
-def test_pixels_that_are_no_whole_numbers_are_refused():
+def test_pixels_that_are_not_whole_numbers_are_refused():
     with pytest.raises(ValueError, match="mode F, expected indices, grey levels or colours"):
         read_mask(encoded(Image.new("F", (2, 2)), "TIFF"))
+
+
+def test_regions_touch_by_a_corner_and_are_numbered_within_their_class():
+    classes = np.array([[1, 0, 2], [0, 1, 0], [2, 0, 0], [0, 0, 1]], np.uint8)
+    first, second = regions_by_class(classes)
+    assert (first.box, first.count) == ((slice(0, 4), slice(0, 3)), 2)
+    assert first.numbers.tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 0], [0, 0, 2]]
+    assert (second.box, second.count) == ((slice(0, 3), slice(0, 3)), 2)
+    assert second.numbers.tolist() == [[0, 0, 1], [0, 0, 0], [2, 0, 0]]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_regions_are_those_of_scikit_image(seed):
+    rng = np.random.default_rng(seed)
+    classes = np.where(rng.random((30, 40)) < 0.5, 0, rng.integers(1, 4, (30, 40))).astype(np.uint8)
+    labels = measure.label(classes, background=0, connectivity=2)
+    found = list(regions_by_class(classes))
+    assert sum(regions.count for regions in found) == labels.max()
+    for regions in found:
+        for number in range(1, regions.count + 1):
+            (label,) = np.unique(labels[regions.box][regions.numbers == number])
+            assert (labels == label).sum() == (regions.numbers == number).sum()
+
+
+def test_a_mask_without_classes_has_no_regions():
+    assert not list(regions_by_class(np.zeros((3, 4), np.uint8)))

@@ -1,3 +1,5 @@
+"""PNG files, decoded by Pillow."""
+
 import io
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""A generated data set: its files, tables and report, and that the same spec gives the same bytes."""
+
 import gc
 import hashlib
 import json
@@ -11,9 +13,9 @@ from PIL import Image
 from assay.datasets.schema import IMAGE_ITEM_COLUMNS, MASK_CLASS_COLUMNS
 from assay.datasets.synthetic.backgrounds import SHIPPED_PHOTOS
 from assay.datasets.synthetic.build import SAMPLES, build_numbers
-from assay.datasets.synthetic.picture import OBJECT_COLUMNS, RowCollector
+from assay.datasets.synthetic.picture import NUMBER_COLUMNS, RowCollector
 from assay.errors import DataError
-from assay.images.near_duplicates import Look, look_of
+from assay.images.near_duplicates import ImageSignature, signature_of
 from assay.spec.generated_images import NumbersSource
 from assay.utils.concurrency import silent
 
@@ -54,7 +56,7 @@ def test_items_describe_the_files(built):
         assert hashlib.sha256(content).hexdigest() == row["sha256"]
         with Image.open(folder / row["file"]) as image:
             assert (image.size, image.mode) == ((row["width_px"], row["height_px"]), "RGB")
-            assert Look(row["pixels"], row["thumbnail"]) == look_of(image)
+            assert ImageSignature(row["pixels"], row["thumbnail"]) == signature_of(image)
         assert row["background"] in SHIPPED_PHOTOS
         assert (row["label"], row["labelled"]) == (None, True)
         assert row["mask"] == f"masks/{row['item']}.png"
@@ -64,7 +66,7 @@ def test_items_describe_the_files(built):
 def test_label_files_and_the_table_of_objects_say_the_same(built):
     folder, _ = built
     objects = pl.read_parquet(folder / "objects.parquet")
-    assert dict(objects.schema) == OBJECT_COLUMNS
+    assert dict(objects.schema) == NUMBER_COLUMNS
     told = []
     for path in sorted((folder / "labels").iterdir()):
         label = json.loads(path.read_text())
@@ -84,7 +86,7 @@ def test_stored_masks_hold_only_the_labels_of_their_image_and_background(built):
             assert set(np.unique(mask)) == {int(row["label"]) for row in label["objects"]} | {255}
 
 
-def test_the_values_of_masks_are_told(built):
+def test_the_classes_of_mask_values_are_written(built):
     folder, _ = built
     classes = pl.read_parquet(folder / "mask_classes.parquet")
     assert classes.schema == pl.Schema(MASK_CLASS_COLUMNS)
@@ -146,7 +148,7 @@ def test_another_seed_gives_other_images(built, tmp_path):
 @pytest.mark.parametrize(
     ("keys", "absent"), [({"masks": False}, "masks"), ({"detection_labels": False}, "labels")], ids=["masks", "labels"]
 )
-def test_what_is_not_wanted_is_not_written_and_changes_nothing_else(built, tmp_path, keys, absent):
+def test_what_is_switched_off_is_not_written_and_changes_nothing_else(built, tmp_path, keys, absent):
     folder, _ = built
     build(tmp_path / "less", sample_count=12, **keys)
     images = {name: content for name, content in bytes_of(folder).items() if name.startswith("images/")}
@@ -174,7 +176,7 @@ def test_images_of_1024_by_1024_work(tmp_path):
         assert image.size == (1024, 1024)
 
 
-def test_progress_is_told_once_per_image(tmp_path):
+def test_progress_is_reported_once_per_image(tmp_path):
     told = []
     spec = NumbersSource(**SMALL, sample_count=5)
     build_numbers(spec, 1, tmp_path, lambda done, total, note: told.append((done, total)))
@@ -223,7 +225,7 @@ def test_the_number_of_images_in_memory_does_not_grow_with_their_count(tmp_path)
 
 
 def test_an_empty_table_keeps_its_types_and_rows_keep_their_order():
-    assert dict(RowCollector(OBJECT_COLUMNS).frame().schema) == OBJECT_COLUMNS
+    assert dict(RowCollector(NUMBER_COLUMNS).frame().schema) == NUMBER_COLUMNS
     rows = RowCollector({"n": pl.Int32})
     for start in range(0, 10_000, 1000):
         rows.add([{"n": number} for number in range(start, start + 1000)])

@@ -1,3 +1,5 @@
+"""Generated pictures: image, mask and labels agree, whatever the spec; placement of the numbers."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -6,7 +8,15 @@ from PIL import Image
 
 from assay.datasets.synthetic.backgrounds import SHIPPED_PHOTOS
 from assay.datasets.synthetic.glyphs import FONTS
-from assay.datasets.synthetic.picture import BACKGROUND_INDEX, NumberPainter, NumberPicture
+from assay.datasets.synthetic.picture import (
+    BACKGROUND_INDEX,
+    GAP_PX,
+    NumberPainter,
+    NumberPicture,
+    _random_free_position,
+    random_position,
+)
+from assay.images.boxes import Box
 from assay.spec.generated_images import Augmentation, NumbersSource
 
 SMALL = {"img_size": {"width": 64, "height": 64}, "font_size_min": 10, "font_size_max": 14, "max_amount": 8}
@@ -184,3 +194,41 @@ def test_an_image_too_small_for_all_counts_what_found_no_room():
     some = pictures(spec, 60)
     assert sum(picture.without_room for picture in some) > 0
     assert all(picture.numbers for picture in some)
+
+
+@pytest.mark.defect("A10")
+@pytest.mark.parametrize("draw", [random_position, _random_free_position])
+def test_every_position_occurs_including_the_last_row_and_column(draw):
+    rng = np.random.default_rng(0)
+    places = {draw((4, 3), [], (8, 6), rng)[:2] for _ in range(800)}
+    assert places == {(x, y) for x in range(5) for y in range(4)}
+
+
+def test_a_number_as_large_as_the_image_has_one_position():
+    assert random_position((8, 6), [], (8, 6), np.random.default_rng(0)) == Box(0, 0, 8, 6)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    size=st.tuples(st.integers(1, 6), st.integers(1, 6)),
+    taken=st.lists(st.builds(Box, st.integers(0, 9), st.integers(0, 9), st.integers(1, 5), st.integers(1, 5))),
+)
+def test_the_full_search_finds_exactly_the_free_positions(seed, size, taken):
+    width, height = 12, 11
+    clear = {
+        (x, y)
+        for x in range(width - size[0] + 1)
+        for y in range(height - size[1] + 1)
+        if not any(Box(x, y, *size).overlaps(other, GAP_PX) for other in taken)
+    }
+    rng = np.random.default_rng(seed)
+    found = [_random_free_position(size, taken, (width, height), rng) for _ in range(30)]
+    assert all((box is None) == (not clear) for box in found)
+    assert all(box[:2] in clear for box in found if box is not None)
+    if len(clear) == 1:
+        assert random_position(size, taken, (width, height), rng)[:2] in clear
+
+
+def test_a_full_image_has_no_free_position():
+    assert random_position((2, 2), [Box(0, 0, 10, 10)], (10, 10), np.random.default_rng(0)) is None
