@@ -18,10 +18,10 @@ from assay.metrics.registry import Metric, get_metrics
 from assay.metrics.samples import Floats
 from assay.spec.analysis import AnalysisSection, ResultAnalyzer
 from assay.storage.parquet import read_parquet, write_parquet
-from assay.training.image_targets import SceneTarget
+from assay.training.image_targets import ImageTarget
 from assay.training.model_file import read_card
 from assay.training.predictions import PREDICTIONS
-from assay.training.summary import TAUGHT
+from assay.training.summary import TRAINING_SUMMARY
 from assay.training.targets import NumberTarget
 from assay.training.trained_model import CHOSEN
 from assay.utils.concurrency import Progress, silent
@@ -133,9 +133,9 @@ def inputs_of_model(
         splits_folder: Result of ``splits`` that was predicted, with true masks or boxes; None where neither is learned.
         crops_folder: Result of ``crops``, to show the worst items; None where there are no pictures.
     """
-    card, taught = read_card(model_folder / CHOSEN), read_parquet(model_folder / TAUGHT)
+    card, taught = read_card(model_folder / CHOSEN), read_parquet(model_folder / TRAINING_SUMMARY)
     predictions, target = predictions_folder / PREDICTIONS, card.target
-    if isinstance(target, SceneTarget):
+    if isinstance(target, ImageTarget):
         return AnalysisInputs(
             predictions, taught, card.task, target.classes, splits_folder=splits_folder, label_classes=target.mapping
         )

@@ -104,6 +104,26 @@ def coco_scores(predicted: Boxes, objects: Boxes, class_count: int, image_count:
         class_count: Number k of classes.
         image_count: Number of images; those without boxes count too.
     """
+    precision, recall = coco_precision_recall(predicted, objects, class_count, image_count, THRESHOLDS)
+    known = recall[None] >= 0
+    return Scores(np.where(known, precision[None].mean(axis=2), np.nan), np.where(known, recall[None], np.nan))
+
+
+def coco_precision_recall(
+    predicted: Boxes, objects: Boxes, class_count: int, image_count: int, thresholds: Floats
+) -> tuple[Floats, Floats]:
+    """Return COCO's precision at 101 recalls, and the recall, of every class; -1 for classes without objects.
+
+    Args:
+        predicted: Predicted boxes, at least one.
+        objects: True objects, at least one.
+        class_count: Number k of classes.
+        image_count: Number of images; those without boxes count too.
+        thresholds: (t,) overlaps from which on a box counts as finding an object.
+
+    Returns:
+        Precision (t, 101, k) and recall (t, k).
+    """
     from faster_coco_eval import COCO, COCOeval_faster
 
     data = {
@@ -118,18 +138,14 @@ def coco_scores(predicted: Boxes, objects: Boxes, class_count: int, image_count:
     results = [{**box, "score": score} for box, score in zip(_records(predicted), confidences, strict=True)]
     truth = COCO(data)
     evaluation = COCOeval_faster(truth, truth.loadRes(results), "bbox", print_function=lambda *_: None)
-    evaluation.params.iouThrs = THRESHOLDS
+    evaluation.params.iouThrs = thresholds
     evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
     evaluation.params.maxDets = [MOST_BOXES]
     evaluation.evaluate()
     evaluation.accumulate()
-    # (thresholds, recalls, classes, areas, limits) and without recalls; -1 stands for classes without objects
+    # (thresholds, recalls, classes, areas, limits) and without recalls
     precision, recall = (np.asarray(evaluation.eval[name], np.float64) for name in ("precision", "recall"))
-    known = recall[None, :, :, 0, 0] >= 0
-    return Scores(
-        np.where(known, precision[None, :, :, :, 0, 0].mean(axis=2), np.nan),
-        np.where(known, recall[None, :, :, 0, 0], np.nan),
-    )
+    return precision[..., 0, 0], recall[..., 0, 0]
 
 
 def _records(boxes: Boxes) -> list[dict[str, Any]]:

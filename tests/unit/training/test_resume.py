@@ -13,7 +13,7 @@ from assay.training.ema import AveragedNetwork
 from assay.training.optimizers import AdamW
 from assay.training.trainer import fit
 from assay.utils.concurrency import silent
-from tests.helpers.training_tasks import lesson, network
+from tests.helpers.training_tasks import network, training_task
 
 STEPS = 12
 """Three epochs of four."""
@@ -84,18 +84,18 @@ def check_every_step(task, folder, steps):
 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_a_training_cut_off_within_or_after_an_epoch_ends_in_the_same_bytes(setting, tmp_path):
-    check_every_step(lesson(**SETTINGS[setting]), tmp_path, (4, 7))
+    check_every_step(training_task(**SETTINGS[setting]), tmp_path, (4, 7))
 
 
 @pytest.mark.system
 @pytest.mark.parametrize("setting", SETTINGS | MORE_SETTINGS)
 def test_a_training_cut_off_at_any_step_ends_in_the_same_bytes(setting, tmp_path):
-    check_every_step(lesson(**(SETTINGS | MORE_SETTINGS)[setting]), tmp_path, range(STEPS))
+    check_every_step(training_task(**(SETTINGS | MORE_SETTINGS)[setting]), tmp_path, range(STEPS))
 
 
 @pytest.mark.system
 def test_a_training_cut_off_again_and_again_ends_in_the_same_bytes(tmp_path):
-    task = lesson()
+    task = training_task()
     wanted = content(train(task))
     for _ in range(STEPS - 1):
         interrupt(task, tmp_path, 1)
@@ -104,14 +104,14 @@ def test_a_training_cut_off_again_and_again_ends_in_the_same_bytes(tmp_path):
 
 @pytest.mark.system
 def test_a_training_that_was_complete_is_not_made_again(tmp_path):
-    task = lesson()
+    task = training_task()
     wanted = content(train(task, tmp_path))
     assert content(train(replace(task, train=BreakingItems(task.train, 0)), tmp_path)) == wanted
 
 
 def test_the_global_generator_does_not_matter(tmp_path):
-    """Initial weights come from it, everything else from the seed of the lesson."""
-    task = lesson()
+    """Initial weights come from it, everything else from the seed of the training_task."""
+    task = training_task()
     assert content(train(task, seed=1)) == content(train(task, seed=2))
 
 
@@ -179,11 +179,11 @@ def test_a_checkpoint_of_another_network_is_ignored(tmp_path, caplog):
 
 def test_checkpoints_are_not_written_before_they_are_due(tmp_path):
     with deterministic(1, 0):
-        fit(network(), lesson(), silent, Checkpoints(tmp_path, "owner", 3600.0))
+        fit(network(), training_task(), silent, Checkpoints(tmp_path, "owner", 3600.0))
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.system
 def test_only_one_file_is_kept(tmp_path):
-    train(lesson(), tmp_path)
+    train(training_task(), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [FILE]

@@ -3,7 +3,7 @@ import torch
 
 from assay.errors import DataError
 from assay.training.sampler import Sampler, balanced, in_order, shares, shuffled
-from tests.helpers.training_tasks import lesson
+from tests.helpers.training_tasks import training_task
 
 CLASSES = torch.tensor([0] * 90 + [1] * 9 + [2])
 LABELS = torch.tensor([[1, 0]] * 90 + [[1, 1]] * 6 + [[0, 0]] * 4)
@@ -48,9 +48,9 @@ def test_an_item_of_several_classes_counts_as_its_rarest_and_items_without_as_a_
 
 
 def test_classes_that_do_not_exist_cannot_be_balanced():
-    section = lesson().section
+    section = training_task().section
     data = section.data_train.model_copy(update={"balance": "classes"})
-    task = lesson()
+    task = training_task()
     object.__setattr__(task, "section", section.model_copy(update={"data_train": data}))
     with pytest.raises(DataError, match="the items have no classes"):
         Sampler(task).items(0)

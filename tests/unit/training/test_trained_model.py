@@ -94,8 +94,8 @@ def test_without_validation_the_last_epoch_is_kept(pixel_rows, store_rows, tiny_
 A15 = """
 import sys
 from pathlib import Path
-from assay.learning.source import DataSource
-from assay.learning.trained_model import build_trained_model
+from assay.training.data import DataSource
+from assay.training.trained_model import build_trained_model
 from assay.spec.trained_model import TrainedModelSection
 spec = TrainedModelSection.model_validate_json(sys.argv[1])
 source = DataSource("crops", Path(sys.argv[2]), "cccc")

@@ -17,7 +17,7 @@ def test_the_package_that_loads_torch_says_so_first():
 def test_no_other_package_imports_torch():
     modules = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
     importing = {path for path in modules if _imports_torch(path)}
-    assert {path.relative_to(ROOT).parts[:2] for path in importing} == {("assay", "learning")}
+    assert {path.relative_to(ROOT).parts[:2] for path in importing} == {("assay", "training")}
 
 
 def _imports_torch(path: Path) -> bool:

@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 
 from assay.spec.predictions import PredictionsSection
+from assay.training.annotations import Annotations
 from assay.training.class_targets import ClassTarget, LabelsTarget
 from assay.training.data import DataSource, read_subsets
 from assay.training.image_targets import BoxTarget, MaskTarget
@@ -13,15 +14,15 @@ from assay.training.tasks.statistics import data_statistics
 from assay.training.trained_model import build_trained_model
 from tests.helpers.image_cases import CLASSES, LABELS, write_splits
 
-ROWS = DataSource("normalized", None, "nnnn")
+ROWS = Annotations(DataSource("normalized", None, "nnnn"))
 
 
 def rows(**columns):
     return pl.DataFrame({"item": [str(number) for number in range(len(next(iter(columns.values()))))], **columns})
 
 
-def of_subset(learning, target, table):
-    return data_statistics(learning, ROWS, target, {"train": table})["train"]
+def of_subset(task, target, table):
+    return data_statistics(task, ROWS, target, {"train": table})["train"]
 
 
 def test_a2_each_subset_is_counted_by_itself(pixel_rows, store_rows, tiny_spec, tmp_path):
@@ -65,27 +66,27 @@ def test_items_of_several_classes_count_for_each():
 
 
 @pytest.mark.parametrize(
-    ("learning", "target", "counted", "test_counts"),
+    ("task", "target", "counted", "test_counts"),
     [
         ("detection", BoxTarget(classes=CLASSES, mapping=LABELS), {"cat": 2, "dog": 1}, {"cat": 1, "dog": 2}),
         ("segmentation", MaskTarget(classes=CLASSES, mapping=LABELS), {"cat": 1, "dog": 1}, {"cat": 1, "dog": 2}),
     ],
 )
-def test_images_have_sizes_and_their_objects_are_counted(learning, target, counted, test_counts, tmp_path):
+def test_images_have_sizes_and_their_objects_are_counted(task, target, counted, test_counts, tmp_path):
     write_splits(tmp_path / "splits")
     source = DataSource("splits", tmp_path / "splits", "ssss")
-    found = data_statistics(learning, source, target, read_subsets(source, ["train", "test"], "label"))
+    found = data_statistics(task, Annotations(source), target, read_subsets(source, ["train", "test"], "label"))
     assert {name: each["items"] for name, each in found.items()} == {"train": 1, "test": 3}
     assert found["train"]["classes"] == counted
     assert found["test"]["classes"] == test_counts
     assert found["test"]["width_px"] == found["test"]["height_px"] == {"min": 64, "median": 64.0, "max": 64}
 
 
-@pytest.mark.parametrize("learning", ["detection", "segmentation"])
-def test_images_without_truth_are_items_but_not_labelled(learning, tmp_path):
+@pytest.mark.parametrize("task", ["detection", "segmentation"])
+def test_images_without_truth_are_items_but_not_labelled(task, tmp_path):
     write_splits(tmp_path / "splits")
     source = DataSource("splits", tmp_path / "splits", "ssss")
-    kind = {"detection": BoxTarget, "segmentation": MaskTarget}[learning]
+    kind = {"detection": BoxTarget, "segmentation": MaskTarget}[task]
     test = read_subsets(source, ["test"], "label")["test"].with_columns(labelled=pl.col("item") != "a")
-    found = data_statistics(learning, source, kind(classes=CLASSES, mapping=LABELS), {"test": test})["test"]
+    found = data_statistics(task, Annotations(source), kind(classes=CLASSES, mapping=LABELS), {"test": test})["test"]
     assert (found["items"], found["labelled"], found["classes"]) == (3, 2, {"cat": 0, "dog": 1})

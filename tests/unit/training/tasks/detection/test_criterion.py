@@ -8,7 +8,7 @@ from assay.training.tasks.detection.criterion import detection_loss
 
 OBJECT = torch.tensor([[[1.0, 4.0, 8.0, 18.0, 20.0]]])
 CROWD = torch.tensor([[[-2.0, 0.0, 0.0, 32.0, 32.0]]])
-NOTHING = torch.full((1, 1, 5), -1.0)
+NO_OBJECT = torch.full((1, 1, 5), -1.0)
 DISTANCES = torch.full((1, 4, 8, 8), 5.0)
 
 
@@ -43,10 +43,10 @@ def test_a_missed_centre_costs_its_cross_entropy_times_the_square_of_the_miss():
 def test_what_is_found_in_a_crowd_costs_nothing():
     found = torch.cat([torch.full((1, 3, 8, 8), 9.0), DISTANCES], 1)
     assert detection_loss(found, CROWD).item() == 0
-    assert detection_loss(found, NOTHING).item() > 100
+    assert detection_loss(found, NO_OBJECT).item() > 100
 
 
-@pytest.mark.parametrize("targets", [NOTHING, CROWD, torch.zeros(1, 0, 5)])
+@pytest.mark.parametrize("targets", [NO_OBJECT, CROWD, torch.zeros(1, 0, 5)])
 def test_images_without_objects_have_a_finite_loss_and_gradient(targets):
     outputs = torch.cat([torch.zeros(1, 3, 8, 8), DISTANCES], 1).requires_grad_()
     loss = detection_loss(outputs, targets)

@@ -1,6 +1,6 @@
 import torch
 
-from assay.training.tasks.detection.criterion import DetectionMeter
+from assay.training.tasks.detection.criterion import DetectionRunningMetric
 
 OBJECTS = torch.tensor([[[0.0, 6, 9, 16, 21], [1.0, 20, 4, 28, 12]]])
 ANSWERS = [(0, 3, 2, 4, 5, 6, 7), (1, 1, 5, 2, 2, 6, 6)]  # class, row, column, distances: exactly these objects
@@ -15,9 +15,9 @@ def outputs_with(answers):
 
 
 def measured(answers, targets):
-    meter = DetectionMeter(2)
-    meter.add(outputs_with(answers), targets)
-    return meter.values()["map50"]
+    metric = DetectionRunningMetric(2)
+    metric.add(outputs_with(answers), targets)
+    return metric.values()["map50"]
 
 
 def test_finding_everything_gives_1_and_one_of_two_classes_one_half():
@@ -36,14 +36,14 @@ def test_what_is_found_in_a_crowd_is_no_mistake():
     surest_in_crowd[0, 0, 6, 2] = 9.0
     values = []
     for targets in (OBJECTS, torch.cat([OBJECTS, torch.tensor([[[-2.0, 0, 16, 32, 32]]])], 1)):
-        meter = DetectionMeter(2)
-        meter.add(surest_in_crowd, targets)
-        values.append(meter.values()["map50"])
+        metric = DetectionRunningMetric(2)
+        metric.add(surest_in_crowd, targets)
+        values.append(metric.values()["map50"])
     assert values == [0.75, 1.0]
 
 
 def test_images_count_together():
-    meter = DetectionMeter(2)
-    meter.add(outputs_with(ANSWERS), OBJECTS)
-    meter.add(outputs_with([]), OBJECTS)
-    assert 0.4 < meter.values()["map50"] < 0.6
+    metric = DetectionRunningMetric(2)
+    metric.add(outputs_with(ANSWERS), OBJECTS)
+    metric.add(outputs_with([]), OBJECTS)
+    assert 0.4 < metric.values()["map50"] < 0.6

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from assay.spec.trained_model import Augmentation
 from assay.training.augmentation import random_maps
-from assay.training.tasks.detection.dataset import boxes_in_window, moved_boxes, stacked_boxes
+from assay.training.tasks.detection.dataset import boxes_in_window, stacked_boxes, transformed_boxes
 from assay.training.tasks.windows import places_in_windows, resampled
 
 SIDE = 64
@@ -55,7 +55,7 @@ def test_boxes_move_with_their_image(seed, x, y, size):
     windows[..., y : y + size, x : x + 2 * size] = 1
     maps = random_maps(1, Augmentation(zoom=0.3, shift=0.05), torch.Generator().manual_seed(seed))
     seen = torch.nonzero(resampled(windows, places_in_windows(maps, SIDE, SIDE))[0, 0] > 0.5)
-    (moved,) = moved_boxes(rows([x, y, x + 2 * size, y + size]), maps, SIDE)
+    (moved,) = transformed_boxes(rows([x, y, x + 2 * size, y + size]), maps, SIDE)
     around = torch.cat([seen.amin(0).flip(0), seen.amax(0).flip(0) + 1]).float()
     inside = moved[0].clamp(0, SIDE)
     assert (around - inside).abs().max() <= 1
@@ -63,5 +63,5 @@ def test_boxes_move_with_their_image(seed, x, y, size):
 
 def test_a_disc_keeps_its_size_when_it_is_turned():
     turned = random_maps(1, Augmentation(rotation_degrees=40), torch.Generator().manual_seed(1))
-    (moved,) = moved_boxes(rows([20, 20, 44, 44]), turned, SIDE)
+    (moved,) = transformed_boxes(rows([20, 20, 44, 44]), turned, SIDE)
     assert torch.allclose(moved, torch.tensor([[20.0, 20, 44, 44]]), atol=1e-3)
