@@ -8,7 +8,14 @@ from assay.datasets.schema import MASK_CLASS_COLUMNS, OBJECT_COLUMNS
 from assay.errors import DataError
 from assay.spec.classes import DataDescription
 from assay.storage.parquet import write_parquet
-from assay.training.annotations import Annotations, labels_in_masks, read_boxes, read_class_maps
+from assay.training import annotations
+from assay.training.annotations import (
+    Annotations,
+    classes_in_masks,
+    labels_in_masks,
+    read_boxes,
+    read_class_maps,
+)
 from assay.training.data import DataSource
 from assay.training.image_targets import BoxTarget, MaskTarget, fit_image_classes
 from assay.training.interfaces import CROWD
@@ -128,3 +135,14 @@ def test_a_class_that_the_training_images_do_not_show_is_an_error():
     assert error.value.problems == ["dgo"]
     with pytest.raises(DataError, match="show no object of any class"):
         fit_image_classes(DataDescription(), [])
+
+
+@pytest.mark.parametrize("most_bytes", [0, annotations.MOST_KEPT_BYTES])
+def test_masks_give_the_same_classes_whether_they_were_kept_in_memory_or_not(most_bytes, source, monkeypatch):
+    monkeypatch.setattr(annotations, "MOST_KEPT_BYTES", most_bytes)
+    data, items = Annotations(source[0]), source[1].head(1)
+    labels_in_masks(data, items, 1)
+    (again,) = read_class_maps(data, items, MASKS, 40, 1)
+    (fresh,) = read_class_maps(Annotations(source[0]), items, MASKS, 40, 1)
+    assert torch.equal(again, fresh)
+    assert list(classes_in_masks(data, items, MASKS)) == ["cat"]
