@@ -26,14 +26,14 @@ def test_classes_that_nothing_or_everything_has_keep_one_half():
     assert best_thresholds(torch.rand(4, 2), torch.tensor([[0.0, 1.0]] * 4)) == (0.5, 0.5)
 
 
-def test_the_meter_equals_scikit_learn_over_several_batches():
+def test_the_running_metric_equals_scikit_learn_over_several_batches():
     rng = np.random.default_rng(1)
-    outputs, wanted = rng.normal(size=(30, 4)), rng.random((30, 4)) < 0.3
+    outputs, targets = rng.normal(size=(30, 4)), rng.random((30, 4)) < 0.3
     metric = LabelsRunningMetric(
         LabelsTarget(column="label", classes=("a", "b", "c", "d"), places={}, thresholds=(0.5,) * 4)
     )
     for part in np.split(np.arange(30), [7, 19]):
-        metric.add(torch.tensor(outputs[part]), torch.tensor(wanted[part]).float())
+        metric.add(torch.tensor(outputs[part]), torch.tensor(targets[part]).float())
     values = metric.values()
-    assert values["macro_f1"] == pytest.approx(f1_score(wanted, outputs >= 0, average="macro"))
-    assert values["exact_match"] == pytest.approx((wanted == (outputs >= 0)).all(axis=1).mean())
+    assert values["macro_f1"] == pytest.approx(f1_score(targets, outputs >= 0, average="macro"))
+    assert values["exact_match"] == pytest.approx((targets == (outputs >= 0)).all(axis=1).mean())

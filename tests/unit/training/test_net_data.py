@@ -20,8 +20,8 @@ from assay.utils.concurrency import silent
 from tests.helpers.training_tasks import network, training_task
 
 
-class WatchedItems:
-    """Items that remember every batch that a training asked for."""
+class RecordingDataset:
+    """A dataset that records every training batch."""
 
     def __init__(self, items):
         self.items, self.batches = items, []
@@ -54,7 +54,7 @@ def test_epochs_are_shown_once_each_and_evenly(epochs, most):
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_the_samples_are_those_that_the_network_was_trained_with(epoch, accumulate):
     task = training_task(learner={"accumulate": accumulate})
-    watched = WatchedItems(task.train)
+    watched = RecordingDataset(task.train)
     fit(network(), replace(task, train=watched), silent)
     steps = Sampler(task).steps
     batch = watched.batches[(epoch - 1) * steps * accumulate :][:accumulate]

@@ -1,4 +1,4 @@
-"""A training that is cut off at any step and started again ends in the bytes of an undisturbed one."""
+"""A training that is interrupted at any step and started again ends in the bytes of an undisturbed one."""
 
 import json
 import struct
@@ -23,8 +23,8 @@ class CutOffError(Exception):
     """What stands for a killed process."""
 
 
-class BreakingItems:
-    """Items whose batches end at some step, counted over all calls."""
+class BreakingDataset:
+    """A dataset whose batches fail after a number of steps, counted over all calls."""
 
     def __init__(self, items, steps):
         self.items, self.left = items, steps
@@ -45,7 +45,7 @@ def train(task, folder=None, dropout=0.2, seed=0):
 
 
 def interrupt(task, folder, steps):
-    broken = replace(task, train=BreakingItems(task.train, steps))
+    broken = replace(task, train=BreakingDataset(task.train, steps))
     with pytest.raises(CutOffError):
         train(broken, folder)
 
@@ -75,38 +75,38 @@ MORE_SETTINGS = {
 
 
 def check_every_step(task, folder, steps):
-    wanted = content(train(task))
-    _, _, history = wanted
+    expected = content(train(task))
+    _, _, history = expected
     for step in (step for step in steps if step < 4 * len(history)):
         interrupt(task, folder / str(step), step * task.section.learner.accumulate)
-        assert content(train(task, folder / str(step))) == wanted, f"cut off after step {step}"
+        assert content(train(task, folder / str(step))) == expected, f"interrupted after step {step}"
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_a_training_cut_off_within_or_after_an_epoch_ends_in_the_same_bytes(setting, tmp_path):
+def test_a_training_interrupted_within_or_after_an_epoch_ends_in_the_same_bytes(setting, tmp_path):
     check_every_step(training_task(**SETTINGS[setting]), tmp_path, (4, 7))
 
 
 @pytest.mark.system
 @pytest.mark.parametrize("setting", SETTINGS | MORE_SETTINGS)
-def test_a_training_cut_off_at_any_step_ends_in_the_same_bytes(setting, tmp_path):
+def test_a_training_interrupted_at_any_step_ends_in_the_same_bytes(setting, tmp_path):
     check_every_step(training_task(**(SETTINGS | MORE_SETTINGS)[setting]), tmp_path, range(STEPS))
 
 
 @pytest.mark.system
-def test_a_training_cut_off_again_and_again_ends_in_the_same_bytes(tmp_path):
+def test_a_training_interrupted_again_and_again_ends_in_the_same_bytes(tmp_path):
     task = training_task()
-    wanted = content(train(task))
+    expected = content(train(task))
     for _ in range(STEPS - 1):
         interrupt(task, tmp_path, 1)
-    assert content(train(task, tmp_path)) == wanted
+    assert content(train(task, tmp_path)) == expected
 
 
 @pytest.mark.system
 def test_a_training_that_was_complete_is_not_made_again(tmp_path):
     task = training_task()
-    wanted = content(train(task, tmp_path))
-    assert content(train(replace(task, train=BreakingItems(task.train, 0)), tmp_path)) == wanted
+    expected = content(train(task, tmp_path))
+    assert content(train(replace(task, train=BreakingDataset(task.train, 0)), tmp_path)) == expected
 
 
 def test_the_global_generator_does_not_matter(tmp_path):

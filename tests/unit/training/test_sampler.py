@@ -12,9 +12,9 @@ ORDERS = {"in order": in_order, "shuffled": shuffled, "classes": balanced(CLASSE
 
 @pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
 def test_c4_every_order_is_called_alike_and_gives_as_many_items_as_there_are(order):
-    found = order(100, 3, 0)
-    assert (found.shape, found.dtype) == ((100,), torch.int64)
-    assert 0 <= found.min() <= found.max() < 100
+    indices = order(100, 3, 0)
+    assert (indices.shape, indices.dtype) == ((100,), torch.int64)
+    assert 0 <= indices.min() <= indices.max() < 100
 
 
 @pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
@@ -41,10 +41,10 @@ def test_items_of_a_frequent_class_take_turns():
 
 
 def test_an_item_of_several_classes_counts_as_its_rarest_and_items_without_as_a_class():
-    _, wanted = shares(LABELS)
-    assert wanted[90] / wanted[0] == pytest.approx(96 / 6)
-    assert wanted[96] / wanted[0] == pytest.approx(96 / 4)
-    assert wanted.sum().item() == pytest.approx(1)
+    _, item_shares = shares(LABELS)
+    assert item_shares[90] / item_shares[0] == pytest.approx(96 / 6)
+    assert item_shares[96] / item_shares[0] == pytest.approx(96 / 4)
+    assert item_shares.sum().item() == pytest.approx(1)
 
 
 def test_classes_that_do_not_exist_cannot_be_balanced():

@@ -32,8 +32,8 @@ def rows(*labels):
 
 
 def fitted(*labels, **description):
-    wanted = DataDescription(multi_label=True, **description)
-    return fit_target(wanted, "multi_label", "label", rows(*labels))
+    description = DataDescription(multi_label=True, **description)
+    return fit_target(description, "multi_label", "label", rows(*labels))
 
 
 @pytest.fixture
@@ -43,8 +43,8 @@ def train(pixel_rows, store_rows, tiny_spec, tmp_path):
     def run(name="model", changed=pixel_rows, classes=EVEN_ODD, fingerprint="aaaa", description=(), **keys):
         source, folder = store_rows(changed, fingerprint), tmp_path / name
         folder.mkdir()
-        wanted = {"input": "normalized", "multi_label": True, "classes": classes, **dict(description)}
-        build_trained_model(tiny_spec(data_description=wanted, **keys), "multi_label", 1, source, folder)
+        description = {"input": "normalized", "multi_label": True, "classes": classes, **dict(description)}
+        build_trained_model(tiny_spec(data_description=description, **keys), "multi_label", 1, source, folder)
         return source, folder
 
     return run
@@ -126,9 +126,9 @@ def test_items_without_labels_are_predicted_at_tuned_thresholds_but_not_learned(
 def test_labels_are_separated_trimmed_and_counted_once():
     target = fitted("cat|outdoor", " outdoor | ", "cat|cat", "", label_separator="|")
     assert target.classes == ("cat", "outdoor")
-    wanted = rows("cat|outdoor", " outdoor | ", "cat|cat", "", None)
-    assert target.encode(wanted.head(4)).tolist() == [[1, 1], [0, 1], [1, 0], [0, 0]]
-    assert target.ground_truth(wanted).to_list() == [["cat", "outdoor"], ["outdoor"], ["cat"], [], None]
+    description = rows("cat|outdoor", " outdoor | ", "cat|cat", "", None)
+    assert target.encode(description.head(4)).tolist() == [[1, 1], [0, 1], [1, 0], [0, 0]]
+    assert target.ground_truth(description).to_list() == [["cat", "outdoor"], ["outdoor"], ["cat"], [], None]
 
 
 def test_a_separator_is_no_separator_unless_it_is_named():

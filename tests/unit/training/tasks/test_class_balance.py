@@ -28,11 +28,11 @@ def test_items_have_the_classes_that_their_image_shows():
     ]
 
 
-def test_objects_of_rare_classes_are_looked_at_first():
-    found = object_probabilities(IMAGES, 3)
-    assert found[0].tolist() == pytest.approx([1 / 3] * 3)
-    assert found[3].tolist() == pytest.approx([0.1, 0.9])
-    assert len(found[5]) == 0
+def test_objects_of_rare_classes_have_a_higher_probability():
+    probabilities = object_probabilities(IMAGES, 3)
+    assert probabilities[0].tolist() == pytest.approx([1 / 3] * 3)
+    assert probabilities[3].tolist() == pytest.approx([0.1, 0.9])
+    assert len(probabilities[5]) == 0
 
 
 def items(kind, **keys):
@@ -51,8 +51,8 @@ def items(kind, **keys):
 def seen(learned, order):
     """How many windows show each class."""
     _, targets = learned.batch(order, torch.Generator().manual_seed(1))
-    shown = targets[:, 0] if targets.dim() == 4 else targets[..., 0] + 1
-    return [int((shown == label).flatten(1).any(1).sum()) for label in (1, 2, 3)]
+    classes = targets[:, 0] if targets.dim() == 4 else targets[..., 0] + 1
+    return [int((classes == label).flatten(1).any(1).sum()) for label in (1, 2, 3)]
 
 
 @pytest.mark.parametrize("kind", [DetectionDataset, SegmentationDataset])

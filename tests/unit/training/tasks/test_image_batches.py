@@ -26,13 +26,13 @@ def test_without_standardizing_white_is_1():
     assert image_batch([white], standardize=False).eq(1).all()
 
 
-def test_a_flat_image_stays_calm():
+def test_noise_in_a_uniform_image_is_not_amplified():
     mean, spread = levels_of(torch.full((3, 8, 8), 77, dtype=torch.uint8), standardize=True)
     assert mean == pytest.approx(77)
     assert spread == pytest.approx(255 * 0.05)
 
 
-def test_batches_hold_no_more_images_than_asked_for_and_not_too_many_pixels(monkeypatch):
+def test_batches_have_at_most_batch_size_images_and_not_too_many_pixels(monkeypatch):
     monkeypatch.setattr(scene_batches, "PIXELS_AT_ONCE", 1000)
     images = [image(10, 10)] * 3 + [image(60, 60)] + [image(20, 20)] * 3
     parts = [(part.start, part.stop) for part in split_images(images, 2)]

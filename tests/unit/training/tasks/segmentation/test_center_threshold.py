@@ -44,7 +44,7 @@ def test_the_lowest_of_the_best_thresholds_is_chosen(heats, places, threshold):
     assert metric.values() == pytest.approx({"mean_iou": 1.0, "foreground_iou": 1.0, "least_middle": threshold})
 
 
-def test_without_a_probable_middle_nothing_is_shown():
+def test_pixels_without_a_probable_center_are_background():
     outputs = outputs_with(0.9, 0.25)
     assert torch.equal(predicted_classes(outputs, 2), mask_with(8, 96))
     assert torch.equal(predicted_classes(outputs, 2, center_threshold=0.3), mask_with(8))

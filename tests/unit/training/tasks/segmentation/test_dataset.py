@@ -52,7 +52,7 @@ def test_most_windows_show_an_object_and_all_of_it():
     assert 0.5 < (sizes == 30 * 30).float().mean() < 0.9
 
 
-def test_regions_have_one_number_and_nothing_is_known_outside():
+def test_regions_have_one_number_and_pixels_outside_the_image_are_unknown():
     items = some_items()
     _, targets = items.batch(torch.ones(20, dtype=torch.int64), generator())
     classes, regions = targets.unbind(1)

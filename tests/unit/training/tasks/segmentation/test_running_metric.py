@@ -27,7 +27,7 @@ def brute_force(truth, predicted):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_meter_equals_counting_pixel_by_pixel(seed):
+def test_the_running_metric_equals_counting_pixel_by_pixel(seed):
     truth, predicted = drawn(seed)
     outputs = functional.one_hot(torch.from_numpy(predicted), 6).permute(0, 3, 1, 2).float()  # class 5 never occurs
     metric = SegmentationRunningMetric(5)
@@ -36,7 +36,7 @@ def test_the_meter_equals_counting_pixel_by_pixel(seed):
     assert metric.values() == pytest.approx(brute_force(truth, predicted))
 
 
-def test_nothing_shown_and_nothing_found_is_no_success():
+def test_without_objects_and_predictions_the_iou_is_zero():
     metric = SegmentationRunningMetric(2)
     metric.add(torch.tensor([[[[1.0]], [[0.0]], [[0.0]]]]), torch.zeros(1, 1, 1, dtype=torch.uint8))
     assert metric.values() == {"mean_iou": 0.0, "foreground_iou": 0.0}
