@@ -121,7 +121,7 @@ def save_mask(path: Path, classes: Tensor, class_count: int) -> None:
     Args:
         path: Its folder is created.
         classes: uint8 (height, width): 0 background, 1 to ``class_count``.
-        class_count: Number of classes, each with its own color.
+        class_count: Number of classes, each with its own colour.
     """
     image = Image.fromarray(classes.numpy())
     colours = [(0, 0, 0), *(class_color(index) for index in range(class_count))]

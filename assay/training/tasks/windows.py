@@ -1,7 +1,7 @@
 """Square training windows cut out of whole images, mostly around objects, rotated and zoomed as they are cut.
 
 Belongs here: the dataset that segmentation and detection share, where windows lie, and their pixels. Does not belong
-here: what becomes of masks and boxes in a window (the ``dataset`` of each task), color augmentation (``augmentation``).
+here: what becomes of masks and boxes in a window (the ``dataset`` of each task), colour augmentation (``augmentation``).
 """
 
 import math
@@ -263,7 +263,7 @@ def standard_windows(images: Sequence[Tensor], levels: Sequence[Levels], corners
 
 
 def recoloured(windows: Tensor, strength: Augmentation, generator: Generator) -> Tensor:
-    """Return windows with randomly changed contrast, colors, polarity and noise, channels-last."""
+    """Return windows with randomly changed contrast, colours, polarity and noise, channels-last."""
     windows = recolour(windows, strength.contrast or 0.0, strength.colour_shift or 0.0, generator)
     windows = invert(windows, strength.invert_probability or 0.0, generator)
     windows = add_noise(windows, strength.noise or 0.0, generator)
