@@ -83,16 +83,16 @@ def test_three_processes_share_a_batch_that_cannot_be_divided(source, tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from assay.learning.plan import Plan
-from assay.learning.source import DataSource
-from assay.learning.trained_model import build_trained_model
 from assay.spec.trained_model import TrainedModelSection
-items = Plan.items
+from assay.training.data import DataSource
+from assay.training.sampler import Sampler
+from assay.training.trained_model import build_trained_model
+items = Sampler.items
 def killing(self, step):
     if step == 5:
         os.kill(os.getpid(), signal.SIGKILL)
     return items(self, step)
-Plan.items = killing
+Sampler.items = killing
 spec = TrainedModelSection.model_validate_json(sys.argv[1])
 folder, scratch = Path(sys.argv[2]), Path(sys.argv[3])
 source = DataSource("normalized", folder, "aaaa", folder / "scaling.yaml")

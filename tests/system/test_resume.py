@@ -41,13 +41,13 @@ KINDS = {
 
 KILLED_AT_STEP = """
 import os, signal, sys
-from assay.learning.plan import Plan
-items, wanted = Plan.items, int(sys.argv.pop(1))
+from assay.training.sampler import Sampler
+items, wanted = Sampler.items, int(sys.argv.pop(1))
 def killing(self, step):
     if step == wanted:
         os.kill(os.getpid(), signal.SIGKILL)
     return items(self, step)
-Plan.items = killing
+Sampler.items = killing
 from assay.cli.main import script
 script()
 """

@@ -1,7 +1,7 @@
 """Square training windows cut out of whole images, mostly around objects, rotated and zoomed as they are cut.
 
 Belongs here: the dataset that segmentation and detection share, where windows lie, and their pixels. Does not belong
-here: what becomes of masks and boxes in a window (the ``dataset`` of each task), colour augmentation (``augmentation``).
+here: masks and boxes in windows (the ``dataset`` of each task), changes of colour (``augmentation``).
 """
 
 import math
