@@ -19,10 +19,10 @@ from assay.metrics.registry import Metric, get_metrics
 from assay.metrics.samples import Floats
 from assay.spec.analysis import AnalysisSection, ResultAnalyzer
 from assay.storage.parquet import read_parquet, write_parquet
-from assay.training.image_targets import SceneTarget
+from assay.training.image_targets import ImageTarget
 from assay.training.model_file import read_card
 from assay.training.predictions import PREDICTIONS
-from assay.training.summary import TAUGHT
+from assay.training.summary import TRAINING_SUMMARY
 from assay.training.targets import NumberTarget
 from assay.training.trained_model import CHOSEN
 from assay.utils.concurrency import Progress, silent
@@ -135,8 +135,8 @@ def inputs_of_model(
         crops_folder: Result of ``crops``, whose images show the worst items; None without crops.
     """
     card, predictions = read_card(model_folder / CHOSEN), predictions_folder / PREDICTIONS
-    training_summary, target = read_parquet(model_folder / TAUGHT), card.target
-    if isinstance(target, SceneTarget):
+    training_summary, target = read_parquet(model_folder / TRAINING_SUMMARY), card.target
+    if isinstance(target, ImageTarget):
         return AnalysisInputs(
             predictions,
             training_summary,

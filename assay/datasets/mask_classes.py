@@ -88,8 +88,12 @@ def read_meanings(folder: Path, classes: Sequence[str], mapping: Mapping[str, st
         classes: The model's classes in their order.
         mapping: Class of each label.
     """
+    return meanings_from(read_parquet(folder / MASK_CLASSES_FILE), classes, mapping)
+
+
+def meanings_from(table: pl.DataFrame, classes: Sequence[str], mapping: Mapping[str, str]) -> MaskMeanings:
+    """Return the same as ``read_meanings``, from the rows of mask_classes.parquet."""
     class_indices = {label: 1 + classes.index(name) for label, name in mapping.items()}
-    table = read_parquet(folder / MASK_CLASSES_FILE)
     indices = [
         IGNORED if role == IGNORE else class_indices.get(label, 0) if role == CLASS else 0
         for label, role in table.select("label", "role").iter_rows()

@@ -1,12 +1,10 @@
-"""Masks as arrays of numbers, whatever the kind of image file, and the connected regions of each class.
+"""Masks as arrays of numbers, whatever the kind of image file.
 
-Belongs here: what a pixel's value is, which pixels of a class touch each other. Does not belong here: what a value
-means (``assay.datasets.mask_classes``), resizing masks.
+Belongs here: what a pixel's value is. Does not belong here: what a value means (``assay.datasets.mask_classes``),
+resizing masks.
 """
 
 import io
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,38 +55,3 @@ def values_of(mask: Image.Image) -> MaskValues:
         packed: MaskValues = red << 16 | green << 8 | blue
         return packed
     raise ValueError(f"has pixels of mode {mask.mode}, expected indices, grey levels or colours (RGB)")
-
-
-_EIGHT_NEIGHBOURS = np.ones((3, 3))
-
-
-@dataclass(frozen=True)
-class Regions:
-    """The connected regions of one class.
-
-    Attributes:
-        box: Rows and columns of the box around all pixels of the class.
-        numbers: (h, w) int32 of the size of the box: 1 to ``count`` for the regions, 0 elsewhere.
-        count: Number of regions.
-    """
-
-    box: tuple[slice, slice]
-    numbers: NDArray[np.int32]
-    count: int
-
-
-def regions_by_class(classes: NDArray[np.integer]) -> Iterator[Regions]:
-    """Yield the regions of each class that occurs, in ascending order of the classes.
-
-    Pixels belong to the same region if they touch each other, if only by a corner. Only the box around a class is
-    searched for its regions, which is four times as fast as labelling the whole mask and splitting it by class.
-
-    Args:
-        classes: (h, w) integers: 0 for pixels that belong to no region, small positive numbers for the classes.
-    """
-    from scipy import ndimage  # 0.2 s, which only segmentation needs
-
-    for value, box in enumerate(ndimage.find_objects(classes), 1):
-        if box is not None:
-            numbers, count = ndimage.label(classes[box] == value, _EIGHT_NEIGHBOURS)
-            yield Regions(box, numbers, count)

@@ -1,7 +1,7 @@
-"""Stage ``predictions``: a model applied to data.
+"""Stage ``predictions``: applies a model to data.
 
-Belongs here: from result folders to the arguments of the prediction. Does not belong here: predicting. Torch is
-imported when the stage runs, not when the definitions are loaded.
+Belongs here: from results to the arguments of the prediction. Does not belong here: predicting. Torch is imported when
+the stage runs, not when the definitions are loaded.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ from assay.utils.concurrency import Progress, silent
 def predict(
     spec: StageConfig[PredictionsSection], model: Result, data: Result, folder: Path, progress: Progress = silent
 ) -> dict[str, Any]:
-    """Apply a model to the data that it learned from, or evaluate it on others; see ``assay.training.predictions``."""
+    """Apply a model to the data of its training, or evaluate it on other data; see ``assay.training.predictions``."""
     from assay.training.data import data_source
     from assay.training.predictions import build_predictions, require_same_data
 

@@ -1,7 +1,7 @@
-"""Stage ``trained_model``: a network learns from images or rows.
+"""Stage ``trained_model``: trains a model on images or rows.
 
-Belongs here: from result folders to the arguments of the training. Does not belong here: training. Torch is imported
-when the stage runs, not when the definitions are loaded.
+Belongs here: from results to the arguments of the training. Does not belong here: training. Torch is imported when the
+stage runs, not when the definitions are loaded.
 """
 
 from pathlib import Path
@@ -22,10 +22,6 @@ def train(
 ) -> dict[str, Any]:
     """Train a model on whole images, crops or normalized rows; see ``assay.training.trained_model``."""
     from assay.training.data import data_source
-    from assay.training.summary import write_taught
     from assay.training.trained_model import build_trained_model
 
-    source = data_source(data)
-    report = build_trained_model(spec.section, spec.task, spec.seed, source, folder, progress, scratch)
-    write_taught(folder, source)
-    return report
+    return build_trained_model(spec.section, spec.task, spec.seed, data_source(data), folder, progress, scratch)

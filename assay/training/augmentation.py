@@ -1,7 +1,7 @@
-"""Random changes of a training batch, each a pure function of the batch and a generator.
+"""Augmentation of training batches; each step is a pure function of the batch and a generator.
 
-Belongs here: arithmetic on batches of images (B, C, H, W), or values (B, ...). Does not belong here: how strong.
-Random numbers are drawn on the processor, so that they are the same wherever the batch is.
+Belongs here: arithmetic on batches of images (B, C, H, W), or values (B, ...). Does not belong here: its strength (the
+spec). Random numbers are drawn on the CPU, so that they do not depend on the device of the batch.
 """
 
 import math
@@ -15,12 +15,12 @@ from assay.training.inputs import Inputs
 
 
 def augment(batch: Tensor, inputs: Inputs, strength: Augmentation, generator: Generator) -> Tensor:
-    """Return a randomly changed copy of a batch, in the same shape and memory layout.
+    """Return an augmented copy of a batch, in the same shape and memory layout.
 
     Args:
-        batch: As ``as_batch`` gives it.
-        inputs: What an item is; rows of pixels are changed as the images they are.
-        strength: How much; null means 0.
+        batch: From ``as_batch``.
+        inputs: Description of the items; rows of pixels are augmented as images.
+        strength: Strength of each change; null means 0.
         generator: Source of all randomness.
     """
     shape = batch.shape
@@ -39,7 +39,7 @@ def between(low: float, high: float, count: int, generator: Generator) -> Tensor
 
 
 def move(images: Tensor, strength: Augmentation, generator: Generator) -> Tensor:
-    """Turn, zoom and shift each image by an amount of its own; what comes in from outside repeats the edge.
+    """Rotate, zoom and shift each image by a random amount; pixels from outside the image repeat its edge.
 
     Args:
         images: (B, C, H, W).
@@ -54,9 +54,9 @@ def move(images: Tensor, strength: Augmentation, generator: Generator) -> Tensor
 
 
 def random_maps(count: int, strength: Augmentation, generator: Generator) -> Tensor:
-    """Return random maps (count, 2, 3) from the place in a moved image to the place in the original.
+    """Return random affine maps (count, 2, 3) from places in a transformed image to places in the original.
 
-    Places are (x, y, 1), from -1 to 1 across the image as ``torch.nn.functional.affine_grid`` has them.
+    Places are (x, y, 1), from -1 to 1 across the image as in ``torch.nn.functional.affine_grid``.
 
     Args:
         count: Number of maps.
@@ -89,7 +89,7 @@ def recolour(images: Tensor, contrast: float, colour_shift: float, generator: Ge
 
 
 def invert(images: Tensor, probability: float, generator: Generator) -> Tensor:
-    """Exchange light and dark in a share of the images, around the mean of each."""
+    """Invert the values of a share of the images around the mean of each."""
     if not probability:
         return images
     chosen = torch.rand(len(images), generator=generator) < probability

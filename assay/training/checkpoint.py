@@ -1,7 +1,7 @@
-"""Checkpoints: one safetensors file with a training's whole state, its numbers as JSON inside; no pickle.
+"""Checkpoints: the complete state of a training in one safetensors file, with its numbers as JSON inside; no pickle.
 
-Belongs here: the file, when it is written, and whether one that is found may be used. Does not belong here: what the
-state is (``state``).
+Belongs here: the state, the file, when it is written, and whether an existing one may be used. Does not belong here:
+the training loop. There is no state of random generators: every random number follows from the seed and the step.
 """
 
 import json
@@ -31,14 +31,14 @@ FORMAT = "assay-checkpoint-1"
 METADATA_KEY = "assay"
 
 LEAST_RATIO = 100.0
-"""Training time between two checkpoints, in units of what the latest cost: at most 1% goes into them."""
+"""Least time between two checkpoints as a multiple of the time that the latest took: they cost at most 1%."""
 
 Weights = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
 class EpochValues:
-    """What was measured in an epoch; ``validation`` is empty without validation data."""
+    """Loss and metrics of an epoch; ``validation`` is empty without validation data."""
 
     epoch: int
     train: dict[str, float]
@@ -47,14 +47,14 @@ class EpochValues:
 
 @dataclass
 class Training:
-    """What a training leaves behind.
+    """The results of a training.
 
     Attributes:
         history: One entry per epoch.
         chosen_epoch: The epoch that the rule of the spec chose, from 1.
         chosen: Its weights.
         last: Weights of the last epoch.
-        stopped: Why there is no further epoch; empty when all were trained.
+        stopped: Why the training was stopped early; empty if it was not.
     """
 
     history: list[EpochValues] = field(default_factory=list)
@@ -65,13 +65,13 @@ class Training:
 
     @property
     def chosen_values(self) -> EpochValues:
-        """What was measured in the chosen epoch."""
+        """Loss and metrics of the chosen epoch."""
         return self.history[self.chosen_epoch - 1]
 
 
 @dataclass
 class Tally:
-    """Steps made so far, and the sum of their losses in the present epoch."""
+    """Number of steps so far, and the sum of their losses in the current epoch."""
 
     steps: int = 0
     loss: float = 0.0
@@ -88,7 +88,7 @@ class State:
     tally: Tally = field(default_factory=Tally)
 
     def live_tensors(self) -> Weights:
-        """Return every tensor that a step changes, by a name of its own; not copies."""
+        """Return every tensor that a step changes, by a unique name; not copies."""
         parts: dict[str, Mapping[str, Tensor]] = {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state(),
@@ -102,7 +102,7 @@ class State:
         return self.live_tensors() | {f"chosen/{name}": value for name, value in self.training.chosen.items()}
 
     def numbers(self) -> dict[str, Any]:
-        """Return everything that is no tensor, as plain values."""
+        """Return everything that is not a tensor, as plain values."""
         return {
             "steps": self.tally.steps,
             "loss": self.tally.loss,
@@ -113,11 +113,11 @@ class State:
 
     @torch.no_grad()
     def restore(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
-        """Take over a state; tensors keep their place and memory layout, on which rounding depends.
+        """Load a state in place; tensors keep their memory layout, on which rounding depends.
 
         Args:
-            tensors: As ``tensors`` gave them.
-            numbers: As ``numbers`` gave them.
+            tensors: From ``tensors``.
+            numbers: From ``numbers``.
 
         Raises:
             KeyError: Something is missing.
@@ -138,8 +138,8 @@ class Checkpoints:
     """The checkpoint of one training; without a folder there is none.
 
     Attributes:
-        folder: Where the file is; survives the process.
-        owner: Names everything that determines the training; a file of another owner is not used.
+        folder: Folder of the file; survives the process.
+        owner: Digest of everything that determines the training; a file of another owner is not used.
         every_s: Seconds between two checkpoints.
     """
 
@@ -152,7 +152,7 @@ class Checkpoints:
         self._due = time.monotonic() + self.every_s
 
     def resume(self, state: State) -> None:
-        """Take over the state of a training that was cut off, if there is one that fits."""
+        """Load the state of an interrupted training, if there is one that fits."""
         path = self.folder / FILE if self.folder else None
         if path is None or not path.is_file():
             return
@@ -163,10 +163,10 @@ class Checkpoints:
             log.warning(f"The checkpoint {path} is not used: {error}. The training starts from its beginning.")
             return
         state.restore(tensors, numbers)
-        log.info(f"The training goes on after step {state.tally.steps}, where it was cut off.")
+        log.info(f"The training goes on after step {state.tally.steps}, where it was interrupted.")
 
     def save_if_due(self, state: State) -> None:
-        """Replace the checkpoint when the latest is old enough; an interruption leaves the former one."""
+        """Replace the checkpoint if the latest is old enough; an interruption leaves the former one."""
         started = time.monotonic()
         if self.folder is None or started < self._due:
             return
@@ -187,8 +187,8 @@ def load_checkpoint(path: Path, owner: str) -> tuple[Weights, dict[str, Any]]:
     """Return tensors and numbers of a checkpoint.
 
     Raises:
-        ValueError: It is of another training, or damaged; the message says which.
-        SafetensorError: It is no safetensors file, or cut off.
+        ValueError: It belongs to another training, or is damaged; the message says which.
+        SafetensorError: It is not a safetensors file, or truncated.
     """
     with safe_open(path, framework="pt") as opened:
         head = json.loads((opened.metadata() or {}).get(METADATA_KEY, "{}"))
@@ -203,14 +203,14 @@ def load_checkpoint(path: Path, owner: str) -> tuple[Weights, dict[str, Any]]:
 
 
 def check_shapes(state: State, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
-    """Refuse a checkpoint that does not fit, before anything is changed.
+    """Refuse a checkpoint that does not fit, before the state is changed.
 
     Raises:
         ValueError: Names the first tensor that differs.
     """
     for name, value in state.live_tensors().items():
-        found = tensors.get(name)
-        if found is None or found.shape != value.shape or found.dtype != value.dtype:
+        saved = tensors.get(name)
+        if saved is None or saved.shape != value.shape or saved.dtype != value.dtype:
             raise ValueError(f"{name} is missing or of another shape")
     if set(numbers) != set(state.numbers()):
         raise ValueError("its numbers are of another version")

@@ -1,7 +1,7 @@
-"""Classes as targets: one per item, or several at once. The only code that turns rows into classes and back.
+"""Classes as targets of items: exactly one per item, or any number.
 
-Belongs here: encoding, decoding, and the columns of predictions. Does not belong here: fitting to the training rows
-(``targets``), losses.
+Belongs here: from rows to encoded classes, from outputs to the columns of predictions. Does not belong here: fitting to
+the training rows (``targets``), losses.
 """
 
 from collections import Counter
@@ -25,7 +25,7 @@ Labels = tuple[str, ...]
 
 
 class ClassTarget(Section):
-    """Classes; one output each, softmax over them."""
+    """One class per item; one output per class, with a softmax over all."""
 
     kind: Literal["classes"] = "classes"
     """classes."""
@@ -45,7 +45,7 @@ class ClassTarget(Section):
         """Return the index of each row's class: int64 (n,).
 
         Raises:
-            DataError: A label is missing, or of no class that the model knows.
+            DataError: A label is missing, or belongs to none of the model's classes.
         """
         index = {name: place for place, name in enumerate(self.classes)}
         labels = all_known(labels_of_rows(rows, self.column), rows, self.column)
@@ -56,26 +56,26 @@ class ClassTarget(Section):
         """Return the class of each index."""
         return [self.classes[index] for index in indices.tolist()]
 
-    def truth(self, rows: pl.DataFrame) -> pl.Series:
-        """Return the class of each row, null where it is not known.
+    def ground_truth(self, rows: pl.DataFrame) -> pl.Series:
+        """Return the class of each row, null where it is unknown.
 
         Raises:
-            DataError: A label is of no class that the model knows.
+            DataError: A label belongs to none of the model's classes.
         """
         labels = labels_of_rows(rows, self.column)
         self._refuse_unknown(labels)
         return pl.Series("target_class", [None if each is None else self._class_of(each) for each in labels], pl.String)
 
-    def answers(self, outputs: Tensor) -> Tensor:
+    def predictions(self, outputs: Tensor) -> Tensor:
         """Return probabilities (n, k) from the network's outputs (n, k)."""
         return outputs.double().softmax(1)
 
-    def columns(self, answers: Tensor, rows: pl.DataFrame) -> pl.DataFrame:
-        """Return target, prediction, confidence and probabilities of the n rows, from answers (n, k)."""
-        confidence, best = answers.max(1)
+    def columns(self, probabilities: Tensor, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return target, prediction, confidence and probabilities of the n rows, from probabilities (n, k)."""
+        confidence, best = probabilities.max(1)
         predicted = pl.Series("predicted_class", self.decode(best), pl.String)
-        sure = pl.Series("confidence", confidence.float().numpy())
-        return pl.DataFrame([self.truth(rows), predicted, sure, *probability_columns(self.classes, answers)])
+        columns = [predicted, pl.Series("confidence", confidence.float().numpy())]
+        return pl.DataFrame([self.ground_truth(rows), *columns, *probability_columns(self.classes, probabilities)])
 
     def _class_of(self, labels: Labels) -> str:
         return self.mapping.get(labels[0], labels[0])
@@ -88,7 +88,7 @@ class ClassTarget(Section):
 
 
 class LabelsTarget(Section):
-    """Any number of classes at once; one output each, each for itself."""
+    """Any number of classes per item; one output each, with a sigmoid."""
 
     kind: Literal["labels"] = "labels"
     """labels."""
@@ -99,9 +99,9 @@ class LabelsTarget(Section):
     places: dict[str, tuple[int, ...]]
     """Indices of the classes that each label belongs to."""
     separator: str | None = None
-    """Text between the labels of one item; null: each has exactly one."""
+    """Separator between the labels of one item; null: each item has exactly one label."""
     thresholds: tuple[float, ...]
-    """Probability of each class from which on an item is said to have it."""
+    """Decision threshold of each class: the least probability at which it is predicted."""
 
     @property
     def output_count(self) -> int:
@@ -125,12 +125,12 @@ class LabelsTarget(Section):
         pairs = (zip(self.classes, row, strict=True) for row in marked.tolist())
         return [[name for name, has in pair if has] for pair in pairs]
 
-    def decide(self, answers: Tensor) -> Tensor:
-        """Return which classes the rows are said to have, from probabilities (n, k): bool (n, k)."""
-        return answers >= answers.new_tensor(self.thresholds)
+    def decide(self, probabilities: Tensor) -> Tensor:
+        """Return which classes are predicted, from probabilities (n, k): bool (n, k)."""
+        return probabilities >= probabilities.new_tensor(self.thresholds)
 
-    def truth(self, rows: pl.DataFrame) -> pl.Series:
-        """Return the classes of each row as lists, null where they are not known.
+    def ground_truth(self, rows: pl.DataFrame) -> pl.Series:
+        """Return the classes of each row as lists, null where they are unknown.
 
         Raises:
             DataError: A label belongs to no class.
@@ -141,14 +141,14 @@ class LabelsTarget(Section):
         ]
         return pl.Series("target_labels", names, pl.List(pl.String))
 
-    def answers(self, outputs: Tensor) -> Tensor:
+    def predictions(self, outputs: Tensor) -> Tensor:
         """Return probabilities (n, k) from the network's outputs (n, k)."""
         return outputs.double().sigmoid()
 
-    def columns(self, answers: Tensor, rows: pl.DataFrame) -> pl.DataFrame:
-        """Return true and predicted classes and all probabilities of the n rows, from answers (n, k)."""
-        predicted = pl.Series("predicted_labels", self.decode(self.decide(answers)), pl.List(pl.String))
-        return pl.DataFrame([self.truth(rows), predicted, *probability_columns(self.classes, answers)])
+    def columns(self, probabilities: Tensor, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return true and predicted classes and all probabilities of the n rows, from probabilities (n, k)."""
+        predicted = pl.Series("predicted_labels", self.decode(self.decide(probabilities)), pl.List(pl.String))
+        return pl.DataFrame([self.ground_truth(rows), predicted, *probability_columns(self.classes, probabilities)])
 
     def _labels(self, rows: pl.DataFrame) -> list[Labels | None]:
         labels = labels_of_rows(rows, self.column, self.separator)
@@ -157,19 +157,19 @@ class LabelsTarget(Section):
         return labels
 
 
-def probability_columns(classes: tuple[str, ...], answers: Tensor) -> list[pl.Series]:
+def probability_columns(classes: tuple[str, ...], probabilities: Tensor) -> list[pl.Series]:
     """Return one column per class, Float32, from probabilities (n, k)."""
-    table = answers.float().numpy()
+    table = probabilities.float().numpy()
     return [pl.Series(f"prob_{name}", table[:, place]) for place, name in enumerate(classes)]
 
 
 def labels_of_rows(rows: pl.DataFrame, column: str, separator: str | None = None) -> list[Labels | None]:
-    """Return the labels of each row, None where they are not known.
+    """Return the labels of each row, None where they are unknown.
 
     Args:
-        rows: With the column.
-        column: Holds labels.
-        separator: Text between the labels of one item; None when each has exactly one.
+        rows: Table with the column.
+        column: Column of the labels.
+        separator: Separator between the labels of one item; None when each has exactly one.
 
     Raises:
         DataError: There is no such column.
@@ -191,7 +191,7 @@ def all_known(labels: Sequence[Labels | None], rows: pl.DataFrame, column: str) 
     """Return the labels of all rows.
 
     Raises:
-        DataError: Some are not known; names the items.
+        DataError: Labels of some items are unknown; names the items.
     """
     without = [str(item) for item, each in zip(rows["item"], labels, strict=True) if each is None]
     if without:

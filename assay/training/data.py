@@ -1,6 +1,7 @@
-"""The rows that a model learns from or predicts, one subset at a time.
+"""The rows that a model is trained on or applied to.
 
-Belongs here: reading a stage's table by subset, and refusing subsets that share items. Does not belong here: tensors.
+Belongs here: reading the table of a stage, split by subset. Does not belong here: masks and boxes (``annotations``),
+tensors.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,8 +23,8 @@ class DataSource:
 
     Attributes:
         kind: ``splits``, ``crops`` or ``normalized``.
-        folder: Folder of the result; pictures are named relative to it.
-        fingerprint: Names its content; a model remembers it.
+        folder: Folder of the result; image files are named relative to it.
+        fingerprint: Identifies the content; stored with the model.
         norm_info: File that says how each column was scaled; None for images.
     """
 
@@ -39,12 +40,12 @@ class DataSource:
 
     @property
     def features(self) -> tuple[str, ...]:
-        """The columns of its table from which others may be predicted; none for images."""
+        """The feature columns of the table; none for images."""
         return () if self.kind != "normalized" else read_table_info(self.folder).features
 
 
 def data_source(data: Result) -> DataSource:
-    """Return images or rows as the learning code wants to know them."""
+    """Return the data source that a stage's result is."""
     section = data.manifest["section"]
     name = section.get("output_norm_feature_info_file_name")
     return DataSource(data.stage, data.folder, data.fingerprint, data.folder / name if name else None)
@@ -54,10 +55,10 @@ def read_subsets(source: DataSource, names: Sequence[str], target: str) -> dict[
     """Return the rows of each subset, in the order of ``names``.
 
     Args:
-        source: Where from.
+        source: Result to read.
         names: Subsets.
-        target: The column that is learned: should it have been scaled, it is given back its own unit, so that
-            predictions and errors are in that unit.
+        target: The target column. If it was scaled, its scaling is undone, so that predictions and errors are in the
+            column's own unit.
 
     Raises:
         DataError: A subset has no rows, an item occurs twice, or the table lacks ``subset`` or ``item``.
@@ -82,7 +83,7 @@ def in_own_unit(rows: pl.DataFrame, norm_info: Path | None, column: str) -> pl.D
 
 
 def check_disjoint(rows: pl.DataFrame) -> None:
-    """Refuse an item that is in two subsets, or twice in one: it would be judged by what it taught.
+    """Refuse items that are in two subsets, or twice in one: the model would be tested on what it was trained on.
 
     Raises:
         DataError: Names each such item and its subsets.
@@ -102,7 +103,7 @@ def require_columns(rows: pl.DataFrame, names: Iterable[str], key: str) -> None:
     """Refuse columns that a table does not have.
 
     Raises:
-        DataError: ``key`` names the key of the spec that asked for them.
+        DataError: Names the column, and ``key``, the key of the spec that asks for it.
     """
     for name in names:
         if name not in rows.columns:

@@ -1,9 +1,9 @@
-"""Processes that train one network together: each takes its share of every batch, all make the same step.
+"""Data-parallel training: each worker process takes its share of every batch, and all make the same step.
 
-Belongs here: what they tell each other, over whichever process group torch has (gloo or NCCL; one of torchrun is as
-good as our own). Does not belong here: starting processes (``helpers``). It is the arithmetic of torch's
-DistributedDataParallel without its wrapper: networks of some million weights don't need to hide the exchange behind the
-backward pass, and layers that a loss does not use need no special care.
+Belongs here: communication over the process group that torch has (gloo or NCCL; one started by torchrun works as well).
+Does not belong here: starting processes (``worker``). This is the arithmetic of torch's DistributedDataParallel without
+its wrapper: networks of some million weights need no overlap of communication and backward pass, and layers that a loss
+does not use need no special treatment.
 """
 
 import json
@@ -17,10 +17,10 @@ from torch import Tensor, distributed, nn
 
 @dataclass(frozen=True)
 class WorkerGroup:
-    """This process among those that train together. Alone, everything it is asked for costs nothing.
+    """The place of this process among those that train together. In a group of one, all methods are free.
 
     Attributes:
-        rank: 0 leads: it validates, writes and reports.
+        rank: Number of this process; 0 is the leader, which validates, writes and reports.
         size: Number of processes.
     """
 
@@ -28,7 +28,7 @@ class WorkerGroup:
     size: int = 1
 
     @property
-    def leads(self) -> bool:
+    def is_leader(self) -> bool:
         """Whether this process validates, writes and reports."""
         return self.rank == 0
 
@@ -40,12 +40,12 @@ class WorkerGroup:
         distributed.all_reduce(total)
         return total.item()
 
-    def join(self, parameters: Sequence[nn.Parameter], buffers: Iterable[Tensor]) -> None:
-        """Sum the gradients over all processes, and average what batch normalization has counted.
+    def reduce_gradients(self, parameters: Sequence[nn.Parameter], buffers: Iterable[Tensor]) -> None:
+        """Sum the gradients over all processes, and average the running statistics of batch normalization.
 
         Args:
-            parameters: Those that learn; each process has the gradient of its share of the batch's mean loss.
-            buffers: Of the network; whole numbers are the same everywhere.
+            parameters: Trained parameters; each process has the gradient of its share of the batch's mean loss.
+            buffers: Buffers of the network; integers are the same in all processes.
         """
         if self.size == 1:
             return
@@ -55,21 +55,21 @@ class WorkerGroup:
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         exchange_sum([*gradients, *(mean.div_(self.size) for mean in means)])
 
-    def agree(self, numbers: dict[str, Any] | None) -> dict[str, Any]:
-        """Return the plain values that the leader gave; the others give None."""
+    def broadcast_values(self, numbers: dict[str, Any] | None) -> dict[str, Any]:
+        """Return the leader's plain values in every process; the others pass None."""
         if self.size == 1:
             return numbers or {}
         content = torch.tensor(list(json.dumps(numbers).encode()), dtype=torch.uint8, device=exchange_device())
         length = torch.tensor(len(content), device=exchange_device())
         distributed.broadcast(length, 0)
-        content = content if self.leads else content.new_empty(int(length.item()))
+        content = content if self.is_leader else content.new_empty(int(length.item()))
         distributed.broadcast(content, 0)
-        agreed: dict[str, Any] = json.loads(bytes(content.tolist()))
-        return agreed
+        values: dict[str, Any] = json.loads(bytes(content.tolist()))
+        return values
 
     @torch.no_grad()
-    def copy(self, tensors: Iterable[Tensor]) -> None:
-        """Give every process the leader's values, in place."""
+    def broadcast_tensors(self, tensors: Iterable[Tensor]) -> None:
+        """Overwrite tensors with the leader's, in place."""
         for tensor in tensors if self.size > 1 else ():
             values = tensor.contiguous().to(exchange_device())
             distributed.broadcast(values, 0)
@@ -80,14 +80,14 @@ ALONE = WorkerGroup()
 
 
 def worker_group() -> WorkerGroup:
-    """Return this process's place in torch's process group, or a team of one."""
+    """Return this process's place in torch's process group, or a group of one."""
     if not distributed.is_available() or not distributed.is_initialized():
         return ALONE
     return WorkerGroup(distributed.get_rank(), distributed.get_world_size())
 
 
 def exchange_device() -> torch.device:
-    """Return where tensors must be for the process group to exchange them."""
+    """Return the device on which the process group exchanges tensors."""
     return (
         torch.device("cuda", torch.cuda.current_device())
         if distributed.get_backend() == "nccl"

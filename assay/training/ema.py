@@ -1,4 +1,7 @@
-"""Moving average of a network's weights, which generalizes better than the last step's (Polyak & Juditsky 1992)."""
+"""Exponential moving average of a network's weights, which generalizes better than the weights of the last step.
+
+Polyak & Juditsky, *Acceleration of Stochastic Approximation by Averaging* (1992).
+"""
 
 import copy
 
@@ -14,14 +17,14 @@ class AveragedNetwork:
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
-        """Start from the network's present weights; with ``decay`` 0 the average is the network itself."""
+        """Start from the network's current weights; with ``decay`` 0 the average is the network itself."""
         self.decay = decay
         self.steps = 0
         self.network = copy.deepcopy(network).eval() if decay else network
 
     @torch.no_grad()
     def follow(self, network: nn.Module) -> None:
-        """Move towards the network's weights after a step."""
+        """Update the average after a step."""
         if not self.decay:
             return
         self.steps += 1
@@ -31,7 +34,7 @@ class AveragedNetwork:
 
     @torch.no_grad()
     def copy_statistics(self, network: nn.Module) -> None:
-        """Take over what is no parameter: the running means and variances of batch normalization."""
+        """Copy the buffers: the running means and variances of batch normalization."""
         if self.decay:
             for average, value in zip(self.network.buffers(), network.buffers(), strict=True):
                 average.copy_(value)

@@ -1,6 +1,7 @@
-"""The two functions that everything else serves: one epoch of training, and an evaluation.
+"""One epoch of training, and an evaluation.
 
-Belongs here: the order of a step. Does not belong here: epochs, data, networks, files.
+Belongs here: the order of a training step, the forward pass, frozen layers. Does not belong here: the loop over epochs
+(``trainer``), data, networks, files.
 """
 
 import fnmatch
@@ -16,21 +17,21 @@ from assay.errors import DataError, TrainingError
 from assay.training.checkpoint import State
 from assay.training.device import device_of
 from assay.training.distributed import ALONE, WorkerGroup
-from assay.training.interfaces import Batch, Loss, Meter
+from assay.training.interfaces import Batch, Loss, RunningMetric
 
 AfterStep = Callable[[], None]
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one change of the weights is made from.
+    """The inputs of one optimizer step.
 
     Attributes:
-        name: Said in errors, such as ``epoch 3, step 17``.
-        learning_rate: Of this step.
-        items: In all parts together.
-        parts: The batch, in the parts that go through the network at once; made one by one.
-        seed: Of dropout.
+        name: Used in error messages, such as ``epoch 3, step 17``.
+        learning_rate: Learning rate of this step.
+        items: Number of items in all parts together.
+        parts: The batch, in the parts that go through the network at once; made lazily.
+        seed: Seed of dropout.
     """
 
     name: str
@@ -42,29 +43,29 @@ class Step:
 
 @dataclass(frozen=True)
 class StepRules:
-    """How each step is made.
+    """The settings that all steps share.
 
     Attributes:
-        loss: What is made small.
-        clip_norm: Largest norm of the gradient; None for any.
+        loss: Loss that is minimized.
+        clip_norm: Largest norm of the gradient; None for no clipping.
         bf16: Whether the network computes in bfloat16.
-        team: Whoever makes the other shares of the step.
+        workers: The processes that share each step.
     """
 
     loss: Loss
     clip_norm: float | None = None
     bf16: bool = False
-    team: WorkerGroup = ALONE
+    workers: WorkerGroup = ALONE
 
 
 def train_one_epoch(state: State, steps: Iterable[Step], rules: StepRules, after_step: AfterStep) -> float:
-    """Change the network once per step: forward, loss, finite check that raises, backward, clip, step.
+    """Train the network, in each step: forward, loss, check that it is finite, backward, clip, optimizer step.
 
     Args:
-        state: Changed in place; its tally may hold the beginning of the epoch already.
-        steps: What is left of the epoch, with batches already augmented.
+        state: Changed in place; its tally may already contain the beginning of the epoch.
+        steps: The remaining steps of the epoch, with augmented batches.
         rules: Loss, clipping, precision.
-        after_step: Called when the state is complete again.
+        after_step: Called after each step, when the state is consistent.
 
     Returns:
         The sum of the losses of the epoch's steps.
@@ -84,8 +85,8 @@ def train_one_epoch(state: State, steps: Iterable[Step], rules: StepRules, after
             if not math.isfinite(total):
                 break
             loss.backward()  # type: ignore[no-untyped-call]
-        total = require_finite(rules.team.sum(total), f"{step.name} at learning rate {step.learning_rate:.3g}")
-        rules.team.join(optimizer.parameters, network.buffers())
+        total = require_finite(rules.workers.sum(total), f"{step.name} at learning rate {step.learning_rate:.3g}")
+        rules.workers.reduce_gradients(optimizer.parameters, network.buffers())
         if rules.clip_norm is not None:
             nn.utils.clip_grad_norm_(optimizer.parameters, rules.clip_norm)
         optimizer.step(step.learning_rate)
@@ -98,15 +99,15 @@ def train_one_epoch(state: State, steps: Iterable[Step], rules: StepRules, after
 
 @torch.no_grad()
 def evaluate(
-    network: nn.Module, batches: Iterable[Batch], loss: Loss, meter: Meter | None = None, bf16: bool = False
+    network: nn.Module, batches: Iterable[Batch], loss: Loss, metric: RunningMetric | None = None, bf16: bool = False
 ) -> dict[str, float]:
-    """Return the mean of the loss over all items, and what the meter says; nothing is changed.
+    """Return the mean loss over all items and the values of the metric; nothing is changed.
 
     Args:
-        network: Put into evaluation mode for the call, then back.
-        batches: All of a subset, in any sizes.
+        network: In evaluation mode during the call.
+        batches: All items of a subset, in batches of any sizes.
         loss: Mean over a batch.
-        meter: Further measures; a new one.
+        metric: A new running metric; None for the loss alone.
         bf16: Whether the network computes in bfloat16.
     """
     was_training = network.training
@@ -117,14 +118,14 @@ def evaluate(
         targets = targets.to(outputs.device)
         total += loss(outputs, targets).item() * len(targets)
         count += len(targets)
-        if meter is not None:
-            meter.add(outputs, targets)
+        if metric is not None:
+            metric.add(outputs, targets)
     network.train(was_training)
-    return {"loss": total / count, **(meter.values() if meter else {})}
+    return {"loss": total / count, **(metric.values() if metric else {})}
 
 
 def forward(network: nn.Module, inputs: Tensor, bf16: bool = False) -> Tensor:
-    """Return the network's outputs in float32, computed where its weights are."""
+    """Return the network's outputs in float32, on the device of its weights."""
     device = device_of(network)
     with torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext():
         outputs: Tensor = network(inputs.to(device, non_blocking=True))
@@ -152,14 +153,14 @@ def require_finite(loss: float, where: str) -> float:
 
 
 def freeze(network: nn.Module, patterns: Sequence[str]) -> None:
-    """Keep the parameters of some layers as they are.
+    """Freeze the parameters of some layers.
 
     Args:
-        network: Its parameters are told that they need no gradient.
-        patterns: Names of layers with ``*``; the name of a group of layers means all of them.
+        network: Frozen parameters no longer require a gradient.
+        patterns: Names of layers, may contain ``*``; the name of a group of layers stands for all of them.
 
     Raises:
-        DataError: A pattern matches no layer, or nothing is left to learn; lists the layers' names.
+        DataError: A pattern matches no layer, or all layers are frozen; lists the layers' names.
     """
     layers = layers_of(network)
     for pattern in patterns:
@@ -184,7 +185,7 @@ def matches(name: str, pattern: str) -> bool:
 
 
 def training_mode(network: nn.Module) -> None:
-    """Put a network into training mode, but for frozen layers: their running means and variances stay too."""
+    """Put a network into training mode, except frozen layers, whose running means and variances stay too."""
     network.train()
     for layer in layers_of(network).values():
         if not any(parameter.requires_grad for parameter in layer.parameters(recurse=False)):

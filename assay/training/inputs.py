@@ -1,7 +1,7 @@
-"""What the network sees: images or rows, read into memory, then standardized batch by batch.
+"""Inputs of the network: rows, or images of single objects, read into memory and standardized batch by batch.
 
-Belongs here: the description of the inputs, which is saved with the weights, and applying it. Does not belong here:
-decoding pictures (``images``), random changes (``augment``).
+Belongs here: the description of the inputs, which is stored with the weights, and applying it. Does not belong here:
+whole images (``tasks.images``), augmentation.
 """
 
 import fnmatch
@@ -27,22 +27,22 @@ from assay.utils.concurrency import map_in_order
 PIXEL = re.compile(r"px_(\d+)_(\d+)")
 
 EPSILON = {"crops": 0.05, "pixels": 1e-3}
-"""Added to the standard deviation, in the values' unit (white = 1), so that a flat image stays calm."""
+"""Added to the standard deviation (white = 1), so that noise in a nearly uniform image is not amplified."""
 
 
 class Inputs(Section):
     """How an item becomes a tensor; the same in training and prediction."""
 
     view: View
-    """Pictures of objects, rows of pixels, rows of other columns, or whole images."""
+    """Images of single objects, rows of pixels, rows of other columns, or whole images."""
     image_size: int = Field(default=0, ge=0)
-    """Side of a picture, or longest side of a whole image, in pixels; 0 for rows."""
+    """Side of an object's image, or longest side of a whole image, in pixels; 0 for rows."""
     columns: tuple[str, ...] = ()
     """Names of the input columns, in order; empty for images."""
     grid: tuple[int, int] = (0, 0)
-    """Rows and columns of the pixels; (0, 0) when the columns are no complete grid."""
+    """Rows and columns of the pixels; (0, 0) when the columns do not form a complete grid."""
     standardize: bool = True
-    """Whether each item is given mean 0 and standard deviation 1."""
+    """Whether each item is standardized to mean 0 and standard deviation 1."""
 
     @property
     def item_shape(self) -> tuple[int, ...]:
@@ -51,7 +51,7 @@ class Inputs(Section):
 
     @property
     def is_picture(self) -> bool:
-        """Whether an item can be looked at: an image, or a row of all its pixels."""
+        """Whether an item can be shown: an image, or a row of all its pixels."""
         return self.image_size > 0 or self.grid != (0, 0)
 
 
@@ -60,9 +60,9 @@ def describe_inputs(section: TrainedModelSection, source: DataSource, train: pl.
 
     Args:
         section: The spec; nulls allowed.
-        source: Where the table is from.
+        source: Result with the table.
         train: The training rows.
-        target: The column that is learned, which is no input.
+        target: The target column, which is never an input.
 
     Raises:
         DataError: A pattern matches no column, or a column does not hold numbers.
@@ -119,7 +119,7 @@ def load_inputs(inputs: Inputs, source: DataSource, rows: pl.DataFrame, threads:
         uint8 (n, 3, S, S) for images, float32 (n, columns) for rows.
 
     Raises:
-        DataError: A column is missing, a value is null or not finite, or a picture can't be read.
+        DataError: A column is missing, a value is null or not finite, or an image can't be read.
     """
     if inputs.view == "crops":
         return load_images([source.folder / name for name in rows["file"]], inputs.image_size, threads)
@@ -133,11 +133,11 @@ def load_inputs(inputs: Inputs, source: DataSource, rows: pl.DataFrame, threads:
 
 
 def as_batch(inputs: Inputs, items: Tensor) -> Tensor:
-    """Return items as the network reads them: float32, standardized when asked for, images channels-last.
+    """Return items as the network reads them: float32, standardized if the description says so, images channels-last.
 
     Args:
-        inputs: How.
-        items: Some items as ``load_inputs`` gives them.
+        inputs: Whether and how to standardize.
+        items: Some of the items from ``load_inputs``.
     """
     values = items.float().div_(255) if items.dtype == torch.uint8 else items
     if inputs.standardize:
@@ -146,22 +146,22 @@ def as_batch(inputs: Inputs, items: Tensor) -> Tensor:
 
 
 def standardized(values: Tensor, epsilon: float) -> Tensor:
-    """Return each item with mean 0 and standard deviation 1, all its channels together."""
+    """Return each item with mean 0 and standard deviation 1, computed over all its channels together."""
     dims = tuple(range(1, values.dim()))
     std, mean = torch.std_mean(values, dims, keepdim=True)
     return (values - mean) / (std + epsilon)
 
 
 SMALL, USUAL = 16, 24
-"""Sides in pixels: of networks for pictures no larger than SMALL, and of all others."""
+"""Sides in pixels to which images are resized: if none is larger than SMALL, to SMALL, else to USUAL."""
 
 
 def natural_size(rows: pl.DataFrame, folder: Path) -> int:
-    """Return the side that suits the pictures: enlarging tiny ones further would only cost time.
+    """Return the side to which images are resized by default: enlarging tiny images further would only cost time.
 
     Args:
-        rows: Column file; all are looked at, which reads no pixels.
-        folder: Where the files are.
+        rows: Column file; of these images only the header is read, up to the first one larger than SMALL.
+        folder: Folder of the files.
     """
     for name in rows["file"]:
         with Image.open(folder / name) as image:
@@ -171,10 +171,10 @@ def natural_size(rows: pl.DataFrame, folder: Path) -> int:
 
 
 def load_images(paths: Sequence[Path], size: int, threads: int) -> Tensor:
-    """Return pictures as uint8 (n, 3, size, size), reduced or enlarged to fit, with a black border to the square.
+    """Return images as uint8 (n, 3, size, size), resized to fit and padded with black to a square.
 
     Raises:
-        DataError: Names every picture that can't be read, and why.
+        DataError: Names every image that can't be read, and why.
     """
     images = torch.empty((len(paths), 3, size, size), dtype=torch.uint8)
     problems = []
@@ -189,7 +189,7 @@ def load_images(paths: Sequence[Path], size: int, threads: int) -> Tensor:
 
 
 def _decode(path: Path, size: int) -> NDArray[np.uint8] | str:
-    """Return a picture as (size, size, 3), or what is wrong with it."""
+    """Return an image as (size, size, 3), or the problem as text."""
     try:
         with Image.open(path) as image:
             fitted = ImageOps.pad(image.convert("RGB"), (size, size), Image.Resampling.BILINEAR)

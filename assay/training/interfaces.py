@@ -1,7 +1,4 @@
-"""What the trainer is given, whatever is learned: items as batches, a loss, a meter.
-
-Belongs here: the interface between the trainer and the families of learning. Does not belong here: either of them.
-"""
+"""The interface between the trainer and the tasks: datasets that yield batches, a loss and a running metric."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,17 +12,21 @@ Batch = tuple[Tensor, Tensor]
 """Inputs (B, ...) float32 and encoded targets (B, ...): class indices, numbers, masks or padded boxes."""
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""``loss(outputs, targets)``: one number, differentiable, the mean over the batch."""
+"""``loss(outputs, targets)``: a differentiable scalar, the mean over the batch."""
+
+NO_OBJECT, CROWD = -1, -2
+"""Class indices in tensors of boxes: of rows that only pad, and of regions in which detections are neither right nor
+wrong."""
 
 
-class TrainingItems(Protocol):
-    """Items that are learned."""
+class TrainingDataset(Protocol):
+    """Items that the network is trained on."""
 
     def __len__(self) -> int:
         """Number of items."""
 
     def batch(self, order: Tensor, generator: Generator) -> Batch:
-        """Return the items of these indices, randomly changed.
+        """Return the items with these indices, randomly augmented.
 
         Args:
             order: (B,) int64.
@@ -33,46 +34,47 @@ class TrainingItems(Protocol):
         """
 
 
-class PlainItems(Protocol):
-    """Items that are looked at as they are."""
+class EvaluationDataset(Protocol):
+    """Items that the network is evaluated on, without augmentation."""
 
     def __len__(self) -> int:
         """Number of items."""
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
-        """Yield all items in order, the last batch with what is left."""
+        """Yield all items in order; the last batch may be smaller."""
 
 
-class Meter(Protocol):
-    """Gathers what is measured over the batches of one evaluation."""
+class RunningMetric(Protocol):
+    """Accumulates metrics over the batches of one evaluation."""
 
     def add(self, outputs: Tensor, targets: Tensor) -> None:
-        """Take in one batch: the network's outputs in float32, and the targets."""
+        """Add one batch: the network's outputs in float32, and the targets."""
 
     def values(self) -> dict[str, float]:
-        """Return what people read while a model trains, by name; without the loss."""
+        """Return the metrics by name, without the loss."""
 
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """Everything that a training reads.
+    """Everything that the trainer needs.
 
     Attributes:
         section: Resolved spec.
         train: Training items.
         validation: Items that choose the epoch, if any.
-        loss: What the optimizer makes small.
-        plain_loss: The loss by which epochs are compared: without weights and smoothing, which only help to learn.
-        meter: Makes a new meter for each evaluation.
-        seed: Of order and augmentation.
-        classes: Class of each training item (n,) int64, or (n, k) of 0 and 1 for several; None where there are none.
+        loss: Loss that is minimized.
+        plain_loss: Loss by which epochs are compared, without class weights and label smoothing.
+        running_metric: Returns a new running metric for each evaluation.
+        seed: Seed of the order of the items and of augmentation.
+        classes: Class of each training item (n,) int64, or (n, k) of 0 and 1 where an item may have several; None for
+            tasks without classes.
     """
 
     section: TrainedModelSection
-    train: TrainingItems
-    validation: PlainItems | None
+    train: TrainingDataset
+    validation: EvaluationDataset | None
     loss: Loss
     plain_loss: Loss
-    meter: Callable[[], Meter]
+    running_metric: Callable[[], RunningMetric]
     seed: int
     classes: Tensor | None = None

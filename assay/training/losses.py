@@ -1,6 +1,9 @@
-"""Losses: functions of the network's outputs and the targets, chosen by the spec.
+"""Losses of items, chosen by the spec, and class weights.
 
-Belongs here: what is made small. Does not belong here: class weights (``class_weights``), metrics for people.
+Belongs here: losses for classes, labels and numbers. Does not belong here: losses of whole images (the tasks), metrics.
+
+The focal loss follows Lin et al., *Focal Loss for Dense Object Detection* (2017): items that are predicted well have a
+lower weight.
 """
 
 from collections.abc import Sequence
@@ -14,15 +17,15 @@ from assay.spec.classes import did_you_mean
 from assay.spec.trained_model import Learner, TrainedModelSection
 from assay.training.class_targets import ClassTarget, LabelsTarget
 from assay.training.interfaces import Loss
-from assay.training.targets import Target
+from assay.training.targets import ItemTarget
 
 
-def training_loss(section: TrainedModelSection, target: Target, targets: Tensor) -> Loss:
-    """Return the loss that the optimizer makes small.
+def training_loss(section: TrainedModelSection, target: ItemTarget, targets: Tensor) -> Loss:
+    """Return the loss that the optimizer minimizes.
 
     Args:
-        section: Resolved: its loss is not null.
-        target: What is learned.
+        section: Resolved section, whose loss is not null.
+        target: What the model predicts.
         targets: Encoded training targets, (n,) or (n, k), for class frequencies.
     """
     learner = section.learner
@@ -40,8 +43,8 @@ def training_loss(section: TrainedModelSection, target: Target, targets: Tensor)
     return number_loss(learner)
 
 
-def plain_loss(learner: Learner, target: Target) -> Loss:
-    """Return the loss by which epochs are compared: without weights and smoothing, which only help to learn."""
+def plain_loss(learner: Learner, target: ItemTarget) -> Loss:
+    """Return the loss by which epochs are compared: without class weights and label smoothing."""
     if isinstance(target, ClassTarget):
         return F.cross_entropy
     return F.binary_cross_entropy_with_logits if isinstance(target, LabelsTarget) else number_loss(learner)
@@ -55,9 +58,9 @@ def classes_loss(weights: Tensor | None, smoothing: float) -> Loss:
         smoothing: Probability spread evenly over all classes.
     """
 
-    def loss(outputs: Tensor, wanted: Tensor) -> Tensor:
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
         scale = None if weights is None else weights.to(outputs)
-        return F.cross_entropy(outputs, wanted, scale, label_smoothing=smoothing)
+        return F.cross_entropy(outputs, targets, scale, label_smoothing=smoothing)
 
     return loss
 
@@ -67,12 +70,12 @@ def labels_loss(weights: Tensor, smoothing: float) -> Loss:
 
     Args:
         weights: (2, k) weight of each class in items without it and with it.
-        smoothing: Distance of the targets from 0 and 1, twice: both are drawn towards 1/2.
+        smoothing: Label smoothing: targets become smoothing / 2 and 1 - smoothing / 2.
     """
 
-    def loss(outputs: Tensor, wanted: Tensor) -> Tensor:
-        soft, scale = wanted * (1 - smoothing) + smoothing / 2, weights.to(outputs)
-        return F.binary_cross_entropy_with_logits(outputs, soft, torch.where(wanted > 0, scale[1], scale[0]))
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        soft, scale = targets * (1 - smoothing) + smoothing / 2, weights.to(outputs)
+        return F.binary_cross_entropy_with_logits(outputs, soft, torch.where(targets > 0, scale[1], scale[0]))
 
     return loss
 
@@ -80,13 +83,13 @@ def labels_loss(weights: Tensor, smoothing: float) -> Loss:
 def number_loss(learner: Learner) -> Loss:
     """Return the loss of a standardized number; outputs are (B, 1), targets (B,)."""
     if learner.loss == "mse":
-        return lambda outputs, wanted: F.mse_loss(outputs[:, 0], wanted)
+        return lambda outputs, targets: F.mse_loss(outputs[:, 0], targets)
     # Huber 1964, divided by beta: |e| - beta/2 beyond beta, e²/(2 beta) within; continuous for every beta.
-    return lambda outputs, wanted: F.smooth_l1_loss(outputs[:, 0], wanted, beta=learner.smooth_l1_beta)
+    return lambda outputs, targets: F.smooth_l1_loss(outputs[:, 0], targets, beta=learner.smooth_l1_beta)
 
 
 LEAST = 1e-6
-"""Smallest distance of a probability from being right, so that the gradient stays finite for every gamma."""
+"""Least value of 1 - p in the focal factor, so that the gradient stays finite for every gamma."""
 
 
 def focal_loss(weights: Tensor | None, smoothing: float, gamma: float) -> Loss:
@@ -95,17 +98,17 @@ def focal_loss(weights: Tensor | None, smoothing: float, gamma: float) -> Loss:
     Args:
         weights: (k,) weight of each class; None for 1.
         smoothing: Probability spread evenly over all classes.
-        gamma: How fast items that are right lose weight.
+        gamma: How fast the weight of items falls as their prediction improves.
     """
 
-    def loss(outputs: Tensor, wanted: Tensor) -> Tensor:
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
         count = outputs.shape[1]
         scale = torch.ones(count) if weights is None else weights
         scale = scale.to(outputs)
-        soft = F.one_hot(wanted, count) * (1 - smoothing) + smoothing / count  # (B, k)
+        soft = F.one_hot(targets, count) * (1 - smoothing) + smoothing / count  # (B, k)
         logs = outputs.log_softmax(1)
         focus = (1 - logs.exp()).clamp(min=LEAST) ** gamma
-        return -(scale * soft * focus * logs).sum() / scale[wanted].sum()
+        return -(scale * soft * focus * logs).sum() / scale[targets].sum()
 
     return loss
 
@@ -115,25 +118,25 @@ def focal_labels_loss(weights: Tensor, smoothing: float, gamma: float, alpha: fl
 
     Args:
         weights: (2, k) weight of each class in items without it and with it.
-        smoothing: Distance of the targets from 0 and 1, twice.
-        gamma: How fast items that are right lose weight.
+        smoothing: Label smoothing: targets become smoothing / 2 and 1 - smoothing / 2.
+        gamma: How fast the weight of items falls as their prediction improves.
         alpha: Weight of items with a class, 1 - alpha of those without; None for 1 each.
     """
     sides = torch.ones(2, 1) if alpha is None else torch.tensor([[1 - alpha], [alpha]])
 
-    def loss(outputs: Tensor, wanted: Tensor) -> Tensor:
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
         scale = (weights * sides).to(outputs)
-        soft = wanted * (1 - smoothing) + smoothing / 2
-        right = torch.where(wanted > 0, outputs, -outputs).sigmoid()
+        soft = targets * (1 - smoothing) + smoothing / 2
+        right = torch.where(targets > 0, outputs, -outputs).sigmoid()
         focus = (1 - right).clamp(min=LEAST) ** gamma
         each = F.binary_cross_entropy_with_logits(outputs, soft, reduction="none")
-        return (torch.where(wanted > 0, scale[1], scale[0]) * focus * each).mean()
+        return (torch.where(targets > 0, scale[1], scale[0]) * focus * each).mean()
 
     return loss
 
 
 def class_weights(section: TrainedModelSection, classes: Sequence[str], counts: Tensor) -> Tensor | None:
-    """Return the weight of each class (k,), or None when all count the same.
+    """Return the weight of each class (k,), or None when all have the same.
 
     The product of ``learner.class_weights`` and of the weights in ``data_description.classes``.
 
@@ -145,37 +148,37 @@ def class_weights(section: TrainedModelSection, classes: Sequence[str], counts: 
     Raises:
         DataError: A weight is given to a class that does not exist, or all are 0.
     """
-    wanted, described = section.learner.class_weights, described_weights(section, classes)
-    if wanted is None and bool((described == 1).all()):
+    spec, described = section.learner.class_weights, described_weights(section, classes)
+    if spec is None and bool((described == 1).all()):
         return None
-    return described * _learner_weights(wanted, classes, counts)
+    return described * _learner_weights(spec, classes, counts)
 
 
 def described_weights(section: TrainedModelSection, classes: Sequence[str]) -> Tensor:
-    """Return the weight that data_description.classes gives each class (k,); 1 for those left out."""
+    """Return the weight of each class in data_description.classes (k,); 1 for classes without one."""
     weights = {each.name: each.weight for each in section.data_description.classes or ()}
     return torch.tensor([weights.get(name, 1.0) for name in classes])
 
 
-def _learner_weights(wanted: dict[str, float] | str | None, classes: Sequence[str], counts: Tensor) -> Tensor:
-    if wanted is None:
+def _learner_weights(spec: dict[str, float] | str | None, classes: Sequence[str], counts: Tensor) -> Tensor:
+    if spec is None:
         return torch.ones(len(classes))
-    if isinstance(wanted, str):
+    if isinstance(spec, str):
         return counts.sum() / (len(classes) * counts.clamp(min=1)).float()
-    if unknown := sorted(set(wanted) - set(classes)):
+    if unknown := sorted(set(spec) - set(classes)):
         problems = [f"{name}{did_you_mean(name, classes)}" for name in unknown]
         known = ", ".join(classes)
         raise DataError(f"learner.class_weights names classes that do not exist; there are {known}.", problems)
-    weights = torch.tensor([float(wanted.get(name, 1.0)) for name in classes])
+    weights = torch.tensor([float(spec.get(name, 1.0)) for name in classes])
     if not weights.any():
         raise DataError("learner.class_weights: every class has weight 0; there is nothing to learn.")
     return weights
 
 
 def label_weights(section: TrainedModelSection, classes: Sequence[str], has: Tensor) -> Tensor:
-    """Return the weight of each class in items without it and with it: (2, k), with the mean 1 over the items.
+    """Return the weight of each class in items without it and with it: (2, k), with mean 1 over the items.
 
-    ``balanced`` makes items with and without a class count the same, whatever their number.
+    ``balanced`` gives items with and without a class the same total weight.
 
     Args:
         section: The spec.
@@ -185,10 +188,10 @@ def label_weights(section: TrainedModelSection, classes: Sequence[str], has: Ten
     Raises:
         DataError: A weight is given to a class that does not exist, or all are 0.
     """
-    wanted, having = section.learner.class_weights, has.sum(0)
+    spec, having = section.learner.class_weights, has.sum(0)
     shares = torch.stack([len(has) - having, having]) / len(has)
-    balance = 0.5 / shares.clamp(min=1 / len(has)) if wanted == "balanced" else torch.ones_like(shares)
+    balance = 0.5 / shares.clamp(min=1 / len(has)) if spec == "balanced" else torch.ones_like(shares)
     each = described_weights(section, classes)
-    if isinstance(wanted, dict):
-        each = each * _learner_weights(wanted, classes, having)
+    if isinstance(spec, dict):
+        each = each * _learner_weights(spec, classes, having)
     return balance * each / each.mean()

@@ -1,4 +1,8 @@
-"""What people read while a model trains: accuracy, or errors in the label's unit."""
+"""Metrics during a training: accuracy, errors in the target's unit, macro F1; and tuned decision thresholds.
+
+Belongs here: scores of items, which values are better, thresholds chosen on the validation data. Does not belong here:
+metrics of the analysis (``assay.metrics``), applying thresholds (``class_targets``).
+"""
 
 import math
 from collections.abc import Callable, Mapping
@@ -8,38 +12,38 @@ from torch import Tensor, nn
 
 from assay.training.class_targets import LabelsTarget
 from assay.training.engine import forward
-from assay.training.interfaces import PlainItems
+from assay.training.interfaces import EvaluationDataset
 from assay.training.model_card import ModelCard
-from assay.training.targets import NumberTarget, Target
+from assay.training.targets import ItemTarget, NumberTarget
 
 LOWER_IS_BETTER = frozenset({"loss", "mae", "rmse"})
 
 Score = Callable[[Tensor, Tensor], dict[str, Tensor]]
-"""``score(outputs, targets)``: values, one per item (B,), whose means are reported."""
+"""``score(outputs, targets)``: values by name, one per item (B,), whose means are reported."""
 
 
-def score_of(target: Target) -> Score:
+def score_of(target: ItemTarget) -> Score:
     """Return the function that scores each item."""
     if isinstance(target, NumberTarget):
-        return lambda outputs, wanted: number_errors(outputs[:, 0], wanted, target.std)
-    return lambda outputs, wanted: {"accuracy": (outputs.argmax(1) == wanted).double()}
+        return lambda outputs, targets: number_errors(outputs[:, 0], targets, target.std)
+    return lambda outputs, targets: {"accuracy": (outputs.argmax(1) == targets).double()}
 
 
-def number_errors(outputs: Tensor, wanted: Tensor, unit: float) -> dict[str, Tensor]:
-    """Return absolute and squared errors; ``unit`` is what 1 means in label units."""
-    error = (outputs - wanted).double() * unit
+def number_errors(outputs: Tensor, targets: Tensor, unit: float) -> dict[str, Tensor]:
+    """Return absolute and squared errors; ``unit`` is the value of 1 in the target's unit."""
+    error = (outputs - targets).double() * unit
     return {"mae": error.abs(), "mse": error.square()}
 
 
 def readable(values: dict[str, float]) -> dict[str, float]:
-    """Return means with the root mean squared error, which has the label's unit, in place of its square."""
+    """Return means with the root mean squared error, which has the target's unit, in place of its square."""
     if "mse" not in values:
         return values
     return {name: value for name, value in values.items() if name != "mse"} | {"rmse": math.sqrt(values["mse"])}
 
 
 def is_better(metric: str, value: float, best: float | None, margin: float = 0.0) -> bool:
-    """Return whether a value beats the best so far by more than a margin; equal values do not: the earliest stays."""
+    """Return whether a value beats the best so far by more than a margin; of equal values, the earliest stays."""
     if best is None:
         return True
     return value < best - margin if metric in LOWER_IS_BETTER else value > best + margin
@@ -50,41 +54,41 @@ def as_note(values: dict[str, float]) -> str:
     return " ".join(f"{name} {value:.3f}" for name, value in values.items())
 
 
-class LabelsMeter:
-    """Macro F1, and the share of items all of whose classes are right, at the target's thresholds."""
+class LabelsRunningMetric:
+    """Macro F1, and the share of items with all classes right, at the target's decision thresholds."""
 
     def __init__(self, target: LabelsTarget) -> None:
         self.target = target
         self.hits = torch.zeros(target.output_count)
-        self.marked = torch.zeros(target.output_count)
+        self.positives = torch.zeros(target.output_count)  # true and predicted
         self.exact = self.count = 0
 
     def add(self, outputs: Tensor, targets: Tensor) -> None:
-        """Take in one batch: outputs (B, k), targets (B, k) of 0 and 1."""
-        predicted, wanted = self.target.decide(self.target.answers(outputs)).cpu(), targets.cpu() > 0
-        self.hits += (predicted & wanted).sum(0)
-        self.marked += predicted.sum(0) + wanted.sum(0)
-        self.exact += int((predicted == wanted).all(1).sum())
+        """Add one batch: outputs (B, k), targets (B, k) of 0 and 1."""
+        predicted, true = self.target.decide(self.target.predictions(outputs)).cpu(), targets.cpu() > 0
+        self.hits += (predicted & true).sum(0)
+        self.positives += predicted.sum(0) + true.sum(0)
+        self.exact += int((predicted == true).all(1).sum())
         self.count += len(targets)
 
     def values(self) -> dict[str, float]:
         """Return ``macro_f1`` over the classes that occur or are predicted (0 if none does), and ``exact_match``."""
-        occurring = self.marked > 0
-        f1 = 2 * self.hits[occurring] / self.marked[occurring]
+        occurring = self.positives > 0
+        f1 = 2 * self.hits[occurring] / self.positives[occurring]
         return {"macro_f1": f1.mean().item() if len(f1) else 0.0, "exact_match": self.exact / max(1, self.count)}
 
 
 @torch.no_grad()
 def with_thresholds(
-    card: ModelCard, network: nn.Module, weights: Mapping[str, Tensor], validation: PlainItems | None
+    card: ModelCard, network: nn.Module, weights: Mapping[str, Tensor], validation: EvaluationDataset | None
 ) -> ModelCard:
-    """Return the card with the thresholds that suit the weights; as it is, unless the spec asks for tuned ones.
+    """Return the card with decision thresholds tuned for the weights, if the spec asks for tuned ones.
 
     Args:
-        card: Of the weights.
-        network: Gets the weights; its mode is left at evaluation.
-        weights: By name.
-        validation: The items that choose.
+        card: Card of the weights.
+        network: The weights are loaded into it, and it is left in evaluation mode.
+        weights: Weights by name.
+        validation: Items on which thresholds are tuned.
     """
     target, section = card.target, card.section
     if not isinstance(target, LabelsTarget) or section.train_params.decision != "tuned" or validation is None:
@@ -93,23 +97,24 @@ def with_thresholds(
     network.eval()
     size = section.data_validation.batch_size if section.data_validation else len(validation)
     bf16 = section.train_params.precision == "bf16"
-    pairs = [(target.answers(forward(network, inputs, bf16)), wanted) for inputs, wanted in validation.batches(size)]
+    batches = validation.batches(size)
+    pairs = [(target.predictions(forward(network, inputs, bf16)), targets) for inputs, targets in batches]
     thresholds = best_thresholds(*(torch.cat(parts).cpu() for parts in zip(*pairs, strict=True)))
     return card.model_copy(update={"target": target.model_copy(update={"thresholds": thresholds})})
 
 
 def best_thresholds(probabilities: Tensor, has: Tensor) -> tuple[float, ...]:
-    """Return, per class, the probability from which on F1 is best.
+    """Return the decision threshold of each class with the best F1.
 
     Args:
         probabilities: (n, k).
         has: (n, k) of 0 and 1.
 
     Returns:
-        Each half way between two neighbouring probabilities, the nearest to 0.5 of several equally good; 0.5 for
-        classes that no item has, or all have.
+        Each is half way between two neighbouring probabilities, among equals the nearest to 0.5; 0.5 for classes that
+        no item has, or all have.
     """
-    return tuple(_best_threshold(column, truth) for column, truth in zip(probabilities.T, has.T, strict=True))
+    return tuple(_best_threshold(column, own) for column, own in zip(probabilities.T, has.T, strict=True))
 
 
 def _best_threshold(probabilities: Tensor, has: Tensor) -> float:

@@ -1,4 +1,4 @@
-"""What is known about trained weights; saved inside their file, so that one file is a usable model."""
+"""The model card: what is known about trained weights; stored in their file, so that one file is a usable model."""
 
 from typing import Annotated, Any, Literal
 
@@ -10,37 +10,37 @@ from assay.spec.trained_model import TrainedModelSection
 from assay.training.class_targets import ClassTarget, LabelsTarget
 from assay.training.image_targets import BoxTarget, MaskTarget
 from assay.training.inputs import Inputs
-from assay.training.targets import NumberTarget, Target
+from assay.training.targets import ItemTarget, NumberTarget
 from assay.utils.text import canonical_json
 
 AnyTarget = Annotated[ClassTarget | LabelsTarget | NumberTarget | MaskTarget | BoxTarget, Field(discriminator="kind")]
-"""What is learned."""
+"""What the model predicts."""
 
 
-def require_flat(target: AnyTarget) -> Target:
-    """Return a target that has one answer per item.
+def require_item_target(target: AnyTarget) -> ItemTarget:
+    """Return the target, which must have one prediction per item.
 
     Raises:
-        AssayError: Its answers have places in images.
+        AssayError: It is a target of whole images.
     """
     if isinstance(target, MaskTarget | BoxTarget):
-        raise AssayError(f"A target of kind {target.kind} has no answer per item.")
+        raise AssayError(f"A target of kind {target.kind} has no prediction per item.")
     return target
 
 
 class ModelCard(Section):
-    """Everything needed to rebuild a model, to use it, and to know where it came from."""
+    """Everything needed to rebuild a model, to apply it, and to know its origin."""
 
     format: Literal["assay-model-1"] = "assay-model-1"
     """Version of this description."""
     task: str
-    """Kind of learning: the experiment's task, or multi_label."""
+    """The experiment's task, or multi_label."""
     section: TrainedModelSection
     """The spec with every default filled in: network, training, augmentation, threads."""
     inputs: Inputs
     """How an item becomes a tensor."""
     target: AnyTarget
-    """How outputs become answers."""
+    """What the outputs mean."""
     trained_on: dict[str, str]
     """Fingerprint of the data, by stage."""
     rows: dict[str, int]
@@ -52,21 +52,21 @@ class ModelCard(Section):
     chosen_by: str
     """The rule that chose the epoch."""
     values: dict[str, float]
-    """What was measured on the validation data in this epoch."""
+    """Loss and metrics on the validation data in this epoch."""
     torch_version: str
     """Version of torch."""
 
     @property
-    def flat_target(self) -> Target:
-        """What is learned about each item as a whole.
+    def item_target(self) -> ItemTarget:
+        """The target, if it has one prediction per item.
 
         Raises:
-            AssayError: The answers have places in images.
+            AssayError: It is a target of whole images.
         """
-        return require_flat(self.target)
+        return require_item_target(self.target)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values; keys of the spec that say where results are written are left out."""
+        """Return plain values; without the keys of the spec that say where results are written."""
         return {**self.model_dump(mode="json", exclude={"section"}), "section": self.section.content()}
 
     def as_text(self) -> str:

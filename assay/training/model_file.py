@@ -1,6 +1,7 @@
-"""Model files: safetensors with the model's card inside; written atomically, read without running any code.
+"""Model files: safetensors with the model card inside; written atomically, read without executing any code.
 
-Belongs here: the file. Does not belong here: which weights are saved.
+Belongs here: writing and reading the file, building the network that a card describes, starting weights. Does not
+belong here: which weights are saved.
 """
 
 import fnmatch
@@ -24,7 +25,7 @@ from assay.training.checkpoint import Weights
 from assay.training.model_card import ModelCard
 
 METADATA_KEY = "assay"
-"""The only key: the order of several would be random, and so would be the file's bytes."""
+"""The only metadata key: the order of several keys, and so the bytes of the file, would be random."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class LoadedModel:
     """A model ready for use.
 
     Attributes:
-        card: What is known about it.
+        card: Its description.
         network: With its weights, in evaluation mode.
     """
 
@@ -47,10 +48,10 @@ def save_model(path: Path, weights: Weights, card: ModelCard) -> None:
 
 
 def read_card(path: Path) -> ModelCard:
-    """Read what is known about a model, not its weights.
+    """Read the card of a model, without its weights.
 
     Raises:
-        StorageError: The file is missing, damaged or no model of Assay.
+        StorageError: The file is missing, damaged or not a model of Assay.
     """
     if not path.is_file():
         raise StorageError(f"{path} does not exist. Materialize trained_model again.")
@@ -92,7 +93,7 @@ def network_of(card: ModelCard) -> nn.Module:
 
 
 def get_model_kind(kind: str) -> ModelKind:
-    """Return what is registered under a name; only then is the package that adds it imported.
+    """Return the model kind of a name; a package that adds one is imported only then.
 
     Raises:
         AssayError: No such kind, or its package can't be imported.
@@ -109,9 +110,9 @@ def build_network(section: ModelSection, input_shape: tuple[int, ...], output_co
     """Return an untrained network with random weights from torch's current generator.
 
     Args:
-        section: Its kind and numbers; never changed.
+        section: Kind and hyperparameters; not changed.
         input_shape: Shape of one item, without the batch.
-        output_count: Numbers that it gives for one item.
+        output_count: Number of outputs per item, pixel or cell.
 
     Raises:
         AssayError: The kind is unknown or its code can't be imported.
@@ -128,15 +129,15 @@ def build_network(section: ModelSection, input_shape: tuple[int, ...], output_co
 
 
 def start_from(network: nn.Module, spec: StartingWeights) -> None:
-    """Copy the file's weights into the network; tensors that are left out keep their random values.
+    """Load starting weights into the network; excluded tensors keep their random values.
 
     Raises:
         DataError: The file can't be read, or does not fit; names every tensor that is missing, unexpected or of
             another shape.
     """
-    found = {name: value for name, value in read_weights(spec.file).items() if not is_excluded(name, spec)}
-    wanted = {name: value for name, value in network.state_dict().items() if not is_excluded(name, spec)}
-    problems = differences(found, wanted, spec)
+    saved = {name: value for name, value in read_weights(spec.file).items() if not is_excluded(name, spec)}
+    expected = {name: value for name, value in network.state_dict().items() if not is_excluded(name, spec)}
+    problems = differences(saved, expected, spec)
     if problems:
         raise DataError(
             f"starting_weights: {spec.file} does not fit the network in {len(problems)} place(s). Leave these out by "
@@ -144,15 +145,15 @@ def start_from(network: nn.Module, spec: StartingWeights) -> None:
             problems,
         )
     with torch.no_grad():
-        for name in wanted.keys() & found.keys():
-            wanted[name].copy_(found[name])
+        for name in expected.keys() & saved.keys():
+            expected[name].copy_(saved[name])
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Return all tensors of a safetensors file by name.
 
     Raises:
-        DataError: It does not exist, or is no such file.
+        DataError: It does not exist, or is not a safetensors file.
     """
     if not path.is_file():
         raise DataError(
@@ -168,25 +169,25 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def is_excluded(name: str, spec: StartingWeights) -> bool:
-    """Return whether a tensor is left out."""
+    """Return whether a tensor is excluded by the spec."""
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in spec.exclude)
 
 
-def differences(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], spec: StartingWeights) -> list[str]:
-    """Return a line for everything in which a file differs from what a network needs."""
-    missing = [] if spec.allow_missing else [name for name in wanted if name not in found]
-    unexpected = [] if spec.allow_unexpected else sorted(found.keys() - wanted.keys())
+def differences(saved: Mapping[str, Tensor], expected: Mapping[str, Tensor], spec: StartingWeights) -> list[str]:
+    """Return a line for each difference between a file and what the network needs."""
+    missing = [] if spec.allow_missing else [name for name in expected if name not in saved]
+    unexpected = [] if spec.allow_unexpected else sorted(saved.keys() - expected.keys())
     return [
-        *(f"{name}: the file lacks it; the network needs {shape(wanted[name])}" for name in missing),
-        *(f"{name}: only the file has it, {shape(found[name])}" for name in unexpected),
+        *(f"{name}: the file lacks it; the network needs {shape(expected[name])}" for name in missing),
+        *(f"{name}: only the file has it, {shape(saved[name])}" for name in unexpected),
         *(
-            f"{name}: {shape(found[name])} in the file, {shape(value)} in the network"
-            for name, value in wanted.items()
-            if name in found and found[name].shape != value.shape
+            f"{name}: {shape(saved[name])} in the file, {shape(value)} in the network"
+            for name, value in expected.items()
+            if name in saved and saved[name].shape != value.shape
         ),
     ]
 
 
 def shape(value: Tensor) -> str:
-    """Return a shape such as ``24x3x3x3``; of a single number, ``1 number``."""
+    """Return a shape such as ``24x3x3x3``; ``1 number`` for a scalar."""
     return "x".join(map(str, value.shape)) or "1 number"

@@ -1,8 +1,7 @@
-"""What the network really saw: the first samples of some epochs, as sheets of pictures or as rows of a table.
+"""The inputs that the network was trained on: the first samples of some epochs, as contact sheets or table rows.
 
-Belongs here: which epochs and samples, the files. Does not belong here: making batches (``plan``), drawing
-(``assay.plots.net_data``). A batch follows from the seed and the number of its step, so it is made once more after
-the training, which knows nothing of it.
+A batch follows from the seed and the number of its step, so it is made again after the training. Does not belong here:
+making batches (``sampler``), drawing (``assay.plots.net_data``).
 """
 
 from collections.abc import Sequence
@@ -21,11 +20,10 @@ from assay.storage.parquet import write_parquet
 from assay.training.distributed import WorkerGroup
 from assay.training.image_targets import BoxTarget, MaskTarget
 from assay.training.inputs import Inputs
-from assay.training.interfaces import TrainingTask
-from assay.training.model_card import ModelCard, require_flat
+from assay.training.interfaces import NO_OBJECT, TrainingTask
+from assay.training.model_card import ModelCard, require_item_target
 from assay.training.sampler import Sampler
-from assay.training.targets import NumberTarget, Target
-from assay.training.tasks.detection.box_coding import NOTHING
+from assay.training.targets import ItemTarget, NumberTarget
 
 
 @dataclass(frozen=True)
@@ -33,32 +31,32 @@ class Samples:
     """The first samples of a batch.
 
     Attributes:
-        values: (n, …) as the network gets them, in main memory.
-        targets: Of each; (), (k,), (2, H, W) or (M, 5).
+        values: (n, ...) as the network gets them, in main memory.
+        targets: Target of each: (), (k,), (2, H, W) or (M, 5).
     """
 
     values: Tensor
     targets: Sequence[Tensor]
 
 
-def write_net_data(lesson: TrainingTask, card: ModelCard, epochs: int, folder: Path) -> None:
-    """Write ``epoch_0001.png``, or ``.parquet`` for rows that are no pixels, of some epochs into a folder.
+def write_net_data(training_task: TrainingTask, card: ModelCard, epochs: int, folder: Path) -> None:
+    """Write ``epoch_0001.png``, or ``.parquet`` for rows that are not pixels, of some epochs into a folder.
 
     Args:
-        lesson: What was trained.
-        card: How items become tensors, and what is learned.
+        training_task: What was trained.
+        card: Inputs and target.
         epochs: Number of epochs that were trained.
-        folder: Made when there is anything to write.
+        folder: Created if there is anything to write.
     """
-    wanted = lesson.section.net_data
-    plan = Sampler(lesson, WorkerGroup(size=lesson.section.train_params.processes))
-    for epoch in shown_epochs(epochs, wanted.shown_epochs) if wanted.samples else ():
-        samples = first_samples(plan, epoch, wanted.samples)
+    spec = training_task.section.net_data
+    sampler = Sampler(training_task, WorkerGroup(size=training_task.section.train_params.processes))
+    for epoch in shown_epochs(epochs, spec.shown_epochs) if spec.samples else ():
+        samples = first_samples(sampler, epoch, spec.samples)
         name = folder / f"epoch_{epoch:04d}"
         if card.inputs.is_picture:
             _save_sheet(samples, card, name.with_suffix(".png"))
         else:
-            write_parquet(as_rows(samples, card.inputs, require_flat(card.target)), name.with_suffix(".parquet"))
+            write_parquet(as_rows(samples, card.inputs, require_item_target(card.target)), name.with_suffix(".parquet"))
 
 
 def shown_epochs(epochs: int, most: int) -> list[int]:
@@ -66,24 +64,25 @@ def shown_epochs(epochs: int, most: int) -> list[int]:
     return sorted({round(epoch) for epoch in np.linspace(1, epochs, min(most, epochs)).tolist()})
 
 
-def first_samples(plan: Sampler, epoch: int, count: int) -> Samples:
-    """Return the first samples, at most ``count``, of an epoch's first batch, whoever trained with them."""
+def first_samples(sampler: Sampler, epoch: int, count: int) -> Samples:
+    """Return the first samples, at most ``count``, of an epoch's first batch, over all worker processes."""
     values: list[Tensor] = []
     targets: list[Tensor] = []
-    for inputs, wanted in takewhile(lambda _: len(values) < count, plan.all_parts((epoch - 1) * plan.steps)):
+    parts = sampler.all_parts((epoch - 1) * sampler.steps)
+    for inputs, part_targets in takewhile(lambda _: len(values) < count, parts):
         values.extend(inputs.float().cpu())
-        targets.extend(wanted.cpu())
+        targets.extend(part_targets.cpu())
     return Samples(torch.stack(values[:count]), targets[:count])
 
 
-def as_rows(samples: Samples, inputs: Inputs, target: Target) -> pl.DataFrame:
-    """Return samples as a table: the input columns as the network got them, and the target in the user's words."""
+def as_rows(samples: Samples, inputs: Inputs, target: ItemTarget) -> pl.DataFrame:
+    """Return samples as a table: the input columns as the network gets them, and the decoded target."""
     table = pl.DataFrame(samples.values.numpy(), schema=list(inputs.columns))
-    return table.with_columns(pl.Series(target.column, answers_of(samples.targets, target)))
+    return table.with_columns(pl.Series(target.column, decoded_targets(samples.targets, target)))
 
 
-def answers_of(targets: Sequence[Tensor], target: Target) -> list[Any]:
-    """Return what each sample was to be answered with: a class, a list of classes or a number in the column's unit."""
+def decoded_targets(targets: Sequence[Tensor], target: ItemTarget) -> list[Any]:
+    """Return the target of each sample: a class, a list of classes or a number in the column's unit."""
     encoded = torch.stack(list(targets))
     return target.decode(encoded).tolist() if isinstance(target, NumberTarget) else list(target.decode(encoded))
 
@@ -97,8 +96,8 @@ def _save_sheet(samples: Samples, card: ModelCard, path: Path) -> None:
         labelled = with_masks(images, [each[0].numpy() for each in samples.targets], target.classes)
     elif isinstance(target, BoxTarget):
         labelled = with_boxes(
-            images, [each[each[:, 0] != NOTHING].tolist() for each in samples.targets], target.classes
+            images, [each[each[:, 0] != NO_OBJECT].tolist() for each in samples.targets], target.classes
         )
     else:
-        labelled = with_targets(images, answers_of(samples.targets, target))
+        labelled = with_targets(images, decoded_targets(samples.targets, target))
     save_samples(labelled, inputs.standardize, path)

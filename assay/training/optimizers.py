@@ -1,8 +1,9 @@
-"""Optimizers over torch's functional update rules, and over ``orthogonal``.
+"""Optimizers and learning rate schedules.
 
-Belongs here: their state. Does not belong here: the arithmetic.
-The classes of ``torch.optim`` import the compiler (``torch._dynamo``) when they are made: 1.0 s, as long as importing
-torch and longer than a small training. The functions behind them do not.
+AdamW and SGD keep the state for torch's functional update rules, because the classes of ``torch.optim`` import the
+compiler (``torch._dynamo``) when they are created: 1.0 s, as long as importing torch and longer than a small training.
+Muon is our own, because torch's takes matrices only, no kernels, and computes in bfloat16 only: slow on many
+processors.
 """
 
 import math
@@ -21,22 +22,22 @@ SECOND_BETA = 0.999
 TINY = 1e-8
 
 ADAMW_MOMENTUM = 0.9
-"""First beta of AdamW beside Muon."""
+"""First beta of the AdamW that Muon uses for biases and normalization."""
 
 MUON_LENGTH = 0.2
-"""Root of the mean square of Muon's steps at learning rate 1, which is about that of AdamW's."""
+"""Root mean square of Muon's steps at learning rate 1, about the same as that of AdamW's steps."""
 
 
 class Optimizer(Protocol):
-    """Changes parameters by their gradients."""
+    """Updates parameters by their gradients."""
 
     parameters: list[nn.Parameter]
 
     def state(self) -> dict[str, Tensor]:
-        """Return every tensor that a step changes, besides the parameters; not copies."""
+        """Return every tensor that a step changes, except the parameters; not copies."""
 
     def step(self, learning_rate: float) -> None:
-        """Change every parameter once; gradients are left as they are."""
+        """Update every parameter once; gradients are not changed."""
 
 
 class AdamW:
@@ -50,12 +51,12 @@ class AdamW:
         self.steps = [torch.tensor(0.0) for _ in self.parameters]
 
     def state(self) -> dict[str, Tensor]:
-        """Return the moments of the gradients, and the steps that they cover."""
+        """Return the moments of the gradients and the number of steps."""
         return numbered(means=self.means, squares=self.squares, steps=self.steps)
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
-        """Change every parameter once."""
+        """Update every parameter once."""
         adamw(
             list(self.parameters),
             gradients(self.parameters),
@@ -88,7 +89,7 @@ class Sgd:
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
-        """Change every parameter once."""
+        """Update every parameter once."""
         for parameter in self.parameters:
             parameter.mul_(1 - learning_rate * self.weight_decay)
         sgd(
@@ -106,9 +107,9 @@ class Sgd:
 
 
 class Muon:
-    """Momentum whose steps change every direction of a weight matrix alike, however small its part of the gradient.
+    """Momentum with orthogonalized steps: every direction of a weight matrix changes by the same amount.
 
-    For matrices and kernels; biases and the parameters of normalization have AdamW at the same learning rate. After
+    For matrices and kernels; biases and the parameters of normalization use AdamW with the same learning rate. After
     Jordan et al., *Muon: An optimizer for hidden layers in neural networks* (2024), for the direction of the steps, and
     Liu et al., *Muon is Scalable for LLM Training* (2025), for their length.
     """
@@ -127,19 +128,19 @@ class Muon:
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
-        """Change every parameter once."""
+        """Update every parameter once."""
         self.adamw.step(learning_rate)
         pairs = zip(gradients(self.matrices), self.velocities, strict=True)
         for parameter, (gradient, velocity) in zip(self.matrices, pairs, strict=True):
             velocity.lerp_(gradient, 1 - self.momentum)
-            matrix = gradient.lerp(velocity, self.momentum).flatten(1)  # a row per channel that a kernel makes
+            matrix = gradient.lerp(velocity, self.momentum).flatten(1)  # one row per output channel of a kernel
             change = orthogonal(matrix).reshape(parameter.shape)
             parameter.mul_(1 - learning_rate * self.weight_decay)
             parameter.add_(change, alpha=-learning_rate * MUON_LENGTH * math.sqrt(max(matrix.shape)))
 
 
 def numbered(**groups: list[Tensor]) -> dict[str, Tensor]:
-    """Return all tensors by the group's name and their place in it."""
+    """Return all tensors, named by group and position."""
     return {f"{name}/{place}": value for name, values in groups.items() for place, value in enumerate(values)}
 
 
@@ -156,13 +157,13 @@ OPTIMIZERS: dict[str, Callable[[list[nn.Parameter], float, float], Optimizer]] =
 
 
 def build_optimizer(learner: Learner, network: nn.Module) -> Optimizer:
-    """Return the optimizer that a resolved spec asks for, of all parameters that are not frozen."""
-    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    return OPTIMIZERS[learner.optimizer or "adamw"](learning, learner.momentum or 0.0, learner.weight_decay)
+    """Return the optimizer of a resolved spec, for all parameters that are not frozen."""
+    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    return OPTIMIZERS[learner.optimizer or "adamw"](trainable, learner.momentum or 0.0, learner.weight_decay)
 
 
 LINEAR, CUBIC, QUINTIC = 3.4445, -4.7750, 2.0315
-"""Coefficients of Jordan et al. (2024): singular values come close to 1 fast, rather than exactly: 0.7 to 1.2."""
+"""Coefficients of Jordan et al. (2024): singular values converge quickly to 0.7 to 1.2, but not to 1."""
 
 ROUNDS = 5
 
@@ -170,14 +171,16 @@ SMALLEST_NORM = 1e-7
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """Return, roughly, the nearest (m, n) matrix with orthonormal rows or columns: Newton and Schulz's iteration."""
+    """Return approximately the nearest (m, n) matrix with orthonormal rows or columns, by Newton-Schulz iteration."""
     tall = len(matrix) > matrix.shape[1]
-    found = matrix.T if tall else matrix  # products of the smaller size
-    found = found / found.norm().clamp(min=SMALLEST_NORM)
+    result = matrix.T if tall else matrix  # products of the smaller size
+    result = result / result.norm().clamp(min=SMALLEST_NORM)
     for _ in range(ROUNDS):
-        square = found @ found.T
-        found = torch.addmm(found, torch.addmm(square, square, square, beta=CUBIC, alpha=QUINTIC), found, beta=LINEAR)
-    return found.T if tall else found
+        square = result @ result.T
+        result = torch.addmm(
+            result, torch.addmm(square, square, square, beta=CUBIC, alpha=QUINTIC), result, beta=LINEAR
+        )
+    return result.T if tall else result
 
 
 START, END = 25.0, 1e4
@@ -190,7 +193,7 @@ def learning_rate(learner: Learner, step: int, steps: int) -> float:
     Args:
         learner: Resolved; reads learning_rate, schedule, warmup, milestones and gamma.
         step: From 0 to steps - 1.
-        steps: Of the whole training.
+        steps: Number of steps of the whole training.
     """
     peak, warm_steps = learner.learning_rate or 0.0, (learner.warmup or 0.0) * steps
     if learner.schedule == "one_cycle":
@@ -205,7 +208,7 @@ def learning_rate(learner: Learner, step: int, steps: int) -> float:
 
 
 def one_cycle(peak: float, step: int, steps: int, warm_steps: float) -> float:
-    """Rise along half a cosine until ``warm_steps``, then fall along another to next to nothing."""
+    """Rise along half a cosine until ``warm_steps``, then fall along another to almost 0."""
     rising = warm_steps - 1
     if step < rising:
         return cosine(peak / START, peak, step / rising)

@@ -1,6 +1,7 @@
-"""Stage ``predictions``: what the model says about the items of the chosen subsets, and how sure it is.
+"""Stage ``predictions``: a model's predictions and their confidence for the items of some subsets.
 
-Belongs here: the order of the stage, and its table. Does not belong here: metrics.
+Belongs here: the order of the stage, and the files of its result. Does not belong here: predicting (the tasks),
+metrics.
 """
 
 from pathlib import Path
@@ -14,6 +15,7 @@ from assay.errors import DataError
 from assay.plots.sheets import class_color
 from assay.spec.predictions import PredictionsSection
 from assay.storage.parquet import write_parquet
+from assay.training.annotations import Annotations
 from assay.training.data import DataSource, read_subsets, row_counts
 from assay.training.device import deterministic
 from assay.training.model_file import LoadedModel, load_model, read_card
@@ -36,19 +38,19 @@ def build_predictions(
 ) -> dict[str, Any]:
     """Apply a model to the subsets that the spec names and write predictions.parquet into ``folder``.
 
-    Of whole images, predicted_items.parquet says which were predicted; of segmentation, masks/ has what was predicted.
+    For whole images, predicted_items.parquet lists the images that were predicted; segmentation also writes masks/.
 
     Args:
         spec: The section.
-        task: Must be the model's.
-        seed: Of augmented copies.
-        source: The result to predict.
+        task: Must be the task of the model.
+        seed: Seed of augmented copies.
+        source: The result with the data to predict.
         model_folder: Result of the stage ``trained_model``.
         folder: Empty.
         progress: Called after each subset.
 
     Returns:
-        Rows of each subset, rows predicted and what is in them, which model and by which rule its epoch was chosen.
+        Rows of each subset, predicted rows and their statistics, the model and the rule that chose its epoch.
 
     Raises:
         DataError: The model is for another task, or the data lack a subset or have classes that it does not know.
@@ -58,22 +60,22 @@ def build_predictions(
     model = load_model(model_folder / name)
     check_task(model, task)
     subsets = read_subsets(source, spec.datasets, model.card.target.column)
-    asked = {subset: _first_batches(rows, spec) for subset, rows in subsets.items()}
-    request, family = PredictionRequest(spec, seed, source, model, folder), task_of(task)
+    chosen = {subset: _first_batches(rows, spec) for subset, rows in subsets.items()}
+    request, module = PredictionRequest(spec, seed, Annotations(source), model, folder), task_of(task)
     parts = []
     with deterministic(request.threads, seed):
-        for done, (subset, rows) in enumerate(asked.items(), start=1):
-            parts.append(family.predict(request, subset, rows))
+        for done, (subset, rows) in enumerate(chosen.items(), start=1):
+            parts.append(module.predict(request, subset, rows))
             progress(done, len(subsets), f"{subset}: {len(rows)} items")
     write_parquet(pl.concat(parts), folder / PREDICTIONS)
     if source.kind == "splits":
-        write_parquet(pl.concat([_index_of(rows) for rows in asked.values()]), folder / PREDICTED_ITEMS)
-    data = data_statistics(task, source, model.card.target, asked)
-    return {"rows": row_counts(subsets), "predicted": row_counts(asked), "data": data, **_model_report(name, model)}
+        write_parquet(pl.concat([_index_of(rows) for rows in chosen.values()]), folder / PREDICTED_ITEMS)
+    data = data_statistics(task, request.annotations, model.card.target, chosen)
+    return {"rows": row_counts(subsets), "predicted": row_counts(chosen), "data": data, **_model_report(name, model)}
 
 
 def _model_report(name: str, model: LoadedModel) -> dict[str, Any]:
-    """Return which model was applied, and by which rule its epoch was chosen."""
+    """Return which model was applied, and the rule that chose its epoch."""
     card = model.card
     return {"model": name, "epoch": card.epoch, "chosen_by": card.chosen_by, "trained_on": card.trained_on}
 
@@ -83,12 +85,12 @@ def _first_batches(rows: pl.DataFrame, spec: PredictionsSection) -> pl.DataFrame
 
 
 def _index_of(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return which images were predicted; of segmentation and detection, predictions have no row per image."""
+    """Return the images that were predicted; segmentation and detection have no row per image in predictions."""
     return rows.select("item", "subset", "file", "mask", "labelled", "width_px", "height_px")
 
 
 def check_task(model: LoadedModel, task: str) -> None:
-    """Refuse a model that learned something else.
+    """Refuse a model of another task.
 
     Raises:
         DataError: Its task differs; names both.
@@ -99,7 +101,7 @@ def check_task(model: LoadedModel, task: str) -> None:
 
 
 def require_same_data(model_folder: Path, source: DataSource) -> None:
-    """Refuse data other than those of the training: their split may be another, and known items be in the test.
+    """Refuse data other than the training data: it may be split differently, with training items in the test subset.
 
     Raises:
         DataError: The fingerprint differs; names both.
@@ -114,12 +116,12 @@ def require_same_data(model_folder: Path, source: DataSource) -> None:
 
 
 def save_mask(path: Path, classes: Tensor, class_count: int) -> None:
-    """Write a palette PNG; equal masks give equal bytes. The result store forces the whole folder to the disk.
+    """Write a palette PNG that any viewer shows, the background black; equal masks give equal bytes.
 
     Args:
-        path: Its folder is made.
+        path: Its folder is created.
         classes: uint8 (height, width): 0 background, 1 to ``class_count``.
-        class_count: Classes with a colour of their own.
+        class_count: Number of classes, each with its own colour.
     """
     image = Image.fromarray(classes.numpy())
     colours = [(0, 0, 0), *(class_color(index) for index in range(class_count))]

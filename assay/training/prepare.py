@@ -1,10 +1,11 @@
-"""Everything that a training needs before its first step: data read, defaults filled in, the model's card begun.
+"""Everything that a training needs before its first step: data in memory, defaults filled in, the first model card.
 
-Belongs here: from a request to a lesson. Does not belong here: training, files of the result.
+Belongs here: from a training request to a training task. Does not belong here: training, files of the result.
 """
 
 from dataclasses import dataclass, replace
 
+import polars as pl
 import torch
 
 from assay.errors import DataError, SpecError
@@ -12,7 +13,7 @@ from assay.spec.defaults import resolved
 from assay.spec.recipes import View
 from assay.spec.trained_model import TrainedModelSection
 from assay.training.data import read_subsets, row_counts
-from assay.training.device import settled
+from assay.training.device import resolve_device
 from assay.training.inputs import Inputs
 from assay.training.interfaces import TrainingTask
 from assay.training.model_card import AnyTarget, ModelCard
@@ -22,15 +23,17 @@ from assay.training.tasks.base import TrainingRequest, task_of
 
 @dataclass(frozen=True)
 class Prepared:
-    """What training starts from.
+    """What a training starts from.
 
     Attributes:
-        lesson: Data and rules.
+        training_task: Datasets, losses and metrics.
         card: What is known before the training.
+        subsets: The rows of each subset that was read.
     """
 
-    lesson: TrainingTask
+    training_task: TrainingTask
     card: ModelCard
+    subsets: dict[str, pl.DataFrame]
 
 
 def prepare_training(request: TrainingRequest) -> Prepared:
@@ -40,31 +43,31 @@ def prepare_training(request: TrainingRequest) -> Prepared:
         DataError: The data lack a subset, column, class or value that the spec asks for.
         SpecError: A key has no meaning for this task or data.
     """
-    spec, source, family = request.section, request.source, task_of(request.learning)
-    column = target_column(spec.data_description, request.learning, source.kind)
+    spec, source, task = request.section, request.source, task_of(request.task)
+    column = target_column(spec.data_description, request.task, source.kind)
     subsets = read_subsets(source, subset_names(spec), column)
-    inputs, target = family.describe(request, subsets[spec.data_train.subset])
-    section = settled(resolve(spec, request.learning, inputs.view))
-    lesson = family.prepare(replace(request, section=section), inputs, target, subsets)
-    if len(lesson.train) < 2:
-        raise DataError(f"The subset {section.data_train.subset!r} has 1 item; training needs at least 2.")
-    return Prepared(lesson, first_card(replace(request, section=section), inputs, target, row_counts(subsets)))
+    inputs, target = task.describe(request, subsets[spec.data_train.subset])
+    request = replace(request, section=resolve_device(resolve(spec, request.task, inputs.view)))
+    training_task = task.prepare(request, inputs, target, subsets)
+    if len(training_task.train) < 2:
+        raise DataError(f"The subset {spec.data_train.subset!r} has 1 item; training needs at least 2.")
+    return Prepared(training_task, first_card(request, inputs, target, row_counts(subsets)), subsets)
 
 
-def resolve(spec: TrainedModelSection, learning: str, view: View) -> TrainedModelSection:
-    """Return the section with all defaults for what is learned from what.
+def resolve(spec: TrainedModelSection, task: str, view: View) -> TrainedModelSection:
+    """Return the section with all defaults for a task and its kind of inputs.
 
     Raises:
         SpecError: A key has no meaning for them.
     """
     try:
-        return resolved(spec, learning, view)
+        return resolved(spec, task, view)
     except ValueError as error:
         raise SpecError("the spec", [f"trained_model.{error}"]) from None
 
 
 def subset_names(spec: TrainedModelSection) -> list[str]:
-    """Return the subsets that are learned, and that choose the epoch."""
+    """Return the subsets for training and, if there is one, for validation."""
     validation = spec.data_validation
     return [spec.data_train.subset, *([validation.subset] if validation else [])]
 
@@ -72,7 +75,7 @@ def subset_names(spec: TrainedModelSection) -> list[str]:
 def first_card(request: TrainingRequest, inputs: Inputs, target: AnyTarget, rows: dict[str, int]) -> ModelCard:
     """Return the card of a network that is not trained yet."""
     return ModelCard(
-        task=request.learning,
+        task=request.task,
         section=request.section,
         inputs=inputs,
         target=target,

@@ -1,7 +1,7 @@
-"""What is learned, fitted on the training rows: classes, several at once, or a number.
+"""Targets of items: numbers, and the fitting of any target to the training rows.
 
-Belongs here: choosing and fitting the target, numbers as targets. Does not belong here: classes (``class_targets``),
-losses.
+Belongs here: the target column, fitting, numbers as targets. Does not belong here: encoding classes
+(``class_targets``), targets of whole images (``image_targets``), losses.
 """
 
 from collections.abc import Sequence
@@ -48,47 +48,47 @@ class NumberTarget(Section):
         """Return the network's outputs in the column's unit: float64 (n,)."""
         return outputs.double() * self.std + self.mean
 
-    def truth(self, rows: pl.DataFrame) -> pl.Series:
-        """Return the number of each row, null where it is not known or not finite.
+    def ground_truth(self, rows: pl.DataFrame) -> pl.Series:
+        """Return the number of each row, null where it is unknown or not finite.
 
         Raises:
             DataError: The column is missing or not numeric.
         """
         return finite_numbers(rows, self.column).alias("target")
 
-    def answers(self, outputs: Tensor) -> Tensor:
-        """Return the network's outputs (n, 1) as they are, float64: still standardized."""
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """Return the network's outputs (n, 1) as float64; they are still standardized."""
         return outputs.double()
 
-    def columns(self, answers: Tensor, rows: pl.DataFrame) -> pl.DataFrame:
-        """Return target and prediction of the n rows in the column's unit, from answers (n, 1)."""
-        return pl.DataFrame([self.truth(rows), pl.Series("prediction", self.decode(answers[:, 0]).numpy())])
+    def columns(self, predictions: Tensor, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return target and prediction of the n rows in the column's unit, from standardized predictions (n, 1)."""
+        return pl.DataFrame([self.ground_truth(rows), pl.Series("prediction", self.decode(predictions[:, 0]).numpy())])
 
 
-Target = ClassTarget | LabelsTarget | NumberTarget
+ItemTarget = ClassTarget | LabelsTarget | NumberTarget
 
 
-def target_column(description: DataDescription, learning: str, input_kind: str) -> str:
-    """Return the column that is learned."""
+def target_column(description: DataDescription, task: str, input_kind: str) -> str:
+    """Return the target column; the default depends on the task and the inputs."""
     if description.target is not None:
         return description.target
-    if learning != "regression":
+    if task != "regression":
         return "label"
     return "number" if input_kind == "crops" else "target"
 
 
-def fit_target(description: DataDescription, learning: str, column: str, train: pl.DataFrame) -> Target:
-    """Return the description of the target, fitted on the training rows.
+def fit_target(description: DataDescription, task: str, column: str, train: pl.DataFrame) -> ItemTarget:
+    """Return the target, fitted on the training rows.
 
     Raises:
-        DataError: The column is missing or unusable, a class has no training row, or there is nothing to tell apart.
+        DataError: The column is missing or unusable, a class has no training row, or all rows have the same class.
     """
     require_columns(train, [column], "data_description.target")
-    if learning == "regression":
+    if task == "regression":
         values = torch.tensor(numbers(train, column), dtype=torch.float64)
         spread = values.std(correction=0).item()
         return NumberTarget(column=column, mean=values.mean().item(), std=spread or 1.0)
-    fit = fit_labels if learning == "multi_label" else fit_classes
+    fit = fit_labels if task == "multi_label" else fit_classes
     return fit(description, column, train)
 
 
@@ -119,22 +119,22 @@ def finite_numbers(rows: pl.DataFrame, column: str) -> pl.Series:
 
 
 FIXED_THRESHOLD = 0.5
-"""Probability from which on an item is said to have a class, unless the validation data choose."""
+"""Decision threshold of every class, unless thresholds are tuned on the validation data."""
 
 
 def fit_classes(description: DataDescription, column: str, train: pl.DataFrame) -> ClassTarget:
-    """Return the classes of items that have one each.
+    """Return the target of items with exactly one class.
 
     Raises:
         DataError: A class has no training row, a subclass does not exist, or there are fewer than two classes.
     """
-    found = found_labels(train, column)
+    labels = training_labels(train, column)
     described = description.classes or ()
     mapping = description.class_mapping
     if any(each.subclasses for each in described):
-        refuse_unknown_subclasses(described, found)
+        refuse_unknown_subclasses(described, labels)
         mapping = {label: described[place].name for label, (place,) in classes_of_labels(described).items()}
-    from_data = sorted({mapping.get(label, label) for label in found}, key=natural_sort_key)
+    from_data = sorted({mapping.get(label, label) for label in labels}, key=natural_sort_key)
     target = ClassTarget(column=column, classes=description.class_names or tuple(from_data), mapping=mapping)
     if len(target.classes) < 2:
         raise DataError(f"Column {column!r} has only the class {from_data[0]!r} in the training data; two are needed.")
@@ -144,16 +144,16 @@ def fit_classes(description: DataDescription, column: str, train: pl.DataFrame) 
 
 
 def fit_labels(description: DataDescription, column: str, train: pl.DataFrame) -> LabelsTarget:
-    """Return the classes of items that may have several.
+    """Return the target of items with any number of classes.
 
     Raises:
         DataError: A class has no training row, a subclass does not exist, a label belongs to no class, or all training
             rows have the same classes.
     """
-    found = found_labels(train, column, description.label_separator)
+    labels = training_labels(train, column, description.label_separator)
     none = description.labels_of_no_class
-    described = description.classes or tuple(ClassDescription(name=label) for label in found if label not in none)
-    refuse_unknown_subclasses(described, found)
+    described = description.classes or tuple(ClassDescription(name=label) for label in labels if label not in none)
+    refuse_unknown_subclasses(described, labels)
     places = classes_of_labels(described)
     if both := sorted(set(none) & set(places), key=natural_sort_key):
         raise DataError("data_description.labels_of_no_class: these labels belong to a class.", both)
@@ -171,23 +171,23 @@ def fit_labels(description: DataDescription, column: str, train: pl.DataFrame) -
     return target
 
 
-def found_labels(train: pl.DataFrame, column: str, separator: str | None = None) -> list[str]:
-    """Return the labels that occur, "9" before "10".
+def training_labels(train: pl.DataFrame, column: str, separator: str | None = None) -> list[str]:
+    """Return the labels that occur, in natural order ("9" before "10").
 
     Raises:
         DataError: There is no such column, or an item without a label.
     """
-    labels = all_known(labels_of_rows(train, column, separator), train, column)
-    return sorted({label for each in labels for label in each}, key=natural_sort_key)
+    rows = all_known(labels_of_rows(train, column, separator), train, column)
+    return sorted({label for labels in rows for label in labels}, key=natural_sort_key)
 
 
-def refuse_unknown_subclasses(described: Sequence[ClassDescription], found: Sequence[str]) -> None:
+def refuse_unknown_subclasses(described: Sequence[ClassDescription], labels: Sequence[str]) -> None:
     """Refuse subclasses that are neither classes nor labels of the training data.
 
     Raises:
-        DataError: Names each with the nearest that is.
+        DataError: Names each, with the nearest existing name.
     """
-    if wrong := unknown_subclasses(described, found):
+    if wrong := unknown_subclasses(described, labels):
         raise DataError("data_description.classes: these subclasses are neither classes nor training labels.", wrong)
 
 

@@ -1,6 +1,7 @@
 """Stage ``trained_model``: from a table or images to weights, logs and a history.
 
-Belongs here: the order of the stage, and its files. Does not belong here: how anything of it is done.
+Belongs here: the order of the stage, and the files of its result. Does not belong here: the training itself
+(``trainer``), reading data (``prepare``).
 """
 
 from collections.abc import Sequence
@@ -15,20 +16,23 @@ from assay.plots.training import learning_curves
 from assay.spec.trained_model import TrainedModelSection
 from assay.storage.files import write_bytes, write_json, write_text
 from assay.storage.parquet import write_parquet
+from assay.training.annotations import Annotations
 from assay.training.checkpoint import Checkpoints, EpochValues, Training
-from assay.training.data import DataSource, read_subsets
+from assay.training.data import DataSource
 from assay.training.device import deterministic
 from assay.training.image_targets import MaskTarget
+from assay.training.interfaces import EvaluationDataset
 from assay.training.metrics import with_thresholds
 from assay.training.model_card import ModelCard
 from assay.training.model_file import network_of, save_model
 from assay.training.net_data import write_net_data
-from assay.training.prepare import prepare_training, subset_names
+from assay.training.prepare import Prepared, prepare_training
+from assay.training.summary import TRAINING_SUMMARY, training_summary
 from assay.training.tasks.base import TrainingRequest
-from assay.training.tasks.segmentation.decode import LEAST_MIDDLE
-from assay.training.tasks.statistics import data_statistics
+from assay.training.tasks.segmentation.decode import CENTER_THRESHOLD
+from assay.training.tasks.statistics import Statistics, data_statistics
 from assay.training.trainer import fit
-from assay.training.worker import helpers
+from assay.training.worker import worker_processes
 from assay.utils.concurrency import Progress, silent
 
 CHOSEN, LAST = "models/model.safetensors", "models/last.safetensors"
@@ -47,47 +51,63 @@ def build_trained_model(
     progress: Progress = silent,
     scratch: Path | None = None,
 ) -> dict[str, Any]:
-    """Train a model and fill ``folder``: models/, net_data/, logs, history, model.json, a picture.
+    """Train a model and fill ``folder``: models/, net_data/, logs, history, model.json, taught.parquet, a plot.
 
     Args:
         spec: The section; nulls become the defaults for task and data.
-        task: The kind of learning: regression, classification, multi_label, segmentation or detection.
-        seed: Of weights, order, augmentation and dropout: same seed, data and spec, same bytes.
-        source: The result that it learns from.
+        task: regression, classification, multi_label, segmentation or detection.
+        seed: Seed of initial weights, order, augmentation and dropout: same seed, data and spec, same bytes.
+        source: The result with the training data.
         folder: Empty.
         progress: Called after each epoch.
-        scratch: Survives the process: a training that was killed goes on from there; None: it starts anew.
+        scratch: Folder that survives the process, from which a training that was killed is resumed; None for none.
 
     Returns:
-        What is in each subset, classes, network, chosen epoch with its rule and values.
+        Statistics of each subset, classes, network, and the chosen epoch with its rule and metrics.
 
     Raises:
         DataError: The data lack a subset, column, class or value that the spec asks for.
         SpecError: A key has no meaning for this task or data.
         TrainingError: The loss became NaN or infinite.
     """
-    request = TrainingRequest(spec, task, seed, source)
+    request = TrainingRequest(spec, task, seed, Annotations(source))
     prepared = prepare_training(request)
-    lesson, card, params = prepared.lesson, prepared.card, prepared.card.section.train_params
+    statistics, summary = _describe_data(request, prepared)
+    training_task, card = prepared.training_task, prepared.card
+    del prepared  # its tables are not needed during the training
+    params = card.section.train_params
     with deterministic(params.threads, seed, params.device):
-        with helpers(request, params.device):
+        with worker_processes(request, params.device):
             checkpoints = Checkpoints(scratch, digest_of(card.as_dict()), params.checkpoint_every_s)
             network = network_of(card)
-            training = fit(network, lesson, progress, checkpoints)
-        kept = ((training.chosen_epoch, training.chosen), (len(training.history), training.last))
-        chosen, last = (
-            with_thresholds(card_of(card, training, epoch), network, weights, lesson.validation)
-            for epoch, weights in kept
-        )
-        write_net_data(lesson, card, len(training.history), folder / NET_DATA)
+            training = fit(network, training_task, progress, checkpoints)
+        chosen, last = _cards(card, training, network, training_task.validation)
+        write_net_data(training_task, card, len(training.history), folder / NET_DATA)
     _write_models(folder, training, chosen, last)
     _write_history(folder, training, card.section)
-    subsets = read_subsets(source, subset_names(card.section), card.target.column)
+    write_parquet(summary, folder / TRAINING_SUMMARY)
     return {
         **_report(chosen, network, len(training.history)),
-        "data": data_statistics(task, source, card.target, subsets),
+        "data": statistics,
         "stopped": training.stopped,
     }
+
+
+def _describe_data(request: TrainingRequest, prepared: Prepared) -> tuple[dict[str, Statistics], pl.DataFrame]:
+    """Return the statistics of each subset and the training summary, from the rows that were read already."""
+    target, annotations, subsets = prepared.card.target, request.annotations, prepared.subsets
+    train = subsets[request.section.data_train.subset]
+    statistics = data_statistics(request.task, annotations, target, subsets)
+    return statistics, training_summary(annotations, target, train)
+
+
+def _cards(
+    card: ModelCard, training: Training, network: torch.nn.Module, validation: EvaluationDataset | None
+) -> tuple[ModelCard, ModelCard]:
+    """Return the cards of the chosen and of the last epoch's weights."""
+    chosen = with_thresholds(card_of(card, training, training.chosen_epoch), network, training.chosen, validation)
+    last = with_thresholds(card_of(card, training, len(training.history)), network, training.last, validation)
+    return chosen, last
 
 
 def card_of(card: ModelCard, training: Training, epoch: int) -> ModelCard:
@@ -99,7 +119,7 @@ def card_of(card: ModelCard, training: Training, epoch: int) -> ModelCard:
     values = training.history[epoch - 1].validation
     target = card.target
     if isinstance(target, MaskTarget):
-        target = target.model_copy(update={"least_middle": values.get(LEAST_MIDDLE, target.least_middle)})
+        target = target.model_copy(update={"least_middle": values.get(CENTER_THRESHOLD, target.least_middle)})
     return card.model_copy(update={"epoch": epoch, "chosen_by": chosen_by, "values": values, "target": target})
 
 
@@ -142,7 +162,7 @@ def history_table(history: Sequence[EpochValues], train: str, validation: str) -
     """Return one row per epoch, subset and metric.
 
     Args:
-        history: What was measured.
+        history: Metrics of each epoch.
         train: Name of the training subset.
         validation: Name of the validation subset.
     """

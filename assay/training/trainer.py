@@ -1,6 +1,7 @@
-"""All epochs of one training, and the choice of the epoch to keep.
+"""The training loop over epochs, and the choice of the epoch to keep.
 
-Belongs here: the loop over epochs. Does not belong here: a step (``engine``), reading data, writing files.
+Belongs here: epochs, validation, early stopping, progress reports. Does not belong here: a step (``engine``), reading
+data (``prepare``), writing files (``trained_model``).
 """
 
 import time
@@ -23,59 +24,59 @@ from assay.training.optimizers import build_optimizer
 from assay.training.sampler import Sampler
 from assay.utils.concurrency import Progress
 
-LEAST_S = 1.0
+REPORT_INTERVAL_S = 1.0
 """Seconds between two reports within an epoch."""
 
 
 def fit(
     network: nn.Module,
-    lesson: TrainingTask,
+    training_task: TrainingTask,
     progress: Progress,
     checkpoints: Checkpoints | None = None,
-    report_s: float = LEAST_S,
+    report_s: float = REPORT_INTERVAL_S,
 ) -> Training:
     """Train the network and return the weights of the chosen and of the last epoch.
 
-    A training that was cut off and is called again with the same arguments ends in the same bytes (on the processor).
+    A training that was interrupted and is called again with the same arguments gives the same bytes (on the CPU).
 
     Args:
         network: With its initial weights; changed in place.
-        lesson: Data and rules.
-        progress: Called after each epoch, and now and then within long ones.
-        checkpoints: Where the state is kept for the case that the process ends; None for nowhere. Among processes that
-            train together, only the leader's counts.
+        training_task: Datasets, losses and metrics.
+        progress: Called after each epoch, and from time to time within long ones.
+        checkpoints: Where the state is saved, so that an interrupted training can be resumed; None for nowhere. Among
+            processes that train together, only the leader's is used.
         report_s: Seconds between two calls of ``progress`` within an epoch.
 
     Raises:
         TrainingError: The loss became NaN or infinite.
     """
-    team, learner = worker_group(), lesson.section.learner
-    plan, kept = Sampler(lesson, team), checkpoints or Checkpoints()
-    rules = StepRules(lesson.loss, learner.clip_norm, is_bf16(lesson), team)
-    prepare(network, lesson.section)
+    workers, learner = worker_group(), training_task.section.learner
+    sampler, checkpoints = Sampler(training_task, workers), checkpoints or Checkpoints()
+    rules = StepRules(training_task.loss, learner.clip_norm, is_bf16(training_task), workers)
+    prepare(network, training_task.section)
     state = State(network, build_optimizer(learner, network), AveragedNetwork(network, learner.ema_decay))
-    if lesson.section.train_params.compile:
+    if training_task.section.train_params.compile:
         compile_network(network)
-    kept.resume(state)
-    share_state(state, team)
-    live = Live(progress, plan, state, report_s)
+    checkpoints.resume(state)
+    share_state(state, workers)
+    reporter = ProgressReporter(progress, sampler, state, report_s)
 
     def after_step() -> None:
-        kept.save_if_due(state)
-        live.after_step()
+        checkpoints.save_if_due(state)
+        reporter.after_step()
 
-    while not is_over(state.training, plan):
+    while not is_over(state.training, sampler):
         epoch = len(state.training.history) + 1
-        loss = train_one_epoch(state, plan.epoch(epoch, state.tally.steps), rules, after_step)
-        end_epoch(state, plan, loss)
-        kept.save_if_due(state)
-        live.after_epoch()
+        loss = train_one_epoch(state, sampler.epoch(epoch, state.tally.steps), rules, after_step)
+        end_epoch(state, sampler, loss)
+        checkpoints.save_if_due(state)
+        reporter.after_epoch()
     state.training.last = weights_of(state.average.network)
     return state.training
 
 
 def prepare(network: nn.Module, section: TrainedModelSection) -> None:
-    """Give the network its starting weights, freeze what is not to learn, and bring it where it computes.
+    """Load starting weights, freeze layers, and move the network to its device.
 
     Raises:
         DataError: The weights do not fit, or no layer has a name that is to be frozen.
@@ -86,66 +87,68 @@ def prepare(network: nn.Module, section: TrainedModelSection) -> None:
     network.to("cuda" if section.train_params.device == "cuda" else "cpu")
 
 
-def share_state(state: State, team: WorkerGroup) -> None:
-    """Let all processes start from the leader's state, which may be that of a training that was cut off."""
-    if team.size == 1:
+def share_state(state: State, workers: WorkerGroup) -> None:
+    """Give all processes the leader's state, which may be that of a resumed training."""
+    if workers.size == 1:
         return
-    numbers = team.agree(state.numbers() if team.leads else None)
-    team.copy(state.live_tensors().values())
-    if not team.leads:
+    numbers = workers.broadcast_values(state.numbers() if workers.is_leader else None)
+    workers.broadcast_tensors(state.live_tensors().values())
+    if not workers.is_leader:
         state.restore(state.live_tensors(), numbers)
 
 
-def is_over(training: Training, plan: Sampler) -> bool:
-    """Return whether there is no further epoch, and write down why."""
-    params = plan.lesson.section.train_params
-    if len(training.history) < plan.epochs and plan.team.leads:
+def is_over(training: Training, sampler: Sampler) -> bool:
+    """Return whether the training has ended, and record the reason for stopping early."""
+    params, workers = sampler.training_task.section.train_params, sampler.workers
+    if len(training.history) < sampler.epochs and workers.is_leader:
         training.stopped = reason_to_stop(params.early_stopping, params.choosing_metric, training.history)
-    stopped = plan.team.agree({"stopped": training.stopped} if plan.team.leads else None)["stopped"]
-    return bool(stopped) or len(training.history) == plan.epochs
+    stopped = workers.broadcast_values({"stopped": training.stopped} if workers.is_leader else None)["stopped"]
+    return bool(stopped) or len(training.history) == sampler.epochs
 
 
-def end_epoch(state: State, plan: Sampler, loss: float) -> None:
-    """Measure the epoch that was just trained, and keep its weights if they are better.
+def end_epoch(state: State, sampler: Sampler, loss: float) -> None:
+    """Evaluate the epoch that has just been trained, and keep its weights if they are better.
 
     Args:
-        state: After the epoch's last step.
-        plan: Of the training.
+        state: State after the epoch's last step.
+        sampler: Sampler of the training.
         loss: Sum over the epoch's steps.
     """
-    epoch = len(state.training.history) + 1
-    train = {"loss": loss / plan.steps, "learning_rate": plan.learning_rate(state.tally.steps - 1)}
-    leads = plan.team.leads
-    validation = validate(state.average.network, plan.lesson, f"the validation of epoch {epoch}") if leads else {}
+    epoch, training_task = len(state.training.history) + 1, sampler.training_task
+    train = {"loss": loss / sampler.steps, "learning_rate": sampler.learning_rate(state.tally.steps - 1)}
+    validation: dict[str, float] = {}
+    if sampler.workers.is_leader:
+        validation = validate(state.average.network, training_task, f"the validation of epoch {epoch}")
     state.training.history.append(EpochValues(epoch, train, validation))
     state.tally.loss = 0.0
-    if leads:
-        keep_if_better(state.training, state.average.network, plan.lesson, last=epoch == plan.epochs)
+    if sampler.workers.is_leader:
+        keep_if_better(state.training, state.average.network, training_task, last=epoch == sampler.epochs)
 
 
-def is_bf16(lesson: TrainingTask) -> bool:
+def is_bf16(training_task: TrainingTask) -> bool:
     """Return whether the network computes in bfloat16."""
-    return lesson.section.train_params.precision == "bf16"
+    return training_task.section.train_params.precision == "bf16"
 
 
-def validate(network: nn.Module, lesson: TrainingTask, where: str) -> dict[str, float]:
-    """Return loss and scores on the validation data; nothing without such data.
+def validate(network: nn.Module, training_task: TrainingTask, where: str) -> dict[str, float]:
+    """Return loss and metrics on the validation data; empty without such data.
 
     Raises:
         TrainingError: The loss is NaN or infinite.
     """
-    data = lesson.section.data_validation
-    if lesson.validation is None or data is None:
+    data = training_task.section.data_validation
+    if training_task.validation is None or data is None:
         return {}
-    batches = lesson.validation.batches(data.batch_size)
-    values = evaluate(network, batches, lesson.plain_loss, lesson.meter(), is_bf16(lesson))
+    batches = training_task.validation.batches(data.batch_size)
+    metric = training_task.running_metric()
+    values = evaluate(network, batches, training_task.plain_loss, metric, is_bf16(training_task))
     require_finite(values["loss"], where)
     return values
 
 
-def keep_if_better(training: Training, network: nn.Module, lesson: TrainingTask, last: bool) -> None:
-    """Keep the weights of the epoch just ended when the spec's rule prefers them to those kept so far."""
-    rule, metric = lesson.section.train_params, lesson.section.train_params.choosing_metric
+def keep_if_better(training: Training, network: nn.Module, training_task: TrainingTask, last: bool) -> None:
+    """Keep the weights of the newest epoch if the spec's rule prefers them to those kept so far."""
+    rule, metric = training_task.section.train_params, training_task.section.train_params.choosing_metric
     newest = training.history[-1]
     best = training.chosen_values.validation.get(metric) if training.chosen_epoch else None
     last_wins = rule.choose_epoch == "last" and last
@@ -163,12 +166,12 @@ def weights_of(network: nn.Module) -> Weights:
 
 
 def reason_to_stop(rule: EarlyStopping | None, metric: str, history: Sequence[EpochValues]) -> str:
-    """Return why the training ends after the newest epoch; empty when it goes on.
+    """Return why the training ends after the newest epoch; empty when it continues.
 
     Args:
-        rule: Of the spec.
-        metric: What is watched on the validation data.
-        history: Of all epochs so far.
+        rule: Rule of the spec; None to never stop early.
+        metric: Name of the monitored metric on the validation data.
+        history: Values of all epochs so far.
     """
     if rule is None:
         return ""
@@ -183,20 +186,20 @@ def reason_to_stop(rule: EarlyStopping | None, metric: str, history: Sequence[Ep
 
 
 @dataclass
-class Live:
-    """Tells how a training goes, after each epoch and within long ones.
+class ProgressReporter:
+    """Reports the progress of a training, after each epoch and within long ones.
 
     Attributes:
-        progress: Who listens; called with epochs done, epochs in all, a note, and numbers.
-        plan: Of the training.
-        state: Read only.
-        least_s: Seconds between two reports within an epoch.
+        progress: Called with epochs done, total epochs, a note, and numbers.
+        sampler: Sampler of the training.
+        state: State of the training; not changed.
+        interval_s: Least seconds between two reports within an epoch.
     """
 
     progress: Progress
-    plan: Sampler
+    sampler: Sampler
     state: State
-    least_s: float = LEAST_S
+    interval_s: float = REPORT_INTERVAL_S
     _started: float = field(init=False)
     _latest: float = field(init=False)
     _first_step: int = field(init=False)
@@ -206,35 +209,34 @@ class Live:
         self._first_step = self.state.tally.steps
 
     def after_step(self) -> None:
-        """Tell the mean loss of the epoch so far, if nothing has been told for a while."""
-        if time.monotonic() - self._latest < self.least_s:
+        """Report the mean loss of the epoch so far, if the latest report is old enough."""
+        if time.monotonic() - self._latest < self.interval_s:
             return
         done = len(self.state.training.history)
-        steps = self.state.tally.steps - done * self.plan.steps
-        self._tell(
-            done, {"epoch": done + 1, "loss": self.state.tally.loss / steps}, f"step {steps} of {self.plan.steps}"
-        )
+        steps = self.state.tally.steps - done * self.sampler.steps
+        values = {"epoch": done + 1, "loss": self.state.tally.loss / steps}
+        self._report(done, values, f"step {steps} of {self.sampler.steps}")
 
     def after_epoch(self) -> None:
-        """Tell what was measured in the newest epoch."""
+        """Report loss and metrics of the newest epoch."""
         newest = self.state.training.history[-1]
         measured = {f"validation_{name}": value for name, value in newest.validation.items()}
         values = {"epoch": newest.epoch, "loss": newest.train["loss"], **measured}
-        self._tell(newest.epoch, values, as_note(newest.validation or {"loss": newest.train["loss"]}))
+        self._report(newest.epoch, values, as_note(newest.validation or {"loss": newest.train["loss"]}))
 
-    def _tell(self, done: int, values: dict[str, float], note: str) -> None:
+    def _report(self, done: int, values: dict[str, float], note: str) -> None:
         self._latest = time.monotonic()
         steps, passed_s = self.state.tally.steps - self._first_step, self._latest - self._started
         if steps:
-            left = self.plan.epochs * self.plan.steps - self.state.tally.steps
-            pace = {"items_per_s": steps * self.plan.batch_size / passed_s, "seconds_left": left * passed_s / steps}
+            left = self.sampler.epochs * self.sampler.steps - self.state.tally.steps
+            pace = {"items_per_s": steps * self.sampler.batch_size / passed_s, "seconds_left": left * passed_s / steps}
             note = f"{note}, {pace['items_per_s']:,.0f} items/s, {duration(pace['seconds_left'])} left"
             values = {**values, **pace}
-        self.progress(done, self.plan.epochs, note, values)
+        self.progress(done, self.sampler.epochs, note, values)
 
 
 def duration(seconds: float) -> str:
-    """Return a duration for people, such as ``45 s``, ``12 min`` or ``3.5 h``."""
+    """Return a duration as text, such as ``45 s``, ``12 min`` or ``3.5 h``."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

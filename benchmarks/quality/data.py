@@ -24,7 +24,6 @@ from assay.storage.parquet import read_parquet
 from assay.storage.results import REPORT
 from assay.training.data import DataSource
 from assay.training.predictions import build_predictions
-from assay.training.summary import write_taught
 from assay.training.trained_model import build_trained_model
 
 DATA_STAGES = ("generated_images", "splits", "crops", "tabular", "normalized")
@@ -76,7 +75,6 @@ class Data:
         wall, cpu = time.perf_counter(), time.process_time()
         build_trained_model(spec.trained_model, spec.learning, spec.seed, self.source(), folder)
         seconds = Seconds(time.perf_counter() - wall, time.process_time() - cpu)
-        write_taught(folder, self.source())
         return folder, seconds
 
     def judge(self, model: Path) -> Values:

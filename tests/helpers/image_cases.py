@@ -1,11 +1,13 @@
-"""Small images with known objects, as the result folders that the analysis of masks and boxes reads."""
+"""Small images with known objects, in result folders as training and analysis read them."""
 
 import polars as pl
 from PIL import Image, ImageDraw
 
 from assay.analysis.base import AnalysisInputs
+from assay.training.annotations import Annotations
+from assay.training.data import DataSource, read_subsets
 from assay.training.image_targets import BoxTarget, MaskTarget
-from assay.training.summary import training_boxes, training_pixels
+from assay.training.summary import training_summary
 
 CLASSES = ("cat", "dog")
 SIDE = 64
@@ -36,14 +38,14 @@ def write_splits(folder, images=TEST):
         picture.save(folder / f"{item}.png")
         mask.save(folder / f"{item}_mask.png")
         items.append((item, subset, f"{item}.png", f"{item}_mask.png", True, SIDE, SIDE))
-    pl.DataFrame(items, SCENE_COLUMNS, orient="row").write_parquet(folder / "items.parquet")
+    pl.DataFrame(items, IMAGE_COLUMNS, orient="row").write_parquet(folder / "items.parquet")
     pl.DataFrame(objects, OBJECT_COLUMNS, orient="row").write_parquet(folder / "objects.parquet")
     meanings = [(0, None, "background"), *((value, label, "class") for label, value in VALUES.items())]
     schema = {"value": pl.Int32, "label": pl.String, "role": pl.String}
     pl.DataFrame(meanings, schema, orient="row").write_parquet(folder / "mask_classes.parquet")
 
 
-SCENE_COLUMNS = {
+IMAGE_COLUMNS = {
     "item": pl.String,
     "subset": pl.String,
     "file": pl.String,
@@ -62,18 +64,19 @@ OBJECT_COLUMNS = {
 }
 
 
-def write_scene_inputs(folder, predictions, task, images=TEST, unlabelled=()):
-    """Write splits and predictions; returns what the analysis reads."""
+def write_image_inputs(folder, predictions, task, images=TEST, unlabelled=()):
+    """Write splits and predictions; return the inputs of the analysis."""
     write_splits(folder / "splits", images)
     items = pl.read_parquet(folder / "splits" / "items.parquet").filter(pl.col("subset") == "test")
     known = ~pl.col("item").is_in(list(unlabelled))
     items.with_columns(labelled=known).write_parquet(folder / "predicted_items.parquet")
     predictions.write_parquet(folder / "predictions.parquet")
     target = {"segmentation": MaskTarget, "detection": BoxTarget}[task](classes=CLASSES, mapping=LABELS)
-    read = {"segmentation": training_pixels, "detection": training_boxes}[task]
+    source = DataSource("splits", folder / "splits", "ssss")
+    train = read_subsets(source, ["train"], "label")["train"]
     return AnalysisInputs(
         folder / "predictions.parquet",
-        read(folder / "splits", "train", target),
+        training_summary(Annotations(source), target, train),
         task=task,
         classes=CLASSES,
         splits_folder=folder / "splits",

@@ -1,4 +1,4 @@
-"""Small lessons for tests of the trainer: numbers to learn from rows of numbers."""
+"""Small training tasks for tests of the trainer: numbers to learn from rows of numbers."""
 
 import torch
 
@@ -9,7 +9,7 @@ from assay.training.interfaces import TrainingTask
 from assay.training.losses import number_loss
 from assay.training.models.mlp import Mlp
 from assay.training.targets import NumberTarget
-from assay.training.tasks.tabular import FlatItems, MeanMeter
+from assay.training.tasks.tabular import ItemDataset, MeanRunningMetric
 
 COLUMNS = 6
 NOISE = Augmentation(noise=0.1)
@@ -20,7 +20,7 @@ def rows(count, first=0):
     return values, values @ torch.linspace(-1, 1, COLUMNS)
 
 
-def lesson(seed=3, count=37, augmentation=NOISE, **keys):
+def training_task(seed=3, count=37, augmentation=NOISE, **keys):
     """37 items, 10 to validate; three epochs unless ``train_params`` say otherwise."""
     params = {"epochs": 3, "threads": 1, "checkpoint_every_s": 0, **keys.pop("train_params", {})}
     data = {"batch_size": 8, **keys.pop("data_train", {})}
@@ -31,11 +31,11 @@ def lesson(seed=3, count=37, augmentation=NOISE, **keys):
     loss = number_loss(section.learner)
     return TrainingTask(
         section=section,
-        train=FlatItems(inputs, *rows(count), augmentation),
-        validation=FlatItems(inputs, *rows(10, first=1000)) if section.data_validation else None,
+        train=ItemDataset(inputs, *rows(count), augmentation),
+        validation=ItemDataset(inputs, *rows(10, first=1000)) if section.data_validation else None,
         loss=loss,
         plain_loss=loss,
-        meter=lambda: MeanMeter(target),
+        running_metric=lambda: MeanRunningMetric(target),
         seed=seed,
     )
 

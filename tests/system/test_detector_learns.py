@@ -1,4 +1,4 @@
-"""A real training on shapes that are quickly learned: boxes, loss, decoding and meter agree about what is where."""
+"""A real training on shapes that are quickly learned: boxes, loss, decoding and metric agree about what is where."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ import torch
 
 from assay.spec.trained_model import Augmentation
 from assay.training.models.detector import Detector
-from assay.training.tasks.detection.criterion import DetectionMeter, detection_loss
-from assay.training.tasks.detection.dataset import DetectionItems
+from assay.training.tasks.detection.criterion import DetectionRunningMetric, detection_loss
+from assay.training.tasks.detection.dataset import DetectionDataset
 
 pytestmark = pytest.mark.system
 
@@ -34,7 +34,7 @@ def image_of_shapes(rng):
 def some_items(count, seed):
     rng = np.random.default_rng(seed)
     images, boxes = zip(*(image_of_shapes(rng) for _ in range(count)), strict=True)
-    return DetectionItems(images, boxes, 64, augmentation=Augmentation(zoom=0.2, contrast=0.2))
+    return DetectionDataset(images, boxes, 64, augmentation=Augmentation(zoom=0.2, contrast=0.2))
 
 
 def test_a_detector_finds_shapes_in_images_that_it_never_saw():
@@ -48,8 +48,8 @@ def test_a_detector_finds_shapes_in_images_that_it_never_saw():
         detection_loss(network(windows), targets).backward()
         optimizer.step()
     network.eval()
-    meter = DetectionMeter(2)
+    metric = DetectionRunningMetric(2)
     with torch.no_grad():
         for images, targets in some_items(40, seed=2).batches(8):
-            meter.add(network(images), targets)
-    assert meter.values()["map50"] > 0.9
+            metric.add(network(images), targets)
+    assert metric.values()["map50"] > 0.9

@@ -86,10 +86,10 @@ def test_three_processes_share_a_batch_that_cannot_be_divided(source, tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from assay.training.sampler import Sampler
-from assay.training.data import DataSource
-from assay.training.trained_model import build_trained_model
 from assay.spec.trained_model import TrainedModelSection
+from assay.training.data import DataSource
+from assay.training.sampler import Sampler
+from assay.training.trained_model import build_trained_model
 items = Sampler.items
 def killing(self, step):
     if step == 5:

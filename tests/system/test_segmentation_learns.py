@@ -7,8 +7,8 @@ from assay.spec.trained_model import Augmentation
 from assay.training.engine import evaluate
 from assay.training.models.unet import build_unet
 from assay.training.optimizers import AdamW, one_cycle
-from assay.training.tasks.segmentation.dataset import SegmentationItems
-from assay.training.tasks.segmentation.decode import SegmentationMeter
+from assay.training.tasks.segmentation.dataset import SegmentationDataset
+from assay.training.tasks.segmentation.decode import SegmentationRunningMetric
 from assay.training.tasks.segmentation.loss import SegmentationLoss, plain_loss
 
 pytestmark = pytest.mark.system
@@ -34,8 +34,8 @@ def textures(seed, count, first_class):
 @pytest.mark.parametrize(("first_class", "classes"), [(1, 3), (0, 2)], ids=["no background", "noise is background"])
 def test_large_regions_are_learned_in_seconds_with_and_without_background(first_class, classes):
     torch.manual_seed(0)
-    train = SegmentationItems(*textures(1, 40, first_class), window_size=64, augmentation=CHANGES)
-    validation = SegmentationItems(*textures(2, 20, first_class), window_size=64)
+    train = SegmentationDataset(*textures(1, 40, first_class), window_size=64, augmentation=CHANGES)
+    validation = SegmentationDataset(*textures(2, 20, first_class), window_size=64)
     network = build_unet(UnetModel(width=8), (3, 64, 64), 1 + classes).to(memory_format=torch.channels_last)
     optimizer, loss, source = (
         AdamW(network.parameters(), 0.9, 0.02),
@@ -48,6 +48,6 @@ def test_large_regions_are_learned_in_seconds_with_and_without_background(first_
         network.zero_grad()
         loss(network(windows), targets).backward()
         optimizer.step(one_cycle(4e-3, step, STEPS, STEPS / 4))
-    meter = SegmentationMeter(classes)
-    evaluate(network, validation.batches(8), plain_loss, meter)
-    assert meter.values()["mean_iou"] > 0.8
+    metric = SegmentationRunningMetric(classes)
+    evaluate(network, validation.batches(8), plain_loss, metric)
+    assert metric.values()["mean_iou"] > 0.8

@@ -33,7 +33,7 @@ MOST_LINES = 500
 
 SHARED_NAMES = {
     **dict.fromkeys(
-        ("describe", "prepare", "predict", "truth_statistics"),
+        ("describe", "prepare", "predict", "ground_truth_statistics"),
         "what every kind of learning offers, in a module of its own",
     ),
     **dict.fromkeys(

@@ -1,14 +1,14 @@
-"""What the networks for whole images share: features at four scales, and merging them from coarse to fine.
+"""The layers that the networks for images share: an encoder of four scales, and merging features from coarse to fine.
 
-After He et al., *Deep Residual Learning for Image Recognition* (2015), for the way down, and Lin et al., *Feature
-Pyramid Networks for Object Detection* (2017), for the way up. Does not belong here: heads.
+After He et al., *Deep Residual Learning for Image Recognition* (2015), for the encoder, and Lin et al., *Feature
+Pyramid Networks for Object Detection* (2017), for the decoder. Does not belong here: heads, whole networks.
 """
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 STRIDE = 16
-"""Heights and widths of images must be multiples of this."""
+"""Heights and widths of images must be multiples of it."""
 
 
 def encoder_channels(width: int) -> tuple[int, int, int, int]:
@@ -36,7 +36,7 @@ class Encoder(nn.Module):
 
 
 class Merge(nn.Module):
-    """Bring coarse features, which know what is there, to the finer ones, which know where."""
+    """Add coarse features, which are rich in meaning, to finer ones, which are exact in position."""
 
     def __init__(self, coarse: int, fine: int, channels_out: int | None = None) -> None:
         super().__init__()
@@ -50,8 +50,8 @@ class Merge(nn.Module):
 
 
 NORM_MOMENTUM = 0.3
-"""How much of a batch's mean and variance goes into the running ones, which evaluation uses: they follow the weights
-within ten steps. With torch's 0.1, weights that Muon had changed for twelve steps had those of the beginning."""
+"""Weight of a batch's mean and variance in the running ones that evaluation uses, which then follow the weights within
+ten steps. With torch's 0.1, they were still close to their initial values after twelve steps of Muon."""
 
 
 def convolution(channels_in: int, channels_out: int, stride: int = 1) -> nn.Sequential:

@@ -1,7 +1,7 @@
 """Compact residual network for small images.
 
-After He et al., *Deep Residual Learning for Image Recognition* (2015), with two residual blocks and the largest
-response over the image as the features: where in the image an object is does not matter.
+After He et al., *Deep Residual Learning for Image Recognition* (2015), with two residual blocks and global max pooling:
+the position of the object in the image does not matter.
 """
 
 from typing import Any

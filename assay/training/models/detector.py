@@ -1,7 +1,7 @@
-"""Dense detector: at every fourth pixel, which class has its centre there and how far away the box's edges are.
+"""Dense detector: for every cell of 4x4 pixels, the class of a center in it and the distances to the box's edges.
 
-After Zhou et al., *Objects as Points* (2019), for the heat map of centres, and Tian et al., *FCOS* (2019), for the
-distances. One network for images of any size: it has no idea of where in the image it is.
+After Zhou et al., *Objects as Points* (2019), for the heat map of centers, and Tian et al., *FCOS* (2019), for the
+distances. The network is fully convolutional and takes images of any size.
 """
 
 import math
@@ -15,17 +15,17 @@ from assay.spec.models import DetectorModel
 from assay.training.models.backbone import Encoder, Merge, ResidualBlock, encoder_channels
 
 CELL = 4
-"""Side in pixels of the cells for which there are answers."""
+"""Side in pixels of the cells for which the network has outputs."""
 
 USUAL_DISTANCE_PX = 8.0
-"""Unit of the distances inside the network: near 1 for objects of the usual size, which suits the random weights."""
+"""Unit of the distances inside the network: distances of usual objects are near 1, which suits initial weights."""
 
 RARE = 0.01
-"""Probability of a centre with which training starts (Lin et al., *Focal Loss*, 2017): nearly all cells have none."""
+"""Initial probability of a center (Lin et al., *Focal Loss*, 2017): nearly all cells have none."""
 
 
 class Detector(nn.Module):
-    """Encoder, way up to stride 4, and one head."""
+    """Encoder, decoder up to stride 4, and one head."""
 
     def __init__(self, channels: int, class_count: int, width: int) -> None:
         super().__init__()
@@ -41,8 +41,8 @@ class Detector(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, C, H, W), sides multiples of 16, to outputs (B, k + 4, H/4, W/4).
 
-        The first k channels are logits of the classes; the last four the distances in pixels, above 0, from the
-        cell's middle to the left, top, right and bottom edge.
+        The first k channels are logits of the classes; the last four are the positive distances in pixels from the
+        cell's center to the left, top, right and bottom edge.
         """
         _, stride4, stride8, stride16 = self.encoder(images)
         features = self.mix(self.merge4(self.merge8(stride16, stride8), stride4))

@@ -1,1 +1,1 @@
-"""What differs between the kinds of learning: items, loss, metric and predictions of each."""
+"""The tasks: datasets, losses, running metrics and predictions of each."""

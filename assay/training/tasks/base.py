@@ -1,6 +1,6 @@
-"""What differs between the kinds of learning, behind one interface.
+"""The interface of a task: what differs between regression, classification, segmentation and detection.
 
-Belongs here: the interface, and which family a kind of learning belongs to. Does not belong here: any family.
+Belongs here: the interface, requests, and which module implements which task. Does not belong here: any task.
 """
 
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ import polars as pl
 from assay.errors import AssayError
 from assay.spec.predictions import PredictionsSection
 from assay.spec.trained_model import TrainedModelSection
+from assay.training.annotations import Annotations
 from assay.training.data import DataSource
 from assay.training.inputs import Inputs
 from assay.training.interfaces import TrainingTask
@@ -27,60 +28,70 @@ MODULES = {
     "segmentation": "assay.training.tasks.segmentation.task",
     "detection": "assay.training.tasks.detection.task",
 }
-"""Module by kind of learning; each has the functions of ``Task``."""
+"""Module that implements each task; it has the functions of ``Task``."""
 
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """What a training is asked for: spec, kind of learning, seed and data."""
+    """What to train: spec, task, seed and data; boxes and masks of whole images are read through ``annotations``."""
 
     section: TrainedModelSection
-    learning: str
+    task: str
     seed: int
-    source: DataSource
+    annotations: Annotations
+
+    @property
+    def source(self) -> DataSource:
+        """The result with the training data."""
+        return self.annotations.source
 
 
 @dataclass(frozen=True)
 class PredictionRequest:
-    """What a prediction is asked for: spec, seed, data, the model, and where files go."""
+    """What to predict: spec, seed, data, the model, and the folder for files."""
 
     section: PredictionsSection
     seed: int
-    source: DataSource
+    annotations: Annotations
     model: LoadedModel
     folder: Path
 
     @property
+    def source(self) -> DataSource:
+        """The result with the data to predict."""
+        return self.annotations.source
+
+    @property
     def card(self) -> ModelCard:
-        """What is known about the model."""
+        """The model's card."""
         return self.model.card
 
     @property
     def threads(self) -> int:
-        """Threads of the arithmetic, those of the training."""
+        """Number of threads, the same as in the training."""
         return self.card.section.train_params.threads
 
 
 class Task(Protocol):
-    """What a module of this package offers."""
+    """The functions of a module that implements a task."""
 
     def describe(self, request: TrainingRequest, train: pl.DataFrame) -> tuple[Inputs, AnyTarget]:
-        """Return how items become tensors, and what is learned, from the training rows.
+        """Return how items become tensors, and the target, both fitted on the training rows.
 
         Raises:
-            DataError: The rows lack what the spec asks for.
+            DataError: The rows lack something that the spec asks for.
         """
 
     def prepare(
         self, request: TrainingRequest, inputs: Inputs, target: AnyTarget, subsets: Mapping[str, pl.DataFrame]
     ) -> TrainingTask:
-        """Return what the trainer needs, with all data read.
+        """Return what the trainer needs, with all data in memory.
 
         Args:
-            request: Its section is resolved.
+            request: With a resolved section.
             inputs: From ``describe``.
             target: From ``describe``.
-            subsets: Rows by subset: those to learn from and those that choose the epoch.
+            subsets: Rows of the training subset and, if there is one, of the validation subset.
 
         Raises:
             DataError: Data can't be read or used.
@@ -93,20 +104,22 @@ class Task(Protocol):
             DataError: Data can't be read or used.
         """
 
-    def truth_statistics(self, source: DataSource, target: AnyTarget, rows: pl.DataFrame) -> dict[str, Any]:
-        """Return how many rows have a known truth, and its classes with their counts, or its range.
+    def ground_truth_statistics(
+        self, annotations: Annotations, target: AnyTarget, rows: pl.DataFrame
+    ) -> dict[str, Any]:
+        """Return how many rows have a known ground truth, and the count of each class or the range of the numbers.
 
         Raises:
-            DataError: The truth can't be read, or the model does not know a class.
+            DataError: The ground truth can't be read, or has a class that the model does not know.
         """
 
 
-def task_of(learning: str) -> Task:
-    """Return the functions for a kind of learning; only then are they imported.
+def task_of(task: str) -> Task:
+    """Return the module that implements a task; only then is it imported.
 
     Raises:
-        AssayError: There is no such kind.
+        AssayError: There is no such task.
     """
-    if learning not in MODULES:
-        raise AssayError(f"{learning!r} can't be learned. Expected one of {', '.join(MODULES)}.")
-    return cast(Task, import_module(MODULES[learning]))
+    if task not in MODULES:
+        raise AssayError(f"{task!r} can't be learned. Expected one of {', '.join(MODULES)}.")
+    return cast(Task, import_module(MODULES[task]))

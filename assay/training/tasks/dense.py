@@ -1,7 +1,7 @@
-"""What segmentation and detection share: whole images as inputs.
+"""What segmentation and detection have in common: whole images as inputs.
 
-Belongs here: sizes of images, which of them are read, how often each is seen. Does not belong here: masks or boxes
-alone.
+Belongs here: sizes of images, which images are read, class balance. Does not belong here: what concerns masks or boxes
+alone, windows.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,49 +14,47 @@ from torch import Tensor
 from assay.errors import DataError
 from assay.training.inputs import Inputs
 from assay.training.tasks.base import PredictionRequest, TrainingRequest
-from assay.training.tasks.detection.dataset import DetectionItems
-from assay.training.tasks.images import Scene, fitting_size, read_scenes
-from assay.training.tasks.segmentation.dataset import SegmentationItems
-from assay.training.tasks.windows import classes_of_items
+from assay.training.tasks.images import ResizedImage, fitting_size, read_images
+from assay.training.tasks.windows import WindowDataset, classes_of_items
 
-Items = TypeVar("Items", SegmentationItems, DetectionItems)
+Dataset = TypeVar("Dataset", bound=WindowDataset)
 
 USUAL_OBJECT_PX = 48.0
-"""Size of the median object to which images are reduced: large enough to be recognized, small enough to be quick."""
+"""Size to which the median object is reduced: large enough to be recognized, small enough to be fast."""
 
 
-def describe_scenes(request: TrainingRequest, train: pl.DataFrame, object_sides_px: Sequence[float]) -> Inputs:
-    """Return how images become tensors, from the size of the objects in the training images."""
+def describe_images(request: TrainingRequest, train: pl.DataFrame, object_sides_px: Sequence[float]) -> Inputs:
+    """Return how images become tensors, given the size of the objects in the training images."""
     description = request.section.data_description
     size = description.image_size or fitting_size(train, object_sides_px, USUAL_OBJECT_PX)
     return Inputs(view="images", image_size=size, standardize=description.standardize is not False)
 
 
-def has_truth() -> pl.Expr:
-    """Return whether the truth of an image is known."""
+def has_ground_truth() -> pl.Expr:
+    """Return the expression for whether the ground truth of an image is known."""
     return pl.col("labelled").fill_null(True)
 
 
 def labelled(rows: pl.DataFrame, subset: str) -> pl.DataFrame:
-    """Return the images whose truth is known: the only ones to learn from.
+    """Return the images whose ground truth is known: only they can be trained on.
 
     Raises:
         DataError: There are none.
     """
-    known = rows.filter(has_truth())
+    known = rows.filter(has_ground_truth())
     if known.is_empty():
         raise DataError(f"The subset {subset!r} has {len(rows)} images, but none has labels to learn from.")
     return known
 
 
-def balanced(train: Items, request: TrainingRequest, class_count: int) -> tuple[Items, Tensor | None]:
-    """Return the training items and, when the spec asks for every class equally often, the classes of each."""
+def balanced(train: Dataset, request: TrainingRequest, class_count: int) -> tuple[Dataset, Tensor | None]:
+    """Return the training dataset and, if the spec asks for balanced classes, the classes of each item."""
     if request.section.data_train.balance is None:
         return train, None
     train = replace(train, balanced_classes=class_count)
     return train, classes_of_items(train.objects, class_count, len(train))
 
 
-def scenes_to_predict(request: PredictionRequest, rows: pl.DataFrame) -> Iterator[Scene]:
+def images_to_predict(request: PredictionRequest, rows: pl.DataFrame) -> Iterator[ResizedImage]:
     """Yield the images to predict, one at a time: memory does not grow with their number."""
-    return read_scenes(request.source, rows, request.card.inputs.image_size, request.threads)
+    return read_images(request.source, rows, request.card.inputs.image_size, request.threads)

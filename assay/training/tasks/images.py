@@ -1,7 +1,6 @@
-"""Whole images into memory, each reduced to a longest side, never enlarged; and back to their own size.
+"""Whole images: read into memory, reduced to a longest side but never resize_classes, and stacked to batches.
 
-Belongs here: pixels, and the factor between what the network sees and the file. Does not belong here: what is in them
-(``scene_truth``), cutting windows.
+Belongs here: pixels, sizes, standardization. Does not belong here: boxes and masks (``annotations``), windows.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,13 +24,13 @@ from assay.utils.concurrency import map_in_order
 
 
 @dataclass(frozen=True)
-class Scene:
-    """A whole image as the network sees it.
+class ResizedImage:
+    """A whole image at the size at which the network sees it.
 
     Attributes:
         pixels: uint8 (3, h, w).
-        width_px: Width of the file's image.
-        height_px: Height of the file's image.
+        width_px: Width of the original image.
+        height_px: Height of the original image.
     """
 
     pixels: Tensor
@@ -40,29 +39,29 @@ class Scene:
 
     @property
     def scale(self) -> tuple[float, float]:
-        """Pixels of the network per pixel of the file, along x and y; at most 1 but for rounding."""
+        """Reduced pixels per original pixel, along x and y; at most 1 except for rounding."""
         height, width = self.pixels.shape[1:]
         return width / self.width_px, height / self.height_px
 
 
-def read_scenes(source: DataSource, rows: pl.DataFrame, longest_px: int, threads: int) -> Iterator[Scene]:
+def read_images(source: DataSource, rows: pl.DataFrame, longest_px: int, threads: int) -> Iterator[ResizedImage]:
     """Yield the images of some rows in their order; memory does not grow with their number.
 
     Args:
         source: Result of ``splits``.
         rows: Columns item and file.
         longest_px: Longest side to which larger images are reduced.
-        threads: That decode.
+        threads: Number of threads that decode.
 
     Raises:
-        DataError: An image can't be read; names it, and why.
+        DataError: An image can't be read; names the file and the reason.
     """
     root = root_of(source.folder)
     files = [root / name for name in rows["file"]]
-    return map_in_order(lambda path: read_scene(path, longest_px), files, threads)
+    return map_in_order(lambda path: read_image(path, longest_px), files, threads)
 
 
-def read_scene(path: Path, longest_px: int) -> Scene:
+def read_image(path: Path, longest_px: int) -> ResizedImage:
     """Return one image, upright and in colour.
 
     Raises:
@@ -73,7 +72,7 @@ def read_scene(path: Path, longest_px: int) -> Scene:
     except DECODE_ERRORS as error:
         raise DataError(f"{path}: the image can't be read ({error}). Materialize splits again.") from error
     pixels = np.array(at_most(image, longest_px))  # (h, w, 3)
-    return Scene(torch.from_numpy(pixels).permute(2, 0, 1).contiguous(), *image.size)
+    return ResizedImage(torch.from_numpy(pixels).permute(2, 0, 1).contiguous(), *image.size)
 
 
 def reduced_size(width_px: int, height_px: int, longest_px: int) -> tuple[int, int]:
@@ -84,42 +83,42 @@ def reduced_size(width_px: int, height_px: int, longest_px: int) -> tuple[int, i
     return max(1, round(width_px * longest_px / longest)), max(1, round(height_px * longest_px / longest))
 
 
-def fitting_size(rows: pl.DataFrame, object_sides_px: Sequence[float], wanted_px: float) -> int:
-    """Return the longest side to which images are reduced so that the median object has a wanted size.
+def fitting_size(rows: pl.DataFrame, object_sides_px: Sequence[float], target_px: float) -> int:
+    """Return the longest side to which images are reduced so that the median object has a given size.
 
     Args:
         rows: The training images, columns width_px and height_px.
         object_sides_px: Longer side of each object in them.
-        wanted_px: Size of the median object afterwards; smaller ones are left as they are.
+        target_px: Size of the median object afterwards; smaller objects are not resize_classes.
     """
     longest = int(rows.select(pl.max_horizontal("width_px", "height_px").max()).item())
     if not len(object_sides_px):
         return longest
-    return max(32, round(longest * min(1.0, wanted_px / float(np.median(object_sides_px)))))
+    return max(32, round(longest * min(1.0, target_px / float(np.median(object_sides_px)))))
 
 
-def enlarged(classes: Tensor, width_px: int, height_px: int) -> Tensor:
+def resize_classes(classes: Tensor, width_px: int, height_px: int) -> Tensor:
     """Return a map of class indices (h, w) uint8 at another size, by the nearest pixel."""
     image = Image.fromarray(classes.numpy()).resize((width_px, height_px), Image.Resampling.NEAREST)
     return torch.from_numpy(np.array(image))
 
 
 EPSILON = 0.05
-"""Added to the standard deviation (white = 1), so that a flat image stays calm."""
+"""Added to the standard deviation (white = 1), so that noise in a nearly uniform image is not amplified."""
 
 PIXELS_AT_ONCE = 2_000_000
-"""Most pixels in a batch of whole images, unless one image alone has more: memory grows with them."""
+"""Largest number of pixels in a batch of whole images, unless a single image has more: memory grows with it."""
 
 
 class Levels(NamedTuple):
-    """What is subtracted from an image's values, then what they are divided by; white is 255."""
+    """What is subtracted from an image's values, and what they are then divided by; white is 255."""
 
     mean: float
     spread: float
 
 
 def levels_of(pixels: Tensor, standardize: bool) -> Levels:
-    """Return what brings an image (3, h, w) uint8 to mean 0 and standard deviation 1, or else to 0 to 1."""
+    """Return the levels that standardize an image (3, h, w) uint8, or that scale it to 0 to 1."""
     if not standardize:
         return Levels(0.0, 255.0)
     counts = torch.bincount(pixels.flatten(), minlength=256).cpu().double()  # a ninth of the time of torch.std_mean
@@ -129,10 +128,10 @@ def levels_of(pixels: Tensor, standardize: bool) -> Levels:
     return Levels(mean.item(), variance.sqrt().item() + 255 * EPSILON)
 
 
-def as_scene_batch(images: Sequence[Tensor], standardize: bool) -> Tensor:
-    """Return images as the network reads them: (B, 3, H, W) float32, channels-last, sides multiples of 16.
+def image_batch(images: Sequence[Tensor], standardize: bool) -> Tensor:
+    """Return images as a batch for the network: (B, 3, H, W) float32, channels-last, sides multiples of 16.
 
-    Each image lies in the top left corner; the rest is 0, an image's mean when it is standardized.
+    Each image lies in the top left corner; the padding is 0, the mean of a standardized image.
 
     Args:
         images: uint8 (3, h, w) of any sizes.
@@ -147,14 +146,14 @@ def as_scene_batch(images: Sequence[Tensor], standardize: bool) -> Tensor:
     return batch
 
 
-def split_scenes(images: Sequence[Tensor], batch_size: int, most_pixels: int = PIXELS_AT_ONCE) -> Iterator[slice]:
+def split_images(images: Sequence[Tensor], batch_size: int, max_pixels: int = PIXELS_AT_ONCE) -> Iterator[slice]:
     """Yield consecutive parts of a list of images, none with more than ``batch_size`` or too many pixels."""
     first = 0
     while first < len(images):
         end, height, width = first, 0, 0
         while end < len(images) and end - first < batch_size:
-            height, width = (max(known, images[end].shape[axis]) for known, axis in ((height, 1), (width, 2)))
-            if end > first and (end + 1 - first) * height * width > most_pixels:
+            height, width = (max(side, images[end].shape[axis]) for side, axis in ((height, 1), (width, 2)))
+            if end > first and (end + 1 - first) * height * width > max_pixels:
                 break
             end += 1
         yield slice(first, end)

@@ -1,6 +1,7 @@
-"""Regression and classification: one answer per item, from rows or pictures of one object.
+"""Regression, classification and multi-label classification: one prediction per item, a row or an image of one object.
 
-Belongs here: putting the parts together. Does not belong here: any of them.
+Belongs here: the functions of ``Task`` for these, their dataset and running metric. Does not belong here: targets
+(``targets``), reading and standardizing inputs (``inputs``), losses.
 """
 
 import fnmatch
@@ -14,51 +15,50 @@ from torch import Generator, Tensor
 
 from assay.errors import DataError
 from assay.spec.trained_model import Augmentation
+from assay.training.annotations import Annotations
 from assay.training.augmentation import augment
 from assay.training.class_targets import LabelsTarget
-from assay.training.data import DataSource, require_columns
-from assay.training.device import near
+from assay.training.data import require_columns
+from assay.training.device import to_device
 from assay.training.engine import forward
 from assay.training.inputs import Inputs, as_batch, describe_inputs, load_inputs
-from assay.training.interfaces import Batch, Meter, TrainingTask
+from assay.training.interfaces import Batch, RunningMetric, TrainingTask
 from assay.training.losses import plain_loss, training_loss
-from assay.training.metrics import LabelsMeter, readable, score_of
-from assay.training.model_card import AnyTarget, require_flat
+from assay.training.metrics import LabelsRunningMetric, readable, score_of
+from assay.training.model_card import AnyTarget, require_item_target
 from assay.training.model_file import LoadedModel
-from assay.training.targets import NumberTarget, Target, fit_target, target_column
+from assay.training.targets import ItemTarget, NumberTarget, fit_target, target_column
 from assay.training.tasks.base import PredictionRequest, TrainingRequest
 from assay.training.tasks.statistics import Statistics, class_statistics, number_statistics
 
 
-def describe(request: TrainingRequest, train: pl.DataFrame) -> tuple[Inputs, Target]:
+def describe(request: TrainingRequest, train: pl.DataFrame) -> tuple[Inputs, ItemTarget]:
     """Return how items become tensors, and the target fitted on the training rows."""
     section = request.section
-    column = target_column(section.data_description, request.learning, request.source.kind)
-    target = fit_target(section.data_description, request.learning, column, train)
+    column = target_column(section.data_description, request.task, request.source.kind)
+    target = fit_target(section.data_description, request.task, column, train)
     return describe_inputs(section, request.source, train, column), target
 
 
 def prepare(
     request: TrainingRequest, inputs: Inputs, target: AnyTarget, subsets: Mapping[str, pl.DataFrame]
 ) -> TrainingTask:
-    """Return items, loss and meter."""
-    section, target = request.section, require_flat(target)
+    """Return datasets, losses and running metric."""
+    section, target = request.section, require_item_target(target)
     device = section.train_params.device
     threads, augmentation = section.train_params.threads, section.data_train.augmentation
-    items = {
-        name: FlatItems(
-            inputs, near(load_inputs(inputs, request.source, rows, threads), device), target.encode(rows), augmentation
-        )
-        for name, rows in subsets.items()
-    }
-    train = items[section.data_train.subset]
+    datasets = {}
+    for name, rows in subsets.items():
+        values = to_device(load_inputs(inputs, request.source, rows, threads), device)
+        datasets[name] = ItemDataset(inputs, values, target.encode(rows), augmentation)
+    train = datasets[section.data_train.subset]
     return TrainingTask(
         section=section,
         train=train,
-        validation=items[section.data_validation.subset] if section.data_validation else None,
+        validation=datasets[section.data_validation.subset] if section.data_validation else None,
         loss=training_loss(section, target, train.targets),
         plain_loss=plain_loss(section.learner, target),
-        meter=lambda: meter_of(target),
+        running_metric=lambda: running_metric_of(target),
         seed=request.seed,
         classes=None if isinstance(target, NumberTarget) else train.targets,
     )
@@ -70,25 +70,25 @@ def predict(request: PredictionRequest, subset: str, rows: pl.DataFrame) -> pl.D
     function = spec.prediction_function
     copies = function.copies if function.kind == "augmented" else 0
     items = load_inputs(card.inputs, request.source, rows, request.threads)
-    answers = network_outputs(request.model, items, spec.batch_size, spec.prediction_steps, copies, request.seed)
+    predictions = predict_items(request.model, items, spec.batch_size, spec.prediction_steps, copies, request.seed)
     named = [pl.col("item"), *([pl.col("image")] if "image" in rows.columns else []), pl.lit(subset).alias("subset")]
-    kept = copied_columns(rows, spec.prediction_handler.copy_columns)
-    table = rows.select(named).hstack(card.flat_target.columns(answers, rows))
-    clash = [name for name in kept if name in table.columns]
+    copied = copied_columns(rows, spec.prediction_handler.copy_columns)
+    table = rows.select(named).hstack(card.item_target.columns(predictions, rows))
+    clash = [name for name in copied if name in table.columns]
     if clash:
         raise DataError("prediction_handler.copy_columns: predictions already have columns of these names.", clash)
-    return table.hstack(rows.select(kept))
+    return table.hstack(rows.select(copied))
 
 
-def truth_statistics(source: DataSource, target: AnyTarget, rows: pl.DataFrame) -> Statistics:
+def ground_truth_statistics(annotations: Annotations, target: AnyTarget, rows: pl.DataFrame) -> Statistics:
     """Return the items of each class, or the range of the numbers."""
-    flat = require_flat(target)
-    truth = flat.truth(rows)
-    if isinstance(flat, NumberTarget):
-        return number_statistics(truth)
-    known = truth.drop_nulls()
+    item_target = require_item_target(target)
+    ground_truth = item_target.ground_truth(rows)
+    if isinstance(item_target, NumberTarget):
+        return number_statistics(ground_truth)
+    known = ground_truth.drop_nulls()
     labels = known.explode().drop_nulls() if known.dtype == pl.List else known
-    return class_statistics(len(known), labels, flat.classes, "items of the class")
+    return class_statistics(len(known), labels, item_target.classes, "items of the class")
 
 
 def copied_columns(rows: pl.DataFrame, patterns: tuple[str, ...]) -> list[str]:
@@ -104,14 +104,14 @@ def copied_columns(rows: pl.DataFrame, patterns: tuple[str, ...]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class FlatItems:
-    """A subset in memory; serves to learn from and to look at.
+class ItemDataset:
+    """The items of a subset in memory, for training and for evaluation.
 
     Attributes:
         inputs: How items become tensors.
-        values: (n, ...) as ``load_inputs`` gives them.
-        targets: (n,) encoded, or (n, k).
-        augmentation: Strength of the random changes; validation items don't need any.
+        values: (n, ...) from ``load_inputs``.
+        targets: Encoded targets, (n,) or (n, k).
+        augmentation: Strength of the augmentation; not used for evaluation.
     """
 
     inputs: Inputs
@@ -120,31 +120,32 @@ class FlatItems:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __len__(self) -> int:
+        """Return the number of items."""
         return len(self.values)
 
     def batch(self, order: Tensor, generator: Generator) -> Batch:
-        """Return the items of these indices, randomly changed."""
+        """Return the items with these indices, randomly augmented."""
         plain = as_batch(self.inputs, self.values[order])
         return augment(plain, self.inputs, self.augmentation, generator), self.targets[order]
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
-        """Yield all items in order, the last batch with what is left."""
+        """Yield all items in order; the last batch may be smaller."""
         for values, targets in zip(
             *(torch.split(part, batch_size) for part in (self.values, self.targets)), strict=True
         ):
             yield as_batch(self.inputs, values), targets
 
 
-class MeanMeter:
-    """Means over all items of the accuracy, or of errors in the label's unit."""
+class MeanRunningMetric:
+    """Mean over all items of the accuracy, or of errors in the unit of the target."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: ItemTarget) -> None:
         self.score = score_of(target)
         self.sums: dict[str, float] = {}
         self.count = 0
 
     def add(self, outputs: Tensor, targets: Tensor) -> None:
-        """Take in one batch: outputs (B, k) and targets (B,)."""
+        """Add one batch: outputs (B, k) and targets (B,)."""
         for name, each in self.score(outputs, targets).items():
             self.sums[name] = self.sums.get(name, 0.0) + each.sum().item()
         self.count += len(targets)
@@ -154,24 +155,24 @@ class MeanMeter:
         return readable({name: value / self.count for name, value in self.sums.items()})
 
 
-def meter_of(target: Target) -> Meter:
-    """Return a new meter for what is learned."""
-    return LabelsMeter(target) if isinstance(target, LabelsTarget) else MeanMeter(target)
+def running_metric_of(target: ItemTarget) -> RunningMetric:
+    """Return a new running metric for a target."""
+    return LabelsRunningMetric(target) if isinstance(target, LabelsTarget) else MeanRunningMetric(target)
 
 
 @torch.no_grad()
-def network_outputs(
+def predict_items(
     model: LoadedModel, items: Tensor, batch_size: int, steps: int | None, copies: int, seed: int
 ) -> Tensor:
-    """Return the network's answers, in the items' order.
+    """Return the model's predictions, in the order of the items.
 
     Args:
-        model: Left as it is.
-        items: (n, ...) as ``load_inputs`` gives them.
-        batch_size: Items at once.
-        steps: Exactly so many batches, or as many as there are; None for all.
-        copies: Randomly changed copies whose answers are averaged with the item's own.
-        seed: Of the changes.
+        model: Not changed.
+        items: (n, ...) from ``load_inputs``.
+        batch_size: Items per batch.
+        steps: Largest number of batches to predict; None for all.
+        copies: Number of randomly augmented copies whose predictions are averaged with the item's own.
+        seed: Seed of the augmentation.
 
     Returns:
         float64 (m, outputs): probabilities of the classes, or the standardized number.
@@ -185,11 +186,11 @@ def _averaged(model: LoadedModel, items: Tensor, copies: int, generator: Generat
     section, inputs = model.card.section, model.card.inputs
     bf16 = section.train_params.precision == "bf16"
     plain = as_batch(inputs, items)
-    total = _answers(model, plain, bf16)
+    total = _predictions(model, plain, bf16)
     for _ in range(copies):
-        total += _answers(model, augment(plain, inputs, section.data_train.augmentation, generator), bf16)
+        total += _predictions(model, augment(plain, inputs, section.data_train.augmentation, generator), bf16)
     return total / (1 + copies)
 
 
-def _answers(model: LoadedModel, batch: Tensor, bf16: bool) -> Tensor:
-    return model.card.flat_target.answers(forward(model.network, batch, bf16))
+def _predictions(model: LoadedModel, batch: Tensor, bf16: bool) -> Tensor:
+    return model.card.item_target.predictions(forward(model.network, batch, bf16))

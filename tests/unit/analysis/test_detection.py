@@ -11,7 +11,7 @@ from assay.checks import ExperimentFiles, run_test
 from assay.errors import DataError
 from assay.spec.analysis import AnalysisSection
 from assay.spec.exptests import BeatsBaselineTest, MetricTest, NoMissingValuesTest
-from tests.helpers.image_cases import TEST, write_scene_inputs
+from tests.helpers.image_cases import TEST, write_image_inputs
 
 COLUMNS = {
     "item": pl.String,
@@ -38,7 +38,7 @@ def analyse(tmp_path):
     """Analyse predicted boxes; returns the report and the tables."""
 
     def run(predictions, images=TEST, unlabelled=(), **keys):
-        inputs = write_scene_inputs(tmp_path, predictions, "detection", images, unlabelled)
+        inputs = write_image_inputs(tmp_path, predictions, "detection", images, unlabelled)
         spec = AnalysisSection(result_analyzer={"bootstrap_samples": 50, **keys})
         analysis = compute_analysis(inputs, spec.result_analyzer, 1)
         return report_of(analysis, TASK_ANALYSES["detection"]), analysis.tables
@@ -76,7 +76,7 @@ def written(tables, folder):
 @pytest.mark.defect("A16")
 @pytest.mark.system
 def test_the_analysis_of_boxes_draws_them_on_the_best_and_worst_images(tmp_path):
-    inputs = write_scene_inputs(tmp_path, boxes(*WRONG), "detection")
+    inputs = write_image_inputs(tmp_path, boxes(*WRONG), "detection")
     folder = tmp_path / "analysis"
     folder.mkdir()
     build_analysis(inputs, AnalysisSection(result_analyzer={"bootstrap_samples": 50}), 1, folder)

@@ -11,7 +11,7 @@ from assay.checks import ExperimentFiles, run_test
 from assay.errors import DataError
 from assay.spec.analysis import AnalysisSection
 from assay.spec.exptests import BeatsBaselineTest, MetricTest, NoMissingValuesTest
-from tests.helpers.image_cases import SIDE, TEST, write_scene_inputs
+from tests.helpers.image_cases import SIDE, TEST, write_image_inputs
 
 NAMES = ("background", "cat", "dog")
 COLUMNS = {
@@ -54,7 +54,7 @@ def analyse(tmp_path):
     """Analyse confusion counts; returns the report and the tables."""
 
     def run(predictions, **keys):
-        inputs = write_scene_inputs(tmp_path, predictions, "segmentation")
+        inputs = write_image_inputs(tmp_path, predictions, "segmentation")
         spec = AnalysisSection(result_analyzer={"bootstrap_samples": 50, **keys})
         analysis = compute_analysis(inputs, spec.result_analyzer, 1)
         return report_of(analysis, TASK_ANALYSES["segmentation"]), analysis.tables
@@ -89,7 +89,7 @@ def test_the_analysis_of_masks_has_iou_per_class_that_tests_can_ask_for(analyse,
 @pytest.mark.system
 def test_the_analysis_of_masks_draws_them_beside_the_best_and_worst_images(tmp_path):
     predicted = flawed_masks()
-    inputs = write_scene_inputs(tmp_path, counted(true_masks(), predicted), "segmentation")
+    inputs = write_image_inputs(tmp_path, counted(true_masks(), predicted), "segmentation")
     (tmp_path / "masks").mkdir()
     for item, mask in predicted.items():
         Image.fromarray(mask, "P").save(tmp_path / "masks" / f"{item}.png")

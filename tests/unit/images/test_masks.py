@@ -5,9 +5,8 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from skimage import measure
 
-from assay.images.masks import read_mask, regions_by_class
+from assay.images.masks import read_mask
 
 
 def encoded(image, kind="PNG", **options):
@@ -53,29 +52,3 @@ def test_a_jpeg_is_refused_because_it_changes_values():
 def test_pixels_that_are_not_whole_numbers_are_refused():
     with pytest.raises(ValueError, match="mode F, expected indices, grey levels or colours"):
         read_mask(encoded(Image.new("F", (2, 2)), "TIFF"))
-
-
-def test_regions_touch_by_a_corner_and_are_numbered_within_their_class():
-    classes = np.array([[1, 0, 2], [0, 1, 0], [2, 0, 0], [0, 0, 1]], np.uint8)
-    first, second = regions_by_class(classes)
-    assert (first.box, first.count) == ((slice(0, 4), slice(0, 3)), 2)
-    assert first.numbers.tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 0], [0, 0, 2]]
-    assert (second.box, second.count) == ((slice(0, 3), slice(0, 3)), 2)
-    assert second.numbers.tolist() == [[0, 0, 1], [0, 0, 0], [2, 0, 0]]
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_regions_are_those_of_scikit_image(seed):
-    rng = np.random.default_rng(seed)
-    classes = np.where(rng.random((30, 40)) < 0.5, 0, rng.integers(1, 4, (30, 40))).astype(np.uint8)
-    labels = measure.label(classes, background=0, connectivity=2)
-    found = list(regions_by_class(classes))
-    assert sum(regions.count for regions in found) == labels.max()
-    for regions in found:
-        for number in range(1, regions.count + 1):
-            (label,) = np.unique(labels[regions.box][regions.numbers == number])
-            assert (labels == label).sum() == (regions.numbers == number).sum()
-
-
-def test_a_mask_without_classes_has_no_regions():
-    assert not list(regions_by_class(np.zeros((3, 4), np.uint8)))

@@ -80,5 +80,5 @@ def test_recolouring_shifts_each_channel_as_a_whole():
     assert 0 < difference.abs().max() <= 0.5
 
 
-def test_noise_has_the_spread_that_was_asked_for():
+def test_noise_has_the_standard_deviation_of_the_spec():
     assert add_noise(torch.zeros(10_000), 0.3, generator(0, 2)).std().item() == pytest.approx(0.3, rel=0.05)

@@ -4,7 +4,7 @@ import torch
 from sklearn.metrics import f1_score
 
 from assay.training.class_targets import LabelsTarget
-from assay.training.metrics import LabelsMeter, best_thresholds
+from assay.training.metrics import LabelsRunningMetric, best_thresholds
 
 
 def test_no_other_threshold_has_a_better_f1():
@@ -27,12 +27,14 @@ def test_classes_that_nothing_or_everything_has_keep_one_half():
     assert best_thresholds(probabilities, torch.tensor([[0.0, 1.0]] * 4)) == (0.5, 0.5)
 
 
-def test_the_meter_equals_scikit_learn_over_several_batches():
+def test_the_running_metric_equals_scikit_learn_over_several_batches():
     rng = np.random.default_rng(1)
-    outputs, wanted = rng.normal(size=(30, 4)), rng.random((30, 4)) < 0.3
-    meter = LabelsMeter(LabelsTarget(column="label", classes=("a", "b", "c", "d"), places={}, thresholds=(0.5,) * 4))
+    outputs, targets = rng.normal(size=(30, 4)), rng.random((30, 4)) < 0.3
+    metric = LabelsRunningMetric(
+        LabelsTarget(column="label", classes=("a", "b", "c", "d"), places={}, thresholds=(0.5,) * 4)
+    )
     for part in np.split(np.arange(30), [7, 19]):
-        meter.add(torch.tensor(outputs[part]), torch.tensor(wanted[part]).float())
-    values = meter.values()
-    assert values["macro_f1"] == pytest.approx(f1_score(wanted, outputs >= 0, average="macro"))
-    assert values["exact_match"] == pytest.approx((wanted == (outputs >= 0)).all(axis=1).mean())
+        metric.add(torch.tensor(outputs[part]), torch.tensor(targets[part]).float())
+    values = metric.values()
+    assert values["macro_f1"] == pytest.approx(f1_score(targets, outputs >= 0, average="macro"))
+    assert values["exact_match"] == pytest.approx((targets == (outputs >= 0)).all(axis=1).mean())

@@ -5,7 +5,7 @@ import torch
 
 from assay.errors import TrainingError
 from assay.spec.trained_model import TrainedModelSection
-from assay.training.device import compile_network, device_here, missing_compiler, near_all, settled
+from assay.training.device import all_to_device, available_device, compile_network, missing_compiler, resolve_device
 from assay.training.distributed import ALONE, worker_group
 from assay.training.engine import forward
 from tests.helpers.training_tasks import network
@@ -19,19 +19,19 @@ def section(**params):
 
 @WITHOUT_GPU
 def test_without_a_gpu_auto_is_the_processor():
-    params = settled(section(precision="fp32")).train_params
+    params = resolve_device(section(precision="fp32")).train_params
     assert (params.device, params.precision) == ("cpu", "fp32")
 
 
 @WITHOUT_GPU
 def test_a_gpu_that_is_not_there_is_an_error_that_says_so():
     with pytest.raises(TrainingError, match=r"finds 0 GPU\(s\)\. Set train_params\.device: auto"):
-        device_here("cuda")
+        available_device("cuda")
 
 
 @pytest.mark.parametrize(("fast", "precision"), [(True, "bf16"), (False, "fp32")])
 def test_auto_precision_is_bf16_where_that_is_fast(fast, precision):
-    assert settled(section(precision="auto"), lambda device: fast).train_params.precision == precision
+    assert resolve_device(section(precision="auto"), lambda device: fast).train_params.precision == precision
 
 
 def test_inputs_go_where_the_weights_are():
@@ -43,7 +43,7 @@ def test_inputs_go_where_the_weights_are():
 def test_data_that_would_fill_half_of_a_gpu_stay_where_they_are(device, monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (199, 1000))
     data = [torch.zeros(60, dtype=torch.uint8), torch.zeros(40, dtype=torch.uint8)]
-    assert [each.device.type for each in near_all(data, device)] == ["cpu", "cpu"]
+    assert [each.device.type for each in all_to_device(data, device)] == ["cpu", "cpu"]
 
 
 def test_without_a_compiler_a_network_is_left_as_it_is_with_a_sentence(monkeypatch, caplog):
@@ -59,9 +59,12 @@ def test_without_a_compiler_a_network_is_left_as_it_is_with_a_sentence(monkeypat
 @pytest.mark.system
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler's own imports
 @pytest.mark.skipif(bool(missing_compiler("cpu")), reason="there is no C++ compiler")
-def test_a_compiled_network_gives_the_same_answers_under_the_same_names():
-    plain, compiled = network().eval(), network().eval()
-    inputs = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
+def test_a_compiled_network_gives_the_same_outputs_with_the_same_weight_names():
+    plain, compiled, inputs = (
+        network().eval(),
+        network().eval(),
+        torch.randn(4, 6, generator=torch.Generator().manual_seed(0)),
+    )
     compile_network(compiled)
     with torch.no_grad():
         assert torch.allclose(plain(inputs), compiled(inputs), atol=1e-6)
@@ -70,6 +73,6 @@ def test_a_compiled_network_gives_the_same_answers_under_the_same_names():
 
 def test_alone_nothing_is_exchanged():
     assert worker_group() == ALONE
-    assert ALONE.leads
+    assert ALONE.is_leader
     assert ALONE.sum(0.5) == 0.5
-    assert ALONE.agree({"a": 1}) == {"a": 1}
+    assert ALONE.broadcast_values({"a": 1}) == {"a": 1}

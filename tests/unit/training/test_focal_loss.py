@@ -39,7 +39,7 @@ def test_several_labels_are_the_papers_formula():
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
-def test_the_gradient_of_a_certain_answer_is_finite(gamma):
+def test_the_gradient_of_a_certain_prediction_is_finite(gamma):
     outputs = torch.tensor([[200.0, -200.0]], requires_grad=True)
     focal_loss(None, 0.0, gamma)(outputs, torch.tensor([0])).backward()
     assert outputs.grad.isfinite().all()

@@ -6,7 +6,7 @@ from assay.errors import DataError
 from assay.training.engine import freeze, training_mode
 from assay.training.trainer import fit
 from assay.utils.concurrency import silent
-from tests.helpers.training_tasks import lesson, network
+from tests.helpers.training_tasks import network, training_task
 
 
 @pytest.mark.parametrize("pattern", ["features.2", "features.[12]", "feat*.2"])
@@ -45,6 +45,6 @@ def test_frozen_layers_keep_their_running_statistics_and_others_do_not():
 def test_a_training_leaves_frozen_weights_as_they_are():
     model = network()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    fit(model, lesson(learner={"freeze": ["features"], "weight_decay": 0.5}), silent)
+    fit(model, training_task(learner={"freeze": ["features"], "weight_decay": 0.5}), silent)
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == {"head.weight", "head.bias"}

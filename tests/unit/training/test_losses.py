@@ -30,17 +30,17 @@ def log_softmax(outputs):
 
 
 def test_label_smoothing_is_the_cross_entropy_with_mixed_targets():
-    wanted = np.eye(3)[TARGETS] * (1 - 0.1) + 0.1 / 3
-    expected = -(wanted * log_softmax(OUTPUTS)).sum(axis=1).mean()
-    asked = section(loss="cross_entropy", label_smoothing=0.1)
-    assert training_loss(asked, CLASSES, TARGETS)(OUTPUTS, TARGETS).item() == pytest.approx(expected, rel=1e-6)
+    smoothed = np.eye(3)[TARGETS] * (1 - 0.1) + 0.1 / 3
+    expected = -(smoothed * log_softmax(OUTPUTS)).sum(axis=1).mean()
+    spec = section(loss="cross_entropy", label_smoothing=0.1)
+    assert training_loss(spec, CLASSES, TARGETS)(OUTPUTS, TARGETS).item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_class_weights_weigh_the_items_of_their_class():
     weights = np.array([1.0, 3.0, 1.0])[TARGETS]
     losses = -log_softmax(OUTPUTS)[np.arange(4), TARGETS]
-    asked = section(label_smoothing=0.0, class_weights={"b": 3.0})
-    value = training_loss(asked, CLASSES, TARGETS)(OUTPUTS, TARGETS).item()
+    spec = section(label_smoothing=0.0, class_weights={"b": 3.0})
+    value = training_loss(spec, CLASSES, TARGETS)(OUTPUTS, TARGETS).item()
     assert value == pytest.approx((weights * losses).sum() / weights.sum(), rel=1e-6)
 
 

@@ -17,11 +17,11 @@ from assay.training.sampler import Sampler
 from assay.training.trained_model import NET_DATA, build_trained_model
 from assay.training.trainer import fit
 from assay.utils.concurrency import silent
-from tests.helpers.training_tasks import lesson, network
+from tests.helpers.training_tasks import network, training_task
 
 
-class WatchedItems:
-    """Items that remember every batch that a training asked for."""
+class RecordingDataset:
+    """A dataset that records every training batch."""
 
     def __init__(self, items):
         self.items, self.batches = items, []
@@ -53,8 +53,8 @@ def test_epochs_are_shown_once_each_and_evenly(epochs, most):
 @pytest.mark.parametrize("epoch", [1, 3])
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_the_samples_are_those_that_the_network_was_trained_with(epoch, accumulate):
-    task = lesson(learner={"accumulate": accumulate})
-    watched = WatchedItems(task.train)
+    task = training_task(learner={"accumulate": accumulate})
+    watched = RecordingDataset(task.train)
     fit(network(), replace(task, train=watched), silent)
     steps = Sampler(task).steps
     batch = watched.batches[(epoch - 1) * steps * accumulate :][:accumulate]
@@ -65,9 +65,9 @@ def test_the_samples_are_those_that_the_network_was_trained_with(epoch, accumula
 
 
 def test_samples_of_several_processes_are_those_of_all_of_them():
-    task = lesson()
-    team = [Sampler(task, WorkerGroup(rank, 2)) for rank in range(2)]
-    shares = [next(plan.parts(4))[0] for plan in team]
+    task = training_task()
+    samplers = [Sampler(task, WorkerGroup(rank, 2)) for rank in range(2)]
+    shares = [next(sampler.parts(4))[0] for sampler in samplers]
     samples = first_samples(Sampler(task, WorkerGroup(size=2)), 2, 100)
     assert torch.equal(samples.values, torch.cat(shares))
 

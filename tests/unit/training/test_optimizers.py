@@ -76,12 +76,12 @@ def test_muon_gives_biases_to_adamw():
 @pytest.mark.parametrize("shape", [(8, 8), (4, 36), (50, 7), (1, 9)])
 def test_all_singular_values_come_near_one_and_directions_stay(shape):
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(2))
-    found = orthogonal(matrix)
+    result = orthogonal(matrix)
     left, _, right = torch.linalg.svd(matrix, full_matrices=False)
-    stretch = (left.T @ found @ right.T).diagonal()
-    assert (found.shape, found.dtype) == (matrix.shape, torch.float32)
+    stretch = (left.T @ result @ right.T).diagonal()
+    assert (result.shape, result.dtype) == (matrix.shape, torch.float32)
     assert ((stretch > 0.5) & (stretch < 1.3)).all()
-    assert torch.allclose(found, left @ stretch.diag() @ right, atol=1e-4)
+    assert torch.allclose(result, left @ stretch.diag() @ right, atol=1e-4)
 
 
 def test_a_kernel_is_changed_like_the_matrix_of_its_rows_whatever_its_layout():

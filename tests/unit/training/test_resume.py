@@ -1,4 +1,4 @@
-"""A training that is cut off at any step and started again ends in the bytes of an undisturbed one."""
+"""A training that is interrupted at any step and started again ends in the bytes of an undisturbed one."""
 
 import json
 import struct
@@ -13,7 +13,7 @@ from assay.training.ema import AveragedNetwork
 from assay.training.optimizers import AdamW
 from assay.training.trainer import fit
 from assay.utils.concurrency import silent
-from tests.helpers.training_tasks import lesson, network
+from tests.helpers.training_tasks import network, training_task
 
 STEPS = 12
 """Three epochs of four."""
@@ -23,8 +23,8 @@ class CutOffError(Exception):
     """What stands for a killed process."""
 
 
-class BreakingItems:
-    """Items whose batches end at some step, counted over all calls."""
+class BreakingDataset:
+    """A dataset whose batches fail after a number of steps, counted over all calls."""
 
     def __init__(self, items, steps):
         self.items, self.left = items, steps
@@ -45,7 +45,7 @@ def train(task, folder=None, dropout=0.2, seed=0):
 
 
 def interrupt(task, folder, steps):
-    broken = replace(task, train=BreakingItems(task.train, steps))
+    broken = replace(task, train=BreakingDataset(task.train, steps))
     with pytest.raises(CutOffError):
         train(broken, folder)
 
@@ -75,43 +75,43 @@ MORE_SETTINGS = {
 
 
 def check_every_step(task, folder, steps):
-    wanted = content(train(task))
-    _, _, history = wanted
+    expected = content(train(task))
+    _, _, history = expected
     for step in (step for step in steps if step < 4 * len(history)):
         interrupt(task, folder / str(step), step * task.section.learner.accumulate)
-        assert content(train(task, folder / str(step))) == wanted, f"cut off after step {step}"
+        assert content(train(task, folder / str(step))) == expected, f"interrupted after step {step}"
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_a_training_cut_off_within_or_after_an_epoch_ends_in_the_same_bytes(setting, tmp_path):
-    check_every_step(lesson(**SETTINGS[setting]), tmp_path, (4, 7))
+def test_a_training_interrupted_within_or_after_an_epoch_ends_in_the_same_bytes(setting, tmp_path):
+    check_every_step(training_task(**SETTINGS[setting]), tmp_path, (4, 7))
 
 
 @pytest.mark.system
 @pytest.mark.parametrize("setting", SETTINGS | MORE_SETTINGS)
-def test_a_training_cut_off_at_any_step_ends_in_the_same_bytes(setting, tmp_path):
-    check_every_step(lesson(**(SETTINGS | MORE_SETTINGS)[setting]), tmp_path, range(STEPS))
+def test_a_training_interrupted_at_any_step_ends_in_the_same_bytes(setting, tmp_path):
+    check_every_step(training_task(**(SETTINGS | MORE_SETTINGS)[setting]), tmp_path, range(STEPS))
 
 
 @pytest.mark.system
-def test_a_training_cut_off_again_and_again_ends_in_the_same_bytes(tmp_path):
-    task = lesson()
-    wanted = content(train(task))
+def test_a_training_interrupted_again_and_again_ends_in_the_same_bytes(tmp_path):
+    task = training_task()
+    expected = content(train(task))
     for _ in range(STEPS - 1):
         interrupt(task, tmp_path, 1)
-    assert content(train(task, tmp_path)) == wanted
+    assert content(train(task, tmp_path)) == expected
 
 
 @pytest.mark.system
 def test_a_training_that_was_complete_is_not_made_again(tmp_path):
-    task = lesson()
-    wanted = content(train(task, tmp_path))
-    assert content(train(replace(task, train=BreakingItems(task.train, 0)), tmp_path)) == wanted
+    task = training_task()
+    expected = content(train(task, tmp_path))
+    assert content(train(replace(task, train=BreakingDataset(task.train, 0)), tmp_path)) == expected
 
 
 def test_the_global_generator_does_not_matter(tmp_path):
-    """Initial weights come from it, everything else from the seed of the lesson."""
-    task = lesson()
+    """Initial weights come from it, everything else from the seed of the training_task."""
+    task = training_task()
     assert content(train(task, seed=1)) == content(train(task, seed=2))
 
 
@@ -179,11 +179,11 @@ def test_a_checkpoint_of_another_network_is_ignored(tmp_path, caplog):
 
 def test_checkpoints_are_not_written_before_they_are_due(tmp_path):
     with deterministic(1, 0):
-        fit(network(), lesson(), silent, Checkpoints(tmp_path, "owner", 3600.0))
+        fit(network(), training_task(), silent, Checkpoints(tmp_path, "owner", 3600.0))
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.system
 def test_only_one_file_is_kept(tmp_path):
-    train(lesson(), tmp_path)
+    train(training_task(), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [FILE]

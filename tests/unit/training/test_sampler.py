@@ -3,7 +3,7 @@ import torch
 
 from assay.errors import DataError
 from assay.training.sampler import Sampler, balanced, in_order, shares, shuffled
-from tests.helpers.training_tasks import lesson
+from tests.helpers.training_tasks import training_task
 
 CLASSES = torch.tensor([0] * 90 + [1] * 9 + [2])
 LABELS = torch.tensor([[1, 0]] * 90 + [[1, 1]] * 6 + [[0, 0]] * 4)
@@ -13,9 +13,9 @@ ORDERS = {"in order": in_order, "shuffled": shuffled, "classes": balanced(CLASSE
 @pytest.mark.defect("C4")
 @pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
 def test_every_order_is_called_alike_and_gives_as_many_items_as_there_are(order):
-    found = order(100, 3, 0)
-    assert (found.shape, found.dtype) == ((100,), torch.int64)
-    assert 0 <= found.min() <= found.max() < 100
+    indices = order(100, 3, 0)
+    assert (indices.shape, indices.dtype) == ((100,), torch.int64)
+    assert 0 <= indices.min() <= indices.max() < 100
 
 
 @pytest.mark.defect("C4")
@@ -44,16 +44,16 @@ def test_items_of_a_frequent_class_take_turns():
 
 
 def test_an_item_of_several_classes_counts_as_its_rarest_and_items_without_as_a_class():
-    _, wanted = shares(LABELS)
-    assert wanted[90] / wanted[0] == pytest.approx(96 / 6)
-    assert wanted[96] / wanted[0] == pytest.approx(96 / 4)
-    assert wanted.sum().item() == pytest.approx(1)
+    _, item_shares = shares(LABELS)
+    assert item_shares[90] / item_shares[0] == pytest.approx(96 / 6)
+    assert item_shares[96] / item_shares[0] == pytest.approx(96 / 4)
+    assert item_shares.sum().item() == pytest.approx(1)
 
 
 def test_classes_that_do_not_exist_cannot_be_balanced():
-    section = lesson().section
+    section = training_task().section
     data = section.data_train.model_copy(update={"balance": "classes"})
-    task = lesson()
+    task = training_task()
     object.__setattr__(task, "section", section.model_copy(update={"data_train": data}))
     with pytest.raises(DataError, match="the items have no classes"):
         Sampler(task).items(0)

@@ -14,10 +14,10 @@ from assay.spec.classes import DataDescription
 from assay.spec.defaults import resolved
 from assay.spec.predictions import PredictionsSection
 from assay.storage.parquet import read_parquet
+from assay.training.annotations import Annotations
 from assay.training.class_targets import LabelsTarget
 from assay.training.model_file import read_card
 from assay.training.predictions import PREDICTIONS, build_predictions
-from assay.training.summary import write_taught
 from assay.training.targets import fit_target
 from assay.training.tasks.base import TrainingRequest, task_of
 from assay.training.trained_model import CHOSEN, build_trained_model
@@ -32,8 +32,8 @@ def rows(*labels):
 
 
 def fitted(*labels, **description):
-    wanted = DataDescription(multi_label=True, **description)
-    return fit_target(wanted, "multi_label", "label", rows(*labels))
+    description = DataDescription(multi_label=True, **description)
+    return fit_target(description, "multi_label", "label", rows(*labels))
 
 
 @pytest.fixture
@@ -43,8 +43,8 @@ def train(pixel_rows, store_rows, tiny_spec, tmp_path):
     def run(name="model", changed=pixel_rows, classes=EVEN_ODD, fingerprint="aaaa", description=(), **keys):
         source, folder = store_rows(changed, fingerprint), tmp_path / name
         folder.mkdir()
-        wanted = {"input": "normalized", "multi_label": True, "classes": classes, **dict(description)}
-        build_trained_model(tiny_spec(data_description=wanted, **keys), "multi_label", 1, source, folder)
+        description = {"input": "normalized", "multi_label": True, "classes": classes, **dict(description)}
+        build_trained_model(tiny_spec(data_description=description, **keys), "multi_label", 1, source, folder)
         return source, folder
 
     return run
@@ -75,7 +75,6 @@ def test_labels_in_training_prediction_and_analysis_are_the_same(train, predict,
     table, folder = predict(source, model)
     assert table["target_labels"].to_list() == target.decode(encoded)
 
-    write_taught(model, source)
     inputs = inputs_of_model(model, folder)
     assert inputs.train_target.to_list() == target.decode(encoded[:64])
     subsets = TASK_ANALYSES["multi_label"].read(inputs, ResultAnalyzer())
@@ -92,15 +91,15 @@ def test_a_weight_changes_what_is_learned(pixel_rows, store_rows, tiny_spec):
 
 
 def last_weights(rows, store_rows, tiny_spec, classes):
-    wanted = {"input": "normalized", "multi_label": True, "classes": classes}
-    asked = TrainingRequest(tiny_spec(data_description=wanted), "multi_label", 1, store_rows(rows))
-    family, subsets = task_of("multi_label"), dict(rows.partition_by("subset", as_dict=True))
+    spec = tiny_spec(data_description={"input": "normalized", "multi_label": True, "classes": classes})
+    request = TrainingRequest(spec, "multi_label", 1, Annotations(store_rows(rows)))
+    task, subsets = task_of("multi_label"), dict(rows.partition_by("subset", as_dict=True))
     subsets = {name: subsets[(name,)] for name in ("train", "validation")}
-    inputs, target = family.describe(asked, subsets["train"])
-    request = replace(asked, section=resolved(asked.section, "multi_label", inputs.view))
+    inputs, target = task.describe(request, subsets["train"])
+    request = replace(request, section=resolved(spec, "multi_label", inputs.view))
     torch.manual_seed(0)
     network = torch.nn.Linear(len(inputs.columns), target.output_count)
-    return fit(network, family.prepare(request, inputs, target, subsets), silent).last
+    return fit(network, task.prepare(request, inputs, target, subsets), silent).last
 
 
 @pytest.mark.system
@@ -130,9 +129,9 @@ def test_items_without_labels_are_predicted_at_tuned_thresholds_but_not_learned(
 def test_labels_are_separated_trimmed_and_counted_once():
     target = fitted("cat|outdoor", " outdoor | ", "cat|cat", "", label_separator="|")
     assert target.classes == ("cat", "outdoor")
-    wanted = rows("cat|outdoor", " outdoor | ", "cat|cat", "", None)
-    assert target.encode(wanted.head(4)).tolist() == [[1, 1], [0, 1], [1, 0], [0, 0]]
-    assert target.truth(wanted).to_list() == [["cat", "outdoor"], ["outdoor"], ["cat"], [], None]
+    description = rows("cat|outdoor", " outdoor | ", "cat|cat", "", None)
+    assert target.encode(description.head(4)).tolist() == [[1, 1], [0, 1], [1, 0], [0, 0]]
+    assert target.ground_truth(description).to_list() == [["cat", "outdoor"], ["outdoor"], ["cat"], [], None]
 
 
 def test_a_separator_is_no_separator_unless_it_is_named():
@@ -157,7 +156,7 @@ def test_a_label_seen_only_later_is_named_with_the_nearest_class():
     target = fitted("cat", "dog")
     assert isinstance(target, LabelsTarget)
     with pytest.raises(DataError, match=r"- dgo: 1 item\(s\); did you mean 'dog'"):
-        target.truth(rows("dgo"))
+        target.ground_truth(rows("dgo"))
 
 
 @pytest.mark.parametrize(
@@ -178,4 +177,4 @@ def test_without_multi_label_subclasses_are_groups_that_exclude_each_other():
     target = fit_target(DataDescription(classes=groups), "classification", "label", rows("0", "1", "2", "3"))
     assert target.classes == ("even", "odd")
     assert target.encode(rows("2", "3", "odd")).tolist() == [0, 1, 1]
-    assert target.truth(rows("0", None)).to_list() == ["even", None]
+    assert target.ground_truth(rows("0", None)).to_list() == ["even", None]

@@ -26,9 +26,9 @@ def weights(tmp_path):
 
     def write(**changes):
         torch.manual_seed(9)
-        found = {name: value + 1 for name, value in network().state_dict().items()}
-        found |= {name.replace("__", "."): value for name, value in changes.items()}
-        save_file({name: value for name, value in found.items() if value is not None}, tmp_path / "w.safetensors")
+        weights = {name: value + 1 for name, value in network().state_dict().items()}
+        weights |= {name.replace("__", "."): value for name, value in changes.items()}
+        save_file({name: value for name, value in weights.items() if value is not None}, tmp_path / "w.safetensors")
         return str(tmp_path / "w.safetensors")
 
     return write

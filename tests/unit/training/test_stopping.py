@@ -5,7 +5,7 @@ from assay.spec.trained_model import EarlyStopping, TrainParams
 from assay.training.checkpoint import EpochValues
 from assay.training.trainer import fit, reason_to_stop
 from assay.utils.concurrency import silent
-from tests.helpers.training_tasks import lesson, network
+from tests.helpers.training_tasks import network, training_task
 
 
 def history(*values, metric="loss"):
@@ -37,7 +37,7 @@ def test_without_a_rule_it_never_stops():
 
 def test_a_training_ends_early_with_its_best_weights():
     params = {"epochs": 50, "early_stopping": {"patience": 2, "min_delta": 0.05}}
-    training = fit(network(), lesson(train_params=params), silent)
+    training = fit(network(), training_task(train_params=params), silent)
     losses = [values.validation["loss"] for values in training.history]
     assert len(losses) < 50
     assert training.stopped

@@ -94,10 +94,10 @@ def test_missing_numbers_are_named_by_item():
         fit_target(DataDescription(), "regression", "price", rows(price=[1.0, None, 2.0]))
 
 
-def test_truth_that_is_not_known_is_null_where_nothing_is_learned_from_it():
+def test_unknown_ground_truth_is_null_outside_of_training():
     number = fit_target(DataDescription(), "regression", "price", rows(price=[1.0, 3.0]))
-    assert number.truth(rows(price=[2.0, None, float("nan")])).to_list() == [2.0, None, None]
-    assert classes(["a", "b"]).truth(rows(label=["b", None])).to_list() == ["b", None]
+    assert number.ground_truth(rows(price=[2.0, None, float("nan")])).to_list() == [2.0, None, None]
+    assert classes(["a", "b"]).ground_truth(rows(label=["b", None])).to_list() == ["b", None]
 
 
 def test_the_target_is_what_the_data_carry_unless_named():

@@ -1,4 +1,4 @@
-"""Idle threads sleep: said in the environment before torch, which reads it once, is loaded."""
+"""Idle threads sleep: the environment variable is set before torch, which reads it once, is imported."""
 
 import subprocess
 import sys
@@ -8,9 +8,9 @@ ROOT = Path(__file__).parents[3]
 PACKAGES = ("assay", "assets", "partitions", "resources")
 
 
-def test_the_package_that_loads_torch_says_so_first():
-    asked = "import sys, os, assay.training; print('torch' in sys.modules, os.environ['OMP_WAIT_POLICY'])"
-    output = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, check=True)
+def test_the_package_that_imports_torch_sets_the_variable_first():
+    code = "import sys, os, assay.training; print('torch' in sys.modules, os.environ['OMP_WAIT_POLICY'])"
+    output = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert output.stdout.split() == ["False", "PASSIVE"]
 
 

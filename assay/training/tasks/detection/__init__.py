@@ -1,1 +1,1 @@
-"""Learning to find objects: targets, loss, decoding, and training windows with their boxes."""
+"""Detection: datasets of windows with boxes, box coding, loss and running metric."""

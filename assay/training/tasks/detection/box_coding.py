@@ -1,7 +1,6 @@
-"""What the detector should answer at each cell, from the boxes of a batch.
+"""The meaning of the detector's outputs: boxes encoded as targets of cells, and outputs decoded to detections.
 
-Belongs here: the meaning of the network's outputs. Does not belong here: how a deviation is weighed (``loss``), and
-reading outputs (``decode``).
+Belongs here: both directions. Does not belong here: the loss (``criterion``), arithmetic on boxes (``boxes``).
 """
 
 from typing import NamedTuple
@@ -10,27 +9,25 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from assay.training.interfaces import CROWD
 from assay.training.models.detector import CELL
-from assay.training.tasks.detection.boxes import area, best_of_overlapping, clip, iou
-
-NOTHING, CROWD = -1, -2
-"""Classes of rows without a box, and of regions in which it is neither right nor wrong to find something."""
+from assay.training.tasks.detection.boxes import area, clip, iou, non_maximum_suppression
 
 SPREAD = 0.12
-"""Standard deviation of the bump around a centre, as a share of the box's longer side."""
+"""Standard deviation of the Gaussian around a center, as a share of the box's longer side."""
 
 NEAR = 0.5
-"""Height of the bump from which on a cell learns the box."""
+"""Height of the Gaussian above which a cell learns the box."""
 
 
 class CellTargets(NamedTuple):
-    """What the cells of a batch should answer.
+    """The targets of all cells of a batch.
 
     Attributes:
-        heat: (B, k, h, w): 1 in the cell of an object's centre, falling off around it like a Gaussian, 0 elsewhere.
-        counted: bool (B, 1, h, w): false in crowd regions, but for the cells of centres.
-        boxes: (B, h, w, 4): the box that each cell should give, in pixels; any where ``weights`` is 0.
-        weights: (B, h, w): how much the box counts, 0 to 1: 1 at the centre of an object.
+        heat: (B, k, h, w): 1 in the cell of an object's center, a Gaussian around it, 0 elsewhere.
+        counted: bool (B, 1, h, w): false in crowd regions, except in the cells of centers.
+        boxes: (B, h, w, 4): the box that each cell should predict, in pixels; arbitrary where ``weights`` is 0.
+        weights: (B, h, w): weight of the box, 0 to 1: 1 at the center of an object.
     """
 
     heat: Tensor
@@ -39,63 +36,63 @@ class CellTargets(NamedTuple):
     weights: Tensor
 
 
-def cell_middles(height: int, width: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
-    """Return the x (w,) and y (h,) of the cells' middles in pixels."""
+def cell_centers(height: int, width: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
+    """Return the x (w,) and y (h,) of the cells' centers in pixels."""
     x, y = (torch.arange(count, device=device, dtype=torch.float32) for count in (width, height))
     return (x + 0.5) * CELL, (y + 0.5) * CELL
 
 
 def cell_targets(targets: Tensor, class_count: int, height: int, width: int) -> CellTargets:
-    """Return what the cells should answer.
+    """Return the targets of the cells.
 
-    A cell that several objects claim gives the box of the one whose bump is highest there; of equal ones, the first.
+    Where Gaussians of several objects overlap, a cell predicts the box of the highest; among equals, the first.
 
     Args:
-        targets: (B, M, 5): class, left, top, right, bottom in pixels; class -1 for no box, -2 for crowd regions.
-            Centres must lie inside the image.
+        targets: (B, M, 5): class, left, top, right, bottom in pixels; class -1 for padding, -2 for crowd regions.
+            Centers must lie inside the image.
         class_count: k.
         height: Rows of cells.
         width: Columns of cells.
     """
     classes, boxes = targets[..., 0].long(), targets[..., 1:]
-    bumps = _bumps(boxes, classes >= 0, height, width)  # (B, M, h, w)
-    if not bumps.shape[1]:
-        bumps, boxes, classes = (_one_empty_row(part) for part in (bumps, boxes, classes))
-    heat = bumps.new_zeros(len(bumps), class_count, height, width)
-    places = classes.clamp(min=0)[..., None, None].expand_as(bumps)
-    heat = heat.scatter_reduce(1, places, bumps, "amax")
-    best, owner = bumps.max(1)  # (B, h, w)
+    heats = _gaussians(boxes, classes >= 0, height, width)  # (B, M, h, w)
+    if not heats.shape[1]:
+        heats, boxes, classes = (_one_empty_row(part) for part in (heats, boxes, classes))
+    heat = heats.new_zeros(len(heats), class_count, height, width)
+    channels = classes.clamp(min=0)[..., None, None].expand_as(heats)
+    heat = heat.scatter_reduce(1, channels, heats, "amax")
+    best, owner = heats.max(1)  # (B, h, w)
     owned = torch.take_along_dim(boxes[:, :, None, None], owner[:, None, ..., None], 1)[:, 0]  # (B, h, w, 4)
-    free = ~_touched(boxes, classes == CROWD, height, width) | (best == 1)
-    return CellTargets(heat, free[:, None], owned, torch.where(best > NEAR, best, 0.0))
+    counted = ~_touched(boxes, classes == CROWD, height, width) | (best == 1)
+    return CellTargets(heat, counted[:, None], owned, torch.where(best > NEAR, best, 0.0))
 
 
 def _one_empty_row(part: Tensor) -> Tensor:
     return part.new_zeros(part.shape[0], 1, *part.shape[2:])
 
 
-def _bumps(boxes: Tensor, real: Tensor, height: int, width: int) -> Tensor:
-    """Return a Gaussian around each box's centre, 1 in the centre's cell, and 0 for rows that are no object."""
-    x, y = cell_middles(height, width, boxes.device)
-    middle_x, middle_y = (boxes[..., 0] + boxes[..., 2]) / 2, (boxes[..., 1] + boxes[..., 3]) / 2  # (B, M)
+def _gaussians(boxes: Tensor, real: Tensor, height: int, width: int) -> Tensor:
+    """Return a Gaussian around each box's center, 1 in the center's cell; 0 for rows that are no object."""
+    x, y = cell_centers(height, width, boxes.device)
+    center_x, center_y = (boxes[..., 0] + boxes[..., 2]) / 2, (boxes[..., 1] + boxes[..., 3]) / 2  # (B, M)
     longer = torch.maximum(boxes[..., 2] - boxes[..., 0], boxes[..., 3] - boxes[..., 1])
     scale = -0.5 / (SPREAD * longer).clamp(min=0.5).square()[..., None]
-    across = torch.exp((x - middle_x[..., None]).square() * scale)  # (B, M, w)
-    down = torch.exp((y - middle_y[..., None]).square() * scale)  # (B, M, h)
-    here_x = _cell_of(middle_x, width)[..., None] == torch.arange(width, device=boxes.device)
-    here_y = _cell_of(middle_y, height)[..., None] == torch.arange(height, device=boxes.device)
-    centre = here_y[..., :, None] & here_x[..., None, :]
-    bumps = torch.where(centre, 1.0, (down[..., :, None] * across[..., None, :]).clamp(max=1 - 1e-4))
-    return bumps * real[..., None, None]
+    across = torch.exp((x - center_x[..., None]).square() * scale)  # (B, M, w)
+    down = torch.exp((y - center_y[..., None]).square() * scale)  # (B, M, h)
+    here_x = _cell_of(center_x, width)[..., None] == torch.arange(width, device=boxes.device)
+    here_y = _cell_of(center_y, height)[..., None] == torch.arange(height, device=boxes.device)
+    at_center = here_y[..., :, None] & here_x[..., None, :]
+    heats = torch.where(at_center, 1.0, (down[..., :, None] * across[..., None, :]).clamp(max=1 - 1e-4))
+    return heats * real[..., None, None]
 
 
-def _cell_of(middle: Tensor, count: int) -> Tensor:
-    return (middle / CELL).floor().clamp(0, count - 1)
+def _cell_of(center: Tensor, count: int) -> Tensor:
+    return (center / CELL).floor().clamp(0, count - 1)
 
 
 def _touched(boxes: Tensor, chosen: Tensor, height: int, width: int) -> Tensor:
-    """Return which cells share a part with any of the chosen boxes: bool (B, h, w)."""
-    x, y = cell_middles(height, width, boxes.device)
+    """Return which cells overlap any of the chosen boxes: bool (B, h, w)."""
+    x, y = cell_centers(height, width, boxes.device)
     half = CELL / 2
     across = (x + half > boxes[..., 0:1]) & (x - half < boxes[..., 2:3])  # (B, M, w)
     down = (y + half > boxes[..., 1:2]) & (y - half < boxes[..., 3:4])  # (B, M, h)
@@ -103,10 +100,10 @@ def _touched(boxes: Tensor, chosen: Tensor, height: int, width: int) -> Tensor:
 
 
 CANDIDATES = 3
-"""Peaks that are looked at per object that is wanted at most: some are of the same object."""
+"""Peaks that are decoded per detection that may be returned: several can belong to one object."""
 
 MOST_OVERLAP = 0.5
-"""IoU above which two boxes of one class mean the same object."""
+"""IoU above which two boxes of one class count as the same object."""
 
 REACH = 2
 """Cells to each side of a peak whose boxes are averaged with its own."""
@@ -115,8 +112,8 @@ SIMILAR = 0.8
 """IoU above which the boxes of neighbouring cells are averaged."""
 
 
-class Found(NamedTuple):
-    """What was found in one image, from the surest to the least sure.
+class Detections(NamedTuple):
+    """The detections in one image, in descending order of their scores.
 
     Attributes:
         boxes: (n, 4): left, top, right, bottom in pixels of the network's input.
@@ -130,43 +127,43 @@ class Found(NamedTuple):
 
 
 def boxes_of(distances: Tensor) -> Tensor:
-    """Return the box that each cell gives: (B, 4, h, w) distances -> (B, h, w, 4) edges, in pixels."""
-    x, y = cell_middles(distances.shape[2], distances.shape[3], distances.device)
+    """Return the box that each cell predicts: (B, 4, h, w) distances -> (B, h, w, 4) edges, in pixels."""
+    x, y = cell_centers(distances.shape[2], distances.shape[3], distances.device)
     left, top, right, bottom = distances.unbind(1)
     return torch.stack([x - left, y[:, None] - top, x + right, y[:, None] + bottom], -1)
 
 
-def found_objects(
+def decode_detections(
     outputs: Tensor, sizes: Tensor, least_score: float, most: int, most_overlap: float = MOST_OVERLAP
-) -> list[Found]:
-    """Return what was found in each image of a batch.
+) -> list[Detections]:
+    """Return the detections in each image of a batch.
 
     Args:
-        outputs: (B, k + 4, h, w) as ``Detector`` gives them, float32.
-        sizes: (B, 2) width and height of the images in pixels, without padding; boxes end there.
-        least_score: Answers below are left out, 0 to 1.
-        most: Objects per image.
-        most_overlap: IoU above which two boxes of one class mean the same object, and the surer stays.
+        outputs: (B, k + 4, h, w) of ``Detector``, float32.
+        sizes: (B, 2) width and height of the images in pixels, without padding; boxes are clipped to them.
+        least_score: Least score of a detection, 0 to 1.
+        most: Largest number of detections per image.
+        most_overlap: IoU above which two boxes of one class count as the same object.
     """
     scores, places = _peaks(outputs[:, :-4].sigmoid(), least_score, CANDIDATES * most)
     classes = places // outputs[0, 0].numel()  # (B, N)
     boxes = clip(_averaged_boxes(outputs, places), sizes[:, :1], sizes[:, 1:])  # (B, N, 4)
-    scores = torch.where(area(boxes) > 0, scores, -torch.inf)  # what lies in the padding is nothing
-    stays = best_of_overlapping(boxes, scores, classes, most_overlap)
-    rows = zip(boxes, scores, classes, stays, strict=True)
-    return [Found(*(part[keep][:most] for part in parts)) for *parts, keep in rows]
+    scores = torch.where(area(boxes) > 0, scores, -torch.inf)  # boxes in the padding are none
+    kept = non_maximum_suppression(boxes, scores, classes, most_overlap)
+    rows = zip(boxes, scores, classes, kept, strict=True)
+    return [Detections(*(part[keep][:most] for part in parts)) for *parts, keep in rows]
 
 
 def _peaks(heat: Tensor, least_score: float, most: int) -> tuple[Tensor, Tensor]:
-    """Return scores and places, counted through (k, h, w), of the cells that no neighbour surpasses in their class.
+    """Return scores and flat indices into (k, h, w) of the local maxima in each class.
 
     Args:
         heat: (B, k, h, w), 0 to 1.
-        least_score: Lower peaks are none.
-        most: Peaks per image.
+        least_score: Least score of a peak.
+        most: Largest number of peaks per image.
 
     Returns:
-        Both (B, N), best first, where N is the number that some image has; places without a peak have a score of minus
+        Both (B, N), best first, where N is the largest number of peaks in an image; padding has a score of minus
         infinity.
     """
     is_peak = (F.max_pool2d(heat, 3, stride=1, padding=1) == heat) & (heat >= least_score)
@@ -176,14 +173,14 @@ def _peaks(heat: Tensor, least_score: float, most: int) -> tuple[Tensor, Tensor]
 
 
 def _averaged_boxes(outputs: Tensor, places: Tensor) -> Tensor:
-    """Return for each peak the mean of its box and of similar ones of the cells around it, weighted by their scores.
+    """Return for each peak the mean of its box and of similar boxes of the cells around it, weighted by their scores.
 
-    Neighbouring cells err independently to some degree, so their mean is closer than the surest of them (Gidaris &
+    Neighbouring cells err independently to some degree, so their mean is closer than the best of them (Gidaris &
     Komodakis, *Object detection via a multi-region and semantic segmentation-aware CNN model*, 2015: "box voting").
 
     Args:
         outputs: (B, k + 4, h, w).
-        places: (B, N), counted through (k, h, w).
+        places: (B, N), flat indices into (k, h, w).
     """
     height, width = outputs.shape[2:]
     classes, cells = places // (height * width), places % (height * width)

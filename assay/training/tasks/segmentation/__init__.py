@@ -1,1 +1,1 @@
-"""Learning the class of every pixel: training windows with their masks, regions, loss, decoding, meter."""
+"""Segmentation: datasets of windows with masks, loss, decoding and running metric."""

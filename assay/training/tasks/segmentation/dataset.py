@@ -1,130 +1,59 @@
-"""Images and their masks in memory, as batches of windows to learn from, or of whole images to look at.
+"""Images with masks in memory, and the connected regions of masks: found once per image, and again in every window."""
 
-Belongs here: putting the parts together. Does not belong here: their arithmetic.
-"""
-
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Tensor
 
 from assay.datasets.mask_classes import IGNORED
-from assay.images.masks import regions_by_class
-from assay.spec.trained_model import Augmentation
-from assay.training.augmentation import random_maps
-from assay.training.interfaces import Batch
-from assay.training.tasks.detection.box_coding import NOTHING
-from assay.training.tasks.images import Levels, as_scene_batch, levels_of, split_scenes
-from assay.training.tasks.windows import (
-    chances,
-    choose_anchors,
-    cut,
-    draw_corners,
-    margin_of,
-    places_in_windows,
-    recoloured,
-    resampled,
-    standard_windows,
-    windows_per_image,
-)
-
-ELSEWHERE = 0.3
-"""Share of the windows that may lie anywhere in their image: fewer, and too much of the background becomes something;
-more, and the classes are learned more slowly."""
+from assay.training.interfaces import NO_OBJECT
+from assay.training.tasks.windows import DrawnWindows, WindowDataset, cut, resampled
 
 
 @dataclass(frozen=True)
-class SegmentationItems:
-    """A subset in memory; serves to learn from and to look at.
+class SegmentationDataset(WindowDataset):
+    """A subset of images with masks.
 
-    To learn from, an item is a window, and a pass shows every image in as many windows as its size calls for. To look
-    at, an item is an image.
-
-    Attributes:
-        images: uint8 (3, h, w) each, of any sizes; windows are made where they are, in a GPU's memory too.
-        masks: uint8 (h, w) of each image, in the processor's memory: 0 background, 1..k classes, 255 unknown.
-        window_size: Side in pixels of the windows to learn from.
-        standardize: Give each image mean 0 and standard deviation 1.
-        augmentation: Strength of the random changes; validation items don't need any.
-        balanced_classes: Number of classes of which windows show objects equally often; None: all objects are equal.
+    The target of an image is its mask uint8 (h, w): 0 background, 1..k classes, 255 unknown. Batches of windows have
+    uint8 (B, 2, S, S), the classes and the numbers of the regions; batches of whole images have masks (B, H, W).
     """
 
-    images: Sequence[Tensor]
-    masks: Sequence[Tensor]
-    window_size: int
-    standardize: bool = True
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    balanced_classes: int | None = None
-
-    def __len__(self) -> int:
-        """Number of windows in a pass; each image gives the same number, at least one."""
-        return windows_per_image(self.images, self.window_size) * len(self.images)
-
-    def batch(self, order: Tensor, generator: Generator) -> Batch:
-        """Return a randomly chosen and changed window for each of these indices.
-
-        Returns:
-            Windows (B, 3, S, S), and uint8 (B, 2, S, S): their classes, and the numbers of their regions.
-        """
-        indices = (order % len(self.images)).tolist()
-        margin = margin_of(self.window_size, self.augmentation)
-        corners = self._corners(indices, generator) - margin
-        maps = random_maps(len(order), self.augmentation, generator)
-        side = self.window_size + 2 * margin
-        images, levels = [self.images[index] for index in indices], [self._levels[index] for index in indices]
-        windows = standard_windows(images, levels, corners, side)
-        places = places_in_windows(maps.to(windows.device), self.window_size, side)
-        windows = resampled(windows, places)
-        masks = resampled(self._masks(indices, corners, side).to(windows.device).float(), places, "nearest")
-        return recoloured(windows, self.augmentation, generator), masks.to(torch.uint8)
-
-    def batches(self, batch_size: int) -> Iterator[Batch]:
-        """Yield all images in order, whole, with their masks uint8 (B, H, W); fewer at once where they are large."""
-        for part in split_scenes(self.images, batch_size):
-            batch = as_scene_batch(self.images[part], self.standardize)
-            yield batch, stacked_masks(self.masks[part], *batch.shape[2:])
-
-    @cached_property
-    def _levels(self) -> list[Levels]:
-        return [levels_of(image, self.standardize) for image in self.images]
+    anywhere_share: ClassVar[float] = 0.3
+    """With fewer windows anywhere, too much of the background is taken for an object; with more, the classes are
+    learned more slowly."""
 
     @cached_property
     def _regions(self) -> list[Tensor]:
-        return [numbered_regions(mask) for mask in self.masks]
+        return [numbered_regions(mask) for mask in self.targets]
 
     @cached_property
     def objects(self) -> list[Tensor]:
         """Class and box of each region of each image (m, 5)."""
-        return [
-            region_boxes(mask[None], regions[None])[0] for mask, regions in zip(self.masks, self._regions, strict=True)
+        pairs = zip(self.targets, self._regions, strict=True)
+        return [region_boxes(mask[None], regions[None])[0] for mask, regions in pairs]
+
+    def window_targets(self, drawn: DrawnWindows) -> Tensor:
+        """Return classes and regions in some windows: uint8 (B, 2, S, S); pixels outside the image are unknown."""
+        side = self.window_size + 2 * drawn.margin
+        corners = (drawn.corners - drawn.margin).tolist()
+        masks = [
+            torch.stack([cut(self.targets[index], corner, side, IGNORED), cut(self._regions[index], corner, side, 0)])
+            for index, corner in zip(drawn.indices, corners, strict=True)
         ]
+        stacked = torch.stack(masks).to(drawn.places.device).float()
+        return resampled(stacked, drawn.places, "nearest").to(torch.uint8)
 
-    @cached_property
-    def _chances(self) -> list[Tensor] | None:
-        return None if self.balanced_classes is None else chances(self.objects, self.balanced_classes)
-
-    def _corners(self, indices: list[int], generator: Generator) -> Tensor:
-        sizes = torch.tensor([self.images[index].shape[:0:-1] for index in indices])  # (B, 2)
-        boxes = [self.objects[index][:, 1:] for index in indices]
-        rarity = self._chances and [self._chances[index] for index in indices]
-        anchors = choose_anchors(boxes, sizes, generator, ELSEWHERE, rarity)
-        return draw_corners(anchors, sizes, self.window_size, generator)
-
-    def _masks(self, indices: list[int], corners: Tensor, side: int) -> Tensor:
-        """Return classes and regions in the windows (B, 2, side, side); nothing is known of what lies outside."""
-        windows = [
-            torch.stack([cut(self.masks[index], corner, side, IGNORED), cut(self._regions[index], corner, side, 0)])
-            for index, corner in zip(indices, corners.tolist(), strict=True)
-        ]
-        return torch.stack(windows)
+    def stacked_targets(self, targets: Sequence[Tensor], height: int, width: int) -> Tensor:
+        """Return the masks of whole images: uint8 (B, height, width)."""
+        return stacked_masks(targets, height, width)
 
 
 def stacked_masks(masks: Sequence[Tensor], height: int, width: int) -> Tensor:
-    """Return masks in the top left corners of larger ones (B, height, width), unknown around."""
+    """Return masks in the top left corners of larger ones (B, height, width); the padding is unknown."""
     stacked = torch.full((len(masks), height, width), IGNORED, dtype=torch.uint8)
     for row, mask in enumerate(masks):
         stacked[row, : mask.shape[0], : mask.shape[1]] = mask
@@ -132,52 +61,49 @@ def stacked_masks(masks: Sequence[Tensor], height: int, width: int) -> Tensor:
 
 
 LEAST_PIXELS = 16
-"""Pixels of a region that counts as an object; smaller ones have no middle to look for."""
+"""Pixels of a region that counts as an object; the center of a smaller one is not a training target."""
 
 MOST_REGIONS = 254
-"""Regions of an image that can be told apart; of more, the smallest count as none."""
+"""Largest number of regions per image; of more, the smallest are dropped."""
 
 
 def numbered_regions(classes: Tensor) -> Tensor:
-    """Return which pixels of a mask belong together: of one class, and touching, if only by a corner.
+    """Return the connected regions of a mask: pixels of one class that touch, also diagonally.
 
     Args:
         classes: uint8 (h, w): 0 background, 1..k classes, 255 unknown.
 
     Returns:
-        uint8 (h, w): 1 to 254 for the regions of an image, from the largest to the smallest; 0 elsewhere.
+        uint8 (h, w): 1 to 254 for the regions, from the largest to the smallest, regions of equal size in the order of
+        their classes; 0 elsewhere.
     """
+    from skimage.measure import label  # 0.2 s, which only segmentation needs
+
     values = classes.numpy()
-    found = list(regions_by_class(np.where(values == IGNORED, 0, values)))
-    numbers = np.zeros(values.shape, np.uint8)
-    if not found:
-        return torch.from_numpy(numbers)
-    sizes = [np.bincount(each.numbers.ravel(), minlength=1 + each.count)[1:] for each in found]
-    ranks = np.split(ranked(np.concatenate(sizes)), np.cumsum([each.count for each in found])[:-1])
-    for each, own in zip(found, ranks, strict=True):
-        numbers[each.box] += np.append(np.uint8(0), own)[each.numbers]
-    return torch.from_numpy(numbers)
-
-
-def ranked(sizes: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Return the rank of each region by its size, from 1; 0 for those that do not count."""
-    order = np.argsort(-sizes, kind="stable")[:MOST_REGIONS]
+    values = np.where(values == IGNORED, 0, values)
+    numbers, count = label(values, background=0, return_num=True, connectivity=2)  # type: ignore[no-untyped-call]
+    if not count:
+        return torch.zeros(values.shape, dtype=torch.uint8)
+    sizes = np.bincount(numbers.ravel(), minlength=count + 1)[1:]
+    region_classes = np.zeros(count + 1, values.dtype)
+    region_classes[numbers] = values
+    order = np.lexsort((region_classes[1:], -sizes))[:MOST_REGIONS]
     order = order[sizes[order] >= LEAST_PIXELS]
-    ranks = np.zeros(len(sizes), np.uint8)
-    ranks[order] = np.arange(1, len(order) + 1)
-    return ranks
+    ranks = np.zeros(count + 1, np.uint8)
+    ranks[1 + order] = np.arange(1, len(order) + 1)
+    return torch.from_numpy(ranks[numbers])
 
 
 def region_boxes(classes: Tensor, regions: Tensor) -> Tensor:
-    """Return the boxes around what is seen of each region.
+    """Return the boxes around the visible part of each region.
 
     Args:
         classes: uint8 (B, H, W).
-        regions: uint8 (B, H, W), from ``numbered_regions``, perhaps cut and moved since.
+        regions: uint8 (B, H, W), from ``numbered_regions``; may be a window of it, transformed.
 
     Returns:
-        float32 (B, M, 5): class from 0, left, top, right, bottom in pixels, right and bottom exclusive; rows of class
-        -1 fill up where an image has fewer regions than another.
+        float32 (B, M, 5): class from 0, left, top, right, bottom in pixels, right and bottom exclusive; padded with
+        rows of class -1.
     """
     image, y, x = ((regions > 0) & (classes > 0) & (classes != IGNORED)).nonzero(as_tuple=True)
     keys, owner, counts = torch.unique(
@@ -189,7 +115,7 @@ def region_boxes(classes: Tensor, regions: Tensor) -> Tensor:
     )
     seen = classes[image, y, x].float() - 1
     own_class = seen.new_zeros(len(keys)).scatter_reduce(0, owner, seen, "amax", include_self=False)
-    own_class = torch.where(counts >= LEAST_PIXELS, own_class, float(NOTHING))
+    own_class = torch.where(counts >= LEAST_PIXELS, own_class, float(NO_OBJECT))
     rows = torch.cat([own_class[:, None], least[:, :2], -least[:, 2:]], 1)
     return _stacked(rows, keys // 256, len(classes))
 
@@ -200,6 +126,6 @@ def _stacked(rows: Tensor, images: Tensor, image_count: int) -> Tensor:
     starts = counts.cumsum(0) - counts
     most = int(counts.max()) if len(rows) else 0
     stacked = rows.new_zeros(image_count, most, 5)
-    stacked[..., 0] = NOTHING
+    stacked[..., 0] = NO_OBJECT
     stacked[images, torch.arange(len(rows), device=rows.device) - starts[images]] = rows
     return stacked

@@ -13,7 +13,7 @@ def network():
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 48), (16, 160)])
-def test_there_is_an_answer_for_every_fourth_pixel_of_an_image_of_any_size(network, height, width):
+def test_every_cell_of_an_image_of_any_size_has_outputs(network, height, width):
     assert network(torch.zeros(2, 3, height, width)).shape == (2, 7, height // 4, width // 4)
 
 

@@ -3,7 +3,7 @@ import torch
 
 from assay.spec.models import UnetModel
 from assay.training.model_file import build_network
-from assay.training.models.unet import build_unet, cell_answers
+from assay.training.models.unet import build_unet, cell_outputs
 
 
 @pytest.fixture
@@ -18,18 +18,18 @@ def noise(*shape):
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 48), (16, 160)])
 @torch.no_grad()
-def test_an_image_of_any_size_gets_answers_for_every_pixel_and_cell(network, height, width):
+def test_an_image_of_any_size_gets_outputs_for_every_pixel_and_cell(network, height, width):
     outputs = network(noise(2, 3, height, width))
     assert outputs.shape == (2, 16 + 2 * 3, height // 4, width // 4)
-    shown, classes, middles = cell_answers(outputs)
-    assert shown.shape == (2, height, width)
-    assert classes.shape == middles.shape == (2, 3, height // 4, width // 4)
+    foreground, classes, centers = cell_outputs(outputs)
+    assert foreground.shape == (2, height, width)
+    assert classes.shape == centers.shape == (2, 3, height // 4, width // 4)
 
 
 @torch.no_grad()
-def test_an_untrained_network_expects_middles_nearly_nowhere(network):
-    middles = cell_answers(network.train()(noise(2, 3, 32, 32))).middles
-    assert middles.sigmoid().mean() < 0.1
+def test_an_untrained_network_predicts_centers_nearly_nowhere(network):
+    centers = cell_outputs(network.train()(noise(2, 3, 32, 32))).centers
+    assert centers.sigmoid().mean() < 0.1
 
 
 @torch.no_grad()

@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from assay.training.sampler import balanced
-from assay.training.tasks.detection.dataset import DetectionItems
-from assay.training.tasks.segmentation.dataset import SegmentationItems
-from assay.training.tasks.windows import chances, classes_of_items
+from assay.training.tasks.detection.dataset import DetectionDataset
+from assay.training.tasks.segmentation.dataset import SegmentationDataset
+from assay.training.tasks.windows import classes_of_items, object_probabilities
 
 SIDE, OBJECT = 128, 32
 
@@ -28,34 +28,34 @@ def test_items_have_the_classes_that_their_image_shows():
     ]
 
 
-def test_objects_of_rare_classes_are_looked_at_first():
-    found = chances(IMAGES, 3)
-    assert found[0].tolist() == pytest.approx([1 / 3] * 3)
-    assert found[3].tolist() == pytest.approx([0.1, 0.9])
-    assert len(found[5]) == 0
+def test_objects_of_rare_classes_have_a_higher_probability():
+    probabilities = object_probabilities(IMAGES, 3)
+    assert probabilities[0].tolist() == pytest.approx([1 / 3] * 3)
+    assert probabilities[3].tolist() == pytest.approx([0.1, 0.9])
+    assert len(probabilities[5]) == 0
 
 
 def items(kind, **keys):
     images = [torch.zeros(3, SIDE, SIDE, dtype=torch.uint8) for _ in IMAGES]
-    if kind is DetectionItems:
-        return DetectionItems(images, IMAGES, window_size=OBJECT, **keys)
+    if kind is DetectionDataset:
+        return DetectionDataset(images, IMAGES, window_size=OBJECT, **keys)
     masks = []
     for each in IMAGES:
         mask = torch.zeros(SIDE, SIDE, dtype=torch.uint8)
         for label, left, top, right, bottom in each.int().tolist():
             mask[top:bottom, left:right] = 1 + label
         masks.append(mask)
-    return SegmentationItems(images, masks, window_size=OBJECT, **keys)
+    return SegmentationDataset(images, masks, window_size=OBJECT, **keys)
 
 
 def seen(learned, order):
     """How many windows show each class."""
     _, targets = learned.batch(order, torch.Generator().manual_seed(1))
-    shown = targets[:, 0] if targets.dim() == 4 else targets[..., 0] + 1
-    return [int((shown == label).flatten(1).any(1).sum()) for label in (1, 2, 3)]
+    classes = targets[:, 0] if targets.dim() == 4 else targets[..., 0] + 1
+    return [int((classes == label).flatten(1).any(1).sum()) for label in (1, 2, 3)]
 
 
-@pytest.mark.parametrize("kind", [DetectionItems, SegmentationItems])
+@pytest.mark.parametrize("kind", [DetectionDataset, SegmentationDataset])
 def test_windows_show_rare_classes_about_as_often_on_request(kind):
     plain, even = items(kind), items(kind, balanced_classes=3)
     count = 40 * len(IMAGES)

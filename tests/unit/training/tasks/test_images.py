@@ -8,17 +8,18 @@ from assay.datasets.schema import MASK_CLASS_COLUMNS, OBJECT_COLUMNS
 from assay.errors import DataError
 from assay.spec.classes import DataDescription
 from assay.storage.parquet import write_parquet
-from assay.training.data import DataSource
-from assay.training.image_targets import (
-    CROWD,
-    BoxTarget,
-    MaskTarget,
+from assay.training import annotations
+from assay.training.annotations import (
+    Annotations,
+    classes_in_masks,
     labels_in_masks,
     read_boxes,
     read_class_maps,
-    scene_classes,
 )
-from assay.training.tasks.images import enlarged, fitting_size, read_scene, read_scenes, reduced_size
+from assay.training.data import DataSource
+from assay.training.image_targets import BoxTarget, MaskTarget, fit_image_classes
+from assay.training.interfaces import CROWD
+from assay.training.tasks.images import fitting_size, read_image, read_images, reduced_size, resize_classes
 
 BOXES = BoxTarget(classes=("cat", "dog"), mapping={"cat": "cat", "kitten": "cat", "dog": "dog"})
 MASKS = MaskTarget(classes=BOXES.classes, mapping=BOXES.mapping)
@@ -48,63 +49,65 @@ def source(tmp_path):
 
 def test_boxes_shrink_with_their_image_and_others_are_left_out(source):
     data, items = source
-    wide, empty = read_boxes(data, items, BOXES, 40)
+    wide, empty = read_boxes(Annotations(data), items, BOXES, 40)
     assert wide.tolist() == [[0, 10, 5, 20, 15], [CROWD, 30, 0, 40, 20]]
     assert empty.shape == (0, 5)
 
 
 def test_masks_shrink_with_their_image_and_unknown_pixels_stay_unknown(source):
     data, items = source
-    (classes,) = read_class_maps(data, items.head(1), MASKS, 40, 1)
+    (classes,) = read_class_maps(Annotations(data), items.head(1), MASKS, 40, 1)
     assert classes.shape == (20, 40)
     assert classes[5:15, 10:20].unique().tolist() == [1]
     assert classes[18:, 36:].unique().tolist() == [255]
-    assert classes[:2, :2].unique().tolist() == [0], "a label that is not looked for is background"
+    assert classes[:2, :2].unique().tolist() == [0], "a label of no class is background"
 
 
 def test_an_image_without_a_mask_is_named_where_masks_are_learned(source):
     data, items = source
     with pytest.raises(DataError, match=r"1 image\(s\) have no mask") as error:
-        read_class_maps(data, items, MASKS, 40, 1)
+        read_class_maps(Annotations(data), items, MASKS, 40, 1)
     assert error.value.problems == ["empty"]
 
 
-def test_masks_tell_their_labels_and_the_sizes_of_their_objects(source):
+def test_masks_give_their_labels_and_the_sizes_of_their_objects(source):
     data, items = source
-    assert labels_in_masks(data, items.head(1), 1) == (["kitten", "bird"], [20.0, 4.0])
+    labels, sides = labels_in_masks(Annotations(data), items.head(1), 1)
+    assert labels == ["kitten", "bird"]
+    assert sorted(sides) == [4.0, 20.0]
 
 
 @pytest.mark.parametrize(("width", "height", "longest"), [(80, 40, 40), (41, 80, 32), (10, 20, 64), (1000, 3, 16)])
 def test_an_image_has_the_size_that_its_boxes_are_scaled_to(tmp_path, width, height, longest):
     Image.new("RGB", (width, height)).save(tmp_path / "image.png")
-    scene = read_scene(tmp_path / "image.png", longest)
-    assert tuple(scene.pixels.shape) == (3, *reduced_size(width, height, longest)[::-1])
-    assert (scene.width_px, scene.height_px) == (width, height)
-    assert max(scene.pixels.shape[1:]) <= max(longest, 1)
+    image = read_image(tmp_path / "image.png", longest)
+    assert tuple(image.pixels.shape) == (3, *reduced_size(width, height, longest)[::-1])
+    assert (image.width_px, image.height_px) == (width, height)
+    assert max(image.pixels.shape[1:]) <= max(longest, 1)
 
 
 def test_images_come_in_the_order_of_the_rows(source):
     data, items = source
-    sizes = [scene.pixels.shape[1:] for scene in read_scenes(data, items.reverse(), 1000, 2)]
+    sizes = [image.pixels.shape[1:] for image in read_images(data, items.reverse(), 1000, 2)]
     assert sizes == [(20, 10), (40, 80)]
 
 
 def test_a_broken_image_is_named(tmp_path):
     (tmp_path / "bad.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"bad\.png: the image can't be read"):
-        read_scene(tmp_path / "bad.png", 100)
+        read_image(tmp_path / "bad.png", 100)
 
 
-def test_images_are_reduced_until_the_median_object_is_as_large_as_wanted_but_never_enlarged():
+def test_images_are_reduced_until_the_median_object_has_the_target_size_but_never_enlarged():
     rows = pl.DataFrame({"width_px": [1000, 400], "height_px": [500, 800]})
     assert fitting_size(rows, [90, 96, 300], 48.0) == 500
     assert fitting_size(rows, [20, 30], 48.0) == 1000
     assert fitting_size(rows, [], 48.0) == 1000
 
 
-def test_a_reduced_map_comes_back_in_the_images_own_size():
+def test_a_reduced_map_is_resized_to_the_original_image():
     small = torch.tensor([[0, 3], [255, 1]], dtype=torch.uint8)
-    assert enlarged(small, 4, 2).tolist() == [[0, 0, 3, 3], [255, 255, 1, 1]]
+    assert resize_classes(small, 4, 2).tolist() == [[0, 0, 3, 3], [255, 255, 1, 1]]
 
 
 @pytest.mark.parametrize(
@@ -120,15 +123,26 @@ def test_a_reduced_map_comes_back_in_the_images_own_size():
         ({"class_mapping": {"cat": "pet", "kitten": "pet"}}, ("pet",), {"cat": "pet", "kitten": "pet"}),
     ],
 )
-def test_labels_become_classes_and_those_of_no_class_are_not_looked_for(description, classes, mapping):
+def test_labels_become_classes_and_labels_of_no_class_are_ignored(description, classes, mapping):
     given = DataDescription.model_validate(description)
-    assert scene_classes(given, ["bird", "cat", "kitten"]) == (classes, mapping)
+    assert fit_image_classes(given, ["bird", "cat", "kitten"]) == (classes, mapping)
 
 
 def test_a_class_that_the_training_images_do_not_show_is_an_error():
     given = DataDescription.model_validate({"classes": ["cat", "dgo"]})
     with pytest.raises(DataError, match="they show cat, dog") as error:
-        scene_classes(given, ["cat", "dog"])
+        fit_image_classes(given, ["cat", "dog"])
     assert error.value.problems == ["dgo"]
     with pytest.raises(DataError, match="show no object of any class"):
-        scene_classes(DataDescription(), [])
+        fit_image_classes(DataDescription(), [])
+
+
+@pytest.mark.parametrize("most_bytes", [0, annotations.MOST_KEPT_BYTES])
+def test_masks_give_the_same_classes_whether_they_were_kept_in_memory_or_not(most_bytes, source, monkeypatch):
+    monkeypatch.setattr(annotations, "MOST_KEPT_BYTES", most_bytes)
+    data, items = Annotations(source[0]), source[1].head(1)
+    labels_in_masks(data, items, 1)
+    (again,) = read_class_maps(data, items, MASKS, 40, 1)
+    (fresh,) = read_class_maps(Annotations(source[0]), items, MASKS, 40, 1)
+    assert torch.equal(again, fresh)
+    assert list(classes_in_masks(data, items, MASKS)) == ["cat"]

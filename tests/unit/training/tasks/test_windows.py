@@ -58,7 +58,7 @@ def test_a_window_that_leaves_the_image_is_filled_up():
     assert cut(image, (5, 5), 2, fill=9).tolist() == [[[9, 9], [9, 9]]]
 
 
-def test_the_identity_takes_the_inner_part():
+def test_the_identity_map_leaves_the_window_as_it_is():
     windows = torch.rand(2, 3, 12, 12, generator=generator())
     inner = resampled(windows, places_in_windows(random_maps(2, STILL, generator()), 8, 12))
     assert torch.allclose(inner, windows[..., 2:10, 2:10], atol=1e-5)
@@ -66,7 +66,7 @@ def test_the_identity_takes_the_inner_part():
 
 @given(zoom=st.floats(0, 0.5), shift=st.floats(0, 0.2), angle=st.floats(0, 180), seed=st.integers(0, 1000))
 @settings(max_examples=30, deadline=None)
-def test_the_margin_is_wide_enough_for_every_movement(zoom, shift, angle, seed):
+def test_the_margin_is_wide_enough_for_every_transform(zoom, shift, angle, seed):
     strength = Augmentation(zoom=zoom, shift=shift, rotation_degrees=angle)
     side = 16
     outer = side + 2 * margin_of(side, strength)

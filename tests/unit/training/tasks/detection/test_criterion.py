@@ -8,20 +8,20 @@ from assay.training.tasks.detection.criterion import detection_loss
 
 OBJECT = torch.tensor([[[1.0, 4.0, 8.0, 18.0, 20.0]]])
 CROWD = torch.tensor([[[-2.0, 0.0, 0.0, 32.0, 32.0]]])
-NOTHING = torch.full((1, 1, 5), -1.0)
+NO_OBJECT = torch.full((1, 1, 5), -1.0)
 DISTANCES = torch.full((1, 4, 8, 8), 5.0)
 
 
 def outputs_for(targets, sure=12.0):
     """The outputs of a perfect detector."""
-    wanted = cell_targets(targets, 3, 8, 8)
-    logits = torch.where(wanted.heat == 1, sure, -sure)
+    cells = cell_targets(targets, 3, 8, 8)
+    logits = torch.where(cells.heat == 1, sure, -sure)
     corner = boxes_of(torch.zeros_like(DISTANCES))
-    edges = wanted.boxes - corner
+    edges = cells.boxes - corner
     return torch.cat([logits, (edges * torch.tensor([-1.0, -1.0, 1.0, 1.0])).permute(0, 3, 1, 2)], 1)
 
 
-def test_the_right_answer_costs_nearly_nothing():
+def test_the_right_outputs_cost_nearly_nothing():
     assert detection_loss(outputs_for(OBJECT), OBJECT).item() < 1e-3
 
 
@@ -34,19 +34,19 @@ def test_a_box_beside_the_right_one_costs_more_than_one_that_touches_it():
     assert len(set(losses)) == 4
 
 
-def test_a_missed_centre_costs_its_cross_entropy_times_the_square_of_the_miss():
+def test_a_missed_center_costs_its_cross_entropy_times_the_square_of_the_miss():
     outputs = outputs_for(OBJECT, sure=20.0)
     outputs[0, 1, 3, 2] = 0.0  # probability 0.5
     assert detection_loss(outputs, OBJECT).item() == pytest.approx(0.25 * math.log(2), abs=1e-5)
 
 
-def test_what_is_found_in_a_crowd_costs_nothing():
-    found = torch.cat([torch.full((1, 3, 8, 8), 9.0), DISTANCES], 1)
-    assert detection_loss(found, CROWD).item() == 0
-    assert detection_loss(found, NOTHING).item() > 100
+def test_detections_in_a_crowd_cost_nothing():
+    outputs = torch.cat([torch.full((1, 3, 8, 8), 9.0), DISTANCES], 1)
+    assert detection_loss(outputs, CROWD).item() == 0
+    assert detection_loss(outputs, NO_OBJECT).item() > 100
 
 
-@pytest.mark.parametrize("targets", [NOTHING, CROWD, torch.zeros(1, 0, 5)])
+@pytest.mark.parametrize("targets", [NO_OBJECT, CROWD, torch.zeros(1, 0, 5)])
 def test_images_without_objects_have_a_finite_loss_and_gradient(targets):
     outputs = torch.cat([torch.zeros(1, 3, 8, 8), DISTANCES], 1).requires_grad_()
     loss = detection_loss(outputs, targets)

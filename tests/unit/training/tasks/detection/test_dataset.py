@@ -1,7 +1,7 @@
 import torch
 
 from assay.spec.trained_model import Augmentation
-from assay.training.tasks.detection.dataset import DetectionItems
+from assay.training.tasks.detection.dataset import DetectionDataset
 
 BRIGHT = 250
 STRENGTH = Augmentation(zoom=0.2, invert_probability=0.5, colour_shift=0.5, contrast=0.3, noise=0.01)
@@ -20,7 +20,7 @@ def some_items(augmentation=STRENGTH):
     small = one_object(24, 30, (5, 6, 15, 16), index=1)
     empty = (torch.full((3, 70, 70), 20, dtype=torch.uint8), torch.zeros(0, 5))
     images, boxes = zip(wide, small, empty, strict=True)
-    return DetectionItems(images, boxes, window_size=64, augmentation=augmentation)
+    return DetectionDataset(images, boxes, window_size=64, augmentation=augmentation)
 
 
 def test_windows_show_their_objects_where_the_boxes_say():

@@ -2,7 +2,7 @@ import torch
 
 from assay.datasets.mask_classes import IGNORED
 from assay.spec.trained_model import Augmentation
-from assay.training.tasks.segmentation.dataset import SegmentationItems
+from assay.training.tasks.segmentation.dataset import SegmentationDataset
 
 MOVES = Augmentation(rotation_degrees=15, zoom=0.2, shift=0.05)
 
@@ -22,7 +22,7 @@ def some_items(augmentation=MOVES):
         picture(70, 70, [0] * 4, 1),
     ]
     images, masks = zip(*pictures, strict=True)
-    return SegmentationItems(images, masks, window_size=48, augmentation=augmentation)
+    return SegmentationDataset(images, masks, window_size=48, augmentation=augmentation)
 
 
 def generator(seed=0):
@@ -52,7 +52,7 @@ def test_most_windows_show_an_object_and_all_of_it():
     assert 0.5 < (sizes == 30 * 30).float().mean() < 0.9
 
 
-def test_regions_have_one_number_and_nothing_is_known_outside():
+def test_regions_have_one_number_and_pixels_outside_the_image_are_unknown():
     items = some_items()
     _, targets = items.batch(torch.ones(20, dtype=torch.int64), generator())
     classes, regions = targets.unbind(1)
@@ -63,9 +63,9 @@ def test_regions_have_one_number_and_nothing_is_known_outside():
 
 def test_a_pass_shows_half_of_the_pixels_and_every_image_at_least_once():
     image, mask = picture(256, 256, (3, 3, 40, 40), 1)
-    assert len(SegmentationItems([image] * 5, [mask] * 5, window_size=64)) == 5 * 8
-    assert len(SegmentationItems([image] * 5, [mask] * 5, window_size=512)) == 5
-    assert len(SegmentationItems([], [], window_size=64)) == 0
+    assert len(SegmentationDataset([image] * 5, [mask] * 5, window_size=64)) == 5 * 8
+    assert len(SegmentationDataset([image] * 5, [mask] * 5, window_size=512)) == 5
+    assert len(SegmentationDataset([], [], window_size=64)) == 0
 
 
 def test_the_same_generator_gives_the_same_batch_channels_last():
@@ -82,6 +82,6 @@ def test_whole_images_come_in_order_with_their_masks_unknown_in_the_padding():
     assert [images.shape for images, _ in batches] == [(2, 3, 96, 160), (1, 3, 80, 80)]
     assert [masks.shape for _, masks in batches] == [(2, 96, 160), (1, 80, 80)]
     masks = batches[0][1]
-    assert torch.equal(masks[1, :24, :30], items.masks[1])
+    assert torch.equal(masks[1, :24, :30], items.targets[1])
     assert (masks[1, 24:] == IGNORED).all()
     assert (masks[1, :, 30:] == IGNORED).all()

@@ -1,12 +1,12 @@
-"""What outputs say about pixels, against the probability of every class at every pixel."""
+"""Decoded classes of pixels, compared with the probability of every class at every pixel."""
 
 import pytest
 import torch
 from torch.nn import functional
 
 from assay.datasets.mask_classes import IGNORED
-from assay.training.models.unet import cell_answers
-from assay.training.tasks.segmentation.decode import AT_ONCE, class_logits, class_map, named_pixels
+from assay.training.models.unet import cell_outputs
+from assay.training.tasks.segmentation.decode import PIXELS_AT_ONCE, class_logits, class_map, predicted_classes
 from assay.training.tasks.segmentation.loss import plain_loss
 
 CLASSES = 3
@@ -19,60 +19,62 @@ def outputs(seed=0, height=24, width=40, batch=2):
     return 2 * numbers
 
 
-def log_probabilities(said):
+def log_probabilities(outputs):
     """Return those of background and classes at every pixel: (B, 1 + k, H, W)."""
-    shown, classes, _ = cell_answers(said)
+    foreground, classes, _ = cell_outputs(outputs)
     enlarged = functional.interpolate(classes, scale_factor=4.0, mode="bilinear", align_corners=False)
-    shown = shown[:, None]
-    return torch.cat([functional.logsigmoid(-shown), functional.logsigmoid(shown) + enlarged.log_softmax(1)], 1)
+    foreground = foreground[:, None]
+    return torch.cat(
+        [functional.logsigmoid(-foreground), functional.logsigmoid(foreground) + enlarged.log_softmax(1)], 1
+    )
 
 
 def test_the_classes_of_some_pixels_are_those_of_an_enlarged_map():
-    answers = cell_answers(outputs())
-    enlarged = functional.interpolate(answers.classes, scale_factor=4.0, mode="bilinear", align_corners=False)
+    cells = cell_outputs(outputs())
+    enlarged = functional.interpolate(cells.classes, scale_factor=4.0, mode="bilinear", align_corners=False)
     places = torch.ones(2, 24, 40).nonzero().unbind(1)
-    found = class_logits(answers, places)
-    assert torch.allclose(found, enlarged.movedim(1, -1).flatten(0, 2), atol=1e-5)
+    logits = class_logits(cells, places)
+    assert torch.allclose(logits, enlarged.movedim(1, -1).flatten(0, 2), atol=1e-5)
 
 
-@pytest.mark.parametrize("at_once", [97, AT_ONCE])
+@pytest.mark.parametrize("at_once", [97, PIXELS_AT_ONCE])
 @pytest.mark.parametrize("seed", range(3))
 def test_every_pixel_gets_its_most_probable_class(seed, at_once):
     probable = log_probabilities(outputs(seed))
     assert torch.allclose(probable.exp().sum(1), torch.ones(2, 24, 40), atol=1e-5)
-    named = named_pixels(outputs(seed), CLASSES, at_once=at_once)
-    assert named.dtype == torch.uint8
-    assert torch.equal(named.long(), probable.argmax(1))
-    assert set(named.unique().tolist()) == {0, 1, 2, 3}
+    predicted = predicted_classes(outputs(seed), CLASSES, at_once=at_once)
+    assert predicted.dtype == torch.uint8
+    assert torch.equal(predicted.long(), probable.argmax(1))
+    assert set(predicted.unique().tolist()) == {0, 1, 2, 3}
 
 
 def test_the_loss_that_compares_epochs_is_the_cross_entropy_of_known_pixels():
-    wanted = torch.randint(0, 1 + CLASSES, (2, 24, 40), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
-    wanted[:, :, :11] = IGNORED
-    expected = functional.nll_loss(log_probabilities(outputs()), wanted.long(), ignore_index=IGNORED)
-    assert plain_loss(outputs(), wanted).item() == pytest.approx(expected.item(), rel=1e-5)
-    assert plain_loss(outputs(), torch.full_like(wanted, IGNORED)) == 0
-    assert plain_loss(outputs(), torch.zeros_like(wanted)).item() == pytest.approx(
+    targets = torch.randint(0, 1 + CLASSES, (2, 24, 40), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
+    targets[:, :, :11] = IGNORED
+    expected = functional.nll_loss(log_probabilities(outputs()), targets.long(), ignore_index=IGNORED)
+    assert plain_loss(outputs(), targets).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert plain_loss(outputs(), torch.full_like(targets, IGNORED)) == 0
+    assert plain_loss(outputs(), torch.zeros_like(targets)).item() == pytest.approx(
         -log_probabilities(outputs())[:, 0].mean().item(), rel=1e-5
     )
 
 
-def test_where_nothing_is_shown_no_class_is_looked_up():
-    said = outputs()
-    said[:, :16] = -1.0
-    assert not named_pixels(said, CLASSES).any()
+def test_without_foreground_no_class_is_predicted():
+    background = outputs()
+    background[:, :16] = -1.0
+    assert not predicted_classes(background, CLASSES).any()
 
 
-def test_a_network_may_say_logits_of_every_pixel():
+def test_a_network_may_give_logits_of_every_pixel():
     logits = torch.randn(2, 1 + CLASSES, 8, 8, generator=torch.Generator().manual_seed(2))
-    assert torch.equal(named_pixels(logits, CLASSES).long(), logits.argmax(1))
+    assert torch.equal(predicted_classes(logits, CLASSES).long(), logits.argmax(1))
 
 
 def test_a_map_has_the_size_of_its_image_without_padding():
     logits = torch.zeros(1, 3, 16, 32)
     logits[0, 2, 4, 5] = 1.0
-    found = class_map(logits, 2, width=19, height=11)
-    assert found.shape == (11, 19)
-    assert found.dtype == torch.uint8
-    assert found.nonzero().tolist() == [[4, 5]]
-    assert found[4, 5] == 2
+    classes = class_map(logits, 2, width=19, height=11)
+    assert classes.shape == (11, 19)
+    assert classes.dtype == torch.uint8
+    assert classes.nonzero().tolist() == [[4, 5]]
+    assert classes[4, 5] == 2

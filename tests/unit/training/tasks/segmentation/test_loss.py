@@ -25,50 +25,50 @@ def outputs(channels=16 + 2 * CLASSES, side=8, seed=0):
     return torch.randn(2, channels, side, side, generator=torch.Generator().manual_seed(seed))
 
 
-def perfect(wanted):
-    """What a network would say that knows the masks."""
-    classes = wanted[:, 0]
-    shown = functional.pixel_unshuffle((classes[:, None] > 0).float() * 40 - 20, 4)
-    named = (
+def perfect(targets):
+    """Outputs of a network that knows the masks."""
+    classes = targets[:, 0]
+    foreground = functional.pixel_unshuffle((classes[:, None] > 0).float() * 40 - 20, 4)
+    class_logits = (
         functional.one_hot(functional.max_pool2d(classes.float(), 4).long(), 1 + CLASSES)[..., 1:].permute(0, 3, 1, 2)
         * 40.0
     )
-    named = functional.max_pool2d(named, 3, stride=1, padding=1)
-    middles = torch.full_like(named, -20)
-    middles[0, 1, 14 // 4, 14 // 4] = 20
-    return torch.cat([shown, named, middles], 1)
+    class_logits = functional.max_pool2d(class_logits, 3, stride=1, padding=1)
+    centers = torch.full_like(class_logits, -20)
+    centers[0, 1, 14 // 4, 14 // 4] = 20
+    return torch.cat([foreground, class_logits, centers], 1)
 
 
-def test_what_is_right_costs_nothing_and_anything_else_something():
+def test_right_outputs_cost_nothing_and_others_something():
     loss = SegmentationLoss()
     assert loss(perfect(targets()), targets()) < 1e-3
     assert loss(outputs(), targets()) > 1
 
 
-def test_all_answers_learn():
-    answers = outputs().requires_grad_()
-    SegmentationLoss()(answers, targets()).backward()
-    assert (answers.grad.abs().sum((0, 2, 3)) > 0).all()
-    assert answers.grad.isfinite().all()
+def test_all_outputs_have_a_gradient():
+    predicted = outputs().requires_grad_()
+    SegmentationLoss()(predicted, targets()).backward()
+    assert (predicted.grad.abs().sum((0, 2, 3)) > 0).all()
+    assert predicted.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("changed", [slice(0, 16), slice(16 + CLASSES, 16 + 2 * CLASSES)])
-def test_answers_where_the_truth_is_unknown_do_not_matter(changed):
+def test_outputs_at_unknown_pixels_do_not_matter(changed):
     other = outputs()
     other[:, changed, :, 5:] = 7.0
-    wanted = targets(unknown=True)
-    assert SegmentationLoss()(other, wanted) == pytest.approx(SegmentationLoss()(outputs(), wanted).item())
+    unknown = targets(unknown=True)
+    assert SegmentationLoss()(other, unknown) == pytest.approx(SegmentationLoss()(outputs(), unknown).item())
 
 
 @pytest.mark.parametrize("fill", [0, IGNORED])
 def test_a_batch_that_shows_nothing_has_a_finite_loss(fill):
-    wanted = torch.zeros(2, 2, 32, 32, dtype=torch.uint8)
-    wanted[:, 0] = fill
-    answers = outputs().requires_grad_()
-    loss = SegmentationLoss()(answers, wanted)
+    filled = torch.zeros(2, 2, 32, 32, dtype=torch.uint8)
+    filled[:, 0] = fill
+    predicted = outputs().requires_grad_()
+    loss = SegmentationLoss()(predicted, filled)
     loss.backward()
     assert math.isfinite(loss.item())
-    assert answers.grad.isfinite().all()
+    assert predicted.grad.isfinite().all()
 
 
 def test_weights_of_classes_make_their_pixels_matter():
@@ -78,7 +78,7 @@ def test_weights_of_classes_make_their_pixels_matter():
     assert doubled.item() == pytest.approx(2 * plain.item(), rel=1e-5)  # there is no other class
 
 
-def test_networks_that_only_name_pixels_learn_as_well():
+def test_networks_without_centers_can_be_trained_too():
     logits = outputs(1 + CLASSES, 32).requires_grad_()
     weighted = SegmentationLoss(torch.tensor([1.0, 5.0, 1.0]))(logits, targets())
     weighted.backward()
@@ -100,6 +100,6 @@ def test_the_loss_that_compares_epochs_leaves_out_unknown_pixels():
 
 
 def test_dice_is_that_of_known_pixels():
-    shown, wanted = torch.tensor([[[1.0, 1.0, 0.0]]]), torch.tensor([[[1.0, 0.0, 1.0]]])
-    assert dice_loss(shown, wanted, torch.ones_like(wanted)).item() == pytest.approx(1 - 3 / 5)
-    assert dice_loss(shown, wanted, torch.tensor([[[1.0, 0.0, 0.0]]])).item() == pytest.approx(0)
+    predicted, true = torch.tensor([[[1.0, 1.0, 0.0]]]), torch.tensor([[[1.0, 0.0, 1.0]]])
+    assert dice_loss(predicted, true, torch.ones_like(true)).item() == pytest.approx(1 - 3 / 5)
+    assert dice_loss(predicted, true, torch.tensor([[[1.0, 0.0, 0.0]]])).item() == pytest.approx(0)

@@ -4,7 +4,7 @@ import torch
 from torch.nn import functional
 
 from assay.datasets.mask_classes import IGNORED
-from assay.training.tasks.segmentation.decode import SegmentationMeter
+from assay.training.tasks.segmentation.decode import SegmentationRunningMetric
 
 
 def drawn(seed, classes=4):
@@ -27,16 +27,16 @@ def brute_force(truth, predicted):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_meter_equals_counting_pixel_by_pixel(seed):
+def test_the_running_metric_equals_counting_pixel_by_pixel(seed):
     truth, predicted = drawn(seed)
     outputs = functional.one_hot(torch.from_numpy(predicted), 6).permute(0, 3, 1, 2).float()  # class 5 never occurs
-    meter = SegmentationMeter(5)
+    metric = SegmentationRunningMetric(5)
     for part in (slice(0, 4), slice(4, 6)):
-        meter.add(outputs[part], torch.from_numpy(truth[part]))
-    assert meter.values() == pytest.approx(brute_force(truth, predicted))
+        metric.add(outputs[part], torch.from_numpy(truth[part]))
+    assert metric.values() == pytest.approx(brute_force(truth, predicted))
 
 
-def test_nothing_shown_and_nothing_found_is_no_success():
-    meter = SegmentationMeter(2)
-    meter.add(torch.tensor([[[[1.0]], [[0.0]], [[0.0]]]]), torch.zeros(1, 1, 1, dtype=torch.uint8))
-    assert meter.values() == {"mean_iou": 0.0, "foreground_iou": 0.0}
+def test_without_objects_and_predictions_the_iou_is_zero():
+    metric = SegmentationRunningMetric(2)
+    metric.add(torch.tensor([[[[1.0]], [[0.0]], [[0.0]]]]), torch.zeros(1, 1, 1, dtype=torch.uint8))
+    assert metric.values() == {"mean_iou": 0.0, "foreground_iou": 0.0}
