@@ -57,7 +57,7 @@ def run_experiment(
                 instance=instance,
                 partition_key=experiment_id,
                 run_config=QUIET,
-                asset_selection=needed_assets(job, spec),
+                asset_selection=needed_asset_keys(job, spec),
                 raise_on_error=False,
                 run_id=run_id,
             )
@@ -72,7 +72,7 @@ def run_experiment(
     return result.success
 
 
-def needed_assets(job: dg.JobDefinition, spec: ExperimentSpec) -> list[dg.AssetKey]:
+def needed_asset_keys(job: dg.JobDefinition, spec: ExperimentSpec) -> list[dg.AssetKey]:
     """Return the job's assets without the stages that this experiment never reads."""
     unused = set(STAGES) - set(needed_stages(spec))
     return [key for key in job.asset_layer.selected_asset_keys if key.path[-1] not in unused or key.path[0] == "spec"]

@@ -39,7 +39,7 @@ from assay.metrics import classification, multi_label, regression
 from assay.metrics.bootstrap import BLOCK_ELEMENTS
 from assay.metrics.samples import ClassificationSample, MultiLabelSample, RegressionSample, Sample
 from assay.plots.sheets import sample_grid
-from assay.spec.generated_images import Augmentation
+from assay.spec.generated_images import PhotoAugmentation
 from assay.training.ema import AveragedNetwork
 from assay.training.models.unet import Unet
 from assay.training.optimizers import AdamW, Muon, Optimizer, Sgd
@@ -158,7 +158,7 @@ def _frames(size: tuple[int, int]) -> tuple[Frame, Frame]:
     found: dict[bool, Frame] = {}
     seed = 0
     while len(found) < 2:
-        frame = random_frame(size, size, np.random.default_rng(seed), Augmentation())
+        frame = random_frame(size, size, np.random.default_rng(seed), PhotoAugmentation())
         found.setdefault(len(frame.bend) > 2, frame)
         seed += 1
     return found[False], found[True]

@@ -24,11 +24,11 @@ from assay.analysis.detection_findings import (
     ImageBoxes,
     box_confusion,
     finding_rows,
-    rank_images,
+    rank_detected_images,
     read_boxes,
     weakest_class_sentence,
 )
-from assay.analysis.images import open_image, read_images, splits_of
+from assay.analysis.images import open_image, read_image_boxes, splits_of
 from assay.analysis.items import draw_class_scores
 from assay.datasets.schema import BACKGROUND
 from assay.metrics.box_matching import Boxes
@@ -105,7 +105,7 @@ def _subset_data(
     baseline = make_sample(trivial, boxes.objects, len(inputs.classes), len(boxes.images))
     confidence = best_confidence(curves.get(TUNING_SUBSET, curves[subset]))
     findings = finding_rows(subset, boxes, confidence, inputs.classes)
-    images = rank_images(findings)
+    images = rank_detected_images(findings)
     tables = {
         "worst_items": images.filter(pl.col("f1") < 1).head(analyzer.worst_items),
         "best_items": images.filter(pl.col("found") > 0)
@@ -130,7 +130,7 @@ def _draw(analysis: Analysis, inputs: AnalysisInputs, analyzer: ResultAnalyzer, 
     draw_class_scores(analysis, about, folder)
     for name in ("best_items", "worst_items"):
         rows = analysis.of_headline(name).head(IMAGES_PER_PLOT)
-        draw_images(rows, analysis.of_headline("detections"), inputs, folder / f"{name}.png")
+        draw_detections(rows, analysis.of_headline("detections"), inputs, folder / f"{name}.png")
 
 
 def _advise(analysis: Analysis) -> str:
@@ -147,7 +147,7 @@ def _confidence(analysis: Analysis) -> float:
 DETECTION = TaskAnalysis("image", _read, _draw, _advise)
 
 
-def draw_images(rows: pl.DataFrame, findings: pl.DataFrame, inputs: AnalysisInputs, path: Path) -> None:
+def draw_detections(rows: pl.DataFrame, findings: pl.DataFrame, inputs: AnalysisInputs, path: Path) -> None:
     """Draw images with their boxes; without rows no file is written.
 
     Args:
@@ -156,7 +156,7 @@ def draw_images(rows: pl.DataFrame, findings: pl.DataFrame, inputs: AnalysisInpu
         inputs: Where the images and objects are.
         path: The PNG file.
     """
-    known = rows.join(read_images(inputs), on=["item", "subset"], how="inner", maintain_order="left")
+    known = rows.join(read_image_boxes(inputs), on=["item", "subset"], how="inner", maintain_order="left")
     if known.is_empty():
         return
     objects = read_objects(splits_of(inputs), inputs.label_classes)

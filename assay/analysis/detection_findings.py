@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from assay.analysis.base import AnalysisInputs, by_subset
-from assay.analysis.images import item_index, read_images, splits_of
+from assay.analysis.images import item_index, read_image_boxes, splits_of
 from assay.analysis.items import confusion_rows, missing_values, refuse, repeated_items, unknown_names
 from assay.datasets.schema import BACKGROUND
 from assay.metrics.box_matching import Boxes, box_iou, match_boxes
@@ -225,7 +225,7 @@ def _frame(columns: dict[str, Any]) -> pl.DataFrame:
     return frame.with_columns(pl.col("iou").fill_nan(None))
 
 
-def rank_images(findings: pl.DataFrame) -> pl.DataFrame:
+def rank_detected_images(findings: pl.DataFrame) -> pl.DataFrame:
     """Return one row per image with any object or box, the worst first: lowest F1, then most mistakes."""
     match = pl.col("match")
     counts = findings.group_by("subset", "item").agg(
@@ -296,7 +296,7 @@ def read_boxes(inputs: AnalysisInputs) -> dict[str, ImageBoxes]:
     Raises:
         DataError: The tables can't be analysed; lists every problem.
     """
-    known = read_images(inputs).filter(pl.col("labelled").fill_null(True))
+    known = read_image_boxes(inputs).filter(pl.col("labelled").fill_null(True))
     predicted = read_parquet(inputs.predictions, PREDICTED).with_columns(pl.col("predicted_class").cast(pl.String))
     problems = repeated_items(known)
     problems += missing_values(predicted)

@@ -15,7 +15,7 @@ from assay.storage.parquet import read_parquet
 PREDICTED_ITEMS = "predicted_items.parquet"
 
 
-def read_images(inputs: AnalysisInputs) -> pl.DataFrame:
+def read_image_boxes(inputs: AnalysisInputs) -> pl.DataFrame:
     """Return the predicted images: columns item, subset, file, mask, labelled, width_px, height_px.
 
     Raises:

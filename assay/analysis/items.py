@@ -47,7 +47,7 @@ def read_items(
     """
     frame = read_parquet(inputs.predictions)
     required = ["item", "subset", target, *outputs]
-    require_columns(inputs, frame, required)
+    require_prediction_columns(inputs, frame, required)
     frame = frame.filter(pl.col(target).is_not_null())
     frame = frame.with_columns(_as_text(frame[name]) for name in class_columns)
     problems = missing_values(frame.select(required)) + repeated_items(frame)
@@ -60,7 +60,7 @@ def read_items(
     return frame
 
 
-def require_columns(inputs: AnalysisInputs, frame: pl.DataFrame, columns: Sequence[str]) -> None:
+def require_prediction_columns(inputs: AnalysisInputs, frame: pl.DataFrame, columns: Sequence[str]) -> None:
     """Check that the predictions have all columns.
 
     Raises:

@@ -9,14 +9,14 @@ import polars as pl
 from PIL import Image
 
 from assay.analysis.base import Analysis, AnalysisInputs, SubsetData, TaskAnalysis, by_subset
-from assay.analysis.images import item_index, open_image, read_images, splits_of
+from assay.analysis.images import item_index, open_image, read_image_boxes, splits_of
 from assay.analysis.items import (
     confusion_rows,
     draw_class_scores,
     missing_values,
     refuse,
     repeated_items,
-    require_columns,
+    require_prediction_columns,
     unknown_names,
 )
 from assay.datasets.mask_classes import IndexMask, read_meanings, read_values
@@ -82,7 +82,7 @@ def _subset_data(
         "majority class": sample.predict_everywhere(int(training_pixels.argmax())),
     }
     names = [BACKGROUND, *inputs.classes]
-    images = rank_images(subset, pixels, names)
+    images = rank_segmented_images(subset, pixels, names)
     tables = {
         "worst_items": images.filter(pl.col("mean_iou") < 1).head(analyzer.worst_items),
         "best_items": images.reverse().head(analyzer.worst_items),
@@ -99,7 +99,7 @@ def _draw(analysis: Analysis, inputs: AnalysisInputs, analyzer: ResultAnalyzer, 
     write_bytes(folder / "confusion_matrix.png", matrix)
     draw_class_scores(analysis, about, folder)
     for name in ("best_items", "worst_items"):
-        draw_images(analysis.of_headline(name).head(IMAGES_PER_PLOT), inputs, folder / f"{name}.png")
+        draw_masks(analysis.of_headline(name).head(IMAGES_PER_PLOT), inputs, folder / f"{name}.png")
 
 
 def _advise(analysis: Analysis) -> str:
@@ -123,7 +123,7 @@ def read_counts(inputs: AnalysisInputs) -> dict[str, PixelCounts]:
         DataError: The table can't be analysed; lists every problem.
     """
     frame = read_parquet(inputs.predictions)
-    require_columns(inputs, frame, COLUMNS)
+    require_prediction_columns(inputs, frame, COLUMNS)
     known = frame.select(COLUMNS).filter(pl.col("target_class").is_not_null())
     names = [BACKGROUND, *inputs.classes]
     problems = repeated_items(known.unique(["item", "subset"], maintain_order=True))
@@ -150,7 +150,7 @@ def _counts(rows: pl.DataFrame, names: list[str]) -> PixelCounts:
     return PixelCounts(items, counts)
 
 
-def rank_images(subset: str, pixels: PixelCounts, names: list[str]) -> pl.DataFrame:
+def rank_segmented_images(subset: str, pixels: PixelCounts, names: list[str]) -> pl.DataFrame:
     """Return one row per image with true or predicted objects, the lowest mean IoU first.
 
     Args:
@@ -223,7 +223,7 @@ class _MaskedImage:
     caption: str
 
 
-def draw_images(rows: pl.DataFrame, inputs: AnalysisInputs, path: Path) -> None:
+def draw_masks(rows: pl.DataFrame, inputs: AnalysisInputs, path: Path) -> None:
     """Draw images with their true and predicted masks, one row each; without rows no file is written.
 
     Args:
@@ -249,7 +249,7 @@ def draw_images(rows: pl.DataFrame, inputs: AnalysisInputs, path: Path) -> None:
 def _read_masked_images(rows: pl.DataFrame, inputs: AnalysisInputs) -> list[_MaskedImage]:
     folder = splits_of(inputs)
     meanings, root = read_meanings(folder, inputs.classes, inputs.label_classes), mask_root_of(folder)
-    known = rows.join(read_images(inputs), on=["item", "subset"], how="inner", maintain_order="left")
+    known = rows.join(read_image_boxes(inputs), on=["item", "subset"], how="inner", maintain_order="left")
     return [
         _MaskedImage(
             open_image(inputs, row["file"]),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from assay.automation.state import AutomationState, SeenFile, known_digest, watched_path
-from assay.automation.watch import signature_of, update_files, update_sources
+from assay.automation.watch import file_signature, update_files, update_sources
 from assay.errors import AssayError, NotThereYetError
 from assay.experiments.contents import recorded_spec
 from assay.experiments.specs import SpecFiles
@@ -198,7 +198,7 @@ class Reconciliation:
         digest = known_digest(spec.generated_images, root, recorded.get("generated_images", ""))
         expected = expected_versions(spec, name, UNKNOWN_SOURCE if digest is None else digest)
         self.state.files[name] = SeenFile(*seen.stamp, expected["experiment"], path)
-        request_digest = digest_of([expected, self.state.code, signature_of(self.state, path)])
+        request_digest = digest_of([expected, self.state.code, file_signature(self.state, path)])
         assets = outdated(expected, recorded)
         if not assets:
             self.state.asked.pop(name, None)

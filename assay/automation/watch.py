@@ -56,7 +56,7 @@ def update_sources(state: AutomationState, now_s: float) -> None:
             state.sources[path] = snapshot
 
 
-def signature_of(state: AutomationState, path: str) -> str:
+def file_signature(state: AutomationState, path: str) -> str:
     """Return the signature of the data at ``path``, taking a snapshot if there is none; empty while that fails."""
     if path and path not in state.sources:
         snapshot = snapshot_source(path)

@@ -123,7 +123,7 @@ def backfill(
 
     selection = select_experiments(spec_files(), storage_root(), where.strip(), ids or ())
     if selection.left_out:
-        typer.echo(f"Left out, not valid: {shortened(selection.left_out)}. See: assay validate", err=True)
+        typer.echo(f"Left out, not valid: {name_list(selection.left_out)}. See: assay validate", err=True)
     if dry_run:
         typer.echo(f"{counted(len(selection.specs))}: {', '.join(selection.specs)}")
         _show_selected(url, job, selection.specs)
@@ -150,7 +150,7 @@ def _start(url: str, job: str, specs: Mapping[str, ExperimentSpec], where: str) 
     workspace = load_workspace(server)
     assets = needed_assets(workspace.assets_of(job), specs.values())
     workspace.add_experiments(workspace.unknown_experiments(list(specs)))
-    title = f"{job}: {where or shortened(list(specs))}"
+    title = f"{job}: {where or name_list(list(specs))}"
     backfill_id = launch(server, assets, list(specs), title, command_line(job, where, list(specs)))
     announce(url, backfill_id, len(specs))
 
@@ -173,7 +173,7 @@ def command_line(job: str, where: str, names: Sequence[str]) -> str:
     return shlex.join(["assay", "backfill", "--job", job, *chosen])
 
 
-def shortened(names: Sequence[str]) -> str:
+def name_list(names: Sequence[str]) -> str:
     """Return names as a list for a message, shortened if there are many."""
     more = f" and {len(names) - SHOWN_IDS} more" if len(names) > SHOWN_IDS else ""
     return f"{', '.join(names[:SHOWN_IDS])}{more}"

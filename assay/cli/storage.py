@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from assay.errors import DataError, StorageError, unknown
-from assay.experiments.garbage import collect, find_garbage
+from assay.experiments.garbage import collect_garbage, find_garbage
 from assay.experiments.locks import lock_folders
 from assay.experiments.workspace import locations, spec_files, storage_root
 from assay.storage.locks import Holder, age_of, clear, clearable, holders, share, state_of, unshare
@@ -27,7 +27,7 @@ def gc(
     total = sum(item.size_bytes for item in garbage) / 1e6
     if not yes:
         typer.confirm(f"Delete {len(garbage)} folders, {total:.1f} MB?", abort=True)
-    skipped = collect(storage_root(), spec_files(), garbage)
+    skipped = collect_garbage(storage_root(), spec_files(), garbage)
     typer.echo(f"Deleted {len(garbage) - len(skipped)} folders.")
     for item in skipped:
         typer.echo(f"Skipped {item.path}: in use.")

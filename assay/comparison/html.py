@@ -21,7 +21,7 @@ from assay.analysis.base import readable_number
 from assay.comparison.figures import curve_panels, key_panels
 from assay.comparison.load import ComparisonData, Entry, Score
 from assay.comparison.ranking import Ranking
-from assay.comparison.terminal import interval, note_line, title, verdict
+from assay.comparison.terminal import interval, note_line, title, verdict_on_best
 from assay.metrics.registry import label_of
 from assay.plots.comparison import draw_panels
 from assay.plots.panels import Panel
@@ -85,7 +85,7 @@ def _header(name: str, collection: ComparisonData) -> Element:
 def _section(ranking: Ranking, path: Path, collection: ComparisonData) -> Element:
     content: list[Content] = [element("h2", title(ranking, collection.subset))]
     if ranking.ranked:
-        content += [element("p", verdict(ranking), class_="verdict")]
+        content += [element("p", verdict_on_best(ranking), class_="verdict")]
         content += [element("div", table(ranking, path), class_="wide")]
         content += _figure("Learning", curve_panels(ranking, collection.history), ranking)
         content += _figure("What was varied", key_panels(ranking), ranking)

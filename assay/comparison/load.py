@@ -193,10 +193,10 @@ def _read(store: SpecFiles, name: str) -> Spec | None:
 
 def _scores(rows: pl.DataFrame, subset: str) -> dict[str, Score]:
     of_subset = rows.filter(pl.col("subset") == subset)
-    return {row["metric"]: score_of(row) for row in of_subset.iter_rows(named=True)}
+    return {row["metric"]: leading_score(row) for row in of_subset.iter_rows(named=True)}
 
 
-def score_of(row: Mapping[str, Any]) -> Score:
+def leading_score(row: Mapping[str, Any]) -> Score:
     """Return the score in a row of the table ``analysis``."""
     return Score(
         value=row["value"],

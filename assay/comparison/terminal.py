@@ -35,7 +35,7 @@ def as_text(ranking: Ranking, subset: str, width: int) -> list[str]:
     """
     lines = [title(ranking, subset)]
     if ranking.ranked:
-        lines += [*_table(ranking, width), verdict(ranking), *_first_lines(notes(ranking))]
+        lines += [*_table(ranking, width), verdict_on_best(ranking), *_first_lines(notes(ranking))]
     if ranking.others:
         lines += [
             f"Without results: {len(ranking.others)}",
@@ -114,7 +114,7 @@ def title(ranking: Ranking, subset: str) -> str:
     return f"{ranking.task}: {metric.label}{unit} on {subset}, {better} is better"
 
 
-def verdict(ranking: Ranking) -> str:
+def verdict_on_best(ranking: Ranking) -> str:
     """Return how good the best experiment is, whether it beats the baseline, and whether others are clearly worse."""
     best = ranking.ranked[0]
     score = ranking.score(best)

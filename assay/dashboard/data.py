@@ -15,7 +15,18 @@ from typing import Any, TypeVar
 
 import polars as pl
 
-from assay.comparison.load import EPOCHS, HISTORY, READ, RUNS, SCORES, Entry, Score, Tables, results_mismatch, score_of
+from assay.comparison.load import (
+    EPOCHS,
+    HISTORY,
+    READ,
+    RUNS,
+    SCORES,
+    Entry,
+    Score,
+    Tables,
+    leading_score,
+    results_mismatch,
+)
 from assay.errors import StorageError
 from assay.experiments.folders import ExperimentFolders
 from assay.spec.experiment import learning_of
@@ -222,7 +233,7 @@ def read_experiments(root: Path, tables: Tables | FileTables) -> list[Experiment
 def _by_experiment(rows: pl.DataFrame) -> dict[str, dict[str, dict[str, Score]]]:
     scores: dict[str, dict[str, dict[str, Score]]] = {}
     for row in rows.iter_rows(named=True):
-        scores.setdefault(row["experiment_id"], {}).setdefault(row["subset"], {})[row["metric"]] = score_of(row)
+        scores.setdefault(row["experiment_id"], {}).setdefault(row["subset"], {})[row["metric"]] = leading_score(row)
     return scores
 
 

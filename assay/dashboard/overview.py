@@ -52,7 +52,7 @@ def rankings(experiments: Sequence[Experiment], subset: str, metric: str | None 
     return sorted(ranked, key=lambda each: -len(each.ranked) - len(each.others))
 
 
-def columns_of(
+def overview_columns(
     experiments: Sequence[Experiment], ranked: Sequence[Ranking], subset: str, keys: Mapping[str, str]
 ) -> list[Column]:
     """Return the columns of the table; all metrics of a task only where all experiments are of that task.
@@ -80,7 +80,7 @@ def columns_of(
     ]
 
 
-def frame_of(columns: Sequence[Column]) -> pl.DataFrame:
+def overview_frame(columns: Sequence[Column]) -> pl.DataFrame:
     """Return the columns as a frame; a column without any value has type text."""
     return pl.DataFrame([pl.Series(each.name, each.values, strict=False) for each in columns]).with_columns(
         pl.selectors.by_dtype(pl.Null).cast(pl.String)

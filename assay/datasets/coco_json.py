@@ -120,13 +120,13 @@ def _images(entries: list[Any], name: str) -> tuple[dict[Id, Entry], list[str], 
 
 
 def _id_of(entry: Any) -> Id:
-    if not isinstance(entry, dict) or not is_id(entry.get("id")):
+    if not isinstance(entry, dict) or not is_coco_id(entry.get("id")):
         raise ValueError("has no id (a whole number or text)")
     entry_id: Id = entry["id"]
     return entry_id
 
 
-def is_id(value: object) -> bool:
+def is_coco_id(value: object) -> bool:
     """Return whether a value can be an ID: a whole number, 0 included, or text."""
     return isinstance(value, (int, str)) and not isinstance(value, bool)
 
@@ -207,7 +207,7 @@ def _annotation_id(entry: Any) -> Id | None:
     if not isinstance(entry, dict):
         raise ValueError("is no entry with keys")
     entry_id = entry.get("id")
-    return entry_id if is_id(entry_id) else None
+    return entry_id if is_coco_id(entry_id) else None
 
 
 def _is_repeated(entry: Entry, first: tuple[int, Entry]) -> bool:

@@ -100,7 +100,7 @@ def _items(frame: pl.DataFrame, spec: TableSource) -> pl.DataFrame:
         "item": _item_names(len(frame)),
         "sha256": _row_hashes(frame),
         "label": none if target.dtype.is_float() else target.cast(pl.String),
-        "given_subset": none if spec.subset_column is None else subset_names(frame[spec.subset_column]),
+        "given_subset": none if spec.subset_column is None else names_of_subsets(frame[spec.subset_column]),
         "given_group": none if spec.group_column is None else frame[spec.group_column].cast(pl.String),
     }
     return pl.DataFrame(columns, schema=dict(ROW_ITEM_COLUMNS))
@@ -189,10 +189,10 @@ def _subset_problems(frame: pl.DataFrame, spec: TableSource) -> Iterator[str]:
             f"({row_numbers(~known)}), expected {', '.join(sorted(SUBSET_NAMES))}"
         )
     elif not frame[spec.target_column].dtype.is_numeric():
-        yield from _classes_not_in_train(subset_names(given), frame[spec.target_column].cast(pl.String))
+        yield from _classes_not_in_train(names_of_subsets(given), frame[spec.target_column].cast(pl.String))
 
 
-def subset_names(given: pl.Series) -> pl.Series:
+def names_of_subsets(given: pl.Series) -> pl.Series:
     """Return our names of the subsets that a column gives."""
     return given.cast(pl.String).str.strip_chars().str.to_lowercase().replace(SUBSET_NAMES)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from assay.checks.result import TestResult
 from assay.checks.run import CHECKS, check_of, run_test, write_exp_tests_csv
 from assay.errors import DataError
-from assay.experiments.contents import experiment_files, stage_results
+from assay.experiments.contents import files_to_check, stage_results
 from assay.experiments.folders import ExperimentFolders
 from assay.spec.exptests import TestSection
 from assay.spec.ids import validate_id
@@ -33,7 +33,7 @@ def run_tests(root: Path, experiment_id: str, kind: str, tests: Sequence[TestSec
         kind: A built-in kind, or ``further_tests``.
         tests: All tests in the experiment's spec.
     """
-    files = experiment_files(root, experiment_id)
+    files = files_to_check(root, experiment_id)
     results = [run_test(test, files) for test in tests if check_of(test.kind) == kind]
     stage = CHECKS[kind].asset
     made = stage_results(root, experiment_id).get(stage)

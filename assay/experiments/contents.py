@@ -45,7 +45,7 @@ def recorded_spec(root: Path, experiment_id: str) -> dict[str, Any] | None:
     return load_values(path) if path and path.is_file() else None
 
 
-def experiment_files(root: Path, experiment_id: str) -> ExperimentFiles:
+def files_to_check(root: Path, experiment_id: str) -> ExperimentFiles:
     """Return the paths of an experiment's results, as its tests need them."""
     found = stage_results(root, experiment_id)
     folder = ExperimentFolders(root).find(experiment_id)

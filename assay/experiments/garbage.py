@@ -98,7 +98,7 @@ def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def collect(root: Path, specs: SpecFiles, garbage: Sequence[Garbage]) -> list[Garbage]:
+def collect_garbage(root: Path, specs: SpecFiles, garbage: Sequence[Garbage]) -> list[Garbage]:
     """Delete garbage; returns what was skipped because it was locked."""
     skipped = []
     for item in garbage:

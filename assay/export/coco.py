@@ -21,7 +21,7 @@ from faster_coco_eval.core import mask as coco_masks
 from assay.datasets.coco_json import CocoFile, Entry, Id, read_coco_file
 from assay.datasets.mask_classes import IndexMask
 from assay.errors import DataError
-from assay.export.predictions import Detections, PredictedMasks, require_classes
+from assay.export.predictions import PredictedMasks, StoredDetections, require_classes
 from assay.storage.files import write_json
 
 _DECIMALS = 3
@@ -29,7 +29,7 @@ _DECIMALS = 3
 _BOX = ("x_px", "y_px", "width_px", "height_px")
 
 
-def export_coco(detections: Detections, folder: Path, like: Path | None = None) -> list[Path]:
+def export_coco(detections: StoredDetections, folder: Path, like: Path | None = None) -> list[Path]:
     """Write boxes into COCO's files; return their paths.
 
     Args:

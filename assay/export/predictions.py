@@ -27,7 +27,7 @@ PREDICTED_ITEMS_FILE = "predicted_items.parquet"
 
 
 @dataclass(frozen=True)
-class Detections:
+class StoredDetections:
     """Predicted boxes, and what is true.
 
     Attributes:
@@ -53,7 +53,7 @@ class Detections:
         return replace(self, classes=names)
 
 
-def read_detections(root: Path, experiment_id: str, spec: ExperimentSpec) -> Detections:
+def read_detections(root: Path, experiment_id: str, spec: ExperimentSpec) -> StoredDetections:
     """Return the predicted boxes of an experiment.
 
     Args:
@@ -76,7 +76,7 @@ def read_detections(root: Path, experiment_id: str, spec: ExperimentSpec) -> Det
     objects = read_parquet(results["splits"].folder / OBJECTS_FILE)
     labels = {*objects.filter(~pl.col("crowd").fill_null(False))["label"], *boxes["predicted_class"]}
     of_these = objects.join(images.select("item"), on="item", how="semi")
-    return Detections(images, boxes, of_these, tuple(sorted(labels, key=_class_order)))
+    return StoredDetections(images, boxes, of_these, tuple(sorted(labels, key=_class_order)))
 
 
 def _class_order(label: str) -> tuple[int, float, str]:

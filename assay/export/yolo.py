@@ -10,7 +10,7 @@ import polars as pl
 
 from assay.datasets.yolo import find_yolo_paths
 from assay.errors import DataError
-from assay.export.predictions import Detections, name_without_ending
+from assay.export.predictions import StoredDetections, name_without_ending
 from assay.spec.generated_images import YoloSource
 from assay.storage.files import write_text
 
@@ -19,7 +19,7 @@ LABEL_FOLDER = "labels"
 _IMAGE_FOLDER = "images/"
 
 
-def export_yolo(detections: Detections, folder: Path, like: Path | None = None) -> list[Path]:
+def export_yolo(detections: StoredDetections, folder: Path, like: Path | None = None) -> list[Path]:
     """Write a label file per image, empty where nothing was found, and classes.txt; return the paths.
 
     Args:

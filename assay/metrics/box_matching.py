@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from faster_coco_eval.core import mask as coco
 
-from assay.metrics.samples import Booleans, Floats, Integers, divide
+from assay.metrics.samples import Booleans, Floats, Integers, safe_divide
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 """IoU from which a box counts as finding an object: COCO averages over all of them."""
@@ -183,7 +183,7 @@ def _class_scores(box_weights: Floats, total: Floats, hits: Booleans, counted: B
     for row, (hit, counts) in enumerate(zip(hits, counted, strict=True)):
         boxes = seen if counts.all() else np.cumsum(box_weights * counts, axis=1)
         true_positives = np.cumsum(box_weights[:, hit], axis=1)
-        reached = divide(true_positives, total[:, None])
+        reached = safe_divide(true_positives, total[:, None])
         precision[:, row] = _average_precision(true_positives / (boxes[:, hit] + np.spacing(1)), reached)
         recall[:, row] = reached[:, -1] if reached.shape[1] else np.where(total > 0, 0.0, np.nan)
     return np.where(total[:, None] > 0, precision, np.nan), recall

@@ -7,12 +7,12 @@ the table of calibration. Does not belong here: intervals, several labels per it
 import numpy as np
 import polars as pl
 
-from assay.metrics.samples import ClassificationSample, Floats, Integers, divide, mean_of_defined
+from assay.metrics.samples import ClassificationSample, Floats, Integers, mean_of_defined, safe_divide
 
 
 def accuracy(sample: ClassificationSample) -> Floats:
     """Return the share of items whose class is right."""
-    return divide(_hits(sample).sum(axis=1), sample.confusion.sum(axis=(1, 2)))
+    return safe_divide(_hits(sample).sum(axis=1), sample.confusion.sum(axis=(1, 2)))
 
 
 def balanced_accuracy(sample: ClassificationSample) -> Floats:
@@ -27,18 +27,18 @@ def macro_f1(sample: ClassificationSample) -> Floats:
 
 def precision(sample: ClassificationSample) -> Floats:
     """Return, per class, the share of its predictions that are right; NaN when it is never predicted: (b, k)."""
-    return divide(_hits(sample), sample.confusion.sum(axis=1))
+    return safe_divide(_hits(sample), sample.confusion.sum(axis=1))
 
 
 def recall(sample: ClassificationSample) -> Floats:
     """Return, per class, the share of its items that are predicted as it; NaN when it does not occur: (b, k)."""
-    return divide(_hits(sample), sample.confusion.sum(axis=2))
+    return safe_divide(_hits(sample), sample.confusion.sum(axis=2))
 
 
 def f1(sample: ClassificationSample) -> Floats:
     """Return, per class, the harmonic mean of precision and recall; NaN when it neither occurs nor is predicted."""
     occurring_or_predicted = sample.confusion.sum(axis=1) + sample.confusion.sum(axis=2)
-    return divide(2 * _hits(sample), occurring_or_predicted)
+    return safe_divide(2 * _hits(sample), occurring_or_predicted)
 
 
 def log_loss(sample: ClassificationSample) -> Floats:
@@ -65,7 +65,7 @@ def roc_auc(sample: ClassificationSample) -> Floats:
     negatives = np.add.reduceat(weights * ~positive, starts, axis=1)
     negatives_below = np.cumsum(negatives, axis=1) - negatives / 2
     pairs = positives.sum(axis=1) * negatives.sum(axis=1)
-    return divide((positives * negatives_below).sum(axis=1), pairs)
+    return safe_divide((positives * negatives_below).sum(axis=1), pairs)
 
 
 def _hits(sample: ClassificationSample) -> Floats:

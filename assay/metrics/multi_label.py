@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from assay.metrics.samples import Booleans, Floats, MultiLabelSample, divide, mean_of_defined
+from assay.metrics.samples import Booleans, Floats, MultiLabelSample, mean_of_defined, safe_divide
 
 
 def macro_f1(sample: MultiLabelSample) -> Floats:
@@ -20,7 +20,7 @@ def macro_f1(sample: MultiLabelSample) -> Floats:
 def micro_f1(sample: MultiLabelSample) -> Floats:
     """Return the F1 over all pairs of item and class; NaN when no class occurs or is predicted."""
     occurring_or_predicted = sample.total(sample.target) + sample.total(sample.predicted)
-    return divide(2 * sample.total(_hits(sample)).sum(axis=1), occurring_or_predicted.sum(axis=1))
+    return safe_divide(2 * sample.total(_hits(sample)).sum(axis=1), occurring_or_predicted.sum(axis=1))
 
 
 def exact_match(sample: MultiLabelSample) -> Floats:
@@ -35,17 +35,17 @@ def hamming_loss(sample: MultiLabelSample) -> Floats:
 
 def precision(sample: MultiLabelSample) -> Floats:
     """Return, per class, the share of its predictions that are right; NaN when it is never predicted: (b, k)."""
-    return divide(sample.total(_hits(sample)), sample.total(sample.predicted))
+    return safe_divide(sample.total(_hits(sample)), sample.total(sample.predicted))
 
 
 def recall(sample: MultiLabelSample) -> Floats:
     """Return, per class, the share of its items for which it is predicted; NaN when it does not occur: (b, k)."""
-    return divide(sample.total(_hits(sample)), sample.total(sample.target))
+    return safe_divide(sample.total(_hits(sample)), sample.total(sample.target))
 
 
 def f1(sample: MultiLabelSample) -> Floats:
     """Return, per class, the harmonic mean of precision and recall; NaN when it neither occurs nor is predicted."""
-    return divide(2 * sample.total(_hits(sample)), sample.total(sample.target) + sample.total(sample.predicted))
+    return safe_divide(2 * sample.total(_hits(sample)), sample.total(sample.target) + sample.total(sample.predicted))
 
 
 def _hits(sample: MultiLabelSample) -> Booleans:
@@ -98,7 +98,7 @@ def _average_precision(sample: MultiLabelSample, label: int) -> Floats:
     hits = np.cumsum(positives, axis=1)
     predicted = np.cumsum(np.add.reduceat(weights, starts, axis=1), axis=1)
     precision = np.divide(hits, predicted, out=np.zeros_like(hits), where=predicted > 0)
-    return divide((positives * precision).sum(axis=1), hits[:, -1])
+    return safe_divide((positives * precision).sum(axis=1), hits[:, -1])
 
 
 PROBABILITY_THRESHOLDS = np.linspace(0, 1, 101)
@@ -121,9 +121,9 @@ def _curve(sample: MultiLabelSample, label: int, name: str) -> pl.DataFrame:
         {
             "class": [name] * len(hits),
             "threshold": PROBABILITY_THRESHOLDS,
-            "precision": divide(hits, predicted),
-            "recall": divide(hits, occurring),
-            "f1": divide(2 * hits, predicted + occurring),
+            "precision": safe_divide(hits, predicted),
+            "recall": safe_divide(hits, occurring),
+            "f1": safe_divide(2 * hits, predicted + occurring),
         }
     )
     return table.with_columns(pl.selectors.float().fill_nan(None))

@@ -5,7 +5,7 @@ Belongs here: one function per metric, from a sample with b weightings to values
 
 import numpy as np
 
-from assay.metrics.samples import Floats, RegressionSample, divide
+from assay.metrics.samples import Floats, RegressionSample, safe_divide
 
 
 def mean_squared_error(sample: RegressionSample) -> Floats:
@@ -34,4 +34,4 @@ def r_squared(sample: RegressionSample) -> Floats:
     variance = squares - sample.mean(centred) ** 2
     # A smaller difference is only rounding error of the subtraction.
     constant = variance <= 1e-13 * squares
-    return 1.0 - divide(mean_squared_error(sample), np.where(constant, 0.0, variance))
+    return 1.0 - safe_divide(mean_squared_error(sample), np.where(constant, 0.0, variance))

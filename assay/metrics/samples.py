@@ -160,10 +160,10 @@ class MultiLabelSample(_WeightedItems):
 
 def mean_of_defined(values: Floats) -> Floats:
     """Return the mean over the classes (b,) of values (b, k), without those that are NaN."""
-    return divide(np.nansum(values, axis=1), np.sum(~np.isnan(values), axis=1).astype(np.float64))
+    return safe_divide(np.nansum(values, axis=1), np.sum(~np.isnan(values), axis=1).astype(np.float64))
 
 
-def divide(numerator: Floats, denominator: Floats) -> Floats:
+def safe_divide(numerator: Floats, denominator: Floats) -> Floats:
     """Return the quotient; NaN, which stands for a metric that is not defined, where the denominator is 0."""
     undefined = np.full(np.broadcast(numerator, denominator).shape, np.nan)
     quotient: Floats = np.divide(numerator, denominator, out=undefined, where=denominator != 0)

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from assay.metrics.samples import Floats, divide, mean_of_defined
+from assay.metrics.samples import Floats, mean_of_defined, safe_divide
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def iou_of_counts(counts: Floats) -> Floats:
 
 
 def _iou(hits: Floats, occurring: Floats, predicted: Floats) -> Floats:
-    return divide(hits, occurring + predicted - hits)
+    return safe_divide(hits, occurring + predicted - hits)
 
 
 def iou(sample: SegmentationSample) -> Floats:
@@ -93,17 +93,17 @@ def dice(sample: SegmentationSample) -> Floats:
     NaN when the class neither occurs nor is predicted. Dice, "Measures of the Amount of
     Ecologic Association Between Species" (Ecology 26, 1945).
     """
-    return divide(2 * sample.hits, sample.occurring + sample.predicted)[:, 1:]
+    return safe_divide(2 * sample.hits, sample.occurring + sample.predicted)[:, 1:]
 
 
 def precision(sample: SegmentationSample) -> Floats:
     """Return, per class, the share of the pixels predicted as it that are right; NaN without any: (b, k)."""
-    return divide(sample.hits, sample.predicted)[:, 1:]
+    return safe_divide(sample.hits, sample.predicted)[:, 1:]
 
 
 def recall(sample: SegmentationSample) -> Floats:
     """Return, per class, the share of its pixels that are predicted as it; NaN when it does not occur: (b, k)."""
-    return divide(sample.hits, sample.occurring)[:, 1:]
+    return safe_divide(sample.hits, sample.occurring)[:, 1:]
 
 
 def mean_iou(sample: SegmentationSample) -> Floats:
@@ -124,4 +124,4 @@ def foreground_iou(sample: SegmentationSample) -> Floats:
 
 def pixel_accuracy(sample: SegmentationSample) -> Floats:
     """Return the share of the pixels whose class is right, the background included."""
-    return divide(sample.hits.sum(axis=1), sample.occurring.sum(axis=1))
+    return safe_divide(sample.hits.sum(axis=1), sample.occurring.sum(axis=1))

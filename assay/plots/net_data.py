@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from assay.plots.overlays import GAP_PX, UNKNOWN, ClassMap, Mark, class_legend, paint_classes, with_marks
-from assay.plots.sheets import EDGE, MAX_SHEET_BYTES, PAPER, Colour, class_color, fit, rgb, save_small_png, sheet
+from assay.plots.sheets import EDGE, MAX_SHEET_BYTES, PAPER, Colour, class_color, fit_into, rgb, save_small_png, sheet
 
 REACH = 2.5
 """Standard deviations between an item's mean, which is grey, and black or white."""
@@ -98,7 +98,7 @@ def _as_caption(target: Any) -> str:
 def _enlarged(image: Image.Image, about_px: int) -> Image.Image:
     """Return an image as a tile: enlarged by a whole factor, or reduced where it is more than twice as large."""
     longest = max(image.size)
-    return fit(image, about_px if longest > 2 * about_px else longest * max(1, round(about_px / longest)))
+    return fit_into(image, about_px if longest > 2 * about_px else longest * max(1, round(about_px / longest)))
 
 
 def _beside(image: Image.Image, mask: ClassMap) -> Image.Image:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from assay.plots.sheets import Colour, Font, class_color, fit, with_tones
+from assay.plots.sheets import Colour, Font, class_color, fit_into, with_tones
 
 TILE_PX = 376
 """Longest side of an image with boxes."""
@@ -65,7 +65,7 @@ def draw_marks(image: Image.Image, marks: Sequence[Mark], tones: int) -> Image.I
         marks: The first are drawn first, and below the others.
         tones: Number of colours that the image keeps.
     """
-    scaled = fit(image, TILE_PX)
+    scaled = fit_into(image, TILE_PX)
     return with_marks(with_tones(scaled, tones), marks, scaled.width / image.width)
 
 
@@ -156,7 +156,7 @@ def mask_panels(image: Image.Image, ground_truth: ClassMap, predicted: ClassMap,
         tones: Number of colours that the image keeps.
     """
     part = shown_part(ground_truth, predicted)
-    cropped = with_tones(fit(image.crop(part), PANEL_PX), tones)
+    cropped = with_tones(fit_into(image.crop(part), PANEL_PX), tones)
     maps = [_fitted(values, part, cropped.size) for values in (ground_truth, predicted)]
     outline = _outline(maps[0])
     panels = [cropped, paint_classes(cropped, maps[0]), paint_classes(cropped, maps[1], outline)]

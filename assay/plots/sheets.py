@@ -63,7 +63,7 @@ def rgb(colour: str) -> Colour:
     return red, green, blue
 
 
-def fit(image: Image.Image, longest_px: int) -> Image.Image:
+def fit_into(image: Image.Image, longest_px: int) -> Image.Image:
     """Return an image with a given longest side: smoothly reduced, or enlarged so that its pixels can be seen."""
     longest = max(image.size)
     if longest >= longest_px:
@@ -203,7 +203,7 @@ def save_sheet(make: Callable[[int], Image.Image], path: Path) -> None:
         path: The PNG file.
     """
     for tones in TONES:
-        content = encode_png(_with_palette(make(tones)))
+        content = encode_sheet(_with_palette(make(tones)))
         if len(content) <= MAX_SHEET_BYTES:
             break
     write_bytes(path, content)
@@ -222,7 +222,7 @@ def _with_palette(image: Image.Image) -> Image.Image:
     return reduced
 
 
-def encode_png(image: Image.Image, level: int | None = None) -> bytes:
+def encode_sheet(image: Image.Image, level: int | None = None) -> bytes:
     """Return the PNG of an image, compressed at a level from 0 to 9, or as small as Pillow can."""
     content = io.BytesIO()
     image.save(content, "PNG", **({"optimize": True} if level is None else {"compress_level": level}))
@@ -235,12 +235,12 @@ def save_small_png(image: Image.Image, path: Path, max_bytes: int = MAX_PNG_BYTE
     Raises:
         DataError: Even the smallest image has too many bytes.
     """
-    content = encode_png(image, _FAST_COMPRESSION)
+    content = encode_sheet(image, _FAST_COMPRESSION)
     if len(content) <= _HOPELESS * max_bytes:
-        content = encode_png(image, _BEST_COMPRESSION)
+        content = encode_sheet(image, _BEST_COMPRESSION)
     while len(content) > max_bytes:
         for colors in _PALETTES:
-            content = encode_png(_reduced(image, colors), _BEST_COMPRESSION)
+            content = encode_sheet(_reduced(image, colors), _BEST_COMPRESSION)
             if len(content) <= max_bytes:
                 break
         else:

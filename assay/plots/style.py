@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from assay.plots.colours import FAINT, GRID, INK
-from assay.plots.sheets import MAX_PNG_BYTES, encode_png
+from assay.plots.sheets import MAX_PNG_BYTES, encode_sheet
 
 DPI = 100
 
@@ -90,11 +90,11 @@ def _our_figure(width_px: int, height_px: int) -> Iterator[Figure]:
 
 def _small_png(image: Image.Image) -> bytes:
     """Return a PNG with as many colours as ``MAX_PNG_BYTES`` allows; plots have few colours anyway."""
-    content = encode_png(image)
+    content = encode_sheet(image)
     for colours in (256, 64, 16):
         if len(content) <= MAX_PNG_BYTES:
             break
-        content = encode_png(image.quantize(colours, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE))
+        content = encode_sheet(image.quantize(colours, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE))
     return content
 
 

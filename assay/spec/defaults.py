@@ -38,7 +38,7 @@ def view_of(section: TrainedModelSection, learning: str, uses_images: bool) -> V
     return "pixels" if uses_images else "columns"
 
 
-def resolved(section: TrainedModelSection, learning: str, view: View) -> TrainedModelSection:
+def with_defaults(section: TrainedModelSection, learning: str, view: View) -> TrainedModelSection:
     """Return the section with a value for every null that means "by the task or the input".
 
     What depends on the data stays null: input columns, target, classes, and image size.
@@ -124,7 +124,7 @@ def resolve(spec: ExperimentSpec) -> ExperimentSpec:
     changes["trained_model"] = _with_target(spec, changes["trained_model"])
     view = view_of(spec.trained_model, spec.learning, spec.uses_images)
     try:
-        changes["trained_model"] = resolved(changes["trained_model"], spec.learning, view)
+        changes["trained_model"] = with_defaults(changes["trained_model"], spec.learning, view)
     except ValueError as error:
         raise ValueError(f"trained_model.{error}") from error
     if spec.found and TRAIN not in spec.splits.set_names:

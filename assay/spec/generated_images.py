@@ -23,7 +23,7 @@ _INK_HEIGHT = 0.78
 """Ink of the widest and highest digit of all fonts, in font sizes."""
 
 
-class Augmentation(Section):
+class PhotoAugmentation(Section):
     """Random changes of background photos; each is applied to some of the images."""
 
     flip: bool = True
@@ -77,7 +77,7 @@ class NumbersSource(Section):
     """Allow numbers to cover each other; boxes and masks then contain the visible part."""
     compress_level: int = Field(default=1, ge=0, le=9)
     """PNG compression level: 0 none, 1 fastest, 9 smallest; 6 makes files a quarter smaller in nine times the time."""
-    augmentation: Augmentation = Augmentation()
+    augmentation: PhotoAugmentation = PhotoAugmentation()
     """Random changes of the background photos."""
 
     @property

@@ -75,7 +75,7 @@ def _fitted(table: pl.DataFrame, info: TableInfo, spec: NormalizedSection) -> No
     fitted = table if spec.fit_on == "all" else table.filter(pl.col("subset") == TRAIN)
     if fitted.is_empty():
         raise DataError(f"normalized.fit_on is {spec.fit_on!r}, but the table has no row of the subset {TRAIN!r}.")
-    infos = fit(fitted, kinds, spec.unseen_categories == "code")
+    infos = fit_scaling(fitted, kinds, spec.unseen_categories == "code")
     return NormalizationInfo(fit_on=spec.fit_on, fitted_rows=len(fitted), norm_infos=infos)
 
 
@@ -267,7 +267,7 @@ _TWO = 2
 _SHOWN_VALUES = 5
 
 
-def fit(rows: pl.DataFrame, kinds: Mapping[str, Kind], code_unseen: bool) -> tuple[NormInfo, ...]:
+def fit_scaling(rows: pl.DataFrame, kinds: Mapping[str, Kind], code_unseen: bool) -> tuple[NormInfo, ...]:
     """Return how each column is scaled.
 
     Args:

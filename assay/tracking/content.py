@@ -29,7 +29,7 @@ STAGES = ("trained_model", "analysis")
 
 
 @dataclass(frozen=True)
-class Point:
+class MetricPoint:
     """A value of a metric; ``step`` is the epoch, or 0 for metrics that are computed once."""
 
     name: str
@@ -37,13 +37,13 @@ class Point:
     step: int = 0
 
 
-def points_of_training(history: pl.DataFrame) -> list[Point]:
+def points_of_training(history: pl.DataFrame) -> list[MetricPoint]:
     """Return the metrics of every epoch, named like ``epoch/validation/loss``."""
     rows = history.select("subset", "metric", "value", "epoch").iter_rows()
     return _finite((f"epoch/{subset}/{metric}", value, epoch) for subset, metric, value, epoch in rows)
 
 
-def points_of_analysis(table: pl.DataFrame) -> list[Point]:
+def points_of_analysis(table: pl.DataFrame) -> list[MetricPoint]:
     """Return the metrics over all classes, named like ``test/accuracy``, with their intervals and baselines."""
     endings = {"value": "", "ci_low": "_ci_low", "ci_high": "_ci_high", "baseline": "_baseline"}
     return _finite(
@@ -88,7 +88,7 @@ class StageContent:
     stage: str
     fingerprint: str
     made_ms: int
-    points: list[Point]
+    points: list[MetricPoint]
     files: list[Path]
 
 
@@ -127,7 +127,7 @@ def content_after(root: Path, experiment_id: str, stage: str) -> Content:
         experiment_id,
         folder.path,
         parameters_of(spec),
-        {"assay.storage": str(root.absolute()), **tags_of(experiment_id, spec, folder.run_id)},
+        {"assay.storage": str(root.absolute()), **mlflow_tags(experiment_id, spec, folder.run_id)},
         [_stage_content(result, folder.path) for result in known],
     )
 
@@ -158,7 +158,7 @@ def parameters_of(spec: Mapping[str, Any]) -> dict[str, str]:
     return {as_name(name): _shortened(_as_text(value)) for name, value in values.items()}
 
 
-def tags_of(experiment_id: str, spec: Mapping[str, Any], run_id: str) -> dict[str, str]:
+def mlflow_tags(experiment_id: str, spec: Mapping[str, Any], run_id: str) -> dict[str, str]:
     """Return the tags of an experiment: what users filter by, and keys that may change at any time."""
     own = {as_name(f"assay.tags.{key}"): _as_text(value) for key, value in (spec.get("tags") or {}).items()}
     return {
@@ -177,9 +177,11 @@ def as_name(text: str) -> str:
     return "/".join(parts)[:LONGEST_NAME].rstrip("/") or "_"
 
 
-def _finite(rows: Iterable[tuple[str, float | None, int]]) -> list[Point]:
+def _finite(rows: Iterable[tuple[str, float | None, int]]) -> list[MetricPoint]:
     return [
-        Point(as_name(name), value, step) for name, value, step in rows if value is not None and math.isfinite(value)
+        MetricPoint(as_name(name), value, step)
+        for name, value, step in rows
+        if value is not None and math.isfinite(value)
     ]
 
 

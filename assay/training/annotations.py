@@ -95,7 +95,7 @@ def objects_of(annotations: Annotations, rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select("item").join(annotations.objects, on="item", how="inner", maintain_order="left")
 
 
-def read_boxes(annotations: Annotations, rows: pl.DataFrame, target: ImageTarget, longest_px: int) -> list[Tensor]:
+def boxes_of_rows(annotations: Annotations, rows: pl.DataFrame, target: ImageTarget, longest_px: int) -> list[Tensor]:
     """Return the boxes of each item: float32 (m, 5), class index, left, top, right, bottom in reduced pixels.
 
     Boxes with labels of no class are left out; crowd regions have the class ``CROWD``.

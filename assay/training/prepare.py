@@ -9,7 +9,7 @@ import polars as pl
 import torch
 
 from assay.errors import DataError, SpecError
-from assay.spec.defaults import resolved
+from assay.spec.defaults import with_defaults
 from assay.spec.recipes import View
 from assay.spec.trained_model import TrainedModelSection
 from assay.training.data import read_subsets, row_counts
@@ -47,21 +47,21 @@ def prepare_training(request: TrainingRequest) -> Prepared:
     column = target_column(spec.data_description, request.task, source.kind)
     subsets = read_subsets(source, subset_names(spec), column)
     inputs, target = task.describe(request, subsets[spec.data_train.subset])
-    request = replace(request, section=resolve_device(resolve(spec, request.task, inputs.view)))
+    request = replace(request, section=resolve_device(resolve_section(spec, request.task, inputs.view)))
     training_task = task.prepare(request, inputs, target, subsets)
     if len(training_task.train) < 2:
         raise DataError(f"The subset {spec.data_train.subset!r} has 1 item; training needs at least 2.")
     return Prepared(training_task, first_card(request, inputs, target, row_counts(subsets)), subsets)
 
 
-def resolve(spec: TrainedModelSection, task: str, view: View) -> TrainedModelSection:
+def resolve_section(spec: TrainedModelSection, task: str, view: View) -> TrainedModelSection:
     """Return the section with all defaults for a task and its kind of inputs.
 
     Raises:
         SpecError: A key has no meaning for them.
     """
     try:
-        return resolved(spec, task, view)
+        return with_defaults(spec, task, view)
     except ValueError as error:
         raise SpecError("the spec", [f"trained_model.{error}"]) from None
 

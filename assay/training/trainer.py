@@ -59,7 +59,7 @@ def fit(
         compile_network(network)
     checkpoints.resume(state)
     share_state(state, workers)
-    reporter = ProgressReporter(progress, sampler, state, report_s)
+    reporter = EpochReporter(progress, sampler, state, report_s)
 
     def after_step() -> None:
         checkpoints.save_if_due(state)
@@ -186,7 +186,7 @@ def reason_to_stop(rule: EarlyStopping | None, metric: str, history: Sequence[Ep
 
 
 @dataclass
-class ProgressReporter:
+class EpochReporter:
     """Reports the progress of a training, after each epoch and within long ones.
 
     Attributes:

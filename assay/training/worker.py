@@ -76,7 +76,7 @@ def worker_process(request: TrainingRequest, rank: int, port: int) -> Iterator["
     )
     try:
         if process.stdin is not None:
-            process.stdin.write(json.dumps({**as_plain(request), "rank": rank, "port": port}) + "\n")
+            process.stdin.write(json.dumps({**request_as_json(request), "rank": rank, "port": port}) + "\n")
             process.stdin.flush()
         yield process
     finally:
@@ -97,7 +97,7 @@ def process_group(store: Store, rank: int, size: int, device: str) -> Iterator[N
         distributed.destroy_process_group()
 
 
-def as_plain(request: TrainingRequest) -> dict[str, Any]:
+def request_as_json(request: TrainingRequest) -> dict[str, Any]:
     """Return a request as plain values, for JSON."""
     source = request.source
     return {
@@ -109,7 +109,7 @@ def as_plain(request: TrainingRequest) -> dict[str, Any]:
 
 
 def as_request(plain: dict[str, Any]) -> TrainingRequest:
-    """Return the request from what ``as_plain`` returned."""
+    """Return the request from what ``request_as_json`` returned."""
     kind, folder, fingerprint, norm_info = plain["source"]
     source = DataSource(kind, Path(folder), fingerprint, Path(norm_info) if norm_info else None)
     section = TrainedModelSection.model_validate(plain["section"])

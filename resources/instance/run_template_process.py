@@ -115,7 +115,7 @@ def restless_threads() -> list[str]:
     return unknown + python + [ours] * max(0, names.count(ours) - usable_cores())
 
 
-def watched_paths() -> list[str]:
+def watched_sources() -> list[str]:
     """Return the loaded source files outside of installed packages, and the folders of installed packages."""
     installed = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     found = {Path(file) for module in sys.modules.values() if (file := getattr(module, "__file__", None))}
@@ -150,7 +150,7 @@ def main() -> None:
     if start is None:
         return
     load(deserialize_value(start["origin"], JobPythonOrigin), start["modules"])
-    template.answer({"started": started, "watched": watched_paths(), "memory_mb": round(memory_mb())})
+    template.answer({"started": started, "watched": watched_sources(), "memory_mb": round(memory_mb())})
     run = template.serve()
     if run is not None:
         execute(*run)

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 from assay.datasets.schema import OBJECT_COLUMNS
-from assay.export.predictions import Detections
+from assay.export.predictions import StoredDetections
 
 IMAGES = {"images/a.jpg": (640, 480), "b.png": (33, 1000), "000003": (1024, 1024), "sub/empty.jpg": (50, 50)}
 
@@ -31,7 +31,9 @@ def detections(count=60, classes=("10", "9", "cat")):
         orient="row",
     )
     ground_truth = [("b.png", 0, "cat", 3, 4, 20, 30, False), ("b.png", 1, "9", 0, 0, 33, 1000, True)]
-    return Detections(images, boxes, pl.DataFrame(ground_truth, schema=dict(OBJECT_COLUMNS), orient="row"), classes)
+    return StoredDetections(
+        images, boxes, pl.DataFrame(ground_truth, schema=dict(OBJECT_COLUMNS), orient="row"), classes
+    )
 
 
 def boxes_of(boxes):

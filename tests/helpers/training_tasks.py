@@ -2,7 +2,7 @@
 
 import torch
 
-from assay.spec.defaults import resolved
+from assay.spec.defaults import with_defaults
 from assay.spec.trained_model import Augmentation, TrainedModelSection
 from assay.training.inputs import Inputs
 from assay.training.interfaces import TrainingTask
@@ -25,7 +25,7 @@ def training_task(seed=3, count=37, augmentation=NOISE, **keys):
     params = {"epochs": 3, "threads": 1, "checkpoint_every_s": 0, **keys.pop("train_params", {})}
     data = {"batch_size": 8, **keys.pop("data_train", {})}
     section = TrainedModelSection.model_validate({"train_params": params, "data_train": data, **keys})
-    section = resolved(section, "regression", "columns")
+    section = with_defaults(section, "regression", "columns")
     inputs = Inputs(view="columns", columns=tuple(f"c{place}" for place in range(COLUMNS)), standardize=False)
     target = NumberTarget(column="target", mean=0.0, std=1.0)
     loss = number_loss(section.learner)

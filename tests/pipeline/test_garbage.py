@@ -6,7 +6,7 @@ import time
 import pytest
 
 from assay.errors import IdError
-from assay.experiments.garbage import collect, find_garbage
+from assay.experiments.garbage import collect_garbage, find_garbage
 from assay.storage.locks import hold
 from assay.storage.results import SCRATCH
 
@@ -29,7 +29,7 @@ def test_a_removed_experiment_goes_with_its_results_and_its_id_is_never_used_aga
     made.store.specs.path("one").unlink()
     garbage = find_garbage(made.store.path, made.store.specs)
     assert {item.experiment_id for item in garbage} == {"one", None}
-    assert collect(made.store.path, made.store.specs, garbage) == []
+    assert collect_garbage(made.store.path, made.store.specs, garbage) == []
     assert made.store.folders.find("one") is None
     assert not list(made.store.path.glob("tables/*/*/experiment_id=one"))
     assert made.results("two") == two
@@ -50,7 +50,7 @@ def test_what_somebody_reads_is_skipped(made):
     made.store.specs.path("one").unlink()
     garbage = find_garbage(made.store.path, made.store.specs)
     with hold(made.store.path / "locks", f"crops/{result.fingerprint}", "read"):
-        skipped = collect(made.store.path, made.store.specs, garbage)
+        skipped = collect_garbage(made.store.path, made.store.specs, garbage)
     assert [item.path for item in skipped] == [result.folder]
     assert result.folder.exists()
 
@@ -64,5 +64,5 @@ def test_what_an_unfinished_build_left_is_garbage_when_nobody_continued_it_for_a
         os.utime(path, (time.time() - 8 * 24 * 3600,) * 2)
     garbage = find_garbage(made.store.path, made.store.specs)
     assert [item.path for item in garbage] == [folder]
-    assert collect(made.store.path, made.store.specs, garbage) == []
+    assert collect_garbage(made.store.path, made.store.specs, garbage) == []
     assert not folder.exists()

@@ -18,7 +18,7 @@ from dagster._core.launcher.base import WorkerStatus
 from resources.instance.run_launcher import ProcessRunLauncher
 from resources.instance.run_process import RunFiles, note_process
 from resources.instance.run_template import changed_since
-from resources.instance.run_template_process import restless_threads, watched_paths
+from resources.instance.run_template_process import restless_threads, watched_sources
 
 ROOT = Path(__file__).parents[2]
 
@@ -103,7 +103,7 @@ def test_the_template_watches_our_sources_and_the_folder_of_installed_packages(m
     nowhere = types.ModuleType("nowhere")
     nowhere.__file__ = "_classes.py"  # as torch has it
     monkeypatch.setitem(sys.modules, "nowhere", nowhere)
-    watched = watched_paths()
+    watched = watched_sources()
     assert str(ROOT / "resources" / "instance" / "run_launcher.py") in watched
     assert any(path.endswith("site-packages") for path in watched)
     assert not any("/site-packages/" in path for path in watched)

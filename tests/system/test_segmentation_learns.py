@@ -9,7 +9,7 @@ from assay.training.models.unet import build_unet
 from assay.training.optimizers import AdamW, one_cycle
 from assay.training.tasks.segmentation.dataset import SegmentationDataset
 from assay.training.tasks.segmentation.decode import SegmentationRunningMetric
-from assay.training.tasks.segmentation.loss import SegmentationLoss, plain_loss
+from assay.training.tasks.segmentation.loss import SegmentationLoss, plain_segmentation_loss
 
 pytestmark = pytest.mark.system
 SIDE, STEPS = 160, 120
@@ -49,5 +49,5 @@ def test_large_regions_are_learned_in_seconds_with_and_without_background(first_
         loss(network(windows), targets).backward()
         optimizer.step(one_cycle(4e-3, step, STEPS, STEPS / 4))
     metric = SegmentationRunningMetric(classes)
-    evaluate(network, validation.batches(8), plain_loss, metric)
+    evaluate(network, validation.batches(8), plain_segmentation_loss, metric)
     assert metric.values()["mean_iou"] > 0.8

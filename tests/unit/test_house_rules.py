@@ -27,7 +27,6 @@ from tests.helpers.imports import (
 )
 
 DOCS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))
-MOVING = pytest.mark.xfail(strict=True, reason="the tree is being moved")
 MOST_ENTRIES = 24
 MOST_LINES = 500
 
@@ -133,7 +132,6 @@ def places_of_names() -> dict[str, list[str]]:
     return {name: modules for name, modules in places.items() if len(modules) > 1}
 
 
-@MOVING
 def test_a_public_name_stands_for_one_thing():
     assert {name: modules for name, modules in places_of_names().items() if name not in SHARED_NAMES} == {}
 

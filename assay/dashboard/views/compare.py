@@ -7,10 +7,10 @@ import streamlit as st
 
 from assay.comparison.figures import curve_panels, key_panels
 from assay.comparison.ranking import Ranking
-from assay.comparison.terminal import title, verdict
+from assay.comparison.terminal import title, verdict_on_best
 from assay.dashboard.charts import Chart, curve_chart, key_chart
 from assay.dashboard.data import Experiment, load_history
-from assay.dashboard.overview import columns_of, rankings, subsets_of
+from assay.dashboard.overview import overview_columns, rankings, subsets_of
 from assay.dashboard.views.common import MAX_COMPARED, all_experiments, plain, warn_about_ids
 from assay.dashboard.views.table import experiment_table
 from assay.experiments.workspace import storage_root
@@ -63,9 +63,9 @@ def _enter_metric(experiments: Sequence[Experiment]) -> tuple[str, str | None]:
 def _show_ranking(ranking: Ranking, by_id: dict[str, Experiment], subset: str, history: pl.DataFrame) -> None:
     st.subheader(plain(title(ranking, subset)))
     if ranking.ranked:
-        st.markdown(plain(verdict(ranking)))
+        st.markdown(plain(verdict_on_best(ranking)))
     experiments = [by_id[entry.experiment_id] for entry in (*ranking.ranked, *ranking.others)]
-    columns = columns_of(experiments, [ranking], subset, ranking.keys)
+    columns = overview_columns(experiments, [ranking], subset, ranking.keys)
     experiment_table([each.experiment_id for each in experiments], columns, f"Comparison of {ranking.task}")
     names = [entry.experiment_id for entry in ranking.ranked]
     curves = curve_panels(ranking, history) if ranking.ranked else []

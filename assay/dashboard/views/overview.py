@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import streamlit as st
 
 from assay.comparison.ranking import Ranking
-from assay.comparison.terminal import verdict
+from assay.comparison.terminal import verdict_on_best
 from assay.dashboard.data import Experiment
-from assay.dashboard.overview import Column, best_of, columns_of, rankings, task_name
+from assay.dashboard.overview import Column, best_of, overview_columns, rankings, task_name
 from assay.dashboard.views.common import (
     EXPERIMENT,
     MAX_COMPARED,
@@ -32,7 +32,7 @@ def show() -> None:
         return
     ranked = rankings(shown, subset)
     _show_best(ranked, subset)
-    _show_table(shown, columns_of(shown, ranked, subset, keys))
+    _show_table(shown, overview_columns(shown, ranked, subset, keys))
 
 
 def _show_best(ranked: Sequence[Ranking], subset: str) -> None:
@@ -40,7 +40,7 @@ def _show_best(ranked: Sequence[Ranking], subset: str) -> None:
     for column, (ranking, best) in zip(st.columns(max(3, len(shown))), shown, strict=False):
         with column.container(border=True):
             heading = f"{task_name(ranking.task)}: best {ranking.metric.label} on {subset}"
-            score_card(plain(heading), ranking.score(best), help_=plain(verdict(ranking)))
+            score_card(plain(heading), ranking.score(best), help_=plain(verdict_on_best(ranking)))
             st.page_link(
                 EXPERIMENT,
                 label=plain(best.experiment_id),

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from assay.dashboard.overview import Column, frame_of
+from assay.dashboard.overview import Column, overview_frame
 from assay.dashboard.views.common import open_experiment, plain
 
 ROW_PX, MAX_ROWS = 35, 20
@@ -24,7 +24,7 @@ def experiment_table(ids: Sequence[str], columns: Sequence[Column], name: str, s
     """
     digest = hashlib.sha256(" ".join([name, *ids]).encode()).hexdigest()[:12]
     state: Any = st.dataframe(
-        frame_of(columns),
+        overview_frame(columns),
         column_config={column.name: _configuration(column, f"{CLICKED}-{digest}") for column in columns},
         hide_index=True,
         key=f"table-{digest}",

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from assay.errors import DataError
-from assay.spec.generated_images import Augmentation
+from assay.spec.generated_images import PhotoAugmentation
 
 MAX_PIXELS = 64_000_000
 """Photos with more pixels are refused: a PNG file of a few kilobytes can decode to gigabytes."""
@@ -182,7 +182,7 @@ class Frame(NamedTuple):
 
 
 def random_frame(
-    photo_size: tuple[int, int], size: tuple[int, int], rng: np.random.Generator, augmentation: Augmentation
+    photo_size: tuple[int, int], size: tuple[int, int], rng: np.random.Generator, augmentation: PhotoAugmentation
 ) -> Frame:
     """Return a random part of a photo for an image of ``size`` (width, height)."""
     axes = _random_shape(rng, augmentation) @ np.diag(np.asarray(size, float) / 2)
@@ -219,7 +219,7 @@ def warp(photo: Image.Image, frame: Frame, size: tuple[int, int]) -> Image.Image
     return small if small.size == size else small.resize(size, Image.Resampling.BILINEAR)
 
 
-def _random_shape(rng: np.random.Generator, augmentation: Augmentation) -> NDArray[np.float64]:
+def _random_shape(rng: np.random.Generator, augmentation: PhotoAugmentation) -> NDArray[np.float64]:
     """Return a random (2, 2) matrix of rotation, shear and mirroring."""
     shape = np.eye(2)
     if augmentation.affine:
@@ -233,7 +233,7 @@ def _random_shape(rng: np.random.Generator, augmentation: Augmentation) -> NDArr
     return shape
 
 
-def _random_bend(rng: np.random.Generator, augmentation: Augmentation) -> NDArray[np.float64]:
+def _random_bend(rng: np.random.Generator, augmentation: PhotoAugmentation) -> NDArray[np.float64]:
     """Return a smooth random field, (N + 1, N + 1, 2); zeros on one cell when nothing is bent."""
     if not augmentation.elastic or rng.random() < 0.5:
         return np.zeros((2, 2, 2))

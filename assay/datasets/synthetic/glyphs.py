@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 from assay.datasets.synthetic.backgrounds import package_folder
 from assay.errors import DataError
 from assay.images.boxes import Box
-from assay.spec.generated_images import Augmentation
+from assay.spec.generated_images import PhotoAugmentation
 
 FONTS = (
     "DejaVuSans",
@@ -97,7 +97,7 @@ _YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.
 _COLOUR_TRIES = 50
 
 
-def augment_colours(photo: Image.Image, rng: np.random.Generator, augmentation: Augmentation) -> Image.Image:
+def augment_colours(photo: Image.Image, rng: np.random.Generator, augmentation: PhotoAugmentation) -> Image.Image:
     """Return the photo (RGB) with random changes of colour and sharpness, of the kinds that are enabled."""
     matrix, offset = _random_colour_matrix(rng, augmentation)
     if not (np.array_equal(matrix, np.eye(3)) and offset == 0):
@@ -123,7 +123,9 @@ def random_colour(background: NDArray[np.uint8], min_contrast: float, rng: np.ra
     return (0, 0, 0) if behind > 127.5 else (255, 255, 255)
 
 
-def _random_colour_matrix(rng: np.random.Generator, augmentation: Augmentation) -> tuple[NDArray[np.float64], float]:
+def _random_colour_matrix(
+    rng: np.random.Generator, augmentation: PhotoAugmentation
+) -> tuple[NDArray[np.float64], float]:
     """Return random brightness, contrast and hue as one (3, 3) matrix and one offset for all channels."""
     matrix, offset = np.eye(3), 0.0
     if augmentation.contrast and rng.random() < 0.6:
@@ -145,7 +147,7 @@ def _hue_matrix(angle: float, saturation: float) -> NDArray[np.float64]:
     return matrix
 
 
-def _random_filter(photo: Image.Image, rng: np.random.Generator, augmentation: Augmentation) -> Image.Image:
+def _random_filter(photo: Image.Image, rng: np.random.Generator, augmentation: PhotoAugmentation) -> Image.Image:
     """Blur, sharpen or emboss some photos at random; radii are in pixels of the photo."""
     chance = rng.random()
     if augmentation.blur and chance < 0.15:

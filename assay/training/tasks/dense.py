@@ -47,7 +47,7 @@ def labelled(rows: pl.DataFrame, subset: str) -> pl.DataFrame:
     return known
 
 
-def balanced(train: Dataset, request: TrainingRequest, class_count: int) -> tuple[Dataset, Tensor | None]:
+def balance_subset(train: Dataset, request: TrainingRequest, class_count: int) -> tuple[Dataset, Tensor | None]:
     """Return the training dataset and, if the spec asks for balanced classes, the classes of each item."""
     if request.section.data_train.balance is None:
         return train, None

@@ -196,7 +196,7 @@ def draw_corners(anchors: Tensor, sizes: Tensor, side: int, generator: Generator
     return corners.round().long().clamp(room.clamp(max=0), room.clamp(min=0))
 
 
-def cut(image: Tensor, corner: tuple[int, int], side: int, fill: int) -> Tensor:
+def cut_window(image: Tensor, corner: tuple[int, int], side: int, fill: int) -> Tensor:
     """Return a window of an image, padded where it extends beyond the image.
 
     Args:
@@ -258,7 +258,7 @@ def standard_windows(images: Sequence[Tensor], levels: Sequence[Levels], corners
     """
     windows = []
     for image, (mean, spread), (left, top) in zip(images, levels, corners.tolist(), strict=True):
-        windows.append((cut(image, (left, top), side, round(mean)).float() - mean) / spread)
+        windows.append((cut_window(image, (left, top), side, round(mean)).float() - mean) / spread)
     return torch.stack(windows)
 
 

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from assay.cli.backfills import command_line, counted, shortened
+from assay.cli.backfills import command_line, counted, name_list
 from assay.cli.main import main
 
 NOBODY = ("--url", "http://127.0.0.1:9")
@@ -61,5 +61,5 @@ def test_the_description_of_a_backfill_is_a_command_that_starts_it_again():
 
 def test_counts_and_shortened_names():
     assert (counted(1), counted(0)) == ("1 experiment", "0 experiments")
-    assert shortened(["a", "b"]) == "a, b"
-    assert shortened([f"e{number}" for number in range(25)]).endswith("e19 and 5 more")
+    assert name_list(["a", "b"]) == "a, b"
+    assert name_list([f"e{number}" for number in range(25)]).endswith("e19 and 5 more")

@@ -3,7 +3,7 @@
 import pytest
 
 from assay.comparison.ranking import differing_keys, rank
-from assay.comparison.terminal import verdict
+from assay.comparison.terminal import verdict_on_best
 from assay.errors import AssayError
 
 RATE = "trained_model.learner.learning_rate"
@@ -69,8 +69,10 @@ def test_the_verdict_says_whether_the_order_is_certain(compare, entry, score):
         entries = [entry(number, scores={"accuracy": score(sum(end) / 2, *end)}) for number, end in enumerate(ends)]
         return rank(compare(0, *entries))[0]
 
-    assert "overlaps with no other's" in verdict(ranking((0.8, 0.9), (0.5, 0.7)))
-    assert "overlaps with the other's" in verdict(ranking((0.8, 0.9), (0.5, 0.81)))
-    assert "overlaps with 1 of 2 others'" in verdict(ranking((0.8, 0.9), (0.5, 0.81), (0.2, 0.3)))
-    assert "reaches the majority class" in verdict(ranking((0.05, 0.9)))
-    assert verdict(ranking((0.8, 0.9))) == "Best: lr-00, 0.850 [0.800, 0.900] on 200 items; majority class 0.100."
+    assert "overlaps with no other's" in verdict_on_best(ranking((0.8, 0.9), (0.5, 0.7)))
+    assert "overlaps with the other's" in verdict_on_best(ranking((0.8, 0.9), (0.5, 0.81)))
+    assert "overlaps with 1 of 2 others'" in verdict_on_best(ranking((0.8, 0.9), (0.5, 0.81), (0.2, 0.3)))
+    assert "reaches the majority class" in verdict_on_best(ranking((0.05, 0.9)))
+    assert (
+        verdict_on_best(ranking((0.8, 0.9))) == "Best: lr-00, 0.850 [0.800, 0.900] on 200 items; majority class 0.100."
+    )

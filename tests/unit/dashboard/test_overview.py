@@ -4,7 +4,7 @@ from datetime import datetime
 
 import polars as pl
 
-from assay.dashboard.overview import best_of, columns_of, frame_of, rankings, subsets_of
+from assay.dashboard.overview import best_of, overview_columns, overview_frame, rankings, subsets_of
 from tests.helpers.dashboard_cases import RATE, experiment, score
 
 ACCURATE = experiment("good", 0.1, scores={"test": {"accuracy": score(0.95, 0.9, 1.0), "log_loss": score(0.2)}})
@@ -15,8 +15,8 @@ HOUSES = experiment("houses", task="regression", name="", scores={"test": {"mae"
 
 def table(*experiments, subset="test", keys=()):
     ranked = rankings(experiments, subset)
-    columns = columns_of(experiments, ranked, subset, dict(keys))
-    return {column.name: column for column in columns}, frame_of(columns)
+    columns = overview_columns(experiments, ranked, subset, dict(keys))
+    return {column.name: column for column in columns}, overview_frame(columns)
 
 
 def test_one_task_shows_all_its_metrics_under_their_names():

@@ -8,7 +8,7 @@ from polars.testing import assert_series_equal
 
 from assay.datasets.scaling import BinaryInfo, CategoricalInfo, NormalizationInfo, ScalarInfo, read_normalization
 from assay.errors import DataError, StorageError
-from assay.stages.normalized import fit
+from assay.stages.normalized import fit_scaling
 
 WHOLE = st.lists(st.integers(-(2**48), 2**48), min_size=1, max_size=20)
 GREY = st.lists(st.floats(0, 255, width=32).filter(lambda value: value == 0 or value > 1e-3), min_size=1, max_size=20)
@@ -17,7 +17,7 @@ TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=5), 
 
 
 def fitted(column, kind, code_unseen=False):
-    (info,) = fit(column.to_frame("x"), {"x": kind}, code_unseen)
+    (info,) = fit_scaling(column.to_frame("x"), {"x": kind}, code_unseen)
     return info
 
 
@@ -130,7 +130,7 @@ def test_the_file_gives_back_exactly_what_was_written(tmp_path):
 def test_a_whole_table_comes_back(tmp_path):
     table = pl.DataFrame({"item": ["0", "1"], "a": [1.5, 2.5], "b": [True, False], "c": ["x", "y"]})
     kinds = {"a": "scalar", "b": "binary", "c": "categorical"}
-    info = NormalizationInfo(fitted_rows=2, norm_infos=fit(table, kinds, False))
+    info = NormalizationInfo(fitted_rows=2, norm_infos=fit_scaling(table, kinds, False))
     scaled = info.apply(table)
     assert scaled.columns == table.columns
     assert scaled["item"].to_list() == ["0", "1"]

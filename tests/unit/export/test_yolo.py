@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from assay.errors import DataError
-from assay.export.predictions import Detections
+from assay.export.predictions import StoredDetections
 from assay.export.yolo import export_yolo
 from tests.helpers.predicted_boxes import IMAGES, assert_same_boxes, boxes_of, detections
 
@@ -44,4 +44,4 @@ def test_images_that_would_share_a_label_file_are_named(tmp_path):
         item=pl.col("item").replace("b.png", "images/a.png"), file=pl.col("file").replace("test/b.png", "test/a.png")
     )
     with pytest.raises(DataError, match=r"images/a.png and images/a.jpg would have the same label file, a.txt"):
-        export_yolo(Detections(images, ours.boxes, ours.objects, ours.classes), tmp_path)
+        export_yolo(StoredDetections(images, ours.boxes, ours.objects, ours.classes), tmp_path)

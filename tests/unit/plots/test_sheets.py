@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from assay.plots.overlays import Mark, draw_marks, mask_panels, shown_part
-from assay.plots.sheets import MAX_SHEET_BYTES, fit, rgb, save_sheet, sheet, with_tones
+from assay.plots.sheets import MAX_SHEET_BYTES, fit_into, rgb, save_sheet, sheet, with_tones
 
 RED, GREEN = (255, 0, 0), (0, 200, 0)
 
@@ -50,8 +50,8 @@ def test_few_tones_keep_the_colour_of_a_small_object():
 
 
 def test_images_are_enlarged_in_whole_pixels_and_reduced_to_their_size():
-    assert fit(Image.new("RGB", (30, 20)), 60).size == (60, 40)
-    assert fit(Image.new("RGB", (300, 200)), 60).size == (60, 40)
+    assert fit_into(Image.new("RGB", (30, 20)), 60).size == (60, 40)
+    assert fit_into(Image.new("RGB", (300, 200)), 60).size == (60, 40)
     assert rgb("#FF8000") == (255, 128, 0)
 
 

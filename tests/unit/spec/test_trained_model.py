@@ -4,7 +4,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from assay.spec.defaults import epoch_count, resolved, view_of
+from assay.spec.defaults import epoch_count, view_of, with_defaults
 from assay.spec.predictions import PredictionsSection
 from assay.spec.trained_model import TrainedModelSection
 
@@ -70,7 +70,7 @@ def test_a_wrong_value_or_combination_names_its_keys(keys, message):
 )
 def test_defaults_become_numbers_by_task_and_input(task, images, view, kind, loss):
     assert view_of(section(), task, images) == view
-    filled = resolved(section(), task, view)
+    filled = with_defaults(section(), task, view)
     assert filled.model.kind == kind
     assert filled.learner.loss == loss
     assert filled.learner.learning_rate > 0
@@ -80,21 +80,21 @@ def test_defaults_become_numbers_by_task_and_input(task, images, view, kind, los
 
 
 def test_a_chosen_value_stays_and_its_neighbours_get_defaults():
-    filled = resolved(section(data_train={"augmentation": {"rotation_degrees": 90}}), "classification", "crops")
+    filled = with_defaults(section(data_train={"augmentation": {"rotation_degrees": 90}}), "classification", "crops")
     assert filled.data_train.augmentation.rotation_degrees == 90
     assert filled.data_train.augmentation.zoom > 0
 
 
 @pytest.mark.parametrize(("steps", "epochs"), [(1000, 20), (35, 20), (7, 100), (1, 200)])
 def test_few_items_are_seen_in_more_epochs_when_the_user_left_that_open(steps, epochs):
-    assert epoch_count(resolved(section(), "classification", "crops").train_params, steps) == epochs
-    chosen = resolved(section(train_params={"epochs": 3}), "classification", "crops")
+    assert epoch_count(with_defaults(section(), "classification", "crops").train_params, steps) == epochs
+    chosen = with_defaults(section(train_params={"epochs": 3}), "classification", "crops")
     assert epoch_count(chosen.train_params, steps) == 3
 
 
 def test_resolving_twice_changes_nothing():
-    once = resolved(section(), "classification", "crops")
-    assert resolved(once, "classification", "crops") == once
+    once = with_defaults(section(), "classification", "crops")
+    assert with_defaults(once, "classification", "crops") == once
     assert TrainedModelSection.model_validate(once.content()) == once
 
 
@@ -133,7 +133,7 @@ def test_resolving_twice_changes_nothing():
 )
 def test_a_key_without_meaning_is_an_error_that_names_it(keys, task, view, message):
     with pytest.raises(ValueError, match=message):
-        resolved(section(**keys), task, view)
+        with_defaults(section(**keys), task, view)
 
 
 def test_what_is_only_written_down_does_not_train_again():

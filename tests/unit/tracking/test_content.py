@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from assay.tracking.content import (
     LONGEST_NAME,
     LONGEST_PARAMETER,
-    Point,
+    MetricPoint,
     as_name,
+    mlflow_tags,
     parameters_of,
     points_of_analysis,
     points_of_training,
-    tags_of,
 )
 
 
@@ -41,8 +41,8 @@ def test_a_spec_becomes_dotted_names_and_texts():
         "trained_model.data_description.classes": '["a","b"]',
         "trained_model.data_description.multi_label": "false",
     }
-    assert tags_of("ab12", spec, "2026-x")["assay.tags.owner"] == "mia"
-    assert tags_of("ab12", spec, "2026-x")["mlflow.note.content"] == "first try"
+    assert mlflow_tags("ab12", spec, "2026-x")["assay.tags.owner"] == "mia"
+    assert mlflow_tags("ab12", spec, "2026-x")["mlflow.note.content"] == "first try"
 
 
 def test_values_that_are_too_long_are_cut():
@@ -69,7 +69,10 @@ def test_names_stay_as_they_are_where_they_can():
 def test_epochs_are_steps_and_values_that_are_no_numbers_are_left_out():
     rows = [(1, "train", "loss", 0.5), (2, "train", "loss", float("nan")), (2, "validation", "mae", 1.5)]
     history = pl.DataFrame(rows, ["epoch", "subset", "metric", "value"], orient="row")
-    assert points_of_training(history) == [Point("epoch/train/loss", 0.5, 1), Point("epoch/validation/mae", 1.5, 2)]
+    assert points_of_training(history) == [
+        MetricPoint("epoch/train/loss", 0.5, 1),
+        MetricPoint("epoch/validation/mae", 1.5, 2),
+    ]
 
 
 def test_final_metrics_come_with_interval_and_baseline_and_not_for_every_class():
@@ -77,9 +80,9 @@ def test_final_metrics_come_with_interval_and_baseline_and_not_for_every_class()
     rows = [("test", "", "accuracy", 0.9, 0.8, 1.0, 0.5), ("test", "cat", "f1", 0.7, None, None, None)]
     rows += [("test", "", "r2", None, None, None, 0.0)]
     assert points_of_analysis(pl.DataFrame(rows, columns, orient="row")) == [
-        Point("test/accuracy", 0.9),
-        Point("test/accuracy_ci_low", 0.8),
-        Point("test/accuracy_ci_high", 1.0),
-        Point("test/accuracy_baseline", 0.5),
-        Point("test/r2_baseline", 0.0),
+        MetricPoint("test/accuracy", 0.9),
+        MetricPoint("test/accuracy_ci_low", 0.8),
+        MetricPoint("test/accuracy_ci_high", 1.0),
+        MetricPoint("test/accuracy_baseline", 0.5),
+        MetricPoint("test/r2_baseline", 0.0),
     ]

@@ -7,7 +7,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from assay.errors import StorageError
-from assay.spec.defaults import resolved
+from assay.spec.defaults import with_defaults
 from assay.training.class_targets import ClassTarget
 from assay.training.inputs import Inputs
 from assay.training.model_card import ModelCard
@@ -19,7 +19,7 @@ from assay.training.trainer import weights_of
 def card(tiny_spec):
     return ModelCard(
         task="classification",
-        section=resolved(tiny_spec(model={"kind": "cnn", "width": 2}), "classification", "crops"),
+        section=with_defaults(tiny_spec(model={"kind": "cnn", "width": 2}), "classification", "crops"),
         inputs=Inputs(view="crops", image_size=16),
         target=ClassTarget(column="label", classes=("a", "ä b", '"')),
         trained_on={"crops": "cccc"},

@@ -11,7 +11,7 @@ from assay.analysis.report import TASK_ANALYSES
 from assay.errors import DataError
 from assay.spec.analysis import ResultAnalyzer
 from assay.spec.classes import DataDescription
-from assay.spec.defaults import resolved
+from assay.spec.defaults import with_defaults
 from assay.spec.predictions import PredictionsSection
 from assay.storage.parquet import read_parquet
 from assay.training.annotations import Annotations
@@ -96,7 +96,7 @@ def last_weights(rows, store_rows, tiny_spec, classes):
     task, subsets = task_of("multi_label"), dict(rows.partition_by("subset", as_dict=True))
     subsets = {name: subsets[(name,)] for name in ("train", "validation")}
     inputs, target = task.describe(request, subsets["train"])
-    request = replace(request, section=resolved(spec, "multi_label", inputs.view))
+    request = replace(request, section=with_defaults(spec, "multi_label", inputs.view))
     torch.manual_seed(0)
     network = torch.nn.Linear(len(inputs.columns), target.output_count)
     return fit(network, task.prepare(request, inputs, target, subsets), silent).last

@@ -6,7 +6,7 @@ import polars as pl
 import torch
 
 from assay.errors import AssayError, DataError
-from assay.training.annotations import Annotations, objects_of, read_boxes
+from assay.training.annotations import Annotations, boxes_of_rows, objects_of
 from assay.training.device import all_to_device
 from assay.training.engine import forward
 from assay.training.image_targets import BoxTarget, fit_image_classes
@@ -14,7 +14,7 @@ from assay.training.inputs import Inputs
 from assay.training.interfaces import TrainingTask
 from assay.training.model_card import AnyTarget
 from assay.training.tasks.base import PredictionRequest, TrainingRequest
-from assay.training.tasks.dense import balanced, describe_images, has_ground_truth, images_to_predict, labelled
+from assay.training.tasks.dense import balance_subset, describe_images, has_ground_truth, images_to_predict, labelled
 from assay.training.tasks.detection.box_coding import Detections, decode_detections
 from assay.training.tasks.detection.criterion import DetectionRunningMetric, detection_loss
 from assay.training.tasks.detection.dataset import DetectionDataset
@@ -54,7 +54,7 @@ def prepare(
     datasets = {name: _dataset(request, inputs, boxes_target, labelled(rows, name)) for name, rows in subsets.items()}
     if not any(len(boxes) for boxes in datasets[section.data_train.subset].targets):
         raise DataError(f"The subset {section.data_train.subset!r} has no box of a class that is looked for.")
-    train, item_classes = balanced(datasets[section.data_train.subset], request, len(boxes_target.classes))
+    train, item_classes = balance_subset(datasets[section.data_train.subset], request, len(boxes_target.classes))
     return TrainingTask(
         section=section,
         train=train,
@@ -72,7 +72,7 @@ def _dataset(request: TrainingRequest, inputs: Inputs, target: BoxTarget, rows: 
     images = read_images(request.source, rows, size, params.threads)
     return DetectionDataset(
         images=all_to_device([image.pixels for image in images], params.device),
-        targets=read_boxes(request.annotations, rows, target, size),
+        targets=boxes_of_rows(request.annotations, rows, target, size),
         window_size=section.data_description.window_size or 0,
         standardize=inputs.standardize,
         augmentation=section.data_train.augmentation,

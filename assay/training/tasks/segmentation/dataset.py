@@ -11,7 +11,7 @@ from torch import Tensor
 
 from assay.datasets.mask_classes import IGNORED
 from assay.training.interfaces import NO_OBJECT
-from assay.training.tasks.windows import DrawnWindows, WindowDataset, cut, resampled
+from assay.training.tasks.windows import DrawnWindows, WindowDataset, cut_window, resampled
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,12 @@ class SegmentationDataset(WindowDataset):
         side = self.window_size + 2 * drawn.margin
         corners = (drawn.corners - drawn.margin).tolist()
         masks = [
-            torch.stack([cut(self.targets[index], corner, side, IGNORED), cut(self._regions[index], corner, side, 0)])
+            torch.stack(
+                [
+                    cut_window(self.targets[index], corner, side, IGNORED),
+                    cut_window(self._regions[index], corner, side, 0),
+                ]
+            )
             for index, corner in zip(drawn.indices, corners, strict=True)
         ]
         stacked = torch.stack(masks).to(drawn.places.device).float()

@@ -58,10 +58,10 @@ class SegmentationLoss:
             weights = torch.cat([weights.new_ones(1), weights]).to(outputs.device)
         foreground = 1 - outputs.softmax(1)[:, 0]
         known = (classes != IGNORED).float()
-        return plain_loss(outputs, classes, weights) + dice_loss(foreground, (classes > 0).float(), known)
+        return plain_segmentation_loss(outputs, classes, weights) + dice_loss(foreground, (classes > 0).float(), known)
 
 
-def plain_loss(outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+def plain_segmentation_loss(outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
     """Return the mean cross entropy over the pixels whose class is known; 0 when there is none.
 
     Args:

@@ -21,11 +21,11 @@ from assay.training.losses import class_weights
 from assay.training.model_card import AnyTarget
 from assay.training.predictions import save_mask
 from assay.training.tasks.base import PredictionRequest, TrainingRequest
-from assay.training.tasks.dense import balanced, describe_images, has_ground_truth, images_to_predict, labelled
+from assay.training.tasks.dense import balance_subset, describe_images, has_ground_truth, images_to_predict, labelled
 from assay.training.tasks.images import ResizedImage, image_batch, read_images, resize_classes
 from assay.training.tasks.segmentation.dataset import SegmentationDataset
 from assay.training.tasks.segmentation.decode import SegmentationRunningMetric, class_map
-from assay.training.tasks.segmentation.loss import SegmentationLoss, plain_loss
+from assay.training.tasks.segmentation.loss import SegmentationLoss, plain_segmentation_loss
 from assay.training.tasks.statistics import Statistics, class_statistics
 from assay.utils.concurrency import map_in_order
 
@@ -58,14 +58,14 @@ def prepare(
     """Return datasets with images and masks, losses and running metric."""
     section, masks = request.section, mask_target(target)
     datasets = {name: _dataset(request, inputs, masks, labelled(rows, name)) for name, rows in subsets.items()}
-    train, item_classes = balanced(datasets[section.data_train.subset], request, len(masks.classes))
+    train, item_classes = balance_subset(datasets[section.data_train.subset], request, len(masks.classes))
     weights = class_weights(section, masks.classes, _pixels_of_classes(train.targets, len(masks.classes)))
     return TrainingTask(
         section=section,
         train=train,
         validation=datasets[section.data_validation.subset] if section.data_validation else None,
         loss=SegmentationLoss(weights),
-        plain_loss=plain_loss,
+        plain_loss=plain_segmentation_loss,
         running_metric=partial(SegmentationRunningMetric, len(masks.classes)),
         seed=request.seed,
         classes=item_classes,

@@ -20,7 +20,7 @@ from assay.datasets.synthetic.backgrounds import (
 )
 from assay.errors import DataError
 from assay.images.png import encode_png
-from assay.spec.generated_images import Augmentation
+from assay.spec.generated_images import PhotoAugmentation
 
 
 def save_photo(path, color="red", size=(20, 10)):
@@ -105,14 +105,14 @@ def test_the_digest_follows_names_and_bytes_of_the_users_photos(tmp_path):
     assert len({first, renamed, background_digest(str(tmp_path)), background_digest(None)}) == 4
 
 
-NOTHING = dict.fromkeys(Augmentation.model_fields, False)
+NOTHING = dict.fromkeys(PhotoAugmentation.model_fields, False)
 
 
-def only(*families: str) -> Augmentation:
-    return Augmentation(**{**NOTHING, **dict.fromkeys(families, True)})
+def only(*families: str) -> PhotoAugmentation:
+    return PhotoAugmentation(**{**NOTHING, **dict.fromkeys(families, True)})
 
 
-def warped(photo: Image.Image, size, seed: int, augmentation: Augmentation) -> np.ndarray:
+def warped(photo: Image.Image, size, seed: int, augmentation: PhotoAugmentation) -> np.ndarray:
     frame = random_frame(photo.size, size, np.random.default_rng(seed), augmentation)
     part, frame = crop_to_frame(photo, frame)
     return np.asarray(warp(part, frame, size))
@@ -159,7 +159,7 @@ def test_each_family_changes_some_photos(family):
     seed=st.integers(0, 1000),
 )
 def test_an_image_shows_the_photo_everywhere_whatever_the_sizes(photo, size, seed):
-    image = warped(Image.new("RGB", photo, (200, 100, 50)), size, seed, Augmentation())
+    image = warped(Image.new("RGB", photo, (200, 100, 50)), size, seed, PhotoAugmentation())
     assert image.shape == (size[1], size[0], 3)
     assert (image == (200, 100, 50)).all()
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from assay.datasets.synthetic.glyphs import FONTS, LUMINANCE, GlyphRenderer, augment_colours, random_colour
 from assay.images.boxes import Box
-from assay.spec.generated_images import Augmentation, NumbersSource
+from assay.spec.generated_images import NumbersSource, PhotoAugmentation
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_a_positive_angle_turns_counter_clockwise(press):
     assert seven[:, : seven.shape[1] // 3].sum() > seven[:, -(seven.shape[1] // 3) :].sum()
 
 
-NOTHING = dict.fromkeys(Augmentation.model_fields, False)
+NOTHING = dict.fromkeys(PhotoAugmentation.model_fields, False)
 
 
 def photo() -> Image.Image:
@@ -64,12 +64,12 @@ def photo() -> Image.Image:
 
 
 def changed(family: str, seed: int) -> np.ndarray:
-    augmentation = Augmentation(**{**NOTHING, family: True})
+    augmentation = PhotoAugmentation(**{**NOTHING, family: True})
     return np.asarray(augment_colours(photo(), np.random.default_rng(seed), augmentation)).astype(int)
 
 
 def test_without_any_kind_of_change_the_photo_stays_as_it_is():
-    augmentation = Augmentation(**NOTHING)
+    augmentation = PhotoAugmentation(**NOTHING)
     for seed in range(20):
         assert augment_colours(photo(), np.random.default_rng(seed), augmentation).tobytes() == photo().tobytes()
 

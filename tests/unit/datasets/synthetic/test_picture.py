@@ -17,7 +17,7 @@ from assay.datasets.synthetic.picture import (
     random_position,
 )
 from assay.images.boxes import Box
-from assay.spec.generated_images import Augmentation, NumbersSource
+from assay.spec.generated_images import NumbersSource, PhotoAugmentation
 
 SMALL = {"img_size": {"width": 64, "height": 64}, "font_size_min": 10, "font_size_max": 14, "max_amount": 8}
 
@@ -31,7 +31,7 @@ specs = st.builds(
     rotation_degrees=st.sampled_from([10.0, 45.0, 180.0]),
     overlap=st.booleans(),
     min_contrast=st.sampled_from([0.0, 40.0, 127.0]),
-    augmentation=st.builds(Augmentation, flip=st.booleans(), affine=st.booleans(), elastic=st.booleans()),
+    augmentation=st.builds(PhotoAugmentation, flip=st.booleans(), affine=st.booleans(), elastic=st.booleans()),
 )
 
 

@@ -11,9 +11,9 @@ from assay.storage.parquet import write_parquet
 from assay.training import annotations
 from assay.training.annotations import (
     Annotations,
+    boxes_of_rows,
     classes_in_masks,
     labels_in_masks,
-    read_boxes,
     read_class_maps,
 )
 from assay.training.data import DataSource
@@ -49,7 +49,7 @@ def source(tmp_path):
 
 def test_boxes_shrink_with_their_image_and_others_are_left_out(source):
     data, items = source
-    wide, empty = read_boxes(Annotations(data), items, BOXES, 40)
+    wide, empty = boxes_of_rows(Annotations(data), items, BOXES, 40)
     assert wide.tolist() == [[0, 10, 5, 20, 15], [CROWD, 30, 0, 40, 20]]
     assert empty.shape == (0, 5)
 

@@ -5,7 +5,14 @@ from hypothesis import strategies as st
 
 from assay.spec.trained_model import Augmentation
 from assay.training.augmentation import random_maps
-from assay.training.tasks.windows import choose_anchors, cut, draw_corners, margin_of, places_in_windows, resampled
+from assay.training.tasks.windows import (
+    choose_anchors,
+    cut_window,
+    draw_corners,
+    margin_of,
+    places_in_windows,
+    resampled,
+)
 
 STILL = Augmentation()
 
@@ -53,9 +60,9 @@ def test_an_image_without_objects_is_its_own_anchor():
 def test_a_window_that_leaves_the_image_is_filled_up():
     image = torch.arange(6, dtype=torch.uint8).view(1, 2, 3)
     expected = [[9, 9, 9, 9], [9, 0, 1, 2], [9, 3, 4, 5], [9, 9, 9, 9]]
-    assert cut(image, (-1, -1), 4, fill=9).tolist() == [expected]
-    assert cut(image[0], (-1, -1), 4, fill=9).tolist() == expected
-    assert cut(image, (5, 5), 2, fill=9).tolist() == [[[9, 9], [9, 9]]]
+    assert cut_window(image, (-1, -1), 4, fill=9).tolist() == [expected]
+    assert cut_window(image[0], (-1, -1), 4, fill=9).tolist() == expected
+    assert cut_window(image, (5, 5), 2, fill=9).tolist() == [[[9, 9], [9, 9]]]
 
 
 def test_the_identity_map_leaves_the_window_as_it_is():

@@ -7,7 +7,7 @@ from torch.nn import functional
 from assay.datasets.mask_classes import IGNORED
 from assay.training.models.unet import cell_outputs
 from assay.training.tasks.segmentation.decode import PIXELS_AT_ONCE, class_logits, class_map, predicted_classes
-from assay.training.tasks.segmentation.loss import plain_loss
+from assay.training.tasks.segmentation.loss import plain_segmentation_loss
 
 CLASSES = 3
 
@@ -52,9 +52,9 @@ def test_the_loss_that_compares_epochs_is_the_cross_entropy_of_known_pixels():
     targets = torch.randint(0, 1 + CLASSES, (2, 24, 40), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
     targets[:, :, :11] = IGNORED
     expected = functional.nll_loss(log_probabilities(outputs()), targets.long(), ignore_index=IGNORED)
-    assert plain_loss(outputs(), targets).item() == pytest.approx(expected.item(), rel=1e-5)
-    assert plain_loss(outputs(), torch.full_like(targets, IGNORED)) == 0
-    assert plain_loss(outputs(), torch.zeros_like(targets)).item() == pytest.approx(
+    assert plain_segmentation_loss(outputs(), targets).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert plain_segmentation_loss(outputs(), torch.full_like(targets, IGNORED)) == 0
+    assert plain_segmentation_loss(outputs(), torch.zeros_like(targets)).item() == pytest.approx(
         -log_probabilities(outputs())[:, 0].mean().item(), rel=1e-5
     )
 

@@ -6,7 +6,13 @@ from torch.nn import functional
 
 from assay.datasets.mask_classes import IGNORED
 from assay.training.tasks.segmentation.dataset import numbered_regions
-from assay.training.tasks.segmentation.loss import SegmentationLoss, class_loss, class_shares, dice_loss, plain_loss
+from assay.training.tasks.segmentation.loss import (
+    SegmentationLoss,
+    class_loss,
+    class_shares,
+    dice_loss,
+    plain_segmentation_loss,
+)
 
 CLASSES = 3
 
@@ -95,8 +101,8 @@ def test_the_loss_that_compares_epochs_leaves_out_unknown_pixels():
     logits = outputs(1 + CLASSES, 32)
     classes = targets(unknown=True)[:, 0]
     expected = functional.cross_entropy(logits[:, :, :, :16], classes[:, :, :16].long())
-    assert plain_loss(logits, classes).item() == pytest.approx(expected.item(), rel=1e-5)
-    assert plain_loss(logits, torch.full_like(classes, IGNORED)) == 0
+    assert plain_segmentation_loss(logits, classes).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert plain_segmentation_loss(logits, torch.full_like(classes, IGNORED)) == 0
 
 
 def test_dice_is_that_of_known_pixels():
