@@ -13,7 +13,7 @@ from assay.datasets.schema import (
 )
 from assay.errors import DataError
 from assay.spec.splits import SplitsSection
-from assay.stages import splits as linking
+from assay.stages import splits
 from assay.stages.quotas import name_group
 from assay.stages.splits import build_splits
 from assay.storage.files import write_json
@@ -91,7 +91,7 @@ def test_files_are_referred_to_where_links_cannot_be_made(divide, tmp_path, monk
             raise OSError(18, "Invalid cross-device link")
         made.append(one)
 
-    monkeypatch.setattr(linking.os, "link", one_link_and_no_more)
+    monkeypatch.setattr(splits.os, "link", one_link_and_no_more)
     report, items, folder = divide(source)
     assert report["root"] == str(source)
     assert {path.name for path in folder.iterdir()} == {"items.parquet", "objects.parquet", "report.json"}
@@ -140,7 +140,7 @@ def test_masks_are_referred_to_where_links_cannot_be_made(divide, tmp_path, monk
     def no_link(one, other):
         raise OSError(18, "Invalid cross-device link")
 
-    monkeypatch.setattr(linking.os, "link", no_link)
+    monkeypatch.setattr(splits.os, "link", no_link)
     _, items, folder = divide(source)
     assert dict(items.select("item", "mask").iter_rows()) == masks
     assert mask_root_of(folder) == source / "drawn"
