@@ -1,6 +1,6 @@
-"""Experiment tests as asset checks: one check per kind of test, on the asset after which it can say something.
+"""Experiment tests as asset checks: one check per kind of test, on the asset whose result it tests.
 
-Belongs here: which asset a kind watches. Does not belong here: the tests themselves (``assay.checks``).
+Belongs here: which asset a kind of test belongs to. Does not belong here: the tests themselves (``assay.checks``).
 """
 
 from typing import Any
@@ -16,12 +16,12 @@ from partitions.experiments import experiments
 from resources.experiment_store import ExperimentStore
 
 DESCRIPTIONS = {
-    "split_leakage": "No file, picture or group is in two subsets.",
-    "models_saved": "The saved models open, and every weight is finite.",
-    "files_exist": "The experiment's folder has every file that it should have.",
-    "no_missing_values": "No table and no file of the experiment has missing values.",
-    "metric": "Metrics are where the spec wants them.",
-    "beats_baseline": "The model is better than a trivial guess.",
+    "split_leakage": "No file, no visually identical image and no group is in two subsets.",
+    "models_saved": "The saved models can be loaded, and all their weights are finite.",
+    "files_exist": "The experiment's folder contains every required file.",
+    "no_missing_values": "No table or file of the experiment has missing values.",
+    "metric": "Metrics are within the limits that the spec sets.",
+    "beats_baseline": "The model is better than a trivial baseline.",
     FURTHER_TESTS: "Tests that installed packages add.",
 }
 
@@ -44,7 +44,10 @@ def _check(kind: str, asset: str, blocking: bool = False) -> dg.AssetChecksDefin
 
 
 def _combined(results: list[TestResult], blocking: bool) -> dg.AssetCheckResult:
-    """Return one check result for all tests of a kind; a check that may block reports what must not block as WARN."""
+    """Return one check result for all tests of a kind.
+
+    Dagster blocks on the severity ERROR, so a blocking check reports the failure of a test that must not block as WARN.
+    """
     failed = [result for result in results if not result.passed]
     serious = any(result.blocking if blocking else result.severity == "error" for result in failed)
     metadata: dict[str, Any] = {result.name: result.description for result in results}
@@ -77,4 +80,4 @@ TEST_CHECKS = [
     )
     for key in check.check_keys
 ]
-"""Every check that runs the spec's tests."""
+"""Keys of all checks that run the tests of the spec."""

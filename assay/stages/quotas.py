@@ -217,7 +217,7 @@ def assign(groups: Iterable[Group], shares: Mapping[str, Fraction], seed: int) -
 
 
 class _Line:
-    """The groups of a stratum, laid end to end; ``position``, 0 to 1, is the point of a group that must be in a piece."""
+    """The groups of a stratum, laid end to end; the point at ``position``, 0 to 1, of a group decides its subset."""
 
     def __init__(self, groups: Sequence[Group], shares: Mapping[str, Fraction], position: float) -> None:
         total = sum(group.size for group in groups)

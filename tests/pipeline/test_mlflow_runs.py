@@ -176,6 +176,6 @@ def test_an_experiment_succeeds_whatever_is_wrong_with_mlflow_and_says_so_once(p
     lab.write("one")
     tracked = TrackedLab(lab, problem(lab.folder))
     (warning,) = tracked.warnings(tracked.run("one"))
-    assert "MLflow is told no more of this run: " in warning
+    assert "Nothing more of this run is logged to MLflow: " in warning
     assert tracked.uri not in warning
     assert "analysis" in lab.results("one")
