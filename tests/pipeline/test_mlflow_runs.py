@@ -1,4 +1,4 @@
-"""Experiments in a real MLflow with a real SQLite file: one run each, told once, and never in an experiment's way."""
+"""Experiments in a real MLflow with a SQLite file: one run each, logged once, never failing an experiment."""
 
 import sqlite3
 from dataclasses import replace
@@ -93,7 +93,7 @@ def test_an_experiment_is_one_run_however_often_it_is_run(lab, tracked):
     assert tracked.history(again) == told
 
 
-def test_another_spec_or_result_is_told_in_a_new_run_and_another_description_in_the_same(tracked):
+def test_a_changed_spec_or_result_is_a_new_run_but_a_changed_description_is_not(tracked):
     tracked.lab.write("one", description="first try")
     tracked.run("one")
     (former,) = tracked.runs()
@@ -113,7 +113,7 @@ def test_another_spec_or_result_is_told_in_a_new_run_and_another_description_in_
     assert len(tracked.history(new)["epoch/train/loss"]) == 3
 
 
-def test_a_training_is_told_before_and_apart_from_its_analysis(tracked):
+def test_a_training_is_logged_before_its_analysis(tracked):
     tracked.lab.write("one")
     tracked.run("one", job="job_data_generation")
     tracked.run("one", assets=["trained_model", "training_history"])
@@ -125,7 +125,7 @@ def test_a_training_is_told_before_and_apart_from_its_analysis(tracked):
     assert {name.split("/")[0] for name in analysed.data.metrics} == {"epoch", "validation", "test"}
 
 
-def test_an_experiment_that_was_not_tracked_so_far_is_told_as_a_whole(lab, tracked):
+def test_an_experiment_that_was_not_tracked_before_is_logged_completely(lab, tracked):
     tracked.lab.write("one")
     assert lab.run("one").success
     tracked.run("one", assets=["analysis"])
@@ -133,7 +133,7 @@ def test_an_experiment_that_was_not_tracked_so_far_is_told_as_a_whole(lab, track
     assert {name.split("/")[0] for name in run.data.metrics} == {"epoch", "validation", "test"}
 
 
-def test_a_run_that_was_deleted_in_mlflow_is_told_anew(tracked):
+def test_a_run_that_was_deleted_in_mlflow_is_logged_again(tracked):
     tracked.lab.write("one")
     tracked.run("one")
     (run,) = tracked.runs()

@@ -1,4 +1,4 @@
-"""Where experiments are tracked is said in the environment, and nothing of it is told."""
+"""The tracking resource: configured by environment variables, and never revealing a password."""
 
 import dagster as dg
 
@@ -23,12 +23,12 @@ def test_the_configuration_names_the_variable_and_not_its_value(monkeypatch):
     assert tracker.process_config_and_initialize().uri == "mysql://mia:geheim@server/db"
 
 
-def test_after_other_stages_there_is_nothing_to_tell(tmp_path):
+def test_other_stages_log_nothing(tmp_path):
     tracker = Tracker(uri="sqlite:////nowhere/mlflow.db")
     assert tracker.stage_done("run", tmp_path, "ab12", "crops") == tracker.tests_done("run", tmp_path, "ab12", "splits")
 
 
-def test_errors_are_told_in_one_line_without_the_password():
+def test_errors_are_reported_in_one_line_without_the_password():
     uri = "mysql://mia:geheim@server/db"
     told = in_one_line(ValueError(f"{uri} said no to mia with geheim\n" + "x" * 1000), uri)
     assert told == "ValueError: $ASSAY_MLFLOW_URI said no to mia with ***"
