@@ -277,7 +277,7 @@ def _apply(normalization: NormalizationInfo, table: pl.DataFrame) -> pl.DataFram
             problems.append(str(error))
     if problems:
         raise DataError(
-            "Other subsets hold values that train lacks. Divide the data anew (splits.stratify, splits.seed), set "
+            "Other subsets hold values that train lacks. Split the data again (splits.stratify, splits.seed), set "
             "normalized.unseen_categories: code, or list the column nowhere.",
             problems,
         )
