@@ -1,4 +1,4 @@
-"""Everything Dagster loads, in the order of the pipeline; the only file that knows every module.
+"""All that Dagster loads, in the order of the pipeline; the only file that imports every module of assets.
 
 Belongs here: wiring. Does not belong here: assets, resources, logic.
 """
@@ -21,14 +21,14 @@ ASSET_MODULES = [experiment, generated_images, splits, crops, tabular, normalize
 
 
 def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
-    """Return the definitions, with some resources replaced: by tests and by ``assay run``."""
+    """Return the definitions; tests and ``assay run`` replace some of the resources."""
     return dg.Definitions(
         assets=dg.load_assets_from_modules(ASSET_MODULES),
         asset_checks=dg.load_asset_checks_from_modules([checks]),
         jobs=JOBS,
         sensors=SENSORS,
         resources=resources_for(default_store()) | dict(resources or {}),
-        # One process per run: a process start and its imports cost more than most stages do.
+        # One process per run: starting a process and its imports takes longer than most stages.
         executor=dg.in_process_executor,
     )
 

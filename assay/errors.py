@@ -1,7 +1,7 @@
-"""Every error that a user of Assay can meet, each carrying its evidence and the next step.
+"""The errors that users of Assay may see; each says what is wrong and what to do next.
 
-Belongs here: the exception tree and the words that its messages share.
-Does not belong here: deciding when to raise.
+Belongs here: the exception classes and the text that their messages share. Does not belong here: deciding when to
+raise.
 """
 
 import difflib
@@ -13,7 +13,7 @@ MAX_CHOICES = 30
 
 
 class AssayError(Exception):
-    """Base of all errors that say what is wrong with the user's input, data or machine."""
+    """Base class of all errors that are caused by the user's input, data or machine."""
 
 
 class IdError(AssayError):
@@ -21,7 +21,7 @@ class IdError(AssayError):
 
 
 class DataError(AssayError):
-    """Input data that can't be used; lists every problem found, not only the first."""
+    """Input data that can't be used; ``problems`` lists every problem, not only the first."""
 
     def __init__(self, summary: str, problems: Sequence[str] = ()) -> None:
         self.summary = summary
@@ -33,19 +33,19 @@ class DataError(AssayError):
 
 
 class StorageError(AssayError):
-    """A result that can't be written, read, or is not what its manifest says."""
+    """A result that can't be written or read, or that differs from its manifest."""
 
 
 class NotThereYetError(StorageError):
-    """Something is missing that may come about by itself, such as the model of an experiment that still trains."""
+    """Something is missing that may appear later, such as the model of an experiment that is still training."""
 
 
 class ServerError(AssayError):
-    """A Dagster web server that does not answer, serves something else, or refuses."""
+    """A Dagster web server that does not respond, serves something else, or rejects a request."""
 
 
 class TrainingError(AssayError):
-    """A training that can't go on, such as a loss that is not finite."""
+    """A training that can't continue, for example because the loss is not finite."""
 
 
 class SpecError(AssayError):
@@ -58,13 +58,13 @@ class SpecError(AssayError):
 
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:
-    """Return the choice most like ``name``, or None when nothing resembles it."""
+    """Return the choice most similar to ``name``, or None if none is similar."""
     matches = difflib.get_close_matches(name.lower(), list(choices), n=1, cutoff=0.5)
     return matches[0] if matches else None
 
 
 def unknown(what: str, name: Any, choices: Iterable[str]) -> str:
-    """Return the sentence for a name that does not exist: what was given, the nearest, the choices."""
+    """Return the message for a name that does not exist: the name, the most similar one, and the choices."""
     names = sorted(choices)
     guess = nearest(str(name), names)
     hint = f" Did you mean {guess!r}?" if guess else ""

@@ -1,6 +1,7 @@
-"""The stages of an experiment: what each reads, and the fingerprint that names its result.
+"""The stages of an experiment: what each reads, and the fingerprint that identifies its result.
 
-Belongs here: the graph and the hashing. Does not belong here: what a stage computes, where results are stored.
+Belongs here: the graph of stages and the hashing. Does not belong here: what a stage computes (``assay.stages``), where
+results are stored (``assay.storage.results``).
 """
 
 import hashlib
@@ -12,16 +13,16 @@ from assay.spec.experiment import ExperimentSpec, FoundExperiment
 from assay.utils.text import canonical_json
 
 FINGERPRINT_LENGTH = 24
-"""Hex digits of a fingerprint: 96 bits, so that a clash among 10^9 results has probability 10^-11."""
+"""Hex digits of a fingerprint: 96 bits, so that the probability of a collision among 10^9 results is 10^-11."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of the chain.
+    """One step of the pipeline.
 
     Attributes:
-        name: Asset name, section name and folder name.
-        code_version: Raised by hand whenever the stage's code would make other bytes from the same input.
+        name: Name of the asset, of the section in the spec and of the folder of results.
+        code_version: Raised by hand whenever a change of the code changes the result of the same input.
         inputs: The stages whose results it may read.
         reads_task: Whether its result depends on the experiment's task.
     """
@@ -48,11 +49,11 @@ STAGES: dict[str, Stage] = {
 
 
 DATA_OF_MODELS = ("splits", "crops", "normalized")
-"""Stages that a model may learn from: whole images, pictures of objects, rows; an experiment reads one of them."""
+"""Stages that a model may be trained on: whole images, crops, rows of a table; each experiment uses one of them."""
 
 
 class StageSection(Protocol):
-    """What the sections of all stages have in common."""
+    """What the sections of the spec for all stages have in common."""
 
     @property
     def output_location(self) -> str:
@@ -60,10 +61,10 @@ class StageSection(Protocol):
 
     @property
     def clear_folder(self) -> bool:
-        """Whether the result is built anew though it exists."""
+        """Whether the result is rebuilt even if it exists."""
 
     def content(self) -> dict[str, Any]:
-        """Return what determines the result."""
+        """Return the values that determine the result."""
 
 
 AnySection = TypeVar("AnySection", covariant=True)
@@ -71,16 +72,16 @@ AnySection = TypeVar("AnySection", covariant=True)
 
 @dataclass(frozen=True)
 class StageConfig(Generic[AnySection]):
-    """The part of a spec that one stage reads, and nothing else.
+    """The part of an experiment's spec that one stage reads, and nothing else.
 
     Attributes:
-        experiment_id: Names the experiment in messages; not part of the digest.
-        stage: Stage or section name.
-        task: The experiment's kind of learning: its task, or ``multi_label``.
-        seed: The section's own seed, or the experiment's.
+        experiment_id: ID of the experiment, for messages; not part of the digest.
+        stage: Name of the stage or section.
+        task: The experiment's learning task: the spec's task, or ``multi_label``.
+        seed: The section's own seed, or else the experiment's.
         section: The validated section.
-        found: The experiment whose model is evaluated; None where one is trained.
-        digest: Hash of what the stage reads: equal digests, equal results from equal inputs.
+        found: The experiment whose model is evaluated; None if a model is trained.
+        digest: Hash of what the stage reads; equal digests and equal inputs give equal results.
     """
 
     experiment_id: str
@@ -92,10 +93,10 @@ class StageConfig(Generic[AnySection]):
     found: FoundExperiment | None = None
 
     def fingerprint(self, inputs: Mapping[str, str]) -> str:
-        """Return the name of the result made from this and these inputs; the model that is evaluated keeps its own.
+        """Return the fingerprint of the result for these inputs; an evaluated model keeps the one it was trained with.
 
         Args:
-            inputs: Fingerprint, or content digest, of everything else that the stage reads, by name.
+            inputs: Fingerprint or content digest, by name, of everything else that the stage reads.
         """
         if self.stage == "trained_model" and self.found is not None:
             return self.found.model
@@ -103,12 +104,12 @@ class StageConfig(Generic[AnySection]):
 
 
 def digest_of(value: Any) -> str:
-    """Return the hash of plain values; key order does not matter, list order does."""
+    """Return the hash of a JSON-like value; the order of keys does not matter, the order of lists does."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:FINGERPRINT_LENGTH]
 
 
 def stage_config(spec: ExperimentSpec, experiment_id: str, stage: str) -> StageConfig[Any]:
-    """Return what ``stage`` reads of a spec."""
+    """Return the part of a spec that a stage reads."""
     section = spec.section(stage)
     seed = getattr(section, "seed", None)
     seed = spec.seed if seed is None else seed
@@ -126,7 +127,7 @@ def stage_config(spec: ExperimentSpec, experiment_id: str, stage: str) -> StageC
 
 
 def needed_stages(spec: ExperimentSpec) -> tuple[str, ...]:
-    """Return the stages that this experiment's results depend on, in order."""
+    """Return the stages that the experiment's analysis depends on, in pipeline order."""
     needed: set[str] = set()
     pending = ["analysis"]
     while pending:
@@ -138,7 +139,7 @@ def needed_stages(spec: ExperimentSpec) -> tuple[str, ...]:
 
 
 def used_inputs(spec: ExperimentSpec, stage: str) -> tuple[str, ...]:
-    """Return the inputs that ``stage`` really reads for this task and source."""
+    """Return the inputs that a stage actually reads for the spec's task and data source."""
     inputs = STAGES[stage].inputs
     if stage == "trained_model" and spec.found is not None:
         return ()
@@ -152,7 +153,7 @@ def used_inputs(spec: ExperimentSpec, stage: str) -> tuple[str, ...]:
 
 
 def trains_from(spec: ExperimentSpec) -> str:
-    """Return which of ``DATA_OF_MODELS`` the model's inputs come from."""
+    """Return the one of ``DATA_OF_MODELS`` that the model is trained on."""
     if spec.learning in ("segmentation", "detection"):
         return "splits"
     chosen = spec.trained_model.data_description.input

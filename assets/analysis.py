@@ -1,4 +1,4 @@
-"""How good the model is, with intervals and a trivial baseline beside every number."""
+"""Asset ``analysis``: how good the model is."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from assay.spec.analysis import AnalysisSection
 from assay.stages.analysis import analyse
 from assay.storage.parquet import StoredTable
 from assay.storage.results import Result
-from assets.common import learning_data, materialized, optional, spec_of, stage_arguments, stored_table
+from assets.common import materialized, model_data, optional, spec_of, stage_arguments, stored_table
 from resources.experiment_store import ExperimentStore
 
 
@@ -28,11 +28,11 @@ def analysis(
     normalized: StoredTable | None,
     store: ExperimentStore,
 ) -> dg.MaterializeResult[Any]:
-    """Metrics per subset in the target's own unit, pictures of what went wrong, and what to do next."""
-    data = learning_data(store, splits, crops, normalized)
+    """Metrics of the model per subset, with confidence intervals and a baseline, plots of errors, and next steps."""
+    data = model_data(store, splits, crops, normalized)
     (kind,) = trained_model.report["trained_on"]
     predicted = store.results.open("predictions", predictions.fingerprint)
-    inputs = {"trained_model": trained_model, "predictions": predicted, kind: data.named(kind)}
+    inputs = {"trained_model": trained_model, "predictions": predicted, kind: data.require(kind)}
     if data.shown_crops is not None and kind != "splits":
         inputs["crops"] = data.shown_crops
     with store.build(context, spec, inputs) as build:

@@ -1,12 +1,14 @@
-"""Dagster's own automation: when a result follows its inputs without anybody asking.
+"""The automation condition of all assets: a result is made again when its inputs have changed.
 
-Spec files, users' data and code are followed by the sensors of ``experiment_files``. This condition covers what happens
-inside Dagster: somebody materializes an asset by hand, and what is made from it should follow.
+Spec files, users' data and code are followed by the sensors in ``assets.sensors``. This condition covers what happens
+inside Dagster: somebody materializes an asset by hand, and the assets made from it should follow.
 
-Dagster's ready-made conditions react to events, and ask for a result that a run is just finishing while they look: one
-change, two runs. This one compares states, at rest; and a look at it is one node per asset instead of twenty.
+Dagster's built-in conditions react to events and may request a result that a run is just about to finish, so that one
+change causes two runs. This condition compares recorded states while no run of the experiment is active, and evaluates
+one node per asset instead of twenty.
 
-Belongs here: the condition and the sensor that evaluates it. Does not belong here: what it compares (``assay``).
+Belongs here: the condition and the sensor that evaluates it. Does not belong here: the comparison
+(``assay.automation.upstream``).
 """
 
 import json
@@ -23,27 +25,27 @@ from resources.instance.run_records import InstanceRunRecords
 
 
 class FollowsInputs(dg.AutomationCondition[dg.AssetKey]):
-    """True for an experiment when its result was made from another version of an input than there is now."""
+    """True for an experiment if its result was made from another version of an input than the current one."""
 
     @property
     def name(self) -> str:
-        """What logs call it."""
+        """Name in logs."""
         return "follows_inputs"
 
     def get_label(self) -> str:
-        """What the UI calls it, in words."""
-        return "an input has another version than this was made from"
+        """Label in the UI."""
+        return "an input has changed since this was made"
 
     @property
     def description(self) -> str:
-        """What the UI says about it."""
+        """Description in the UI."""
         return (
-            "An input has, or is about to have, another data version than this was made from; no run of the experiment "
-            "is under way; and it was not asked for before in vain. Never true for a first result."
+            "An input has, or is about to have, another data version than the one this was made from; no run of the "
+            "experiment is active; and the same change was not requested before. Never true for a first result."
         )
 
     def evaluate(self, context: dg.AutomationContext[dg.AssetKey]) -> dg.AutomationResult[dg.AssetKey]:
-        """Compare the experiments of which something was materialized since the last look."""
+        """Compare the experiments that had a materialization since the last evaluation."""
         state = json.loads(context.cursor or '{"seen": null, "waiting": [], "asked": {}}')
         view, name, asked = context.asset_graph_view, context.key.to_user_string(), state["asked"]
         look = _look(view, state["seen"], frozenset(state["waiting"]))
@@ -60,7 +62,7 @@ class FollowsInputs(dg.AutomationCondition[dg.AssetKey]):
 
 @lru_cache(maxsize=1)
 def _look(view: AssetGraphView, seen: int | None, waiting: frozenset[str]) -> UpstreamComparison:
-    """Look once for all assets of a tick: they see the same state and ask for one run together."""
+    """Compare once for all assets of a tick, so that they see the same state and request one run together."""
     return compare_changed(InstanceRunRecords(view.instance), default_store().results, seen, waiting)
 
 
@@ -73,5 +75,5 @@ follow_inputs = dg.AutomationConditionSensorDefinition(
     default_status=dg.DefaultSensorStatus.RUNNING,
     use_user_code_server=True,
     run_tags=RETRY_TAGS,
-    description="Makes anew what was made from an asset that somebody materialized with another outcome.",
+    description="Materializes assets again after somebody materialized one of their inputs with a different result.",
 )

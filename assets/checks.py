@@ -37,7 +37,10 @@ def _check(kind: str) -> dg.AssetChecksDefinition:
 
 
 def _combined(results: list[TestResult], blocking: bool) -> dg.AssetCheckResult:
-    """Return one check result for all tests of a kind; a check that may block reports what must not block as WARN."""
+    """Return one check result for all tests of a kind.
+
+    Dagster blocks on the severity ERROR, so a blocking check reports the failure of a test that must not block as WARN.
+    """
     failed = [result for result in results if not result.passed]
     serious = any(result.blocking if blocking else result.severity == "error" for result in failed)
     metadata: dict[str, Any] = {result.name: result.description for result in results}
@@ -50,6 +53,6 @@ def _combined(results: list[TestResult], blocking: bool) -> dg.AssetCheckResult:
 
 
 TEST_CHECKS = [_check(kind) for kind in CHECKS]
-"""Every check that runs the spec's tests."""
+"""All checks that run the tests of the spec."""
 
 TEST_CHECK_KEYS = [key for check in TEST_CHECKS for key in check.check_keys]

@@ -1,6 +1,7 @@
-"""What the assets share: their inputs and arguments, and how a result is shown in the UI.
+"""What the assets share: their inputs and decorator arguments, and how a result is shown in the UI.
 
-Belongs here: keys, keyword arguments, the choice among optional inputs, metadata. Does not belong here: assets.
+Belongs here: asset keys, arguments, the choice among optional inputs, turning results into Dagster metadata. Does not
+belong here: assets, or computing and drawing what is shown.
 """
 
 import base64
@@ -23,21 +24,21 @@ from resources.failures import as_failure
 SECTION_KEYS = {name: dg.AssetKey(["spec", name]) for name in SECTION_NAMES}
 
 SECTION_TYPE = dg.PythonObjectDagsterType(StageConfig)
-"""Dagster can't read the annotation ``StageConfig[...]``, which is for people and type checkers."""
+"""Type of a section for Dagster, which can't interpret the annotation ``StageConfig[...]``."""
 
 
 def spec_of(section: str) -> dict[str, dg.AssetIn]:
-    """Return the input ``spec``: the section of the experiment that an asset reads, and nothing else."""
+    """Return the input ``spec``: the one section of the experiment's spec that an asset reads."""
     return {"spec": dg.AssetIn(SECTION_KEYS[section], dagster_type=SECTION_TYPE)}
 
 
 def optional(*names: str) -> dict[str, dg.AssetIn]:
-    """Return inputs that may be missing, because not every task reads them."""
+    """Return inputs that may be missing because not every task needs them; they are None then."""
     return {name: dg.AssetIn(name, metadata={"optional": True}) for name in names}
 
 
 def stage_arguments(name: str, group: str, kinds: set[str]) -> dict[str, Any]:
-    """Return what every stage's asset has in common."""
+    """Return the decorator arguments that the assets of all stages have in common."""
     return {
         "partitions_def": experiments,
         "code_version": STAGES[name].code_version,
@@ -48,46 +49,46 @@ def stage_arguments(name: str, group: str, kinds: set[str]) -> dict[str, Any]:
 
 
 def tags_of(spec: ExperimentSpec) -> dict[str, str]:
-    """Return the tags of an experiment's runs: its task and its own tags, by which the UI filters."""
+    """Return the tags of an experiment's runs, by which the UI can filter: its task and the tags of its spec."""
     return {"assay/task": spec.task, **{f"assay/{name}": value for name, value in spec.tags.items()}}
 
 
 @dataclass(frozen=True)
-class LearningData:
-    """The kinds of data that a model may learn from; None where not materialized."""
+class ModelData:
+    """The kinds of data that a model may be applied to: whole images, crops, rows; None where not materialized."""
 
     splits: Result | None
     crops: Result | None
     normalized: Result | None
 
-    def named(self, kind: str) -> Result:
-        """Return the result of a kind.
+    def require(self, kind: str) -> Result:
+        """Return the result of a kind: ``splits``, ``crops`` or ``normalized``.
 
         Raises:
             dagster.Failure: It was never materialized.
         """
-        found: Result | None = getattr(self, kind)
-        if found is None:
+        result: Result | None = getattr(self, kind)
+        if result is None:
             raise dg.Failure(f"{kind} was never materialized. Materialize {kind} first.", allow_retries=False)
-        return found
+        return result
 
     @property
     def shown_crops(self) -> Result | None:
-        """The crops, where there are pictures to show."""
+        """The crops, if there are any to show."""
         return self.crops if self.crops is not None and self.crops.report["crops"] else None
 
 
-def learning_data(
+def model_data(
     store: ExperimentStore, splits: Result | None, crops: Result | None, normalized: StoredTable | None
-) -> LearningData:
-    """Return the data with the table's whole result folder: the scaling of its columns lies beside it."""
+) -> ModelData:
+    """Return the data; of the table, the result folder, which also holds the scaling of its columns."""
     with as_failure("normalized"):
         rows = store.results.open("normalized", normalized.fingerprint) if normalized else None
-    return LearningData(splits, crops, rows)
+    return ModelData(splits, crops, rows)
 
 
 def materialized(result: Result, value: Any = None) -> dg.MaterializeResult[Any]:
-    """Return what an asset returns: its value, the metadata of its result and the fingerprint as data version."""
+    """Return the outcome of an asset: its value, the metadata of its result, and the fingerprint as data version."""
     return dg.MaterializeResult(
         value=result if value is None else value,
         metadata=metadata_of(result),
@@ -96,20 +97,20 @@ def materialized(result: Result, value: Any = None) -> dg.MaterializeResult[Any]
 
 
 def stored_table(result: Result) -> StoredTable:
-    """Return the table of a table stage, which is a file of its result already."""
+    """Return the table of a stage that makes one; it is a file in the stage's result folder."""
     return StoredTable(result.folder / f"{result.stage}.parquet", result.fingerprint)
 
 
-def lineage(found: FoundExperiment | None) -> dict[str, Any]:
-    """Return whose model is evaluated, with a link to it; nothing where a model is trained."""
-    if found is None:
+def lineage(source: FoundExperiment | None) -> dict[str, Any]:
+    """Return metadata with a link to the experiment whose model is evaluated; empty if a model is trained."""
+    if source is None:
         return {}
-    name, page = found.experiment_id, f"/assets/trained_model?view=partitions&partition={found.experiment_id}"
-    return {"evaluates": dg.MetadataValue.md(f"the model of [{name}]({page}), {found.folder}, model `{found.model}`")}
+    name, page = source.experiment_id, f"/assets/trained_model?view=partitions&partition={source.experiment_id}"
+    return {"evaluates": dg.MetadataValue.md(f"the model of [{name}]({page}), {source.folder}, model `{source.model}`")}
 
 
 def metadata_of(result: Result) -> dict[str, Any]:
-    """Return, in this order: the sentences of the report, every picture, the numbers, fingerprint, size and folder."""
+    """Return a result's metadata: summary and next step, plots, other texts, numbers, fingerprint, size and folder."""
     texts = {key: value for key, value in result.report.items() if isinstance(value, str) and value}
     return {
         **{key: texts.pop(key) for key in FIRST if key in texts},
@@ -123,7 +124,7 @@ def metadata_of(result: Result) -> dict[str, Any]:
 
 
 def shown_pictures(result: Result) -> dict[str, Path]:
-    """Return the pictures by the names that they are shown under; of what a network saw, the first and the last."""
+    """Return the images to show by name: all plots, and the first and last sheet of what a network saw."""
     seen = result.net_data
     return {
         **{f"picture/{path.stem}": path for path in result.pictures},
@@ -136,20 +137,20 @@ def _is_small(path: Path) -> bool:
 
 
 def from_report(report: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return a report as metadata: numbers one by one, which Dagster can plot, everything else as JSON.
+    """Return a report as metadata: each number as an entry of its own, which Dagster can plot, the rest as JSON.
 
-    ``{"rows": {"train": 3}}`` becomes ``{"rows/train": 3}``; of a metric with an interval, the value is shown.
+    ``{"rows": {"train": 3}}`` becomes ``{"rows/train": 3}``; a metric with an interval is shown as its value alone.
     """
-    found: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
     for key, value in report.items():
         name, shown = f"{prefix}{key}", _value_of(value)
         if isinstance(shown, Mapping) and 0 < len(shown) <= MAX_NUMBERS and _holds_numbers(shown):
-            found |= from_report(shown, f"{name}/")
+            metadata |= from_report(shown, f"{name}/")
         elif isinstance(shown, (str, int, float, bool)):
-            found[name] = shown
+            metadata[name] = shown
         elif shown is not None:
-            found[name] = dg.MetadataValue.json(shown)
-    return found
+            metadata[name] = dg.MetadataValue.json(shown)
+    return metadata
 
 
 def _value_of(value: Any) -> Any:
@@ -157,7 +158,7 @@ def _value_of(value: Any) -> Any:
 
 
 def _holds_numbers(values: Mapping[str, Any]) -> bool:
-    """Return whether all values are numbers, or mappings that hold nothing but numbers."""
+    """Return whether all values are numbers or null, or mappings of such values."""
     shown = [_value_of(value) for value in values.values()]
     return all(
         _holds_numbers(value) if isinstance(value, Mapping) else isinstance(value, (int, float)) or value is None
@@ -166,16 +167,16 @@ def _holds_numbers(values: Mapping[str, Any]) -> bool:
 
 
 def picture(path: Path) -> dg.MarkdownMetadataValue:
-    """Return a PNG file as Markdown, the only way in which Dagster's UI shows an image."""
+    """Return a PNG file as Markdown, the only way to show an image in Dagster's UI."""
     encoded = base64.b64encode(path.read_bytes()).decode()
     return dg.MetadataValue.md(f"![{path.stem}](data:image/png;base64,{encoded})")
 
 
 MAX_PICTURE_BYTES = 150_000
-"""Larger pictures stay files: the event log is a database, not a photo album."""
+"""Larger images are not shown, to keep the event log's database small."""
 
 MAX_NUMBERS = 30
-"""A mapping with more entries, such as counts of a thousand classes, is shown as one JSON."""
+"""A mapping with more entries, such as the counts of a thousand classes, is shown as JSON."""
 
 FIRST = ("summary", "next")
-"""What a user wants to read before anything else."""
+"""Texts of a report that come before everything else."""

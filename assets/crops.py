@@ -1,4 +1,4 @@
-"""The labelled objects, cut out of their images."""
+"""Asset ``crops``: the labelled objects, cut out of their images."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from resources.experiment_store import ExperimentStore
 def crops(
     context: dg.AssetExecutionContext, spec: StageConfig[CropsSection], splits: Result, store: ExperimentStore
 ) -> dg.MaterializeResult[Any]:
-    """One picture per labelled object, in the subset of its image; a whole image where the folder is the label."""
+    """One image per labelled object, in the subset of its source image; whole images if each has a single label."""
     with store.build(context, spec, {"splits": splits}) as build:
         if build.needed:
             build.report = build_crops(splits.folder, spec.section, build.folder, build.progress)

@@ -1,6 +1,6 @@
-"""The experiment itself: reads its spec, freezes it for the run, and gives every section a data version of its own.
+"""Asset ``experiment``: reads the spec, freezes it for the run, and gives each section a data version of its own.
 
-Belongs here: the entrance of the graph. Does not belong here: validating specs (``assay.spec``).
+Belongs here: the start of the asset graph. Does not belong here: validating specs (``assay.spec``).
 """
 
 from collections.abc import Iterator
@@ -23,10 +23,10 @@ from resources.failures import as_failure
 
 
 class ExperimentConfig(dg.Config):
-    """What may be given in the Launchpad."""
+    """Configuration that may be given in the Launchpad."""
 
     spec: dict[str, Any] = {}
-    """Keys of the spec to set or change; stored in the experiment's file. Empty: the file, or the template."""
+    """Keys of the spec to set or change, stored in the experiment's file; empty: use the file, or the template."""
 
 
 @dg.multi_asset(
@@ -41,7 +41,7 @@ class ExperimentConfig(dg.Config):
                 io_manager_key="sections",
                 group_name="experiment",
                 kinds={"yaml"},
-                description=f"Section `{name}` of the experiment's spec; its data version is the section's hash.",
+                description=f"Section `{name}` of the experiment's spec; its data version is a hash of its content.",
             )
             for name, key in SECTION_KEYS.items()
         },
@@ -55,7 +55,7 @@ class ExperimentConfig(dg.Config):
 def experiment(
     context: dg.AssetExecutionContext, config: ExperimentConfig, store: ExperimentStore
 ) -> Iterator[dg.MaterializeResult[Any]]:
-    """The experiment's spec: from its file, from its task's template, or with the overrides of the Launchpad."""
+    """The experiment's spec: its file, or the template of its task, with the changes made in the Launchpad."""
     experiment_id = context.partition_key
     with as_failure(f"Experiment {experiment_id}"):
         spec = _read_spec(store, context.run, validate_id(experiment_id), config.spec)
@@ -83,10 +83,10 @@ def experiment(
 
 
 def require_fitting(job: str, evaluated: Any) -> None:
-    """Refuse an evaluation of nothing.
+    """Check that a run of ``job_eval`` has an experiment to evaluate.
 
     Raises:
-        SpecError: The job evaluates, but the spec names no experiment.
+        SpecError: The spec's ``existing_experiment`` is empty.
     """
     if job == "job_eval" and not evaluated:
         problem = "existing_experiment is null, but job_eval evaluates a model; set it to an ID or to 'latest'"
@@ -96,9 +96,10 @@ def require_fitting(job: str, evaluated: Any) -> None:
 def _read_spec(
     store: ExperimentStore, run: dg.DagsterRun, experiment_id: str, overrides: dict[str, Any]
 ) -> ExperimentSpec:
+    """Return the frozen spec, after writing overrides, or the template for a missing file, to the experiment's file."""
     if overrides or not store.specs.exists(experiment_id):
         values = store.specs.overridden(experiment_id, overrides)
-        require_fitting(run.job_name, values.get("existing_experiment"))  # before there is a file to be trained
+        require_fitting(run.job_name, values.get("existing_experiment"))  # before its file is written
         store.specs.store(experiment_id, values)
     spec = store.specs.load(experiment_id)
     require_fitting(run.job_name, spec.existing_experiment)

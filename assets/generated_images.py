@@ -1,4 +1,4 @@
-"""The experiment's raw data: generated number images, or the user's own, checked and indexed."""
+"""Asset ``generated_images``: the experiment's raw data, generated or the user's own."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from resources.failures import as_failure
 def generated_images(
     context: dg.AssetExecutionContext, spec: StageConfig[GeneratedImagesSection], store: ExperimentStore
 ) -> dg.MaterializeResult[Any]:
-    """The images (or the table) that the experiment learns from, with masks and labels, every file checked."""
+    """The experiment's raw data: generated images, or the user's own images or table, with every file checked."""
     with as_failure(f"Experiment {context.partition_key}, generated_images"):
         digest = content_digest(spec, store.path)
     with store.build(context, spec, {"source": digest}) as build:

@@ -1,4 +1,4 @@
-"""The jobs: selections of assets, named as users know them. Partitions follow from the assets."""
+"""The jobs of experiments, each a selection of assets; their partitions are those of the assets."""
 
 import dagster as dg
 
@@ -9,36 +9,36 @@ from assets.maintenance import job_clearlocks, job_copy_exp
 EXPERIMENT_KEYS = (dg.AssetKey("experiment"), *SECTION_KEYS.values())
 EXPERIMENT = dg.AssetSelection.assets(*EXPERIMENT_KEYS)
 DATA = dg.AssetSelection.assets("generated_images", "splits", "crops", "tabular", "normalized")
-LEARNING = dg.AssetSelection.assets("trained_model", "training_history", "predictions", "analysis")
+TRAINING = dg.AssetSelection.assets("trained_model", "training_history", "predictions", "analysis")
 
 job_data_generation = dg.define_asset_job(
     "job_data_generation",
     selection=EXPERIMENT | DATA,
     tags=RETRY_TAGS,
-    description="Make an experiment's data: images, splits, crops, tables.",
+    description="Prepare an experiment's data: images, splits, crops and tables.",
 )
 job_train = dg.define_asset_job(
     "job_train",
-    selection=EXPERIMENT | LEARNING,
+    selection=EXPERIMENT | TRAINING,
     tags=RETRY_TAGS,
-    description="Train, predict and analyse on data that exist already, then test the experiment.",
+    description="Train a model on existing data, predict, analyse the predictions and run the experiment tests.",
 )
 job_experiment = dg.define_asset_job(
     "job_experiment",
-    selection=EXPERIMENT | DATA | LEARNING,
+    selection=EXPERIMENT | DATA | TRAINING,
     tags=RETRY_TAGS,
-    description="Everything, from the spec to the analysis and the experiment tests.",
+    description="Run the whole pipeline, from the spec to the analysis and the experiment tests.",
 )
 
 job_eval = dg.define_asset_job(
     "job_eval",
-    selection=EXPERIMENT | DATA | LEARNING,
+    selection=EXPERIMENT | DATA | TRAINING,
     tags=RETRY_TAGS,
-    description="Evaluate the model of an existing experiment on the data of this one's spec, then test. In the "
-    "Launchpad: ops: {experiment: {config: {spec: {existing_experiment: ID}}}}.",
+    description="Evaluate the model of an existing experiment on this experiment's data, then run the experiment "
+    "tests. In the Launchpad: ops: {experiment: {config: {spec: {existing_experiment: ID}}}}.",
 )
 
 EXPERIMENT_JOBS = (job_data_generation, job_train, job_eval, job_experiment)
-"""The jobs that run for an experiment."""
+"""The jobs that run for one experiment at a time."""
 
 JOBS = (*EXPERIMENT_JOBS, job_copy_exp, job_clearlocks)

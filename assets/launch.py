@@ -1,6 +1,7 @@
-"""Runs a job for one experiment in this process, as ``assay run`` does.
+"""Runs a job for one experiment in this process: the work of ``assay run``.
 
-Belongs here: choosing what the experiment needs, the instance, what the terminal shows. Does not belong here: assets.
+Belongs here: selecting the assets that the experiment needs, the Dagster instance, output on the terminal. Does not
+belong here: assets and jobs.
 """
 
 import re
@@ -23,22 +24,22 @@ from resources.instance.run_process import RunFiles
 from resources.progress import TerminalReporter, terminal
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-"""Keeps Dagster's log off the terminal; the instance stores it all the same, for the UI."""
+"""Keeps Dagster's log off the terminal; the instance still stores it for the UI."""
 
 
 def run_experiment(
     build_defs: Callable[[Mapping[str, Any]], dg.Definitions], experiment_id: str, spec: ExperimentSpec, job_name: str
 ) -> bool:
-    """Materialize what ``job_name`` selects and the experiment needs; prints one line per stage.
+    """Materialize the assets of a job that the experiment needs; prints one line per stage.
 
     Args:
-        build_defs: Gives the definitions with some resources replaced.
-        experiment_id: Of which experiment.
-        spec: What it is.
-        job_name: What to make of it.
+        build_defs: Returns the definitions with some resources replaced.
+        experiment_id: ID of the experiment.
+        spec: Its spec.
+        job_name: Name of the job.
 
     Returns:
-        Whether everything, blocking tests included, succeeded.
+        Whether everything succeeded, blocking tests included.
 
     Raises:
         DataError: No job of this name runs for an experiment.
@@ -73,24 +74,24 @@ def run_experiment(
 
 
 def needed_asset_keys(job: dg.JobDefinition, spec: ExperimentSpec) -> list[dg.AssetKey]:
-    """Return the job's assets without the stages that this experiment never reads."""
+    """Return the job's assets without the stages that this experiment does not need."""
     unused = set(STAGES) - set(needed_stages(spec))
     return [key for key in job.asset_layer.selected_asset_keys if key.path[-1] not in unused or key.path[0] == "spec"]
 
 
 def print_outcome(store: ExperimentStore, experiment_id: str) -> None:
-    """Print what came out, where it is, and what to do next."""
-    found = stage_results(store.path, experiment_id)
-    if "analysis" in found:
-        print(found["analysis"].report["summary"])
-        print(found["analysis"].report["next"])
+    """Print the summary of the results, what to do next, and where the files are."""
+    results = stage_results(store.path, experiment_id)
+    if "analysis" in results:
+        print(results["analysis"].report["summary"])
+        print(results["analysis"].report["next"])
     folder = store.folders.find(experiment_id)
     if folder is not None:
         print(f"Everything is in {folder.path}")
 
 
 def print_failure(event: dg.DagsterEvent) -> None:
-    """Print why a step failed: the innermost reason, without Dagster's own stack."""
+    """Print why a step failed: the innermost error, without Dagster's stack trace."""
     error = event.step_failure_data.error
     while error is not None and error.cause is not None:
         error = error.cause

@@ -1,6 +1,8 @@
-"""The job that copies experiments between locations: an op, since a copy is no result of an experiment.
+"""Jobs that maintain experiments: copying them between locations, clearing locks, registering imported ones.
 
-Belongs here: the op, its configuration, what it shows. Does not belong here: copying (``assay.experiments.copying``).
+They are ops rather than assets, because their outcome is not a result of an experiment. Belongs here: the ops, their
+configuration, what they show in the UI, events without a run. Does not belong here: copying and importing
+(``assay.experiments``), clearing (``assay.storage.locks``).
 """
 
 from collections.abc import Mapping
@@ -27,23 +29,23 @@ from resources.progress import Pause
 
 
 class CopyConfig(dg.Config):
-    """What to copy, from where to where."""
+    """Which experiment to copy, from where, and to where."""
 
     experiment_id: str = Field(description="ID of the experiment.")
     input_loc_name: str = Field(
-        default="experiments", description="Name of the location that has it: of locations.yaml, or of this storage."
+        default="experiments", description="Location to copy from: one of locations.yaml or of this storage."
     )
     output_loc_name: str = Field(
-        description="Name of the location that gets it; one of this storage: it is imported, tables included."
+        description="Location to copy to; a location of this storage imports the experiment, tables included."
     )
     delete_source: bool = Field(
-        default=False, description="Delete it where it was, after every file of the copy was read back and compared."
+        default=False, description="Delete the original once every file of the copy was read back and compared."
     )
 
 
 @dg.op
 def copy_exp(context: dg.OpExecutionContext, config: CopyConfig, store: ExperimentStore) -> None:
-    """Copy an experiment's folder to another location, every file compared by SHA-256; goes on where it was cut off."""
+    """Copy an experiment's folder to another location and verify each file by SHA-256; resumes an interrupted copy."""
     request = CopyRequest(**config.model_dump())
     with as_failure(f"Experiment {config.experiment_id}"):
         report = copy_experiment(store.specs, store.locations, request, _lines(context))
@@ -63,7 +65,7 @@ def copy_exp(context: dg.OpExecutionContext, config: CopyConfig, store: Experime
 
 
 def _lines(context: dg.OpExecutionContext) -> Progress:
-    """Return what writes a line into the run's log now and then."""
+    """Return a progress callback that writes a line into the run's log every few seconds."""
     pause = Pause(seconds=5)
 
     def progress(done: int, total: int, note: str = "", values: Mapping[str, float] = NO_VALUES) -> None:
@@ -74,7 +76,7 @@ def _lines(context: dg.OpExecutionContext) -> Progress:
 
 
 def _observe(context: dg.OpExecutionContext, config: CopyConfig, report: CopyReport, store: ExperimentStore) -> None:
-    """Note the copy on the experiment's page, where it has one here."""
+    """Record the copy on the experiment's page, if the experiment is in this storage."""
     if store.folders.find(config.experiment_id) is not None:
         metadata = {"copied_to": config.output_loc_name, "folder": report.target}
         context.log_event(
@@ -89,21 +91,21 @@ def job_copy_exp() -> None:
 
 
 class ClearConfig(dg.Config):
-    """Which locks shall be free."""
+    """Which locks to clear."""
 
     locks: list[str] = Field(
-        default=[], description="Names, or patterns such as named/*; none: all whose holders died are forgotten."
+        default=[], description="Names or patterns such as named/*; empty: all locks whose holders have died."
     )
-    location: str = Field(default="", description="A location that several machines share; empty: the storage.")
+    location: str = Field(default="", description="A location shared by several machines; empty: the storage.")
     force: bool = Field(
         default=False,
-        description="Take named locks from holders that are at work, too; they work on, at the same time as the next.",
+        description="Also take named locks from living holders, which keep working alongside the next holder.",
     )
 
 
 @dg.op
 def clear_locks(context: dg.OpExecutionContext, config: ClearConfig, store: ExperimentStore) -> None:
-    """Forget holders that died and, by name and force, take locks from those at work; ``assay locks`` lists them."""
+    """Clear the locks of holders that have died; with names and force, also those of living holders."""
     with as_failure("Clearing locks"):
         folders = lock_folders(store.locations)
         if config.location not in folders:
@@ -115,7 +117,7 @@ def clear_locks(context: dg.OpExecutionContext, config: ClearConfig, store: Expe
 
 
 @dg.job(
-    description="Clear locks that were left over; refuses those of living holders unless forced.",
+    description="Clear locks that dead processes left behind; the locks of living holders only if forced.",
     executor_def=dg.in_process_executor,
 )
 def job_clearlocks() -> None:
@@ -124,7 +126,7 @@ def job_clearlocks() -> None:
 
 
 def enter(instance: dg.DagsterInstance, imported: Imported) -> str:
-    """Add the experiment's partition and one materialization per result that came with it; returns what to do next."""
+    """Add an imported experiment's partition and one materialization per result; return a line with the next step."""
     name = imported.experiment_id
     add_experiment(instance, name)
     versions = {
@@ -139,7 +141,7 @@ def enter(instance: dg.DagsterInstance, imported: Imported) -> str:
 
 
 def enter_here(imported: Imported) -> str:
-    """Do so in this project's Dagster home."""
+    """Add an imported experiment to the Dagster instance of this project; see ``enter``."""
     with local_instance() as instance:
         return enter(instance, imported)
 

@@ -1,4 +1,4 @@
-"""The experiment's table with scaled columns."""
+"""Asset ``normalized``: the experiment's table with scaled columns."""
 
 from typing import Any
 
@@ -23,9 +23,9 @@ def normalized(
     tabular: StoredTable,
     store: ExperimentStore,
 ) -> dg.MaterializeResult[Any]:
-    """Numbers from 0 to 1, classes as codes; fitted on the training rows, stored, and only applied to the others."""
+    """The table with numbers scaled to 0 to 1 and categories as codes; the scaling is fitted on the training rows."""
     table = store.results.open("tabular", tabular.fingerprint)
-    scaling = store.adopted_scaling(spec)
+    scaling = store.evaluated_scaling(spec)
     with store.build(context, spec, {"tabular": table}) as build:
         if build.needed:
             build.report = build_normalized(table.folder, spec.section, build.folder, build.progress, scaling)

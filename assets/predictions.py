@@ -1,4 +1,4 @@
-"""What the model says about each item of the chosen subsets."""
+"""Asset ``predictions``: the model's predictions for the chosen subsets."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from assay.spec.predictions import PredictionsSection
 from assay.stages.predictions import predict
 from assay.storage.parquet import StoredTable
 from assay.storage.results import Result
-from assets.common import learning_data, materialized, optional, spec_of, stage_arguments, stored_table
+from assets.common import materialized, model_data, optional, spec_of, stage_arguments, stored_table
 from resources.experiment_store import ExperimentStore
 
 
@@ -27,9 +27,9 @@ def predictions(
     normalized: StoredTable | None,
     store: ExperimentStore,
 ) -> dg.MaterializeResult[Any]:
-    """One row per item: target, prediction, and the probability of every class."""
+    """The model's predictions for each item, next to its true target, with the probability of every class."""
     (kind,) = trained_model.report["trained_on"]
-    data = learning_data(store, splits, crops, normalized).named(kind)
+    data = model_data(store, splits, crops, normalized).require(kind)
     with store.build(context, spec, {"trained_model": trained_model, kind: data}) as build:
         if build.needed:
             build.report = predict(spec, trained_model, data, build.folder, build.progress)

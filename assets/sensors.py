@@ -1,6 +1,7 @@
-"""The sensors that follow spec files, users' data and code: they ask for exactly what is out of date.
+"""The sensors: they request runs for experiments that are out of date, and keep the warehouse up to date.
 
-Belongs here: handing a plan to Dagster. Does not belong here: making it (``assay.automation``).
+Belongs here: turning a plan into Dagster's run requests, partitions and observations. Does not belong here: making the
+plan (``assay.automation``), refreshing the warehouse (``assay.storage.warehouse``).
 """
 
 from collections.abc import Callable
@@ -25,7 +26,7 @@ SECONDS_BETWEEN_LOOKS = 15
 LONGEST_TAG = 200
 
 CODE = code_digest(["assay", "partitions", "resources", "assets", "definitions"])
-"""Of what this process runs; read when it is loaded, not when somebody edits it later."""
+"""Digest of the code that this process runs, taken when it is loaded: later edits don't affect the process."""
 
 STAGE_VERSIONS = digest_of({name: stage.code_version for name, stage in STAGES.items()})
 
@@ -34,39 +35,41 @@ STAGE_VERSIONS = digest_of({name: stage.code_version for name, stage in STAGES.i
     job=job_experiment,
     minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Follows experiments/<id>.yaml and the users' data: adds partitions, re-materializes what changed.",
+    description="Watches experiments/<id>.yaml and users' data: adds partitions and re-materializes what has changed.",
 )
 def experiment_files(context: dg.SensorEvaluationContext, store: ExperimentStore) -> dg.SensorResult:
-    """Look at the spec files and ask for one run per experiment that is out of date."""
-    return follow(context, store, "experiment_files", lambda looking: looking.reconcile(CODE))
+    """Check the spec files and request one run per experiment that is out of date."""
+    return evaluate_sensor(context, store, "experiment_files", lambda reconciliation: reconciliation.reconcile(CODE))
 
 
 @dg.sensor(
     job=job_experiment,
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.STOPPED,
-    description="Makes anew what an earlier code version of a stage made. Off until you wish it.",
+    description="Re-materializes results made by an earlier code version of a stage. Off by default.",
 )
 def code_changes(context: dg.SensorEvaluationContext, store: ExperimentStore) -> dg.SensorResult:
     """Compare every experiment once after each change of a stage's code version."""
-    return follow(context, store, "code_changes", lambda looking: looking.reconcile_all(STAGE_VERSIONS))
+    return evaluate_sensor(
+        context, store, "code_changes", lambda reconciliation: reconciliation.reconcile_all(STAGE_VERSIONS)
+    )
 
 
-def follow(
+def evaluate_sensor(
     context: dg.SensorEvaluationContext, store: ExperimentStore, name: str, look: Callable[[Reconciliation], Plan]
 ) -> dg.SensorResult:
-    """Look once, tell the plan in the tick's log, and return it in Dagster's words with the name of the new state."""
+    """Make a plan, log it, and return it as a sensor result whose cursor is the name of the new state."""
     states = StateFiles(store.path / "automation" / name)
-    looking = Reconciliation(states.load(context.cursor), store.specs, InstanceRunRecords(context.instance))
-    plan = look(looking)
-    tell(context, plan)
+    reconciliation = Reconciliation(states.load(context.cursor), store.specs, InstanceRunRecords(context.instance))
+    plan = look(reconciliation)
+    log_plan(context, plan)
     known = known_experiments(context.instance)
     names = [request.experiment_id for request in plan.requests] + [name for name in plan.problems if is_id(name)]
     new = [name for name in names if name not in known]
     return dg.SensorResult(
         run_requests=[run_request(request) for request in plan.requests],
         skip_reason=None if plan.requests else plan.summary,
-        cursor=states.store(looking.state),
+        cursor=states.store(reconciliation.state),
         dynamic_partitions_requests=[experiments.build_add_request(new)] if new else [],
         asset_events=[
             *(observation(name, problem) for name, problem in plan.problems.items() if is_id(name)),
@@ -76,7 +79,7 @@ def follow(
 
 
 def run_request(request: Request) -> dg.RunRequest:
-    """Return the run for a request; when only the tests changed, they are run without making anything anew."""
+    """Return the run for a request; if only the tests have changed, they run on the existing results."""
     stages = [dg.AssetKey(name) for name in request.assets if "/" not in name]
     selection = [*EXPERIMENT_KEYS, *(key for key in stages if key not in EXPERIMENT_KEYS)]
     if dg.AssetKey("trained_model") in selection:
@@ -90,10 +93,10 @@ def run_request(request: Request) -> dg.RunRequest:
     )
 
 
-def tell(context: dg.SensorEvaluationContext, plan: Plan) -> None:
+def log_plan(context: dg.SensorEvaluationContext, plan: Plan) -> None:
     """Write the plan into the tick's log."""
     for request in plan.requests:
-        context.log.info(f"{request.experiment_id}: asks for {', '.join(request.assets)}")
+        context.log.info(f"{request.experiment_id}: requests {', '.join(request.assets)}")
         for reason in request.reasons:
             context.log.info(f"{request.experiment_id}: {reason}")
     for problem in plan.problems.values():
@@ -103,9 +106,10 @@ def tell(context: dg.SensorEvaluationContext, plan: Plan) -> None:
 
 
 def observation(experiment_id: str, problem: str = "") -> dg.AssetObservation:
-    """Return what is to be seen on the experiment itself, where no run tells it.
+    """Return an observation of the experiment for a problem that appears without a run, or its end.
 
-    Not an asset check: Dagster stores one evaluation without a run per check and partition, and fails on the second.
+    It is not an asset check, because Dagster stores only one evaluation without a run per check and partition and fails
+    on the second.
     """
     return dg.AssetObservation(
         asset_key="experiment",
@@ -118,10 +122,10 @@ def observation(experiment_id: str, problem: str = "") -> dg.AssetObservation:
 @dg.sensor(
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Keeps the tables of all experiments in warehouse.duckdb up to date; starts no runs.",
+    description="Keeps warehouse.duckdb, the tables of all experiments for other tools, up to date; starts no runs.",
 )
 def warehouse(store: ExperimentStore) -> dg.SkipReason:
-    """Bring the tables of all experiments up to date."""
+    """Refresh the tables of all experiments; the reason for skipping a run says what has changed."""
     if not store.path.is_dir():
         return dg.SkipReason("There are no results yet.")
     report = refresh_warehouse(store.path)

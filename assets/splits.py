@@ -1,4 +1,4 @@
-"""The division into training, validation and test data."""
+"""Asset ``splits``: the split into training, validation and test data."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def splits(
     generated_images: Result,
     store: ExperimentStore,
 ) -> dg.MaterializeResult[Any]:
-    """Every item in exactly one subset: exact quotas, groups kept together, the same whoever asks and wherever."""
+    """The split into subsets such as train, validation and test: exact shares, reproducible, groups kept together."""
     with store.build(context, spec, {"generated_images": generated_images}) as build:
         if build.needed:
             source = generated_images.folder

@@ -1,14 +1,15 @@
-"""The experiment's table: one row per item."""
+"""Asset ``tabular``: the experiment's table, one row per item."""
 
 from typing import Any
 
 import dagster as dg
 
+from assay.datasets.table import ROWS_FILE
 from assay.pipeline import StageConfig
 from assay.spec.tabular import TabularSection
 from assay.stages.tabular import build_tabular
 from assay.storage.results import Result
-from assets.common import LearningData, materialized, optional, spec_of, stage_arguments, stored_table
+from assets.common import ModelData, materialized, optional, spec_of, stage_arguments, stored_table
 from resources.experiment_store import ExperimentStore
 
 
@@ -25,13 +26,13 @@ def tabular(
     crops: Result | None,
     store: ExperimentStore,
 ) -> dg.MaterializeResult[Any]:
-    """One row per crop with its grey pixels as columns; or the user's own table, each row in its subset."""
-    from_table = (generated_images.folder / "rows.parquet").exists()
-    cut = None if from_table else LearningData(splits, crops, None).named("crops")
-    read = {"crops": cut} if cut else {"generated_images": generated_images}
-    with store.build(context, spec, {"splits": splits, **read}) as build:
+    """A table with one row per crop and its grey pixels as columns, or the user's own table with each row's subset."""
+    source = generated_images.folder
+    from_table = (source / ROWS_FILE).exists()
+    used_crops = None if from_table else ModelData(splits, crops, None).require("crops")
+    data = {"crops": used_crops} if used_crops else {"generated_images": generated_images}
+    with store.build(context, spec, {"splits": splits, **data}) as build:
         if build.needed:
-            pictures = cut.folder if cut else None
-            source = generated_images.folder
-            build.report = build_tabular(source, splits.folder, pictures, spec.section, build.folder, build.progress)
+            cut = used_crops.folder if used_crops else None
+            build.report = build_tabular(source, splits.folder, cut, spec.section, build.folder, build.progress)
     return materialized(build.result, stored_table(build.result))

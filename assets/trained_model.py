@@ -1,4 +1,4 @@
-"""The trained model and its history."""
+"""Assets ``trained_model`` and ``training_history``: the trained model and its metrics per epoch."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +11,7 @@ from assay.stages.trained_model import train
 from assay.storage.parquet import StoredTable
 from assay.storage.results import Result
 from assets.automation import FOLLOWS_INPUTS
-from assets.common import learning_data, lineage, materialized, optional, spec_of
+from assets.common import lineage, materialized, model_data, optional, spec_of
 from partitions.experiments import experiments
 from resources.experiment_store import ExperimentStore
 
@@ -23,10 +23,12 @@ from resources.experiment_store import ExperimentStore
         "trained_model": dg.AssetOut(
             io_manager_key="results",
             kinds={"pytorch"},
-            description="A network trained from nothing, or an existing one: weights, logs, curves.",
+            description="The trained network: its weights, logs and learning curves; or that of another experiment.",
             automation_condition=FOLLOWS_INPUTS,
         ),
-        "training_history": dg.AssetOut(io_manager_key="tables", kinds={"duckdb"}, description="Metrics per epoch."),
+        "training_history": dg.AssetOut(
+            io_manager_key="tables", kinds={"duckdb"}, description="The model's metrics after each epoch of training."
+        ),
     },
     group_name="learning",
     code_version=STAGES["trained_model"].code_version,
@@ -40,12 +42,12 @@ def trained_model(
     normalized: StoredTable | None,
     store: ExperimentStore,
 ) -> Iterator[dg.MaterializeResult[Any]]:
-    """A network trained from nothing, with the weights of the epoch that the spec's rule chose; or an existing one."""
+    """A trained network with the weights of its best epoch; or, in an evaluation, that of another experiment."""
     if spec.found is not None:
-        result = store.adopt(context, spec)
+        result = store.publish_evaluated_model(context, spec)
     else:
         kind = spec.section.data_description.input
-        data = learning_data(store, splits, crops, normalized).named(str(kind))
+        data = model_data(store, splits, crops, normalized).require(str(kind))
         store.require_passed(context, data)
         with store.build(context, spec, {data.stage: data}) as build:
             if build.needed:

@@ -1,7 +1,7 @@
-"""Writes ``docs/jobs.md``: jobs, assets and keys in the form of niceml's own page; ``python -m docs.job_page``.
+"""Writes ``docs/jobs.md``, the page of jobs, assets and keys, modelled on niceml's: ``python -m docs.job_page``.
 
-Belongs here: the page's form, and where each op and ConfigKey of niceml has its home. Does not belong here: any
-description (docstrings of specs, assets and ops have them).
+Belongs here: the layout of the page, and which asset or key corresponds to each op and ConfigKey of niceml. Does not
+belong here: descriptions, which come from the docstrings of specs, assets and ops.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,7 +25,7 @@ HEAD = """\
 
 Written by `make docs` from the definitions; a test fails when it is out of date. Each job is a selection of
 assets, and each asset reads one section of the experiment's spec. Where niceml has an op or a ConfigKey for it, that
-name stands beside it; [coming from niceml](coming-from-niceml.md) tells what became better.
+name is given as well; [coming from niceml](coming-from-niceml.md) says what is better here.
 """
 
 Row = tuple[str, str, str]
@@ -68,7 +68,7 @@ def _shown(name: str) -> str:
 
 
 def _edges(graph: AssetGraph, selected: set[str]) -> list[tuple[str, str]]:
-    """Return which asset is made from which, without those that follow from the others, and the checks after them."""
+    """Return the edges between assets, without redundant ones, and the edge from the analysis to the checks."""
     pairs = {
         (_shown(parent.to_user_string()), _shown(key.to_user_string()))
         for key in graph.toposorted_asset_keys
@@ -88,9 +88,9 @@ class Op:
     """An op of niceml.
 
     Attributes:
-        name: Its name there.
-        home: The asset, check or op here that does its work.
-        keys: Key of the spec, with dots, by ConfigKey; of ops here, key of the run's configuration.
+        name: Its name in niceml.
+        home: The asset, check or op of Assay that does the same work.
+        keys: Dotted key of the spec by ConfigKey; for ops of Assay, the key of the run configuration.
     """
 
     name: str
@@ -122,15 +122,13 @@ def _checks(graph: AssetGraph, selected: set[str], ops: Iterable[Op]) -> Iterato
 def _locks(ops: Iterable[Op]) -> Iterator[str]:
     own = [op for op in ops if op.home == EVERYWHERE]
     if own:
-        text = (
-            "Each asset holds the locks of the spec while it works, and frees them in every case ([locks](locks.md))."
-        )
+        text = "Each asset holds the locks of the spec while it works and always releases them ([locks](locks.md))."
         yield _heading("Locks", EVERYWHERE, text, own)
         yield _table(_rows(own, dict(_top_level()), only_named=True))
 
 
 def _ops(job: dg.JobDefinition) -> Iterator[str]:
-    """Describe a job of ops, which read the configuration of their run."""
+    """Yield the ops of a job that has no assets, with the keys of their run configuration."""
     for name in job.graph.node_names():
         definition = job.get_node_named(name).definition
         own = [op for op in OPS.get(job.name, ()) if op.home == name]
@@ -142,12 +140,12 @@ def _ops(job: dg.JobDefinition) -> Iterator[str]:
 
 
 def _heading(kind: str, name: str, description: str, ops: Iterable[Op]) -> str:
-    known = ", ".join(f"`{op.name}`" for op in ops)
-    return f"### {kind}: {name}\n\n{_one_line(description)}\n" + (f"\nOps of niceml: {known}.\n" if known else "")
+    names = ", ".join(f"`{op.name}`" for op in ops)
+    return f"### {kind}: {name}\n\n{_one_line(description)}\n" + (f"\nOps of niceml: {names}.\n" if names else "")
 
 
 def _rows(ops: Iterable[Op], fields: Mapping[str, FieldInfo], only_named: bool = False) -> list[Row]:
-    """Return the keys that niceml has too, by its names, then the others."""
+    """Return the keys that niceml has as well, under niceml's names, then the others."""
     named = {key: place for op in ops for key, place in op.keys.items()}
     rows = [(key, _one_line(_field(place).description), f"`{place}`") for key, place in named.items()]
     further = [place for place in fields if place not in named.values()]
@@ -157,7 +155,7 @@ def _rows(ops: Iterable[Op], fields: Mapping[str, FieldInfo], only_named: bool =
 
 
 def _field(place: str) -> FieldInfo:
-    """Return the field that a key with dots leads to."""
+    """Return the field of the spec that a dotted key names."""
     model: type[BaseModel] = ExperimentSpec
     *parents, last = place.split(".")
     for name in parents:
@@ -167,14 +165,14 @@ def _field(place: str) -> FieldInfo:
 
 def _fields(section: str) -> Iterator[tuple[str, FieldInfo]]:
     (model,) = models_in([ExperimentSpec.model_fields[section].annotation])
-    for name, found in model.model_fields.items():
-        yield f"{section}.{name}", found
+    for name, info in model.model_fields.items():
+        yield f"{section}.{name}", info
 
 
 def _top_level() -> Iterator[tuple[str, FieldInfo]]:
-    for name, found in ExperimentSpec.model_fields.items():
+    for name, info in ExperimentSpec.model_fields.items():
         if name not in SECTION_NAMES:
-            yield name, found
+            yield name, info
 
 
 def _table(rows: Iterable[Row]) -> str:
@@ -195,7 +193,7 @@ LOCKED = {"filelock_dict": "filelock_dict"}
 
 
 def _below(section: str, *names: str, **renamed: str) -> dict[str, str]:
-    """Return keys of a section that have the same name there, and those that are called otherwise here."""
+    """Return keys of a section by ConfigKey: those with the same name in niceml, and those with another name."""
     return {**{name: f"{section}.{name}" for name in names}, **{k: f"{section}.{name}" for k, name in renamed.items()}}
 
 
@@ -251,7 +249,7 @@ TRAIN = Op(
     },
 )
 
-JUDGED = (
+EVALUATION = (
     Op(
         "prediction",
         "predictions",
@@ -267,7 +265,7 @@ JUDGED = (
     Op("exptests", "exptests", {**_below("exptests", "tests"), **REMOVED}),
 )
 
-ADOPTED = (
+EXISTING_EXPERIMENT = (
     Op("localize_experiment", "experiment", {"existing_experiment": "existing_experiment", **FOLDER}),
     Op("eval_copy_exp", "experiment", {"description": "description", **FOLDER}),
 )
@@ -275,13 +273,13 @@ ADOPTED = (
 COPY = Op("copy_exp", "copy_exp", {name: name for name in ("experiment_id", "input_loc_name", "output_loc_name")})
 
 OPS: dict[str, tuple[Op, ...]] = {
-    "job_train": (*LOCKS, EXPERIMENT, TRAIN, *JUDGED),
-    "job_eval": (*LOCKS, *ADOPTED, *JUDGED),
+    "job_train": (*LOCKS, EXPERIMENT, TRAIN, *EVALUATION),
+    "job_eval": (*LOCKS, *EXISTING_EXPERIMENT, *EVALUATION),
     "job_copy_exp": (COPY,),
     "job_data_generation": DATA,
-    "job_experiment": (*LOCKS, EXPERIMENT, *DATA, TRAIN, *JUDGED),
+    "job_experiment": (*LOCKS, EXPERIMENT, *DATA, TRAIN, *EVALUATION),
 }
-"""The ops of each job; ``job_experiment`` is their sum, which niceml has not."""
+"""The ops of each job; ``job_experiment`` combines data generation and training, which niceml has no job for."""
 
 
 def main() -> None:

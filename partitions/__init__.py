@@ -1,1 +1,1 @@
-"""What a partition is: one experiment ID, valid at every entrance."""
+"""The partitions of the assets: one per experiment."""

@@ -1,4 +1,4 @@
-"""The partitions: one per experiment, named by its ID, added only after the ID was validated."""
+"""The partitions of all assets: one per experiment, named by its ID, which is validated before it is added."""
 
 import dagster as dg
 
@@ -9,12 +9,12 @@ experiments = dg.DynamicPartitionsDefinition(name=NAME)
 
 
 def known_experiments(instance: dg.DagsterInstance) -> set[str]:
-    """Return the IDs that Dagster knows."""
+    """Return the IDs of the experiments that have a partition."""
     return set(instance.get_dynamic_partitions(NAME))
 
 
 def add_experiment(instance: dg.DagsterInstance, experiment_id: str) -> None:
-    """Make an experiment known to Dagster; does nothing when it is.
+    """Add the partition of an experiment, unless it exists.
 
     Raises:
         IdError: The ID is not valid.

@@ -1,1 +1,1 @@
-"""Where results live: experiment store, result store, DuckDB I/O manager, locks."""
+"""Dagster resources: the experiment store, I/O managers, progress reports, tracking."""

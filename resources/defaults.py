@@ -1,4 +1,4 @@
-"""The resources that definitions use unless told otherwise; the only place that reads environment variables."""
+"""The resources that the definitions use by default, configured by environment variables."""
 
 import os
 from typing import Any
@@ -12,9 +12,9 @@ from resources.tracking import Tracker
 
 
 def default_store(reporter: ProgressReporter | None = None) -> ExperimentStore:
-    """Return the store in $ASSAY_STORAGE (./storage) with the specs of $ASSAY_EXPERIMENTS (./experiments).
+    """Return the store in $ASSAY_STORAGE (default ./storage) with the specs in $ASSAY_EXPERIMENTS (./experiments).
 
-    Further locations are named in $ASSAY_LOCATIONS (./locations.yaml).
+    Further locations are listed in $ASSAY_LOCATIONS (./locations.yaml).
     """
     return ExperimentStore(
         root=os.environ.get("ASSAY_STORAGE") or "storage",
@@ -26,19 +26,19 @@ def default_store(reporter: ProgressReporter | None = None) -> ExperimentStore:
 
 
 def default_tracker() -> Tracker:
-    """Return the MLflow of $ASSAY_MLFLOW_URI (none), experiment $ASSAY_MLFLOW_EXPERIMENT (assay)."""
+    """Return the tracker for MLflow at $ASSAY_MLFLOW_URI (none) and experiment $ASSAY_MLFLOW_EXPERIMENT (assay)."""
     return Tracker(
-        # By its name: the UI shows what resources are configured with, and a URI may hold a password.
+        # The variable's name, not its value: the UI shows the configuration, and a URI may contain a password.
         uri=dg.EnvVar("ASSAY_MLFLOW_URI") if os.environ.get("ASSAY_MLFLOW_URI") else "",
         experiment=os.environ.get("ASSAY_MLFLOW_EXPERIMENT") or "assay",
     )
 
 
 def resources_for(store: ExperimentStore) -> dict[str, Any]:
-    """Return every resource on one store."""
+    """Return all resources by key, based on one store."""
     tables = DuckDBParquetIOManager(root=store.root)
     return {
-        "io_manager": tables,  # of whatever names none; Dagster's own would pickle
+        "io_manager": tables,  # for assets that name no I/O manager; Dagster's default would pickle their values
         "store": store,
         "sections": SectionIOManager(store=store),
         "results": ResultIOManager(store=store),

@@ -1,6 +1,6 @@
-"""The store as a resource: where experiments and results live, and building a stage's result for a run.
+"""The store as a resource: where experiments and results are, and building the result of a stage in a run.
 
-Belongs here: wiring Dagster's contexts to the domain's stores. Does not belong here: what stages compute.
+Belongs here: connecting Dagster's contexts to the stores of ``assay``. Does not belong here: what stages compute.
 """
 
 import socket
@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 
 from assay.checks.result import TestResult
-from assay.experiments.building import adopt_model, build_stage, fetch_adopted, mirror
+from assay.experiments.building import build_stage, fetch_evaluated, mirror, publish_evaluated_model
 from assay.experiments.checks import require_passed, run_tests
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.specs import SpecFiles, load_run_config, store_run_config
@@ -35,15 +35,15 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
     """Experiments in ``experiments_folder``, results below ``root``."""
 
     root: str = "storage"
-    """Storage root; relative to the working directory."""
+    """Storage root, absolute or relative to the working directory."""
     experiments_folder: str = "experiments"
-    """Where the spec files are."""
+    """Folder with the spec files."""
     locations_file: str = "locations.yaml"
-    """Where further locations of experiments are named."""
+    """File that lists further locations of experiments."""
     reporter: ProgressReporter
-    """Who is told how far a stage is."""
+    """Reports the progress of stages."""
     tracker: Tracker
-    """Who is told what came out."""
+    """Sends finished results to MLflow."""
 
     @property
     def path(self) -> Path:
@@ -67,16 +67,16 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
 
     @property
     def locations(self) -> Locations:
-        """The places where experiments may be besides the storage."""
+        """The locations where experiments may be besides the storage."""
         return Locations(Path(self.locations_file), self.path)
 
     def spec_of_run(self, run_id: str, experiment_id: str) -> ExperimentSpec:
-        """Return the spec as it was when the run first asked for it."""
-        known = load_run_config(self.path, run_id, experiment_id)
-        return known or store_run_config(self.path, run_id, experiment_id, self.specs.load(experiment_id))
+        """Return the spec as it was when the run first read it."""
+        spec = load_run_config(self.path, run_id, experiment_id)
+        return spec or store_run_config(self.path, run_id, experiment_id, self.specs.load(experiment_id))
 
     def require_passed(self, context: dg.AssetExecutionContext, data: Result) -> None:
-        """Do nothing unless a blocking test of what ``data`` was made from failed, in this run or an earlier one.
+        """Check that no blocking test of ``data``, or of a result it was made from, failed in this or an earlier run.
 
         Raises:
             dagster.Failure: One failed.
@@ -89,10 +89,15 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
     def build(
         self, context: dg.AssetExecutionContext, spec: StageConfig[StageSection], inputs: Mapping[str, Result | str]
     ) -> Iterator[Build]:
-        """Build, or find, a stage's result in the block, and publish it into the experiment's folder afterwards.
+        """Yield the build of a stage's result to the block, then publish the result into the experiment's folder.
+
+        Args:
+            context: Context of the asset.
+            spec: The stage's section of the spec.
+            inputs: Results of other stages, or digests of external data, by name.
 
         Raises:
-            dagster.Failure: The domain refused, for a reason that trying again will not change.
+            dagster.Failure: The spec or the data is wrong, so that a retry would fail in the same way.
         """
         progress = self.reporter.start(context, spec.stage)
         with (
@@ -103,28 +108,28 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
             yield build
         self._finish(context, spec, _outcome(build.result))
 
-    def adopt(self, context: dg.AssetExecutionContext, spec: StageConfig[StageSection]) -> Result:
-        """Find, or fetch, the model that an evaluation is of, and publish it into the experiment's folder.
+    def publish_evaluated_model(self, context: dg.AssetExecutionContext, spec: StageConfig[StageSection]) -> Result:
+        """Find, or fetch, the model that the experiment evaluates, and publish it into the experiment's folder.
 
         Raises:
-            dagster.Failure: It is nowhere any more.
+            dagster.Failure: The model no longer exists at any location.
         """
         self.reporter.start(context, spec.stage)
         with as_failure(f"Experiment {spec.experiment_id}, {spec.stage}"):
-            result = adopt_model(self.locations, spec, self._locks(context), self._waiting(context, spec))
+            result = publish_evaluated_model(self.locations, spec, self._locks(context), self._waiting(context, spec))
         self._finish(context, spec, f"that of {spec.found.experiment_id}" if spec.found else "")
         return result
 
-    def adopted_scaling(self, spec: StageConfig[Any]) -> Path | None:
-        """Return the file with the scaling that the evaluated model was trained with; None where there is none.
+    def evaluated_scaling(self, spec: StageConfig[Any]) -> Path | None:
+        """Return the file with the scaling that the evaluated model was trained with; None if there is none.
 
         Raises:
-            dagster.Failure: It is nowhere any more.
+            dagster.Failure: The scaling no longer exists at any location.
         """
         if spec.found is None or not spec.found.scaling:
             return None
         with as_failure(f"Experiment {spec.experiment_id}, {spec.stage}"):
-            return data_source(fetch_adopted(self.locations, spec, "normalized")).norm_info
+            return data_source(fetch_evaluated(self.locations, spec, "normalized")).norm_info
 
     def _locks(self, context: dg.AssetExecutionContext) -> Mapping[str, FileLockSpec]:
         return self.spec_of_run(context.run.run_id, validate_id(context.partition_key)).filelock_dict
@@ -140,7 +145,7 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
     def run_tests(
         self, context: dg.AssetCheckExecutionContext, stage: str, kind: str, tests: Sequence[TestSection]
     ) -> list[TestResult]:
-        """Run and record the tests of one kind, which watch the result of a stage."""
+        """Run and record the tests of one kind, which test the result of a stage."""
         experiment_id = context.partition_key
         results = run_tests(self.path, experiment_id, kind, tests)
         mirror(self.locations, experiment_id)
@@ -149,15 +154,15 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
 
     @contextmanager
     def cores(self, context: dg.AssetExecutionContext, threads: int, usable: int | None = None) -> Iterator[None]:
-        """Have this machine's cores for the block; those whose threads fill them wait for each other.
+        """Reserve this machine's cores for a training; trainings that use all cores take turns.
 
-        Two trainings at a time, each with as many threads as there are cores, take three times as long as one after the
-        other: threads that wait for a sleeping one keep their core busy, inside libraries that no setting reaches.
+        Two trainings at once, each with as many threads as there are cores, take three times as long as one after the
+        other: threads that wait for a preempted one keep their core busy, inside libraries that no setting affects.
 
         Args:
-            context: Of the asset; names the experiment.
-            threads: How many the training has.
-            usable: Cores of this machine; counted when left out.
+            context: Context of the asset, which names the experiment.
+            threads: Number of threads of the training.
+            usable: Number of cores of this machine; counted if not given.
         """
         name = f"cores/{socket.gethostname()}"
         mode: LockMode = "write" if threads >= (usable or usable_cores()) else "read"

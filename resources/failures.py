@@ -1,4 +1,4 @@
-"""Refusals of the domain as Dagster failures: the reason alone, without a stack, and never tried again."""
+"""Turns the errors of ``assay`` into Dagster failures that show the reason without a stack trace and aren't retried."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,16 +11,16 @@ from assay.spec.secrets import hide
 
 @contextmanager
 def as_failure(where: str) -> Iterator[None]:
-    """Turn an error that says what is wrong with the input into a failure of the step.
+    """Turn an ``AssayError`` in the block into a failure of the step.
 
-    Dagster stores an error with all that it came from; so the failure comes from nothing, and an error of any other
-    kind that tells a secret becomes one too.
+    Dagster stores an error with its whole chain of causes. The failure therefore has no cause, and any other error
+    whose message contains a secret is replaced by a failure, too.
 
     Args:
         where: Experiment and stage, for the message.
 
     Raises:
-        dagster.Failure: For a reason that trying again will not change.
+        dagster.Failure: The block raised an ``AssayError``, or an error that contains a secret.
     """
     try:
         yield

@@ -1,7 +1,8 @@
-"""How values pass from asset to asset: tables as Parquet written by DuckDB, results as pointers, sections of the spec.
+"""The I/O managers, which pass values from asset to asset: tables, result folders and sections of the spec.
 
-Belongs here: what Dagster asks of an I/O manager. Does not belong here: files (``assay.storage.partitions``), SQL over
-them (``assay.storage.warehouse``).
+Tables are Parquet files, one per partition; results are passed as pointers to their folder. Belongs here: the interface
+to Dagster, and its metadata. Does not belong here: files of tables (``assay.storage.partitions``), SQL over them
+(``assay.storage.warehouse``), building results (``assay.storage.results``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,14 +26,14 @@ from resources.experiment_store import ExperimentStore
 
 @dataclass(frozen=True)
 class TableAddress:
-    """A table, and the partitions of it that are meant.
+    """A table and a selection of its partitions.
 
     Attributes:
-        name: Name of the asset for messages.
-        schema: From the ``schema`` metadata, the manager's configuration, or the key's prefix, in this order.
-        table: From the ``table`` metadata, or the key's last part.
+        name: Name of the asset, for messages.
+        schema: From the ``schema`` metadata, the manager's configuration, or the asset key's prefix, in this order.
+        table: From the ``table`` metadata, or the last part of the asset key.
         column: From the ``partition_expr`` metadata, or ``experiment_id``; empty for an asset without partitions.
-        keys: The partitions.
+        keys: The selected partition keys.
     """
 
     name: str
@@ -43,11 +44,11 @@ class TableAddress:
 
     @property
     def full_name(self) -> str:
-        """Schema and table as one word."""
+        """Schema and table, joined by a dot."""
         return f"{self.schema}.{self.table}"
 
     def partitions(self, root: Path) -> dict[str, Partition]:
-        """Return the places of the partitions by key; a table without any has one, with an empty key."""
+        """Return the partitions' files by key; a table without partitions has one file, with an empty key."""
         keys = self.keys if self.column else ("",)
         return {key: place_of(root, self.schema, self.table, self.column, key) for key in keys}
 
@@ -55,7 +56,7 @@ class TableAddress:
 def address_of(
     context: dg.OutputContext | dg.InputContext, output_metadata: Mapping[str, Any], schema: str | None
 ) -> TableAddress:
-    """Return the table that a context means; ``output_metadata`` is the definition metadata of its producer."""
+    """Return the table of a context; ``output_metadata`` is the definition metadata of the asset that makes it."""
     if context.has_asset_key:
         path = list(context.asset_key.path)
     elif isinstance(context, dg.InputContext) and context.upstream_output is not None:
@@ -74,23 +75,24 @@ def address_of(
 
 
 class DuckDBParquetIOManager(dg.ConfigurableIOManager):
-    """Stores Polars frames, and shares tables that are files already; gives what the input's annotation asks for.
+    """Stores Polars frames, or links tables that are files already, and loads the type that an input is annotated with.
 
-    Keeps dagster-duckdb's contract (schema, table, ``partition_expr``, ``columns``), but keeps every partition in a
-    file of its own, so that writers of different partitions never wait for each other and nothing is half-written.
+    It follows the conventions of dagster-duckdb (schema, table, ``partition_expr``, ``columns``), but keeps every
+    partition in a file of its own, so that writers of different partitions never wait for each other and no table is
+    ever half-written.
     """
 
     root: str
-    """Storage root; tables are below ``tables/`` in it."""
+    """Storage root; tables are in its folder ``tables/``."""
     schema_: str | None = Field(default=None, alias="schema")
-    """Schema of every table whose asset names none in its metadata."""
+    """Schema of tables whose asset names none in its metadata."""
 
     def handle_output(self, context: dg.OutputContext, obj: pl.DataFrame | pl.LazyFrame | StoredTable | None) -> None:
         """Store a table as the output's partition, and show its size, rows and columns in the UI.
 
         Raises:
-            DataError: It is no table, can't be stored, or is meant for several partitions at once.
-            StorageError: The disk refuses.
+            DataError: The value is not a table, can't be stored, or is for several partitions at once.
+            StorageError: The table can't be written to the disk.
         """
         address = address_of(context, context.definition_metadata or {}, self.schema_)
         partitions = list(address.partitions(self._path).values())
@@ -105,11 +107,11 @@ class DuckDBParquetIOManager(dg.ConfigurableIOManager):
     def load_input(self, context: dg.InputContext) -> pl.DataFrame | pl.LazyFrame | StoredTable | None:
         """Return a table, or only the columns that the input's ``columns`` metadata names.
 
-        Several partitions come as one table with a column that says which is which. With the metadata
-        ``optional: True``, partitions that are not stored are left out, and the input is None when none is.
+        Several partitions are returned as one table with a column for the partition key. With the metadata
+        ``optional: True``, partitions that are not stored are left out, and the input is None if there are none.
 
         Raises:
-            DataError: A column does not exist, or the partitions' columns don't go together.
+            DataError: A column does not exist, or the types of the partitions' columns are incompatible.
             StorageError: The table was never materialized, or can't be read.
         """
         upstream = context.upstream_output
@@ -139,11 +141,11 @@ class DuckDBParquetIOManager(dg.ConfigurableIOManager):
     ) -> pl.DataFrame | pl.LazyFrame | None:
         if load_type is StoredTable:
             raise DataError(f"{address.name}: {len(address.keys)} partitions are not one StoredTable; ask for a frame.")
-        places = address.partitions(self._path)
-        found = {key: place.use(StoredTable.read) for key, place in places.items()}
-        frames = {key: frame.lazy() for key, frame in found.items() if frame is not None}
-        if not optional and (not frames or len(frames) < len(found)):
-            raise StorageError(_missing(address, [key for key, frame in found.items() if frame is None]))
+        partitions = address.partitions(self._path)
+        tables = {key: partition.use(StoredTable.read) for key, partition in partitions.items()}
+        frames = {key: table.lazy() for key, table in tables.items() if table is not None}
+        if not optional and (not frames or len(frames) < len(tables)):
+            raise StorageError(_missing(address, [key for key, table in tables.items() if table is None]))
         if not frames:
             return None
         whole = widen(frames, address.column, columns, address.name)
@@ -155,12 +157,12 @@ class DuckDBParquetIOManager(dg.ConfigurableIOManager):
 
 
 def _is_own_partition(context: dg.InputContext, address: TableAddress) -> bool:
-    """Whether the asset that asks has the same, single partition; otherwise it asks for a table of several."""
+    """Return whether the loading asset has the same, single partition; otherwise it loads a table of several."""
     return context.has_partition_key and address.keys == (context.partition_key,)
 
 
 def _load_type(context: dg.InputContext, address: TableAddress) -> type:
-    """Return the annotated type, without ``| None``; a frame where there is no annotation."""
+    """Return the annotated type, without ``| None``; ``pl.DataFrame`` if there is no annotation."""
     annotated = context.dagster_type.typing_type
     if annotated is Any:
         return pl.DataFrame
@@ -182,7 +184,7 @@ def _missing(address: TableAddress, keys: Sequence[str]) -> str:
 
 
 def metadata_of_table(stored: StoredTable, address: TableAddress) -> dict[str, Any]:
-    """Return rows, columns, size in bytes, file and name of a table, under Dagster's own keys where it has one."""
+    """Return rows, columns, size in bytes, path and name of a table, under Dagster's standard keys where they exist."""
     schema = stored.schema
     count_key = "dagster/partition_row_count" if address.column else "dagster/row_count"
     metadata: dict[str, Any] = {
@@ -199,7 +201,7 @@ def metadata_of_table(stored: StoredTable, address: TableAddress) -> dict[str, A
 
 
 class SectionIOManager(dg.ConfigurableIOManager):
-    """Gives an asset the section of the spec that it reads, as it was when the run started."""
+    """Loads the section of the spec that an asset reads, as it was when the run started."""
 
     store: ExperimentStore
 
@@ -214,25 +216,25 @@ class SectionIOManager(dg.ConfigurableIOManager):
 
 
 class ResultIOManager(dg.ConfigurableIOManager):
-    """Remembers which result folder an experiment's asset is: one small pointer file each."""
+    """Stores which result folder belongs to an experiment's asset, in one small pointer file each."""
 
     store: ExperimentStore
 
     def handle_output(self, context: dg.OutputContext, obj: Result) -> None:
-        """Point the experiment's asset to its result."""
+        """Write the pointer from the experiment's asset to its result."""
         write_pointer(self.store.path, context.partition_key, _name_of(context.asset_key), obj)
 
     def load_input(self, context: dg.InputContext) -> Result | None:
-        """Return the result that the upstream asset points to; None when it is optional and absent.
+        """Return the result that the upstream asset points to; None if it is optional and missing.
 
         Raises:
-            StorageError: It was never materialized, or its folder is gone.
+            StorageError: The asset was never materialized, or its result folder is missing.
         """
-        found = read_pointer(self.store.path, context.partition_key, _name_of(context.asset_key))
-        if found is None and not (context.definition_metadata or {}).get("optional"):
+        result = read_pointer(self.store.path, context.partition_key, _name_of(context.asset_key))
+        if result is None and not (context.definition_metadata or {}).get("optional"):
             name, experiment_id = context.asset_key.to_user_string(), context.partition_key
             raise StorageError(f"Experiment {experiment_id!r} has no {name} yet. Materialize {name} first.")
-        return found
+        return result
 
 
 LOAD_TYPES = (pl.DataFrame, pl.LazyFrame, StoredTable)
@@ -247,9 +249,9 @@ def _run_id(context: dg.InputContext) -> str:
 
 
 DEFAULT_SCHEMA = "main"
-"""DuckDB's own default, so that ``select * from analysis`` finds the table (dagster-duckdb's is ``public``)."""
+"""DuckDB's default schema, so that ``select * from analysis`` finds the table (dagster-duckdb uses ``public``)."""
 
 PARTITION_COLUMN = "experiment_id"
 
 MAX_SCHEMA_COLUMNS = 256
-"""A wider table shows only its number of columns: the event log keeps metadata for ever."""
+"""Of a wider table only the number of columns is shown, because the event log keeps metadata forever."""

@@ -1,4 +1,7 @@
-"""Who is told how far a stage is: Dagster's run log and the asset's page by default, a terminal in ``assay run``."""
+"""Reports the progress of stages: to Dagster's run log and the asset's page, and in ``assay run`` to the terminal.
+
+Belongs here: when and how progress is shown. Does not belong here: measuring it, which is up to the stages.
+"""
 
 import os
 import time
@@ -12,14 +15,14 @@ from assay.utils.concurrency import NO_VALUES, Progress
 
 
 class Pause:
-    """A time during which nothing is told, again and again."""
+    """A minimum time between two reports."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.last = time.monotonic()
 
     def is_over(self) -> bool:
-        """Return whether the pause is over; if so, the next begins."""
+        """Return whether the pause is over; if so, the next one begins."""
         now = time.monotonic()
         if now - self.last < self.seconds:
             return False
@@ -28,10 +31,10 @@ class Pause:
 
 
 class ProgressReporter(dg.ConfigurableResource[Any]):
-    """Writes a line into the run's log every few seconds, so that the UI shows that something happens.
+    """Writes a line into the run's log every few seconds, so that the UI shows the progress of a stage.
 
-    Numbers, such as the loss of a training, become observations of the asset while it is being made: its page lists and
-    plots them.
+    Numbers, such as the loss of a training, become observations of the asset while it is being materialized, so that
+    its page lists and plots them.
     """
 
     seconds_between_lines: float = 5.0
@@ -41,7 +44,7 @@ class ProgressReporter(dg.ConfigurableResource[Any]):
     """Shortest time between two observations of one stage, in seconds."""
 
     def start(self, context: dg.AssetExecutionContext, stage: str) -> Progress:
-        """Return the callback for a stage that starts now."""
+        """Return the progress callback for a stage that starts now."""
         line = Pause(self.seconds_between_lines)
         observe = self.observer(context, stage)
 
@@ -53,7 +56,7 @@ class ProgressReporter(dg.ConfigurableResource[Any]):
         return report
 
     def observer(self, context: dg.AssetExecutionContext, stage: str) -> Callable[[Mapping[str, float]], None]:
-        """Return what records numbers as an observation of the asset, seen at once and not at the run's end."""
+        """Return a callback that records numbers as an observation of the asset, visible at once."""
         observation = Pause(self.seconds_between_observations)
 
         def observe(values: Mapping[str, float]) -> None:
@@ -64,16 +67,16 @@ class ProgressReporter(dg.ConfigurableResource[Any]):
         return observe
 
     def wait(self, context: dg.AssetExecutionContext, stage: str, holder: str) -> None:
-        """Tell who holds a lock that a stage waits for."""
+        """Log who holds the lock that a stage waits for."""
         context.log.info(f"{stage}: waits for the {holder}")
 
     def warn(self, context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, text: str) -> None:
-        """Tell what went wrong without harm to the run; an empty text is nothing."""
+        """Log a problem that does not affect the run; an empty text is not logged."""
         if text:
             context.log.warning(text)
 
     def finish(self, context: dg.AssetExecutionContext, stage: str, outcome: str = "") -> None:
-        """Tell that a stage is done, and whether its result was built or found."""
+        """Log that a stage is done, and whether its result was built or found."""
         context.log.info(f"{stage}: {outcome}")
 
 
@@ -82,23 +85,23 @@ CLEAR_LINE = "\r\x1b[2K"
 
 @cache
 def terminal() -> TextIO:
-    """Return the process's own standard output; to be called before a run, during which Dagster redirects it."""
+    """Return the process's standard output; must be called before a run, during which Dagster redirects it."""
     return os.fdopen(os.dup(1), "w")
 
 
 def write(text: str) -> None:
-    """Write to the terminal at once."""
+    """Write a text to the terminal without buffering."""
     terminal().write(text)
     terminal().flush()
 
 
 class TerminalReporter(ProgressReporter):
-    """Prints ``stage  seconds  what it made`` when a stage is done, and how far it is while it works."""
+    """Prints one line per stage: its progress while it works, then its duration in seconds and its outcome."""
 
     seconds_between_lines: float = 0.2
 
     def start(self, context: dg.AssetExecutionContext, stage: str) -> Progress:
-        """Return a callback that rewrites the stage's line; silent where output goes to a file."""
+        """Return a callback that updates the stage's line; prints nothing if the output goes to a file."""
         started = _started[stage] = time.monotonic()
         observe, line = self.observer(context, stage), Pause(self.seconds_between_lines)
         live = terminal().isatty()
@@ -115,18 +118,18 @@ class TerminalReporter(ProgressReporter):
         return report
 
     def wait(self, context: dg.AssetExecutionContext, stage: str, holder: str) -> None:
-        """Print it, and store it for the UI."""
+        """Log and print who holds the lock that a stage waits for."""
         super().wait(context, stage, holder)
         write(f"{_clear()}{stage:<17} waits for the {holder}\n")
 
     def warn(self, context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, text: str) -> None:
-        """Print it, too."""
+        """Log and print a problem that does not affect the run; an empty text is ignored."""
         super().warn(context, text)
         if text:
             write(f"warning: {text}\n")
 
     def finish(self, context: dg.AssetExecutionContext, stage: str, outcome: str = "") -> None:
-        """Print the stage's line for good."""
+        """Print the final line of a stage."""
         seconds = time.monotonic() - _started.pop(stage, time.monotonic())
         write(f"{_clear()}{stage:<17} {seconds:6.1f} s  {outcome}\n")
 
@@ -136,4 +139,4 @@ def _clear() -> str:
 
 
 _started: dict[str, float] = {}
-"""When each stage of this process began; a Dagster resource is a frozen config object and can't remember."""
+"""Start time of each stage in this process; it can't be kept in the resource, which is frozen."""

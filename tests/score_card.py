@@ -138,18 +138,19 @@ def _of_files(paths: Sequence[Path]) -> list[Score]:
 
 
 def _of_functions(paths: Sequence[Path]) -> list[Score]:
+    """Return the lines about functions; the parameters of an asset are its upstream assets, so they are not counted."""
     functions = [node for path in paths for node in functions_of(path)]
     lengths = [line_count(node) for node in functions]
     bodies = [body_line_count(node) for node in functions if is_asset(node)]
-    parameters = [parameter_count(node) for node in functions]
+    parameters = [parameter_count(node) for node in functions if not is_asset(node)]
     return [
         Score("lines of a function, median", median(lengths), most=12),
         Score("lines of a function, 90% of them", percentile(lengths, 0.9), most=30),
         Score("lines of a function, most", max(lengths), most=50),
         Score("lines of an asset's body, median", median(bodies), most=12),
         Score("lines of an asset's body, most", max(bodies), most=25),
-        Score("parameters of a function, median", median(parameters), most=3),
-        Score("parameters of a function, most", max(parameters), most=7),
+        Score("parameters of a function, without assets, median", median(parameters), most=3),
+        Score("parameters of a function, without assets, most", max(parameters), most=7),
     ]
 
 

@@ -12,11 +12,12 @@ from pathlib import Path
 
 from assay.datasets.fingerprints import remembered_digest, watched_paths
 from assay.datasets.inspection import walk_files
+from assay.datasets.synthetic.backgrounds import photo_digest
 from assay.errors import DataError, StorageError
 from assay.pipeline import digest_of
 from assay.spec.base import Section
 from assay.spec.generated_images import GeneratedImagesSection, NumbersSource, OwnData
-from assay.stages.generated_images import DIGEST_CACHE, numbers_digest
+from assay.stages.generated_images import DIGEST_CACHE
 from assay.storage.files import write_text
 from assay.storage.results import ResultStore
 from assay.utils.text import canonical_json
@@ -196,7 +197,7 @@ def known_digest(section: GeneratedImagesSection, root: Path, recorded: str) -> 
         if isinstance(source, OwnData):
             return remembered_digest(source, root / DIGEST_CACHE)
         if isinstance(source, NumbersSource):
-            return numbers_digest(source, root / DIGEST_CACHE)
+            return photo_digest(source, root / DIGEST_CACHE)
     except DataError:
         return None  # the stage reports the problem in its run, where the user looks for it
     return _digest_of_result(root, recorded) if recorded else None

@@ -50,16 +50,21 @@ def _run_plugin(test: TestSection, files: ExperimentFiles) -> TestResult:
 
 CHECKS: dict[str, Check] = {
     "split_leakage": Check(
-        check_split_leakage, "splits", "No file, picture or group is in two subsets.", blocking=True
+        check_split_leakage,
+        "splits",
+        "No file, no visually identical image and no group is in two subsets.",
+        blocking=True,
     ),
-    "models_saved": Check(check_models_saved, "trained_model", "The saved models open, and every weight is finite."),
+    "models_saved": Check(
+        check_models_saved, "trained_model", "The saved models can be loaded, and all their weights are finite."
+    ),
     # It looks at every table and file of an experiment, those of the analysis included.
     "no_missing_values": Check(
-        check_no_missing_values, "analysis", "No table and no file of the experiment has missing values."
+        check_no_missing_values, "analysis", "No table or file of the experiment has missing values."
     ),
-    "files_exist": Check(check_files_exist, "analysis", "The experiment's folder has every file that it should have."),
-    "metric": Check(check_metric, "analysis", "Metrics are where the spec wants them."),
-    "beats_baseline": Check(check_beats_baseline, "analysis", "The model is better than a trivial guess."),
+    "files_exist": Check(check_files_exist, "analysis", "The experiment's folder contains every required file."),
+    "metric": Check(check_metric, "analysis", "Metrics are within the limits that the spec sets."),
+    "beats_baseline": Check(check_beats_baseline, "analysis", "The model is better than a trivial baseline."),
     FURTHER_TESTS: Check(_run_plugin, "analysis", "Tests that installed packages add."),
 }
 """By name: the kind of test that they run, or ``further_tests``."""

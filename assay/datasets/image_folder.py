@@ -32,7 +32,7 @@ from assay.storage.parquet import write_parquet
 from assay.utils.concurrency import Progress, silent
 
 
-def build_image_folder(spec: ImageFolderSource, folder: Path, progress: Progress = silent) -> dict[str, Any]:
+def build_image_folder(spec: ImageFolderSource, seed: int, folder: Path, progress: Progress = silent) -> dict[str, Any]:
     """Index the user's images and return statistics about them; the images stay where they are.
 
     Writes items.parquet, an empty objects.parquet and pictures/samples.png.

@@ -52,7 +52,7 @@ _MOST_LEFT_OUT = 100
 """How many of the annotations that were left out the report names."""
 
 
-def build_coco(spec: CocoSource, folder: Path, progress: Progress = silent) -> dict[str, Any]:
+def build_coco(spec: CocoSource, seed: int, folder: Path, progress: Progress = silent) -> dict[str, Any]:
     """Index the user's images and objects and return statistics about them; the images stay where they are.
 
     Writes what ``build_index`` documents.
@@ -63,7 +63,7 @@ def build_coco(spec: CocoSource, folder: Path, progress: Progress = silent) -> d
     return build_index(spec, read_coco(spec), folder, progress)
 
 
-def build_yolo(spec: YoloSource, folder: Path, progress: Progress = silent) -> dict[str, Any]:
+def build_yolo(spec: YoloSource, seed: int, folder: Path, progress: Progress = silent) -> dict[str, Any]:
     """Index the user's images and objects and return statistics about them; the images stay where they are.
 
     Writes what ``build_index`` documents.
@@ -74,7 +74,7 @@ def build_yolo(spec: YoloSource, folder: Path, progress: Progress = silent) -> d
     return build_index(spec, read_yolo(spec), folder, progress)
 
 
-def build_masks(spec: MaskFolderSource, folder: Path, progress: Progress = silent) -> dict[str, Any]:
+def build_masks(spec: MaskFolderSource, seed: int, folder: Path, progress: Progress = silent) -> dict[str, Any]:
     """Index the user's images and masks and return statistics about them; both stay where they are.
 
     Writes items.parquet, an empty objects.parquet, mask_classes.parquet and pictures/samples.png. Where a mask has to

@@ -31,7 +31,7 @@ _SEPARATOR, _NULL = "\x1f", "\x00"
 _MOST_CLASSES = 100
 
 
-def build_table(spec: TableSource, folder: Path, progress: Progress = silent) -> dict[str, Any]:
+def build_table(spec: TableSource, seed: int, folder: Path, progress: Progress = silent) -> dict[str, Any]:
     """Copy the user's table into ``folder``, with a name for each row, and return statistics about it.
 
     Writes rows.parquet (item, target and features), items.parquet (item, hash, label, given subset and group) and

@@ -1,7 +1,7 @@
-"""A stage's result inside of its experiment: built or found under the spec's own locks, then published.
+"""Builds, or finds, the result of a stage for an experiment, and publishes it into the experiment's folder.
 
-Belongs here: the order of these steps. Does not belong here: how a result becomes complete
-(``assay.storage.results``), what a stage computes, telling Dagster.
+Belongs here: the order of these steps and the locks of the spec held meanwhile. Does not belong here: how a result
+becomes complete (``assay.storage.results``), what a stage computes, reporting to Dagster.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,17 +28,17 @@ def build_stage(
     locks: Mapping[str, FileLockSpec],
     waiting: Waiting | None = None,
 ) -> Iterator[Build]:
-    """Build, or find, a stage's result in the block, and publish it into the experiment's folder afterwards.
+    """Yield the build of a stage's result to the block, then publish the result into the experiment's folder.
 
     Args:
-        locations: The storage, and where else experiments are kept.
-        spec: What the stage reads of the experiment's spec.
-        inputs: Results of other stages, or digests of data from outside, by name.
-        locks: The spec's ``filelock_dict``, held meanwhile.
-        waiting: Is told who holds what has to be waited for.
+        locations: The storage, and the other locations where experiments are kept.
+        spec: The stage's section of the spec.
+        inputs: Results of other stages, or digests of external data, by name.
+        locks: The spec's ``filelock_dict``; these locks are held meanwhile.
+        waiting: Called with the holder of a lock that has to be waited for.
 
     Raises:
-        StorageError: A lock is not free in time; the storage, or the experiment's own location, can't be written.
+        StorageError: A lock was not free in time; the storage, or the experiment's own location, can't be written.
     """
     with named_locks(locations, locks, f"{spec.stage} of {spec.experiment_id}", waiting):
         with ResultStore(locations.root).build(spec, inputs, waiting) as build:
@@ -46,28 +46,28 @@ def build_stage(
         publish(locations, spec.experiment_id, build.result)
 
 
-def adopt_model(
+def publish_evaluated_model(
     locations: Locations,
     spec: StageConfig[StageSection],
     locks: Mapping[str, FileLockSpec],
     waiting: Waiting | None = None,
 ) -> Result:
-    """Find, or fetch, the model that an evaluation is of, and publish it into the experiment's folder.
+    """Find, or fetch, the model that the experiment evaluates, and publish it into the experiment's folder.
 
     Raises:
-        StorageError: It is nowhere any more.
+        StorageError: The model no longer exists at any location.
     """
     with named_locks(locations, locks, f"{spec.stage} of {spec.experiment_id}", waiting):
-        result = fetch_adopted(locations, spec, "trained_model")
+        result = fetch_evaluated(locations, spec, "trained_model")
         publish(locations, spec.experiment_id, result)
     return result
 
 
-def fetch_adopted(locations: Locations, spec: StageConfig[Any], stage: str) -> Result:
-    """Return a result of the experiment whose model is evaluated.
+def fetch_evaluated(locations: Locations, spec: StageConfig[Any], stage: str) -> Result:
+    """Return a stage's result of the experiment whose model is evaluated.
 
     Raises:
-        StorageError: It is nowhere any more, or the spec evaluates no experiment.
+        StorageError: The result no longer exists at any location, or the spec evaluates no experiment.
     """
     if spec.found is None:
         raise StorageError("The spec names no existing_experiment.")
@@ -75,13 +75,13 @@ def fetch_adopted(locations: Locations, spec: StageConfig[Any], stage: str) -> R
 
 
 def publish(locations: Locations, experiment_id: str, result: Result) -> None:
-    """Link a result into the experiment's folder, and bring the folder's copy elsewhere up to date, if it has one."""
+    """Link a result into the experiment's folder, and update the folder's copy at another location, if there is one."""
     ExperimentFolders(locations.root).publish(experiment_id, result)
     mirror(locations, experiment_id)
 
 
 def mirror(locations: Locations, experiment_id: str) -> None:
-    """Bring the copy of an experiment's folder up to date, where its spec wants one at another location."""
+    """Update the copy of an experiment's folder, if its spec asks for one at another location."""
     folder = ExperimentFolders(locations.root).find(experiment_id)
     if folder is not None:
         mirror_experiment(locations, folder)

@@ -1,1 +1,1 @@
-"""One module per stage of the chain: from the results it reads to the files of its own."""
+"""One module per stage of the pipeline: each reads the result folders of earlier stages and fills one of its own."""

@@ -1,7 +1,9 @@
-"""Stage ``analysis``: metrics, tables and pictures of predictions.
+"""Stage ``analysis``: computes metrics, tables and plots from a model's predictions.
 
-Belongs here: from result folders to the arguments of the analysis. Does not belong here: analysing. matplotlib is
-imported when the stage runs, not when the definitions are loaded.
+Reads ``trained_model``, ``predictions``, the data that was predicted and, where there are any, ``crops``. Writes
+analysis.parquet and the files that ``assay.analysis.build`` lists. Belongs here: passing result folders to the
+analysis. Does not belong here: the analysis itself. matplotlib is imported only when the stage runs, which keeps
+loading the definitions fast.
 """
 
 from collections.abc import Mapping
@@ -21,14 +23,14 @@ def analyse(
     folder: Path,
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Compute metrics and pictures of predictions; see ``assay.analysis.build``.
+    """Compute metrics and plots from predictions and return a summary; see ``assay.analysis.build``.
 
     Args:
-        spec: What the stage reads of the spec.
-        inputs: ``trained_model``, ``predictions`` and, where there are pictures, ``crops``.
-        data: What was predicted; of masks and boxes it has the truth.
-        folder: Empty.
-        progress: Told after each subset.
+        spec: The stage's section of the spec.
+        inputs: Results by stage: ``trained_model``, ``predictions`` and, where there are images of objects, ``crops``.
+        data: The data that was predicted; for segmentation and detection it holds the ground truth.
+        folder: Existing empty folder for the result.
+        progress: Called after each subset.
     """
     from assay.analysis.build import build_analysis, inputs_of_model
 

@@ -1,6 +1,9 @@
-"""Building the result folder of crops: decode each image once, cut, encode, index.
+"""Stage ``crops``: cuts every labelled object out of its image.
 
-Belongs here: the loop, the files, the report. Does not belong here: where to cut, which crops there are.
+Reads ``splits``: items.parquet, objects.parquet and the images. Writes crops.parquet, one PNG file per crop and
+pictures/crops.png. Each image is decoded once, however many objects it shows. Belongs here: which crops there are,
+the window around a box, the files and the report. Does not belong here: decoding, resizing and encoding images
+(``assay.images``).
 """
 
 import hashlib
@@ -24,15 +27,37 @@ from assay.spec.crops import CropsSection
 from assay.storage.parquet import read_parquet, write_parquet
 from assay.utils.concurrency import Progress, map_in_order, silent, usable_cores
 
+CROP_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "item": pl.String,
+    "image": pl.String,
+    "subset": pl.String,
+    "label": pl.String,
+    "number": pl.Float64,
+    "x_px": pl.Int32,
+    "y_px": pl.Int32,
+    "width_px": pl.Int32,
+    "height_px": pl.Int32,
+    "file": pl.String,
+    "sha256": pl.String,
+}
+"""Columns of crops.parquet, one row per crop. The box is that of the object, in pixels of its image; ``number`` is the
+label as a number, or null in every row unless all labels are numbers; ``file`` is relative to the result folder."""
+
 
 def build_crops(splits_folder: Path, spec: CropsSection, folder: Path, progress: Progress = silent) -> dict[str, Any]:
     """Cut every labelled object out of its image and return statistics about the crops.
 
-    Writes crops.parquet, ``<subset>/[<sub_dir>/]<crop>.png`` and pictures/crops.png; for a table, which has no images,
-    and for images that only have masks, an empty crops.parquet.
+    Writes crops.parquet, ``<subset>/[<sub_dir>/]<crop>.png`` and pictures/crops.png. For a table, which has no images,
+    and for images that only have masks, it writes an empty crops.parquet.
+
+    Args:
+        splits_folder: Result of ``splits``.
+        spec: Margin, shape, size and names of the crops.
+        folder: Existing empty folder for the result.
+        progress: Called after each image.
 
     Raises:
-        DataError: Boxes outside their image; no crop at all; images changed since they were indexed.
+        DataError: A box lies outside its image, there is nothing to crop, or an image changed since it was indexed.
     """
     items = read_parquet(splits_folder / ITEMS_FILE)
     if "file" not in items.columns:
@@ -65,116 +90,18 @@ def _nothing_to_cut(items: int, taken: int) -> str:
     return f"None of the {items} images has a label or a labelled box, so there is nothing to cut."
 
 
-def _file_names(crops: pl.DataFrame, spec: CropsSection) -> list[str]:
-    """Return each crop's place; the folders of its image are kept, the image's own ending is not."""
-    names = []
-    for item, image, subset in crops.select("item", "image", "subset").iter_rows():
-        name = item if item != image else str(PurePosixPath(item).with_suffix(""))
-        names.append(str(PurePosixPath(subset, spec.sub_dir, f"{name}.png")))
-    return names
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One image with all that is cut from it."""
-
-    path: Path
-    sha256: str
-    boxes: list[Box]
-    targets: list[Path]
-    is_whole: bool
-
-
-def _cut_all(
-    crops: pl.DataFrame, items: pl.DataFrame, root: Path, folder: Path, spec: CropsSection, progress: Progress
-) -> list[str]:
-    """Write all crops, image by image, and return the hash of each file in the order of ``crops``."""
-    jobs = _jobs(crops, items, root, folder)
-    for parent in {target.parent for job in jobs for target in job.targets}:
-        parent.mkdir(parents=True, exist_ok=True)
-    hashes: list[str] = []
-    for done, written in enumerate(map_in_order(lambda job: _cut_one(job, spec), jobs, usable_cores()), 1):
-        hashes += written
-        progress(done, len(jobs), f"{len(hashes)} crops")
-    return hashes
-
-
-def _jobs(crops: pl.DataFrame, items: pl.DataFrame, root: Path, folder: Path) -> list[_Job]:
-    sources = {item: (file, sha256) for item, file, sha256 in items.select("item", "file", "sha256").iter_rows()}
-    jobs = []
-    for image, group in crops.group_by("image", maintain_order=True):
-        file, sha256 = sources[str(image[0])]
-        boxes = [Box(*row) for row in group.select("x_px", "y_px", "width_px", "height_px").iter_rows()]
-        is_whole = group["item"][0] == image[0]
-        jobs.append(_Job(root / file, sha256, boxes, [folder / name for name in group["file"]], is_whole))
-    return jobs
-
-
-def _cut_one(job: _Job, spec: CropsSection) -> list[str]:
-    content = job.path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != job.sha256:
-        raise DataError(f"{job.path} has changed since it was indexed. Run again: the change makes a new result.")
-    image = decode(content)
-    return [
-        _save(_pixels(image, box, job.is_whole, spec), target)
-        for box, target in zip(job.boxes, job.targets, strict=True)
-    ]
-
-
-def _pixels(image: Image.Image, box: Box, is_whole: bool, spec: CropsSection) -> Image.Image:
-    crop = image if is_whole else cut(image, window_around(box, image.size, spec.margin, spec.square))
-    return at_most(crop, spec.max_size)
-
-
-def _save(crop: Image.Image, target: Path) -> str:
-    content = encode_png(crop)
-    target.write_bytes(content)
-    return hashlib.sha256(content).hexdigest()
-
-
-def _open(path: Path) -> Image.Image:
-    return decode(path.read_bytes())
-
-
-def _report(crops: pl.DataFrame, items: pl.DataFrame) -> dict[str, Any]:
-    longest = crops.select(pl.max_horizontal("width_px", "height_px")).to_series()
-    counts = crops.group_by("subset", "label").len().sort("subset", "label")
-    return {
-        "crops": len(crops),
-        "images": len(items),
-        "images_without_crops": len(items) - crops["image"].n_unique(),
-        "crops_per_subset": dict(crops["subset"].value_counts().sort("subset").iter_rows()),
-        "labels_per_subset": {
-            str(subset[0]): dict(part["label", "len"].iter_rows())
-            for subset, part in counts.group_by("subset", maintain_order=True)
-        },
-        "all_labels_are_numbers": crops["number"].null_count() == 0,
-        "median_box_px": float(longest.quantile(0.5) or 0),
-    }
-
-
-CROP_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
-    "item": pl.String,
-    "image": pl.String,
-    "subset": pl.String,
-    "label": pl.String,
-    "number": pl.Float64,
-    "x_px": pl.Int32,
-    "y_px": pl.Int32,
-    "width_px": pl.Int32,
-    "height_px": pl.Int32,
-    "file": pl.String,
-    "sha256": pl.String,
-}
-"""One row per crop. The box is the object's in its image; ``number`` is the label as a number, null unless every
-label is one; ``file`` is relative to the crops' folder."""
-
-
 def list_crops(items: pl.DataFrame, objects: pl.DataFrame, delimiter: str) -> pl.DataFrame:
-    """Return columns item, image, subset, label and box, sorted by image and object; of crowds nothing is cut out.
+    """Return one row per crop, sorted by image and object: item, image, subset, label, number and box in pixels.
+
+    A labelled box becomes a crop unless it marks a crowd; an image with a label of its own becomes one whole crop.
+
+    Args:
+        items: Rows of items.parquet.
+        objects: Rows of objects.parquet.
+        delimiter: Put between an image's name and the number of an object in the name of a crop.
 
     Raises:
-        DataError: Boxes that have no label, are empty or leave their image: all of them.
+        DataError: Boxes that have no label, are empty, or extend beyond their image; the message lists them all.
     """
     placed = (
         objects.filter(~pl.col("crowd").fill_null(False))
@@ -226,24 +153,85 @@ def _sentence(row: dict[str, object]) -> str:
 
 
 def numeric_labels(labels: pl.Series) -> pl.Series:
-    """Return the labels as numbers when every one is a finite number, else null."""
+    """Return the labels as numbers if every one is a finite number, otherwise nulls; Float64 either way."""
     numbers = labels.cast(pl.Float64, strict=False)
     if numbers.null_count() == 0 and numbers.is_finite().all():
         return numbers
     return pl.Series([None] * len(labels), dtype=pl.Float64)
 
 
-def window_around(box: Box, size: tuple[int, int], margin: float, square: bool) -> Box:
-    """Return the window to cut for a box.
+def _file_names(crops: pl.DataFrame, spec: CropsSection) -> list[str]:
+    """Return the relative path of each crop; it keeps the folders of its image, but not the image's file extension."""
+    names = []
+    for item, image, subset in crops.select("item", "image", "subset").iter_rows():
+        name = item if item != image else str(PurePosixPath(item).with_suffix(""))
+        names.append(str(PurePosixPath(subset, spec.sub_dir, f"{name}.png")))
+    return names
 
-    It is moved, not shrunk, to lie inside the image; only where it is larger than the image does it stand out, evenly
-    on both sides.
+
+@dataclass(frozen=True)
+class _Job:
+    """One image and everything that is cut out of it."""
+
+    path: Path
+    sha256: str
+    boxes: list[Box]
+    targets: list[Path]
+    is_whole: bool
+
+
+def _cut_all(
+    crops: pl.DataFrame, items: pl.DataFrame, root: Path, folder: Path, spec: CropsSection, progress: Progress
+) -> list[str]:
+    """Write all crops, image by image, and return the SHA-256 of each file in the order of ``crops``."""
+    jobs = _jobs(crops, items, root, folder)
+    for parent in {target.parent for job in jobs for target in job.targets}:
+        parent.mkdir(parents=True, exist_ok=True)
+    hashes: list[str] = []
+    for done, written in enumerate(map_in_order(lambda job: _cut_one(job, spec), jobs, usable_cores()), 1):
+        hashes += written
+        progress(done, len(jobs), f"{len(hashes)} crops")
+    return hashes
+
+
+def _jobs(crops: pl.DataFrame, items: pl.DataFrame, root: Path, folder: Path) -> list[_Job]:
+    sources = {item: (file, sha256) for item, file, sha256 in items.select("item", "file", "sha256").iter_rows()}
+    jobs = []
+    for image, group in crops.group_by("image", maintain_order=True):
+        file, sha256 = sources[str(image[0])]
+        boxes = [Box(*row) for row in group.select("x_px", "y_px", "width_px", "height_px").iter_rows()]
+        is_whole = group["item"][0] == image[0]
+        jobs.append(_Job(root / file, sha256, boxes, [folder / name for name in group["file"]], is_whole))
+    return jobs
+
+
+def _cut_one(job: _Job, spec: CropsSection) -> list[str]:
+    content = job.path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != job.sha256:
+        raise DataError(f"{job.path} has changed since it was indexed. Run again: the change makes a new result.")
+    image = decode(content)
+    return [
+        _save(_pixels(image, box, job.is_whole, spec), target)
+        for box, target in zip(job.boxes, job.targets, strict=True)
+    ]
+
+
+def _pixels(image: Image.Image, box: Box, is_whole: bool, spec: CropsSection) -> Image.Image:
+    crop = image if is_whole else cut(image, window_around(box, image.size, spec.margin, spec.square))
+    return at_most(crop, spec.max_size)
+
+
+def window_around(box: Box, size: tuple[int, int], margin: float, square: bool) -> Box:
+    """Return the window to cut out for a box.
+
+    The window is shifted, not shrunk, to lie inside the image. Only a window larger than the image extends beyond it,
+    equally on both sides.
 
     Args:
-        box: Inside the image.
-        size: Width and height of the image in pixels.
-        margin: Room on each side as a share of the box's longer side.
-        square: Whether width and height are the same.
+        box: Box inside the image, in pixels.
+        size: Width and height of the image, in pixels.
+        margin: Margin on each side, as a fraction of the box's longer side.
+        square: Whether the window is as wide as it is high.
     """
     room = 2 * margin * max(box.width_px, box.height_px)
     width, height = math.ceil(box.width_px + room), math.ceil(box.height_px + room)
@@ -261,9 +249,9 @@ def _start(centre: float, length: int, limit: int) -> int:
 
 
 def cut(image: Image.Image, window: Box) -> Image.Image:
-    """Return the window's pixels; where it stands out of the image, the image's edge pixels are repeated.
+    """Return the window's pixels; where it extends beyond the image, the image's edge pixels are repeated.
 
-    A black border would draw a line that no object has; repeated pixels don't.
+    Repeated pixels don't add an edge that no object has, as a black border would.
     """
     left, top, right, bottom = window.edges
     inside = (max(left, 0), max(top, 0), min(right, image.width), min(bottom, image.height))
@@ -273,3 +261,30 @@ def cut(image: Image.Image, window: Box) -> Image.Image:
     rows, columns = (inside[1] - top, bottom - inside[3]), (inside[0] - left, right - inside[2])
     depth = [(0, 0)] if image.mode != "L" else []
     return Image.fromarray(np.pad(np.asarray(pixels), [rows, columns, *depth], mode="edge"))
+
+
+def _save(crop: Image.Image, target: Path) -> str:
+    content = encode_png(crop)
+    target.write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _open(path: Path) -> Image.Image:
+    return decode(path.read_bytes())
+
+
+def _report(crops: pl.DataFrame, items: pl.DataFrame) -> dict[str, Any]:
+    longest = crops.select(pl.max_horizontal("width_px", "height_px")).to_series()
+    counts = crops.group_by("subset", "label").len().sort("subset", "label")
+    return {
+        "crops": len(crops),
+        "images": len(items),
+        "images_without_crops": len(items) - crops["image"].n_unique(),
+        "crops_per_subset": dict(crops["subset"].value_counts().sort("subset").iter_rows()),
+        "labels_per_subset": {
+            str(subset[0]): dict(part["label", "len"].iter_rows())
+            for subset, part in counts.group_by("subset", maintain_order=True)
+        },
+        "all_labels_are_numbers": crops["number"].null_count() == 0,
+        "median_box_px": float(longest.quantile(0.5) or 0),
+    }

@@ -1,6 +1,8 @@
-"""Building the result folder of a scaled table.
+"""Stage ``normalized``: scales numeric columns to 0 to 1 and turns categories into codes.
 
-Belongs here: which rows are fitted, missing values, the report. Does not belong here: how a column is scaled.
+Reads ``tabular``. Writes normalized.parquet, table.json and the YAML file of the scaling, which is fitted on the rows
+of train and only applied to the others. Belongs here: which column is scaled how, which rows are fitted, missing
+values, the report. Does not belong here: applying a scaling to a column (``assay.datasets.scaling``).
 """
 
 from collections.abc import Iterable, Mapping
@@ -29,7 +31,27 @@ from assay.utils.concurrency import Progress, silent
 
 NORMALIZED_FILE = "normalized.parquet"
 
+
+Kind = Literal["scalar", "binary", "categorical"]
+"""How a column is scaled: to 0 to 1; to 0 and 1; to a code per category."""
+
+
+KINDS: tuple[Kind, ...] = ("scalar", "binary", "categorical")
+
+
+_TEXTS = (pl.String, pl.Categorical, pl.Enum)
+
+
+_TWO = 2
+
+
 _SHOWN = 20
+
+
+_SHOWN_FEATURES = 8
+
+
+_SHOWN_VALUES = 5
 
 
 def build_normalized(
@@ -39,27 +61,28 @@ def build_normalized(
     progress: Progress = silent,
     scaling: Path | None = None,
 ) -> dict[str, Any]:
-    """Write the scaled table with how it was scaled, and return statistics about it.
+    """Write the scaled table together with its scaling, and return statistics about it.
 
     Writes normalized.parquet (the same rows and columns, all subsets), the YAML file of the scaling and table.json.
-    Only rows of train are fitted, unless the spec says otherwise; the others may leave 0 to 1, which is counted.
+    The scaling is fitted on the rows of train unless the spec says otherwise; values of other rows may lie outside 0 to
+    1, and the report counts them.
 
     Args:
         tabular_folder: Result of ``tabular``.
         spec: Which columns are scaled how.
-        folder: Existing empty folder.
+        folder: Existing empty folder for the result.
         progress: Called after each step.
-        scaling: File that says how the columns are scaled: that of the model which is to predict this table. None: it
-            is fitted on this table.
+        scaling: File with the scaling of the model that will predict this table; None: fit a scaling on this table.
 
     Raises:
-        DataError: Missing values or columns, keys that match nothing, classes that train lacks, no row of train.
+        DataError: Values or columns are missing, a key matches no column, other subsets have categories that train
+            lacks, or train has no row.
     """
     table, info = read_parquet(tabular_folder / TABULAR_FILE), read_table_info(tabular_folder)
     if table.is_empty():
         return _without_rows(table, info, spec, folder)
     _require_values(table, info)
-    normalization = _fitted(table, info, spec) if scaling is None else _adopted(scaling, table)
+    normalization = _fitted(table, info, spec) if scaling is None else _from_model(scaling, table)
     progress(1, 3, f"{len(normalization.norm_infos)} columns to scale")
     scaled = _apply(normalization, table)
     progress(2, 3, "columns scaled")
@@ -70,26 +93,8 @@ def build_normalized(
     return _report(normalization, scaled, info)
 
 
-def _fitted(table: pl.DataFrame, info: TableInfo, spec: NormalizedSection) -> NormalizationInfo:
-    kinds = choose_columns(table.schema, info, spec)
-    fitted = table if spec.fit_on == "all" else table.filter(pl.col("subset") == TRAIN)
-    if fitted.is_empty():
-        raise DataError(f"normalized.fit_on is {spec.fit_on!r}, but the table has no row of the subset {TRAIN!r}.")
-    infos = fit_scaling(fitted, kinds, spec.unseen_categories == "code")
-    return NormalizationInfo(fit_on=spec.fit_on, fitted_rows=len(fitted), norm_infos=infos)
-
-
-def _adopted(scaling: Path, table: pl.DataFrame) -> NormalizationInfo:
-    """Return the scaling that a model was trained with, if the table has its columns."""
-    found = read_normalization(scaling)
-    absent = [info.name for info in found.norm_infos if info.name not in table.columns]
-    if absent:
-        raise DataError("The table lacks columns that the evaluated model was trained with.", absent)
-    return found
-
-
 def _without_rows(table: pl.DataFrame, info: TableInfo, spec: NormalizedSection, folder: Path) -> dict[str, Any]:
-    """Write a table without rows: of images that only have masks, nothing is cut out."""
+    """Write a table without rows, as it comes from images that only have masks and therefore no crops."""
     write_parquet(table, folder / NORMALIZED_FILE)
     NormalizationInfo(fit_on=spec.fit_on, fitted_rows=0, norm_infos=()).write(
         folder / spec.output_norm_feature_info_file_name
@@ -99,7 +104,7 @@ def _without_rows(table: pl.DataFrame, info: TableInfo, spec: NormalizedSection,
 
 
 def _require_values(table: pl.DataFrame, info: TableInfo) -> None:
-    """Raise when a feature or the target has missing values or is not finite."""
+    """Raise if a feature or the target has missing or infinite values."""
     used = [*info.features, info.target_column]
     counts = table.select(_unusable(name, table.schema[name]).sum().alias(name) for name in used).row(0)
     problems = [
@@ -120,8 +125,150 @@ def _first(table: pl.DataFrame, name: str) -> str:
     return str(table.filter(_unusable(name, table.schema[name]))["item"][0])
 
 
+def _from_model(scaling: Path, table: pl.DataFrame) -> NormalizationInfo:
+    """Return the scaling that a model was trained with; raises if the table lacks one of its columns."""
+    normalization = read_normalization(scaling)
+    absent = [info.name for info in normalization.norm_infos if info.name not in table.columns]
+    if absent:
+        raise DataError("The table lacks columns that the evaluated model was trained with.", absent)
+    return normalization
+
+
+def _fitted(table: pl.DataFrame, info: TableInfo, spec: NormalizedSection) -> NormalizationInfo:
+    """Return the scaling fitted on the rows that the spec allows."""
+    kinds = choose_columns(table.schema, info, spec)
+    fitted = table if spec.fit_on == "all" else table.filter(pl.col("subset") == TRAIN)
+    if fitted.is_empty():
+        raise DataError(f"normalized.fit_on is {spec.fit_on!r}, but the table has no row of the subset {TRAIN!r}.")
+    infos = fit_scaling(fitted, kinds, spec.unseen_categories == "code")
+    return NormalizationInfo(fit_on=spec.fit_on, fitted_rows=len(fitted), norm_infos=infos)
+
+
+def choose_columns(schema: Mapping[str, pl.DataType], info: TableInfo, spec: NormalizedSection) -> dict[str, Kind]:
+    """Return how each column is scaled, in the table's order; columns that are not in it stay as they are.
+
+    Args:
+        schema: Type of each column.
+        info: Target and features.
+        spec: Names and globs of columns by kind; a kind that is null takes the remaining columns of matching type.
+
+    Raises:
+        DataError: A key matches no column, or a column is matched twice or can't be scaled that way; lists them all.
+    """
+    problems: list[str] = []
+    chosen: dict[str, tuple[Kind, str]] = {}
+    for kind in KINDS:
+        for key in getattr(spec, field_of(kind)) or ():
+            names = _matches(key, info)
+            if not names:
+                problems.append(f"{field_of(kind)} {key!r}: {_no_match(key, schema, info)}")
+            for name in names:
+                if name in chosen:
+                    before = f"{field_of(chosen[name][0])} {chosen[name][1]!r}"
+                    problems.append(f"{field_of(kind)} {key!r}: column {name!r} is matched by {before} already")
+                elif problem := _unfit(schema[name], kind):
+                    problems.append(f"{field_of(kind)} {key!r}: column {name!r} {problem}")
+                chosen.setdefault(name, (kind, key))
+    if problems:
+        raise DataError("normalized: columns can't be scaled as wanted; nothing was computed.", problems)
+    kinds = {name: kind for name, (kind, _) in chosen.items()}
+    kinds |= _automatic(schema, (name for name in info.features if name not in kinds), spec)
+    return {name: kinds[name] for name in info.features if name in kinds}
+
+
+def field_of(kind: Kind) -> str:
+    """Return the key of the spec that lists the columns of a kind."""
+    return f"{kind}_feature_keys"
+
+
+def _matches(key: str, info: TableInfo) -> list[str]:
+    """Return the features that a key matches; an exact name wins, since a name may itself contain ``[`` or ``*``."""
+    if key in info.features:
+        return [key]
+    return [name for name in info.features if fnmatchcase(name, key)]
+
+
+def _no_match(key: str, schema: Mapping[str, pl.DataType], info: TableInfo) -> str:
+    if key == info.target_column:
+        return "is the target, which keeps its own unit, so that errors are in that unit; leave it out"
+    if key in schema:
+        return "is a column, but not a feature; leave it out"
+    guess = nearest(key.translate(str.maketrans("", "", "*?[]")), info.features)
+    hint = f" Did you mean {guess!r}?" if guess else ""
+    shown = ", ".join(info.features[:_SHOWN_FEATURES]) + (", …" if len(info.features) > _SHOWN_FEATURES else "")
+    return f"matches no column.{hint} Features: {shown or 'none'}."
+
+
+def _unfit(dtype: pl.DataType, kind: Kind) -> str | None:
+    """Return why a column of this type can't be scaled that way; None if it can."""
+    if kind == "scalar" and not dtype.is_numeric():
+        return f"holds {dtype}, expected numbers; list it in binary_ or categorical_feature_keys"
+    if kind != "scalar" and not (dtype.is_integer() or dtype in (pl.Boolean, *_TEXTS)):
+        return f"holds {dtype}, expected texts, whole numbers or true/false; list it in scalar_feature_keys"
+    return None
+
+
+def _automatic(schema: Mapping[str, pl.DataType], names: Iterable[str], spec: NormalizedSection) -> dict[str, Kind]:
+    """Return how the columns that no key matched are scaled: by their type, where the spec leaves that kind null."""
+    kinds: dict[str, Kind] = {}
+    for name in names:
+        kind = _kind_of_type(schema[name])
+        if kind is not None and getattr(spec, field_of(kind)) is None:
+            kinds[name] = kind
+    return kinds
+
+
+def _kind_of_type(dtype: pl.DataType) -> Kind | None:
+    if dtype.is_numeric():
+        return "scalar"
+    if dtype == pl.Boolean:
+        return "binary"
+    return "categorical" if dtype in _TEXTS else None
+
+
+def fit_scaling(rows: pl.DataFrame, kinds: Mapping[str, Kind], code_unseen: bool) -> tuple[NormInfo, ...]:
+    """Fit the scaling of each column.
+
+    Args:
+        rows: The rows to fit on, without missing values.
+        kinds: How each column is to be scaled.
+        code_unseen: Whether categories that these rows lack get a code of their own.
+
+    Raises:
+        DataError: A binary column has more than two values, or the range of a scalar column exceeds Float64.
+    """
+    infos: list[NormInfo] = []
+    problems: list[str] = []
+    scalars = [name for name, kind in kinds.items() if kind == "scalar"]
+    lows, highs = (rows.select(getattr(pl.col(scalars).cast(pl.Float64), way)()) for way in ("min", "max"))
+    for name, kind in kinds.items():
+        dtype = str(rows.schema[name])
+        if kind == "scalar":
+            low, high = float(lows[name][0]), float(highs[name][0])
+            if high - low == float("inf"):
+                problems.append(
+                    f"scalar_feature_keys: column {name!r} spans {low:g} to {high:g}, more than Float64 holds"
+                )
+            else:
+                infos.append(ScalarInfo(name=name, dtype=dtype, offset=low, divisor=high - low or 1.0))
+            continue
+        values = tuple(as_plain(rows[name]).unique().sort())
+        if kind == "categorical":
+            infos.append(
+                CategoricalInfo(name=name, dtype=dtype, values=values, unseen_code=len(values) if code_unseen else None)
+            )
+        elif len(values) <= _TWO:
+            infos.append(BinaryInfo(name=name, dtype=dtype, values=values))
+        else:
+            shown = ", ".join(map(repr, values[:_SHOWN_VALUES]))
+            problems.append(f"binary_feature_keys: column {name!r} has {len(values)} values ({shown}, …), expected 2")
+    if problems:
+        raise DataError("normalized: columns can't be scaled as wanted; nothing was computed.", problems)
+    return tuple(infos)
+
+
 def _apply(normalization: NormalizationInfo, table: pl.DataFrame) -> pl.DataFrame:
-    """Scale all columns, or raise one error for all columns with values that the fitted rows lack."""
+    """Scale all columns; raise one error that names every column with values that the fitted rows lack."""
     problems, columns = [], []
     for info in normalization.norm_infos:
         try:
@@ -130,7 +277,7 @@ def _apply(normalization: NormalizationInfo, table: pl.DataFrame) -> pl.DataFram
             problems.append(str(error))
     if problems:
         raise DataError(
-            "Other subsets hold values that train lacks. Divide the data anew (splits.stratify, splits.seed), set "
+            "Other subsets hold values that train lacks. Split the data again (splits.stratify, splits.seed), set "
             "normalized.unseen_categories: code, or list the column nowhere.",
             problems,
         )
@@ -138,7 +285,7 @@ def _apply(normalization: NormalizationInfo, table: pl.DataFrame) -> pl.DataFram
 
 
 def _report(normalization: NormalizationInfo, scaled: pl.DataFrame, info: TableInfo) -> dict[str, Any]:
-    kinds = [one.kind for one in normalization.norm_infos]
+    kinds = [norm_info.kind for norm_info in normalization.norm_infos]
     outside = _outside(normalization, scaled)
     per_column = outside.sum().row(0, named=True) if len(outside.columns) > 1 else {}
     worst = sorted(
@@ -162,7 +309,7 @@ def _report(normalization: NormalizationInfo, scaled: pl.DataFrame, info: TableI
 
 
 def _outside(normalization: NormalizationInfo, scaled: pl.DataFrame) -> pl.DataFrame:
-    """Return per subset how many values of each number column are below 0 or above 1."""
+    """Return, per subset, how many values of each scalar column are below 0 or above 1."""
     names = [one.name for one in normalization.norm_infos if isinstance(one, ScalarInfo)]
     count = (~pl.col(names).is_between(0, 1)).sum()
     return scaled.group_by("subset").agg(count).sort("subset")
@@ -173,138 +320,3 @@ def _constant_columns(normalization: NormalizationInfo, scaled: pl.DataFrame) ->
     names = [one.name for one in normalization.norm_infos if isinstance(one, ScalarInfo)]
     highest = fitted.select(pl.col(names).max()).row(0, named=True) if names else {}
     return sorted(name for name, value in highest.items() if value == 0)
-
-
-Kind = Literal["scalar", "binary", "categorical"]
-
-KINDS: tuple[Kind, ...] = ("scalar", "binary", "categorical")
-
-_TEXTS = (pl.String, pl.Categorical, pl.Enum)
-
-_SHOWN_FEATURES = 8
-
-
-def choose_columns(schema: Mapping[str, pl.DataType], info: TableInfo, spec: NormalizedSection) -> dict[str, Kind]:
-    """Return how each column is scaled, in the table's order; columns that are not in it stay as they are.
-
-    Raises:
-        DataError: A key matches nothing, a column is matched twice or can't be scaled that way; all of them.
-    """
-    problems: list[str] = []
-    chosen: dict[str, tuple[Kind, str]] = {}
-    for kind in KINDS:
-        for key in getattr(spec, field_of(kind)) or ():
-            for name in _matches(key, kind, schema, info, problems):
-                if name in chosen:
-                    before = f"{field_of(chosen[name][0])} {chosen[name][1]!r}"
-                    problems.append(f"{field_of(kind)} {key!r}: column {name!r} is matched by {before} already")
-                elif problem := _unfit(schema[name], kind):
-                    problems.append(f"{field_of(kind)} {key!r}: column {name!r} {problem}")
-                chosen.setdefault(name, (kind, key))
-    if problems:
-        raise DataError("normalized: columns can't be scaled as wanted; nothing was computed.", problems)
-    kinds = {name: kind for name, (kind, _) in chosen.items()}
-    kinds |= _automatic(schema, (name for name in info.features if name not in kinds), spec)
-    return {name: kinds[name] for name in info.features if name in kinds}
-
-
-def field_of(kind: Kind) -> str:
-    """Return the key of the spec that lists columns of a kind."""
-    return f"{kind}_feature_keys"
-
-
-def _matches(
-    key: str, kind: Kind, schema: Mapping[str, pl.DataType], info: TableInfo, problems: list[str]
-) -> list[str]:
-    """Return the features that a key names; an exact name wins, since a name may itself hold ``[`` or ``*``."""
-    if key in info.features:
-        return [key]
-    found = [name for name in info.features if fnmatchcase(name, key)]
-    if not found:
-        problems.append(f"{field_of(kind)} {key!r}: {_no_match(key, schema, info)}")
-    return found
-
-
-def _no_match(key: str, schema: Mapping[str, pl.DataType], info: TableInfo) -> str:
-    if key == info.target_column:
-        return "is the target, which keeps its own unit, so that errors are in that unit; leave it out"
-    if key in schema:
-        return "is a column, but not a feature; leave it out"
-    guess = nearest(key.translate(str.maketrans("", "", "*?[]")), info.features)
-    hint = f" Did you mean {guess!r}?" if guess else ""
-    shown = ", ".join(info.features[:_SHOWN_FEATURES]) + (", …" if len(info.features) > _SHOWN_FEATURES else "")
-    return f"matches no column.{hint} Features: {shown or 'none'}."
-
-
-def _unfit(kind_of_values: pl.DataType, kind: Kind) -> str | None:
-    if kind == "scalar" and not kind_of_values.is_numeric():
-        return f"holds {kind_of_values}, expected numbers; list it in binary_ or categorical_feature_keys"
-    if kind != "scalar" and not (kind_of_values.is_integer() or kind_of_values in (pl.Boolean, *_TEXTS)):
-        return f"holds {kind_of_values}, expected texts, whole numbers or true/false; list it in scalar_feature_keys"
-    return None
-
-
-def _automatic(schema: Mapping[str, pl.DataType], names: Iterable[str], spec: NormalizedSection) -> dict[str, Kind]:
-    """Return how the columns that no key matched are scaled, for the keys that are left null."""
-    kinds: dict[str, Kind] = {}
-    for name in names:
-        kind = _natural_kind(schema[name])
-        if kind is not None and getattr(spec, field_of(kind)) is None:
-            kinds[name] = kind
-    return kinds
-
-
-def _natural_kind(kind_of_values: pl.DataType) -> Kind | None:
-    if kind_of_values.is_numeric():
-        return "scalar"
-    if kind_of_values == pl.Boolean:
-        return "binary"
-    return "categorical" if kind_of_values in _TEXTS else None
-
-
-_TWO = 2
-
-_SHOWN_VALUES = 5
-
-
-def fit_scaling(rows: pl.DataFrame, kinds: Mapping[str, Kind], code_unseen: bool) -> tuple[NormInfo, ...]:
-    """Return how each column is scaled.
-
-    Args:
-        rows: The rows to fit on, without missing values.
-        kinds: How each column is to be scaled.
-        code_unseen: Whether classes that these rows lack get a number of their own.
-
-    Raises:
-        DataError: A binary column has more than two values, or a number column spans more than Float64 holds.
-    """
-    infos: list[NormInfo] = []
-    problems: list[str] = []
-    scalars = [name for name, kind in kinds.items() if kind == "scalar"]
-    lows, highs = (rows.select(getattr(pl.col(scalars).cast(pl.Float64), way)()) for way in ("min", "max"))
-    for name, kind in kinds.items():
-        dtype = str(rows.schema[name])
-        if kind == "scalar":
-            infos.append(_scalar(name, dtype, float(lows[name][0]), float(highs[name][0]), problems))
-            continue
-        values = tuple(as_plain(rows[name]).unique().sort())
-        if kind == "categorical":
-            infos.append(
-                CategoricalInfo(name=name, dtype=dtype, values=values, unseen_code=len(values) if code_unseen else None)
-            )
-        elif len(values) <= _TWO:
-            infos.append(BinaryInfo(name=name, dtype=dtype, values=values))
-        else:
-            shown = ", ".join(map(repr, values[:_SHOWN_VALUES]))
-            problems.append(f"binary_feature_keys: column {name!r} has {len(values)} values ({shown}, …), expected 2")
-    if problems:
-        raise DataError("normalized: columns can't be scaled as wanted; nothing was computed.", problems)
-    return tuple(infos)
-
-
-def _scalar(name: str, dtype: str, low: float, high: float, problems: list[str]) -> ScalarInfo:
-    span = high - low
-    if span == float("inf"):
-        problems.append(f"scalar_feature_keys: column {name!r} spans {low:g} to {high:g}, more than Float64 holds")
-        span = 1.0
-    return ScalarInfo(name=name, dtype=dtype, offset=low, divisor=span or 1.0)

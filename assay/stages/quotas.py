@@ -1,6 +1,7 @@
-"""Dividing groups into subsets by exact quotas, in the order of their hashes.
+"""The split rule of the stage ``splits``: exact quotas of whole groups, in the order of their hashes.
 
-Belongs here: the rule. Does not belong here: what a group is, files, messages.
+Belongs here: which items form a group, which groups share quotas (strata), and the subset of each group, given by the
+data or assigned by quota. Does not belong here: files, checks of the outcome, the report (``assay.stages.splits``).
 """
 
 import hashlib
@@ -18,17 +19,17 @@ from assay.datasets.table import row_numbers
 from assay.errors import DataError, unknown
 from assay.spec.splits import TRAIN, SplitsSection
 
-_MIDDLE = 0.5
+_MIDPOINT = 0.5
 
 
 @dataclass(frozen=True)
 class Group:
-    """Items that stay together.
+    """Items that stay in one subset.
 
     Attributes:
-        name: Decides its place in the order.
+        name: Unique name, whose hash decides the group's position.
         size: Number of items.
-        stratum: Groups of one stratum share quotas of their own; "" for all when nothing is stratified.
+        stratum: Quotas hold within each stratum, which is a class; "" for all groups if the split is not stratified.
     """
 
     name: str
@@ -36,83 +37,72 @@ class Group:
     stratum: str = ""
 
 
-def assign(groups: Iterable[Group], shares: Mapping[str, Fraction], seed: int) -> dict[str, str]:
-    """Return the subset of each group by name.
-
-    The groups of a stratum are laid on a line in the order of sha256(seed:name), each as long as it has items. The
-    line is cut at the cumulative shares, and a group belongs to the piece that holds its middle. So:
-
-    * The order in which groups are given does not matter, and names may hold any character.
-    * Groups of one item: each subset gets its share of n items, exact to less than one item, and none is empty when
-      n times its share is at least 1.
-    * Adding k such groups to n moves at most k of the old ones across each cut, whatever n: a cut lies at a fixed
-      share of the line, so k more items shift it by at most k places. (Largest remainders would not keep this: a
-      subset may lose an item when one is added, the Alabama paradox.)
-    * Large groups may swallow a small piece whole. A subset whose share is at least one item then gets the group
-      nearest to its piece, from a subset that keeps another.
-    * With several strata the cuts hold in each. Their middles are shifted by a hash of the stratum; without that, a
-      share of 0.1 would round to none in every class of four items, and so be empty.
+def divide(items: pl.DataFrame, objects: pl.DataFrame | None, spec: SplitsSection, seed: int) -> pl.DataFrame:
+    """Return the items with columns ``subset`` and ``group``, sorted by item.
 
     Args:
-        groups: With unique names.
-        shares: By subset, in order; they sum to 1.
-        seed: Another seed, another division.
+        items: Columns item, sha256, label, given_subset and the one that ``group_key`` names.
+        objects: Labelled boxes; their labels count if the items have none.
+        spec: Subsets, their shares, and what must stay together.
+        seed: Seed of the order.
+
+    Raises:
+        DataError: The data comes with subsets that the spec does not list; or as in ``with_groups`` and
+            ``list_groups``.
     """
-    strata: dict[str, list[Group]] = defaultdict(list)
-    for group in groups:
-        strata[group.stratum].append(group)
-    subsets: dict[str, str] = {}
-    for stratum, members in strata.items():
-        middle = _MIDDLE if len(strata) == 1 else _uniform(f"{seed}:stratum:{stratum}")
-        members.sort(key=lambda group: (_hash(f"{seed}:{group.name}"), group.name))
-        line = _Line(members, shares, middle)
-        pieces = line.cut()
-        subsets |= line.filled(pieces) if len(strata) == 1 else pieces
-    return subsets
+    if not uses_given(items, spec):
+        return _divide(with_groups(items, spec), objects, spec, exact_shares(spec), seed).sort("item")
+    given = set(items["given_subset"])
+    unlisted = given - set(spec.set_names)
+    if unlisted:
+        extra = ", ".join(sorted(unlisted))
+        raise DataError(
+            f"The data come with the subset {extra}, but splits.set_infos has only {', '.join(spec.set_names)}. "
+            "Add it there, or set splits.use_given_subsets: false."
+        )
+    return _keep_given(items, objects, spec, seed).sort("item")
 
 
-class _Line:
-    """The groups of a stratum, laid end to end."""
-
-    def __init__(self, groups: Sequence[Group], shares: Mapping[str, Fraction], middle: float) -> None:
-        total = sum(group.size for group in groups)
-        starts = accumulate((group.size for group in groups), initial=0)
-        self._middles = {group.name: start + middle * group.size for group, start in zip(groups, starts, strict=False)}
-        self._ends = {name: float(total * cut) for name, cut in zip(shares, accumulate(shares.values()), strict=True)}
-        self._lengths = {name: float(total * share) for name, share in shares.items()}
-
-    def cut(self) -> dict[str, str]:
-        """Return the subset in whose piece each group's middle lies."""
-        names, ends = list(self._ends), list(self._ends.values())
-        return {name: names[bisect_right(ends[:-1], middle)] for name, middle in self._middles.items()}
-
-    def filled(self, subsets: dict[str, str]) -> dict[str, str]:
-        """Return the subsets with those filled that large groups have left empty."""
-        for empty in [name for name in self._ends if name not in subsets.values() and self._lengths[name] >= 1]:
-            centre = self._ends[empty] - self._lengths[empty] / 2
-            counts = Counter(subsets.values())
-            spare = [name for name, subset in subsets.items() if counts[subset] > 1]
-            if spare:
-                nearest = min(spare, key=lambda name: abs(self._middles[name] - centre))
-                subsets = subsets | {nearest: empty}
-        return subsets
+def uses_given(items: pl.DataFrame, spec: SplitsSection) -> bool:
+    """Return whether the items come with subsets of their own and the spec keeps these."""
+    return spec.use_given_subsets and items["given_subset"].null_count() < len(items)
 
 
-def _hash(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()
+def exact_shares(spec: SplitsSection) -> dict[str, Fraction]:
+    """Return the share of each subset as the decimal that the user wrote: 0.1 is one tenth."""
+    return {info.set_name: Fraction(str(info.probability)) for info in spec.set_infos}
 
 
-def _uniform(text: str) -> float:
-    """Return a number from 0 to 1, exclusive, that depends on the text alone."""
-    return (int.from_bytes(_hash(text)[:4]) + _MIDDLE) / 2**32
+def _keep_given(items: pl.DataFrame, objects: pl.DataFrame | None, spec: SplitsSection, seed: int) -> pl.DataFrame:
+    """Keep each given subset; subsets of the spec that are not given are taken from the given train items."""
+    given = set(items["given_subset"])
+    shares = {name: share for name, share in exact_shares(spec).items() if name == TRAIN or name not in given}
+    shares = {name: share / sum(shares.values()) for name, share in shares.items()}
+    is_train = pl.col("given_subset") == TRAIN
+    train = _divide(with_groups(items.filter(is_train), spec), objects, spec, shares, seed)
+    others = with_groups(items.filter(~is_train), spec).with_columns(subset=pl.col("given_subset"))
+    return pl.concat([train, others.select(train.columns)])
+
+
+def _divide(
+    items: pl.DataFrame,
+    objects: pl.DataFrame | None,
+    spec: SplitsSection,
+    shares: dict[str, Fraction],
+    seed: int,
+) -> pl.DataFrame:
+    """Return the items, which have a column ``group``, with the subset of their group."""
+    groups = list_groups(items, label_counts(items, objects), spec.stratify)
+    subsets = assign(groups, shares, seed)
+    return items.with_columns(subset=pl.col("group").replace_strict(subsets, return_dtype=pl.String))
 
 
 def with_groups(items: pl.DataFrame, spec: SplitsSection) -> pl.DataFrame:
     """Return the items with a column ``group``, never null.
 
-    The group comes from, in this order: the parts of the file's name (``name_delimiter``), a column (``group_key``),
-    the group that the data come with. Otherwise each item is its own group, but equal files are one: an image that
-    is there twice must not be trained on and tested with.
+    The group is, in this order of precedence: the first parts of the file's name (``name_delimiter``), a column
+    (``group_key``), the group that the data comes with. Otherwise each item is a group of its own, except that
+    identical files form one group: an image that exists twice must not be in both train and test.
 
     Raises:
         DataError: ``group_key`` names no column, or a column with missing values.
@@ -128,9 +118,9 @@ def with_groups(items: pl.DataFrame, spec: SplitsSection) -> pl.DataFrame:
 
 
 def name_group(item: str, delimiter: str, max_split: int) -> str:
-    """Return the first ``max_split`` parts of a file's name, without its folders and its ending.
+    """Return the first ``max_split`` parts of a file's name, without its folders and its extension.
 
-    Folders don't count: scan_7_left.png in one class folder and scan_7_right.png in another are of one patient.
+    Folders are ignored: scan_7_left.png in one class folder and scan_7_right.png in another are of the same patient.
     """
     path = PurePosixPath(item)
     parts = path.name.removesuffix(path.suffix).split(delimiter)
@@ -150,24 +140,27 @@ def _column_group(items: pl.DataFrame, key: str) -> pl.Series:
 
 
 def label_counts(items: pl.DataFrame, objects: pl.DataFrame | None) -> pl.DataFrame:
-    """Return columns item, label: a row per label of an item, its own or those of its boxes that are no crowds."""
+    """Return columns item and label with one row per label of an item.
+
+    These are the items' own labels or, if no item has one, those of their boxes except crowds.
+    """
     own = items.filter(pl.col("label").is_not_null()).select("item", "label")
     if objects is None or len(own):
         return own
-    alone = objects.filter(~pl.col("crowd").fill_null(False))
-    return alone.filter(pl.col("item").is_in(items["item"].implode())).select("item", "label")
+    single = objects.filter(~pl.col("crowd").fill_null(False))
+    return single.filter(pl.col("item").is_in(items["item"].implode())).select("item", "label")
 
 
 def list_groups(items: pl.DataFrame, labels: pl.DataFrame, stratify: bool) -> list[Group]:
-    """Return the groups with their sizes and, when stratified, the label that is most frequent in each.
+    """Return the groups with their sizes and, if stratified, the most frequent label of each as its stratum.
 
     Args:
         items: Columns item and group.
-        labels: Columns item and label, as ``label_counts`` gives them.
-        stratify: Whether groups of different labels get quotas of their own.
+        labels: Columns item and label, as returned by ``label_counts``.
+        stratify: Whether the quotas shall hold within each label.
 
     Raises:
-        DataError: Stratified, but there are no labels.
+        DataError: The split is stratified, but there are no labels.
     """
     sizes = dict(items.group_by("group").len().iter_rows())
     if not stratify:
@@ -178,67 +171,82 @@ def list_groups(items: pl.DataFrame, labels: pl.DataFrame, stratify: bool) -> li
             "set splits.stratify: false."
         )
     counted = labels.join(items.select("item", "group"), on="item").group_by("group", "label").len()
-    main = dict(
+    most_frequent = dict(
         counted.sort("len", "label", descending=[True, False])
         .unique("group", keep="first", maintain_order=True)["group", "label"]
         .iter_rows()
     )
-    return [Group(name, size, main.get(name, "")) for name, size in sizes.items()]
+    return [Group(name, size, most_frequent.get(name, "")) for name, size in sizes.items()]
 
 
-def uses_given(items: pl.DataFrame, spec: SplitsSection) -> bool:
-    """Return whether the items come with subsets that the spec wants kept."""
-    return spec.use_given_subsets and items["given_subset"].null_count() < len(items)
+def assign(groups: Iterable[Group], shares: Mapping[str, Fraction], seed: int) -> dict[str, str]:
+    """Return the subset of each group by name.
 
+    The groups of a stratum are laid end to end on a line in the order of sha256(seed:name), each as long as its number
+    of items. The line is cut at the cumulative shares, and a group belongs to the piece that contains its midpoint.
+    This has the following properties:
 
-def exact_shares(spec: SplitsSection) -> dict[str, Fraction]:
-    """Return the share of each subset as the decimal that the user wrote: 0.1 is one tenth."""
-    return {info.set_name: Fraction(str(info.probability)) for info in spec.set_infos}
-
-
-def divide(items: pl.DataFrame, objects: pl.DataFrame | None, spec: SplitsSection, seed: int) -> pl.DataFrame:
-    """Return the items with columns ``subset`` and ``group``, sorted by item.
+    * The order in which groups are given does not matter, and names may contain any character.
+    * With groups of one item each, every subset gets its share of the n items to within less than one item, and none is
+      empty if n times its share is at least 1.
+    * Adding k such groups to n moves at most k of the old ones across each cut, whatever n: a cut lies at a fixed
+      fraction of the line, so k more items shift it by at most k positions. (The method of largest remainders lacks
+      this property: a subset may lose an item when one is added, the Alabama paradox.)
+    * Large groups may cover a small piece entirely. A subset whose share is at least one item then gets the group
+      nearest to its piece, taken from a subset that keeps at least one other.
+    * With several strata, the cuts are made in each. The point of a group that counts is then not its midpoint, but
+      depends on a hash of the stratum; otherwise a share of 0.1 would round to zero in every class of four items, and
+      the subset would be empty.
 
     Args:
-        items: Columns item, sha256, label, given_subset and whatever ``group_key`` names.
-        objects: Labelled boxes, whose labels count where items have none.
-        spec: How to divide.
-        seed: Of the order.
-
-    Raises:
-        DataError: The data come with subsets that the spec does not know; or see ``groups``.
+        groups: Groups with unique names.
+        shares: Share of each subset, in order; they sum to 1.
+        seed: A different seed gives a different split.
     """
-    if not uses_given(items, spec):
-        return _divide(with_groups(items, spec), objects, spec, exact_shares(spec), seed).sort("item")
-    wanted = set(spec.set_names)
-    given = set(items["given_subset"])
-    if not given <= wanted:
-        extra = ", ".join(sorted(given - wanted))
-        raise DataError(
-            f"The data come with the subset {extra}, but splits.set_infos has only {', '.join(spec.set_names)}. "
-            "Add it there, or set splits.use_given_subsets: false."
-        )
-    return _keep_given(items, objects, spec, seed).sort("item")
+    strata: dict[str, list[Group]] = defaultdict(list)
+    for group in groups:
+        strata[group.stratum].append(group)
+    subsets: dict[str, str] = {}
+    for stratum, members in strata.items():
+        position = _MIDPOINT if len(strata) == 1 else _uniform(f"{seed}:stratum:{stratum}")
+        members.sort(key=lambda group: (_hash(f"{seed}:{group.name}"), group.name))
+        line = _Line(members, shares, position)
+        pieces = line.cut()
+        subsets |= line.filled(pieces) if len(strata) == 1 else pieces
+    return subsets
 
 
-def _keep_given(items: pl.DataFrame, objects: pl.DataFrame | None, spec: SplitsSection, seed: int) -> pl.DataFrame:
-    """Keep each given subset; those that are not given are taken from the given train part."""
-    given = set(items["given_subset"])
-    shares = {name: share for name, share in exact_shares(spec).items() if name == TRAIN or name not in given}
-    shares = {name: share / sum(shares.values()) for name, share in shares.items()}
-    is_train = pl.col("given_subset") == TRAIN
-    train = _divide(with_groups(items.filter(is_train), spec), objects, spec, shares, seed)
-    others = with_groups(items.filter(~is_train), spec).with_columns(subset=pl.col("given_subset"))
-    return pl.concat([train, others.select(train.columns)])
+class _Line:
+    """The groups of a stratum, laid end to end; the point at ``position``, 0 to 1, of a group decides its subset."""
+
+    def __init__(self, groups: Sequence[Group], shares: Mapping[str, Fraction], position: float) -> None:
+        total = sum(group.size for group in groups)
+        starts = accumulate((group.size for group in groups), initial=0)
+        self._points = {group.name: start + position * group.size for group, start in zip(groups, starts, strict=False)}
+        self._ends = {name: float(total * cut) for name, cut in zip(shares, accumulate(shares.values()), strict=True)}
+        self._lengths = {name: float(total * share) for name, share in shares.items()}
+
+    def cut(self) -> dict[str, str]:
+        """Return the subset in whose piece each group's point lies."""
+        names, ends = list(self._ends), list(self._ends.values())
+        return {name: names[bisect_right(ends[:-1], point)] for name, point in self._points.items()}
+
+    def filled(self, subsets: dict[str, str]) -> dict[str, str]:
+        """Return the subsets after giving one group to each subset that large groups left empty."""
+        for empty in [name for name in self._ends if name not in subsets.values() and self._lengths[name] >= 1]:
+            center = self._ends[empty] - self._lengths[empty] / 2
+            counts = Counter(subsets.values())
+            spare = [name for name, subset in subsets.items() if counts[subset] > 1]
+            if spare:
+                nearest = min(spare, key=lambda name: abs(self._points[name] - center))
+                subsets = subsets | {nearest: empty}
+        return subsets
 
 
-def _divide(
-    items: pl.DataFrame,
-    objects: pl.DataFrame | None,
-    spec: SplitsSection,
-    shares: dict[str, Fraction],
-    seed: int,
-) -> pl.DataFrame:
-    groups = list_groups(items, label_counts(items, objects), spec.stratify)
-    subsets = assign(groups, shares, seed)
-    return items.with_columns(subset=pl.col("group").replace_strict(subsets, return_dtype=pl.String))
+def _hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
+
+
+def _uniform(text: str) -> float:
+    """Return a number between 0 and 1, exclusive, that depends on the text alone."""
+    return (int.from_bytes(_hash(text)[:4]) + 0.5) / 2**32

@@ -1,6 +1,9 @@
-"""Building the result folder of a division: read the index, divide, judge, link, report.
+"""Stage ``splits``: puts every item into exactly one subset, usually train, validation or test.
 
-Belongs here: the order of steps and the report. Does not belong here: any rule.
+Reads ``generated_images``: items.parquet, objects.parquet and the images. Writes items.parquet with the subset of each
+item, objects.parquet, and a hard link to each image and mask in the folder of its subset. Belongs here: the order of
+the steps, checks of the outcome, links, the report. Does not belong here: which subset an item belongs to
+(``assay.stages.quotas``).
 """
 
 import errno
@@ -22,12 +25,17 @@ from assay.storage.parquet import read_parquet, write_parquet
 from assay.utils.concurrency import Progress, silent
 
 _MOST_LABELS = 100
+"""With more different labels, the report does not count them one by one."""
+
+
+TOLERATED = 0.02
+"""Difference between the requested and the actual share of a subset, 0 to 1, above which the report warns."""
 
 
 def build_splits(
     source_folder: Path, spec: SplitsSection, seed: int, folder: Path, progress: Progress = silent
 ) -> dict[str, Any]:
-    """Divide the items of a source into subsets and return statistics about the division.
+    """Split the items of a source into subsets and return statistics about the split.
 
     Writes items.parquet (the source's rows with ``subset`` and ``group``), objects.parquet (the boxes with
     ``subset``) and, for images, a hard link ``<subset>/[<sub_dir>/]<item>`` to each file, and
@@ -35,13 +43,13 @@ def build_splits(
 
     Args:
         source_folder: Result of ``generated_images``.
-        spec: How to divide.
-        seed: Of the order; equal seeds divide equally.
-        folder: Existing empty folder.
+        spec: Subsets, their shares, and what must stay together.
+        seed: Seed of the order; the same seed gives the same split.
+        folder: Existing empty folder for the result.
         progress: Called after each file.
 
     Raises:
-        DataError: A subset would be empty, a class could not be learned, or files are gone.
+        DataError: A subset would be empty, a class could not be learned, or files are missing.
     """
     items = read_parquet(source_folder / ITEMS_FILE)
     taken = _taken(items, spec)
@@ -68,6 +76,7 @@ def build_splits(
 
 
 def _taken(items: pl.DataFrame, spec: SplitsSection) -> pl.DataFrame:
+    """Return the items that are split: all of them, or those directly in their class folder."""
     taken = items if spec.recursive or "folder" not in items.columns else items.filter(~is_nested())
     if taken.is_empty():
         raise DataError(
@@ -78,29 +87,75 @@ def _taken(items: pl.DataFrame, spec: SplitsSection) -> pl.DataFrame:
 
 
 def _objects(source_folder: Path, items: pl.DataFrame) -> pl.DataFrame | None:
+    """Return the labelled boxes of these items; None for a table."""
     path = source_folder / OBJECTS_FILE
     if not path.exists():
         return None
     return read_parquet(path).join(items.select("item"), on="item", how="semi").sort("item", "object")
 
 
-def _inner_names(items: pl.DataFrame, spec: SplitsSection) -> list[str]:
-    """Return where each file goes; where subsets are kept, their own folders are not repeated below the subset."""
-    given = uses_given(items, spec)
-    names = []
-    for item, file, subset, known_as in items.select("item", "file", "subset", "given_subset").iter_rows():
-        ending = PurePosixPath(file).suffix
-        name = item if item.endswith(ending) else item + ending
-        first, _, rest = name.partition("/")
-        repeated = given and rest and SUBSET_NAMES.get(first.lower()) == known_as
-        names.append(str(PurePosixPath(subset, spec.sub_dir, rest if repeated else name)))
-    return names
+def require_usable(items: pl.DataFrame, spec: SplitsSection) -> None:
+    """Check that no subset is empty and that no subset holds a class that is missing from train.
+
+    Raises:
+        DataError: One of the two is the case; names every such subset or class, and how many items are needed.
+    """
+    counts = dict(items["subset"].value_counts().iter_rows())
+    empty = [name for name in spec.set_names if name not in counts]
+    if empty:
+        raise DataError(f"splits.set_infos: {', '.join(empty)} would be empty. {_cause(items, spec)}")
+    problems = _not_in_train(items)
+    if problems:
+        raise DataError(
+            "splits: some classes would be tested but not learned. Add items, set splits.stratify: true, choose "
+            "smaller groups, or remove the class.",
+            problems,
+        )
+
+
+def _cause(items: pl.DataFrame, spec: SplitsSection) -> str:
+    """Return why a subset is empty, large groups or too few items, and what to do about it."""
+    smallest = min(exact_shares(spec).values())
+    needed = ceil(1 / smallest)
+    sizes = items["group"].value_counts().sort("count", "group", descending=[True, False])
+    name, size = sizes.row(0)
+    if size > 1 and len(items) >= needed:
+        return (
+            f"The {len(items)} items are in {len(sizes)} groups that stay together, the largest ({name!r}) with {size} "
+            "items. Choose smaller groups: splits.group_key, or splits.name_delimiter with splits.max_split"
+            f"{'; or set splits.stratify: false' if spec.stratify else ''}."
+        )
+    minimum = f"at least {needed}{' of each class' if spec.stratify else ''} are needed"
+    return (
+        f"There are {len(items)} items; {minimum} for a probability of {float(smallest):g}. Add items, or raise the "
+        "probability."
+    )
+
+
+def _not_in_train(items: pl.DataFrame) -> list[str]:
+    """Return one line per class that is in another subset but not in train.
+
+    The numbers of a table are not treated as classes: whether they are depends on the task, which this stage does not
+    read.
+    """
+    labels = items.filter(pl.col("label").is_not_null()).select("label", "subset").unique().sort("label", "subset")
+    is_table = "file" not in items.columns
+    if is_table and labels["label"].cast(pl.Float64, strict=False).null_count() == 0:
+        return []
+    if TRAIN not in set(items["subset"]):
+        return []  # data to evaluate a model on
+    learned = set(labels.filter(pl.col("subset") == TRAIN)["label"])
+    not_learned = labels.filter(~pl.col("label").is_in(list(learned)))
+    return [class_not_in_train(label, subset, learned) for label, subset in not_learned.iter_rows()]
 
 
 def _with_links(
     items: pl.DataFrame, source_folder: Path, folder: Path, names: list[str], progress: Progress
 ) -> tuple[pl.DataFrame, dict[str, str]]:
-    """Return the items with ``file`` and ``mask`` as they are from now on, and the roots that these are relative to."""
+    """Link images and masks; return the items with their new paths and the roots that these are relative to.
+
+    Where links can't be made, the items keep the paths and roots that they have in the source.
+    """
     root, mask_root = root_of(source_folder), mask_root_of(source_folder)
     masks = [_mask_name(name, mask) for name, mask in zip(names, items["mask"], strict=True)]
     files = [(root / file, name) for file, name in zip(items["file"], names, strict=True)]
@@ -111,9 +166,69 @@ def _with_links(
     return items, {"root": str(root.resolve()), "mask_root": str(mask_root.resolve())}
 
 
+def _inner_names(items: pl.DataFrame, spec: SplitsSection) -> list[str]:
+    """Return the relative path of each link; if given subsets are kept, their folder names are not repeated."""
+    given = uses_given(items, spec)
+    names = []
+    for item, file, subset, given_subset in items.select("item", "file", "subset", "given_subset").iter_rows():
+        ending = PurePosixPath(file).suffix
+        name = item if item.endswith(ending) else item + ending
+        first, _, rest = name.partition("/")
+        repeated = given and rest and SUBSET_NAMES.get(first.lower()) == given_subset
+        names.append(str(PurePosixPath(subset, spec.sub_dir, rest if repeated else name)))
+    return names
+
+
 def _mask_name(name: str, mask: str | None) -> str | None:
-    """Return where a mask goes, given where its image goes; images ``a.jpg`` and ``a.png`` have a mask each."""
+    """Return the relative path of a mask's link, given its image's; ``a.jpg`` and ``a.png`` have separate masks."""
     return f"{MASK_FOLDER}/{name}{PurePosixPath(mask).suffix}" if mask else None
+
+
+_NO_LINKS_HERE = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
+"""Another disk, a file system without hard links, files of another user, or too many links to one file."""
+
+
+def link_files(files: Sequence[tuple[Path, str]], folder: Path, progress: Progress) -> bool:
+    """Hard-link files into ``folder``: either all of them or, where links can't be made, none.
+
+    Args:
+        files: Each file with the path of its link relative to ``folder``.
+        folder: Existing folder for the links.
+        progress: Called after each file.
+
+    Returns:
+        Whether the links were made; if not, the files must be referred to where they are.
+
+    Raises:
+        DataError: Files are missing that were there when the source was indexed.
+    """
+    missing = [str(source) for source, _ in files if not source.is_file()]
+    if missing:
+        raise DataError(f"{len(missing)} files are gone since they were indexed. Run again.", missing)
+    for parent in {(folder / target).parent for _, target in files}:
+        parent.mkdir(parents=True, exist_ok=True)
+    for done, (source, target) in enumerate(files, 1):
+        if not _link(source.resolve(), folder / target):
+            _remove_trees(folder, files)
+            return False
+        progress(done, len(files), "files linked")
+    return True
+
+
+def _link(source: Path, target: Path) -> bool:
+    """Return whether a hard link could be made; a full disk and the like still raise ``OSError``."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno in _NO_LINKS_HERE:
+            return False
+        raise
+    return True
+
+
+def _remove_trees(folder: Path, files: Sequence[tuple[Path, str]]) -> None:
+    for top in {PurePosixPath(target).parts[0] for _, target in files}:
+        shutil.rmtree(folder / top, ignore_errors=True)
 
 
 def _report(items: pl.DataFrame, labels: pl.DataFrame, spec: SplitsSection) -> dict[str, Any]:
@@ -137,122 +252,16 @@ def _labels_per_subset(items: pl.DataFrame, labels: pl.DataFrame, spec: SplitsSe
     return {name: dict(counted.filter(pl.col("subset") == name)["label", "len"].iter_rows()) for name in spec.set_names}
 
 
-_NO_LINKS_HERE = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
-"""Another disk, a file system without links, somebody else's files, or too many links to one file."""
-
-
-def link_files(files: Sequence[tuple[Path, str]], folder: Path, progress: Progress) -> bool:
-    """Hard-link files into ``folder``; either all of them or, where links can't be made, none.
-
-    Args:
-        files: Path, and the wanted path relative to ``folder``.
-        folder: Where the links go.
-        progress: Called now and then.
-
-    Returns:
-        Whether the links were made; if not, the files must be referred to where they are.
-
-    Raises:
-        DataError: Files are gone since they were indexed.
-    """
-    missing = [str(source) for source, _ in files if not source.is_file()]
-    if missing:
-        raise DataError(f"{len(missing)} files are gone since they were indexed. Run again.", missing)
-    made: set[Path] = set()
-    for done, (source, target) in enumerate(files, 1):
-        path = folder / target
-        if path.parent not in made:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            made.add(path.parent)
-        if not _link(source.resolve(), path):
-            _remove_trees(folder, files)
-            return False
-        progress(done, len(files), "files linked")
-    return True
-
-
-def _link(source: Path, target: Path) -> bool:
-    try:
-        os.link(source, target)
-    except OSError as error:
-        if error.errno in _NO_LINKS_HERE:
-            return False
-        raise
-    return True
-
-
-def _remove_trees(folder: Path, files: Sequence[tuple[Path, str]]) -> None:
-    for top in {PurePosixPath(target).parts[0] for _, target in files}:
-        shutil.rmtree(folder / top, ignore_errors=True)
-
-
-TOLERATED = 0.02
-"""Distance of a share from its wish, 0 to 1, from which on the report warns."""
-
-
-def require_usable(items: pl.DataFrame, spec: SplitsSection) -> None:
-    """Raise when a subset is empty or holds classes that train lacks.
-
-    Raises:
-        DataError: With every subset and class concerned, and how many items are needed.
-    """
-    counts = dict(items["subset"].value_counts().iter_rows())
-    empty = [name for name in spec.set_names if name not in counts]
-    if empty:
-        raise DataError(f"splits.set_infos: {', '.join(empty)} would be empty. {_cause(items, spec)}")
-    problems = _not_in_train(items)
-    if problems:
-        raise DataError(
-            "splits: some classes would be tested but not learned. Add items, set splits.stratify: true, choose "
-            "smaller groups, or remove the class.",
-            problems,
-        )
-
-
-def _cause(items: pl.DataFrame, spec: SplitsSection) -> str:
-    smallest = min(exact_shares(spec).values())
-    needed = ceil(1 / smallest)
-    sizes = items["group"].value_counts().sort("count", "group", descending=[True, False])
-    name, size = sizes.row(0)
-    if size > 1 and len(items) >= needed:
-        return (
-            f"The {len(items)} items are in {len(sizes)} groups that stay together, the largest ({name!r}) with {size} "
-            "items. Choose smaller groups: splits.group_key, or splits.name_delimiter with splits.max_split"
-            f"{'; or set splits.stratify: false' if spec.stratify else ''}."
-        )
-    wanted = f"at least {needed}{' of each class' if spec.stratify else ''} are needed"
-    return (
-        f"There are {len(items)} items; {wanted} for a probability of {float(smallest):g}. Add items, or raise the "
-        "probability."
-    )
-
-
-def _not_in_train(items: pl.DataFrame) -> list[str]:
-    """Return one line per class that only other subsets hold; numbers of a table are no classes here.
-
-    Whether a table's numbers are classes is the task's business, which this stage does not know.
-    """
-    labels = items.filter(pl.col("label").is_not_null()).select("label", "subset").unique().sort("label", "subset")
-    is_table = "file" not in items.columns
-    if is_table and labels["label"].cast(pl.Float64, strict=False).null_count() == 0:
-        return []
-    known = set(labels.filter(pl.col("subset") == TRAIN)["label"])
-    if TRAIN not in set(items["subset"]):
-        return []  # data to evaluate a model on
-    strange = labels.filter(~pl.col("label").is_in(list(known)))
-    return [class_not_in_train(label, subset, known) for label, subset in strange.iter_rows()]
-
-
 def warnings(items: pl.DataFrame, spec: SplitsSection, given: bool) -> list[str]:
-    """Return one line per subset whose share is far off its wish, and one when groups cross given subsets."""
+    """Return one line per subset whose share is far from the requested one, and one if groups cross given subsets."""
     lines = []
     if not given:
         counts = dict(items["subset"].value_counts().iter_rows())
-        for name, wish in exact_shares(spec).items():
+        for name, target in exact_shares(spec).items():
             share = counts.get(name, 0) / len(items)
-            if abs(share - wish) > max(TOLERATED, 1 / len(items)):
+            if abs(share - target) > max(TOLERATED, 1 / len(items)):
                 lines.append(
-                    f"{name} holds {share:.1%} of the items, wanted {float(wish):.1%}; the groups are too large"
+                    f"{name} holds {share:.1%} of the items, wanted {float(target):.1%}; the groups are too large"
                 )
     crossing = items.group_by("group").agg(pl.col("subset").n_unique()).filter(pl.col("subset") > 1)
     if len(crossing):

@@ -1,6 +1,9 @@
-"""Building the result folder of a table, from crops or from the user's own table.
+"""Stage ``tabular``: one row per crop with its grey pixels as columns, or the rows of the user's own table.
 
-Belongs here: the steps and the report. Does not belong here: arithmetic on pixels, the choice of crops.
+Reads ``splits`` and either ``crops`` or, if the source is a table, the rows.parquet of ``generated_images``. Writes
+tabular.parquet, table.json (target and features) and, for crops, pictures/rows.png. Belongs here: which crops become
+rows, their labels and pixels, the report. Does not belong here: the resize itself (``assay.images.resizing``), scaling
+of columns (``assay.stages.normalized``).
 """
 
 from pathlib import Path, PurePosixPath
@@ -23,8 +26,9 @@ from assay.utils.concurrency import Progress, map_in_order, silent, usable_cores
 
 TABULAR_FILE = "tabular.parquet"
 
-_PIECE = 64
-"""Crops per job: handing over each small image by itself would cost more than resizing it."""
+
+_BATCH = 64
+"""Crops per job of a thread: submitting each small image by itself would cost more than resizing it."""
 
 
 def build_tabular(
@@ -38,11 +42,11 @@ def build_tabular(
     """Write tabular.parquet and table.json (target and features), and return statistics about the table.
 
     Args:
-        source_folder: Result of ``generated_images``; read only when it is a table.
+        source_folder: Result of ``generated_images``; read only if the source is a table.
         splits_folder: Result of ``splits``.
-        crops_folder: Result of ``crops``; not read when the source is a table.
+        crops_folder: Result of ``crops``; not read if the source is a table.
         spec: How crops become rows.
-        folder: Existing empty folder.
+        folder: Existing empty folder for the result.
         progress: Called while crops are resized.
 
     Raises:
@@ -67,6 +71,7 @@ def build_tabular(
 
 
 def _own_table(source_folder: Path, items: pl.DataFrame, spec: TabularSection) -> tuple[pl.DataFrame, TableInfo]:
+    """Return the user's rows with the subset of each."""
     rows = read_parquet(source_folder / ROWS_FILE)
     table = items.select("item", "subset").join(rows, on="item", maintain_order="left")
     if not spec.use_dirs_as_subsets:
@@ -77,10 +82,11 @@ def _own_table(source_folder: Path, items: pl.DataFrame, spec: TabularSection) -
 def _table_of_crops(
     crops_folder: Path, items: pl.DataFrame, spec: TabularSection, folder: Path, progress: Progress
 ) -> tuple[pl.DataFrame, TableInfo]:
-    cut = read_parquet(crops_folder / CROPS_FILE)
-    if cut.is_empty():  # images that only have masks
-        return cut.select("item", "image", "subset", "label"), TableInfo("label", ())
-    crops = chosen_crops(cut, items, spec)
+    """Return one row per crop, and draw some of the rows as images."""
+    all_crops = read_parquet(crops_folder / CROPS_FILE)
+    if all_crops.is_empty():  # the images only have masks
+        return all_crops.select("item", "image", "subset", "label"), TableInfo("label", ())
+    crops = chosen_crops(all_crops, items, spec)
     pixels = _read_pixels([crops_folder / file for file in crops["file"]], spec, progress)
     table = crop_table(crops, pixels, spec)
     numbered = crops.select("label", "item", file=pl.int_range(len(crops)).cast(pl.String))
@@ -89,37 +95,16 @@ def _table_of_crops(
     return table, TableInfo("target" if "target" in table.columns else "label", features)
 
 
-def _read_pixels(paths: list[Path], spec: TabularSection, progress: Progress) -> NDArray[np.float32]:
-    """Return the grey levels of all crops, (n, height, width) float32."""
-    size = (spec.target_image_size.width, spec.target_image_size.height)
-    pixels = np.empty((len(paths), size[1], size[0]), np.float32)
-
-    def read(start: int) -> int:
-        piece = paths[start : start + _PIECE]
-        for row, path in enumerate(piece, start):
-            with Image.open(path) as image:
-                pixels[row] = grey_pixels(image, size, spec.border)
-        return start + len(piece)
-
-    for done in map_in_order(read, range(0, len(paths), _PIECE), usable_cores()):
-        progress(done, len(paths), "crops resized")
-    return pixels
-
-
-def _as_image(pixels: NDArray[np.float32]) -> Image.Image:
-    return Image.fromarray(pixels.round().astype(np.uint8))
-
-
 def chosen_crops(crops: pl.DataFrame, items: pl.DataFrame, spec: TabularSection) -> pl.DataFrame:
-    """Return the crops that become rows, sorted by item, with the label that the spec wants.
+    """Return the crops that become rows, sorted by item, with the label that the spec asks for.
 
     Args:
-        crops: As the stage ``crops`` wrote them.
-        items: Of ``splits``: where the crops' images come from.
-        spec: Which crops, which label.
+        crops: Rows of crops.parquet.
+        items: Rows of items.parquet of ``splits``, which know the folders of the crops' images.
+        spec: Which crops to take, and where their label comes from.
 
     Raises:
-        DataError: No crop is left, or labels from names where boxes hold them.
+        DataError: No crop is left, or the spec takes labels from file names although the boxes have labels.
     """
     taken = (
         crops
@@ -137,6 +122,7 @@ def chosen_crops(crops: pl.DataFrame, items: pl.DataFrame, spec: TabularSection)
 
 
 def _below(crops: pl.DataFrame, sub_dir: str) -> pl.DataFrame:
+    """Return the crops in one folder of each subset; all of them if no folder is given."""
     if not sub_dir:
         return crops
     taken = crops.filter(pl.col("file").str.starts_with(pl.format("{}/{}/", pl.col("subset"), pl.lit(sub_dir))))
@@ -149,6 +135,7 @@ def _below(crops: pl.DataFrame, sub_dir: str) -> pl.DataFrame:
 
 
 def _labelled_by_name(crops: pl.DataFrame, delimiter: str) -> pl.DataFrame:
+    """Replace the labels with the last part of each crop's file name."""
     if (crops["item"] != crops["image"]).any():
         raise DataError(
             f"tabular.name_delimiter ({delimiter!r}) takes labels from file names, but these crops have the labels of "
@@ -158,13 +145,60 @@ def _labelled_by_name(crops: pl.DataFrame, delimiter: str) -> pl.DataFrame:
     return crops.with_columns(pl.Series("label", labels)).with_columns(number=numeric_labels(pl.Series(labels)))
 
 
-def crop_table(crops: pl.DataFrame, pixels: NDArray[np.float32], spec: TabularSection) -> pl.DataFrame:
-    """Return the table: item, image, subset, label, target where labels are numbers, and one column per pixel.
+def _read_pixels(paths: list[Path], spec: TabularSection, progress: Progress) -> NDArray[np.float32]:
+    """Return the grey levels of all crops, (n, height, width) float32."""
+    size = (spec.target_image_size.width, spec.target_image_size.height)
+    pixels = np.empty((len(paths), size[1], size[0]), np.float32)
+
+    def read(start: int) -> int:
+        batch = paths[start : start + _BATCH]
+        for row, path in enumerate(batch, start):
+            with Image.open(path) as image:
+                pixels[row] = grey_pixels(image, size, spec.border)
+        return start + len(batch)
+
+    for done in map_in_order(read, range(0, len(paths), _BATCH), usable_cores()):
+        progress(done, len(paths), "crops resized")
+    return pixels
+
+
+def grey_pixels(image: Image.Image, size: tuple[int, int], border: int | None) -> NDArray[np.float32]:
+    """Return the grey levels of the image at another size; each pixel is the mean of the area that it covers.
+
+    Means are not rounded: at a width of 3 pixels, a half black, half white image has columns of 0, 127.5 and 255.
 
     Args:
-        crops: (n) rows of ``chosen_crops``.
-        pixels: (n, height, width) grey levels.
-        spec: Whether the crops' folders are the subsets.
+        image: Image in mode L or RGB, of any size.
+        size: Target width and height, in pixels.
+        border: Grey level, 0 to 255, that fills up an image of another aspect ratio, which is centred; None stretches
+            the image instead.
+
+    Returns:
+        (height, width) float32 from 0 to 255.
+    """
+    grey = np.asarray(image.convert("L"), dtype=np.float32)
+    if border is None:
+        return area_resize(grey, size)
+    width, height = _fit_within(image.size, size)
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    framed = np.full((size[1], size[0]), border, np.float32)
+    framed[top : top + height, left : left + width] = area_resize(grey, (width, height))
+    return framed
+
+
+def _fit_within(size: tuple[int, int], limit: tuple[int, int]) -> tuple[int, int]:
+    """Return the largest size of the same aspect ratio within the limit, at least one pixel wide and high."""
+    scale = min(limit[0] / size[0], limit[1] / size[1])
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def crop_table(crops: pl.DataFrame, pixels: NDArray[np.float32], spec: TabularSection) -> pl.DataFrame:
+    """Return the table: item, image, subset, label, target if all labels are numbers, and one column per pixel.
+
+    Args:
+        crops: The n crops that ``chosen_crops`` returned.
+        pixels: Grey levels, (n, height, width) float32 from 0 to 255.
+        spec: Whether rows keep their crop's subset (``use_dirs_as_subsets``) or all go to train.
     """
     rows = crops.select("item", "image", "subset", "label", target="number")
     if rows["target"].null_count():
@@ -182,30 +216,5 @@ def pixel_columns(height: int, width: int) -> list[str]:
     return [f"px_{row}_{column}" for row in range(height) for column in range(width)]
 
 
-def grey_pixels(image: Image.Image, size: tuple[int, int], border: int | None) -> NDArray[np.float32]:
-    """Return the grey levels of the image at another size; each pixel is the mean of the area that it covers.
-
-    Averages are not rounded: a half black, half white image becomes, 3 pixels wide, columns of 0, 127.5 and 255.
-
-    Args:
-        image: Mode L or RGB, any size.
-        size: Width and height wanted, in pixels.
-        border: Grey level beside an image of another shape, which is centred; None stretches it instead.
-
-    Returns:
-        (height, width) float32 from 0 to 255.
-    """
-    grey = np.asarray(image.convert("L"), dtype=np.float32)
-    if border is None:
-        return area_resize(grey, size)
-    width, height = _fitted(image.size, size)
-    left, top = (size[0] - width) // 2, (size[1] - height) // 2
-    framed = np.full((size[1], size[0]), border, np.float32)
-    framed[top : top + height, left : left + width] = area_resize(grey, (width, height))
-    return framed
-
-
-def _fitted(size: tuple[int, int], room: tuple[int, int]) -> tuple[int, int]:
-    """Return the largest size of the same shape that fits into the room, at least one pixel each way."""
-    scale = min(room[0] / size[0], room[1] / size[1])
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+def _as_image(pixels: NDArray[np.float32]) -> Image.Image:
+    return Image.fromarray(pixels.round().astype(np.uint8))

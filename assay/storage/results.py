@@ -1,7 +1,7 @@
-"""Results of stages: folders named by what they were made from, built once, shared, complete or absent.
+"""The results of stages: folders named by their fingerprint, built once, shared, either complete or absent.
 
-Belongs here: building, finding and verifying results, and the head of their manifest. Does not belong here: what a
-stage computes, how files are made durable (``files``).
+Belongs here: building, finding and verifying results, and the part of their manifest that says what they were made
+from. Does not belong here: what a stage computes (``assay.stages``), writing files durably (``assay.storage.files``).
 """
 
 import json
@@ -30,12 +30,12 @@ from assay.utils.concurrency import Progress, silent
 from assay.utils.text import natural_sort_key
 
 SCRATCH = ".scratch"
-"""Folder beside results for what unfinished builds keep."""
+"""Folder beside the results for intermediate files that an unfinished build keeps."""
 
 REPORT = "report.json"
 
 Report = dict[str, Any]
-"""The statistics of a result that are shown: plain values, by name."""
+"""Statistics about a result that are shown to users: JSON values by name."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class Result:
 
     Attributes:
         stage: Stage name.
-        fingerprint: Hash of everything that went into it.
-        folder: Where its files are.
-        reused: Whether it existed before it was asked for; says nothing about what it is.
+        fingerprint: Hash of everything that determines the result.
+        folder: Folder with its files.
+        reused: Whether it existed before it was requested; not part of its identity.
     """
 
     stage: str
@@ -68,30 +68,30 @@ class Result:
 
     @property
     def pictures(self) -> list[Path]:
-        """The PNG files made for looking at, sorted by name."""
+        """The plots and sample images, PNG files sorted by name."""
         return sorted((self.folder / "pictures").glob("*.png"))
 
     @property
     def net_data(self) -> list[Path]:
-        """The PNG files of what a network saw, epoch by epoch."""
+        """PNG files of the network's training inputs, sorted by epoch."""
         return sorted((self.folder / "net_data").glob("*.png"), key=lambda path: natural_sort_key(path.name))
 
     @property
     def size_bytes(self) -> int:
-        """Sum of the sizes of all files."""
+        """Total size of all files."""
         return sum(entry["size_bytes"] for entry in self.manifest["files"].values())
 
 
 @dataclass
 class Build:
-    """A result on its way: the block that was given it fills the folder and sets the report, if it is needed.
+    """A result being built: if it is needed, the block that receives it fills the folder and sets the report.
 
     Attributes:
-        result: The result; complete when it is not needed, and after the block.
-        needed: Whether there is something to do.
-        folder: Empty folder for the files of the result; of no use when nothing is needed.
-        report: Statistics to show.
-        progress: Called with how far the work is.
+        result: The result; complete after the block, or from the start if no build is needed.
+        needed: Whether the result must be built.
+        folder: Empty folder for the files of the result; only if a build is needed.
+        report: Statistics to show, set by the block.
+        progress: Callback for the progress of the build.
     """
 
     result: Result
@@ -102,14 +102,14 @@ class Build:
 
     @property
     def scratch(self) -> Path:
-        """Folder for what a killed build needs to go on; need not exist, and is gone when the result is complete."""
+        """Folder for what an interrupted build needs to resume; may not exist, and is deleted with the build's end."""
         return scratch_of(self.result.folder)
 
     def finished_report(self) -> Report:
         """Return the report.
 
         Raises:
-            RuntimeError: There is none: the block forgot it.
+            RuntimeError: The block set none.
         """
         if self.report is None:
             raise RuntimeError(f"The build of {self.result.stage} set no report.")
@@ -127,17 +127,17 @@ class ResultStore:
     def build(
         self, spec: StageConfig[StageSection], inputs: Mapping[str, Result | str], waiting: Waiting | None = None
     ) -> Iterator[Build]:
-        """Give the result of ``spec`` on ``inputs`` to a block, which fills its folder unless it exists already.
+        """Yield the build of the result of ``spec`` on ``inputs``; the block fills its folder unless the result exists.
 
-        Two callers that want the same result at once: the second waits and then reuses. One that exists is found at
-        once, however long somebody else reads it. Inputs are read-locked while they are read. The result is complete
-        when the block ends; a block that fails, or a process killed at any moment, leaves the former result and at
-        most a temporary folder, which the next build sweeps.
+        If two callers request the same result at once, the second one waits and then reuses it. A result that exists is
+        returned at once, however long others read it. Inputs are read-locked during the build. The result is complete
+        when the block ends; a block that fails, or a process killed at any moment, leaves the previous result and at
+        most a temporary folder, which the next build deletes.
 
         Args:
-            spec: What the stage reads of the experiment's spec.
-            inputs: Results of other stages, or digests of data from outside, by name.
-            waiting: Is told who else builds or reads it, when that has to be waited for.
+            spec: The stage's section of the spec.
+            inputs: Results of other stages, or digests of external data, by name.
+            waiting: Called with the process that builds or reads the result, if that has to be waited for.
 
         Raises:
             StorageError: The storage can't be written.
@@ -146,7 +146,7 @@ class ResultStore:
         fingerprint = spec.fingerprint(lineage)
         folder = self.root / spec.section.output_location / spec.stage / fingerprint
         existing = Result(spec.stage, fingerprint, folder)
-        if not spec.section.clear_folder and self._is_there(existing):
+        if not spec.section.clear_folder and self._exists(existing):
             yield Build(existing, needed=False)
             return
         with ExitStack() as stack:
@@ -163,30 +163,30 @@ class ResultStore:
                 yield (build := Build(replace(existing, reused=False), needed=True, folder=temporary))
                 write_json(temporary / REPORT, build.finished_report())
 
-    def _is_there(self, result: Result) -> bool:
-        """Return whether a result is complete; waits for somebody who builds or deletes it, not for readers."""
+    def _exists(self, result: Result) -> bool:
+        """Return whether a result is complete; waits for a process that builds or deletes it, but not for readers."""
         if not result.folder.exists():
             return False
         with self.reading(result):
             return is_complete(result.folder)
 
     def reading(self, result: Result) -> Any:
-        """Hold a read lock on a result for the block, so that nobody deletes it meanwhile."""
+        """Hold a read lock on a result for the block, so that it is not deleted meanwhile."""
         return hold(self.lock_folder, f"{result.stage}/{result.fingerprint}", "read", "reading")
 
     def open(self, stage: str, fingerprint: str) -> Result:
         """Return an existing result, whatever its output_location.
 
         Raises:
-            StorageError: It does not exist or is not complete.
+            StorageError: The result does not exist or is not complete.
         """
-        found = self.find(stage, fingerprint)
-        if found is not None:
-            return found
+        result = self.find(stage, fingerprint)
+        if result is not None:
+            return result
         raise StorageError(f"{self.root} holds no complete {stage} {fingerprint}. Materialize {stage} again.")
 
     def find(self, stage: str, fingerprint: str) -> Result | None:
-        """Return an existing result, whatever its output_location; None when there is no complete one."""
+        """Return an existing result, whatever its output_location; None if there is no complete one."""
         for folder in sorted(self.root.glob(f"*/{stage}/{fingerprint}")):
             if is_complete(folder):
                 return Result(stage, fingerprint, folder)
@@ -195,7 +195,7 @@ class ResultStore:
 
 @contextmanager
 def _new_folder(folder: Path, head: dict[str, Any]) -> Iterator[Path]:
-    """Give an empty folder to a block; it becomes ``folder`` when the block ends, and is gone when the block fails."""
+    """Yield an empty folder to a block; it becomes ``folder`` if the block succeeds and is deleted if it fails."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
     temporary = temporary_sibling(folder)
@@ -214,23 +214,23 @@ def _new_folder(folder: Path, head: dict[str, Any]) -> Iterator[Path]:
 
 
 def scratch_of(folder: Path) -> Path:
-    """Return the scratch folder of a result; hidden from whoever lists results."""
+    """Return the scratch folder of a result; its hidden parent keeps it out of listings of results."""
     return folder.parent / SCRATCH / folder.name
 
 
 def verify(result: Result) -> list[str]:
-    """Return what differs between a result's files and its manifest; empty when all is well."""
-    wanted = result.manifest["files"]
-    found = describe_files(result.folder)
-    found.pop(MANIFEST, None)
-    missing = [f"{name} is missing" for name in wanted if name not in found]
-    extra = [f"{name} is not in the manifest" for name in found if name not in wanted]
-    changed = [f"{name} has changed" for name in wanted if name in found and found[name] != wanted[name]]
+    """Return the differences between a result's files and its manifest; empty if there are none."""
+    expected = result.manifest["files"]
+    actual = describe_files(result.folder)
+    actual.pop(MANIFEST, None)
+    missing = [f"{name} is missing" for name in expected if name not in actual]
+    extra = [f"{name} is not in the manifest" for name in actual if name not in expected]
+    changed = [f"{name} has changed" for name in expected if name in actual and actual[name] != expected[name]]
     return missing + extra + changed
 
 
 def fingerprints(inputs: Mapping[str, Result | str]) -> dict[str, str]:
-    """Return the fingerprint, or digest, of each input."""
+    """Return the fingerprint or digest of each input by name."""
     return {name: value if isinstance(value, str) else value.fingerprint for name, value in inputs.items()}
 
 
@@ -248,9 +248,9 @@ def manifest_head(spec: StageConfig[StageSection], fingerprint: str, lineage: Ma
 
 
 def ancestors(inputs: Mapping[str, Result | str]) -> dict[str, str]:
-    """Return the fingerprint of every stage that went into these inputs, themselves included."""
-    found: dict[str, str] = {}
+    """Return the fingerprint of every result that these inputs were made from, themselves included, by stage."""
+    by_stage: dict[str, str] = {}
     for value in inputs.values():
         if isinstance(value, Result):
-            found |= {**value.manifest["ancestors"], value.stage: value.fingerprint}
-    return found
+            by_stage |= {**value.manifest["ancestors"], value.stage: value.fingerprint}
+    return by_stage

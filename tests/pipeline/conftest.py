@@ -101,7 +101,7 @@ class Lab:
         )
 
     def outdated(self, experiment_id: str):
-        """Return what automation would ask for: what is recorded is not what the spec and the data want."""
+        """Return the assets that automation would request: those whose recorded version is out of date."""
         spec = self.store.specs.load(experiment_id)
         source = content_digest(stage_config(spec, experiment_id, "generated_images"), self.store.path)
         recorded = InstanceRunRecords(self.instance).recorded([experiment_id])[experiment_id]
@@ -130,7 +130,7 @@ def two_runs(tmp_path_factory):
 
 
 class Automation:
-    """Ticks of the sensor, and the runs that it asks for."""
+    """Ticks of the sensor and the runs that it requests."""
 
     def __init__(self, lab):
         self.lab = lab

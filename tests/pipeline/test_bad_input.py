@@ -58,7 +58,7 @@ def test_a_half_saved_file_keeps_the_former_results(lab):
     assert all(verify(result) == [] for result in before.values())
 
 
-def test_a_quota_that_empties_a_subset_says_how_many_items_are_needed(lab):
+def test_an_empty_subset_is_refused_with_the_number_of_items_needed(lab):
     images = class_folders(lab.folder / "images", {"cat": 2, "dog": 1})
     lab.write("few", task="classification", generated_images=images)
     reason = expect_failure(lab, "few", "Experiment few, splits: ")
@@ -138,7 +138,7 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a b", "x" * 300, "latest", "a\nb", "'; drop table x; --"])
-def test_ids_that_dagster_takes_are_refused_at_the_first_asset(lab, name):
+def test_ids_that_dagster_accepts_but_assay_does_not_are_refused_at_the_first_asset(lab, name):
     result = lab.run(name)
     assert not result.success
     assert "Experiment ID" in lab.failure(result)

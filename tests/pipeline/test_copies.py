@@ -1,4 +1,4 @@
-"""An experiment goes from one storage to another and lives there: tables, model, metrics, and Dagster's records."""
+"""An experiment is copied to another storage and works there: tables, model, metrics, Dagster's records."""
 
 import dagster as dg
 import pytest
@@ -37,7 +37,7 @@ def tables(lab):
     return warehouse.query(lab.store.path, query)
 
 
-def test_the_copy_is_noted_on_the_experiment(journey):
+def test_the_copy_is_recorded_on_the_experiment(journey):
     home, _, out, _ = journey
     assert out.success
     (observation,) = home.instance.fetch_observations(dg.AssetKey("experiment"), limit=5).records
@@ -52,14 +52,14 @@ def test_tables_and_results_are_the_same(journey):
     assert {name: ours[name].manifest for name in BROUGHT} == {name: theirs[name].manifest for name in BROUGHT}
 
 
-def test_dagster_knows_what_came(journey):
+def test_dagster_records_the_imported_results(journey):
     home, away, _, _ = journey
     ours, theirs = (InstanceRunRecords(lab.instance).recorded(["one"])["one"] for lab in (away, home))
     assert ours == {name: theirs[name] for name in ("experiment", "spec/exptests", *BROUGHT)}
     assert away.instance.get_dynamic_partitions("experiments") == ["one"]
 
 
-def test_what_is_missing_is_made_and_nothing_is_trained_again(journey):
+def test_missing_results_are_built_and_nothing_is_trained_again(journey):
     _, away, _, _ = journey
     model = stage_results(away.store.path, "one")["trained_model"].folder
     before = {path: path.stat().st_mtime_ns for path in model.rglob("*")}
@@ -74,7 +74,7 @@ def test_a_second_import_changes_nothing(journey):
     assert away.operate("job_copy_exp", copy_exp=config).success
 
 
-def test_an_id_that_is_taken_is_refused(journey):
+def test_an_id_that_is_already_taken_is_refused(journey):
     _, away, _, _ = journey
     away.write("two")
     assert away.run("two").success

@@ -1,4 +1,4 @@
-"""Trainings that would fill the cores of this machine wait for each other; others don't."""
+"""Trainings that would use all cores of this machine take turns; others run at the same time."""
 
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as StillWaits

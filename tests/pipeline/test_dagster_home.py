@@ -15,7 +15,7 @@ def use(home):
         return instance.get_dynamic_partitions("experiments")
 
 
-def test_a_home_has_settings_and_databases(tmp_path):
+def test_a_new_home_has_settings_and_databases(tmp_path):
     make_home(tmp_path / "home")
     assert sorted(path.name for path in (tmp_path / "home").iterdir()) == ["dagster.yaml", *DATABASES]
     assert use(tmp_path / "home") == ["one"]
@@ -26,7 +26,7 @@ def test_a_home_gets_the_settings_of_the_checkout(tmp_path):
     assert (tmp_path / "dagster.yaml").read_text() == (Path(__file__).parents[2] / "dagster.yaml").read_text()
 
 
-def test_what_a_home_has_is_kept(tmp_path):
+def test_existing_files_of_a_home_are_kept(tmp_path):
     make_home(tmp_path)
     assert use(tmp_path) == ["one"]
     (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
@@ -36,7 +36,7 @@ def test_what_a_home_has_is_kept(tmp_path):
 
 
 @pytest.mark.parametrize(("given", "used"), [("", ".dagster_home"), ("mine", "mine")])
-def test_a_home_may_be_left_empty_or_relative(tmp_path, monkeypatch, given, used):
+def test_the_home_may_be_unset_or_relative(tmp_path, monkeypatch, given, used):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DAGSTER_HOME", given)
     with local_instance() as instance:

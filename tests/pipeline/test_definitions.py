@@ -90,11 +90,11 @@ def test_the_cloud_file_is_valid_for_its_own_reader():
     assert location.code_source.module_name == "definitions"
 
 
-def test_nothing_is_pickled_what_names_no_manager_is_a_table_or_refused():
+def test_the_default_io_manager_stores_tables_and_pickles_nothing():
     assert isinstance(defs.resources["io_manager"], DuckDBParquetIOManager)
 
 
-def test_only_jobs_of_experiments_are_run_for_one():
+def test_assay_run_accepts_only_jobs_of_experiments():
     with pytest.raises(
         DataError, match=r"--job: .*'job_clearlocks' does not exist.*Choices: job_data_generation, job_e"
     ):

@@ -273,12 +273,12 @@ def test_odd_names_in_metadata_are_refused(metadata: dict[str, str], run, tmp_pa
 
 
 @pytest.mark.parametrize("value", [None, {"a": 1}, [1], "text"])
-def test_what_is_no_table_is_refused_by_name(value: Any, run) -> None:
+def test_a_value_that_is_not_a_table_is_refused_by_name(value: Any, run) -> None:
     with pytest.raises(DataError, match=f"features gave {type(value).__name__}; expected DataFrame"):
         run([table_asset(value)])
 
 
-def test_an_annotation_that_is_no_table_is_refused(run) -> None:
+def test_an_annotation_that_is_not_a_table_is_refused(run) -> None:
     read, _ = reader(dict)
     with pytest.raises(DataError, match="annotated"):
         run([table_asset(FRAME), read])

@@ -1,4 +1,4 @@
-"""An evaluation adopts another experiment's model and configuration, and predicts the data of its own spec."""
+"""An evaluation uses another experiment's model and configuration, and predicts the data of its own spec."""
 
 import dagster as dg
 import polars as pl
@@ -42,7 +42,7 @@ def lab(tmp_path_factory):
         yield lab
 
 
-def test_the_model_is_the_source_s_and_stored_once(lab):
+def test_the_model_is_that_of_the_source_and_is_stored_once(lab):
     models = {name: stage_results(lab.store.path, name)["trained_model"] for name in ("old", "judged")}
     assert models["old"] == models["judged"]
     linked = lab.store.folders.find("judged").path / "models" / "model.safetensors"
@@ -50,12 +50,12 @@ def test_the_model_is_the_source_s_and_stored_once(lab):
 
 
 @pytest.mark.defect("C12")
-def test_only_the_best_and_the_last_weights_are_there(lab):
+def test_only_the_best_and_the_last_weights_are_kept(lab):
     found = sorted(path.name for path in (lab.store.folders.find("judged").path / "models").iterdir())
     assert found == ["last.safetensors", "model.safetensors"]
 
 
-def test_the_data_are_its_own_and_the_scaling_is_the_model_s(lab):
+def test_the_data_is_its_own_but_the_scaling_is_that_of_the_model(lab):
     ours, theirs = (stage_results(lab.store.path, name) for name in ("judged", "old"))
     assert ours["normalized"] != theirs["normalized"]
     scaling = [(each["normalized"].folder / "normalization_info.yaml").read_text() for each in (ours, theirs)]
@@ -65,7 +65,7 @@ def test_the_data_are_its_own_and_the_scaling_is_the_model_s(lab):
     assert len(rows) == ours["tabular"].report["rows"]
 
 
-def test_metrics_are_compared_with_what_the_model_was_taught(lab):
+def test_baselines_come_from_the_data_that_the_model_was_trained_on(lab):
     (row,) = (
         pl.read_parquet(stage_results(lab.store.path, "judged")["analysis"].folder / "analysis.parquet")
         .filter(pl.col("metric") == "mae")
@@ -95,13 +95,13 @@ def test_the_lineage_is_visible_in_the_ui(lab):
         assert "[old](/assets/trained_model?view=partitions&partition=old)" in text
 
 
-def test_predictions_and_analysis_are_never_the_source_s(lab):
+def test_predictions_and_analysis_are_never_those_of_the_source(lab):
     ours, theirs = (stage_results(lab.store.path, name) for name in ("judged", "old"))
     assert ours["predictions"] != theirs["predictions"]
     assert ours["analysis"] != theirs["analysis"]
 
 
-def test_it_is_up_to_date_and_stays_so_when_the_source_is_trained_again(lab):
+def test_an_evaluation_stays_up_to_date_when_the_source_is_trained_again(lab):
     assert lab.outdated("judged") == ()
     before = InstanceRunRecords(lab.instance).recorded(["judged"])
     lab.write("old", seed=99)
@@ -123,7 +123,7 @@ def test_latest_is_the_newest_of_the_same_task_that_has_a_model(lab):
 
 
 @pytest.mark.defect("B13")
-def test_latest_is_of_the_same_prefix(lab):
+def test_latest_only_considers_experiments_with_the_same_prefix(lab):
     lab.write("named", exp_folder_pattern="HOUSES-$RUN_ID-id_$SHORT_ID")
     assert lab.run("named").success
     evaluate(lab, "houses", "latest", exp_folder_pattern="HOUSES-$RUN_ID-id_$SHORT_ID")
@@ -142,7 +142,7 @@ def test_latest_is_of_the_same_prefix(lab):
         ({"existing": "training-never"}, "has no experiment 'training-never'"),
     ],
 )
-def test_what_can_t_be_evaluated_is_told(lab, keys, problem):
+def test_an_evaluation_that_is_impossible_is_refused_with_the_reason(lab, keys, problem):
     result = evaluate(lab, "bad", **keys)
     assert not result.success
     assert problem in lab.failure(result)
@@ -152,7 +152,7 @@ def ask(lab, name, spec):
     return lab.run(name, "job_eval", config={"ops": {"experiment": {"config": {"spec": spec}}}})
 
 
-def test_in_the_launchpad_an_id_is_enough_and_everything_else_is_the_source_s(lab):
+def test_in_the_launchpad_an_id_is_enough_and_the_rest_comes_from_the_source(lab):
     result = ask(lab, "asked", {"existing_experiment": "classes"})
     assert result.success, lab.failure(result)
     ours, theirs = (stage_results(lab.store.path, name) for name in ("asked", "classes"))
@@ -171,7 +171,7 @@ def test_in_the_launchpad_an_id_is_enough_and_everything_else_is_the_source_s(la
         ({"existing_experiment": "classes", "task": "regression"}, "is of task classification, but task is regression"),
     ],
 )
-def test_what_is_wrong_in_the_launchpad_leaves_no_file(lab, spec, problem):
+def test_a_wrong_configuration_in_the_launchpad_leaves_no_file(lab, spec, problem):
     result = ask(lab, "never", spec)
     assert problem in lab.failure(result)
     assert not lab.store.specs.exists("never")
@@ -199,13 +199,13 @@ def test_an_experiment_at_another_location_is_fetched(lab, tmp_path):
         assert stage_results(lab.store.path, "there") == {}
 
 
-def test_dagster_s_own_automation_leaves_an_evaluation_alone(lab):
+def test_the_automation_condition_does_not_rerun_an_evaluation(lab):
     recorded = InstanceRunRecords(lab.instance).recorded(["judged"])["judged"]
     assert stale_assets(materializations(lab.store.results, recorded, evaluates=True)) == {}
     assert stale_assets(materializations(lab.store.results, recorded)) != {}
 
 
-def test_the_source_stands_in_the_table_of_experiments(lab):
+def test_the_table_of_experiments_names_the_source(lab):
     table = warehouse.query(lab.store.path, "select experiment_id, evaluates from experiments")
     found = dict(table.iter_rows())
     assert found["judged"] == "old"

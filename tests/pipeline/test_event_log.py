@@ -35,7 +35,7 @@ def partitions(instance):
     return {record.partition_key for record in records}
 
 
-def test_what_it_writes_is_read_by_dagster_s_own_log(instance, home):
+def test_dagsters_own_event_log_reads_what_ours_writes(instance, home):
     assert isinstance(instance.event_log_storage, LocalEventLog)
     report(instance, "ours")
     settings = yaml.safe_load((ROOT / "dagster.yaml").read_text())
@@ -55,7 +55,7 @@ def test_threads_and_instances_write_at_the_same_time(instance, home):
 
 
 @pytest.mark.system
-def test_few_engines_are_kept_however_many_runs_are_looked_at(instance):
+def test_few_engines_are_kept_however_many_runs_are_read(instance):
     log = LocalEventLog(kept_engines=2)
     log.register_instance(instance)
     for number in range(4):
@@ -64,7 +64,7 @@ def test_few_engines_are_kept_however_many_runs_are_looked_at(instance):
     log.dispose()
 
 
-def test_it_can_be_wiped_and_used_again(instance):
+def test_the_event_log_can_be_wiped_and_used_again(instance):
     report(instance, "before")
     instance.event_log_storage.wipe()
     assert partitions(instance) == set()

@@ -1,4 +1,4 @@
-"""The file sensor, tick by tick, with the real definitions: what it asks for is run, and then it asks for nothing."""
+"""The spec file sensor, tick by tick, with the real definitions: it requests what has changed, and only once."""
 
 import dagster as dg
 import pytest
@@ -33,7 +33,7 @@ def test_a_changed_section_asks_for_what_depends_on_it_and_nothing_else(settled,
 
 
 @pytest.mark.filterwarnings("ignore:Parameter `include_sources`")
-def test_what_was_made_from_an_input_follows_it_once(settled, monkeypatch):
+def test_results_follow_a_changed_input_exactly_once(settled, monkeypatch):
     monkeypatch.setenv("ASSAY_STORAGE", str(settled.lab.folder / "storage"))
     splits = settled.lab.results("one")["splits"].fingerprint
 

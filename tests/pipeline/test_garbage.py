@@ -1,4 +1,4 @@
-"""Garbage: what no experiment refers to goes when asked, what somebody uses stays."""
+"""Garbage collection: results that no experiment refers to are deleted on request, results in use are kept."""
 
 import os
 import time
@@ -45,7 +45,7 @@ def test_a_result_of_a_former_spec_is_garbage_but_what_it_shares_is_not(made):
     assert stages == ["tabular", "normalized"]
 
 
-def test_what_somebody_reads_is_skipped(made):
+def test_a_result_that_is_being_read_is_skipped(made):
     result = made.results("one")["crops"]
     made.store.specs.path("one").unlink()
     garbage = find_garbage(made.store.path, made.store.specs)

@@ -1,4 +1,4 @@
-"""The page of jobs: up to date, and every job, op and key of niceml's page stands in it."""
+"""The page of jobs is up to date and has every job, op and key of niceml's page."""
 
 import re
 from pathlib import Path
@@ -54,7 +54,7 @@ def _parts(pattern, text):
     return zip(parts[::2], parts[1::2], strict=True)
 
 
-def test_the_page_of_niceml_is_read_as_a_whole():
+def test_every_row_of_the_page_of_niceml_is_read():
     rows = keys_of_niceml()
     assert len(rows) == 66
     assert len({(op, key) for _, op, key in rows}) == 55
@@ -63,12 +63,12 @@ def test_the_page_of_niceml_is_read_as_a_whole():
 
 
 @pytest.mark.parametrize(("job", "op", "key"), keys_of_niceml())
-def test_every_key_of_niceml_stands_in_the_page(job, op, key):
+def test_every_key_of_niceml_is_on_the_page(job, op, key):
     assert (job, op, key) in keys_of_page()
 
 
 @pytest.mark.parametrize("job", ops_of_niceml())
-def test_every_op_of_niceml_stands_in_the_page(job):
+def test_every_op_of_niceml_is_on_the_page(job):
     assert {(job, op, "") for op in ops_of_niceml()[job]} <= keys_of_page()
 
 
@@ -76,7 +76,7 @@ def test_the_page_is_up_to_date():
     assert PAGE.read_text(encoding="utf-8") == job_page(defs), "Next: make docs"
 
 
-def test_every_description_is_there():
+def test_everything_on_the_page_has_a_description():
     rows = re.findall(r"^\| (\w+) \| (.*?) \| (.*?) \|$", PAGE.read_text(encoding="utf-8"), flags=re.M)
     assert len(rows) > 200
     assert [key for key, text, place in rows if len(text) < 10 or not place] == []

@@ -1,4 +1,4 @@
-"""Metadata: numbers that Dagster can plot, everything else readable."""
+"""Metadata of results: numbers that Dagster can plot, everything else as readable text or JSON."""
 
 import dagster as dg
 

@@ -56,7 +56,7 @@ def test_locks_are_held_while_an_asset_works_and_released_after_it(locked):
 
 
 @pytest.mark.defect("B5")
-def test_who_writes_a_location_keeps_data_generation_away_and_the_failure_says_who(locked):
+def test_a_writer_of_a_location_blocks_data_generation_and_the_failure_names_it(locked):
     with hold(locked.store.path / NAMED, "labels", "write", "editing labels"):
         result = locked.run("one", "job_data_generation", assets=IMAGES)
     reason = locked.failure(result)
@@ -81,7 +81,7 @@ def test_a_failing_asset_leaves_no_lock(locked):
         assert [each.lock for each in holders(locked.store.path / "locks")] == ["named/labels"]
 
 
-def test_waiting_is_told_in_the_runs_log(lab):
+def test_waiting_for_a_lock_is_written_to_the_run_log(lab):
     lab.write("one", filelock_dict={"labels": {"location": "labels"}})
     taken, waits = Event(), Event()
 
@@ -139,7 +139,7 @@ def killed(lab):
 
 
 @pytest.mark.defect("B6")
-def test_job_clearlocks_forgets_the_dead_and_shows_whom(lab, killed):
+def test_job_clearlocks_clears_the_locks_of_dead_holders_and_lists_them(lab, killed):
     result = clear_locks(lab)
     assert result.success
     assert metadata(result)["count"] == 1

@@ -1,4 +1,4 @@
-"""A plugin that needs a secret: the token is used, and found in no file, log, event, table or message."""
+"""A plugin that needs a secret: the token is used, but appears in no file, log, event, table or message."""
 
 import pytest
 
@@ -61,7 +61,7 @@ def test_a_secret_that_is_used_is_written_nowhere(vault, lab):
 
 
 @pytest.mark.parametrize("how", ["politely", "rudely"])
-def test_an_error_that_tells_a_secret_is_shown_without_it(vault, lab, how):
+def test_an_error_that_contains_a_secret_is_shown_without_it(vault, lab, how):
     source = {"kind": "vault", "api_key": "${VAULT_API_KEY}", "refuses": how}
     lab.write("one", generated_images={"source": source})
     result = lab.run("one", "job_data_generation")

@@ -1,4 +1,4 @@
-"""What a stage tells while it works reaches Dagster at once, not at the run's end."""
+"""The progress of a stage reaches Dagster at once, not at the end of the run."""
 
 import dagster as dg
 import pytest
@@ -27,7 +27,7 @@ def instance():
         yield instance
 
 
-def test_numbers_are_observations_of_the_asset_while_it_is_made(instance):
+def test_numbers_become_observations_of_the_asset_while_it_is_materialized(instance):
     told = [(1, 9, "loss 0.5", {"loss": 0.5, "epoch": 1}), (2, 9, "loss 0.4", {"loss": 0.4, "epoch": 2})]
     first, second = run(told, instance, ProgressReporter(seconds_between_observations=0))
     assert [len(first), len(second)] == [1, 2]
@@ -36,12 +36,12 @@ def test_numbers_are_observations_of_the_asset_while_it_is_made(instance):
     assert newest.metadata == {"loss": dg.MetadataValue.float(0.4), "epoch": dg.MetadataValue.float(2.0)}
 
 
-def test_without_numbers_there_is_no_observation_and_with_many_only_now_and_then(instance):
+def test_observations_are_recorded_only_for_numbers_and_only_every_few_seconds(instance):
     assert run([(1, 9, "half")], instance, ProgressReporter(seconds_between_observations=0)) == [[]]
     assert run([(1, 9, "", {"loss": 1.0})], instance, ProgressReporter()) == [[]]
 
 
-def test_the_run_log_says_how_far_it_is(instance):
+def test_the_run_log_shows_the_progress(instance):
     run([(3, 9, "loss 0.5, 1,200 items/s, 12 min left")], instance, ProgressReporter(seconds_between_lines=0))
     (record,) = instance.get_run_records()
     messages = [entry.user_message for entry in instance.all_logs(record.dagster_run.run_id)]

@@ -29,7 +29,7 @@ def test_a_run_that_was_never_started_is_unknown(files):
     assert (files.known, files.alive, files.process_id(), files.log_tail()) == (False, False, None, "")
 
 
-def test_a_started_process_is_alive_until_it_is_killed_and_known_ever_after(files):
+def test_a_started_process_is_alive_until_it_is_killed_and_dead_afterwards(files):
     with start(files) as process:
         assert (files.alive, files.process_id()) == (True, process.pid)
         process.kill()
@@ -37,7 +37,7 @@ def test_a_started_process_is_alive_until_it_is_killed_and_known_ever_after(file
         assert (files.alive, files.known) == (False, True)
 
 
-def test_a_run_is_not_started_twice_at_a_time(files):
+def test_a_run_can_not_be_started_twice_at_once(files):
     with start(files) as process:
         with pytest.raises(StorageError, match=rf"Run run has a process already \({process.pid}\)"):
             files.claim()
@@ -46,20 +46,20 @@ def test_a_run_is_not_started_twice_at_a_time(files):
         os.close(files.claim())
 
 
-def test_a_process_in_whose_file_a_living_stranger_s_id_stands_is_dead(files):
+def test_a_process_is_dead_even_if_another_living_process_has_its_id(files):
     claim = files.claim()
     note_process(claim, os.getpid())
     os.close(claim)
     assert (files.process_id(), files.alive) == (os.getpid(), False)
 
 
-def test_being_the_run_for_a_block_leaves_nothing(files):
+def test_holding_the_file_for_a_block_leaves_nothing_behind(files):
     with files.held():
         assert (files.alive, files.process_id()) == (True, os.getpid())
     assert not files.known
 
 
-def test_the_end_of_the_log_is_told(files):
+def test_the_end_of_the_log_is_returned(files):
     files.folder.mkdir()
     files.log.write_text("x" * 5000 + "\nProcess 7 was killed by SIGKILL.\n")
     assert files.log_tail().endswith("xxx\nProcess 7 was killed by SIGKILL.")

@@ -1,4 +1,4 @@
-"""The run launcher without a daemon: what dagster.yaml makes of it, and what it tells of runs."""
+"""The run launcher without a daemon: its configuration in dagster.yaml, and what it reports about runs."""
 
 import importlib.util
 import os

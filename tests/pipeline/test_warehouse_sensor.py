@@ -1,4 +1,4 @@
-"""The sensor of the warehouse, and the Dagster home that ``make dev`` prepares."""
+"""The warehouse sensor, and the Dagster home that ``make dev`` prepares."""
 
 import dagster as dg
 import polars as pl
@@ -9,7 +9,7 @@ from assets.sensors import warehouse
 from resources.instance.home import prepare
 
 
-def test_the_sensor_refreshes_the_warehouse_and_says_what_came(lab):
+def test_the_sensor_refreshes_the_warehouse_and_reports_the_changes(lab):
     def tick():
         with dg.build_sensor_context(instance=lab.instance, resources={"store": lab.store}) as context:
             return warehouse(context).skip_message

@@ -56,3 +56,11 @@ def test_the_card_fails_when_a_target_is_missed(value, code):
     card = [Score("circles", value, most=2)]
     assert score_card.main(printed.append, card) == code
     assert f"{code} of 1 miss their target" in printed[0]
+
+
+def test_the_parameters_of_an_asset_are_not_counted(tmp_path):
+    path = tmp_path / "source.py"
+    path.write_text(SOURCE)
+    values = {score.what: score.value for score in score_card._of_functions([path])}
+    assert values["parameters of a function, without assets, most"] == parameter_count(METHOD) == 1
+    assert values["lines of a function, most"] == line_count(MADE)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from assay.errors import DataError
-from assay.spec.generated_images import PhotoAugmentation
+from assay.spec.generated_images import NumbersSource, PhotoAugmentation
 
 MAX_PIXELS = 64_000_000
 """Photos with more pixels are refused: a PNG file of a few kilobytes can decode to gigabytes."""
@@ -83,6 +83,11 @@ def photo_files(background_folder: str | None) -> tuple[Path, ...]:
     if not files:
         raise DataError(f"background_folder {background_folder!r} holds no file; put photos into it or give null.")
     return tuple(files)
+
+
+def photo_digest(source: NumbersSource, cache: Path) -> str:
+    """Return the digest of a source's own background photos; the cache is not used, as they are few."""
+    return background_digest(source.background_folder)
 
 
 def background_digest(background_folder: str | None) -> str:

@@ -54,7 +54,7 @@ def make(tmp_path):
 def build(tmp_path, path="data", **keys):
     folder = tmp_path / "result"
     folder.mkdir()
-    report = build_coco(CocoSource(path=str(tmp_path / path), **keys), folder)
+    report = build_coco(CocoSource(path=str(tmp_path / path), **keys), 0, folder)
     (folder / "report.json").write_text(json.dumps(report))
     tables = [pl.read_parquet(folder / f"{name}.parquet") for name in ("items", "objects")]
     return report, *tables, folder

@@ -28,7 +28,7 @@ def source(root, **keys):
 def build(root, tmp_path, **keys):
     folder = tmp_path / "result"
     folder.mkdir()
-    report = build_image_folder(source(root, **keys), folder)
+    report = build_image_folder(source(root, **keys), 0, folder)
     return report, pl.read_parquet(folder / "items.parquet")
 
 

@@ -47,7 +47,7 @@ def root(tmp_path):
 def build(root, tmp_path, **keys):
     folder = tmp_path / "result"
     folder.mkdir()
-    report = build_masks(MaskFolderSource(path=str(root), **keys), folder)
+    report = build_masks(MaskFolderSource(path=str(root), **keys), 0, folder)
     (folder / "report.json").write_text(json.dumps(report))
     tables = [pl.read_parquet(folder / f"{name}.parquet") for name in ("items", "mask_classes")]
     return report, *tables, folder

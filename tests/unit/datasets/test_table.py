@@ -20,7 +20,7 @@ def build(tmp_path):
         folder = tmp_path / "result"
         folder.mkdir()
         keys = {"path": str(tmp_path / "data.csv"), "target_column": "price", **keys}
-        report = build_table(TableSource(**keys), folder)
+        report = build_table(TableSource(**keys), 0, folder)
         return report, pl.read_parquet(folder / "rows.parquet"), pl.read_parquet(folder / "items.parquet")
 
     return build

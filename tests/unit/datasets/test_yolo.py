@@ -26,7 +26,7 @@ def label(path, *lines):
 def build(path, tmp_path, **keys):
     folder = tmp_path / "result"
     folder.mkdir()
-    report = build_yolo(YoloSource(path=str(path), **keys), folder)
+    report = build_yolo(YoloSource(path=str(path), **keys), 0, folder)
     return report, pl.read_parquet(folder / "items.parquet"), pl.read_parquet(folder / "objects.parquet"), folder
 
 

@@ -52,7 +52,7 @@ def test_a_wrong_key_of_an_added_source_is_refused(added):
         part_of(kind="constant", valeu=5)
 
 
-def test_a_kind_that_nobody_adds_is_refused_with_the_choices():
+def test_an_unknown_kind_is_refused_with_the_choices():
     with pytest.raises(SpecError, match="expected one of numbers, image_folder, coco, yolo, masks, table"):
         part_of(kind="constant")
 

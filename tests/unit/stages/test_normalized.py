@@ -154,11 +154,11 @@ def test_the_file_of_the_scaling_has_the_name_that_was_asked_for(normalize):
         ),
     ],
 )
-def test_keys_that_cannot_be_meant_are_refused(normalize, keys, message):
+def test_keys_that_can_not_apply_are_refused(normalize, keys, message):
     assert message in refused(normalize, **keys)
 
 
-def test_all_wrong_keys_are_told_at_once(normalize):
+def test_all_wrong_keys_are_reported_at_once(normalize):
     message = refused(normalize, scalar_feature_keys=["x", "color"], binary_feature_keys=["y"])
     assert message.count("\n  - ") == 3
 

@@ -13,7 +13,7 @@ from assay.datasets.schema import (
 )
 from assay.errors import DataError
 from assay.spec.splits import SplitsSection
-from assay.stages import splits as linking
+from assay.stages import splits
 from assay.stages.quotas import name_group
 from assay.stages.splits import build_splits
 from assay.storage.files import write_json
@@ -91,7 +91,7 @@ def test_files_are_referred_to_where_links_cannot_be_made(divide, tmp_path, monk
             raise OSError(18, "Invalid cross-device link")
         made.append(one)
 
-    monkeypatch.setattr(linking.os, "link", one_link_and_no_more)
+    monkeypatch.setattr(splits.os, "link", one_link_and_no_more)
     report, items, folder = divide(source)
     assert report["root"] == str(source)
     assert {path.name for path in folder.iterdir()} == {"items.parquet", "objects.parquet", "report.json"}
@@ -140,7 +140,7 @@ def test_masks_are_referred_to_where_links_cannot_be_made(divide, tmp_path, monk
     def no_link(one, other):
         raise OSError(18, "Invalid cross-device link")
 
-    monkeypatch.setattr(linking.os, "link", no_link)
+    monkeypatch.setattr(splits.os, "link", no_link)
     _, items, folder = divide(source)
     assert dict(items.select("item", "mask").iter_rows()) == masks
     assert mask_root_of(folder) == source / "drawn"
@@ -197,7 +197,7 @@ def test_files_with_a_shared_prefix_are_divided_unless_groups_are_asked_for(divi
 
 
 @pytest.mark.defect("C2")
-def test_one_group_for_all_files_is_refused_by_name(divide, tmp_path):
+def test_one_group_of_all_files_is_refused_and_named(divide, tmp_path):
     source = index_images(tmp_path / "source", names_of(100, "img_{:04d}.png"))
     message = refused(divide, source, name_delimiter="_")
     assert "would be empty" in message
@@ -206,7 +206,7 @@ def test_one_group_for_all_files_is_refused_by_name(divide, tmp_path):
 
 
 @pytest.mark.defect("C2")
-def test_shares_far_off_the_wish_are_reported(divide, tmp_path):
+def test_shares_far_from_the_requested_ones_are_reported(divide, tmp_path):
     names = [f"scan_{group}_{index}.png" for group in "abcd" for index in range(10)]
     report, items, _ = divide(
         index_images(tmp_path / "source", names),
@@ -235,7 +235,7 @@ def test_the_group_is_the_beginning_of_the_name(item, delimiter, parts, group):
 
 @pytest.mark.defect("C3")
 @pytest.mark.parametrize("count", [2, 3, 4])
-def test_a_quota_that_empties_a_subset_says_how_many_items_are_needed(divide, tmp_path, count):
+def test_an_empty_subset_is_refused_with_the_number_of_items_needed(divide, tmp_path, count):
     message = refused(divide, index_images(tmp_path / "source", names_of(count)))
     assert "validation would be empty" in message or "test would be empty" in message
     assert f"There are {count} items; at least 10 are needed for a probability of 0.1" in message
@@ -267,7 +267,7 @@ def test_a_group_column_with_missing_values_is_refused(divide, tmp_path):
     assert "missing for 1 of 20 items (row 1)" in refused(divide, source, group_key="background")
 
 
-def test_what_images_look_like_is_handed_on(divide, tmp_path):
+def test_hashes_and_thumbnails_of_images_are_passed_on(divide, tmp_path):
     source = index_images(tmp_path / "source", names_of(20))
     _, items, _ = divide(source)
     given = read_parquet(source / "items.parquet")

@@ -1,4 +1,4 @@
-"""Whole images that are no generated numbers, through the whole job."""
+"""Segmentation of users' own whole images, through the whole job."""
 
 import numpy as np
 import polars as pl

@@ -1,4 +1,4 @@
-"""What the instance says of experiments' runs."""
+"""Which experiments have active or cancelled runs, according to the records of the Dagster instance."""
 
 import dagster as dg
 
