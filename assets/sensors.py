@@ -96,7 +96,7 @@ def run_request(request: Request) -> dg.RunRequest:
 def log_plan(context: dg.SensorEvaluationContext, plan: Plan) -> None:
     """Write the plan into the tick's log."""
     for request in plan.requests:
-        context.log.info(f"{request.experiment_id}: requests {', '.join(request.assets)}")
+        context.log.info(f"{request.experiment_id}: asks for {', '.join(request.assets)}")
         for reason in request.reasons:
             context.log.info(f"{request.experiment_id}: {reason}")
     for problem in plan.problems.values():
