@@ -17,7 +17,8 @@ from assay.experiments.copying import CopyReport, CopyRequest, copy_experiment
 from assay.experiments.importing import Imported
 from assay.experiments.locks import lock_folders
 from assay.pipeline import digest_of, stage_config
-from assay.storage.locks import clear, describe
+from assay.storage.locks.holders import describe
+from assay.storage.locks.maintenance import clear
 from assay.storage.results import Result
 from assay.utils.concurrency import NO_VALUES, Progress
 from assets.common import metadata_of

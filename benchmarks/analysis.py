@@ -11,8 +11,7 @@ import numpy as np
 import polars as pl
 
 from assay.analysis.base import AnalysisInputs
-from assay.analysis.build import build_analysis, evaluate_subset
-from assay.analysis.report import TASK_ANALYSES
+from assay.analysis.build import TASK_ANALYSES, build_analysis, evaluate_subset
 from assay.checks import ExperimentFiles, run_test
 from assay.datasets.schema import ITEMS_FILE
 from assay.images.near_duplicates import THUMBNAIL_PX

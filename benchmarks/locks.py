@@ -14,7 +14,8 @@ from typing import Any
 
 from assay.spec.yaml_text import to_yaml
 from assay.storage.files import write_text
-from assay.storage.locks import Heartbeat, heartbeat_of, hold
+from assay.storage.locks.acquire import hold
+from assay.storage.locks.holders import Heartbeat, heartbeat_of
 from benchmarks.rows import Row, Target, at_least, at_most
 
 SERVER = multiprocessing.get_context("forkserver")

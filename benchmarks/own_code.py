@@ -43,7 +43,7 @@ from assay.spec.generated_images import PhotoAugmentation
 from assay.training.ema import AveragedNetwork
 from assay.training.models.unet import Unet
 from assay.training.optimizers import AdamW, Muon, Optimizer, Sgd
-from assay.training.tasks.detection.boxes import best_of_overlapping
+from assay.training.tasks.detection.boxes import non_maximum_suppression
 from assay.utils.text import text_table
 from benchmarks.generation import SEED, spec_of
 from benchmarks.rows import Row
@@ -367,10 +367,10 @@ def _suppression(spent_s: float) -> Iterator[Row]:
     for images, count, objects in ((8, 60, 10), (8, 300, 30), (16, 300, 100)):
         given = _candidates(rng, images, count, objects)
         tensors = [torch.from_numpy(each) for each in given]
-        assert np.array_equal(best_of_overlapping(*tensors, 0.5).numpy(), greedy(*given, 0.5))
+        assert np.array_equal(non_maximum_suppression(*tensors, 0.5).numpy(), greedy(*given, 0.5))
         yield beside(
             f"non-maximum suppression, {images} x {count} boxes of {objects} objects, beside a loop in NumPy",
-            partial(best_of_overlapping, *tensors, 0.5),
+            partial(non_maximum_suppression, *tensors, 0.5),
             partial(greedy, *given, 0.5),
             "same boxes; ours takes a batch at once, also on a GPU; on a CPU it loses with many boxes of few objects",
             spent_s,

@@ -21,8 +21,8 @@ from assay.pipeline import StageConfig, StageSection
 from assay.spec.experiment import ExperimentSpec, FileLockSpec
 from assay.spec.exptests import TestSection
 from assay.spec.ids import validate_id
-from assay.storage.locations import Locations
-from assay.storage.locks import LockMode, Waiting, hold
+from assay.storage.locations.config import Locations
+from assay.storage.locks.acquire import LockMode, Waiting, hold
 from assay.storage.results import Build, Result, ResultStore
 from assay.training.data import data_source
 from assay.utils.concurrency import usable_cores

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 import dagster as dg
 
 from assay.spec.secrets import HIDDEN, hide
-from assay.tracking import STAGES, track_stage, track_tests
+from assay.tracking.content import STAGES
+from assay.tracking.runs import track_stage, track_tests
 
 TrackFunction = Callable[[Path, str, str, str, str], None]
 """Takes storage root, experiment ID, stage, tracking URI and MLflow experiment."""

@@ -1,7 +1,7 @@
 """The interface between the analysis and its tasks, and the sentences of the report.
 
 Belongs here: what every task provides, and numbers as text. Does not belong here: a task
-(``assay.analysis.classification`` and the others, listed in ``assay.analysis.report``), anything that is drawn.
+(``assay.analysis.classification`` and the others, listed in ``assay.analysis.build``), anything that is drawn.
 """
 
 from collections.abc import Callable, Mapping

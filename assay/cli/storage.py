@@ -10,7 +10,8 @@ from assay.errors import DataError, StorageError, unknown
 from assay.experiments.garbage import collect_garbage, find_garbage
 from assay.experiments.locks import lock_folders
 from assay.experiments.workspace import locations, spec_files, storage_root
-from assay.storage.locks import Holder, age_of, clear, clearable, holders, share, state_of, unshare
+from assay.storage.locks.holders import Holder, age_of, holders, state_of
+from assay.storage.locks.maintenance import clear, clearable, share, unshare
 from assay.utils.text import text_table
 
 

@@ -15,8 +15,8 @@ from assay.experiments.importing import fetch_result
 from assay.experiments.locks import named_locks
 from assay.pipeline import StageConfig, StageSection
 from assay.spec.experiment import FileLockSpec
-from assay.storage.locations import Locations
-from assay.storage.locks import Waiting
+from assay.storage.locations.config import Locations
+from assay.storage.locks.acquire import Waiting
 from assay.storage.results import Build, Result, ResultStore
 
 

@@ -19,7 +19,7 @@ from assay.experiments.folders import ExperimentFolders
 from assay.spec.exptests import TestSection
 from assay.spec.ids import validate_id
 from assay.storage.files import write_json
-from assay.storage.locks import hold
+from assay.storage.locks.acquire import hold
 
 EXP_TESTS = "exp_tests.csv"
 

@@ -19,7 +19,7 @@ from assay.storage.files import MANIFEST
 from assay.storage.locations.config import Location, Locations, location_errors
 from assay.storage.locations.filesystem import Tree
 from assay.storage.locations.sync import SyncResult, sync_folder
-from assay.storage.locks import hold
+from assay.storage.locks.acquire import hold
 from assay.utils.concurrency import Progress, silent
 
 

@@ -20,8 +20,7 @@ from assay.spec.ids import validate_id
 from assay.spec.loading import merged
 from assay.spec.yaml_text import read_mapping, to_yaml
 from assay.storage.files import write_text
-from assay.storage.locations import Location, Locations
-from assay.storage.locations.config import DEFAULT_LOCATION
+from assay.storage.locations.config import DEFAULT_LOCATION, Location, Locations
 
 KEY = "existing_experiment"
 

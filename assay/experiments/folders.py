@@ -27,7 +27,7 @@ from assay.spec.ids import new_run_id, validate_id
 from assay.spec.secrets import without_keys
 from assay.spec.yaml_text import to_yaml
 from assay.storage.files import MANIFEST, link_or_copy, write_json, write_text
-from assay.storage.locks import hold
+from assay.storage.locks.acquire import hold
 from assay.storage.results import REPORT, Result
 from assay.utils.text import canonical_json
 

@@ -16,7 +16,7 @@ from assay.experiments.folders import ExperimentFolders
 from assay.experiments.specs import SpecFiles
 from assay.pipeline import STAGES
 from assay.storage.files import MANIFEST
-from assay.storage.locks import hold
+from assay.storage.locks.acquire import hold
 from assay.storage.results import SCRATCH
 
 STALE_S = 7 * 24 * 3600.0

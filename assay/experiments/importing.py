@@ -38,11 +38,10 @@ from assay.storage.files import (
     temporary_sibling,
     write_text,
 )
-from assay.storage.locations import Locations
-from assay.storage.locations.config import Location, location_errors
+from assay.storage.locations.config import Location, Locations, location_errors
 from assay.storage.locations.filesystem import Tree, side_by_side
 from assay.storage.locations.sync import SyncResult, copy_verified, sync_folder
-from assay.storage.locks import hold
+from assay.storage.locks.acquire import hold
 from assay.storage.parquet import StoredTable
 from assay.storage.partitions import place_of
 from assay.storage.results import Result, ResultStore

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from assay.errors import StorageError
 from assay.spec.experiment import FileLockSpec
-from assay.storage.locations import Locations
-from assay.storage.locks import NAMED, Waiting, hold, share
-from assay.storage.locks.holders import MARKER
+from assay.storage.locations.config import Locations
+from assay.storage.locks.acquire import Waiting, hold
+from assay.storage.locks.holders import MARKER, NAMED
+from assay.storage.locks.maintenance import share
 
 LOCKS = ".locks"
 """Lock folder of a location that several machines share."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.specs import SpecFiles
-from assay.storage.locations import Locations
+from assay.storage.locations.config import Locations
 
 STORAGE_VARIABLE = "ASSAY_STORAGE"
 EXPERIMENTS_VARIABLE = "ASSAY_EXPERIMENTS"

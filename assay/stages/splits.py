@@ -6,8 +6,6 @@ the steps, checks of the outcome, links, the report. Does not belong here: which
 (``assay.stages.quotas``).
 """
 
-import errno
-import os
 import shutil
 from collections.abc import Sequence
 from math import ceil
@@ -21,6 +19,7 @@ from assay.datasets.schema import ITEMS_FILE, MASK_CLASSES_FILE, OBJECTS_FILE, i
 from assay.errors import DataError
 from assay.spec.splits import MASK_FOLDER, TRAIN, SplitsSection
 from assay.stages.quotas import divide, exact_shares, label_counts, uses_given
+from assay.storage.files import try_link
 from assay.storage.parquet import read_parquet, write_parquet
 from assay.utils.concurrency import Progress, silent
 
@@ -184,10 +183,6 @@ def _mask_name(name: str, mask: str | None) -> str | None:
     return f"{MASK_FOLDER}/{name}{PurePosixPath(mask).suffix}" if mask else None
 
 
-_NO_LINKS_HERE = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
-"""Another disk, a file system without hard links, files of another user, or too many links to one file."""
-
-
 def link_files(files: Sequence[tuple[Path, str]], folder: Path, progress: Progress) -> bool:
     """Hard-link files into ``folder``: either all of them or, where links can't be made, none.
 
@@ -208,21 +203,10 @@ def link_files(files: Sequence[tuple[Path, str]], folder: Path, progress: Progre
     for parent in {(folder / target).parent for _, target in files}:
         parent.mkdir(parents=True, exist_ok=True)
     for done, (source, target) in enumerate(files, 1):
-        if not _link(source.resolve(), folder / target):
+        if not try_link(source.resolve(), folder / target):
             _remove_trees(folder, files)
             return False
         progress(done, len(files), "files linked")
-    return True
-
-
-def _link(source: Path, target: Path) -> bool:
-    """Return whether a hard link could be made; a full disk and the like still raise ``OSError``."""
-    try:
-        os.link(source, target)
-    except OSError as error:
-        if error.errno in _NO_LINKS_HERE:
-            return False
-        raise
     return True
 
 

@@ -25,7 +25,7 @@ from assay.storage.files import (
     temporary_sibling,
     write_json,
 )
-from assay.storage.locks import Waiting, hold
+from assay.storage.locks.acquire import Waiting, hold
 from assay.utils.concurrency import Progress, silent
 from assay.utils.text import natural_sort_key
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from assay.experiments.checks import EXP_TESTS
-from assay.storage.locks import hold
+from assay.storage.locks.acquire import hold
 from assay.tracking.content import Content, StageContent, content_after
 
 if TYPE_CHECKING:

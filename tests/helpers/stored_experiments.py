@@ -5,7 +5,7 @@ import json
 
 from assay.spec.yaml_text import to_yaml
 from assay.storage.files import write_json, write_text
-from assay.storage.locations import Locations
+from assay.storage.locations.config import Locations
 
 FINGERPRINT = "0123456789abcdef01234567"
 

@@ -7,7 +7,7 @@ import pytest
 
 from assay.errors import IdError
 from assay.experiments.garbage import collect_garbage, find_garbage
-from assay.storage.locks import hold
+from assay.storage.locks.acquire import hold
 from assay.storage.results import SCRATCH
 
 pytestmark = pytest.mark.system  # each needs runs of its own

@@ -11,7 +11,8 @@ import dagster as dg
 import pytest
 
 from assay.spec.experiment import SECTION_NAMES
-from assay.storage.locks import hold, holders
+from assay.storage.locks.acquire import hold
+from assay.storage.locks.holders import holders
 from definitions import build_defs
 from resources.defaults import resources_for
 from resources.progress import ProgressReporter
@@ -123,7 +124,7 @@ def metadata(result):
 DIES = """
 import os, signal, sys
 from pathlib import Path
-from assay.storage.locks import hold
+from assay.storage.locks.acquire import hold
 with hold(Path(sys.argv[1]), "labels", "write", "editing"):
     os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -14,7 +14,7 @@ import pytest
 from assay.backfills.backfill import STATES, Backfill, load_backfill
 from assay.backfills.dagster_server import DagsterServer
 from assay.pipeline import STAGES
-from assay.storage.locks import hold
+from assay.storage.locks.acquire import hold
 from tests.helpers.servers import Servers, serve, wait_until
 
 pytestmark = pytest.mark.system

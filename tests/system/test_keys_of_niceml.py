@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from assay.spec.loading import merged
-from assay.storage.locks import hold
+from assay.storage.locks.acquire import hold
 from tests.helpers.niceml_cases import BASES, CASES, EVALUATION, FOLDER, NUMBERS, STAGES, TABLE, folder
 from tests.pipeline.conftest import Lab
 from tests.pipeline.test_job_page import keys_of_niceml

@@ -5,7 +5,8 @@ import signal
 
 import pytest
 
-from assay.storage.locks import hold, holders
+from assay.storage.locks.acquire import hold
+from assay.storage.locks.holders import holders
 
 pytestmark = pytest.mark.system
 

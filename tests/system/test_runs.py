@@ -6,7 +6,8 @@ import dagster as dg
 import psutil
 import pytest
 
-from assay.storage.locks import hold, holders
+from assay.storage.locks.acquire import hold
+from assay.storage.locks.holders import holders
 from resources.instance.run_process import RunFiles
 from tests.helpers.projects import TINY, make_project
 from tests.helpers.servers import serve, wait_until

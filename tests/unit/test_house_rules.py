@@ -35,10 +35,6 @@ SHARED_NAMES = {
         ("describe", "prepare", "predict", "ground_truth_statistics"),
         "what every kind of learning offers, in a module of its own",
     ),
-    **dict.fromkeys(
-        ("build_coco", "build_image_folder", "build_masks", "build_numbers", "build_table", "build_yolo"),
-        "registered under the name of the function that it imports when it is called",
-    ),
     **dict.fromkeys(("precision", "recall", "f1", "macro_f1", "iou"), "one metric, of other kinds of predictions"),
     **dict.fromkeys(("compare", "evaluate", "validate"), "a command, whose function has its name"),
     "show": "a command, and what every page of the dashboard offers",

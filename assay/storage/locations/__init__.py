@@ -1,5 +1,1 @@
 """Named locations of experiments besides the storage itself: folders, network drives, object stores."""
-
-from assay.storage.locations.config import Location, Locations
-
-__all__ = ["Location", "Locations"]

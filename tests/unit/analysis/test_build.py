@@ -8,8 +8,7 @@ import pytest
 from PIL import Image
 
 from assay.analysis.base import AnalysisInputs
-from assay.analysis.build import build_analysis, compute_analysis
-from assay.analysis.report import TASK_ANALYSES, report_of
+from assay.analysis.build import TASK_ANALYSES, build_analysis, compute_analysis, report_of
 from assay.errors import DataError
 from assay.spec.analysis import TASK_METRICS, AnalysisSection
 

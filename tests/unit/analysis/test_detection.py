@@ -5,8 +5,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from assay.analysis.build import build_analysis, compute_analysis
-from assay.analysis.report import TASK_ANALYSES, report_of
+from assay.analysis.build import TASK_ANALYSES, build_analysis, compute_analysis, report_of
 from assay.checks import ExperimentFiles, run_test
 from assay.errors import DataError
 from assay.spec.analysis import AnalysisSection

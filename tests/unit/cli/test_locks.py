@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from assay.cli.main import main
-from assay.storage.locks import heartbeat_of, hold, holders
+from assay.storage.locks.acquire import hold
+from assay.storage.locks.holders import heartbeat_of, holders
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def assay_locks(monkeypatch, capsys):
 def dead(folder):
     """A lock whose holder died."""
     place = f"pathlib.Path({str(folder)!r}), 'named/labels', 'write', 'editing'"
-    code = f"from assay.storage.locks import hold; import os, pathlib\nwith hold({place}): os._exit(9)"
+    code = f"from assay.storage.locks.acquire import hold; import os, pathlib\nwith hold({place}): os._exit(9)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
     return folder
 

@@ -8,9 +8,9 @@ from assay.errors import SpecError, StorageError
 from assay.experiments.locks import lock_folder_of, lock_folders, named_locks
 from assay.spec.experiment import FileLockSpec
 from assay.spec.loading import spec_from
-from assay.storage.locations import Locations
-from assay.storage.locks import hold, holders
-from assay.storage.locks.holders import heartbeat_of
+from assay.storage.locations.config import Locations
+from assay.storage.locks.acquire import hold
+from assay.storage.locks.holders import heartbeat_of, holders
 
 
 def here(root):

@@ -1,5 +1,7 @@
 """The stage ``splits``: groups, given subsets, links, and divisions that are refused."""
 
+import os
+
 import polars as pl
 import pytest
 
@@ -13,7 +15,6 @@ from assay.datasets.schema import (
 )
 from assay.errors import DataError
 from assay.spec.splits import SplitsSection
-from assay.stages import splits
 from assay.stages.quotas import name_group
 from assay.stages.splits import build_splits
 from assay.storage.files import write_json
@@ -91,7 +92,7 @@ def test_files_are_referred_to_where_links_cannot_be_made(divide, tmp_path, monk
             raise OSError(18, "Invalid cross-device link")
         made.append(one)
 
-    monkeypatch.setattr(splits.os, "link", one_link_and_no_more)
+    monkeypatch.setattr(os, "link", one_link_and_no_more)
     report, items, folder = divide(source)
     assert report["root"] == str(source)
     assert {path.name for path in folder.iterdir()} == {"items.parquet", "objects.parquet", "report.json"}
@@ -140,7 +141,7 @@ def test_masks_are_referred_to_where_links_cannot_be_made(divide, tmp_path, monk
     def no_link(one, other):
         raise OSError(18, "Invalid cross-device link")
 
-    monkeypatch.setattr(splits.os, "link", no_link)
+    monkeypatch.setattr(os, "link", no_link)
     _, items, folder = divide(source)
     assert dict(items.select("item", "mask").iter_rows()) == masks
     assert mask_root_of(folder) == source / "drawn"

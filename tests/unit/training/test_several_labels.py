@@ -6,8 +6,7 @@ import polars as pl
 import pytest
 import torch
 
-from assay.analysis.build import inputs_of_model
-from assay.analysis.report import TASK_ANALYSES
+from assay.analysis.build import TASK_ANALYSES, inputs_of_model
 from assay.errors import DataError
 from assay.spec.analysis import ResultAnalyzer
 from assay.spec.classes import DataDescription

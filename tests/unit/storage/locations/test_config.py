@@ -4,8 +4,7 @@ import pytest
 
 from assay.errors import SpecError, StorageError
 from assay.storage.files import write_text
-from assay.storage.locations import Locations
-from assay.storage.locations.config import location_errors
+from assay.storage.locations.config import Locations, location_errors
 
 
 def located(tmp_path, text):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from assay.errors import StorageError
-from assay.storage.locks import hold
+from assay.storage.locks.acquire import hold
 
 LOST = 7
 """Exit code of a holder that was told, in the end, that it had lost its lock."""

@@ -8,7 +8,9 @@ from threading import Timer
 import pytest
 
 from assay.errors import StorageError
-from assay.storage.locks import clear, describe, hold, holders
+from assay.storage.locks.acquire import hold
+from assay.storage.locks.holders import describe, holders
+from assay.storage.locks.maintenance import clear
 from benchmarks.locks import contend, meets_as_reader, meets_as_writer
 from tests.unit.storage.locks.conftest import DEADLINE_S, wait_until
 

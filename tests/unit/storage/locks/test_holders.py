@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from assay.storage.locks import Holder, age_of, clear, describe, hold, holders, state_of
+from assay.storage.locks.acquire import hold
+from assay.storage.locks.holders import Holder, age_of, describe, holders, state_of
+from assay.storage.locks.maintenance import clear
 
 
 def holder(tmp_path, **values):

@@ -7,7 +7,9 @@ from threading import Event
 import pytest
 
 from assay.errors import StorageError
-from assay.storage.locks import clear, clearable, hold, holders
+from assay.storage.locks.acquire import hold
+from assay.storage.locks.holders import holders
+from assay.storage.locks.maintenance import clear, clearable
 from tests.unit.storage.locks.conftest import DEADLINE_S
 
 pytestmark = pytest.mark.system

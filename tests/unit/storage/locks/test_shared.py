@@ -8,7 +8,9 @@ import time
 import pytest
 
 from assay.errors import StorageError
-from assay.storage.locks import Heartbeat, clear, heartbeat_of, hold, holders, share, state_of, unshare
+from assay.storage.locks.acquire import hold
+from assay.storage.locks.holders import Heartbeat, heartbeat_of, holders, state_of
+from assay.storage.locks.maintenance import clear, share, unshare
 from benchmarks.locks import contend
 from tests.unit.storage.locks.conftest import DEADLINE_S, wait_until
 
