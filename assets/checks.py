@@ -1,15 +1,15 @@
 """Experiment tests as asset checks: one check per kind of test.
 
 Belongs here: how a check becomes Dagster's. Does not belong here: which checks there are and on which asset
-(``assay.checks.run``), what they look at (``assay.checks``).
+(``assay.checks.registry``), what they look at (``assay.checks``).
 """
 
 from typing import Any
 
 import dagster as dg
 
+from assay.checks.registry import CHECKS
 from assay.checks.result import TestResult
-from assay.checks.run import CHECKS
 from assay.pipeline import StageConfig
 from assay.spec.exptests import ExptestsSection
 from assets.common import SECTION_KEYS, SECTION_TYPE

@@ -11,8 +11,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from assay.checks.registry import CHECKS, check_of, run_test, write_exp_tests_csv
 from assay.checks.result import TestResult
-from assay.checks.run import CHECKS, check_of, run_test, write_exp_tests_csv
 from assay.errors import DataError
 from assay.experiments.contents import files_to_check, stage_results
 from assay.experiments.folders import ExperimentFolders

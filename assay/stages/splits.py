@@ -3,7 +3,7 @@
 Reads ``generated_images``: items.parquet, objects.parquet and the images. Writes items.parquet with the subset of each
 item, objects.parquet, and a hard link to each image and mask in the folder of its subset. Belongs here: the order of
 the steps, checks of the outcome, links, the report. Does not belong here: which subset an item belongs to
-(``assay.stages.quotas``).
+(``assay.stages.split_rules``).
 """
 
 import shutil
@@ -18,7 +18,7 @@ from assay.datasets.inspection import SUBSET_NAMES, class_not_in_train
 from assay.datasets.schema import ITEMS_FILE, MASK_CLASSES_FILE, OBJECTS_FILE, is_nested, mask_root_of, root_of
 from assay.errors import DataError
 from assay.spec.splits import MASK_FOLDER, TRAIN, SplitsSection
-from assay.stages.quotas import divide, exact_shares, label_counts, uses_given
+from assay.stages.split_rules import divide, exact_shares, label_counts, uses_given
 from assay.storage.files import try_link
 from assay.storage.parquet import read_parquet, write_parquet
 from assay.utils.concurrency import Progress, silent

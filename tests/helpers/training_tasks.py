@@ -9,7 +9,7 @@ from assay.training.interfaces import TrainingTask
 from assay.training.losses import number_loss
 from assay.training.models.mlp import Mlp
 from assay.training.targets import NumberTarget
-from assay.training.tasks.tabular import ItemDataset, MeanRunningMetric
+from assay.training.tasks.item_level import ItemDataset, MeanRunningMetric
 
 COLUMNS = 6
 NOISE = Augmentation(noise=0.1)

@@ -22,9 +22,9 @@ from assay.training.model_card import AnyTarget, ModelCard
 from assay.training.model_file import LoadedModel
 
 MODULES = {
-    "regression": "assay.training.tasks.tabular",
-    "classification": "assay.training.tasks.tabular",
-    "multi_label": "assay.training.tasks.tabular",
+    "regression": "assay.training.tasks.item_level",
+    "classification": "assay.training.tasks.item_level",
+    "multi_label": "assay.training.tasks.item_level",
     "segmentation": "assay.training.tasks.segmentation.task",
     "detection": "assay.training.tasks.detection.task",
 }

@@ -15,7 +15,7 @@ from assay.datasets.schema import (
 )
 from assay.errors import DataError
 from assay.spec.splits import SplitsSection
-from assay.stages.quotas import name_group
+from assay.stages.split_rules import name_group
 from assay.stages.splits import build_splits
 from assay.storage.files import write_json
 from assay.storage.parquet import read_parquet, write_parquet

@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from assay.checks import ExperimentFiles, TestResult, run_test, write_exp_tests_csv
-from assay.checks.run import CHECKS, FURTHER_TESTS, check_of
+from assay.checks.registry import CHECKS, FURTHER_TESTS, check_of
 from assay.pipeline import STAGES
 from assay.spec.exptests import BUILT_IN_TESTS, ExptestsSection
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.stages.quotas import Group, assign
+from assay.stages.split_rules import Group, assign
 
 SHARES = {"train": Fraction(7, 10), "validation": Fraction(1, 10), "test": Fraction(2, 10)}
 NAMES = st.sets(st.text(max_size=8), max_size=80)
