@@ -34,7 +34,7 @@ class FollowsInputs(dg.AutomationCondition[dg.AssetKey]):
 
     def get_label(self) -> str:
         """Label in the UI."""
-        return "an input has changed since this was made"
+        return "an input has another version than this was made from"
 
     @property
     def description(self) -> str:
