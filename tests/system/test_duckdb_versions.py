@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 OTHER_VERSIONS = ("1.5.6",)
 TESTS = (
-    *(f"tests/unit/test_{name}.py" for name in ("sql_text", "tables", "partition_files", "widening")),
-    "tests/unit/warehouse",
+    *(f"tests/unit/storage/test_{name}.py" for name in ("sql_text", "parquet", "partitions", "schema_union")),
+    "tests/unit/storage/warehouse",
     "tests/pipeline/test_duckdb_io_manager.py",
 )
 
