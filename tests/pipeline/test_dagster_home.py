@@ -15,6 +15,9 @@ def use(home):
         return instance.get_dynamic_partitions("experiments")
 
 
+pytestmark = pytest.mark.system
+
+
 def test_a_new_home_has_settings_and_databases(tmp_path):
     make_home(tmp_path / "home")
     assert sorted(path.name for path in (tmp_path / "home").iterdir()) == ["dagster.yaml", *DATABASES]

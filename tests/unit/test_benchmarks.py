@@ -33,6 +33,7 @@ def run(tmp_path, monkeypatch, capfd):
     return run
 
 
+@pytest.mark.system
 def test_targets_that_are_reached_are_success_and_figures_are_kept(run, tmp_path):
     code, printed = run("good")
     assert code == 0
@@ -43,6 +44,7 @@ def test_targets_that_are_reached_are_success_and_figures_are_kept(run, tmp_path
     assert "| fine | 1 | s | <= 2 |" in (tmp_path / "RESULTS.md").read_text()
 
 
+@pytest.mark.system
 def test_a_missed_target_fails_and_is_listed_at_the_end(run, tmp_path):
     code, printed = run("slow", "good")
     assert code == 1
@@ -50,6 +52,7 @@ def test_a_missed_target_fails_and_is_listed_at_the_end(run, tmp_path):
     assert "| <= 2 **missed** |" in (tmp_path / "RESULTS.md").read_text()
 
 
+@pytest.mark.system
 def test_a_crash_fails_and_is_listed_and_the_others_still_run(run, tmp_path):
     code, printed = run("broken", "good")
     assert code == 1
@@ -58,6 +61,7 @@ def test_a_crash_fails_and_is_listed_and_the_others_still_run(run, tmp_path):
     assert not (tmp_path / "results" / "broken.json").exists()
 
 
+@pytest.mark.system
 def test_small_sizes_are_neither_judged_nor_kept_but_crash_like_large_ones(run, tmp_path):
     code, printed = run("slow", "killed", "small", quick=True)
     assert code == 1
