@@ -199,7 +199,8 @@ def _decompressed(text: str, width_px: int, height_px: int) -> list[int]:
     try:
         entry = mask_api_new_cpp.toUncompressedRLE([{"size": [height_px, width_px], "counts": text}])[0]
     except (RuntimeError, ValueError) as error:
-        raise ValueError(f"its run lengths (counts) can't be decompressed: {error}") from error
+        size = f"{width_px * height_px} ({width_px}x{height_px} px)"
+        raise ValueError(f"its run lengths (counts) are not whole numbers from 0 on with the sum {size}") from error
     lengths: list[int] = entry["counts"]
     return lengths
 

@@ -333,7 +333,7 @@ class SourceKind:
     Attributes:
         section: Model of the source's keys.
         build: Import path ``package.module:function`` of the function that fills a folder with the files that
-            ``assay.datasets.build_image_folder`` writes, see ``assay.datasets.schema``. It is called as
+            ``assay.datasets.image_folder.build_image_folder`` writes, see ``assay.datasets.schema``. It is called as
             ``function(source, seed, folder, progress)`` and returns the report.
         digest: Import path of ``function(source, cache_file)``, which returns the content hash of the data that the
             source reads; ``""`` if the section determines everything.

@@ -58,7 +58,9 @@ class Annotations:
 
     def keep_mask(self, path: Path, values: MaskValues) -> None:
         """Keep the values of a mask for the next call of ``class_map``, if there is memory for it."""
-        compact = values.astype(np.min_scalar_type(int(values.max(initial=0))))
+        # Values may be negative, so both ends of their range choose the type.
+        low, high = int(values.min(initial=0)), int(values.max(initial=0))
+        compact = values.astype(np.result_type(np.min_scalar_type(low), np.min_scalar_type(high)))
         if self._kept_bytes + compact.nbytes <= MOST_KEPT_BYTES:
             self._kept_bytes += compact.nbytes
             self._masks[path] = compact

@@ -5,6 +5,7 @@ themselves (``dagster.yaml``).
 """
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +18,13 @@ from assay.storage.files import temporary_sibling, write_text
 
 DATABASES = ("history", "schedules")
 """The folders of a home in which Dagster keeps its databases."""
+
+MOVED_MODULES = {
+    "resources.event_log": "resources.instance.event_log",
+    "resources.run_launcher": "resources.instance.run_launcher",
+    "assay.learning": "assay.training",
+}
+"""Names in settings that version 0.1.0 wrote into a home, and where these modules are now."""
 
 
 @contextmanager
@@ -39,6 +47,7 @@ def make_home(home: Path) -> None:
     if not (home / "dagster.yaml").exists():
         ours = Path(__file__).parents[2] / "dagster.yaml"  # in a checkout; not part of the wheel
         write_text(home / "dagster.yaml", ours.read_text() if ours.is_file() else "telemetry: {enabled: false}\n")
+    _update_settings(home / "dagster.yaml")
     missing = [name for name in DATABASES if not (home / name).exists()]
     if not missing:
         return
@@ -53,6 +62,16 @@ def make_home(home: Path) -> None:
                 (temporary / name).rename(home / name)
     finally:
         shutil.rmtree(temporary)
+
+
+def _update_settings(path: Path) -> None:
+    """Replace the names of modules that have moved; whatever else users set stays."""
+    settings = path.read_text(encoding="utf-8")
+    updated = settings
+    for former, current in MOVED_MODULES.items():
+        updated = re.sub(rf"(?<![\w.]){re.escape(former)}\b", current, updated)
+    if updated != settings:
+        write_text(path, updated)
 
 
 def prepare(instance: dg.DagsterInstance) -> None:

@@ -29,6 +29,26 @@ def test_a_home_gets_the_settings_of_the_checkout(tmp_path):
     assert (tmp_path / "dagster.yaml").read_text() == (Path(__file__).parents[2] / "dagster.yaml").read_text()
 
 
+def test_names_of_modules_that_have_moved_are_updated_and_other_settings_stay(tmp_path):
+    former = """\
+run_launcher:
+  module: resources.run_launcher
+  class: ProcessRunLauncher
+  config: {preload: [assay.learning.trained_model, assay.learning.predictions]}
+event_log_storage: {module: resources.event_log, class: LocalEventLog}
+python_logs: {managed_python_loggers: [assay.learning], python_log_level: INFO}
+concurrency: {runs: {max_concurrent_runs: 7}}
+"""
+    (tmp_path / "dagster.yaml").write_text(former)
+    make_home(tmp_path)
+    assert use(tmp_path) == ["one"]
+    settings = (tmp_path / "dagster.yaml").read_text()
+    assert "preload: [assay.training.trained_model, assay.training.predictions]" in settings
+    assert "max_concurrent_runs: 7" in settings
+    make_home(tmp_path)
+    assert (tmp_path / "dagster.yaml").read_text() == settings
+
+
 def test_existing_files_of_a_home_are_kept(tmp_path):
     make_home(tmp_path)
     assert use(tmp_path) == ["one"]
