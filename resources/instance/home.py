@@ -46,7 +46,10 @@ def make_home(home: Path) -> None:
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():
         ours = Path(__file__).parents[2] / "dagster.yaml"  # in a checkout; not part of the wheel
-        write_text(home / "dagster.yaml", ours.read_text() if ours.is_file() else "telemetry: {enabled: false}\n")
+        write_text(
+            home / "dagster.yaml",
+            ours.read_text(encoding="utf-8") if ours.is_file() else "telemetry: {enabled: false}\n",
+        )
     _update_settings(home / "dagster.yaml")
     missing = [name for name in DATABASES if not (home / name).exists()]
     if not missing:
