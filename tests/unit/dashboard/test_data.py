@@ -58,7 +58,8 @@ def test_the_newest_comes_first(found):
     assert list(found) == ["started", "failed", "ran", "other"]
 
 
-def test_nothing_is_read_again_until_a_table_changes(store):
+def test_nothing_is_read_again_until_a_table_changes(tmp_path):
+    store = make_storage(tmp_path)
     before = load_experiments(store.root)
     assert load_experiments(store.root) is before
     store.create(values(0.5), "late")
