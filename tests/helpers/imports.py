@@ -5,6 +5,7 @@ graph. Does not belong here: which arrows are allowed (``test_house_rules``), or
 """
 
 import ast
+import gc
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
@@ -37,10 +38,25 @@ def module_name(path: Path, root: Path = ROOT) -> str:
     return ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
 
 
+def parse(source: str) -> ast.Module:
+    """Return the tree of some source, without collecting garbage meanwhile.
+
+    A finalizer that logs a traceback parses source too, and CPython 3.11 can't parse while it parses: it ends in
+    ``SystemError: AST constructor recursion depth mismatch`` (python/cpython#106905).
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return ast.parse(source)
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 @cache
 def syntax_tree(path: Path) -> ast.Module:
     """Return a parsed file; most rules look at all of them."""
-    return ast.parse(path.read_text())
+    return parse(path.read_text(encoding="utf-8"))
 
 
 def imported_names(path: Path) -> Iterator[str]:

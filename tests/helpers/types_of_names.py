@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from tests.helpers.imports import parse
+
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 ELEMENTS = {"list", "set", "frozenset", "Sequence", "Collection", "Iterable", "Iterator", "Generator", "deque", "Set"}
@@ -171,7 +173,7 @@ class Module:
 
     def __init__(self, name: str, source: str, program: "Program") -> None:
         self.name = name
-        self.tree = ast.parse(source)
+        self.tree = parse(source)
         self.program = program
         self.imported = dict(self._imports())
         self.classes = {node.name: ClassInfo(node, self) for node in self.tree.body if isinstance(node, ast.ClassDef)}

@@ -7,6 +7,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.helpers.imports import syntax_tree
+
 TESTS = Path(__file__).parents[1]
 DEFECTS = (
     *(f"A{number}" for number in range(1, 19)),
@@ -17,7 +19,7 @@ DEFECTS = (
 
 def marked_codes() -> set[str]:
     """Return the codes of all tests that always run: a test that is skipped or may fail proves nothing."""
-    trees = [ast.parse(path.read_text()) for path in TESTS.rglob("test_*.py")]
+    trees = [syntax_tree(path) for path in TESTS.rglob("test_*.py")]
     tests = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
     return {code for test in tests if not has_mark(test, "skip", "skipif", "xfail") for code in codes_of(test)}
 

@@ -49,7 +49,7 @@ def files(package: str) -> list[Path]:
 
 def reads_by_locale(path: Path) -> list[int]:
     """Return the lines that read or write text in whatever encoding the user's locale has."""
-    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    calls = [node for node in ast.walk(syntax_tree(path)) if isinstance(node, ast.Call)]
     return [
         node.lineno
         for node in calls

@@ -22,6 +22,7 @@ from assay.spec.normalized import NormalizedSection
 from assay.stages.normalized import choose_columns
 from assay.storage.results import ResultStore
 from tests.helpers.attribute_reads import Reads
+from tests.helpers.imports import parse
 from tests.helpers.results import build
 from tests.helpers.types_of_names import ClassInfo, FunctionInfo, Program
 
@@ -220,7 +221,7 @@ def test_variables_of_the_environment_are_documented_and_read():
 
 def variables_read(source: str) -> set[str]:
     """Return the variables that some code asks the environment for: to name one in a sentence is not to read it."""
-    tree = ast.parse(source)
+    tree = parse(source)
     assigned = [node for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)]
     constants = {ast.unparse(node.targets[0]): node.value.value for node in assigned}
     read = set()
