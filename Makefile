@@ -36,7 +36,7 @@ dev: $(VENV)/runtime $(DAGSTER_HOME)/dagster.yaml ## open the Dagster UI on http
 	@$(BIN)/python -m resources.instance.home
 	$(BIN)/dagster dev --host 127.0.0.1 --port $${PORT:-3000}
 
-FAST := $(BIN)/python -m pytest -q --dist loadfile -m "not system" --ignore tests/system
+FAST := $(BIN)/python -m pytest -q --dist worksteal -m "not system" --ignore tests/system
 test: $(VENV)/dev ## the fast suite: under a minute on two cores
 	$(FAST) -n 2
 
