@@ -126,7 +126,7 @@ def images(root: Path, count: int) -> list[Row]:
         row(f"splits: {size}", splits_s, 6.0, link_s, "floor: the links and the index"),
         row(f"crops: {size}", crops_s, 1.7, crop_s, f"{len(cut)} crops; floor: decoding images, writing crops"),
         row(f"tabular: {len(cut)} crops", tabular_s, 2.3, table_s, "floor: decoding the crops, writing the table"),
-        row(f"normalized: {len(cut)} rows", normalized_s, 2.8, copy_s, "100 columns; floor: reading and writing them"),
+        row(f"normalized: {len(cut)} rows", normalized_s, 6.4, copy_s, "100 columns; floor: reading and writing them"),
         *(op_based(f"{name}, {size}", STAGES_S[name]) for name in STAGES_S if count == 100),
     ]
 
@@ -177,7 +177,7 @@ def rows(root: Path, count: int) -> list[Row]:
     return [
         row(f"splits: {count} rows of a table", splits_s, 8.2, index_s, "floor: reading and writing the index"),
         row(f"tabular: {count} crops 64x64", tabular_s, 2.1, table_s, "floor: decoding the crops, writing the table"),
-        row(f"normalized: {count} rows x 100 columns", normalized_s, 2.9, copy_s, "floor: reading and writing them"),
+        row(f"normalized: {count} rows x 100 columns", normalized_s, 4.3, copy_s, "floor: reading and writing them"),
     ]
 
 
