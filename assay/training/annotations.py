@@ -42,7 +42,7 @@ class Annotations:
 
     def __init__(self, source: DataSource) -> None:
         self.source = source
-        self._masks: dict[Path, NDArray[np.unsignedinteger]] = {}
+        self._masks: dict[Path, NDArray[np.integer]] = {}
         self._kept_bytes = 0
         self._class_pixels: dict[MaskKey, NDArray[np.int64]] = {}
 
