@@ -6,6 +6,7 @@ raise.
 
 import difflib
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 MAX_CHOICES = 30
@@ -30,6 +31,20 @@ class DataError(AssayError):
         if len(self.problems) > len(shown):
             shown.append(f"  - … and {len(self.problems) - len(shown)} more")
         super().__init__("\n".join([summary, *shown]))
+
+
+class FileError(AssayError):
+    """A file that can't be read as what it should be: no regular file, too large, or damaged.
+
+    Attributes:
+        path: The file.
+        reason: What is wrong, such as ``"is a pipe (FIFO); expected a regular file"``.
+    """
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(f"{path}: {reason}")
 
 
 class StorageError(AssayError):
