@@ -63,8 +63,8 @@ def evaluate_sensor(
     reconciliation = Reconciliation(states.load(context.cursor), store.specs, InstanceRunRecords(context.instance))
     plan = look(reconciliation)
     log_plan(context, plan)
-    known = known_experiments(context.instance)
     names = [request.experiment_id for request in plan.requests] + [name for name in plan.problems if is_id(name)]
+    known = known_experiments(context.instance) if names else set()
     new = [name for name in names if name not in known]
     return dg.SensorResult(
         run_requests=[run_request(request) for request in plan.requests],
