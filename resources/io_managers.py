@@ -110,7 +110,7 @@ class ParquetConnection:
         with duckdb.connect(config=dict(self.config)) as connection:
             connection.register("given", frame)
             connection.execute("CREATE VIEW main.rows AS SELECT * FROM given")
-            rows: pl.DataFrame = connection.execute(DuckDbClient.get_select_statement(whole)).pl()
+            rows: pl.DataFrame = connection.sql(DuckDbClient.get_select_statement(whole)).pl()
         return rows
 
 
