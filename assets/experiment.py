@@ -16,7 +16,7 @@ from assay.pipeline import digest_of, stage_config
 from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
 from assay.spec.ids import validate_id
 from assay.spec.yaml_text import to_yaml
-from assets.common import SECTION_KEYS, lineage, tags_of
+from assets.common import BY_EXPERIMENT, SECTION_KEYS, lineage, tags_of
 from partitions.experiments import experiments
 from resources.experiment_store import ExperimentStore
 from resources.failures import as_failure
@@ -33,7 +33,10 @@ class ExperimentConfig(dg.Config):
     name="experiment",
     outs={
         "experiment": dg.AssetOut(
-            io_manager_key="tables", group_name="experiment", kinds={"yaml"}, metadata={"table": "experiments"}
+            io_manager_key="tables",
+            group_name="experiment",
+            kinds={"yaml"},
+            metadata={**BY_EXPERIMENT, "table": "experiments"},
         ),
         **{
             f"spec_{name}": dg.AssetOut(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
 from assay.checks.result import TestResult
 from assay.experiments.building import build_stage, fetch_evaluated, mirror, publish_evaluated_model
@@ -23,6 +24,7 @@ from assay.spec.exptests import TestSection
 from assay.spec.ids import validate_id
 from assay.storage.locations.config import Locations
 from assay.storage.locks.acquire import LockMode, Waiting, hold
+from assay.storage.parquet import table_of
 from assay.storage.results import Build, Result, ResultStore
 from assay.training.data import data_source
 from assay.utils.concurrency import usable_cores
@@ -107,6 +109,18 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
             build.progress = progress
             yield build
         self._finish(context, spec, _outcome(build.result))
+
+    def result_of(self, stage: str, rows: pl.LazyFrame) -> Result:
+        """Return the result of a stage whose table an asset was given, for what belongs to it besides the rows.
+
+        Raises:
+            dagster.Failure: The rows are not a stored table of the stage, or its result no longer exists.
+        """
+        table = table_of(rows)
+        if table is None:
+            raise dg.Failure(f"{stage} is no table of the storage. Materialize {stage} first.", allow_retries=False)
+        with as_failure(stage):
+            return self.results.open(stage, table.fingerprint)
 
     def publish_evaluated_model(self, context: dg.AssetExecutionContext, spec: StageConfig[StageSection]) -> Result:
         """Find, or fetch, the model that the experiment evaluates, and publish it into the experiment's folder.

@@ -61,7 +61,7 @@ class DuckDBParquetIOManager(DuckDBIOManager):
 
     def create_io_manager(self, context: Any) -> DbIOManager:
         """Return the manager of a run."""
-        return _OptionalDbIOManager(
+        return _LenientDbIOManager(
             db_client=ParquetClient(),
             database=self.database,
             schema=self.schema_,
@@ -71,8 +71,17 @@ class DuckDBParquetIOManager(DuckDBIOManager):
         )
 
 
-class _OptionalDbIOManager(DbIOManager):
-    """Accepts inputs annotated ``| None``: with the metadata ``optional`` they are None while nothing is stored."""
+class _LenientDbIOManager(DbIOManager):
+    """Differs in two points.
+
+    An input may be annotated ``| None``; with the metadata ``optional`` it is None while nothing is stored. An asset,
+    like an op, may name its table in the metadata ``table``.
+    """
+
+    def _get_table_slice(self, context: Any, output_context: Any) -> TableSlice:
+        table_slice = super()._get_table_slice(context, output_context)
+        name = (output_context.definition_metadata or {}).get("table")
+        return table_slice._replace(table=name) if name else table_slice
 
     def _check_supported_type(self, obj_type: Any) -> None:
         super()._check_supported_type(_without_none(obj_type))

@@ -9,8 +9,8 @@ import pytest
 from dagster._check import CheckError
 
 from assay.errors import AssayError, DataError, IdError, StorageError
-from assay.storage.parquet import StoredTable, stored_frame, table_of, write_parquet
 from assay.storage.files import sha256_of
+from assay.storage.parquet import StoredTable, stored_frame, table_of, write_parquet
 from assay.storage.partitions import place_of
 from assay.storage.warehouse import query
 from resources.io_managers import DuckDBParquetIOManager
@@ -241,7 +241,7 @@ def test_a_stored_table_changed_by_hand_is_refused_until_it_is_made_again(
     read, seen = reader(pl.LazyFrame)
     run([features])
     change(place_of(tmp_path, "main", "features", "experiment_id", "ab12").current().path, tmp_path)
-    with pytest.raises(StorageError, match="was changed after it was stored.*materialize features again"):
+    with pytest.raises(StorageError, match=r"was changed after it was stored.*materialize features again"):
         run([features, read], select="read")
     if is_result:
         write_parquet(FRAME, source)
@@ -254,7 +254,7 @@ def test_a_result_changed_by_hand_is_not_stored_again(run, tmp_path: Path) -> No
     write_parquet(FRAME, source)
     made = StoredTable(source, "f00d", sha256_of(source))
     in_place(source, tmp_path)
-    with pytest.raises(StorageError, match="was changed after it was made.*clear_folder"):
+    with pytest.raises(StorageError, match=r"was changed after it was made.*clear_folder"):
         run([table_asset(stored_frame(made))])
     assert place_of(tmp_path, "main", "features", "experiment_id", "ab12").current() is None
 
@@ -308,6 +308,7 @@ def test_metadata_and_data_version_of_the_asset_stay(run) -> None:
         ({}, {"schema": None}, "public/features"),
         ({"key_prefix": "prefix"}, {"schema": "configured"}, "configured/features"),
         ({"metadata": {"schema": "chosen"}}, {"schema": "configured"}, "chosen/features"),
+        ({"metadata": {"table": "experiments"}}, {}, "main/experiments"),
     ],
 )
 def test_schema_and_table_follow_dagster_duckdb(arguments: Any, config: Any, table: str, run, tmp_path: Path) -> None:
@@ -345,7 +346,7 @@ def test_odd_partition_keys_are_refused_and_nothing_is_written(key: str, run, in
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("metadata", [{"schema": "../up"}, {"schema": "a b"}])
+@pytest.mark.parametrize("metadata", [{"schema": "../up"}, {"table": "a b"}])
 def test_odd_names_in_metadata_are_refused(metadata: dict[str, str], run, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="letters, digits and underscores"):
         run([table_asset(FRAME, metadata=metadata)])
