@@ -9,7 +9,7 @@ from assay.pipeline import StageConfig
 from assay.spec.analysis import AnalysisSection
 from assay.stages.analysis import analyse
 from assay.storage.results import Result
-from assets.common import materialized, model_data, optional, spec_of, table_arguments, table_frame
+from assets.common import column_lineage, materialized, model_data, optional, spec_of, table_arguments, table_frame
 from resources.experiment_store import ExperimentStore
 
 
@@ -37,4 +37,6 @@ def analysis(
     with store.build(context, spec, inputs) as build:
         if build.needed:
             build.report = analyse(spec, predictions, inputs, inputs[kind], build.folder, build.progress)
-    return materialized(build.result, table_frame(build.result))
+    rows = table_frame(build.result)
+    answers = [name for name in predictions.collect_schema() if name not in ("item", "subset")]
+    return materialized(build.result, rows, **column_lineage(rows, "predictions", predictions, answers))

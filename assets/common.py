@@ -5,7 +5,7 @@ belong here: assets, or computing and drawing what is shown.
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import polars as pl
 
 from assay.pipeline import STAGES, StageConfig
 from assay.spec.experiment import SECTION_NAMES, ExperimentSpec, FoundExperiment
+from assay.storage.columns import folded_names
 from assay.storage.parquet import StoredTable, stored_frame
 from assay.storage.partitions import EXPERIMENT_COLUMN
 from assay.storage.results import Result
@@ -95,11 +96,11 @@ def model_data(
     return ModelData(splits, crops, None if normalized is None else store.result_of("normalized", normalized))
 
 
-def materialized(result: Result, value: Any = None) -> dg.MaterializeResult[Any]:
+def materialized(result: Result, value: Any = None, **metadata: Any) -> dg.MaterializeResult[Any]:
     """Return the outcome of an asset: its value, the metadata of its result, and the fingerprint as data version."""
     return dg.MaterializeResult(
         value=result if value is None else value,
-        metadata=metadata_of(result),
+        metadata={**metadata_of(result), **metadata},
         data_version=dg.DataVersion(result.fingerprint),
     )
 
@@ -109,6 +110,31 @@ def table_frame(result: Result, name: str = "") -> pl.LazyFrame:
     file = f"{name or result.stage}.parquet"
     sha256 = result.manifest["files"][file]["sha256"]
     return stored_frame(StoredTable(result.folder / file, result.fingerprint, sha256))
+
+
+def column_lineage(
+    rows: pl.LazyFrame,
+    upstream: str,
+    source: pl.LazyFrame,
+    computed_from: Iterable[str] = (),
+    renamed: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Return, as metadata, which columns of an upstream table the columns of a table come from.
+
+    Args:
+        rows: The table.
+        upstream: Name of the upstream asset.
+        source: Its table.
+        computed_from: Upstream columns behind every column that has no name in common with one.
+        renamed: Upstream column by name of a column that has another name here.
+    """
+    names, origins = folded_names(rows.collect_schema()), folded_names(source.collect_schema())
+    deps: dict[str, list[dg.TableColumnDep]] = {}
+    for column, shown in names.items():
+        same = (renamed or {}).get(column, column)
+        found = sorted({origins[name] for name in ([same] if same in origins else computed_from) if name in origins})
+        deps.setdefault(shown, [dg.TableColumnDep(dg.AssetKey(upstream), name) for name in found])
+    return {"dagster/column_lineage": dg.TableColumnLineage({name: each for name, each in deps.items() if each})}
 
 
 def lineage(source: FoundExperiment | None) -> dict[str, Any]:

@@ -17,16 +17,10 @@ from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
 from assay.spec.ids import validate_id
 from assay.spec.yaml_text import to_yaml
 from assets.common import BY_EXPERIMENT, SECTION_KEYS, lineage, tags_of
+from assets.launchpad import spec_field
 from partitions.experiments import experiments
 from resources.experiment_store import ExperimentStore
 from resources.failures import as_failure
-
-
-class ExperimentConfig(dg.Config):
-    """Configuration that may be given in the Launchpad."""
-
-    spec: dict[str, Any] = {}
-    """Keys of the spec to set or change, stored in the experiment's file; empty: use the file, or the template."""
 
 
 @dg.multi_asset(
@@ -53,15 +47,14 @@ class ExperimentConfig(dg.Config):
         "experiment": set(),
         **{f"spec_{name}": {dg.AssetKey("experiment")} for name in SECTION_NAMES},
     },
+    config_schema={"spec": spec_field()},
     partitions_def=experiments,
 )
-def experiment(
-    context: dg.AssetExecutionContext, config: ExperimentConfig, store: ExperimentStore
-) -> Iterator[dg.MaterializeResult[Any]]:
+def experiment(context: dg.AssetExecutionContext, store: ExperimentStore) -> Iterator[dg.MaterializeResult[Any]]:
     """The experiment's spec: its file, or the template of its task, with the changes made in the Launchpad."""
-    experiment_id = context.partition_key
+    experiment_id, overrides = context.partition_key, context.op_execution_context.op_config["spec"]
     with as_failure(f"Experiment {experiment_id}"):
-        spec = _read_spec(store, context.run, validate_id(experiment_id), config.spec)
+        spec = _read_spec(store, context.run, validate_id(experiment_id), overrides)
         folder = store.folders.open(experiment_id, spec)
     context.instance.add_run_tags(context.run.run_id, tags_of(spec))
     values = spec.as_dict()

@@ -8,7 +8,7 @@ import polars as pl
 from assay.pipeline import StageConfig
 from assay.spec.normalized import NormalizedSection
 from assay.stages.normalized import build_normalized
-from assets.common import materialized, spec_of, table_arguments, table_frame
+from assets.common import column_lineage, materialized, spec_of, table_arguments, table_frame
 from resources.experiment_store import ExperimentStore
 
 
@@ -28,4 +28,5 @@ def normalized(
     with store.build(context, spec, {"tabular": table}) as build:
         if build.needed:
             build.report = build_normalized(tabular, table.folder, spec.section, build.folder, build.progress, scaling)
-    return materialized(build.result, table_frame(build.result))
+    rows = table_frame(build.result)
+    return materialized(build.result, rows, **column_lineage(rows, "tabular", tabular))

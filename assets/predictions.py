@@ -5,11 +5,12 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from assay.datasets.schema import read_table_info
 from assay.pipeline import StageConfig
 from assay.spec.predictions import PredictionsSection
 from assay.stages.predictions import predict
 from assay.storage.results import Result
-from assets.common import materialized, model_data, optional, spec_of, table_arguments, table_frame
+from assets.common import column_lineage, materialized, model_data, optional, spec_of, table_arguments, table_frame
 from resources.experiment_store import ExperimentStore
 
 
@@ -32,4 +33,14 @@ def predictions(
     with store.build(context, spec, {"trained_model": trained_model, kind: data}) as build:
         if build.needed:
             build.report = predict(spec, trained_model, data, normalized, build.folder, build.progress)
-    return materialized(build.result, table_frame(build.result))
+    rows = table_frame(build.result)
+    return materialized(build.result, rows, **lineage_of_predictions(rows, data, normalized))
+
+
+def lineage_of_predictions(rows: pl.LazyFrame, data: Result, normalized: pl.LazyFrame | None) -> dict[str, Any]:
+    """Return which columns of the model's table its predictions come from; nothing for a model of images."""
+    if normalized is None or data.stage != "normalized":
+        return {}
+    info = read_table_info(data.folder)
+    targets = dict.fromkeys(("target", "target_class", "target_labels"), info.target_column)
+    return column_lineage(rows, "normalized", normalized, info.features, targets)

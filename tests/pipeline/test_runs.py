@@ -7,6 +7,7 @@ from PIL import Image
 
 from assay.spec.experiment import SECTION_NAMES
 from assay.storage.parquet import read_parquet
+from assay.storage.partitions import place_of
 
 pytestmark = pytest.mark.system
 
@@ -49,6 +50,22 @@ def test_an_id_that_dagster_accepts_but_a_file_system_should_not_is_refused(lab)
     assert not result.success
     assert "is not valid: expected 1 to 63 characters" in lab.failure(result)
     assert not (lab.folder.parent / "evil.yaml").exists()
+
+
+def test_a_table_replaced_by_hand_is_refused_downstream_until_it_is_made_again(lab):
+    lab.write("one")
+    assert lab.run("one", "job_data_generation").success
+    stored = place_of(lab.store.path, "main", "tabular", "experiment_id", "one").current()
+    constants = stored.read().with_columns(pl.col("^px_.*$") * 0)
+    stored.path.unlink()
+    constants.write_parquet(stored.path)
+    result = lab.run("one", assets=["normalized"])
+    assert not result.success
+    assert "was changed after it was stored" in lab.failure(result)
+    assert "materialize tabular again" in lab.failure(result)
+    result = lab.run("one", assets=["tabular", "normalized"])
+    assert result.success, lab.failure(result)
+    assert place_of(lab.store.path, "main", "tabular", "experiment_id", "one").current().read()["px_0_0"].max() > 0
 
 
 def test_an_edit_during_a_run_does_not_reach_it(lab):
