@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from assay.automation.reconcile import NOT_NEEDED
 from assay.pipeline import STAGES, StageConfig
 from assay.spec.experiment import SECTION_NAMES, ExperimentSpec, FoundExperiment
 from assay.storage.columns import folded_names
@@ -110,6 +111,11 @@ def table_frame(result: Result, name: str = "") -> pl.LazyFrame:
     file = f"{name or result.stage}.parquet"
     sha256 = result.manifest["files"][file]["sha256"]
     return stored_frame(StoredTable(result.folder / file, result.fingerprint, sha256))
+
+
+def not_needed(reason: str) -> dg.MaterializeResult[Any]:
+    """Return the outcome of an asset that nothing in the experiment reads: finished, without a value."""
+    return dg.MaterializeResult(metadata={"summary": reason}, data_version=dg.DataVersion(NOT_NEEDED))
 
 
 def column_lineage(

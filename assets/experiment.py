@@ -8,11 +8,13 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
+from assay.automation.reconcile import NOT_NEEDED
 from assay.errors import SpecError
 from assay.experiments.folders import experiment_row
 from assay.experiments.specs import store_run_config
-from assay.pipeline import digest_of, stage_config
+from assay.pipeline import STAGES, digest_of, stage_config, why_not_needed
 from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
 from assay.spec.ids import validate_id
 from assay.spec.yaml_text import to_yaml
@@ -21,6 +23,7 @@ from assets.launchpad import spec_field
 from partitions.experiments import experiments
 from resources.experiment_store import ExperimentStore
 from resources.failures import as_failure
+from resources.instance.run_records import latest_versions
 
 
 @dg.multi_asset(
@@ -58,6 +61,7 @@ def experiment(context: dg.AssetExecutionContext, store: ExperimentStore) -> Ite
         folder = store.folders.open(experiment_id, spec)
     context.instance.add_run_tags(context.run.run_id, tags_of(spec))
     values = spec.as_dict()
+    log_not_needed(context, spec)
     yield dg.MaterializeResult(
         asset_key="experiment",
         value=pl.DataFrame([experiment_row(experiment_id, spec, folder)]),
@@ -76,6 +80,19 @@ def experiment(context: dg.AssetExecutionContext, store: ExperimentStore) -> Ite
             data_version=dg.DataVersion(part.digest),
             metadata={"section": dg.MetadataValue.md(f"```yaml\n{to_yaml(values[name])}```")},
         )
+
+
+def log_not_needed(context: dg.AssetExecutionContext, spec: ExperimentSpec) -> None:
+    """Record the stages that nothing in the experiment reads as finished, so that they don't count as missing.
+
+    Those that were made by hand before, or are part of the run, are left alone.
+    """
+    name = context.partition_key
+    for stage in STAGES.keys() - {key.path[-1] for key in context.job_def.asset_layer.selected_asset_keys}:
+        reason = why_not_needed(spec, stage)
+        if reason and not latest_versions(context.instance, stage, [name]):
+            tags = {DATA_VERSION_TAG: NOT_NEEDED}
+            context.log_event(dg.AssetMaterialization(stage, partition=name, metadata={"summary": reason}, tags=tags))
 
 
 def require_fitting(job: str, evaluated: Any) -> None:

@@ -8,21 +8,23 @@ import polars as pl
 from assay.pipeline import StageConfig
 from assay.spec.normalized import NormalizedSection
 from assay.stages.normalized import build_normalized
-from assets.common import column_lineage, materialized, spec_of, table_arguments, table_frame
+from assets.common import column_lineage, materialized, not_needed, optional, spec_of, table_arguments, table_frame
 from resources.experiment_store import ExperimentStore
 
 
 @dg.asset(
-    ins=spec_of("normalized"),
+    ins=spec_of("normalized") | optional("tabular"),
     **table_arguments("normalized", "data", {"duckdb", "polars"}),
 )
 def normalized(
     context: dg.AssetExecutionContext,
     spec: StageConfig[NormalizedSection],
-    tabular: pl.LazyFrame,
+    tabular: pl.LazyFrame | None,
     store: ExperimentStore,
 ) -> dg.MaterializeResult[Any]:
     """The table with numbers scaled to 0 to 1 and categories as codes; the scaling is fitted on the training rows."""
+    if reason := store.why_not_needed(context, "normalized"):
+        return not_needed(reason)
     table = store.result_of("tabular", tabular)
     scaling = store.evaluated_scaling(spec)
     with store.build(context, spec, {"tabular": table}) as build:

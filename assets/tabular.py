@@ -9,7 +9,7 @@ from assay.pipeline import StageConfig
 from assay.spec.tabular import TabularSection
 from assay.stages.tabular import build_tabular
 from assay.storage.results import Result
-from assets.common import ModelData, materialized, optional, spec_of, table_arguments, table_frame
+from assets.common import ModelData, materialized, not_needed, optional, spec_of, table_arguments, table_frame
 from resources.experiment_store import ExperimentStore
 
 
@@ -26,6 +26,8 @@ def tabular(
     store: ExperimentStore,
 ) -> dg.MaterializeResult[Any]:
     """A table with one row per crop and its grey pixels as columns, or the user's own table with each row's subset."""
+    if reason := store.why_not_needed(context, "tabular"):
+        return not_needed(reason)
     source = generated_images.folder
     from_table = (source / ROWS_FILE).exists()
     used_crops = None if from_table else ModelData(splits, crops).require("crops")
