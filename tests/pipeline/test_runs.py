@@ -11,6 +11,8 @@ from assay.storage.partitions import place_of
 
 pytestmark = pytest.mark.system
 
+SPEC_ASSETS = [f"spec/{name}" for name in SECTION_NAMES]
+
 
 def test_a_classification_goes_from_spec_to_analysis(lab):
     few_classes = {
@@ -31,7 +33,7 @@ def test_a_classification_goes_from_spec_to_analysis(lab):
 
 def test_a_partition_without_a_file_takes_the_template_and_the_launchpads_overrides(lab):
     config = {"ops": {"experiment": {"config": {"spec": {"task": "classification", "name": "from the UI"}}}}}
-    result = lab.run("fresh", assets=["experiment", *(f"spec/{name}" for name in SECTION_NAMES)], config=config)
+    result = lab.run("fresh", assets=["experiment", *SPEC_ASSETS], config=config)
     assert result.success, lab.failure(result)
     spec = lab.store.specs.load("fresh")
     assert (spec.task, spec.name) == ("classification", "from the UI")
@@ -66,6 +68,43 @@ def test_a_table_replaced_by_hand_is_refused_downstream_until_it_is_made_again(l
     result = lab.run("one", assets=["tabular", "normalized"])
     assert result.success, lab.failure(result)
     assert place_of(lab.store.path, "main", "tabular", "experiment_id", "one").current().read()["px_0_0"].max() > 0
+
+
+def stages_of(result):
+    """Return the data version and summary of every asset that a run recorded."""
+    events = result.all_events
+    made = [event.step_materialization_data.materialization for event in events if event.is_step_materialization]
+    return {
+        each.asset_key.to_user_string(): (each.tags["dagster/data_version"], each.metadata.get("summary"))
+        for each in made
+    }
+
+
+@pytest.mark.parametrize("is_whole_job", [True, False])
+def test_a_stage_that_nothing_reads_counts_as_finished_in_no_time(lab, is_whole_job):
+    lab.write("cls", task="classification")
+    assets = None if is_whole_job else ["experiment", *SPEC_ASSETS, "generated_images", "splits", "crops"]
+    result = lab.run("cls", "job_data_generation", assets)
+    assert result.success, lab.failure(result)
+    made = stages_of(result)
+    for name in ("tabular", "normalized"):
+        version, summary = made[name]
+        assert version == "not needed"
+        assert summary.value == (
+            f"Nothing in this experiment reads {name}: its classification model is trained on crops. It was not made."
+        )
+    assert not {"tabular", "normalized"} & lab.results("cls").keys()
+    assert lab.outdated("cls") == ("trained_model", "predictions", "analysis")
+
+
+def test_a_stage_that_nothing_reads_is_made_when_it_is_asked_for_and_then_stays(lab):
+    lab.write("cls", task="classification")
+    assert lab.run("cls", "job_data_generation").success
+    result = lab.materialize("cls", ["tabular"])
+    assert result.success, lab.failure(result)
+    assert lab.results("cls")["tabular"].report["rows"] > 0
+    again = lab.run("cls", assets=["experiment", *SPEC_ASSETS])
+    assert stages_of(again).keys() & {"tabular", "normalized"} == set()
 
 
 def test_an_edit_during_a_run_does_not_reach_it(lab):
