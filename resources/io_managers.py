@@ -27,7 +27,7 @@ from assay.errors import DataError, StorageError
 from assay.experiments.contents import read_pointer, write_pointer
 from assay.pipeline import StageConfig, stage_config
 from assay.spec.ids import validate_id
-from assay.storage.columns import described
+from assay.storage.columns import column_lines
 from assay.storage.parquet import StoredTable, select, stored_frame, table_of, widen
 from assay.storage.partitions import EXPERIMENT_COLUMN, Partition, place_of
 from assay.storage.results import Result
@@ -300,7 +300,7 @@ def metadata_of_tables(stored: Sequence[StoredTable], is_partitioned: bool) -> d
     return {
         "dagster/partition_row_count" if is_partitioned else "dagster/row_count": rows,
         "dagster/column_schema": dg.TableSchema(
-            [dg.TableColumn(line.name, line.kind, line.description or None) for line in described(schema)]
+            [dg.TableColumn(line.name, line.kind, line.description or None) for line in column_lines(schema)]
         ),
         "table_columns": len(schema),
         "table_size_bytes": sum(table.path.stat().st_size for table in stored),

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from assay.experiments.workspace import spec_files, storage_root
-from assay.pipeline import needed_stages
+from assay.pipeline import needed_stages, stage_config
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.loading import load_spec
 from assay.storage.locations.config import DEFAULT_LOCATION
@@ -54,7 +54,7 @@ def is_finished(experiment_id: str, spec: ExperimentSpec) -> bool:
     root, stages = storage_root(), needed_stages(spec)
     home = Path(os.environ.get("DAGSTER_HOME") or ".dagster_home")
     is_mirrored = spec.exp_out_location != DEFAULT_LOCATION
-    if is_mirrored or any(spec.section(name).clear_folder for name in stages):
+    if is_mirrored or any(stage_config(spec, experiment_id, name).section.clear_folder for name in stages):
         return False
     former, digest = recorded_spec(root, experiment_id), known_digest(spec.generated_images, root, "")
     if former is None or digest is None or not (home / "history" / "runs").is_dir():

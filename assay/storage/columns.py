@@ -63,7 +63,7 @@ class ColumnLine(NamedTuple):
     description: str = ""
 
 
-def described(schema: Mapping[str, pl.DataType]) -> list[ColumnLine]:
+def column_lines(schema: Mapping[str, pl.DataType]) -> list[ColumnLine]:
     """Return the columns of a table in their order, many of a kind as one line."""
     folded = folded_names(schema)
     counts: dict[str, int] = defaultdict(int)

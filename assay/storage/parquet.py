@@ -13,7 +13,7 @@ import io
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class StoredTable:
 
     path: Path
     fingerprint: str
-    sha256: str = ""
+    sha256: str = field(default="", compare=False)
 
     @property
     def schema(self) -> pl.Schema:

@@ -419,7 +419,8 @@ def _partitions_in(descriptor: int) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for name in sorted(os.listdir(descriptor)):
         column, equals, key = name.partition("=")
-        version = _current(f"{name}/", descriptor) if equals else None
+        is_ours = equals and _quoted(unquote(key)) == key
+        version = _current(f"{name}/", descriptor) if is_ours else None
         if version is not None:
             found.setdefault(column, {})[unquote(key)] = version
     return {column: versions for column, versions in found.items() if PLAIN_NAME.fullmatch(column)}

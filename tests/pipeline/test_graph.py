@@ -75,6 +75,7 @@ def test_metadata_show_which_columns_come_from_which(two_runs):
     assert shown["normalized"]["px_*"] == ["px_*"]
     assert shown["predictions"] == {
         "item": ["item"],
+        "image": ["image"],
         "subset": ["subset"],
         "target": ["target"],
         "prediction": ["px_*"],
