@@ -30,7 +30,7 @@ def analysis(
     """Metrics of the model per subset, with confidence intervals and a baseline, plots of errors, and next steps."""
     data = model_data(store, splits, crops, normalized)
     (kind,) = trained_model.report["trained_on"]
-    predicted = store.result_of("predictions", predictions)
+    predicted = store.table_of("predictions", predictions)[0]
     inputs = {"trained_model": trained_model, "predictions": predicted, kind: data.require(kind)}
     if data.shown_crops is not None and kind != "splits":
         inputs["crops"] = data.shown_crops
@@ -38,5 +38,5 @@ def analysis(
         if build.needed:
             build.report = analyse(spec, predictions, inputs, inputs[kind], build.folder, build.progress)
     rows = table_frame(build.result)
-    answers = [name for name in predictions.collect_schema() if name not in ("item", "subset")]
+    answers = [name for name in predictions.collect_schema() if name not in ("item", "image", "subset")]
     return materialized(build.result, rows, **column_lineage(rows, "predictions", predictions, answers))

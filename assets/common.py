@@ -94,7 +94,7 @@ def model_data(
     store: ExperimentStore, splits: Result | None, crops: Result | None, normalized: pl.LazyFrame | None
 ) -> ModelData:
     """Return the data; of the table, the result folder, which also holds the scaling of its columns."""
-    return ModelData(splits, crops, None if normalized is None else store.result_of("normalized", normalized))
+    return ModelData(splits, crops, None if normalized is None else store.table_of("normalized", normalized)[0])
 
 
 def materialized(result: Result, value: Any = None, **metadata: Any) -> dg.MaterializeResult[Any]:

@@ -88,7 +88,8 @@ def log_not_needed(context: dg.AssetExecutionContext, spec: ExperimentSpec) -> N
     Those that were made by hand before, or are part of the run, are left alone.
     """
     name = context.partition_key
-    for stage in STAGES.keys() - {key.path[-1] for key in context.job_def.asset_layer.selected_asset_keys}:
+    selected = context.run.asset_selection or context.job_def.asset_layer.selected_asset_keys
+    for stage in [name for name in STAGES if dg.AssetKey(name) not in selected]:
         reason = why_not_needed(spec, stage)
         if reason and not latest_versions(context.instance, stage, [name]):
             tags = {DATA_VERSION_TAG: NOT_NEEDED}

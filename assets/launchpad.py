@@ -56,7 +56,10 @@ def _shape(models: Iterable[type[BaseModel]]) -> dg.Permissive:
     for model in models:
         for name, info in model.model_fields.items():
             fields.setdefault(name, []).append(info)
-    return dg.Permissive({name: _field(infos, _packages() if name == "kind" else ()) for name, infos in fields.items()})
+    shape: dg.Permissive = dg.Permissive(  # type: ignore[no-untyped-call]
+        {name: _field(infos, _packages() if name == "kind" else ()) for name, infos in fields.items()}
+    )
+    return shape
 
 
 def _packages() -> tuple[str, ...]:
@@ -114,7 +117,7 @@ def _plain(kind: Any) -> Any:
         is_sequence = origin is not tuple or get_args(kind)[-1] is Ellipsis
         return [_config_type(alternatives(inner[0]))] if inner and is_sequence else Any
     if origin is dict:
-        return dg.Permissive()
+        return dict
     return _SCALARS.get(kind, Any)
 
 

@@ -25,7 +25,7 @@ def normalized(
     """The table with numbers scaled to 0 to 1 and categories as codes; the scaling is fitted on the training rows."""
     if reason := store.why_not_needed(context, "normalized"):
         return not_needed(reason)
-    table = store.result_of("tabular", tabular)
+    table, tabular = store.table_of("tabular", tabular)
     scaling = store.evaluated_scaling(spec)
     with store.build(context, spec, {"tabular": table}) as build:
         if build.needed:

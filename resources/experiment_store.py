@@ -125,17 +125,17 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
             yield build
         self._finish(context, spec, _outcome(build.result))
 
-    def result_of(self, stage: str, rows: pl.LazyFrame | None) -> Result:
-        """Return the result of a stage whose table an asset was given, for what belongs to it besides the rows.
+    def table_of(self, stage: str, rows: pl.LazyFrame | None) -> tuple[Result, pl.LazyFrame]:
+        """Return the result that an asset's input table belongs to, for what it holds besides the rows, and the rows.
 
         Raises:
             dagster.Failure: The rows are not a stored table of the stage, or its result no longer exists.
         """
         table = None if rows is None else table_of(rows)
-        if table is None:
+        if table is None or rows is None:
             raise dg.Failure(f"There is no table of {stage}. Materialize {stage} first.", allow_retries=False)
         with as_failure(stage):
-            return self.results.open(stage, table.fingerprint)
+            return self.results.open(stage, table.fingerprint), rows
 
     def publish_evaluated_model(self, context: dg.AssetExecutionContext, spec: StageConfig[StageSection]) -> Result:
         """Find, or fetch, the model that the experiment evaluates, and publish it into the experiment's folder.

@@ -84,7 +84,7 @@ class _LenientDbIOManager(DbIOManager):
         return table_slice._replace(table=name) if name else table_slice
 
     def _check_supported_type(self, obj_type: Any) -> None:
-        super()._check_supported_type(_without_none(obj_type))
+        super()._check_supported_type(_without_none(obj_type))  # type: ignore[no-untyped-call]
 
     def _resolve_handler(self, obj_type: Any) -> DbTypeHandler[Any]:
         return super()._resolve_handler(_without_none(obj_type))
@@ -143,7 +143,7 @@ class ParquetClient(DuckDbClient):
     @contextmanager
     def connect(context: dg.OutputContext | dg.InputContext, table_slice: TableSlice) -> Iterator[ParquetConnection]:
         """Yield the storage; no database is opened, so that nobody waits."""
-        config = context.resource_config or {}
+        config: Mapping[str, Any] = context.resource_config or {}
         yield ParquetConnection(Path(config["database"]).absolute().parent, config.get("connection_config") or {})
 
 
@@ -169,6 +169,7 @@ class FrameHandler(DbTypeHandler[pl.DataFrame | pl.LazyFrame]):
             StorageError: The frame can't be written to the disk, or is a stored table that was changed.
         """
         partitions = connection.partitions(context, table_slice)
+        frames: Mapping[str, pl.DataFrame | pl.LazyFrame]
         if len(partitions) > 1:
             frames = _split(context, table_slice, obj.lazy().collect(), connection)
         else:
@@ -177,9 +178,7 @@ class FrameHandler(DbTypeHandler[pl.DataFrame | pl.LazyFrame]):
         stored = [partition.write(table_of(frames[key]) or frames[key]) for key, partition in partitions.items()]
         return metadata_of_tables(stored, bool(table_slice.partition_dimensions))
 
-    def load_input(
-        self, context: dg.InputContext, table_slice: TableSlice, connection: ParquetConnection
-    ) -> pl.DataFrame | pl.LazyFrame | None:
+    def load_input(self, context: dg.InputContext, table_slice: TableSlice, connection: ParquetConnection) -> Any:
         """Return a table, or only the columns that the input's ``columns`` metadata names.
 
         Of several partitions those that are stored are returned as one table, with a column for the partition key

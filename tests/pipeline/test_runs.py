@@ -159,7 +159,7 @@ def test_a_table_skips_the_image_stages(lab, task):
     lab.write("tab", task=task, generated_images=source)
     result = lab.run("tab")
     assert result.success, lab.failure(result)
-    assert lab.results("tab")["crops"].report["crops"] == 0
+    assert "crops" not in lab.results("tab")
     assert lab.outdated("tab") == ()
     rows = read_parquet(lab.results("tab")["predictions"].folder / "predictions.parquet")
     assert len(rows) == 24
