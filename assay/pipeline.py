@@ -138,6 +138,15 @@ def needed_stages(spec: ExperimentSpec) -> tuple[str, ...]:
     return tuple(name for name in STAGES if name in needed)
 
 
+def why_not_needed(spec: ExperimentSpec, stage: str) -> str:
+    """Return why nothing in the experiment reads a stage; empty if something does."""
+    if stage in needed_stages(spec):
+        return ""
+    data = {"splits": "whole images", "crops": "crops", "normalized": "rows of a table"}[trains_from(spec)]
+    kind = spec.learning.replace("_", "-")
+    return f"Nothing in this experiment reads {stage}: its {kind} model is trained on {data}. It was not made."
+
+
 def used_inputs(spec: ExperimentSpec, stage: str) -> tuple[str, ...]:
     """Return the inputs that a stage actually reads for the spec's task and data source."""
     inputs = STAGES[stage].inputs

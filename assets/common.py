@@ -5,21 +5,24 @@ belong here: assets, or computing and drawing what is shown.
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
+from assay.automation.reconcile import NOT_NEEDED
 from assay.pipeline import STAGES, StageConfig
 from assay.spec.experiment import SECTION_NAMES, ExperimentSpec, FoundExperiment
-from assay.storage.parquet import StoredTable
+from assay.storage.columns import folded_names
+from assay.storage.parquet import StoredTable, stored_frame
+from assay.storage.partitions import EXPERIMENT_COLUMN
 from assay.storage.results import Result
 from assets.automation import FOLLOWS_INPUTS
 from partitions.experiments import experiments
 from resources.experiment_store import ExperimentStore
-from resources.failures import as_failure
 
 SECTION_KEYS = {name: dg.AssetKey(["spec", name]) for name in SECTION_NAMES}
 
@@ -48,6 +51,15 @@ def stage_arguments(name: str, group: str, kinds: set[str]) -> dict[str, Any]:
     }
 
 
+BY_EXPERIMENT = {"partition_expr": EXPERIMENT_COLUMN}
+"""Metadata of assets whose value is a table."""
+
+
+def table_arguments(name: str, group: str, kinds: set[str]) -> dict[str, Any]:
+    """Return the decorator arguments of a stage whose value is a table."""
+    return {**stage_arguments(name, group, kinds), "io_manager_key": "tables", "metadata": BY_EXPERIMENT}
+
+
 def tags_of(spec: ExperimentSpec) -> dict[str, str]:
     """Return the tags of an experiment's runs, by which the UI can filter: its task and the tags of its spec."""
     return {"assay/task": spec.task, **{f"assay/{name}": value for name, value in spec.tags.items()}}
@@ -59,7 +71,7 @@ class ModelData:
 
     splits: Result | None
     crops: Result | None
-    normalized: Result | None
+    normalized: Result | None = None
 
     def require(self, kind: str) -> Result:
         """Return the result of a kind: ``splits``, ``crops`` or ``normalized``.
@@ -79,26 +91,56 @@ class ModelData:
 
 
 def model_data(
-    store: ExperimentStore, splits: Result | None, crops: Result | None, normalized: StoredTable | None
+    store: ExperimentStore, splits: Result | None, crops: Result | None, normalized: pl.LazyFrame | None
 ) -> ModelData:
     """Return the data; of the table, the result folder, which also holds the scaling of its columns."""
-    with as_failure("normalized"):
-        rows = store.results.open("normalized", normalized.fingerprint) if normalized else None
-    return ModelData(splits, crops, rows)
+    return ModelData(splits, crops, None if normalized is None else store.table_of("normalized", normalized)[0])
 
 
-def materialized(result: Result, value: Any = None) -> dg.MaterializeResult[Any]:
+def materialized(result: Result, value: Any = None, **metadata: Any) -> dg.MaterializeResult[Any]:
     """Return the outcome of an asset: its value, the metadata of its result, and the fingerprint as data version."""
     return dg.MaterializeResult(
         value=result if value is None else value,
-        metadata=metadata_of(result),
+        metadata={**metadata_of(result), **metadata},
         data_version=dg.DataVersion(result.fingerprint),
     )
 
 
-def stored_table(result: Result) -> StoredTable:
-    """Return the table of a stage that makes one; it is a file in the stage's result folder."""
-    return StoredTable(result.folder / f"{result.stage}.parquet", result.fingerprint)
+def table_frame(result: Result, name: str = "") -> pl.LazyFrame:
+    """Return a table of a stage's result, by default that named like the stage; it knows that it is a file already."""
+    file = f"{name or result.stage}.parquet"
+    sha256 = result.manifest["files"][file]["sha256"]
+    return stored_frame(StoredTable(result.folder / file, result.fingerprint, sha256))
+
+
+def not_needed(reason: str) -> dg.MaterializeResult[Any]:
+    """Return the outcome of an asset that nothing in the experiment reads: finished, without a value."""
+    return dg.MaterializeResult(metadata={"summary": reason}, data_version=dg.DataVersion(NOT_NEEDED))
+
+
+def column_lineage(
+    rows: pl.LazyFrame,
+    upstream: str,
+    source: pl.LazyFrame,
+    computed_from: Iterable[str] = (),
+    renamed: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Return, as metadata, which columns of an upstream table the columns of a table come from.
+
+    Args:
+        rows: The table.
+        upstream: Name of the upstream asset.
+        source: Its table.
+        computed_from: Upstream columns behind every column that has no name in common with one.
+        renamed: Upstream column by name of a column that has another name here.
+    """
+    names, origins = folded_names(rows.collect_schema()), folded_names(source.collect_schema())
+    deps: dict[str, list[dg.TableColumnDep]] = {}
+    for column, shown in names.items():
+        same = (renamed or {}).get(column, column)
+        found = sorted({origins[name] for name in ([same] if same in origins else computed_from) if name in origins})
+        deps.setdefault(shown, [dg.TableColumnDep(dg.AssetKey(upstream), name) for name in found])
+    return {"dagster/column_lineage": dg.TableColumnLineage({name: each for name, each in deps.items() if each})}
 
 
 def lineage(source: FoundExperiment | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from assay.pipeline import StageConfig
 from assay.spec.crops import CropsSection
 from assay.stages.crops import build_crops
 from assay.storage.results import Result
-from assets.common import materialized, spec_of, stage_arguments
+from assets.common import materialized, not_needed, spec_of, stage_arguments
 from resources.experiment_store import ExperimentStore
 
 
@@ -17,6 +17,8 @@ def crops(
     context: dg.AssetExecutionContext, spec: StageConfig[CropsSection], splits: Result, store: ExperimentStore
 ) -> dg.MaterializeResult[Any]:
     """One image per labelled object, in the subset of its source image; whole images if each has a single label."""
+    if reason := store.why_not_needed(context, "crops"):
+        return not_needed(reason)
     with store.build(context, spec, {"splits": splits}) as build:
         if build.needed:
             build.report = build_crops(splits.folder, spec.section, build.folder, build.progress)

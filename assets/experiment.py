@@ -8,32 +8,32 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
+from assay.automation.reconcile import NOT_NEEDED
 from assay.errors import SpecError
 from assay.experiments.folders import experiment_row
 from assay.experiments.specs import store_run_config
-from assay.pipeline import digest_of, stage_config
+from assay.pipeline import STAGES, digest_of, stage_config, why_not_needed
 from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
 from assay.spec.ids import validate_id
 from assay.spec.yaml_text import to_yaml
-from assets.common import SECTION_KEYS, lineage, tags_of
+from assets.common import BY_EXPERIMENT, SECTION_KEYS, lineage, tags_of
+from assets.launchpad import spec_field
 from partitions.experiments import experiments
 from resources.experiment_store import ExperimentStore
 from resources.failures import as_failure
-
-
-class ExperimentConfig(dg.Config):
-    """Configuration that may be given in the Launchpad."""
-
-    spec: dict[str, Any] = {}
-    """Keys of the spec to set or change, stored in the experiment's file; empty: use the file, or the template."""
+from resources.instance.run_records import latest_versions
 
 
 @dg.multi_asset(
     name="experiment",
     outs={
         "experiment": dg.AssetOut(
-            io_manager_key="tables", group_name="experiment", kinds={"yaml"}, metadata={"table": "experiments"}
+            io_manager_key="tables",
+            group_name="experiment",
+            kinds={"yaml"},
+            metadata={**BY_EXPERIMENT, "table": "experiments"},
         ),
         **{
             f"spec_{name}": dg.AssetOut(
@@ -50,18 +50,18 @@ class ExperimentConfig(dg.Config):
         "experiment": set(),
         **{f"spec_{name}": {dg.AssetKey("experiment")} for name in SECTION_NAMES},
     },
+    config_schema={"spec": spec_field()},
     partitions_def=experiments,
 )
-def experiment(
-    context: dg.AssetExecutionContext, config: ExperimentConfig, store: ExperimentStore
-) -> Iterator[dg.MaterializeResult[Any]]:
+def experiment(context: dg.AssetExecutionContext, store: ExperimentStore) -> Iterator[dg.MaterializeResult[Any]]:
     """The experiment's spec: its file, or the template of its task, with the changes made in the Launchpad."""
-    experiment_id = context.partition_key
+    experiment_id, overrides = context.partition_key, context.op_execution_context.op_config["spec"]
     with as_failure(f"Experiment {experiment_id}"):
-        spec = _read_spec(store, context.run, validate_id(experiment_id), config.spec)
+        spec = _read_spec(store, context.run, validate_id(experiment_id), overrides)
         folder = store.folders.open(experiment_id, spec)
     context.instance.add_run_tags(context.run.run_id, tags_of(spec))
     values = spec.as_dict()
+    log_not_needed(context, spec)
     yield dg.MaterializeResult(
         asset_key="experiment",
         value=pl.DataFrame([experiment_row(experiment_id, spec, folder)]),
@@ -80,6 +80,20 @@ def experiment(
             data_version=dg.DataVersion(part.digest),
             metadata={"section": dg.MetadataValue.md(f"```yaml\n{to_yaml(values[name])}```")},
         )
+
+
+def log_not_needed(context: dg.AssetExecutionContext, spec: ExperimentSpec) -> None:
+    """Record the stages that nothing in the experiment reads as finished, so that they don't count as missing.
+
+    Those that were made by hand before, or are part of the run, are left alone.
+    """
+    name = context.partition_key
+    selected = context.run.asset_selection or context.job_def.asset_layer.selected_asset_keys
+    for stage in [name for name in STAGES if dg.AssetKey(name) not in selected]:
+        reason = why_not_needed(spec, stage)
+        if reason and not latest_versions(context.instance, stage, [name]):
+            tags = {DATA_VERSION_TAG: NOT_NEEDED}
+            context.log_event(dg.AssetMaterialization(stage, partition=name, metadata={"summary": reason}, tags=tags))
 
 
 def require_fitting(job: str, evaluated: Any) -> None:

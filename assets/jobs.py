@@ -4,6 +4,7 @@ import dagster as dg
 
 from assay.backfills.launch import RETRY_TAGS
 from assets.common import SECTION_KEYS
+from assets.launchpad import HOW_TO
 from assets.maintenance import job_clearlocks, job_copy_exp
 
 EXPERIMENT_KEYS = (dg.AssetKey("experiment"), *SECTION_KEYS.values())
@@ -27,7 +28,7 @@ job_experiment = dg.define_asset_job(
     "job_experiment",
     selection=EXPERIMENT | DATA | TRAINING,
     tags=RETRY_TAGS,
-    description="Run the whole pipeline, from the spec to the analysis and the experiment tests.",
+    description=f"Run the whole pipeline, from the spec to the analysis and the experiment tests. {HOW_TO}",
 )
 
 job_eval = dg.define_asset_job(

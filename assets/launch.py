@@ -12,13 +12,12 @@ from uuid import uuid4
 import dagster as dg
 
 from assay.errors import DataError, unknown
-from assay.experiments.contents import stage_results
+from assay.experiments.contents import outcome
 from assay.pipeline import STAGES, needed_stages
 from assay.spec.experiment import ExperimentSpec
 from assets.jobs import EXPERIMENT_JOBS
 from partitions.experiments import add_experiment
 from resources.defaults import default_store, resources_for
-from resources.experiment_store import ExperimentStore
 from resources.instance.home import local_instance
 from resources.instance.run_process import RunFiles
 from resources.progress import TerminalReporter, terminal
@@ -69,7 +68,7 @@ def run_experiment(
         if event.is_step_failure:
             print_failure(event)
     if result.success:
-        print_outcome(store, experiment_id)
+        print("\n".join(outcome(store.path, experiment_id)))
     return result.success
 
 
@@ -77,17 +76,6 @@ def needed_asset_keys(job: dg.JobDefinition, spec: ExperimentSpec) -> list[dg.As
     """Return the job's assets without the stages that this experiment does not need."""
     unused = set(STAGES) - set(needed_stages(spec))
     return [key for key in job.asset_layer.selected_asset_keys if key.path[-1] not in unused or key.path[0] == "spec"]
-
-
-def print_outcome(store: ExperimentStore, experiment_id: str) -> None:
-    """Print the summary of the results, what to do next, and where the files are."""
-    results = stage_results(store.path, experiment_id)
-    if "analysis" in results:
-        print(results["analysis"].report["summary"])
-        print(results["analysis"].report["next"])
-    folder = store.folders.find(experiment_id)
-    if folder is not None:
-        print(f"Everything is in {folder.path}")
 
 
 def print_failure(event: dg.DagsterEvent) -> None:

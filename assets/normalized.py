@@ -3,30 +3,32 @@
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
 from assay.pipeline import StageConfig
 from assay.spec.normalized import NormalizedSection
 from assay.stages.normalized import build_normalized
-from assay.storage.parquet import StoredTable
-from assets.common import materialized, spec_of, stage_arguments, stored_table
+from assets.common import column_lineage, materialized, not_needed, optional, spec_of, table_arguments, table_frame
 from resources.experiment_store import ExperimentStore
 
 
 @dg.asset(
-    ins=spec_of("normalized"),
-    io_manager_key="tables",
-    **stage_arguments("normalized", "data", {"duckdb", "polars"}),
+    ins=spec_of("normalized") | optional("tabular"),
+    **table_arguments("normalized", "data", {"duckdb", "polars"}),
 )
 def normalized(
     context: dg.AssetExecutionContext,
     spec: StageConfig[NormalizedSection],
-    tabular: StoredTable,
+    tabular: pl.LazyFrame | None,
     store: ExperimentStore,
 ) -> dg.MaterializeResult[Any]:
     """The table with numbers scaled to 0 to 1 and categories as codes; the scaling is fitted on the training rows."""
-    table = store.results.open("tabular", tabular.fingerprint)
+    if reason := store.why_not_needed(context, "normalized"):
+        return not_needed(reason)
+    table, tabular = store.table_of("tabular", tabular)
     scaling = store.evaluated_scaling(spec)
     with store.build(context, spec, {"tabular": table}) as build:
         if build.needed:
-            build.report = build_normalized(table.folder, spec.section, build.folder, build.progress, scaling)
-    return materialized(build.result, stored_table(build.result))
+            build.report = build_normalized(tabular, table.folder, spec.section, build.folder, build.progress, scaling)
+    rows = table_frame(build.result)
+    return materialized(build.result, rows, **column_lineage(rows, "tabular", tabular))

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
 from assay.pipeline import STAGES, StageConfig
 from assay.spec.trained_model import TrainedModelSection
 from assay.stages.trained_model import train
-from assay.storage.parquet import StoredTable
 from assay.storage.results import Result
 from assets.automation import FOLLOWS_INPUTS
-from assets.common import lineage, materialized, model_data, optional, spec_of
+from assets.common import BY_EXPERIMENT, lineage, materialized, model_data, optional, spec_of, table_frame
 from partitions.experiments import experiments
 from resources.experiment_store import ExperimentStore
 
@@ -27,7 +27,10 @@ from resources.experiment_store import ExperimentStore
             automation_condition=FOLLOWS_INPUTS,
         ),
         "training_history": dg.AssetOut(
-            io_manager_key="tables", kinds={"duckdb"}, description="The model's metrics after each epoch of training."
+            io_manager_key="tables",
+            metadata=BY_EXPERIMENT,
+            kinds={"duckdb"},
+            description="The model's metrics after each epoch of training.",
         ),
     },
     group_name="learning",
@@ -39,7 +42,7 @@ def trained_model(
     spec: StageConfig[TrainedModelSection],
     splits: Result | None,
     crops: Result | None,
-    normalized: StoredTable | None,
+    normalized: pl.LazyFrame | None,
     store: ExperimentStore,
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """A trained network with the weights of its best epoch; or, in an evaluation, that of another experiment."""
@@ -52,12 +55,12 @@ def trained_model(
         with store.build(context, spec, {data.stage: data}) as build:
             if build.needed:
                 with store.cores(context, spec.section.train_params.threads):
-                    build.report = train(spec, data, build.folder, build.progress, build.scratch)
+                    build.report = train(spec, data, normalized, build.folder, build.progress, build.scratch)
         result = build.result
     shown = materialized(result)
     metadata = {**lineage(spec.found), **(shown.metadata or {})}
     yield shown._replace(asset_key=dg.AssetKey("trained_model"), metadata=metadata)
-    history = StoredTable(result.folder / "training_history.parquet", result.fingerprint)
+    history = table_frame(result, "training_history")
     yield dg.MaterializeResult(
         asset_key="training_history", value=history, data_version=dg.DataVersion(result.fingerprint)
     )

@@ -26,7 +26,7 @@ from assay.stages.normalized import build_normalized
 from assay.stages.splits import build_splits
 from assay.stages.tabular import build_tabular
 from assay.storage.files import write_json
-from assay.storage.parquet import read_parquet, write_parquet
+from assay.storage.parquet import read_parquet, scan_parquet, write_parquet
 from assay.utils.concurrency import map_in_order, usable_cores
 from benchmarks.op_based import STAGES_S, op_based
 from benchmarks.rows import Row, at_most
@@ -113,7 +113,9 @@ def images(root: Path, count: int) -> list[Row]:
         root, "tabular", lambda folder: build_tabular(source, splits, crops, TabularSection(), folder)
     )
     normalized, normalized_s = stage(
-        root, "normalized", lambda folder: build_normalized(tabular, NormalizedSection(), folder)
+        root,
+        "normalized",
+        lambda folder: build_normalized(scan_parquet(tabular / TABULAR_FILE), tabular, NormalizedSection(), folder),
     )
     whole = [splits / file for file in read_parquet(splits / ITEMS_FILE)["file"]]
     cut = [crops / file for file in read_parquet(crops / CROPS_FILE)["file"]]
@@ -166,7 +168,9 @@ def rows(root: Path, count: int) -> list[Row]:
         root, "many-tabular", lambda folder: build_tabular(root, splits, crops, TabularSection(), folder)
     )
     normalized, normalized_s = stage(
-        root, "many-normalized", lambda folder: build_normalized(tabular, NormalizedSection(), folder)
+        root,
+        "many-normalized",
+        lambda folder: build_normalized(scan_parquet(tabular / TABULAR_FILE), tabular, NormalizedSection(), folder),
     )
     table_s = decode_all(sorted((crops / "train").glob("*.png")))
     table_s += copy_tables(crops / CROPS_FILE, tabular / TABULAR_FILE)

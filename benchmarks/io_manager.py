@@ -8,10 +8,11 @@ import json
 import multiprocessing
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import dagster as dg
@@ -29,6 +30,7 @@ ROWS, COLUMNS = 500, 100
 PARTITIONS = 15
 """Of each process, for every manager: dagster-duckdb needs a minute for those of 8 processes."""
 LIMIT_S, IMPORT_LIMIT_S = 150.0, 120.0
+READS = 5
 LEAST_SHARE, SLOWEST_S = 0.5, {1: 0.1, 8: 0.55}
 """What ours must reach: of the floor's writes per second; for its longest write, by processes."""
 
@@ -94,13 +96,15 @@ class Outcome:
 
 
 def make_manager(name: str, folder: Path) -> Any:
-    if name == "assay":
-        return DuckDBParquetIOManager(root=str(folder))
     if name == "plain":
         return PlainFiles(folder)
-    config = {"database": str(folder / "stock.duckdb"), "connection_config": {}}
+    config = config_of(folder)
     context = dg.build_init_resource_context(config=config)
-    return StockIOManager(**config).create_io_manager(context)
+    return {"assay": DuckDBParquetIOManager, "stock": StockIOManager}[name](**config).create_io_manager(context)
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    return {"database": str(folder / "tables.duckdb"), "connection_config": {}}
 
 
 def work(load: Load, number: int, folder: Path, ready: Barrier) -> None:
@@ -127,7 +131,7 @@ def write_one(manager: Any, key: str, frame: pl.DataFrame, folder: Path) -> str:
         asset_partitions_def=partitions,
         asset_partitions_subset=partitions.subset_with_partition_keys([key]),
         definition_metadata={"partition_expr": "experiment_id"},
-        resource_config={"database": str(folder / "stock.duckdb"), "connection_config": {}},
+        resource_config=config_of(folder),
         resources=ScopedResourcesBuilder().build(set()),
     )
     try:
@@ -173,7 +177,45 @@ def run(quick: bool = False) -> list[Row]:
         writers = f"{processes} writer{'s' * (processes > 1)}"
         rows += rows_of(f"I/O manager, {writers}", processes, ours, floor)
         rows += stock_rows(f"dagster-duckdb, {writers}", stock)
-    return rows
+    return [*rows, read_row(*((20_000, 30) if quick else (1_000_000, 30)))]
+
+
+def read_row(count: int, columns: int) -> Row:
+    """Return how long the manager takes to load a large table, beside Polars on the same file."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        values = np.random.default_rng(0).normal(size=(count, columns))
+        frame = pl.DataFrame(values, schema=[f"x{index}" for index in range(columns)])
+        assert not write_one(make_manager("assay", folder), "p", frame, folder)
+        (path,) = folder.glob("tables/*/*/*/current/*.parquet")
+        manager, context = make_manager("assay", folder), input_context(folder)
+        plain_s, ours_s = [], []
+        for _ in range(READS):
+            plain_s.append(duration(lambda: pl.scan_parquet(path).collect()))
+            ours_s.append(duration(lambda: manager.load_input(context)))
+    what = f"I/O manager: load a table of {count:,} x {columns}"
+    return Row(what, median(ours_s), target=at_most(1.3, of="floor"), floor=median(plain_s), note="floor: scan_parquet")
+
+
+def duration(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def input_context(folder: Path) -> dg.InputContext:
+    partitions = dg.StaticPartitionsDefinition(["p"])
+    subset = partitions.subset_with_partition_keys(["p"])
+    upstream = dg.OutputContext(definition_metadata={"partition_expr": "experiment_id"})
+    return dg.InputContext(
+        upstream_output=upstream,
+        asset_key=dg.AssetKey(["bench", "features"]),
+        asset_partitions_def=partitions,
+        asset_partitions_subset=subset,
+        dagster_type=dg.PythonObjectDagsterType(pl.DataFrame),
+        resource_config=config_of(folder),
+        resources=ScopedResourcesBuilder().build(set()),
+    )
 
 
 def rows_of(name: str, processes: int, ours: Outcome, floor: Outcome) -> list[Row]:

@@ -5,8 +5,9 @@ from typing import Any
 
 import dagster as dg
 
+from assay.storage.warehouse.refresh import INDEX
 from resources.experiment_store import ExperimentStore
-from resources.io_managers import DuckDBParquetIOManager, ResultIOManager, SectionIOManager
+from resources.io_managers import DEFAULT_SCHEMA, DuckDBParquetIOManager, ResultIOManager, SectionIOManager
 from resources.progress import ProgressReporter
 from resources.tracking import Tracker
 
@@ -36,7 +37,7 @@ def default_tracker() -> Tracker:
 
 def resources_for(store: ExperimentStore) -> dict[str, Any]:
     """Return all resources by key, based on one store."""
-    tables = DuckDBParquetIOManager(root=store.root)
+    tables = DuckDBParquetIOManager(database=str(store.path / INDEX), schema=DEFAULT_SCHEMA)
     return {
         "io_manager": tables,  # for assets that name no I/O manager; Dagster's default would pickle their values
         "store": store,

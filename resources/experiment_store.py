@@ -11,24 +11,29 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
 from assay.checks.result import TestResult
 from assay.experiments.building import build_stage, fetch_evaluated, mirror, publish_evaluated_model
 from assay.experiments.checks import require_passed, run_tests
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.specs import SpecFiles, load_run_config, store_run_config
-from assay.pipeline import StageConfig, StageSection
+from assay.pipeline import StageConfig, StageSection, why_not_needed
 from assay.spec.experiment import ExperimentSpec, FileLockSpec
 from assay.spec.exptests import TestSection
 from assay.spec.ids import validate_id
 from assay.storage.locations.config import Locations
 from assay.storage.locks.acquire import LockMode, Waiting, hold
+from assay.storage.parquet import table_of
 from assay.storage.results import Build, Result, ResultStore
 from assay.training.data import data_source
 from assay.utils.concurrency import usable_cores
 from resources.failures import as_failure
 from resources.progress import ProgressReporter
 from resources.tracking import Tracker
+
+ASSET_JOB = "__ASSET_JOB"
+"""Beginning of the name of Dagster's own job, by which assets chosen by hand are materialized."""
 
 
 class ExperimentStore(dg.ConfigurableResource[Any]):
@@ -75,6 +80,18 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
         spec = load_run_config(self.path, run_id, experiment_id)
         return spec or store_run_config(self.path, run_id, experiment_id, self.specs.load(experiment_id))
 
+    def why_not_needed(self, context: dg.AssetExecutionContext, stage: str) -> str:
+        """Return why a run need not make a stage; empty if it must.
+
+        What nothing in the experiment reads is made only by a run that somebody started for data alone, by hand.
+        """
+        run = context.run
+        is_by_hand = run.job_name.startswith(ASSET_JOB)
+        is_for_data = not {dg.AssetKey("trained_model"), dg.AssetKey("analysis")} & set(run.asset_selection or ())
+        if is_by_hand and is_for_data:
+            return ""
+        return why_not_needed(self.spec_of_run(run.run_id, validate_id(context.partition_key)), stage)
+
     def require_passed(self, context: dg.AssetExecutionContext, data: Result) -> None:
         """Check that no blocking test of ``data``, or of a result it was made from, failed in this or an earlier run.
 
@@ -107,6 +124,18 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
             build.progress = progress
             yield build
         self._finish(context, spec, _outcome(build.result))
+
+    def table_of(self, stage: str, rows: pl.LazyFrame | None) -> tuple[Result, pl.LazyFrame]:
+        """Return the result that an asset's input table belongs to, for what it holds besides the rows, and the rows.
+
+        Raises:
+            dagster.Failure: The rows are not a stored table of the stage, or its result no longer exists.
+        """
+        table = None if rows is None else table_of(rows)
+        if table is None or rows is None:
+            raise dg.Failure(f"There is no table of {stage}. Materialize {stage} first.", allow_retries=False)
+        with as_failure(stage):
+            return self.results.open(stage, table.fingerprint), rows
 
     def publish_evaluated_model(self, context: dg.AssetExecutionContext, spec: StageConfig[StageSection]) -> Result:
         """Find, or fetch, the model that the experiment evaluates, and publish it into the experiment's folder.

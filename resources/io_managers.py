@@ -5,199 +5,306 @@ to Dagster, and its metadata. Does not belong here: files of tables (``assay.sto
 (``assay.storage.warehouse``), building results (``assay.storage.results``).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 import dagster as dg
+import duckdb
 import polars as pl
-from pydantic import Field
+from dagster._core.storage.db_io_manager import (
+    DbIOManager,
+    DbTypeHandler,
+    TablePartitionDimension,
+    TableSlice,
+)
+from dagster_duckdb import DuckDBIOManager
+from dagster_duckdb.io_manager import DuckDbClient
 
 from assay.errors import DataError, StorageError
 from assay.experiments.contents import read_pointer, write_pointer
 from assay.pipeline import StageConfig, stage_config
 from assay.spec.ids import validate_id
-from assay.storage.parquet import StoredTable, select, widen
-from assay.storage.partitions import Partition, place_of
+from assay.storage.columns import column_lines
+from assay.storage.parquet import StoredTable, select, stored_frame, table_of, widen
+from assay.storage.partitions import EXPERIMENT_COLUMN, Partition, place_of
 from assay.storage.results import Result
 from resources.experiment_store import ExperimentStore
 
+DEFAULT_SCHEMA = "main"
+"""DuckDB's own default, so that ``select * from analysis`` finds the table; dagster-duckdb's is ``public``."""
+
+UNNAMED_COLUMN = "partition_key"
+"""Stands for the partition where ``partition_expr`` is no plain column: several dimensions, expressions, dates."""
+
+
+class DuckDBParquetIOManager(DuckDBIOManager):
+    """dagster-duckdb's I/O manager for Polars frames, which keeps each partition in a Parquet file of its own.
+
+    Fields, metadata (``schema``, ``table``, ``partition_expr``, ``columns``), kinds of partitions and the query shown
+    are dagster-duckdb's. What differs is the storage: writers of different partitions never wait for each other, no
+    table is ever half-written, partitions may have different columns, and a frame that is a stored table already is
+    linked. The files are in the folder ``tables/`` beside ``database``, which is the index that SQL goes through.
+    """
+
+    @staticmethod
+    def type_handlers() -> Sequence[DbTypeHandler[Any]]:
+        """Return the one handler, of eager and lazy frames."""
+        return [FrameHandler()]
+
+    @staticmethod
+    def default_load_type() -> type:
+        """Return the type of an input without annotation."""
+        return pl.DataFrame
+
+    def create_io_manager(self, context: Any) -> DbIOManager:
+        """Return the manager of a run."""
+        return _LenientDbIOManager(
+            db_client=ParquetClient(),
+            database=self.database,
+            schema=self.schema_,
+            type_handlers=self.type_handlers(),
+            default_load_type=self.default_load_type(),
+            io_manager_name="DuckDBIOManager",
+        )
+
+
+class _LenientDbIOManager(DbIOManager):
+    """Differs in two points.
+
+    An input may be annotated ``| None``; with the metadata ``optional`` it is None while nothing is stored. An asset,
+    like an op, may name its table in the metadata ``table``.
+    """
+
+    def _get_table_slice(self, context: Any, output_context: Any) -> TableSlice:
+        table_slice = super()._get_table_slice(context, output_context)
+        name = (output_context.definition_metadata or {}).get("table")
+        return table_slice._replace(table=name) if name else table_slice
+
+    def _check_supported_type(self, obj_type: Any) -> None:
+        super()._check_supported_type(_without_none(obj_type))  # type: ignore[no-untyped-call]
+
+    def _resolve_handler(self, obj_type: Any) -> DbTypeHandler[Any]:
+        return super()._resolve_handler(_without_none(obj_type))
+
+
+def _without_none(annotation: Any) -> Any:
+    kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
+    return kinds[0] if len(kinds) == 1 and type(None) in get_args(annotation) else annotation
+
 
 @dataclass(frozen=True)
-class TableAddress:
-    """A table and a selection of its partitions.
+class ParquetConnection:
+    """What a ``DbClient`` connects to.
 
     Attributes:
-        name: Name of the asset, for messages.
-        schema: From the ``schema`` metadata, the manager's configuration, or the asset key's prefix, in this order.
-        table: From the ``table`` metadata, or the last part of the asset key.
-        column: From the ``partition_expr`` metadata, or ``experiment_id``; empty for an asset without partitions.
-        keys: The selected partition keys.
+        root: Storage root: the folder of the database.
+        config: The manager's ``connection_config``, for the DuckDB that splits and checks tables.
     """
 
-    name: str
-    schema: str
-    table: str
-    column: str
-    keys: tuple[str, ...]
+    root: Path
+    config: Mapping[str, Any]
+
+    def partitions(self, context: dg.OutputContext | dg.InputContext, table_slice: TableSlice) -> dict[str, Partition]:
+        """Return the partitions of a slice by key; a table without partitions has one, with an empty key."""
+        schema, table, column = table_slice.schema, table_slice.table, partition_column(table_slice)
+        keys = context.asset_partition_keys if table_slice.partition_dimensions else [""]
+        return {key: place_of(self.root, schema, table, column, key) for key in keys}
+
+    def rows_of(self, frame: pl.DataFrame, dimensions: Sequence[TablePartitionDimension]) -> pl.DataFrame:
+        """Return the rows that belong to partitions, by dagster-duckdb's own rule."""
+        whole = TableSlice("rows", "main", partition_dimensions=dimensions)
+        with duckdb.connect(config=dict(self.config)) as connection:
+            connection.register("given", frame)
+            connection.execute("CREATE VIEW main.rows AS SELECT * FROM given")
+            rows: pl.DataFrame = connection.sql(DuckDbClient.get_select_statement(whole)).pl()
+        return rows
+
+
+class ParquetClient(DuckDbClient):
+    """dagster-duckdb's client, except that a partition is replaced by renaming, so that nothing is deleted before."""
+
+    @staticmethod
+    def delete_table_slice(context: dg.OutputContext, table_slice: TableSlice, connection: ParquetConnection) -> None:
+        """Do nothing: the former file stays until the new one is in its place."""
+
+    @staticmethod
+    def ensure_schema_exists(context: dg.OutputContext, table_slice: TableSlice, connection: ParquetConnection) -> None:
+        """Do nothing: a schema is a folder."""
+
+    @staticmethod
+    def get_table_name(table_slice: TableSlice) -> str:
+        """Return the name by which SQL finds the table."""
+        return f"{table_slice.schema}.{table_slice.table}"
+
+    @staticmethod
+    @contextmanager
+    def connect(context: dg.OutputContext | dg.InputContext, table_slice: TableSlice) -> Iterator[ParquetConnection]:
+        """Yield the storage; no database is opened, so that nobody waits."""
+        config: Mapping[str, Any] = context.resource_config or {}
+        yield ParquetConnection(Path(config["database"]).absolute().parent, config.get("connection_config") or {})
+
+
+class FrameHandler(DbTypeHandler[pl.DataFrame | pl.LazyFrame]):
+    """Stores and loads Polars frames."""
 
     @property
-    def full_name(self) -> str:
-        """Schema and table, joined by a dot."""
-        return f"{self.schema}.{self.table}"
+    def supported_types(self) -> Sequence[type[object]]:
+        """The types of outputs and inputs."""
+        return [pl.DataFrame, pl.LazyFrame]
 
-    def partitions(self, root: Path) -> dict[str, Partition]:
-        """Return the partitions' files by key; a table without partitions has one file, with an empty key."""
-        keys = self.keys if self.column else ("",)
-        return {key: place_of(root, self.schema, self.table, self.column, key) for key in keys}
-
-
-def address_of(
-    context: dg.OutputContext | dg.InputContext, output_metadata: Mapping[str, Any], schema: str | None
-) -> TableAddress:
-    """Return the table of a context; ``output_metadata`` is the definition metadata of the asset that makes it."""
-    if context.has_asset_key:
-        path = list(context.asset_key.path)
-    elif isinstance(context, dg.InputContext) and context.upstream_output is not None:
-        path = [context.upstream_output.name]
-    else:
-        path = [context.name]
-    prefix = path[-2] if len(path) > 1 else DEFAULT_SCHEMA
-    partitioned = context.has_asset_key and context.has_asset_partitions
-    return TableAddress(
-        name="/".join(path),
-        schema=output_metadata.get("schema") or schema or prefix,
-        table=output_metadata.get("table") or path[-1],
-        column=output_metadata.get("partition_expr", PARTITION_COLUMN) if partitioned else "",
-        keys=tuple(context.asset_partition_keys) if partitioned else (),
-    )
-
-
-class DuckDBParquetIOManager(dg.ConfigurableIOManager):
-    """Stores Polars frames, or links tables that are files already, and loads the type that an input is annotated with.
-
-    It follows the conventions of dagster-duckdb (schema, table, ``partition_expr``, ``columns``), but keeps every
-    partition in a file of its own, so that writers of different partitions never wait for each other and no table is
-    ever half-written.
-    """
-
-    root: str
-    """Storage root; tables are in its folder ``tables/``."""
-    schema_: str | None = Field(default=None, alias="schema")
-    """Schema of tables whose asset names none in its metadata."""
-
-    def handle_output(self, context: dg.OutputContext, obj: pl.DataFrame | pl.LazyFrame | StoredTable | None) -> None:
-        """Store a table as the output's partition, and show its size, rows and columns in the UI.
+    def handle_output(
+        self,
+        context: dg.OutputContext,
+        table_slice: TableSlice,
+        obj: pl.DataFrame | pl.LazyFrame,
+        connection: ParquetConnection,
+    ) -> dict[str, Any]:
+        """Store a frame as the output's partitions and return what the UI shows of it.
 
         Raises:
-            DataError: The value is not a table, can't be stored, or is for several partitions at once.
-            StorageError: The table can't be written to the disk.
+            DataError: The frame can't be stored, or holds rows of other partitions.
+            StorageError: The frame can't be written to the disk, or is a stored table that was changed.
         """
-        address = address_of(context, context.definition_metadata or {}, self.schema_)
-        partitions = list(address.partitions(self._path).values())
-        if len(partitions) != 1:
-            raise DataError(f"{address.name} gave one table for {len(partitions)} partitions; run them one by one.")
-        if not isinstance(obj, LOAD_TYPES):
-            expected = " or ".join(each.__name__ for each in LOAD_TYPES)
-            raise DataError(f"{address.name} gave {type(obj).__name__}; expected {expected}.")
-        stored = partitions[0].write(obj)
-        context.add_output_metadata(metadata_of_table(stored, address))
+        partitions = connection.partitions(context, table_slice)
+        frames: Mapping[str, pl.DataFrame | pl.LazyFrame]
+        if len(partitions) > 1:
+            frames = _split(context, table_slice, obj.lazy().collect(), connection)
+        else:
+            frames = dict.fromkeys(partitions, obj)
+            _require_own_rows(table_slice, obj, connection)
+        stored = [partition.write(table_of(frames[key]) or frames[key]) for key, partition in partitions.items()]
+        return metadata_of_tables(stored, bool(table_slice.partition_dimensions))
 
-    def load_input(self, context: dg.InputContext) -> pl.DataFrame | pl.LazyFrame | StoredTable | None:
+    def load_input(self, context: dg.InputContext, table_slice: TableSlice, connection: ParquetConnection) -> Any:
         """Return a table, or only the columns that the input's ``columns`` metadata names.
 
-        Several partitions are returned as one table with a column for the partition key. With the metadata
-        ``optional: True``, partitions that are not stored are left out, and the input is None if there are none.
+        Of several partitions those that are stored are returned as one table, with a column for the partition key
+        unless the rows tell their partition themselves.
 
         Raises:
             DataError: A column does not exist, or the types of the partitions' columns are incompatible.
-            StorageError: The table was never materialized, or can't be read.
+            StorageError: Nothing is stored yet, can't be read, or was changed after it was stored.
         """
-        upstream = context.upstream_output
-        address = address_of(context, (upstream.definition_metadata if upstream else None) or {}, self.schema_)
-        metadata = context.definition_metadata or {}
-        load_type = _load_type(context, address)
-        columns, optional = metadata.get("columns"), bool(metadata.get("optional"))
-        if address.column and not _is_own_partition(context, address):
-            return self._load_several(address, columns, load_type, optional)
-        table = self._load_one(address, columns, load_type)
-        if table is None and not optional:
-            raise StorageError(_missing(address, address.keys))
-        return table
-
-    def _load_one(
-        self, address: TableAddress, columns: Sequence[str] | None, load_type: type
-    ) -> pl.DataFrame | pl.LazyFrame | StoredTable | None:
-        (partition,) = address.partitions(self._path).values()
-        if load_type is StoredTable:
-            return partition.current()
-        if load_type is pl.DataFrame:
-            return partition.use(lambda table: table.read(columns))
-        return partition.use(lambda table: select(table.scan(), columns, address.name) if columns else table.scan())
-
-    def _load_several(
-        self, address: TableAddress, columns: Sequence[str] | None, load_type: type, optional: bool
-    ) -> pl.DataFrame | pl.LazyFrame | None:
-        if load_type is StoredTable:
-            raise DataError(f"{address.name}: {len(address.keys)} partitions are not one StoredTable; ask for a frame.")
-        partitions = address.partitions(self._path)
-        tables = {key: partition.use(StoredTable.read) for key, partition in partitions.items()}
-        frames = {key: table.lazy() for key, table in tables.items() if table is not None}
-        if not optional and (not frames or len(frames) < len(tables)):
-            raise StorageError(_missing(address, [key for key, table in tables.items() if table is None]))
-        if not frames:
-            return None
-        whole = widen(frames, address.column, columns, address.name)
-        return whole if load_type is pl.LazyFrame else whole.collect()
-
-    @property
-    def _path(self) -> Path:
-        return Path(self.root).absolute()
+        partitions = connection.partitions(context, table_slice)
+        is_lazy = _without_none(context.dagster_type.typing_type) is pl.LazyFrame
+        if not partitions:
+            return pl.LazyFrame() if is_lazy else pl.DataFrame()
+        tables = {key: partition.checked() for key, partition in partitions.items()}
+        found = {key: table for key, table in tables.items() if table is not None}
+        if not found:
+            if (context.definition_metadata or {}).get("optional"):
+                return None
+            raise StorageError(_missing(table_slice, list(partitions)))
+        frame = _loaded(context, table_slice, found)
+        return frame if is_lazy else frame.collect()
 
 
-def _is_own_partition(context: dg.InputContext, address: TableAddress) -> bool:
-    """Return whether the loading asset has the same, single partition; otherwise it loads a table of several."""
-    return context.has_partition_key and address.keys == (context.partition_key,)
+def _loaded(context: dg.InputContext, table_slice: TableSlice, found: Mapping[str, StoredTable]) -> pl.LazyFrame:
+    """Return the stored partitions as one frame; a whole partition of the same key as it was stored."""
+    name, columns = ParquetClient.get_table_name(table_slice), table_slice.columns
+    keys = list(context.asset_partition_keys) if table_slice.partition_dimensions else [""]
+    is_own = not table_slice.partition_dimensions or (context.has_partition_key and keys == [context.partition_key])
+    if is_own:
+        (table,) = found.values()
+        return select(table.scan(), columns, name) if columns else stored_frame(table)
+    column = partition_column(table_slice)
+    frames = {key: table.scan() for key, table in found.items()}
+    return widen(frames, "" if column == UNNAMED_COLUMN else column, columns, name)
 
 
-def _load_type(context: dg.InputContext, address: TableAddress) -> type:
-    """Return the annotated type, without ``| None``; ``pl.DataFrame`` if there is no annotation."""
-    annotated = context.dagster_type.typing_type
-    if annotated is Any:
-        return pl.DataFrame
-    for candidate in (annotated, *get_args(annotated)):
-        if candidate in LOAD_TYPES:
-            return candidate  # type: ignore[no-any-return]
-    expected = ", ".join(each.__name__ for each in LOAD_TYPES)
-    raise DataError(f"The input {address.name} is annotated {annotated}; expected one of {expected}.")
+def partition_column(table_slice: TableSlice) -> str:
+    """Return the column that stands for the partition; it is named like ``partition_expr`` where that is a plain name.
+
+    Several dimensions, expressions and windows of time are told by other columns of the rows.
+    """
+    dimensions = table_slice.partition_dimensions or []
+    if not dimensions:
+        return ""
+    expression, partitions = dimensions[0]
+    is_plain = len(dimensions) == 1 and not isinstance(partitions, dg.TimeWindow) and expression.isidentifier()
+    return expression if is_plain else UNNAMED_COLUMN
 
 
-def _missing(address: TableAddress, keys: Sequence[str]) -> str:
-    step = f"Materialize {address.name} first."
-    if not address.column:
-        return f"{address.name} has not been stored yet. {step}"
-    if not keys:
-        return f"No experiment has {address.name}. {step}"
+def _require_own_rows(
+    table_slice: TableSlice, frame: pl.DataFrame | pl.LazyFrame, connection: ParquetConnection
+) -> None:
+    """Refuse rows of other partitions, which nobody would find or replace."""
+    dimensions = table_slice.partition_dimensions or []
+    if partition_column(table_slice) != UNNAMED_COLUMN:
+        return  # the partition itself checks its column, if the rows have one
+    whole = frame.lazy().collect()
+    own = connection.rows_of(whole, dimensions)
+    if len(own) < len(whole):
+        expressions = " and ".join(dimension.partition_expr for dimension in dimensions)
+        problem = f"{len(whole) - len(own)} of {len(whole)} rows lie in other partitions by {expressions}"
+        raise DataError(f"The table {ParquetClient.get_table_name(table_slice)} belongs elsewhere.", [problem])
+
+
+def _split(
+    context: dg.OutputContext, table_slice: TableSlice, frame: pl.DataFrame, connection: ParquetConnection
+) -> dict[str, pl.DataFrame]:
+    """Return the rows of each of several partitions."""
+    dimensions = {key: _dimensions_of(context, table_slice, key) for key in context.asset_partition_keys}
+    name = ParquetClient.get_table_name(table_slice)
+    expressions = {part.partition_expr for part in table_slice.partition_dimensions or []}
+    absent = sorted(each for each in expressions if each.isidentifier() and each not in frame.columns)
+    if absent:
+        raise DataError(
+            f"{name} was made for {len(dimensions)} partitions at once, but lacks the column that tells them apart: "
+            f"{', '.join(absent)}. Add it, or make the partitions one by one."
+        )
+    frames = {key: connection.rows_of(frame, parts) for key, parts in dimensions.items()}
+    if sum(map(len, frames.values())) != len(frame):
+        raise DataError(f"Some rows of {name} belong to none of its {len(dimensions)} partitions, or to several.")
+    return frames
+
+
+def _dimensions_of(context: dg.OutputContext, table_slice: TableSlice, key: str) -> list[TablePartitionDimension]:
+    """Return the dimensions of a slice for one of its partitions."""
+    whole: Any = context.asset_partitions_def
+    parts = [(whole, key)]
+    if isinstance(whole, dg.MultiPartitionsDefinition):
+        keys = whole.get_partition_key_from_str(key).keys_by_dimension
+        parts = [(part.partitions_def, keys[part.name]) for part in whole.partitions_defs]
+    windows = [
+        part.time_window_for_partition_key(own) if isinstance(part, dg.TimeWindowPartitionsDefinition) else [own]
+        for part, own in parts
+    ]
+    expressions = [dimension.partition_expr for dimension in table_slice.partition_dimensions or []]
+    return [TablePartitionDimension(*pair) for pair in zip(expressions, windows, strict=True)]
+
+
+def _missing(table_slice: TableSlice, keys: Sequence[str]) -> str:
+    name = table_slice.table
+    step = f"Materialize {name} first."
+    if not table_slice.partition_dimensions:
+        return f"{name} has not been stored yet. {step}"
     shown = ", ".join(repr(key) for key in keys[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
-    return f"Experiment {shown} has no {address.name} yet. {step}"
+    what = "Experiment" if partition_column(table_slice) == EXPERIMENT_COLUMN else "Partition"
+    return f"{what} {shown} has no {name} yet. {step}"
 
 
-def metadata_of_table(stored: StoredTable, address: TableAddress) -> dict[str, Any]:
-    """Return rows, columns, size in bytes, path and name of a table, under Dagster's standard keys where they exist."""
-    schema = stored.schema
-    count_key = "dagster/partition_row_count" if address.column else "dagster/row_count"
-    metadata: dict[str, Any] = {
-        count_key: stored.scan().select(pl.len()).collect().item(),
-        "dagster/table_name": address.full_name,
+def metadata_of_tables(stored: Sequence[StoredTable], is_partitioned: bool) -> dict[str, Any]:
+    """Return rows, columns, size in bytes and path of a table, under Dagster's standard keys where they exist.
+
+    Args:
+        stored: The files that were written; most often one.
+        is_partitioned: Whether they are partitions of a table rather than the table.
+    """
+    schema = stored[0].schema
+    rows = sum(table.scan().select(pl.len()).collect().item() for table in stored)
+    return {
+        "dagster/partition_row_count" if is_partitioned else "dagster/row_count": rows,
+        "dagster/column_schema": dg.TableSchema(
+            [dg.TableColumn(line.name, line.kind, line.description or None) for line in column_lines(schema)]
+        ),
         "table_columns": len(schema),
-        "table_size_bytes": stored.path.stat().st_size,
-        "table_path": dg.MetadataValue.path(str(stored.path)),
+        "table_size_bytes": sum(table.path.stat().st_size for table in stored),
+        "table_path": dg.MetadataValue.path(str(stored[0].path)),
     }
-    if len(schema) <= MAX_SCHEMA_COLUMNS:
-        columns = [dg.TableColumn(name, str(dtype)) for name, dtype in schema.items()]
-        metadata["dagster/column_schema"] = dg.TableSchema(columns)
-    return metadata
 
 
 class SectionIOManager(dg.ConfigurableIOManager):
@@ -237,21 +344,9 @@ class ResultIOManager(dg.ConfigurableIOManager):
         return result
 
 
-LOAD_TYPES = (pl.DataFrame, pl.LazyFrame, StoredTable)
-
-
 def _name_of(key: dg.AssetKey) -> str:
     return "__".join(key.path)
 
 
 def _run_id(context: dg.InputContext) -> str:
     return context.step_context.run_id
-
-
-DEFAULT_SCHEMA = "main"
-"""DuckDB's default schema, so that ``select * from analysis`` finds the table (dagster-duckdb uses ``public``)."""
-
-PARTITION_COLUMN = "experiment_id"
-
-MAX_SCHEMA_COLUMNS = 256
-"""Of a wider table only the number of columns is shown, because the event log keeps metadata forever."""

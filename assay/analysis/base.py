@@ -4,7 +4,7 @@ Belongs here: what every task provides, and numbers as text. Does not belong her
 (``assay.analysis.classification`` and the others, listed in ``assay.analysis.build``), anything that is drawn.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import polars as pl
 from assay.metrics.registry import Metric
 from assay.metrics.samples import Integers, Sample
 from assay.spec.analysis import ResultAnalyzer
+from assay.storage.parquet import read_parquet, select
 
 STANDARD_SUBSETS = ("train", "validation", "test")
 
@@ -44,6 +45,7 @@ class AnalysisInputs:
 
     Attributes:
         predictions: The file ``predictions.parquet``; other predicted files are beside it.
+        rows: Its rows, where they were handed over; None: read from the file.
         training_summary: What baselines know of the training data (``assay.training.summary``): ``target`` of each
             item; of masks ``class`` and ``pixels``; of boxes ``class``, position and size.
         task: What is learned, such as ``regression`` or ``multi_label``.
@@ -60,6 +62,18 @@ class AnalysisInputs:
     crops_folder: Path | None = None
     splits_folder: Path | None = None
     label_classes: Mapping[str, str] = field(default_factory=dict)
+    rows: pl.LazyFrame | None = None
+
+    def read_predictions(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Return the predictions, or only the given columns.
+
+        Raises:
+            DataError: A column does not exist.
+            StorageError: The file can't be read.
+        """
+        if self.rows is None:
+            return read_parquet(self.predictions, columns)
+        return (self.rows if columns is None else select(self.rows, columns, self.predictions.name)).collect()
 
     @property
     def train_target(self) -> pl.Series:

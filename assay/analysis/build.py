@@ -142,6 +142,7 @@ def inputs_of_model(
     predictions_folder: Path,
     splits_folder: Path | None = None,
     crops_folder: Path | None = None,
+    rows: pl.LazyFrame | None = None,
 ) -> AnalysisInputs:
     """Return what the analysis of a model's predictions reads.
 
@@ -150,6 +151,7 @@ def inputs_of_model(
         predictions_folder: Result of the stage ``predictions``.
         splits_folder: Result of ``splits`` that was predicted, with true masks or boxes; None for other tasks.
         crops_folder: Result of ``crops``, whose images show the worst items; None without crops.
+        rows: The table of the predictions, where it was handed over.
     """
     card, predictions = read_card(model_folder / CHOSEN), predictions_folder / PREDICTIONS
     training_summary, target = read_parquet(model_folder / TRAINING_SUMMARY), card.target
@@ -161,9 +163,10 @@ def inputs_of_model(
             target.classes,
             splits_folder=splits_folder,
             label_classes=target.mapping,
+            rows=rows,
         )
     classes = () if isinstance(target, NumberTarget) else target.classes
-    return AnalysisInputs(predictions, training_summary, card.task, classes, crops_folder)
+    return AnalysisInputs(predictions, training_summary, card.task, classes, crops_folder, rows=rows)
 
 
 def report_of(analysis: Analysis, task: TaskAnalysis) -> dict[str, Any]:

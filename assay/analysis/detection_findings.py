@@ -18,7 +18,6 @@ from assay.analysis.items import confusion_rows, missing_values, refuse, repeate
 from assay.datasets.schema import BACKGROUND
 from assay.metrics.box_matching import Boxes, box_iou, match_boxes
 from assay.metrics.samples import Booleans, Floats, Integers
-from assay.storage.parquet import read_parquet
 from assay.training.summary import PLACE, read_objects
 
 MATCH_IOU = 0.5
@@ -297,7 +296,7 @@ def read_boxes(inputs: AnalysisInputs) -> dict[str, ImageBoxes]:
         DataError: The tables can't be analysed; lists every problem.
     """
     known = read_image_boxes(inputs).filter(pl.col("labelled").fill_null(True))
-    predicted = read_parquet(inputs.predictions, PREDICTED).with_columns(pl.col("predicted_class").cast(pl.String))
+    predicted = inputs.read_predictions(PREDICTED).with_columns(pl.col("predicted_class").cast(pl.String))
     problems = repeated_items(known)
     problems += missing_values(predicted)
     problems += unknown_names("predicted_class", predicted["predicted_class"], inputs.classes)

@@ -45,7 +45,7 @@ def read_items(
     Raises:
         DataError: Columns or values are missing, a class is unknown, or an item occurs twice; lists every problem.
     """
-    frame = read_parquet(inputs.predictions)
+    frame = inputs.read_predictions()
     required = ["item", "subset", target, *outputs]
     require_prediction_columns(inputs, frame, required)
     frame = frame.filter(pl.col(target).is_not_null())

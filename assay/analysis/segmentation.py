@@ -28,7 +28,6 @@ from assay.plots.overlays import UNKNOWN, class_legend, mask_panels
 from assay.plots.sheets import save_sheet, sheet
 from assay.spec.analysis import ResultAnalyzer
 from assay.storage.files import write_bytes
-from assay.storage.parquet import read_parquet
 
 IMAGES_PER_PLOT = 4
 
@@ -122,7 +121,7 @@ def read_counts(inputs: AnalysisInputs) -> dict[str, PixelCounts]:
     Raises:
         DataError: The table can't be analysed; lists every problem.
     """
-    frame = read_parquet(inputs.predictions)
+    frame = inputs.read_predictions()
     require_prediction_columns(inputs, frame, COLUMNS)
     known = frame.select(COLUMNS).filter(pl.col("target_class").is_not_null())
     names = [BACKGROUND, *inputs.classes]

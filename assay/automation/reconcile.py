@@ -255,6 +255,9 @@ TESTS = "spec/exptests"
 WATCHED = (EXPERIMENT, TESTS, *STAGES)
 """The assets whose versions are compared; every other asset is made together with one of these."""
 
+NOT_NEEDED = "not needed"
+"""Data version of a stage that nothing in the experiment reads."""
+
 UNKNOWN_SOURCE = "unknown"
 """Stands for the content hash of data that have not been read yet; no result was made from it."""
 

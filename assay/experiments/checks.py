@@ -55,6 +55,12 @@ def _record(root: Path, experiment_id: str, kind: str, results: list[TestResult]
         write_exp_tests_csv(sorted([*others, *results], key=lambda row: (row.kind, row.name)), path)
 
 
+def recorded_tests(root: Path, experiment_id: str) -> list[TestResult]:
+    """Return the results of an experiment's tests as they were last recorded."""
+    folder = ExperimentFolders(root).find(experiment_id)
+    return _read(folder.path / EXP_TESTS) if folder else []
+
+
 def _read(path: Path) -> list[TestResult]:
     if not path.is_file():
         return []

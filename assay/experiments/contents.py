@@ -5,15 +5,18 @@ results (``assay.storage.results``, ``garbage``), tables, which have partitions 
 """
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from assay.checks.result import ExperimentFiles
+from assay.errors import StorageError
 from assay.experiments.folders import ExperimentFolders
 from assay.pipeline import STAGES
 from assay.spec.ids import validate_id
 from assay.spec.loading import load_values
 from assay.storage.files import MANIFEST, write_json
+from assay.storage.partitions import EXPERIMENT_COLUMN, place_of
 from assay.storage.results import Result, ResultStore
 
 TABLES = {
@@ -38,11 +41,35 @@ def stage_results(root: Path, experiment_id: str) -> dict[str, Result]:
     return {stage: result for stage, result in found.items() if result is not None}
 
 
+def outcome(root: Path, experiment_id: str) -> list[str]:
+    """Return what to tell of an experiment's results: their summary, what to do next, and where the files are."""
+    results, folder = stage_results(root, experiment_id), ExperimentFolders(root).find(experiment_id)
+    texts = [results["analysis"].report[key] for key in ("summary", "next")] if "analysis" in results else []
+    return [*texts, *([f"Everything is in {folder.path}"] if folder else [])]
+
+
 def recorded_spec(root: Path, experiment_id: str) -> dict[str, Any] | None:
     """Return the spec in the experiment's folder as plain values; None if there is none."""
     folder = ExperimentFolders(root).find(experiment_id)
     path = folder.path / "configs" / "experiment.yaml" if folder else None
     return load_values(path) if path and path.is_file() else None
+
+
+def stored_fingerprints(root: Path, experiment_id: str) -> dict[str, str]:
+    """Return the fingerprint of every result that an experiment's assets are, by stage.
+
+    Results and tables that were removed or changed after they were stored are left out.
+    """
+    found = {}
+    for stage in STAGES:
+        with suppress(StorageError):
+            if stage in TABLES:
+                made: Any = place_of(root, "main", stage, EXPERIMENT_COLUMN, experiment_id).checked()
+            else:
+                made = read_pointer(root, experiment_id, stage)
+            if made is not None:
+                found[stage] = made.fingerprint
+    return found
 
 
 def files_to_check(root: Path, experiment_id: str) -> ExperimentFiles:

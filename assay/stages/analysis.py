@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from assay.pipeline import StageConfig
 from assay.spec.analysis import AnalysisSection
 from assay.storage.results import Result
@@ -18,6 +20,7 @@ from assay.utils.concurrency import Progress, silent
 
 def analyse(
     spec: StageConfig[AnalysisSection],
+    predictions: pl.LazyFrame,
     inputs: Mapping[str, Result],
     data: Result,
     folder: Path,
@@ -27,6 +30,7 @@ def analyse(
 
     Args:
         spec: The stage's section of the spec.
+        predictions: Rows of the stage ``predictions``.
         inputs: Results by stage: ``trained_model``, ``predictions`` and, where there are images of objects, ``crops``.
         data: The data that was predicted; for segmentation and detection it holds the ground truth.
         folder: Existing empty folder for the result.
@@ -36,5 +40,5 @@ def analyse(
 
     crops = inputs["crops"].folder if "crops" in inputs else None
     splits = data.folder if data.stage == "splits" else None
-    read = inputs_of_model(inputs["trained_model"].folder, inputs["predictions"].folder, splits, crops)
+    read = inputs_of_model(inputs["trained_model"].folder, inputs["predictions"].folder, splits, crops, predictions)
     return build_analysis(read, spec.section, spec.seed, folder, progress)

@@ -25,8 +25,7 @@ from assay.datasets.schema import TableInfo, read_table_info
 from assay.errors import DataError, nearest
 from assay.spec.normalized import NormalizedSection
 from assay.spec.splits import TRAIN
-from assay.stages.tabular import TABULAR_FILE
-from assay.storage.parquet import read_parquet, write_parquet
+from assay.storage.parquet import write_parquet
 from assay.utils.concurrency import Progress, silent
 
 NORMALIZED_FILE = "normalized.parquet"
@@ -55,6 +54,7 @@ _SHOWN_VALUES = 5
 
 
 def build_normalized(
+    tabular: pl.LazyFrame,
     tabular_folder: Path,
     spec: NormalizedSection,
     folder: Path,
@@ -68,7 +68,8 @@ def build_normalized(
     1, and the report counts them.
 
     Args:
-        tabular_folder: Result of ``tabular``.
+        tabular: Rows of the stage ``tabular``.
+        tabular_folder: Result of ``tabular``, which says what the target and the features are.
         spec: Which columns are scaled how.
         folder: Existing empty folder for the result.
         progress: Called after each step.
@@ -78,7 +79,7 @@ def build_normalized(
         DataError: Values or columns are missing, a key matches no column, other subsets have categories that train
             lacks, or train has no row.
     """
-    table, info = read_parquet(tabular_folder / TABULAR_FILE), read_table_info(tabular_folder)
+    table, info = tabular.collect(), read_table_info(tabular_folder)
     if table.is_empty():
         return _without_rows(table, info, spec, folder)
     _require_values(table, info)

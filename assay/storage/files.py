@@ -138,6 +138,12 @@ def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
     return dict(zip(names, entries, strict=True))
 
 
+def sha256_of(path: Path) -> str:
+    """Return the hash of a file's bytes, as hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _flush_and_hash(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

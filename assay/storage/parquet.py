@@ -13,7 +13,7 @@ import io
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,12 @@ class StoredTable:
     Attributes:
         path: The file.
         fingerprint: Identifies its content.
+        sha256: Hash of the file's bytes as they were written; empty if it is not known.
     """
 
     path: Path
     fingerprint: str
+    sha256: str = field(default="", compare=False)
 
     @property
     def schema(self) -> pl.Schema:
@@ -54,6 +56,21 @@ class StoredTable:
     def read(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Read the table, or only the given columns."""
         return read_parquet(self.path, columns)
+
+
+_TABLE = "_assay_table"
+
+
+def stored_frame(table: StoredTable) -> pl.LazyFrame:
+    """Return a lazy frame over a stored table that knows its table; frames derived from it do not."""
+    frame = table.scan()
+    setattr(frame, _TABLE, table)
+    return frame
+
+
+def table_of(frame: pl.DataFrame | pl.LazyFrame) -> StoredTable | None:
+    """Return the stored table that a frame is, as it is; None for every other frame."""
+    return getattr(frame, _TABLE, None)
 
 
 def write_parquet(frame: pl.DataFrame | pl.LazyFrame, path: Path) -> None:
@@ -267,7 +284,7 @@ def widen(
 
     Args:
         frames: The partitions by key.
-        partition_column: Name of the column for the key.
+        partition_column: Name of the column for the key; empty for none.
         columns: Return only these, in this order, and the partition column; None for all.
         where: Name of the table in messages.
 
@@ -279,16 +296,17 @@ def widen(
     if conflicts:
         raise DataError(f"The partitions of {where} don't go together.", conflicts)
     categories = _differing_categories(list(schemas.values()))
+    own = [partition_column] if partition_column else []
     labelled = [
         frame.cast({name: pl.String for name in categories if name in schemas[key]}).with_columns(
-            pl.lit(key).alias(partition_column)
+            pl.lit(key).alias(name) for name in own
         )
         for key, frame in frames.items()
     ]
     whole = pl.concat(labelled, how="diagonal_relaxed")
     if columns is None:
         return whole
-    return select(whole, list(dict.fromkeys([*columns, partition_column])), where)
+    return select(whole, list(dict.fromkeys([*columns, *own])), where)
 
 
 def _differing_categories(schemas: Sequence[pl.Schema]) -> set[str]:

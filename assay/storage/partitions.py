@@ -8,6 +8,10 @@ The layout, for the partition ``ab12`` of the table ``analysis``::
 A version is complete, and on the disk, before ``current`` points to it; one rename makes it valid and the previous one
 invalid. Files are never changed, so a reader sees one version or the other, or finds that its file is gone and tries
 again. A killed writer leaves a version folder that ``current`` does not name; the partition's next writer removes it.
+Beside its file a version holds a seal: size, time and hash of the file as it was stored, by which ``require_unchanged``
+knows a file that was changed by hand.
+
+A key may be any text of reasonable length: what can't be in a folder's name is written as ``%2F``, as in Hive.
 
 Listing a table reads one folder and one symbolic link per partition, but no file: ten thousand partitions take 40 ms.
 It works on text relative to the open folder, because making a ``Path`` costs more than reading a link.
@@ -17,6 +21,7 @@ over them (``warehouse``).
 """
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -26,17 +31,27 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote, unquote
 from uuid import uuid4
 
 import polars as pl
 from filelock import FileLock, Timeout
 
-from assay.errors import DataError, StorageError
+from assay.errors import DataError, FileError, StorageError
 from assay.spec.ids import validate_id
-from assay.storage.files import fsync_path, link_or_copy
+from assay.storage.files import fsync_path, link_or_copy, sha256_of
 from assay.storage.parquet import StoredTable, write_parquet
+from assay.utils.reading import read_record
 
 CURRENT = "current"
+
+SEAL = "seal.json"
+
+EXPERIMENT_COLUMN = "experiment_id"
+"""Partition column of the experiments' tables; its keys are IDs, which have rules of their own."""
+
+MOST_KEY_BYTES = 180
+"""Longest key as part of a folder's name; file systems allow 255 bytes for the whole."""
 
 LOCK = ".lock"
 
@@ -73,7 +88,7 @@ class Partition:
     @property
     def folder(self) -> Path:
         """The partition's folder, named as in Hive partitioning, which DuckDB reads."""
-        return self.table_folder / f"{self.column}={self.key}" if self.column else self.table_folder
+        return self.table_folder / f"{self.column}={_quoted(self.key)}" if self.column else self.table_folder
 
     def current(self) -> StoredTable | None:
         """Return the current file; None if the partition was never written."""
@@ -85,6 +100,17 @@ class Partition:
             for path in version.glob("*.parquet"):
                 return StoredTable(path, path.stem)
         raise StorageError(f"{self.folder / CURRENT} points to nothing. Materialize the asset again.")
+
+    def checked(self) -> StoredTable | None:
+        """Return the current file, which is as it was stored; None if the partition was never written.
+
+        A file that is another name of a stage's result is returned under that name, where no writer of the partition
+        removes it while it is read.
+
+        Raises:
+            StorageError: The file was changed since.
+        """
+        return self.use(require_unchanged)
 
     def use(self, read: Callable[[StoredTable], Found]) -> Found | None:
         """Return ``read(current file)``, tried again while writers replace the file; None if there is none."""
@@ -111,6 +137,8 @@ class Partition:
         """
         self._check_key(table)
         try:
+            if isinstance(table, StoredTable) and (same := self._same_as(table)):
+                return same
             with self._new_version() as version:
                 if isinstance(table, StoredTable):
                     return _link(table, version)
@@ -118,6 +146,15 @@ class Partition:
         except OSError as error:
             hint = "Free space or make it writable, then run again."
             raise StorageError(f"{self.folder} can't be written: {error.strerror or error}. {hint}") from error
+
+    def _same_as(self, table: StoredTable) -> StoredTable | None:
+        """Return the current file if it is this very table, which needs no other link then."""
+        current = self.current()
+        if current is None or current.fingerprint != table.fingerprint or not current.path.exists():
+            return None
+        seal = _read_seal(current.path.parent)
+        is_sealed = seal is not None and seal.stamp == _stamp(current.path)
+        return current if is_sealed and table.path.exists() and current.path.samefile(table.path) else None
 
     @contextmanager
     def _new_version(self) -> Iterator[Path]:
@@ -154,18 +191,92 @@ class Partition:
                 raise DataError(f"The table of partition {self.key!r} belongs elsewhere.", [problem])
 
 
+@dataclass(frozen=True)
+class Seal:
+    """What is known of a stored file.
+
+    Attributes:
+        stamp: Size in bytes, modification time in ns and inode; while these are the same, so is the file.
+        sha256: Hash of its bytes.
+        source: Another name of the same file, relative to its folder; empty if there is none.
+    """
+
+    stamp: tuple[int, int, int]
+    sha256: str
+    source: str = ""
+
+    def write(self, version: Path) -> None:
+        """Write the seal of the file in a version folder."""
+        text = json.dumps({"stamp": list(self.stamp), "sha256": self.sha256, "source": self.source})
+        (version / SEAL).write_text(text, encoding="utf-8")  # nobody sees the folder yet
+        fsync_path(version / SEAL)
+
+
+def _read_seal(version: Path) -> Seal | None:
+    """Return the seal in a version folder; None where an earlier release wrote none."""
+    try:
+        values = read_record(version / SEAL)
+        size, mtime_ns, inode = map(int, values["stamp"])
+        return Seal((size, mtime_ns, inode), str(values["sha256"]), str(values["source"]))
+    except FileNotFoundError:
+        return None
+    except (FileError, KeyError, TypeError, ValueError) as error:
+        raise StorageError(f"{version / SEAL} is damaged ({error}). Materialize the asset again.") from error
+
+
+def require_unchanged(table: StoredTable) -> StoredTable:
+    """Return a stored file that is as it was stored, under a name that stays.
+
+    Size, time and inode tell most often; where they differ, as in a copied storage, the bytes do.
+
+    Raises:
+        StorageError: The file was changed by something else than Assay.
+    """
+    version = table.path.parent
+    try:
+        stamp, seal = _stamp(table.path), _read_seal(version)
+        if seal is None:
+            return table
+        if stamp != seal.stamp and sha256_of(table.path) != seal.sha256:
+            raise StorageError(
+                f"{table.path} was changed after it was stored. Nothing is computed from it: materialize "
+                f"{version.parent.parent.name} again, which puts the stored table back; to use other rows, give them "
+                "as data of an experiment (source.kind: table)."
+            )
+    except FileNotFoundError:
+        raise StorageError(f"{table.path} is gone. Materialize the asset again.") from None
+    source = version / seal.source
+    if seal.source and source.is_file() and source.samefile(table.path):
+        return StoredTable(Path(os.path.normpath(source)), table.fingerprint, seal.sha256)
+    return StoredTable(table.path, table.fingerprint, seal.sha256)
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
 def place_of(root: Path, schema: str, table: str, column: str = "", key: str = "") -> Partition:
     """Return a partition of a table; its folder is always below ``root``.
 
     Raises:
-        IdError: The key is not a valid ID.
-        DataError: A name contains characters other than letters, digits and underscores.
+        IdError: The key of an experiment's table is not a valid ID.
+        DataError: A name contains characters other than letters, digits and underscores, or the key is too long.
     """
     names = {"schema": schema, "table": table, "partition column": column or "none"}
     problems = [f"{what} {name[:80]!r}" for what, name in names.items() if not PLAIN_NAME.fullmatch(name)]
     if problems:
         raise DataError("Names of stored tables have up to 120 letters, digits and underscores; not so:", problems)
-    return Partition(root / "tables" / schema / table, column, validate_id(key) if column else "")
+    if column == EXPERIMENT_COLUMN:
+        validate_id(key)
+    elif column and len(_quoted(key)) > MOST_KEY_BYTES:
+        raise DataError(f"The partition key {key[:80]!r}… is too long; expected at most {MOST_KEY_BYTES} bytes.")
+    return Partition(root / "tables" / schema / table, column, key if column else "")
+
+
+def _quoted(key: str) -> str:
+    """Return a partition key as part of a folder's name; a valid ID is its own name."""
+    return quote(key, safe="")
 
 
 def _point(folder: Path, version: str) -> None:
@@ -179,18 +290,30 @@ def _point(folder: Path, version: str) -> None:
 def _store(frame: pl.DataFrame | pl.LazyFrame, version: Path) -> StoredTable:
     path = version / "table.parquet"
     write_parquet(frame, path)
-    with path.open("rb") as file:
-        fingerprint = hashlib.file_digest(file, "sha256").hexdigest()[:HASH_LENGTH]
-    return StoredTable(path.rename(version / f"{fingerprint}.parquet"), fingerprint)
+    sha256 = sha256_of(path)
+    stored = path.rename(version / f"{sha256[:HASH_LENGTH]}.parquet")
+    Seal(_stamp(stored), sha256).write(version)
+    return StoredTable(stored, stored.stem, sha256)
 
 
 def _link(table: StoredTable, version: Path) -> StoredTable:
-    """Link a stored table into a version folder, or copy it where the file system can't link."""
+    """Link a stored table into a version folder, or copy it where the file system can't link.
+
+    Raises:
+        StorageError: The table was changed since it was made.
+    """
     if not FINGERPRINT.fullmatch(table.fingerprint):
         raise DataError(f"The fingerprint {table.fingerprint[:80]!r} can't name a file.")
     path = version / f"{table.fingerprint}.parquet"
     link_or_copy(table.path, path)
-    return StoredTable(path, table.fingerprint)
+    sha256 = sha256_of(path)
+    if table.sha256 and sha256 != table.sha256:
+        raise StorageError(
+            f"{table.path} was changed after it was made. Delete its folder, or set clear_folder: true in its section, "
+            "and materialize it again."
+        )
+    Seal(_stamp(path), sha256, os.path.relpath(table.path, version)).write(version)
+    return StoredTable(path, table.fingerprint, sha256)
 
 
 @contextmanager
@@ -245,7 +368,7 @@ class TableFiles:
         Raises:
             StorageError: It is gone; most likely a writer has replaced it since the table was listed.
         """
-        place = f"{self.column}={key}/" if self.column else ""
+        place = f"{self.column}={_quoted(key)}/" if self.column else ""
         version = f"{self.folder}/{place}{self.versions[key]}"
         with suppress(OSError):
             for name in os.listdir(version):  # noqa: PTH208
@@ -296,9 +419,10 @@ def _partitions_in(descriptor: int) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for name in sorted(os.listdir(descriptor)):
         column, equals, key = name.partition("=")
-        version = _current(f"{name}/", descriptor) if equals else None
+        is_ours = equals and _quoted(unquote(key)) == key
+        version = _current(f"{name}/", descriptor) if is_ours else None
         if version is not None:
-            found.setdefault(column, {})[key] = version
+            found.setdefault(column, {})[unquote(key)] = version
     return {column: versions for column, versions in found.items() if PLAIN_NAME.fullmatch(column)}
 
 

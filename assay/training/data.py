@@ -5,7 +5,7 @@ tensors.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -26,12 +26,14 @@ class DataSource:
         folder: Folder of the result; image files are named relative to it.
         fingerprint: Identifies the content; stored with the model.
         norm_info: File that says how each column was scaled; None for images.
+        rows: The table, where it was handed over; None: the result's own file.
     """
 
     kind: str
     folder: Path
     fingerprint: str
     norm_info: Path | None = None
+    rows: pl.LazyFrame | None = field(default=None, compare=False)
 
     @property
     def table(self) -> Path:
@@ -44,11 +46,11 @@ class DataSource:
         return () if self.kind != "normalized" else read_table_info(self.folder).features
 
 
-def data_source(data: Result) -> DataSource:
-    """Return the data source that a stage's result is."""
+def data_source(data: Result, rows: pl.LazyFrame | None = None) -> DataSource:
+    """Return the data source that a stage's result is; ``rows`` are its table, where the caller was given it."""
     section = data.manifest["section"]
     name = section.get("output_norm_feature_info_file_name")
-    return DataSource(data.stage, data.folder, data.fingerprint, data.folder / name if name else None)
+    return DataSource(data.stage, data.folder, data.fingerprint, data.folder / name if name else None, rows)
 
 
 def read_subsets(source: DataSource, names: Sequence[str], target: str) -> dict[str, pl.DataFrame]:
@@ -63,7 +65,7 @@ def read_subsets(source: DataSource, names: Sequence[str], target: str) -> dict[
     Raises:
         DataError: A subset has no rows, an item occurs twice, or the table lacks ``subset`` or ``item``.
     """
-    rows = read_parquet(source.table)
+    rows = read_parquet(source.table) if source.rows is None else source.rows.collect()
     for column in ("item", "subset"):
         if column not in rows.columns:
             raise DataError(f"{source.table}: {unknown('Column', column, rows.columns)}")

@@ -24,6 +24,7 @@ from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
 
 from assay.errors import AssayError, TrainingError
 from assay.spec.trained_model import TrainedModelSection
+from assay.storage.parquet import scan_parquet, table_of
 from assay.training.annotations import Annotations
 from assay.training.data import DataSource
 from assay.training.device import deterministic
@@ -100,18 +101,21 @@ def process_group(store: Store, rank: int, size: int, device: str) -> Iterator[N
 def request_as_json(request: TrainingRequest) -> dict[str, Any]:
     """Return a request as plain values, for JSON."""
     source = request.source
+    table = None if source.rows is None else table_of(source.rows)
     return {
         "section": request.section.model_dump(mode="json"),
         "task": request.task,
         "seed": request.seed,
         "source": [source.kind, str(source.folder), source.fingerprint, source.norm_info and str(source.norm_info)],
+        "table": table and str(table.path),
     }
 
 
 def as_request(plain: dict[str, Any]) -> TrainingRequest:
     """Return the request from what ``request_as_json`` returned."""
     kind, folder, fingerprint, norm_info = plain["source"]
-    source = DataSource(kind, Path(folder), fingerprint, Path(norm_info) if norm_info else None)
+    rows = scan_parquet(Path(plain["table"])) if plain["table"] else None
+    source = DataSource(kind, Path(folder), fingerprint, Path(norm_info) if norm_info else None, rows)
     section = TrainedModelSection.model_validate(plain["section"])
     return TrainingRequest(section, plain["task"], plain["seed"], Annotations(source))
 

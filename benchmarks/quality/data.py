@@ -18,9 +18,9 @@ from assay.stages.crops import build_crops
 from assay.stages.generated_images import build_source
 from assay.stages.normalized import build_normalized
 from assay.stages.splits import build_splits
-from assay.stages.tabular import build_tabular
+from assay.stages.tabular import TABULAR_FILE, build_tabular
 from assay.storage.files import write_json
-from assay.storage.parquet import read_parquet
+from assay.storage.parquet import read_parquet, scan_parquet
 from assay.storage.results import REPORT
 from assay.training.data import DataSource
 from assay.training.predictions import build_predictions
@@ -51,7 +51,9 @@ class Data:
         if trains_from(spec) != "splits":
             self._keep(crops, build_crops(splits, spec.crops, crops))
             self._keep(tabular, build_tabular(images, splits, crops, spec.tabular, tabular))
-            self._keep(normalized, build_normalized(tabular, spec.normalized, normalized))
+            self._keep(
+                normalized, build_normalized(scan_parquet(tabular / TABULAR_FILE), tabular, spec.normalized, normalized)
+            )
 
     @staticmethod
     def _keep(folder: Path, report: dict[str, Any]) -> None:

@@ -73,6 +73,14 @@ class Lab:
             raise_on_error=False,
         )
 
+    def materialize(self, experiment_id: str, assets: list[str]) -> dg.ExecuteInProcessResult:
+        """Run assets chosen by hand, as the button Materialize does."""
+        definitions = build_defs(resources_for(self.store))
+        keys = [dg.AssetKey(name.split("/")) for name in assets]
+        return definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+            instance=self.instance, partition_key=experiment_id, asset_selection=keys, raise_on_error=False
+        )
+
     def operate(self, job: str, **ops: Any):
         """Run a job of ops with their configuration."""
         return (

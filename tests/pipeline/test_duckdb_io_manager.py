@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -5,9 +6,11 @@ from typing import Any
 import dagster as dg
 import polars as pl
 import pytest
+from dagster._check import CheckError
 
 from assay.errors import AssayError, DataError, IdError, StorageError
-from assay.storage.parquet import StoredTable, write_parquet
+from assay.storage.files import sha256_of
+from assay.storage.parquet import StoredTable, stored_frame, table_of, write_parquet
 from assay.storage.partitions import place_of
 from assay.storage.warehouse import query
 from resources.io_managers import DuckDBParquetIOManager
@@ -34,7 +37,7 @@ def instance(one_instance: dg.DagsterInstance) -> dg.DagsterInstance:
 @pytest.fixture
 def run(instance: dg.DagsterInstance, tmp_path: Path) -> Callable[..., dg.ExecuteInProcessResult]:
     def run(assets: list[Any], key: str | None = "ab12", select: str = "*", **config: Any) -> dg.ExecuteInProcessResult:
-        manager = DuckDBParquetIOManager(root=str(tmp_path), **config)
+        manager = DuckDBParquetIOManager(database=str(tmp_path / "warehouse.duckdb"), **{"schema": "main"} | config)
         return dg.materialize(
             assets, selection=select, instance=instance, partition_key=key, resources={"io_manager": manager}
         )
@@ -43,7 +46,9 @@ def run(instance: dg.DagsterInstance, tmp_path: Path) -> Callable[..., dg.Execut
 
 
 def table_asset(value: Any, name: str = "features", **arguments: Any) -> dg.AssetsDefinition:
-    @dg.asset(name=name, partitions_def=EXPERIMENTS, **arguments)
+    metadata = {"partition_expr": "experiment_id"} | arguments.pop("metadata", {})
+
+    @dg.asset(name=name, partitions_def=EXPERIMENTS, metadata=metadata, **arguments)
     def features(context: dg.AssetExecutionContext) -> Any:
         return value(context.partition_key) if callable(value) else value
 
@@ -70,12 +75,11 @@ def test_a_frame_comes_back_as_it_was(value: Any, run) -> None:
 
 
 def test_the_annotation_decides_what_an_input_gets(run) -> None:
-    for annotation in (Any, pl.LazyFrame, StoredTable, StoredTable | None, pl.DataFrame | None):
+    for annotation in (Any, pl.DataFrame, pl.LazyFrame, pl.LazyFrame | None, pl.DataFrame | None):
         read, seen = reader(annotation)
         run([table_asset(FRAME), read])
-        table = seen[0].read() if isinstance(seen[0], StoredTable) else seen[0].lazy().collect()
-        assert table.equals(FRAME)
-        assert annotation is Any or isinstance(seen[0], annotation)
+        assert seen[0].lazy().collect().equals(FRAME)
+        assert isinstance(seen[0], pl.DataFrame if annotation is Any else annotation)
 
 
 @pytest.mark.parametrize("annotation", [pl.DataFrame, pl.LazyFrame])
@@ -140,11 +144,25 @@ def test_one_of_several_partitions_looks_like_the_others(run, all_partitions, in
     assert seen[0]["experiment_id"].to_list() == ["ab12", "ab12"]
 
 
-def test_a_missing_one_of_several_partitions_is_named(run, all_partitions) -> None:
+def test_of_several_partitions_those_that_exist_are_read(run, all_partitions) -> None:
+    compared, seen = all_partitions
     features = table_asset(FRAME)
     run([features])
-    with pytest.raises(StorageError, match=r"Experiment 'cd34' has no features yet\. Materialize features first"):
-        run([features, all_partitions[0]], None, "compared")
+    run([features, compared], None, "compared")
+    assert seen[0]["experiment_id"].to_list() == ["ab12", "ab12"]
+
+
+def test_several_partitions_of_which_none_exists_are_named(run, all_partitions) -> None:
+    with pytest.raises(StorageError, match=r"Experiment 'ab12', 'cd34' has no features yet\. Materialize features"):
+        run([table_asset(FRAME), all_partitions[0]], None, "compared")
+
+
+def test_without_any_partition_there_are_no_rows(run, all_partitions, instance) -> None:
+    compared, seen = all_partitions
+    for key in ("ab12", "cd34"):
+        instance.delete_dynamic_partition("experiments", key)
+    run([table_asset(FRAME), compared], None, "compared")
+    assert seen[0].is_empty()
 
 
 def test_optional_inputs_leave_missing_partitions_out(run) -> None:
@@ -185,12 +203,71 @@ def test_a_table_never_materialized_is_one_clear_error(run) -> None:
 def test_a_shared_result_is_stored_once_for_all_experiments(run, tmp_path: Path) -> None:
     source = tmp_path / "data" / "normalized.parquet"
     write_parquet(FRAME, source)
-    read, seen = reader(StoredTable)
+    read, seen = reader(pl.LazyFrame)
     for key in ("ab12", "cd34"):
-        run([table_asset(StoredTable(source, "f00d")), read], key)
+        run([table_asset(stored_frame(StoredTable(source, "f00d"))), read], key)
     assert source.stat().st_nlink == 3
-    assert [table.fingerprint for table in seen] == ["f00d", "f00d"]
-    assert seen[1].read().equals(FRAME)
+    assert [table_of(frame).fingerprint for frame in seen] == ["f00d", "f00d"]
+    assert [table_of(frame).path for frame in seen] == [source, source]
+    assert seen[1].collect().equals(FRAME)
+
+
+def test_what_is_derived_from_a_stored_frame_is_a_table_of_its_own(run, tmp_path: Path) -> None:
+    source = tmp_path / "data" / "normalized.parquet"
+    write_parquet(FRAME, source)
+    run([table_asset(stored_frame(StoredTable(source, "f00d")).filter(pl.col("a") > 1))])
+    stored = place_of(tmp_path, "main", "features", "experiment_id", "ab12").current()
+    assert stored.fingerprint != "f00d"
+    assert stored.read()["a"].to_list() == [2]
+
+
+def in_place(path: Path, tmp_path: Path) -> None:
+    pl.DataFrame({"a": [0, 0], "b": ["", ""], "c": [0.0, 0.0]}).write_parquet(path)
+
+
+def by_another_file(path: Path, tmp_path: Path) -> None:
+    in_place(tmp_path / "other.parquet", tmp_path)
+    (tmp_path / "other.parquet").replace(path)
+
+
+@pytest.mark.parametrize("change", [in_place, by_another_file])
+@pytest.mark.parametrize("is_result", [True, False])
+def test_a_stored_table_changed_by_hand_is_refused_until_it_is_made_again(
+    change: Any, is_result: bool, run, tmp_path: Path
+) -> None:
+    source = tmp_path / "data" / "features.parquet"
+    write_parquet(FRAME, source)
+    features = table_asset(stored_frame(StoredTable(source, "f00d")) if is_result else FRAME)
+    read, seen = reader(pl.LazyFrame)
+    run([features])
+    change(place_of(tmp_path, "main", "features", "experiment_id", "ab12").current().path, tmp_path)
+    with pytest.raises(StorageError, match=r"was changed after it was stored.*materialize features again"):
+        run([features, read], select="read")
+    if is_result:
+        write_parquet(FRAME, source)
+    run([features, read])
+    assert [frame.collect().rows() for frame in seen] == [FRAME.rows()]
+
+
+def test_a_result_changed_by_hand_is_not_stored_again(run, tmp_path: Path) -> None:
+    source = tmp_path / "data" / "features.parquet"
+    write_parquet(FRAME, source)
+    made = StoredTable(source, "f00d", sha256_of(source))
+    in_place(source, tmp_path)
+    with pytest.raises(StorageError, match=r"was changed after it was made.*clear_folder"):
+        run([table_asset(stored_frame(made))])
+    assert place_of(tmp_path, "main", "features", "experiment_id", "ab12").current() is None
+
+
+def test_a_storage_copied_elsewhere_is_still_what_was_stored(run, tmp_path: Path) -> None:
+    read, seen = reader(pl.DataFrame)
+    features = table_asset(FRAME)
+    run([features])
+    shutil.copytree(tmp_path / "tables", tmp_path / "copy", symlinks=True)
+    shutil.rmtree(tmp_path / "tables")
+    (tmp_path / "copy").rename(tmp_path / "tables")
+    run([features, read], select="read")
+    assert seen[0].equals(FRAME)
 
 
 def test_the_ui_shows_rows_columns_size_and_place(run) -> None:
@@ -203,14 +280,17 @@ def test_the_ui_shows_rows_columns_size_and_place(run) -> None:
         "b": "String",
         "c": "Float64",
     }
+    assert shown["Query"] == "SELECT * FROM main.features WHERE\nexperiment_id in ('ab12')"
     assert Path(shown["table_path"]).stat().st_size == shown["table_size_bytes"]
 
 
-def test_a_very_wide_table_shows_only_its_number_of_columns(run) -> None:
-    wide = pl.DataFrame({f"px_{index}": [0] for index in range(300)})
+def test_a_very_wide_table_shows_columns_of_a_kind_as_one(run) -> None:
+    wide = pl.DataFrame({"item": ["a"], **{f"px_0_{index}": [0] for index in range(4096)}})
     (event,) = run([table_asset(wide)]).asset_materializations_for_node("features")
-    assert event.metadata["table_columns"].value == 300
-    assert "dagster/column_schema" not in event.metadata
+    assert event.metadata["table_columns"].value == 4097
+    columns = event.metadata["dagster/column_schema"].value.columns
+    assert [(column.name, column.type) for column in columns] == [("item", "String"), ("px_*", "Int64 × 4,096")]
+    assert "grey level" in columns[1].description
 
 
 def test_metadata_and_data_version_of_the_asset_stay(run) -> None:
@@ -224,7 +304,8 @@ def test_metadata_and_data_version_of_the_asset_stay(run) -> None:
     ("arguments", "config", "table"),
     [
         ({}, {}, "main/features"),
-        ({"key_prefix": ["deep", "prefix"]}, {}, "prefix/features"),
+        ({"key_prefix": ["deep", "prefix"]}, {"schema": None}, "prefix/features"),
+        ({}, {"schema": None}, "public/features"),
         ({"key_prefix": "prefix"}, {"schema": "configured"}, "configured/features"),
         ({"metadata": {"schema": "chosen"}}, {"schema": "configured"}, "chosen/features"),
         ({"metadata": {"table": "experiments"}}, {}, "main/experiments"),
@@ -265,23 +346,37 @@ def test_odd_partition_keys_are_refused_and_nothing_is_written(key: str, run, in
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("metadata", [{"schema": "../up"}, {"table": "a b"}, {"partition_expr": "x; --"}])
+@pytest.mark.parametrize("metadata", [{"schema": "../up"}, {"table": "a b"}])
 def test_odd_names_in_metadata_are_refused(metadata: dict[str, str], run, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="letters, digits and underscores"):
         run([table_asset(FRAME, metadata=metadata)])
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("value", [None, {"a": 1}, [1], "text"])
+@pytest.mark.parametrize("value", [{"a": 1}, [1], "text"])
 def test_a_value_that_is_not_a_table_is_refused_by_name(value: Any, run) -> None:
-    with pytest.raises(DataError, match=f"features gave {type(value).__name__}; expected DataFrame"):
+    with pytest.raises(CheckError, match=f"DuckDBIOManager does not have a handler for type '{type(value)}'"):
         run([table_asset(value)])
+
+
+def test_no_value_is_refused(run) -> None:
+    with pytest.raises(dg.DagsterInvariantViolationError, match="Unexpected 'None' output value"):
+        run([table_asset(None)])
 
 
 def test_an_annotation_that_is_not_a_table_is_refused(run) -> None:
     read, _ = reader(dict)
-    with pytest.raises(DataError, match="annotated"):
+    with pytest.raises(CheckError, match="does not have a handler for type '<class 'dict'>'"):
         run([table_asset(FRAME), read])
+
+
+def test_a_partitioned_asset_says_what_tells_its_partitions_apart(run) -> None:
+    @dg.asset(partitions_def=EXPERIMENTS)
+    def features() -> pl.DataFrame:
+        return FRAME
+
+    with pytest.raises(ValueError, match="no 'partition_expr' metadata value"):
+        run([features])
 
 
 def test_a_failed_write_leaves_the_former_table(run, tmp_path: Path) -> None:

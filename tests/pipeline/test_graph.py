@@ -60,6 +60,29 @@ def test_metadata_show_pictures_numbers_and_the_fingerprint(two_runs):
             ), event.asset_key
 
 
+def test_metadata_show_which_columns_come_from_which(two_runs):
+    events = {
+        event.asset_key.path[0]: event.materialization.metadata
+        for event in two_runs[1].get_asset_materialization_events()
+    }
+    shown = {
+        name: {
+            column: sorted(dep.column_name for dep in deps)
+            for column, deps in events[name]["dagster/column_lineage"].value.deps_by_column.items()
+        }
+        for name in ("normalized", "predictions", "analysis")
+    }
+    assert shown["normalized"]["px_*"] == ["px_*"]
+    assert shown["predictions"] == {
+        "item": ["item"],
+        "image": ["image"],
+        "subset": ["subset"],
+        "target": ["target"],
+        "prediction": ["px_*"],
+    }
+    assert shown["analysis"]["value"] == ["prediction", "target"]
+
+
 def test_an_experiment_that_differs_only_in_training_builds_no_data_stage(two_runs):
     lab, _, before, second = two_runs
     assert second.success, lab.failure(second)

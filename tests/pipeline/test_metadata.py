@@ -1,9 +1,10 @@
 """Metadata of results: numbers that Dagster can plot, everything else as readable text or JSON."""
 
 import dagster as dg
+import polars as pl
 
 from assay.storage.results import Result
-from assets.common import from_report, shown_pictures
+from assets.common import column_lineage, from_report, shown_pictures
 
 
 def test_numbers_are_shown_one_by_one():
@@ -33,3 +34,23 @@ def test_of_what_a_network_saw_the_first_and_the_last_sheet_are_shown(tmp_path):
     shown = shown_pictures(Result("trained_model", "ffff", tmp_path))
     assert list(shown) == ["picture/curves", "net_data/epoch_0001", "net_data/epoch_10000"]
     assert shown_pictures(Result("crops", "ffff", tmp_path / "pictures")) == {}
+
+
+def origins(metadata):
+    lineage = metadata["dagster/column_lineage"].deps_by_column
+    return {column: [dep.column_name for dep in deps] for column, deps in lineage.items()}
+
+
+def test_a_column_comes_from_that_of_the_same_name_or_from_all_that_were_used():
+    rows = pl.LazyFrame({"item": ["a"], "target": [1.0], "prediction": [1.0]})
+    source = pl.LazyFrame({"item": ["a"], "price": [1.0], "area": [1.0], "city": [1], "unused": [0]})
+    assert origins(column_lineage(rows, "normalized", source, ["area", "city"], {"target": "price"})) == {
+        "item": ["item"],
+        "target": ["price"],
+        "prediction": ["area", "city"],
+    }
+
+
+def test_many_columns_of_a_kind_come_from_many_of_a_kind():
+    pixels = pl.LazyFrame({f"px_{row}_{column}": [0.0] for row in range(8) for column in range(8)})
+    assert origins(column_lineage(pixels, "tabular", pixels)) == {"px_*": ["px_*"]}

@@ -7,8 +7,11 @@ from PIL import Image
 
 from assay.spec.experiment import SECTION_NAMES
 from assay.storage.parquet import read_parquet
+from assay.storage.partitions import place_of
 
 pytestmark = pytest.mark.system
+
+SPEC_ASSETS = [f"spec/{name}" for name in SECTION_NAMES]
 
 
 def test_a_classification_goes_from_spec_to_analysis(lab):
@@ -30,7 +33,7 @@ def test_a_classification_goes_from_spec_to_analysis(lab):
 
 def test_a_partition_without_a_file_takes_the_template_and_the_launchpads_overrides(lab):
     config = {"ops": {"experiment": {"config": {"spec": {"task": "classification", "name": "from the UI"}}}}}
-    result = lab.run("fresh", assets=["experiment", *(f"spec/{name}" for name in SECTION_NAMES)], config=config)
+    result = lab.run("fresh", assets=["experiment", *SPEC_ASSETS], config=config)
     assert result.success, lab.failure(result)
     spec = lab.store.specs.load("fresh")
     assert (spec.task, spec.name) == ("classification", "from the UI")
@@ -49,6 +52,59 @@ def test_an_id_that_dagster_accepts_but_a_file_system_should_not_is_refused(lab)
     assert not result.success
     assert "is not valid: expected 1 to 63 characters" in lab.failure(result)
     assert not (lab.folder.parent / "evil.yaml").exists()
+
+
+def test_a_table_replaced_by_hand_is_refused_downstream_until_it_is_made_again(lab):
+    lab.write("one")
+    assert lab.run("one", "job_data_generation").success
+    stored = place_of(lab.store.path, "main", "tabular", "experiment_id", "one").current()
+    constants = stored.read().with_columns(pl.col("^px_.*$") * 0)
+    stored.path.unlink()
+    constants.write_parquet(stored.path)
+    result = lab.run("one", assets=["normalized"])
+    assert not result.success
+    assert "was changed after it was stored" in lab.failure(result)
+    assert "materialize tabular again" in lab.failure(result)
+    result = lab.run("one", assets=["tabular", "normalized"])
+    assert result.success, lab.failure(result)
+    assert place_of(lab.store.path, "main", "tabular", "experiment_id", "one").current().read()["px_0_0"].max() > 0
+
+
+def stages_of(result):
+    """Return the data version and summary of every asset that a run recorded."""
+    events = result.all_events
+    made = [event.step_materialization_data.materialization for event in events if event.is_step_materialization]
+    return {
+        each.asset_key.to_user_string(): (each.tags["dagster/data_version"], each.metadata.get("summary"))
+        for each in made
+    }
+
+
+@pytest.mark.parametrize("is_whole_job", [True, False])
+def test_a_stage_that_nothing_reads_counts_as_finished_in_no_time(lab, is_whole_job):
+    lab.write("cls", task="classification")
+    assets = None if is_whole_job else ["experiment", *SPEC_ASSETS, "generated_images", "splits", "crops"]
+    result = lab.run("cls", "job_data_generation", assets)
+    assert result.success, lab.failure(result)
+    made = stages_of(result)
+    for name in ("tabular", "normalized"):
+        version, summary = made[name]
+        assert version == "not needed"
+        assert summary.value == (
+            f"Nothing in this experiment reads {name}: its classification model is trained on crops. It was not made."
+        )
+    assert not {"tabular", "normalized"} & lab.results("cls").keys()
+    assert lab.outdated("cls") == ("trained_model", "predictions", "analysis")
+
+
+def test_a_stage_that_nothing_reads_is_made_when_it_is_asked_for_and_then_stays(lab):
+    lab.write("cls", task="classification")
+    assert lab.run("cls", "job_data_generation").success
+    result = lab.materialize("cls", ["tabular"])
+    assert result.success, lab.failure(result)
+    assert lab.results("cls")["tabular"].report["rows"] > 0
+    again = lab.run("cls", assets=["experiment", *SPEC_ASSETS])
+    assert stages_of(again).keys() & {"tabular", "normalized"} == set()
 
 
 def test_an_edit_during_a_run_does_not_reach_it(lab):
@@ -103,7 +159,7 @@ def test_a_table_skips_the_image_stages(lab, task):
     lab.write("tab", task=task, generated_images=source)
     result = lab.run("tab")
     assert result.success, lab.failure(result)
-    assert lab.results("tab")["crops"].report["crops"] == 0
+    assert "crops" not in lab.results("tab")
     assert lab.outdated("tab") == ()
     rows = read_parquet(lab.results("tab")["predictions"].folder / "predictions.parquet")
     assert len(rows) == 24

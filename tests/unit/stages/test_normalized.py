@@ -12,7 +12,7 @@ from assay.errors import DataError
 from assay.pipeline import StageConfig
 from assay.spec.normalized import NormalizedSection
 from assay.stages.normalized import build_normalized
-from assay.storage.parquet import read_parquet, write_parquet
+from assay.storage.parquet import read_parquet, scan_parquet, write_parquet
 from assay.storage.results import ResultStore
 from tests.helpers.results import build
 
@@ -50,7 +50,9 @@ def normalize(tabular_folder, tmp_path):
         tabular = tabular_folder(columns)
         folder = tmp_path / result
         folder.mkdir()
-        report = build_normalized(tabular, NormalizedSection.model_validate(keys), folder)
+        report = build_normalized(
+            scan_parquet(tabular / "tabular.parquet"), tabular, NormalizedSection.model_validate(keys), folder
+        )
         return report, read_parquet(folder / "normalized.parquet"), folder
 
     return normalize
@@ -201,7 +203,9 @@ def test_a_subset_that_is_empty_after_a_new_division_keeps_no_old_rows(tabular_f
     only_train = {name: values[:2] for name, values in TABLE.items()}
     for columns, subsets in ((TABLE, {"train", "validation", "test"}), (only_train, {"train"})):
         tabular = tabular_folder(columns)
-        result = build(store, stage, {}, partial(build_normalized, tabular, section))
+        result = build(
+            store, stage, {}, partial(build_normalized, scan_parquet(tabular / "tabular.parquet"), tabular, section)
+        )
         tables = [read_parquet(path) for path in result.folder.rglob("*.parquet")]
         assert {subset for table in tables for subset in table["subset"]} == subsets
 
