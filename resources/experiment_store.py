@@ -107,6 +107,8 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
             build.progress = progress
             yield build
         self._finish(context, spec, _outcome(build.result))
+        for warning in build.result.report.get("warnings", ()):
+            self.reporter.warn(context, f"{spec.stage}: {warning}")
 
     def publish_evaluated_model(self, context: dg.AssetExecutionContext, spec: StageConfig[StageSection]) -> Result:
         """Find, or fetch, the model that the experiment evaluates, and publish it into the experiment's folder.

@@ -5,6 +5,7 @@ mask_classes.parquet to class indices. Does not belong here: which mask belongs 
 classes a model has.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +14,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from assay.datasets.inspection import describe_decode_error
+from assay.datasets.inspection import MOST_IMAGE_BYTES, describe_decode_error
 from assay.datasets.schema import BACKGROUND, CLASS, IGNORE, MASK_CLASS_COLUMNS, MASK_CLASSES_FILE
-from assay.errors import DataError
+from assay.errors import DataError, FileError
 from assay.images.decoding import DECODE_ERRORS
 from assay.images.masks import MaskValues, has_colours, read_mask
 from assay.spec.generated_images import MaskFolderSource, mask_number
 from assay.storage.parquet import read_parquet
 from assay.utils.concurrency import Progress, map_in_order, usable_cores
+from assay.utils.reading import read_bytes
 
 IGNORED = 255
 """Class index of pixels whose true class is unknown."""
@@ -128,12 +130,16 @@ class MaskContent:
         size: Width and height, upright.
         counts: Number of pixels by value.
         is_colour: Whether values are packed colours.
+        solid: Values that fill a square of 3x3 pixels somewhere.
+        between: Number of pixels, by other values, that lie between two pixels of smaller and larger ones.
         problem: A clause.
     """
 
     size: tuple[int, int] = (0, 0)
     counts: tuple[tuple[int, int], ...] = ()
     is_colour: bool = False
+    solid: frozenset[int] = frozenset()
+    between: tuple[tuple[int, int], ...] = ()
     problem: str = ""
 
 
@@ -178,11 +184,56 @@ def value_problems_of(source: MaskFolderSource, names: Sequence[str], contents: 
     count = sum(role == CLASS for _, role in classes.values())
     if not source.classes and count > MOST_CLASSES:
         return [f"the masks hold {count} different values; name the classes in source.classes, or save sharp masks"]
+    if not source.classes and (smoothed := smoothed_values(contents, classes)):
+        shown = ", ".join(format_value(value, kinds == {True}) for value in smoothed[:5])
+        more = f" and {len(smoothed) - 5} more" if len(smoothed) > 5 else ""
+        return [
+            f"the masks hold values that lie only along edges, between others: {shown}{more}. These are traces of "
+            "smoothing, not classes; save sharp masks, or name the classes in source.classes"
+        ]
     return [
         problem
         for name, content in zip(names, contents, strict=True)
         if (problem := _unknown_values(name, content, classes))
     ]
+
+
+_MOST_INDICES = 16
+"""Values 0, 1, 2 and so on up to here may be classes although they lie along edges."""
+
+
+def smoothed_values(contents: Sequence[MaskContent], classes: MaskClasses) -> list[int]:
+    """Return the values that resizing or smoothing left between those of two classes; none where they may be classes.
+
+    Such a value fills no square of 3x3 pixels in any mask, and half of its pixels or more lie between a smaller and a
+    larger value. A thin class between two others looks the same, so few values that number classes 0, 1, 2 and so on
+    are believed.
+
+    Args:
+        contents: What is in the masks.
+        classes: What each value means.
+    """
+    solid = frozenset[int]().union(*(content.solid for content in contents))
+    pixels: Counter[int] = Counter()
+    between: Counter[int] = Counter()
+    for content in contents:
+        pixels.update(dict(content.counts))
+        between.update(dict(content.between))
+    soft = sorted(value for value in pixels.keys() - solid if 2 * between[value] >= pixels[value])
+    named = sorted(value for value in pixels if classes.get(value, (None, CLASS))[1] != IGNORE)
+    are_indices = (
+        named == list(range(named[0], named[0] + len(named))) and named[-1] <= _MOST_INDICES if named else True
+    )
+    if are_indices:
+        return soft if len(solid) >= _SIDES and 2 * len(soft) > len(named) and len(soft) > _SIDES else []
+    return soft if len(solid) >= _SIDES or len(soft) >= _MANY else []
+
+
+_SIDES = 2
+"""An edge has two."""
+
+_MANY = 8
+"""So many values in between are traces of smoothing even where the objects are too small to show their own value."""
 
 
 def _unknown_values(name: str, content: MaskContent, classes: MaskClasses) -> str | None:
@@ -200,23 +251,68 @@ _MOST_COUNTED_VALUES = 65536
 """Values below this are counted in one array, which is faster than sorting the pixels."""
 
 
-def inspect_masks(root: Path, masks: Sequence[str | None], progress: Progress) -> list[MaskContent | None]:
+def inspect_masks(
+    root: Path, masks: Sequence[str | None], source: MaskFolderSource, progress: Progress
+) -> list[MaskContent | None]:
     """Read every mask in threads and return what is in it, in the order of ``masks``; None where there is none."""
     contents: list[MaskContent | None] = []
-    for content in map_in_order(lambda mask: _inspect(root / mask) if mask else None, masks, usable_cores()):
+    for content in map_in_order(lambda mask: _inspect(root / mask, source) if mask else None, masks, usable_cores()):
         contents.append(content)
         progress(len(contents), len(masks), "masks checked")
     return contents
 
 
-def _inspect(path: Path) -> MaskContent:
+def _inspect(path: Path, source: MaskFolderSource) -> MaskContent:
     try:
-        content = path.read_bytes()
-        values = read_mask(content)
+        content = read_bytes(path, MOST_IMAGE_BYTES)
+        values = read_mask(content, source.max_pixels)
+    except FileNotFoundError:
+        return MaskContent(problem="is a link that leads nowhere")
+    except FileError as error:
+        return MaskContent(problem=error.reason)
     except DECODE_ERRORS as error:
         return MaskContent(problem=describe_decode_error(error))
     height, width = values.shape
-    return MaskContent((width, height), _counts(values), has_colours(content))
+    counts, is_colour = _counts(values), has_colours(content)
+    solid, between = (frozenset[int](), ()) if source.classes else _edges_in(values, is_colour)
+    return MaskContent((width, height), counts, is_colour, solid, between)
+
+
+def _edges_in(values: MaskValues, is_colour: bool) -> tuple[frozenset[int], tuple[tuple[int, int], ...]]:
+    """Return the values that fill a square of 3x3 pixels, and the counts of other values' pixels between two values.
+
+    A pixel is between when two pixels opposite each other, at most two away, are different from it, and it is in
+    between: its level, or each channel of its colour.
+    """
+    is_flat = np.ones(np.maximum(np.array(values.shape) - 2, 0), bool)
+    rows, columns = is_flat.shape
+    middle = values[1 : 1 + rows, 1 : 1 + columns]
+    for down, right in np.ndindex(3, 3):
+        is_flat &= values[down : down + rows, right : right + columns] == middle
+    solid = np.unique(middle[is_flat])
+    y, x = np.nonzero(np.isin(values, solid, invert=True))
+    is_between = np.zeros(len(y), bool)
+    channels = (16, 8, 0) if is_colour else (None,)
+    padded = np.pad(values, _REACH_PX, "edge")
+    here = values[y, x]
+    for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        for far in range(1, _REACH_PX + 1):
+            one = padded[_REACH_PX + y - far * down, _REACH_PX + x - far * right]
+            other = padded[_REACH_PX + y + far * down, _REACH_PX + x + far * right]
+            is_inside = (one != here) & (other != here) & (one != other)
+            for channel in channels:
+                low, level, high = (_channel(each, channel) for each in (one, here, other))
+                is_inside &= (np.minimum(low, high) <= level) & (level <= np.maximum(low, high))
+            is_between |= is_inside
+    found, counts = np.unique(here[is_between], return_counts=True)
+    return frozenset(solid.tolist()), tuple(zip(found.tolist(), counts.tolist(), strict=True))
+
+
+_REACH_PX = 2
+
+
+def _channel(values: NDArray[np.int32], shift: int | None) -> NDArray[np.int32]:
+    return values if shift is None else values >> shift & 0xFF
 
 
 def _counts(values: MaskValues) -> tuple[tuple[int, int], ...]:
