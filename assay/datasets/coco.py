@@ -146,11 +146,20 @@ def _located(paths: CocoPaths, subset: str | None, path: Path, finder: FileFinde
         if image is not None:
             found[image_id] = image
         elif not choices:
-            missing.append(f"{_where(file, image_id)}: its file_name leads out of the folder of images, {paths.images}")
+            missing.append(
+                f"{_where(file, image_id)}: its file_name leads out of the folder of images, {paths.images}"
+                f"{_elsewhere(entry['file_name'], folder, finder)}"
+            )
         else:
             hint = finder.hint(choices[0]) or "; set source.images if it is elsewhere"
             missing.append(f"{_where(file, image_id)}: is not in {folder}{hint}")
     return _LocatedFile(subset, file, folder, found, tuple(missing))
+
+
+def _elsewhere(name: str, folder: Path, finder: FileFinder) -> str:
+    """Return the clause that a file of this name is in the folder, as where data were moved from another machine."""
+    last = next(spellings(name)).rsplit("/", 1)[-1]
+    return f"; there is {last!r} in {folder}, so write names without folders" if finder.find_file(folder / last) else ""
 
 
 def _inside(name: str, paths: CocoPaths, anchors: Sequence[Path]) -> Iterator[Path]:
@@ -267,7 +276,7 @@ def image_folder(paths: CocoPaths, file: Path, subset: str | None, names: Sequen
     def found(folder: Path) -> tuple[int, int]:
         choices = [[Path(os.path.normpath(folder / each)) for each in spellings(name)] for name in first]
         exact = sum(any(finder.find(path) for path in paths) for paths in choices)
-        return exact, sum(any(map(finder.is_alike, paths)) for paths in choices)
+        return exact, sum(any(map(finder.is_alike, [*paths, folder / paths[0].name])) for paths in choices)
 
     return max(folders, key=found)
 

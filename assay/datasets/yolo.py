@@ -9,7 +9,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -48,31 +48,31 @@ def read_yolo(spec: YoloSource) -> AnnotatedDataset:
     given, subset_problems = _given_subsets(existing, subsets, paths)
     files = {image: label_file(image, finder) for image in sorted(existing)}
     labels = _without_doubtful(_labels(files, paths), spec)
+    unused = _unused_labels(files, labels, paths, spec, finder)
     root = _root(existing, paths)
     images = [
         AnnotatedImage(
             file=image.relative_to(root).as_posix(),
             where=_shown(image, paths),
             given_subset=given[image],
-            is_complete=not own.problems,
+            is_complete=not own.problems and image not in unused.doubtful,
             in_shares=True,
             annotations=own.annotations,
         )
         for image, own in labels.items()
     ]
-    lone, unused = _labels_without_image(files, labels, paths, spec, finder)
     without = [image for image, own in labels.items() if not own.exists]
     return AnnotatedDataset(
         root=root,
         images=tuple(images),
         classes=paths.names,
-        problems=(*paths.problems, *missing, *lone, *_shared_labels(files, paths), *subset_problems),
+        problems=(*paths.problems, *missing, *unused.problems, *_shared_labels(files, paths), *subset_problems),
         bad_annotations=tuple(problem for own in labels.values() for problem in own.problems),
         statistics={
             "duplicates_left_out": sum(own.duplicates for own in labels.values()),
             "images_without_label_file": len(without),
         },
-        warnings=(*_without_labels(without, files, paths), *unused),
+        warnings=(*_without_labels(without, files, paths), *unused.warnings),
     )
 
 
@@ -190,43 +190,63 @@ def _shared_labels(files: Mapping[Path, Path], paths: YoloPaths) -> list[str]:
     ]
 
 
-def _labels_without_image(
-    files: Mapping[Path, Path], labels: Mapping[Path, LabelFile], paths: YoloPaths, spec: YoloSource, finder: FileFinder
-) -> tuple[list[str], list[str]]:
-    """Return one line per label file that must belong to an image but does not, and sentences on other unused ones.
+@dataclass(frozen=True)
+class _UnusedLabels:
+    """Label files that are not read.
 
-    A label file without an image is an error in the folders that label files are read from, and wherever its name is
-    that of an image without a label file. Elsewhere it may be a copy, or one of images that are not used.
+    Attributes:
+        problems: A line per file that must belong to an image but does not.
+        warnings: Sentences on the others.
+        doubtful: Images without a label file of which another file has the name.
+    """
+
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+    doubtful: frozenset[Path]
+
+
+def _unused_labels(
+    files: Mapping[Path, Path], labels: Mapping[Path, LabelFile], paths: YoloPaths, spec: YoloSource, finder: FileFinder
+) -> _UnusedLabels:
+    """Return what is wrong with label files that are not read.
+
+    One without an image is an error in the folders that label files are read from. Elsewhere it may be a copy, a
+    prediction, or one of images that are not used. Where it has the name of an image without a label file, the image is
+    not known to be empty, and where most images have such a file, labels are in the wrong place.
     """
     tops = _top_folders({file.parent for image, file in files.items() if file.parent != image.parent})
-    folders = _top_folders({paths.base, *tops, *(image.parent for image in files)})
-    found = [file for folder in sorted(folders) for file in _files_below(folder)]
-    is_used = {*files.values(), *(label_file(file, finder) for file in found if spec.is_image(file.name))}
-    lists = {path for _, path in paths.images}
-    unused = [
-        file
-        for file in found
-        if file.suffix.lower() == ".txt" and file.name not in _NOT_LABELS and file not in is_used | lists
-    ]
     named = {_stem(image): image for image in files if not labels[image].exists}
-    problems, others = [], []
-    for file in unused:
-        is_in_labels = file.suffix == ".txt" and any(file.is_relative_to(top) for top in tops)
+    problems, misplaced, others = [], {}, []
+    for file in _unused_text_files(files, tops, paths, spec, finder):
         image = named.get(_stem(file))
-        if image is not None and (is_in_labels or _holds_labels(file)):
-            problems.append(
-                f"{_shown(file, paths)}: is not read, but has the name of {_shown(image, paths)}, which has "
-                f"no label file; move it to {_shown(files[image], paths)}"
-            )
-        elif is_in_labels:
-            problems.append(f"{_shown(file, paths)}: there is no image of that name")
+        if any(file.is_relative_to(top) for top in tops):
+            alike = f"; nearest without a label file: {_shown(image, paths)}" if image else ""
+            problems.append(f"{_shown(file, paths)}: there is no image of that name{alike}")
         elif _holds_labels(file):
             others.append(_shown(file, paths))
-    if not others:
-        return problems, []
-    return problems, [
-        f"{len(others)} label files belong to none of the images: {', '.join(others[:3])}"
-        f"{', …' if len(others) > 3 else ''}"
+            if image is not None:
+                misplaced[image] = (
+                    f"{_shown(file, paths)}: is not read, but has the name of {_shown(image, paths)}, which has no "
+                    f"label file; move it to {_shown(files[image], paths)}"
+                )
+    if len(misplaced) > _MOST_WITHOUT * len(files):
+        problems += misplaced.values()
+    warnings = list(misplaced.values())[:1]
+    if others:
+        shown = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
+        warnings.append(f"{len(others)} label files belong to none of the images: {shown}")
+    return _UnusedLabels(tuple(problems), tuple(warnings), frozenset(misplaced))
+
+
+def _unused_text_files(
+    files: Mapping[Path, Path], tops: set[Path], paths: YoloPaths, spec: YoloSource, finder: FileFinder
+) -> list[Path]:
+    folders = _top_folders({paths.base, *tops, *(image.parent for image in files)})
+    found = [file for folder in sorted(folders) for file in _files_below(folder)]
+    used = {*files.values(), *(label_file(file, finder) for file in found if spec.is_image(file.name))}
+    used |= {path for _, path in paths.images}
+    return [
+        file for file in found if file.suffix.lower() == ".txt" and file.name not in _NOT_LABELS and file not in used
     ]
 
 

@@ -187,6 +187,13 @@ def test_names_are_found_however_they_are_spelled(tmp_path, content, stated, sto
     assert read(tmp_path, content).boxes == {f"{stored}{name}": boxes for name, boxes in TRUTH.items()}
 
 
+def test_names_of_another_machine_are_told(tmp_path, content):
+    spell(content, lambda name: f"/home/elsewhere/{name}")
+    assert f"there is 'i00.png' in {tmp_path / 'data' / 'images'}, so write names without folders" in refused(
+        tmp_path, content
+    )
+
+
 def test_names_in_another_case_are_told(tmp_path, content):
     spell(content, str.upper)
     message = refused(tmp_path, content)

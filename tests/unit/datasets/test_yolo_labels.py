@@ -111,12 +111,25 @@ def test_labels_elsewhere_are_refused_with_the_place_to_move_them_to(root, tmp_p
     assert f"{folder}/i00.txt: is not read, but has the name of images/i00.png, which has no label file" in message
 
 
-def test_labels_in_another_case_are_refused(root, tmp_path):
+def test_a_label_elsewhere_of_the_name_of_an_image_without_one_makes_its_truth_unknown(root, tmp_path):
     save_images(root / "images", COUNT)
     write_labels(root / "labels", yolo_lines(COUNT))
-    (root / "labels" / "i00.txt").rename(root / "labels" / "I00.TXT")
+    (root / "old").mkdir()
+    (root / "labels" / "i01.txt").rename(root / "old" / "i01.txt")
     config(root)
-    assert "labels/I00.TXT: is not read, but has the name of images/i00.png" in refused(root, tmp_path)
+    index = read(root, tmp_path)
+    assert index.known == [name for name in names(COUNT) if name != "i01.png"]
+    assert "old/i01.txt: is not read, but has the name of images/i01.png" in index.report["warnings"][0]
+
+
+@pytest.mark.parametrize("name", ["I00.TXT", "I00.txt", "i00.TXT"])
+def test_labels_in_another_case_are_refused(root, tmp_path, name):
+    save_images(root / "images", COUNT)
+    write_labels(root / "labels", yolo_lines(COUNT))
+    (root / "labels" / "i00.txt").rename(root / "labels" / name)
+    config(root)
+    message = refused(root, tmp_path)
+    assert f"labels/{name}: there is no image of that name; nearest without a label file: images/i00.png" in message
 
 
 def test_label_files_that_nothing_needs_are_reported(root, tmp_path):
