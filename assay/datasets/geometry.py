@@ -98,13 +98,18 @@ _MOST_CROSSINGS = 2**22
 """Most crossings of sides and rows that are computed at once, so that no polygon takes more than some 200 MB."""
 
 
-def fill_polygon(points: Points, mask: NDArray[np.bool_]) -> None:
+def fill_polygon(points: Points, mask: NDArray[np.bool_], most_crossings: int = _MOST_CROSSINGS) -> None:
     """Set the pixels of one polygon, closed by itself, in ``mask`` of shape (height, width).
 
     A polygon of very many corners is divided into a fan of polygons with the first corner: what an odd number of them
     covers is inside.
+
+    Args:
+        points: Its corners.
+        mask: What is changed.
+        most_crossings: Most crossings of sides and rows that are computed at once, which bounds the memory.
     """
-    corners = max(2, _MOST_CROSSINGS // mask.shape[0])
+    corners = max(2, most_crossings // mask.shape[0])
     if len(points) <= corners:
         _fill(points, mask)
         return
