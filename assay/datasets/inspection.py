@@ -88,13 +88,20 @@ def _walk(root: Path, folder: str, above: frozenset[tuple[int, int]]) -> Iterato
     if identity in above:
         return
     with os.scandir(root / folder) as entries:
-        found = sorted((entry.name, entry.is_dir()) for entry in entries if not is_hidden(entry.name))
+        found = sorted((entry.name, _is_folder(entry)) for entry in entries if not is_hidden(entry.name))
     for name, is_folder in found:
         relative = f"{folder}/{name}" if folder else name
         if is_folder:
             yield from _walk(root, relative, above | {identity})
         else:
             yield relative
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # links in a circle
+        return False
 
 
 def folders_in(root: Path) -> list[str]:
