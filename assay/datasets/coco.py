@@ -270,7 +270,7 @@ def _one_file_per_subset(
 
 def image_folder(paths: CocoPaths, file: Path, subset: str | None, names: Sequence[str], finder: FileFinder) -> Path:
     """Return the folder that a JSON file's image names are relative to: where most of the first images are."""
-    folders = list(dict.fromkeys(_candidates(paths, file, subset)))
+    folders = [folder for folder in dict.fromkeys(_candidates(paths, file, subset)) if folder.is_dir()]
     first = names[:_MOST_NAMES]
 
     def found(folder: Path) -> tuple[int, int]:

@@ -266,6 +266,6 @@ def _are_key_points(lines: NDArray[np.float64], dimensions: int) -> bool:
     if dimensions == 3:
         is_certain = np.isin(points[..., 2], (0.0, 1.0, 2.0)).all(axis=1)
     else:
-        is_certain = (abs(size - centre) > size * (0.5 + _MARGIN)).any(axis=(1, 2))
+        is_certain = np.any(np.abs(size - centre) > size * (0.5 + _MARGIN), axis=(1, 2))
     share = (is_possible & is_certain).mean() if dimensions == 3 else is_possible.mean()
     return bool(share >= _SHARE_OF_LINES and (is_possible & is_certain).mean() >= _SHARE_OF_CERTAIN)
