@@ -110,6 +110,8 @@ def read_coco_file(path: Path, name: str) -> CocoFile:
 def _load(path: Path, name: str) -> Entry:
     try:
         content = read_json(path, _MOST_BYTES, huge_as_infinity=True)
+    except FileNotFoundError as error:
+        raise DataError(f"{name}: is a link that leads nowhere.") from error
     except FileError as error:
         cause = error.__cause__
         place = f":{cause.lineno}" if isinstance(cause, json.JSONDecodeError) else ""

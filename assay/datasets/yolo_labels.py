@@ -259,12 +259,12 @@ def _are_key_points(lines: NDArray[np.float64], dimensions: int) -> bool:
     """Return whether lines of equal length, (n, values), are boxes and key points of so many numbers."""
     box, points = lines[:, :_BOX_VALUES], lines[:, _BOX_VALUES:].reshape(len(lines), -1, dimensions)
     centre, size = box[:, None, :2], box[:, None, 2:]
-    is_box = ((size > 0) & (abs(centre - 0.5) + size / 2 <= 0.5 + SLACK_SHARE)).all(axis=(1, 2))
-    is_inside = (abs(points[..., :2] - centre) <= size * (0.5 + _MARGIN)).all(axis=2)
-    is_absent = (points[..., :2] == 0).all(axis=2)  # key points that nobody saw are 0 0
-    is_possible = is_box & (is_inside | is_absent).all(axis=1) & is_inside.any(axis=1)
+    is_box = np.all((size > 0) & (np.abs(centre - 0.5) + size / 2 <= 0.5 + SLACK_SHARE), axis=(1, 2))
+    is_inside = np.asarray(np.all(np.abs(points[..., :2] - centre) <= size * (0.5 + _MARGIN), axis=2))
+    is_absent = np.asarray(np.all(points[..., :2] == 0, axis=2))  # key points that nobody saw are 0 0
+    is_possible = is_box & np.all(is_inside | is_absent, axis=1) & np.any(is_inside, axis=1)
     if dimensions == 3:
-        is_certain = np.isin(points[..., 2], (0.0, 1.0, 2.0)).all(axis=1)
+        is_certain = np.all(np.isin(points[..., 2], (0.0, 1.0, 2.0)), axis=1)
     else:
         is_certain = np.any(np.abs(size - centre) > size * (0.5 + _MARGIN), axis=(1, 2))
     share = (is_possible & is_certain).mean() if dimensions == 3 else is_possible.mean()

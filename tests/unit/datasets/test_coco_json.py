@@ -127,10 +127,37 @@ def test_values_nested_deeply_are_bad_annotations(tmp_path, content, key):
     assert len(message) < 2000
 
 
-def test_a_json_file_that_is_a_pipe_is_refused(tmp_path, content):
-    os.mkfifo(tmp_path / "data" / "instances.json")
-    with pytest.raises(DataError, match=r"instances.json: is a pipe \(FIFO\); expected a regular file"):
+def as_pipe(path):
+    os.mkfifo(path)
+
+
+def as_dead_link(path):
+    path.symlink_to("gone.json")
+
+
+def as_circle(path):
+    path.symlink_to(path.name)
+
+
+def as_sparse(path):
+    with path.open("wb") as file:
+        file.truncate(2**40)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (as_pipe, "is a pipe (FIFO); expected a regular file"),
+        (as_dead_link, "is a link that leads nowhere"),
+        (as_circle, "can't be read: Too many levels of symbolic links"),
+        (as_sparse, "holds 1,099,511,627,776 bytes or more; expected at most 2,147,483,648"),
+    ],
+)
+def test_a_json_file_that_is_no_regular_file_is_refused(tmp_path, content, make, reason):
+    make(tmp_path / "data" / "instances.json")
+    with pytest.raises(DataError) as caught:
         Index("coco", tmp_path / "data", tmp_path / "result")
+    assert str(caught.value).startswith(f"instances.json: {reason}")
 
 
 # Names of files
