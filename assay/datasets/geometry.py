@@ -144,12 +144,26 @@ def _fill(points: Points, mask: NDArray[np.bool_]) -> None:
 
 def _covers_pixel(points: Points, width: int, height: int) -> bool:
     """Return whether a polygon covers the centre of any pixel in an image of this size."""
-    if len(points) > max(2, _MOST_CROSSINGS // height):
+    if len(points) > max(2, _MOST_CROSSINGS // height) or _covers_pixel_in_middle(points.tolist(), width, height):
         return True  # so many corners are not worth the time
     columns, rows = _crossings(points, height)
     columns = np.clip(columns, 0, width)
     columns = columns[np.lexsort((columns, rows))]
     return bool((columns[1::2] > columns[::2]).any())
+
+
+def _covers_pixel_in_middle(points: list[list[float]], width: int, height: int) -> bool:
+    """Return whether a polygon covers a pixel in the row of its middle, as most do; a tenth of the time of all rows."""
+    row = math.floor(sum(y for _, y in points) / len(points))
+    if not 0 <= row < height:
+        return False
+    middle = row + 0.5
+    sides = zip(points, points[1:] + points[:1], strict=True)
+    crossings = sorted(
+        x1 + (middle - y1) / (y2 - y1) * (x2 - x1) for (x1, y1), (x2, y2) in sides if (y1 <= middle) != (y2 <= middle)
+    )
+    columns = [min(max(math.ceil(min(max(x, -1.0), width + 1.0) - 0.5), 0), width) for x in crossings]
+    return any(after > first for first, after in zip(columns[::2], columns[1::2], strict=True))
 
 
 def _crossings(points: Points, height: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -284,12 +284,7 @@ def _edges_in(values: MaskValues, is_colour: bool) -> tuple[frozenset[int], tupl
     A pixel is between when two pixels opposite each other, at most two away, are different from it, and it is in
     between: its level, or each channel of its colour.
     """
-    is_flat = np.ones(np.maximum(np.array(values.shape) - 2, 0), bool)
-    rows, columns = is_flat.shape
-    middle = values[1 : 1 + rows, 1 : 1 + columns]
-    for down, right in np.ndindex(3, 3):
-        is_flat &= values[down : down + rows, right : right + columns] == middle
-    solid = np.unique(middle[is_flat])
+    solid = np.array([value for value, _ in _counts(_centres_of_squares(values))], np.int32)
     y, x = np.nonzero(np.isin(values, solid, invert=True))
     is_between = np.zeros(len(y), bool)
     channels = (16, 8, 0) if is_colour else (None,)
@@ -308,6 +303,15 @@ def _edges_in(values: MaskValues, is_colour: bool) -> tuple[frozenset[int], tupl
     return frozenset(solid.tolist()), tuple(zip(found.tolist(), counts.tolist(), strict=True))
 
 
+def _centres_of_squares(values: MaskValues) -> MaskValues:
+    """Return the values of the pixels whose eight neighbours have the same value, as one row."""
+    across, down = values[:, 1:] == values[:, :-1], values[1:] == values[:-1]
+    rows = across[:, 1:] & across[:, :-1]
+    is_centre = rows[2:] & rows[1:-1] & rows[:-2] & down[1:, 1:-1] & down[:-1, 1:-1]
+    found: MaskValues = values[1:-1, 1:-1][is_centre]
+    return found
+
+
 _REACH_PX = 2
 
 
@@ -316,7 +320,7 @@ def _channel(values: NDArray[np.int32], shift: int | None) -> NDArray[np.int32]:
 
 
 def _counts(values: MaskValues) -> tuple[tuple[int, int], ...]:
-    if values.min() >= 0 and values.max() < _MOST_COUNTED_VALUES:
+    if values.size and values.min() >= 0 and values.max() < _MOST_COUNTED_VALUES:
         counts = np.bincount(values.ravel())
         found = np.flatnonzero(counts)
         return tuple(zip(found.tolist(), counts[found].tolist(), strict=True))
