@@ -4,11 +4,25 @@ import json
 import os
 
 import numpy as np
+import polars as pl
 import pytest
 
 from assay.datasets.coco_json import as_coco_id
 from assay.errors import DataError
-from tests.helpers.annotated_data import OBJECT, SIDE, Index, coco_content, names, save_images, truth, write_coco
+from assay.spec.splits import SplitsSection
+from assay.stages.splits import build_splits
+from assay.training.tasks.dense import labelled
+from tests.helpers.annotated_data import (
+    OBJECT,
+    SIDE,
+    Index,
+    coco_content,
+    make_coco,
+    names,
+    save_images,
+    truth,
+    write_coco,
+)
 
 COUNT = 4
 TRUTH = truth(COUNT)
@@ -386,6 +400,24 @@ def test_an_annotation_of_no_image_may_be_that_of_an_image_without_any(tmp_path,
     index = read(tmp_path, content, bad_annotations="leave_out")
     assert index.known == [name for name in names(COUNT) if name != "i01.png"]
     assert "1 annotations belong to no image" in index.report["warnings"][0]
+
+
+@pytest.mark.parametrize("keys", [BREAK[0], BREAK[6]])
+def test_neither_detection_nor_segmentation_learns_from_an_image_that_lost_an_annotation(tmp_path, keys):
+    count = 20
+    make_coco(tmp_path / "data", count)
+    content = coco_content(count)
+    content["annotations"][1] |= keys
+    index = read(tmp_path, content, bad_annotations="leave_out")
+    (index.folder / "report.json").write_text(json.dumps(index.report))
+    (tmp_path / "splits").mkdir()
+    build_splits(index.folder, SplitsSection(), 0, tmp_path / "splits")
+    items = pl.read_parquet(tmp_path / "splits" / "items.parquet")
+    (subset,) = items.filter(pl.col("item").str.contains("i01"))["subset"]
+    learned = labelled(items.filter(subset=subset), subset)
+    assert not learned["item"].str.contains("i01").any()
+    assert learned["mask"].null_count() == 0
+    assert items["mask"].null_count() == 1
 
 
 def test_ids_of_annotations_that_begin_anew_drop_no_box(tmp_path, content):
