@@ -214,4 +214,6 @@ def _yolo_files(source: YoloSource) -> Files:
     images = [image for _, path in paths.images for image in list_images(path, source, finder)]
     files = [*lists, *images, *(label_file(image, finder) for image in images)]
     used = [paths.config, *(file for file in files if os.path.lexists(file))]
-    return {os.path.relpath(file, paths.base): file for file in used}
+    named = {os.path.relpath(file, paths.base): file for file in used}
+    # Key points were once read as polygons: such data must not have the hash of results that were made from these.
+    return named | ({f"key points:{paths.config.name}": paths.config} if paths.key_points else {})
