@@ -130,7 +130,7 @@ class MaskContent:
         size: Width and height, upright.
         counts: Number of pixels by value.
         is_colour: Whether values are packed colours.
-        solid: Values that fill a square of 3x3 pixels somewhere.
+        centres: Number of pixels, by value, in the middle of 3x3 pixels of one value.
         between: Number of pixels, by other values, that lie between two pixels of smaller and larger ones.
         problem: A clause.
     """
@@ -138,7 +138,7 @@ class MaskContent:
     size: tuple[int, int] = (0, 0)
     counts: tuple[tuple[int, int], ...] = ()
     is_colour: bool = False
-    solid: frozenset[int] = frozenset()
+    centres: tuple[tuple[int, int], ...] = ()
     between: tuple[tuple[int, int], ...] = ()
     problem: str = ""
 
@@ -187,9 +187,10 @@ def value_problems_of(source: MaskFolderSource, names: Sequence[str], contents: 
     if not source.classes and (smoothed := smoothed_values(contents, classes)):
         shown = ", ".join(format_value(value, kinds == {True}) for value in smoothed[:5])
         more = f" and {len(smoothed) - 5} more" if len(smoothed) > 5 else ""
+        first = next(name for name, content in zip(names, contents, strict=True) if smoothed[0] in dict(content.counts))
         return [
-            f"the masks hold values that lie only along edges, between others: {shown}{more}. These are traces of "
-            "smoothing, not classes; save sharp masks, or name the classes in source.classes"
+            f"the masks hold values that lie only along edges, between others: {shown}{more}, first in {first}. These "
+            "are traces of smoothing, not classes; save sharp masks, or name the classes in source.classes"
         ]
     return [
         problem
@@ -201,32 +202,34 @@ def value_problems_of(source: MaskFolderSource, names: Sequence[str], contents: 
 _MOST_INDICES = 16
 """Values 0, 1, 2 and so on up to here may be classes although they lie along edges."""
 
+_LEAST_INNER_SHARE = 0.05
+"""Share of a class's pixels that lie among their like; values of smoothed edges hardly ever do."""
+
 
 def smoothed_values(contents: Sequence[MaskContent], classes: MaskClasses) -> list[int]:
     """Return the values that resizing or smoothing left between those of two classes; none where they may be classes.
 
-    Such a value fills no square of 3x3 pixels in any mask, and half of its pixels or more lie between a smaller and a
-    larger value. A thin class between two others looks the same, so few values that number classes 0, 1, 2 and so on
-    are believed.
+    Hardly a pixel of such a value lies among its like, and half of its pixels or more lie between a smaller and a
+    larger value. A thin class between two others looks the same, so values are believed where they are few beside the
+    classes that have areas, and nearly always where values number classes 0, 1, 2 and so on.
 
     Args:
         contents: What is in the masks.
         classes: What each value means.
     """
-    solid = frozenset[int]().union(*(content.solid for content in contents))
-    pixels: Counter[int] = Counter()
-    between: Counter[int] = Counter()
+    pixels, centres, between = Counter[int](), Counter[int](), Counter[int]()
     for content in contents:
         pixels.update(dict(content.counts))
+        centres.update(dict(content.centres))
         between.update(dict(content.between))
-    soft = sorted(value for value in pixels.keys() - solid if 2 * between[value] >= pixels[value])
+    areas = {value for value, count in pixels.items() if centres[value] >= _LEAST_INNER_SHARE * count}
+    soft = sorted(value for value in pixels.keys() - areas if 2 * between[value] >= pixels[value])
     named = sorted(value for value in pixels if classes.get(value, (None, CLASS))[1] != IGNORE)
-    are_indices = (
-        named == list(range(named[0], named[0] + len(named))) and named[-1] <= _MOST_INDICES if named else True
-    )
-    if are_indices:
-        return soft if len(solid) >= _SIDES and 2 * len(soft) > len(named) and len(soft) > _SIDES else []
-    return soft if len(solid) >= _SIDES or len(soft) >= _MANY else []
+    if not named or (named[-1] <= _MOST_INDICES and named == list(range(named[0], named[-1] + 1))):
+        is_smoothed = len(areas) >= _SIDES and 2 * len(soft) > len(named) and len(soft) > _SIDES
+    else:
+        is_smoothed = 2 * len(soft) >= len(areas) if len(areas) >= _SIDES else len(soft) >= _MANY
+    return soft if is_smoothed else []
 
 
 _SIDES = 2
@@ -274,18 +277,27 @@ def _inspect(path: Path, source: MaskFolderSource) -> MaskContent:
         return MaskContent(problem=describe_decode_error(error))
     height, width = values.shape
     counts, is_colour = _counts(values), has_colours(content)
-    solid, between = (frozenset[int](), ()) if source.classes else _edges_in(values, is_colour)
-    return MaskContent((width, height), counts, is_colour, solid, between)
+    centres = () if source.classes else _counts(_centres_of_squares(values))
+    between = () if source.classes else _counts(_between(values, counts, dict(centres), is_colour))
+    return MaskContent((width, height), counts, is_colour, centres, between)
 
 
-def _edges_in(values: MaskValues, is_colour: bool) -> tuple[frozenset[int], tuple[tuple[int, int], ...]]:
-    """Return the values that fill a square of 3x3 pixels, and the counts of other values' pixels between two values.
+def _between(
+    values: MaskValues, counts: tuple[tuple[int, int], ...], centres: Mapping[int, int], is_colour: bool
+) -> MaskValues:
+    """Return the values, as one row, of the pixels between two values that are not the inside of an area.
 
     A pixel is between when two pixels opposite each other, at most two away, are different from it, and it is in
     between: its level, or each channel of its colour.
+
+    Args:
+        values: The mask.
+        counts: Number of pixels by value.
+        centres: Number of pixels by value among their like; values with a share of these are left out.
+        is_colour: Whether values are packed colours.
     """
-    solid = np.array([value for value, _ in _counts(_centres_of_squares(values))], np.int32)
-    y, x = np.nonzero(np.isin(values, solid, invert=True))
+    thin = [value for value, count in counts if centres.get(value, 0) < _LEAST_INNER_SHARE * count]
+    y, x = np.nonzero(np.isin(values, np.array(thin, np.int32)))
     is_between = np.zeros(len(y), bool)
     channels = (16, 8, 0) if is_colour else (None,)
     padded = np.pad(values, _REACH_PX, "edge")
@@ -299,8 +311,7 @@ def _edges_in(values: MaskValues, is_colour: bool) -> tuple[frozenset[int], tupl
                 low, level, high = (_channel(each, channel) for each in (one, here, other))
                 is_inside &= (np.minimum(low, high) <= level) & (level <= np.maximum(low, high))
             is_between |= is_inside
-    found, counts = np.unique(here[is_between], return_counts=True)
-    return frozenset(solid.tolist()), tuple(zip(found.tolist(), counts.tolist(), strict=True))
+    return here[is_between]
 
 
 def _centres_of_squares(values: MaskValues) -> MaskValues:

@@ -129,6 +129,27 @@ def test_a_thin_class_between_two_others_is_a_class_where_values_are_indices(tmp
     assert problems_of(tmp_path, with_line(1, width)) == []
 
 
+@pytest.mark.parametrize("values", [[*range(21)], [*range(0, 250, 10)]])
+def test_one_thin_class_among_many_with_areas_is_a_class(tmp_path, values):
+    mask = regions([value for value in values if value != 10])
+    rows, columns = np.nonzero((mask[:, :-1] < 10) & (mask[:, 1:] > 10))
+    mask[rows, columns] = 10
+    assert 10 in mask
+    assert problems_of(tmp_path, mask) == []
+
+
+def test_a_single_smoothed_mask_among_sharp_ones_is_named(tmp_path):
+    sharp = [regions([0, 200], seed) for seed in range(5)]
+    (problem,) = problems_of(tmp_path, *sharp, smoothed())
+    assert "first in 5.png" in problem
+
+
+def test_many_masks_that_are_smoothed_far_are_refused(tmp_path):
+    """Each value fills a square somewhere, where smoothing is that flat."""
+    masks = [np.round(ndimage.gaussian_filter(regions([0, 200], seed) * 1.0, 3)).astype(np.uint8) for seed in range(20)]
+    assert "lie only along edges" in problems_of(tmp_path, *masks)[0]
+
+
 def test_thin_lines_and_dots_are_classes_whatever_their_value(tmp_path):
     mask = np.zeros((64, 64), np.uint8)
     mask[10, 5:60], mask[30:32, 20], mask[40:43, 40:43], mask[50, 50] = 90, 150, 255, 200
