@@ -16,8 +16,9 @@ from assay.datasets.coco import find_coco_paths
 from assay.datasets.file_names import FileFinder, kind_of_path
 from assay.datasets.inspection import absolute_path, existing_path, walk_files
 from assay.datasets.mask_folder import folder_pairs, is_mask
+from assay.datasets.yolo import list_images
 from assay.datasets.yolo_labels import label_file
-from assay.datasets.yolo_paths import find_yolo_paths, list_images
+from assay.datasets.yolo_paths import find_yolo_paths
 from assay.errors import DataError
 from assay.spec.generated_images import CocoSource, MaskFolderSource, OwnData, TableSource, YoloSource
 from assay.storage.files import write_json

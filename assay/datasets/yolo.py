@@ -1,8 +1,8 @@
 """Source ``yolo``: the user's images with the objects in their label files, and label files without an image.
 
-Belongs here: which image has which labels and subset, and what their files together show to be wrong. Does not belong
-here: paths and names of classes (``yolo_paths``), what lines say (``yolo_labels``), what all annotated images have in
-common (``annotations``, ``index``).
+Belongs here: which images there are, which labels and subset each has, and what their files together show to be wrong.
+Does not belong here: paths and names of classes (``yolo_paths``), what lines say (``yolo_labels``), what all annotated
+images have in common (``annotations``, ``index``).
 """
 
 import os
@@ -14,8 +14,8 @@ from itertools import islice
 from pathlib import Path
 
 from assay.datasets.annotations import AnnotatedDataset, AnnotatedImage, Annotation
-from assay.datasets.file_names import FileFinder, composed, kind_of_path
-from assay.datasets.inspection import SUBSET_NAMES, walk_files
+from assay.datasets.file_names import FileFinder, composed, kind_of_path, spellings
+from assay.datasets.inspection import SUBSET_NAMES, absolute_path, walk_files
 from assay.datasets.yolo_labels import (
     IMAGE_FOLDER,
     LABEL_CORNERS,
@@ -26,7 +26,7 @@ from assay.datasets.yolo_labels import (
     label_file,
     read_labels,
 )
-from assay.datasets.yolo_paths import YoloPaths, find_yolo_paths, list_images
+from assay.datasets.yolo_paths import YoloPaths, find_yolo_paths, text_with_gaps
 from assay.errors import DataError, FileError
 from assay.spec.generated_images import YoloSource
 from assay.spec.splits import TRAIN
@@ -141,6 +141,23 @@ def _subsets_of_images(paths: YoloPaths, spec: YoloSource, finder: FileFinder) -
             if subset not in found[image]:
                 found[image].append(subset)
     return found
+
+
+def list_images(path: Path, source: YoloSource, finder: FileFinder) -> list[Path]:
+    """Return the images of a folder, or those that a text file lists, relative to itself.
+
+    Raises:
+        DataError: It is neither a folder nor a regular file.
+    """
+    if path.is_dir():
+        return [path / name for name in walk_files(path) if source.is_image(name)]
+    lines = [line.strip() for line in text_with_gaps(path).splitlines()]
+    return [_listed_image(line, path.parent, finder) for line in lines if line]
+
+
+def _listed_image(line: str, folder: Path, finder: FileFinder) -> Path:
+    choices = [absolute_path(spelling, folder) for spelling in spellings(line)]
+    return next((found for choice in choices if (found := finder.find_file(choice))), choices[0])
 
 
 def _given_subsets(

@@ -1,6 +1,6 @@
 """What there is to read of source ``yolo``: data.yaml or classes.txt, folders and lists of images.
 
-Belongs here: paths, names of classes, ``kpt_shape``. Does not belong here: labels (``yolo``, ``yolo_labels``).
+Belongs here: paths, names of classes, ``kpt_shape``. Does not belong here: images (``yolo``), labels (``yolo_labels``).
 """
 
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.datasets.file_names import FileFinder, spellings
-from assay.datasets.inspection import SUBSET_NAMES, absolute_path, existing_path, is_hidden, walk_files
+from assay.datasets.inspection import SUBSET_NAMES, absolute_path, existing_path, is_hidden
 from assay.errors import DataError, FileError, SpecError
 from assay.spec.generated_images import YoloSource
 from assay.spec.yaml_text import read_mapping
@@ -90,7 +90,7 @@ def _names_classes(file: Path) -> bool:
         return False
 
 
-def _text_of(file: Path) -> str:
+def text_with_gaps(file: Path) -> str:
     """Return the text of a file of names, lists or configuration; what is no UTF-8 becomes U+FFFD.
 
     Raises:
@@ -106,13 +106,13 @@ def _text_of(file: Path) -> str:
 
 def _yaml(config: Path) -> dict[str, Any]:
     try:
-        return read_mapping(_text_of(config), config.name)
+        return read_mapping(text_with_gaps(config), config.name)
     except SpecError as error:
         raise DataError(f"{config} can't be used: {error}") from error
 
 
 def _from_class_file(config: Path, folder: Path) -> YoloPaths:
-    names = tuple(line.strip() for line in _text_of(config).splitlines() if line.strip())
+    names = tuple(line.strip() for line in text_with_gaps(config).splitlines() if line.strip())
     images = next((folder / name for name in ("images", "Images") if (folder / name).is_dir()), folder)
     return YoloPaths(folder, names, config, ((None, images),), tuple(_name_problems(names, config)))
 
@@ -202,20 +202,3 @@ def _choices(text: str, base: Path, beside: Path) -> list[Path]:
         if spelling.startswith("../"):
             choices.append(absolute_path(spelling.removeprefix("../"), beside))
     return choices
-
-
-def list_images(path: Path, source: YoloSource, finder: FileFinder) -> list[Path]:
-    """Return the images of a folder, or those that a text file lists, relative to itself.
-
-    Raises:
-        DataError: It is neither a folder nor a regular file.
-    """
-    if path.is_dir():
-        return [path / name for name in walk_files(path) if source.is_image(name)]
-    lines = [line.strip() for line in _text_of(path).splitlines()]
-    return [_listed_image(line, path.parent, finder) for line in lines if line]
-
-
-def _listed_image(line: str, folder: Path, finder: FileFinder) -> Path:
-    choices = [absolute_path(spelling, folder) for spelling in spellings(line)]
-    return next((found for choice in choices if (found := finder.find_file(choice))), choices[0])
