@@ -124,6 +124,8 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
             build.progress = progress
             yield build
         self._finish(context, spec, _outcome(build.result))
+        for warning in build.result.report.get("warnings", ()):
+            self.reporter.warn(context, f"{spec.stage}: {warning}")
 
     def table_of(self, stage: str, rows: pl.LazyFrame | None) -> tuple[Result, pl.LazyFrame]:
         """Return the result that an asset's input table belongs to, for what it holds besides the rows, and the rows.

@@ -23,6 +23,7 @@ import polars as pl
 from numpy.typing import NDArray
 from PIL import Image
 
+from assay.datasets.box_units import corners_hint, guess_unit, require_agreement, require_unit
 from assay.datasets.geometry import Edges, Polygons, RleMask, clip_box, upright_edges, upright_image, upright_size
 from assay.datasets.inspection import ImageInfo
 from assay.datasets.schema import BACKGROUND, CLASS, IGNORE, MASK_CLASS_COLUMNS
@@ -61,6 +62,7 @@ class AnnotatedImage:
         given_subset: Our name of the subset that it comes in.
         stated_size: Width and height as its annotations state them, or those of its mask.
         labelled: Whether its objects are known; an image without any is empty then.
+        is_complete: Whether all of its annotations are here. An image that lost one is not known to be empty elsewhere.
         in_shares: Whether boxes and polygons are in shares of the upright image's sides rather than in pixels.
         annotations: Its objects.
         mask: Path of the user's own mask, relative to the root of all masks.
@@ -71,6 +73,7 @@ class AnnotatedImage:
     given_subset: str | None
     stated_size: tuple[int, int] | None = None
     labelled: bool = True
+    is_complete: bool = True
     in_shares: bool = False
     annotations: tuple[Annotation, ...] = ()
     mask: str | None = None
@@ -100,6 +103,7 @@ class AnnotatedDataset:
         problems: What must be mended before anything can be computed.
         bad_annotations: Annotations that can't be right; the rest can be used without them.
         statistics: Further entries of the report.
+        warnings: Sentences about what was read, but may not be meant.
         masks: The user's own masks, where the data set consists of such.
     """
 
@@ -109,6 +113,7 @@ class AnnotatedDataset:
     problems: tuple[str, ...] = ()
     bad_annotations: tuple[str, ...] = ()
     statistics: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
     masks: UserMasks | None = None
 
 
@@ -155,12 +160,23 @@ class PlacedImage:
         frame: What its annotations refer to.
         size: Upright width and height in pixels.
         objects: Its objects; None where they are not known.
+        is_complete: Whether these are all objects; where not, what is elsewhere in the image is unknown.
     """
 
     file: str
     frame: AnnotationFrame
     size: tuple[int, int]
     objects: tuple[PlacedObject, ...] | None
+    is_complete: bool = True
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether the whole image can be learned from: its objects are known, all of them."""
+        return self.objects is not None and self.is_complete
+
+
+MOST_OBJECTS = 100_000
+"""Most annotations of one image: no data set has a quarter of them, and a mask is drawn from each."""
 
 
 def place_objects(images: Sequence[AnnotatedImage], infos: Sequence[ImageInfo]) -> tuple[list[PlacedImage], list[str]]:
@@ -170,19 +186,59 @@ def place_objects(images: Sequence[AnnotatedImage], infos: Sequence[ImageInfo]) 
         images: The images.
         infos: What is in their files, in the same order; all of them are usable.
     """
+    orientations = exif_orientations(images, infos)
+    frames = [frame_of(*each) for each in zip(images, infos, orientations, strict=True)]
+    guess = _guess_unit(images, frames)
     placed, bad = [], []
-    for image, info, orientation in zip(images, infos, exif_orientations(images, infos), strict=True):
-        frame = frame_of(image, info, orientation)
-        objects: list[PlacedObject] = []
-        for annotation in image.annotations:
-            try:
-                objects.append(place(annotation, frame))
-            except ValueError as error:
-                bad.append(f"{annotation.where}: {error}")
+    for image, info, frame in zip(images, infos, frames, strict=True):
+        objects, problems = _placed(image, frame, guess)
+        bad += problems
         placed.append(
-            PlacedImage(image.file, frame, (info.width_px, info.height_px), tuple(objects) if image.labelled else None)
+            PlacedImage(
+                image.file,
+                frame,
+                (info.width_px, info.height_px),
+                tuple(objects) if image.labelled else None,
+                image.is_complete and not problems,
+            )
         )
     return placed, bad
+
+
+def _placed(image: AnnotatedImage, frame: AnnotationFrame, guess: str) -> tuple[list[PlacedObject], list[str]]:
+    """Return the objects of an image, and a line per annotation that can't be right."""
+    if len(image.annotations) > MOST_OBJECTS:
+        return [], [f"{image.where}: has {len(image.annotations):,} annotations; expected at most {MOST_OBJECTS:,}"]
+    objects: list[PlacedObject] = []
+    problems: list[str] = []
+    for annotation in image.annotations:
+        try:
+            box = _stated_box(annotation)
+            if guess and box is not None and not frame.in_shares:
+                require_unit(box, frame.size, guess, annotation.outline is None)
+            objects.append(place(annotation, frame))
+        except ValueError as error:
+            problems.append(f"{annotation.where}: {error}")
+    return objects, problems
+
+
+def _guess_unit(images: Sequence[AnnotatedImage], frames: Sequence[AnnotationFrame]) -> str:
+    """Return what the boxes in pixels show to be instead, if they do; see ``box_units``."""
+    boxes, alone = [], []
+    for image, frame in zip(images, frames, strict=True):
+        for annotation in () if image.in_shares else image.annotations:
+            box = _stated_box(annotation)
+            if box is not None:
+                boxes.append((box, frame.size))
+                if annotation.outline is None:
+                    alone.append((box, frame.size))
+    return guess_unit(boxes, alone)
+
+
+def _stated_box(annotation: Annotation) -> Edges | None:
+    """Return the box that an annotation states, by its numbers or by the corners of its outline."""
+    outline = annotation.outline
+    return outline.edges if annotation.edges is None and isinstance(outline, Polygons) else annotation.edges
 
 
 def frame_of(image: AnnotatedImage, info: ImageInfo, orientation: int) -> AnnotationFrame:
@@ -200,15 +256,22 @@ def place(annotation: Annotation, frame: AnnotationFrame) -> PlacedObject:
     if isinstance(outline, RleMask) and (outline.width_px, outline.height_px) != frame.size:
         stated, size = f"{outline.width_px}x{outline.height_px}", "{}x{}".format(*frame.size)
         raise ValueError(f"its run lengths are of {stated} px, but its image is {size} px")
-    if edges is None:
-        edges = outline.edges if outline else None
+    around = outline.edges if outline else None
+    edges = around if edges is None else edges
     if edges is None:
         raise ValueError("its segmentation has no pixel")
     if frame.in_shares:
-        edges = _scaled(edges, frame.size)
+        edges, around = _scaled(edges, frame.size), None  # the box is that of the outline
         outline = outline.scaled(frame.size) if isinstance(outline, Polygons) else outline
     image_size = upright_size(frame.size, frame.orientation)
-    clipped = clip_box(upright_edges(edges, frame.size, frame.orientation), image_size)
+    try:
+        clipped = clip_box(upright_edges(edges, frame.size, frame.orientation), image_size)
+    except ValueError as error:
+        raise ValueError(f"{error}{'' if frame.in_shares else corners_hint(edges, frame.size)}") from None
+    if around is not None:
+        require_agreement(edges, around)
+    if outline is not None and not outline.covers(*frame.size):
+        raise ValueError("its outline covers no pixel of the image")
     return PlacedObject(annotation.label, clipped.box, clipped.was_clipped, annotation.crowd, outline)
 
 
@@ -292,7 +355,7 @@ class MaskPainter:
         return pl.DataFrame(rows, schema=dict(MASK_CLASS_COLUMNS), orient="row")
 
     def paint(self, image: PlacedImage) -> Image.Image:
-        """Return the mask of an image."""
+        """Return the mask of an image whose objects are known."""
         width, height = image.size
         mask = np.zeros((height, width), np.uint8 if self.ignore == 255 else np.uint16)
         objects = sorted(image.objects or (), key=lambda each: each.box.width_px * each.box.height_px, reverse=True)
@@ -311,8 +374,8 @@ class MaskPainter:
 def write_masks(
     painter: MaskPainter, images: Sequence[PlacedImage], folder: Path, progress: Progress
 ) -> list[str | None]:
-    """Write ``masks/<file>.png`` of each image whose objects are known; return the names relative to ``folder``."""
-    names = [None if image.objects is None else f"masks/{image.file}.png" for image in images]
+    """Write ``masks/<file>.png`` of each image whose objects are all known; return the names relative to ``folder``."""
+    names = [f"masks/{image.file}.png" if image.has_truth else None for image in images]
     for parent in {(folder / name).parent for name in names if name}:
         parent.mkdir(parents=True, exist_ok=True)
 

@@ -7,13 +7,34 @@ what all annotated images have in common (``annotations``, ``index``).
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from assay.datasets.annotations import AnnotatedDataset, AnnotatedImage
-from assay.datasets.coco_json import CocoAnnotations, CocoFile, Entry, read_annotations, read_coco_file
-from assay.datasets.inspection import SUBSET_NAMES, existing_path, folders_in, subset_in_name, walk_files
+from assay.datasets.coco_json import CocoAnnotations, CocoFile, Entry, Id, read_annotations, read_coco_file
+from assay.datasets.file_names import FileFinder, spellings
+from assay.datasets.inspection import SUBSET_NAMES, existing_path, folders_in, is_hidden, subset_in_name, walk_files
 from assay.errors import DataError, unknown
 from assay.spec.generated_images import CocoSource
+from assay.spec.ids import shorten
+
+
+@dataclass(frozen=True)
+class CocoPaths:
+    """What there is to read.
+
+    Attributes:
+        base: Folder that the source's other paths are relative to.
+        files: Subset and path of each JSON file; the subset is None where there is none.
+        images: Folder in which images are looked for.
+    """
+
+    base: Path
+    files: tuple[tuple[str | None, Path], ...]
+    images: Path
+
+    def name_of(self, file: Path) -> str:
+        """Return a JSON file's name in messages."""
+        return str(file.relative_to(self.base)) if file.is_relative_to(self.base) else str(file)
 
 
 def read_coco(spec: CocoSource) -> AnnotatedDataset:
@@ -22,65 +43,141 @@ def read_coco(spec: CocoSource) -> AnnotatedDataset:
     Raises:
         DataError: A path does not exist, or a file is not a COCO file.
     """
-    paths = find_coco_paths(spec)
-    files = [(subset, path, read_coco_file(path, paths.name_of(path))) for subset, path in paths.files]
-    folders = [
-        image_folder(paths, path, subset, [_posix(entry["file_name"]) for entry in file.images.values()])
-        for subset, path, file in files
-    ]
-    root = Path(os.path.commonpath(folders))
+    paths, finder = find_coco_paths(spec), FileFinder()
+    files = [_located(paths, subset, path, finder) for subset, path in paths.files]
+    root = Path(os.path.commonpath([folder for each in files for folder in each.folders]))
     images: list[AnnotatedImage] = []
-    problems: list[str] = []
-    bad_annotations: list[str] = []
-    duplicates = 0
-    for (subset, _, file), folder in zip(files, folders, strict=True):
-        annotations = read_annotations(file)
-        found, outside, missing = _annotated_images(file, annotations, subset, folder, root)
-        images += found
-        problems += [*outside, *file.problems]
-        bad_annotations += [*annotations.problems, *missing]
-        duplicates += file.duplicates + annotations.duplicates
+    read: list[CocoAnnotations] = []
+    for each in files:
+        annotations = read_annotations(each.file, spec.masks)
+        images += each.annotated(annotations, root)
+        read.append(annotations)
     images.sort(key=lambda image: image.file)
     listed_elsewhere = sum(map(spec.is_image, walk_files(paths.images))) - len(images)
+    repeated_ids = [line for annotations in read for line in annotations.repeated_ids]
+    leaves_out = spec.bad_annotations == "leave_out"
     return AnnotatedDataset(
         root=root,
         images=tuple(images),
-        classes=tuple(dict.fromkeys(name for _, _, file in files for name in file.categories.values())),
-        problems=(*problems, *_listed_twice(images)),
-        bad_annotations=tuple(bad_annotations),
-        statistics={"duplicates_left_out": duplicates, "images_not_listed": max(0, listed_elsewhere)},
+        classes=tuple(dict.fromkeys(name for each in files for name in each.file.categories.values())),
+        problems=(*(line for each in files for line in each.file.problems), *_listed_twice(images)),
+        bad_annotations=(
+            *(
+                line
+                for each, annotations in zip(files, read, strict=True)
+                for line in (*annotations.problems, *each.missing)
+            ),
+            *(() if leaves_out else repeated_ids),
+        ),
+        statistics={
+            "duplicates_left_out": sum(each.file.duplicates for each in files) + sum(each.duplicates for each in read),
+            "images_not_listed": max(0, listed_elsewhere),
+        },
+        warnings=(*(note for each in files for note in each.file.notes), *_warnings(read, len(repeated_ids))),
     )
 
 
-def _annotated_images(
-    file: CocoFile, annotations: CocoAnnotations, subset: str | None, folder: Path, root: Path
-) -> tuple[list[AnnotatedImage], list[str], list[str]]:
-    """Return the images of a file that exist, a line per name outside of the folder, and a line per missing image."""
-    images, outside, missing = [], [], []
-    for image_id, entry in file.images.items():
-        where = f"{file.name}: image {entry['file_name']!r} (id {image_id})"
-        name = _posix(entry["file_name"])
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            outside.append(f"{where}: its file_name leads out of the folder of images")
-        elif not (folder / name).is_file():
-            missing.append(f"{where}: is not in {folder}; set source.images if it is elsewhere")
-        else:
-            images.append(
-                AnnotatedImage(
-                    file=(folder / name).relative_to(root).as_posix(),
-                    where=where,
-                    given_subset=subset,
-                    stated_size=_stated_size(entry),
-                    labelled=file.annotations is not None,
-                    annotations=tuple(annotations.by_image.get(image_id, ())),
-                )
+def _warnings(read: Sequence[CocoAnnotations], repeated_ids: int) -> list[str]:
+    lost = sum(annotations.lost for annotations in read)
+    lines = []
+    if repeated_ids:
+        lines.append(
+            f"{repeated_ids} annotations have the ID of another one; they count, IDs of annotations don't matter"
+        )
+    if lost:
+        lines.append(
+            f"{lost} annotations belong to no image, so that images without annotations are not known to be empty"
+        )
+    return lines
+
+
+@dataclass(frozen=True)
+class _LocatedFile:
+    """A JSON file, and where its images are.
+
+    Attributes:
+        subset: What it describes.
+        file: Its content.
+        folder: Folder in which its images are looked for.
+        paths: Path of each image that exists.
+        missing: A line per image that doesn't.
+    """
+
+    subset: str | None
+    file: CocoFile
+    folder: Path
+    paths: dict[Id, Path]
+    missing: tuple[str, ...]
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folder of images, and those of images elsewhere."""
+        return [self.folder, *{path.parent for path in self.paths.values() if not path.is_relative_to(self.folder)}]
+
+    def annotated(self, annotations: CocoAnnotations, root: Path) -> list[AnnotatedImage]:
+        """Return the images that exist with their annotations."""
+        return [
+            AnnotatedImage(
+                file=path.relative_to(root).as_posix(),
+                where=_where(self.file, image_id),
+                given_subset=self.subset,
+                stated_size=_stated_size(self.file.images[image_id]),
+                labelled=self.file.annotations is not None,
+                is_complete=annotations.is_complete(image_id),
+                annotations=tuple(annotations.by_image.get(image_id, ())),
             )
-    return images, outside, missing
+            for image_id, path in self.paths.items()
+        ]
 
 
-def _posix(name: str) -> str:
-    """Return a file name with the separators of POSIX; files made on Windows have others."""
-    return str(PurePosixPath(name.replace("\\", "/")))
+def _where(file: CocoFile, image_id: Id) -> str:
+    return f"{file.name}: image {shorten(file.images[image_id]['file_name'], 200)} (id {image_id})"
+
+
+def _located(paths: CocoPaths, subset: str | None, path: Path, finder: FileFinder) -> _LocatedFile:
+    """Read a JSON file and find its images."""
+    file = read_coco_file(path, paths.name_of(path))
+    folder = image_folder(paths, path, subset, [entry["file_name"] for entry in file.images.values()], finder)
+    found: dict[Id, Path] = {}
+    missing = []
+    for image_id, entry in file.images.items():
+        choices = list(_inside(entry["file_name"], paths, (folder, path.parent)))
+        image = next((image for choice in choices if (image := finder.find_file(choice))), None)
+        if image is not None:
+            found[image_id] = image
+        elif not choices:
+            missing.append(
+                f"{_where(file, image_id)}: its file_name leads out of the folder of images, {paths.images}"
+                f"{_elsewhere(entry['file_name'], folder, finder)}"
+            )
+        else:
+            hint = finder.hint(choices[0]) or "; set source.images if it is elsewhere"
+            missing.append(f"{_where(file, image_id)}: is not in {folder}{hint}")
+    return _LocatedFile(subset, file, folder, found, tuple(missing))
+
+
+def _elsewhere(name: str, folder: Path, finder: FileFinder) -> str:
+    """Return the clause that a file of this name is in the folder, as where data were moved from another machine."""
+    last = next(spellings(name)).rsplit("/", 1)[-1]
+    return f"; there is {last!r} in {folder}, so write names without folders" if finder.find_file(folder / last) else ""
+
+
+def _inside(name: str, paths: CocoPaths, anchors: Sequence[Path]) -> Iterator[Path]:
+    """Yield the paths in the user's data that a file name may mean, the most likely first.
+
+    Args:
+        name: As in the file; absolute, or relative to the folder of images, or with ``..`` to the file itself.
+        paths: Says where the data are.
+        anchors: The folder of images and that of the file.
+    """
+    real = Path(os.path.realpath(paths.images))
+    for spelling in spellings(name):
+        for anchor in anchors if ".." in Path(spelling).parts else anchors[:1]:
+            path = Path(os.path.normpath(anchor / spelling))
+            if path.is_relative_to(paths.images):
+                yield path
+            elif path.is_relative_to(real):
+                yield paths.images / path.relative_to(real)
 
 
 def _stated_size(entry: Entry) -> tuple[int, int] | None:
@@ -108,25 +205,6 @@ _MOST_NAMES = 50
 """How many of a file's image names are looked for to find their folder."""
 
 
-@dataclass(frozen=True)
-class CocoPaths:
-    """What there is to read.
-
-    Attributes:
-        base: Folder that the source's other paths are relative to.
-        files: Subset and path of each JSON file; the subset is None where there is none.
-        images: Folder in which images are looked for.
-    """
-
-    base: Path
-    files: tuple[tuple[str | None, Path], ...]
-    images: Path
-
-    def name_of(self, file: Path) -> str:
-        """Return a JSON file's name in messages."""
-        return str(file.relative_to(self.base)) if file.is_relative_to(self.base) else str(file)
-
-
 def find_coco_paths(source: CocoSource) -> CocoPaths:
     """Return where the JSON files and images are.
 
@@ -135,7 +213,7 @@ def find_coco_paths(source: CocoSource) -> CocoPaths:
     """
     path = existing_path(source.path, want_folder=None)
     base = path if path.is_dir() else _above_annotations(path.parent)
-    files = ((None, path),) if path.is_file() else _given_files(base, source) or _found_files(base, source)
+    files = ((None, path),) if not path.is_dir() else _given_files(base, source) or _found_files(base, source)
     images = existing_path(source.images, True, "images", base) if source.images else base
     return CocoPaths(base, tuple(files), images)
 
@@ -157,7 +235,7 @@ def _given_files(base: Path, source: CocoSource) -> tuple[tuple[str | None, Path
 
 def _found_files(base: Path, source: CocoSource) -> tuple[tuple[str | None, Path], ...]:
     subsets = [name for name in folders_in(base) if name.lower() in SUBSET_NAMES]
-    found = [file for name in ["", _ANNOTATION_FOLDER, *subsets] for file in sorted((base / name).glob("*.json"))]
+    found = [file for name in ["", _ANNOTATION_FOLDER, *subsets] for file in _json_files(base / name)]
     chosen = [file for file in found if file.name.startswith(_BOXES)] or found
     if not chosen:
         raise DataError(
@@ -167,6 +245,10 @@ def _found_files(base: Path, source: CocoSource) -> tuple[tuple[str | None, Path
     if len(chosen) == 1:
         return ((None, chosen[0]),)
     return _one_file_per_subset([(_subset_of(file, base), file) for file in chosen], source)
+
+
+def _json_files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.glob("*.json") if not is_hidden(file.name))
 
 
 def _subset_of(file: Path, base: Path) -> str | None:
@@ -186,11 +268,17 @@ def _one_file_per_subset(
     return tuple(files)
 
 
-def image_folder(paths: CocoPaths, file: Path, subset: str | None, names: Sequence[str]) -> Path:
+def image_folder(paths: CocoPaths, file: Path, subset: str | None, names: Sequence[str], finder: FileFinder) -> Path:
     """Return the folder that a JSON file's image names are relative to: where most of the first images are."""
-    folders = list(dict.fromkeys(_candidates(paths, file, subset)))
+    folders = [folder for folder in dict.fromkeys(_candidates(paths, file, subset)) if folder.is_dir()]
     first = names[:_MOST_NAMES]
-    return max(folders, key=lambda folder: sum((folder / name).is_file() for name in first))
+
+    def found(folder: Path) -> tuple[int, int]:
+        choices = [[Path(os.path.normpath(folder / each)) for each in spellings(name)] for name in first]
+        exact = sum(any(finder.find(path) for path in paths) for paths in choices)
+        return exact, sum(any(map(finder.is_alike, [*paths, folder / paths[0].name])) for paths in choices)
+
+    return max(folders, key=found)
 
 
 def _candidates(paths: CocoPaths, file: Path, subset: str | None) -> Iterator[Path]:

@@ -7,14 +7,18 @@ watch. Does not belong here: what the files hold.
 import hashlib
 import json
 import os
+import stat
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from assay.datasets.coco import find_coco_paths
+from assay.datasets.file_names import FileFinder, kind_of_path
 from assay.datasets.inspection import absolute_path, existing_path, walk_files
 from assay.datasets.mask_folder import folder_pairs, is_mask
-from assay.datasets.yolo import find_yolo_paths, label_file, list_images
+from assay.datasets.yolo import list_images
+from assay.datasets.yolo_labels import label_file
+from assay.datasets.yolo_paths import find_yolo_paths
 from assay.errors import DataError
 from assay.spec.generated_images import CocoSource, MaskFolderSource, OwnData, TableSource, YoloSource
 from assay.storage.files import write_json
@@ -90,14 +94,23 @@ def _remembered(path: Path, known: FileHashes) -> list[int | str] | None:
     entry = known.get(str(path))
     if entry is None:
         return None
-    status = path.stat()
+    try:
+        status = path.stat()
+    except OSError:
+        return None
     return entry if entry[:2] == [status.st_size, status.st_mtime_ns] else None
 
 
 def _hashed(path: Path) -> list[int | str]:
-    with path.open("rb") as file:
-        status = os.fstat(file.fileno())
-        return [status.st_size, status.st_mtime_ns, hashlib.file_digest(file, "sha256").hexdigest()]
+    """Return the entry of a file; one that can't be read, which the reader reports, counts as what it is."""
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # a pipe would keep it waiting
+            status = os.fstat(file.fileno())
+            if stat.S_ISREG(status.st_mode):
+                return [status.st_size, status.st_mtime_ns, hashlib.file_digest(file, "sha256").hexdigest()]
+    except OSError as error:
+        return [0, 0, str(error.strerror)]
+    return [0, 0, kind_of_path(path)]
 
 
 def _read(cache: Path) -> FileHashes:
@@ -171,7 +184,8 @@ def _paths(source: OwnData) -> list[Path]:
     if isinstance(source, YoloSource):
         yolo = find_yolo_paths(source)
         folders = [path for _, path in yolo.images]
-        return [yolo.config, *folders, *(label_file(folder / "any").parent for folder in folders)]
+        finder = FileFinder()
+        return [yolo.config, *folders, *(label_file(folder / "any", finder).parent for folder in folders)]
     if isinstance(source, MaskFolderSource):
         return [folder for pair in folder_pairs(source) for folder in (pair.images, pair.masks)]
     return []
@@ -196,9 +210,11 @@ def _mask_files(source: MaskFolderSource) -> Files:
 
 
 def _yolo_files(source: YoloSource) -> Files:
-    paths = find_yolo_paths(source)
+    paths, finder = find_yolo_paths(source), FileFinder()
     lists = [path for _, path in paths.images if path.is_file()]
-    images = [image for _, path in paths.images for image in list_images(path, source)]
-    labels = [label for label in map(label_file, images) if label.is_file()]
-    used = [paths.config, *lists, *(image for image in images if image.is_file()), *labels]
-    return {os.path.relpath(file, paths.base): file for file in used}
+    images = [image for _, path in paths.images for image in list_images(path, source, finder)]
+    files = [*lists, *images, *(label_file(image, finder) for image in images)]
+    used = [paths.config, *(file for file in files if os.path.lexists(file))]
+    named = {os.path.relpath(file, paths.base): file for file in used}
+    # Key points were once read as polygons: such data must not have the hash of results that were made from these.
+    return named | ({f"key points:{paths.config.name}": paths.config} if paths.key_points else {})

@@ -78,6 +78,10 @@ class Polygons:
             fill_polygon(part, mask)
         return mask
 
+    def covers(self, width_px: int, height_px: int) -> bool:
+        """Return whether a mask of this size would show a pixel of any part."""
+        return any(_covers_pixel(part, width_px, height_px) for part in self.parts)
+
     def scaled(self, factors: tuple[float, float]) -> Self:
         """Return the parts with x and y multiplied by ``factors``."""
         return type(self)(tuple(part * np.array(factors) for part in self.parts))
@@ -90,8 +94,35 @@ class Polygons:
         return left, top, right, bottom
 
 
-def fill_polygon(points: Points, mask: NDArray[np.bool_]) -> None:
+_MOST_CROSSINGS = 2**22
+"""Most crossings of sides and rows that are computed at once, so that no polygon takes more than some 200 MB."""
+
+
+def fill_polygon(points: Points, mask: NDArray[np.bool_], most_crossings: int = _MOST_CROSSINGS) -> None:
     """Set the pixels of one polygon, closed by itself, in ``mask`` of shape (height, width).
+
+    A polygon of very many corners is divided into a fan of polygons with the first corner: what an odd number of them
+    covers is inside.
+
+    Args:
+        points: Its corners.
+        mask: What is changed.
+        most_crossings: Most crossings of sides and rows that are computed at once, which bounds the memory.
+    """
+    corners = max(2, most_crossings // mask.shape[0])
+    if len(points) <= corners:
+        _fill(points, mask)
+        return
+    inside, part = np.zeros_like(mask), np.zeros_like(mask)
+    for start in range(1, len(points) - 1, corners - 1):
+        part[:] = False
+        _fill(np.concatenate([points[:1], points[start : start + corners]]), part)
+        inside ^= part
+    mask |= inside
+
+
+def _fill(points: Points, mask: NDArray[np.bool_]) -> None:
+    """Set the pixels of one polygon of few corners.
 
     A pixel belongs to the polygon when its centre is inside by the even-odd rule: each side of the polygon toggles
     what is right of it in every row whose centre it crosses. The toggled pixels of all rows, one after the other, are
@@ -109,6 +140,30 @@ def fill_polygon(points: Points, mask: NDArray[np.bool_]) -> None:
     lengths = np.diff(np.r_[0, toggled, (bottom - top) * row_length])
     inside = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(bottom - top, row_length)
     mask[top:bottom, left:right] |= inside[:, :-1]
+
+
+def _covers_pixel(points: Points, width: int, height: int) -> bool:
+    """Return whether a polygon covers the centre of any pixel in an image of this size."""
+    if len(points) > max(2, _MOST_CROSSINGS // height) or _covers_pixel_in_middle(points.tolist(), width, height):
+        return True  # so many corners are not worth the time
+    columns, rows = _crossings(points, height)
+    columns = np.clip(columns, 0, width)
+    columns = columns[np.lexsort((columns, rows))]
+    return bool((columns[1::2] > columns[::2]).any())
+
+
+def _covers_pixel_in_middle(points: list[list[float]], width: int, height: int) -> bool:
+    """Return whether a polygon covers a pixel in the row of its middle, as most do; a tenth of the time of all rows."""
+    row = math.floor(sum(y for _, y in points) / len(points))
+    if not 0 <= row < height:
+        return False
+    middle = row + 0.5
+    sides = zip(points, points[1:] + points[:1], strict=True)
+    crossings = sorted(
+        x1 + (middle - y1) / (y2 - y1) * (x2 - x1) for (x1, y1), (x2, y2) in sides if (y1 <= middle) != (y2 <= middle)
+    )
+    columns = [min(max(math.ceil(min(max(x, -1.0), width + 1.0) - 0.5), 0), width) for x in crossings]
+    return any(after > first for first, after in zip(columns[::2], columns[1::2], strict=True))
 
 
 def _crossings(points: Points, height: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -154,6 +209,10 @@ class RleMask:
         """Return the mask as (height, width); the arguments are the mask's own size."""
         is_object = np.arange(len(self.counts)) % 2 == 1
         return np.repeat(is_object, self.counts).reshape(width_px, height_px).T
+
+    def covers(self, width_px: int, height_px: int) -> bool:
+        """Return whether any pixel belongs to the object; the arguments are the mask's own size."""
+        return bool(self.counts[1::2].any())
 
     @property
     def edges(self) -> Edges | None:

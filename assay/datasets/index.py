@@ -107,7 +107,7 @@ def build_index(
     bad_annotations = [*dataset.bad_annotations, *misplaced]
     _raise_problems(spec, dataset, problems, bad_annotations)
     masks = _write_masks(spec, dataset, placed, folder, progress)
-    items, objects = _items(dataset.images, infos, masks.names), _objects(placed)
+    items, objects = _items(dataset.images, infos, placed, masks.names), _objects(placed)
     write_parquet(items, folder / ITEMS_FILE)
     write_parquet(objects, folder / OBJECTS_FILE)
     if masks.classes is not None:
@@ -116,8 +116,11 @@ def build_index(
         items, objects, (dataset.root, masks.root), folder / "pictures" / "samples.png", masks.background
     )
     report = {**_report(dataset, items, placed), **dataset.statistics}
+    warnings = list(dataset.warnings)
     if dataset.masks is None:
         report |= _object_report(dataset, objects, placed, bad_annotations)
+        warnings += _incomplete(placed)
+    report["warnings"] = warnings
     return report | ({} if masks.classes is None else {"mask_root": masks.reported_root})
 
 
@@ -193,10 +196,15 @@ def _copy_upright(names: Sequence[str | None], orientations: Sequence[int], mask
                 upright_image(mask, orientation).save(target, mask.format)
 
 
-def _items(images: Sequence[AnnotatedImage], infos: Sequence[ImageInfo], masks: Sequence[str | None]) -> pl.DataFrame:
+def _items(
+    images: Sequence[AnnotatedImage],
+    infos: Sequence[ImageInfo],
+    placed: Sequence[PlacedImage],
+    masks: Sequence[str | None],
+) -> pl.DataFrame:
     rows = [
-        item_row(image.file, info) | {"mask": mask, "given_subset": image.given_subset, "labelled": image.labelled}
-        for image, info, mask in zip(images, infos, masks, strict=True)
+        item_row(image.file, info) | {"mask": mask, "given_subset": image.given_subset, "labelled": each.has_truth}
+        for image, info, each, mask in zip(images, infos, placed, masks, strict=True)
     ]
     return pl.DataFrame(rows, schema=dict(IMAGE_ITEM_COLUMNS), orient="row")
 
@@ -241,6 +249,16 @@ def _report(dataset: AnnotatedDataset, items: pl.DataFrame, placed: Sequence[Pla
     }
 
 
+def _incomplete(placed: Sequence[PlacedImage]) -> list[str]:
+    lost = [image.file for image in placed if not image.is_complete]
+    if not lost:
+        return []
+    return [
+        f"{len(lost)} of {len(placed)} images lost an annotation that can't be right, so that their truth is unknown "
+        f"(predicted, neither trained on nor measured): {', '.join(lost[:3])}{', …' if len(lost) > 3 else ''}"
+    ]
+
+
 def _object_report(
     dataset: AnnotatedDataset, objects: pl.DataFrame, placed: Sequence[PlacedImage], left_out: Sequence[str]
 ) -> dict[str, Any]:
@@ -251,7 +269,8 @@ def _object_report(
         "objects": len(alone),
         "labels": {name: counts[name] for name in dataset.classes},
         "crowds": len(objects) - len(alone),
-        "empty_images": sum(image.objects == () for image in placed),
+        "empty_images": sum(image.has_truth and not image.objects for image in placed),
+        "incomplete_images": sum(not image.is_complete for image in placed),
         "boxes_clipped": sum(each.was_clipped for image in placed for each in image.objects or ()),
         "median_object_px": float(longest.quantile(0.5) or 0),
         "left_out": len(left_out),

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from assay.errors import DataError, nearest
+from assay.errors import DataError, FileError, nearest
 from assay.images.decoding import DECODE_ERRORS, decode_with_orientation
 from assay.images.near_duplicates import signature_of
 from assay.spec.splits import TEST, TRAIN, VALIDATION
 from assay.utils.concurrency import Progress, map_in_order, usable_cores
+from assay.utils.reading import read_bytes
 
 SUBSET_NAMES = {TRAIN: TRAIN, VALIDATION: VALIDATION, "val": VALIDATION, "valid": VALIDATION, TEST: TEST}
 """Names that people give to subsets, and ours."""
@@ -38,7 +39,7 @@ def existing_path(text: str, want_folder: bool | None, key: str = "path", base: 
             the other way round.
     """
     path = absolute_path(text, base)
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 - false, not an error, for names that no file can have
         raise DataError(f"source.{key}: {text!r} does not exist (looked for {path}). {_what_is_there(path)}")
     if want_folder is not None and path.is_dir() != want_folder:
         actual, expected = ("folder", "file") if path.is_dir() else ("file", "folder")
@@ -48,18 +49,24 @@ def existing_path(text: str, want_folder: bool | None, key: str = "path", base: 
 
 def absolute_path(text: str, base: Path | None = None) -> Path:
     """Return the absolute path that a text in the spec means, whether or not it exists."""
-    path = Path(text).expanduser()
+    path = Path(os.path.expanduser(text))  # noqa: PTH111 - leaves the name of an unknown user as it is
     return Path(os.path.normpath((base / path if base else path).absolute()))
 
 
 def _what_is_there(path: Path) -> str:
     """Return the nearest name in the lowest parent that exists."""
-    missing = next(part for part in [*reversed(path.parents), path] if not part.exists())
+    missing = next(part for part in [*reversed(path.parents), path] if not os.path.exists(part))  # noqa: PTH110
+    if not missing.parent.is_dir():
+        return f"{missing.parent} is no folder."
     names = {entry.name.lower(): entry.name for entry in missing.parent.iterdir()}
     guess = nearest(missing.name, names)
     if guess is None:
         return f"Nothing in {missing.parent} has a similar name."
     return f"Did you mean {str(missing.parent / names[guess])!r}?"
+
+
+MOST_IMAGE_BYTES = 2**30
+"""Size of a file above which it is not read as an image: 89 million pixels of four 16-bit channels are smaller."""
 
 
 def is_hidden(name: str) -> bool:
@@ -81,13 +88,20 @@ def _walk(root: Path, folder: str, above: frozenset[tuple[int, int]]) -> Iterato
     if identity in above:
         return
     with os.scandir(root / folder) as entries:
-        found = sorted((entry.name, entry.is_dir()) for entry in entries if not is_hidden(entry.name))
+        found = sorted((entry.name, _is_folder(entry)) for entry in entries if not is_hidden(entry.name))
     for name, is_folder in found:
         relative = f"{folder}/{name}" if folder else name
         if is_folder:
             yield from _walk(root, relative, above | {identity})
         else:
             yield relative
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # links in a circle
+        return False
 
 
 def folders_in(root: Path) -> list[str]:
@@ -149,9 +163,11 @@ def inspect_images(root: Path, files: Sequence[str], max_pixels: int, progress: 
 
 def _inspect(path: Path, max_pixels: int) -> ImageInfo:
     try:
-        content = path.read_bytes()
-    except OSError as error:
+        content = read_bytes(path, MOST_IMAGE_BYTES)
+    except FileNotFoundError as error:
         return ImageInfo(problem=f"can't be read: {error.strerror}")
+    except FileError as error:
+        return ImageInfo(problem=error.reason)
     if not content:
         return ImageInfo(problem="is empty")
     try:

@@ -5,6 +5,7 @@ mask_classes.parquet to class indices. Does not belong here: which mask belongs 
 classes a model has.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +14,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from assay.datasets.inspection import describe_decode_error
+from assay.datasets.inspection import MOST_IMAGE_BYTES, describe_decode_error
 from assay.datasets.schema import BACKGROUND, CLASS, IGNORE, MASK_CLASS_COLUMNS, MASK_CLASSES_FILE
-from assay.errors import DataError
+from assay.errors import DataError, FileError
 from assay.images.decoding import DECODE_ERRORS
 from assay.images.masks import MaskValues, has_colours, read_mask
 from assay.spec.generated_images import MaskFolderSource, mask_number
 from assay.storage.parquet import read_parquet
 from assay.utils.concurrency import Progress, map_in_order, usable_cores
+from assay.utils.reading import read_bytes
 
 IGNORED = 255
 """Class index of pixels whose true class is unknown."""
@@ -128,12 +130,16 @@ class MaskContent:
         size: Width and height, upright.
         counts: Number of pixels by value.
         is_colour: Whether values are packed colours.
+        centres: Number of pixels, by value, in the middle of 3x3 pixels of one value.
+        between: Number of pixels, by other values, that lie between two pixels of smaller and larger ones.
         problem: A clause.
     """
 
     size: tuple[int, int] = (0, 0)
     counts: tuple[tuple[int, int], ...] = ()
     is_colour: bool = False
+    centres: tuple[tuple[int, int], ...] = ()
+    between: tuple[tuple[int, int], ...] = ()
     problem: str = ""
 
 
@@ -178,11 +184,59 @@ def value_problems_of(source: MaskFolderSource, names: Sequence[str], contents: 
     count = sum(role == CLASS for _, role in classes.values())
     if not source.classes and count > MOST_CLASSES:
         return [f"the masks hold {count} different values; name the classes in source.classes, or save sharp masks"]
+    if not source.classes and (smoothed := smoothed_values(contents, classes)):
+        shown = ", ".join(format_value(value, kinds == {True}) for value in smoothed[:5])
+        more = f" and {len(smoothed) - 5} more" if len(smoothed) > 5 else ""
+        first = next(name for name, content in zip(names, contents, strict=True) if smoothed[0] in dict(content.counts))
+        return [
+            f"the masks hold values that lie only along edges, between others: {shown}{more}, first in {first}. These "
+            "are traces of smoothing, not classes; save sharp masks, or name the classes in source.classes"
+        ]
     return [
         problem
         for name, content in zip(names, contents, strict=True)
         if (problem := _unknown_values(name, content, classes))
     ]
+
+
+_MOST_INDICES = 16
+"""Values 0, 1, 2 and so on up to here may be classes although they lie along edges."""
+
+_LEAST_INNER_SHARE = 0.05
+"""Share of a class's pixels that lie among their like; values of smoothed edges hardly ever do."""
+
+
+def smoothed_values(contents: Sequence[MaskContent], classes: MaskClasses) -> list[int]:
+    """Return the values that resizing or smoothing left between those of two classes; none where they may be classes.
+
+    Hardly a pixel of such a value lies among its like, and half of its pixels or more lie between a smaller and a
+    larger value. A thin class between two others looks the same, so values are believed where they are few beside the
+    classes that have areas, and nearly always where values number classes 0, 1, 2 and so on.
+
+    Args:
+        contents: What is in the masks.
+        classes: What each value means.
+    """
+    pixels, centres, between = Counter[int](), Counter[int](), Counter[int]()
+    for content in contents:
+        pixels.update(dict(content.counts))
+        centres.update(dict(content.centres))
+        between.update(dict(content.between))
+    areas = {value for value, count in pixels.items() if centres[value] >= _LEAST_INNER_SHARE * count}
+    soft = sorted(value for value in pixels.keys() - areas if 2 * between[value] >= pixels[value])
+    named = sorted(value for value in pixels if classes.get(value, (None, CLASS))[1] != IGNORE)
+    if not named or (named[-1] <= _MOST_INDICES and named == list(range(named[0], named[-1] + 1))):
+        is_smoothed = len(areas) >= _SIDES and 2 * len(soft) > len(named) and len(soft) > _SIDES
+    else:
+        is_smoothed = 2 * len(soft) >= len(areas) if len(areas) >= _SIDES else len(soft) >= _MANY
+    return soft if is_smoothed else []
+
+
+_SIDES = 2
+"""An edge has two."""
+
+_MANY = 8
+"""So many values in between are traces of smoothing even where the objects are too small to show their own value."""
 
 
 def _unknown_values(name: str, content: MaskContent, classes: MaskClasses) -> str | None:
@@ -200,27 +254,84 @@ _MOST_COUNTED_VALUES = 65536
 """Values below this are counted in one array, which is faster than sorting the pixels."""
 
 
-def inspect_masks(root: Path, masks: Sequence[str | None], progress: Progress) -> list[MaskContent | None]:
+def inspect_masks(
+    root: Path, masks: Sequence[str | None], source: MaskFolderSource, progress: Progress
+) -> list[MaskContent | None]:
     """Read every mask in threads and return what is in it, in the order of ``masks``; None where there is none."""
     contents: list[MaskContent | None] = []
-    for content in map_in_order(lambda mask: _inspect(root / mask) if mask else None, masks, usable_cores()):
+    for content in map_in_order(lambda mask: _inspect(root / mask, source) if mask else None, masks, usable_cores()):
         contents.append(content)
         progress(len(contents), len(masks), "masks checked")
     return contents
 
 
-def _inspect(path: Path) -> MaskContent:
+def _inspect(path: Path, source: MaskFolderSource) -> MaskContent:
     try:
-        content = path.read_bytes()
-        values = read_mask(content)
+        content = read_bytes(path, MOST_IMAGE_BYTES)
+        values = read_mask(content, source.max_pixels)
+    except FileNotFoundError:
+        return MaskContent(problem="is a link that leads nowhere")
+    except FileError as error:
+        return MaskContent(problem=error.reason)
     except DECODE_ERRORS as error:
         return MaskContent(problem=describe_decode_error(error))
     height, width = values.shape
-    return MaskContent((width, height), _counts(values), has_colours(content))
+    counts, is_colour = _counts(values), has_colours(content)
+    centres = () if source.classes else _counts(_centres_of_squares(values))
+    between = () if source.classes else _counts(_between(values, counts, dict(centres), is_colour))
+    return MaskContent((width, height), counts, is_colour, centres, between)
+
+
+def _between(
+    values: MaskValues, counts: tuple[tuple[int, int], ...], centres: Mapping[int, int], is_colour: bool
+) -> MaskValues:
+    """Return the values, as one row, of the pixels between two values that are not the inside of an area.
+
+    A pixel is between when two pixels opposite each other, at most two away, are different from it, and it is in
+    between: its level, or each channel of its colour.
+
+    Args:
+        values: The mask.
+        counts: Number of pixels by value.
+        centres: Number of pixels by value among their like; values with a share of these are left out.
+        is_colour: Whether values are packed colours.
+    """
+    thin = [value for value, count in counts if centres.get(value, 0) < _LEAST_INNER_SHARE * count]
+    y, x = np.nonzero(np.isin(values, np.array(thin, np.int32)))
+    is_between = np.zeros(len(y), bool)
+    channels = (16, 8, 0) if is_colour else (None,)
+    padded = np.pad(values, _REACH_PX, "edge")
+    here = values[y, x]
+    for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        for far in range(1, _REACH_PX + 1):
+            one = padded[_REACH_PX + y - far * down, _REACH_PX + x - far * right]
+            other = padded[_REACH_PX + y + far * down, _REACH_PX + x + far * right]
+            is_inside = (one != here) & (other != here) & (one != other)
+            for channel in channels:
+                low, level, high = (_channel(each, channel) for each in (one, here, other))
+                is_inside &= (np.minimum(low, high) <= level) & (level <= np.maximum(low, high))
+            is_between |= is_inside
+    return here[is_between]
+
+
+def _centres_of_squares(values: MaskValues) -> MaskValues:
+    """Return the values of the pixels whose eight neighbours have the same value, as one row."""
+    across, down = values[:, 1:] == values[:, :-1], values[1:] == values[:-1]
+    rows = across[:, 1:] & across[:, :-1]
+    is_centre = rows[2:] & rows[1:-1] & rows[:-2] & down[1:, 1:-1] & down[:-1, 1:-1]
+    found: MaskValues = values[1:-1, 1:-1][is_centre]
+    return found
+
+
+_REACH_PX = 2
+
+
+def _channel(values: NDArray[np.int32], shift: int | None) -> NDArray[np.int32]:
+    return values if shift is None else values >> shift & 0xFF
 
 
 def _counts(values: MaskValues) -> tuple[tuple[int, int], ...]:
-    if values.min() >= 0 and values.max() < _MOST_COUNTED_VALUES:
+    if values.size and values.min() >= 0 and values.max() < _MOST_COUNTED_VALUES:
         counts = np.bincount(values.ravel())
         found = np.flatnonzero(counts)
         return tuple(zip(found.tolist(), counts[found].tolist(), strict=True))

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from assay.datasets.annotations import AnnotatedDataset, AnnotatedImage, UserMasks
+from assay.datasets.file_names import composed
 from assay.datasets.inspection import SUBSET_NAMES, absolute_path, existing_path, folders_in, walk_files
 from assay.datasets.mask_classes import (
     MaskClasses,
@@ -37,7 +38,7 @@ def read_mask_folder(spec: MaskFolderSource, progress: Progress = silent) -> Ann
         DataError: A folder does not exist.
     """
     paths = find_mask_paths(spec)
-    contents = inspect_masks(paths.mask_root, [image.mask for image in paths.images], progress)
+    contents = inspect_masks(paths.mask_root, [image.mask for image in paths.images], spec, progress)
     usable = {
         image.mask: content
         for image, content in zip(paths.images, contents, strict=True)
@@ -201,8 +202,16 @@ def _masked_images(
             problems.append(f"{name}: lies in no folder called train, val or test, but others do")
         file = (pair.images / name).relative_to(root).as_posix()
         images.append(MaskedImage(file, unused.pop(_stem(name), None), subset))
-    lone = [f"{mask}: there is no image of that name in {pair.images}" for mask in unused.values()]
+    alike = {_stem(name).casefold(): name for name in names}
+    lone = [
+        f"{mask}: there is no image of that name in {pair.images}{_differs_in_case(alike.get(stem.casefold()))}"
+        for stem, mask in unused.items()
+    ]
     return images, [*problems, *lone, *_same_names(names)]
+
+
+def _differs_in_case(name: str | None) -> str:
+    return f", but {name}; upper and lower case differ" if name else ""
 
 
 def _same_names(names: list[str]) -> list[str]:
@@ -215,7 +224,7 @@ def _same_names(names: list[str]) -> list[str]:
 
 
 def _stem(name: str) -> str:
-    return str(PurePosixPath(name).with_suffix(""))
+    return composed(str(PurePosixPath(name).with_suffix("")))
 
 
 def _has_subsets(names: list[str], source: MaskFolderSource) -> bool:

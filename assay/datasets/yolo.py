@@ -1,30 +1,36 @@
-"""Source ``yolo``: where the user's images and label files are, what the classes are called, what each line says.
+"""Source ``yolo``: the user's images with the objects in their label files, and label files without an image.
 
-Belongs here: data.yaml, classes.txt, folders and label files. Does not belong here: what all annotated images have in
-common (``annotations``, ``index``).
-
-The rules are those of Ultralytics' loader: a label file has its image's name and lies in the folder ``labels`` where
-the image is in ``images``, or beside the image. It holds a line per object, ``class cx cy width height`` or
-``class x1 y1 x2 y2 x3 y3 …``; all positions are shares of the upright image's width and height.
+Belongs here: which images there are, which labels and subset each has, and what their files together show to be wrong.
+Does not belong here: paths and names of classes (``yolo_paths``), what lines say (``yolo_labels``), what all annotated
+images have in common (``annotations``, ``index``).
 """
 
-import math
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from assay.datasets.annotations import AnnotatedDataset, AnnotatedImage, Annotation
-from assay.datasets.geometry import SLACK_SHARE, Edges, Polygons
-from assay.datasets.inspection import SUBSET_NAMES, absolute_path, existing_path, walk_files
-from assay.errors import DataError, SpecError
+from assay.datasets.file_names import FileFinder, composed, kind_of_path, spellings
+from assay.datasets.inspection import SUBSET_NAMES, absolute_path, walk_files
+from assay.datasets.yolo_labels import (
+    IMAGE_FOLDER,
+    LABEL_CORNERS,
+    LabelFile,
+    LabelFormat,
+    are_corners,
+    key_points_in,
+    label_file,
+    read_labels,
+)
+from assay.datasets.yolo_paths import YoloPaths, find_yolo_paths, text_with_gaps
+from assay.errors import DataError, FileError
 from assay.spec.generated_images import YoloSource
 from assay.spec.splits import TRAIN
-from assay.spec.yaml_text import read_mapping
+from assay.utils.reading import read_bytes
 
 _NOT_LABELS = ("classes.txt",)
 
@@ -35,56 +41,88 @@ def read_yolo(spec: YoloSource) -> AnnotatedDataset:
     Raises:
         DataError: The folder does not exist, or nothing in it names the classes.
     """
-    paths = find_yolo_paths(spec)
-    subsets = _subsets_of_images(paths, spec)
-    existing = [image for image in subsets if image.is_file()]
-    missing = [f"{_shown(image, paths)}: does not exist" for image in subsets if not image.is_file()]
+    paths, finder = find_yolo_paths(spec), FileFinder()
+    subsets = _subsets_of_images(paths, spec, finder)
+    existing = [image for image in subsets if os.path.isfile(image)]  # noqa: PTH113 - never raises
+    missing = [f"{_shown(image, paths)}: {_absent(image, finder)}" for image in subsets if not os.path.isfile(image)]  # noqa: PTH113
     given, subset_problems = _given_subsets(existing, subsets, paths)
-    labels = {image: read_labels(label_file(image), paths) for image in sorted(existing)}
+    files = {image: label_file(image, finder) for image in sorted(existing)}
+    labels = _without_doubtful(_labels(files, paths), spec)
+    unused = _unused_labels(files, labels, paths, spec, finder)
     root = _root(existing, paths)
     images = [
         AnnotatedImage(
             file=image.relative_to(root).as_posix(),
             where=_shown(image, paths),
             given_subset=given[image],
+            is_complete=not own.problems and image not in unused.doubtful,
             in_shares=True,
             annotations=own.annotations,
         )
         for image, own in labels.items()
     ]
+    without = [image for image, own in labels.items() if not own.exists]
     return AnnotatedDataset(
         root=root,
         images=tuple(images),
         classes=paths.names,
-        problems=(
-            *(*paths.problems, *missing),
-            *(*_labels_without_image(existing, paths), *_shared_labels(existing, paths), *subset_problems),
-        ),
+        problems=(*paths.problems, *missing, *unused.problems, *_shared_labels(files, paths), *subset_problems),
         bad_annotations=tuple(problem for own in labels.values() for problem in own.problems),
         statistics={
             "duplicates_left_out": sum(own.duplicates for own in labels.values()),
-            "images_without_label_file": sum(not own.exists for own in labels.values()),
+            "images_without_label_file": len(without),
         },
+        warnings=(*_without_labels(without, files, paths), *unused.warnings),
     )
 
 
-@dataclass(frozen=True)
-class YoloPaths:
-    """What there is to read.
+def _absent(image: Path, finder: FileFinder) -> str:
+    found = finder.find(image)
+    return f"does not exist{finder.hint(image)}" if found is None else f"is {kind_of_path(found)}"
 
-    Attributes:
-        base: Folder of the data.
-        names: Classes in the order of their numbers.
-        config: The file that names the classes, data.yaml or classes.txt.
-        images: Subset (None where there is none) of each folder or list of images.
-        problems: What can't be right.
-    """
 
-    base: Path
-    names: tuple[str, ...]
-    config: Path
-    images: tuple[tuple[str | None, Path], ...]
-    problems: tuple[str, ...] = ()
+def _labels(files: Mapping[Path, Path], paths: YoloPaths) -> dict[Path, LabelFile]:
+    form = LabelFormat(paths.names, paths.key_points)
+    return {
+        image: read_labels(file, _shown(file, paths), form) if os.path.lexists(file) else LabelFile(exists=False)
+        for image, file in files.items()
+    }
+
+
+def _without_doubtful(labels: dict[Path, LabelFile], spec: YoloSource) -> dict[Path, LabelFile]:
+    """Return the labels without the lines that all others show to mean something else, and unwanted outlines."""
+    key_points = key_points_in([each for own in labels.values() for each in own.annotations])
+    corners = are_corners(list(labels.values()))
+    found = {}
+    for image, own in labels.items():
+        right: list[Annotation] = []
+        problems = list(own.problems)
+        for each in own.annotations:
+            if key_points and each.outline is not None:
+                shape = f"[{key_points[0]}, {key_points[1]}]"
+                problems.append(
+                    f"{each.where}: looks like a box and key points; then data.yaml needs kpt_shape: {shape}"
+                )
+            elif corners and each.outline is None:
+                problems.append(f"{each.where}: fits, but other boxes do only as corners; {LABEL_CORNERS}")
+            else:
+                right.append(each if spec.masks else replace(each, outline=None))
+        found[image] = replace(own, annotations=tuple(right), problems=tuple(problems))
+    return found
+
+
+_MOST_WITHOUT = 0.5
+"""Share of images without a label file above which a sentence says so."""
+
+
+def _without_labels(without: Sequence[Path], files: Mapping[Path, Path], paths: YoloPaths) -> list[str]:
+    if len(without) <= _MOST_WITHOUT * len(files):
+        return []
+    image = without[0]
+    return [
+        f"{len(without)} of {len(files)} images have no label file, so that they count as known to be empty; "
+        f"that of {_shown(image, paths)} would be {_shown(files[image], paths)}"
+    ]
 
 
 def _root(images: list[Path], paths: YoloPaths) -> Path:
@@ -96,13 +134,30 @@ def _shown(path: Path, paths: YoloPaths) -> str:
     return os.path.relpath(path, paths.base) if path.is_relative_to(paths.base) else str(path)
 
 
-def _subsets_of_images(paths: YoloPaths, spec: YoloSource) -> dict[Path, list[str | None]]:
+def _subsets_of_images(paths: YoloPaths, spec: YoloSource, finder: FileFinder) -> dict[Path, list[str | None]]:
     found: dict[Path, list[str | None]] = defaultdict(list)
     for subset, path in paths.images:
-        for image in list_images(path, spec):
+        for image in list_images(path, spec, finder):
             if subset not in found[image]:
                 found[image].append(subset)
     return found
+
+
+def list_images(path: Path, source: YoloSource, finder: FileFinder) -> list[Path]:
+    """Return the images of a folder, or those that a text file lists, relative to itself.
+
+    Raises:
+        DataError: It is neither a folder nor a regular file.
+    """
+    if path.is_dir():
+        return [path / name for name in walk_files(path) if source.is_image(name)]
+    lines = [line.strip() for line in text_with_gaps(path).splitlines()]
+    return [_listed_image(line, path.parent, finder) for line in lines if line]
+
+
+def _listed_image(line: str, folder: Path, finder: FileFinder) -> Path:
+    choices = [absolute_path(spelling, folder) for spelling in spellings(line)]
+    return next((found for choice in choices if (found := finder.find_file(choice))), choices[0])
 
 
 def _given_subsets(
@@ -138,241 +193,117 @@ def _subsets_by_folder(images: list[Path], paths: YoloPaths) -> tuple[dict[Path,
 
 
 def _subset_of_folder(image: Path, paths: YoloPaths) -> str | None:
-    folders = [part for part in image.relative_to(paths.base).parts[:-1] if part != "images"]
+    folders = [part for part in image.relative_to(paths.base).parts[:-1] if part.lower() != IMAGE_FOLDER]
     return SUBSET_NAMES.get(folders[0].lower()) if folders else None
 
 
-def _shared_labels(images: Iterable[Path], paths: YoloPaths) -> list[str]:
+def _shared_labels(files: Mapping[Path, Path], paths: YoloPaths) -> list[str]:
     """Return one line per image that has the same label file as another image."""
     first: dict[Path, Path] = {}
     return [
-        f"{_shown(image, paths)}: has the same label file as {_shown(first[label_file(image)], paths)}; rename one"
-        for image in images
-        if first.setdefault(label_file(image), image) != image
+        f"{_shown(image, paths)}: has the same label file as {_shown(first[label], paths)}; rename one"
+        for image, label in files.items()
+        if first.setdefault(label, image) != image
     ]
 
 
-def _labels_without_image(images: Iterable[Path], paths: YoloPaths) -> list[str]:
-    """Return one line per label file, in a folder of label files, without an image."""
-    expected = {label_file(image) for image in images}
-    folders = {label_file(image).parent for image in images if has_folder_of_labels(image)}
-    tops = {folder for folder in folders if not any(parent in folders for parent in folder.parents)}
-    lone = [
-        folder / name
-        for folder in sorted(tops)
-        if folder.is_dir()
-        for name in walk_files(folder)
-        if name.endswith(".txt") and name not in _NOT_LABELS and folder / name not in expected
-    ]
-    return [f"{_shown(label, paths)}: there is no image of that name" for label in lone]
+@dataclass(frozen=True)
+class _UnusedLabels:
+    """Label files that are not read.
 
-
-YAML_ENDINGS = (".yaml", ".yml")
-
-_YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
-
-_CLASS_FILE = "classes.txt"
-
-
-def find_yolo_paths(source: YoloSource) -> YoloPaths:
-    """Return where images, label files and names of classes are.
-
-    Raises:
-        DataError: The folder does not exist, or nothing in it names the classes.
+    Attributes:
+        problems: A line per file that must belong to an image but does not.
+        warnings: Sentences on the others.
+        doubtful: Images without a label file of which another file has the name.
     """
-    path = existing_path(source.path, want_folder=None)
-    config = path if path.is_file() else _config_in(path)
-    if config is None:
-        raise DataError(
-            f"source.path {source.path!r} holds neither data.yaml nor classes.txt, which name the classes. Add "
-            "classes.txt with one name per line."
-        )
-    if config.suffix.lower() in YAML_ENDINGS:
-        return _from_yaml(config)
-    if config.name != _CLASS_FILE:
-        raise DataError(f"source.path {source.path!r} is a file; expected a folder, data.yaml or classes.txt.")
-    return _from_class_file(config, path if path.is_dir() else path.parent)
+
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+    doubtful: frozenset[Path]
 
 
-def _config_in(folder: Path) -> Path | None:
-    inner = [f"{part}{_CLASS_FILE}" for part in ("", "labels/", "images/")]
-    return next((folder / name for name in (*_YAML_NAMES, *inner) if (folder / name).is_file()), None)
+def _unused_labels(
+    files: Mapping[Path, Path], labels: Mapping[Path, LabelFile], paths: YoloPaths, spec: YoloSource, finder: FileFinder
+) -> _UnusedLabels:
+    """Return what is wrong with label files that are not read.
+
+    One without an image is an error in the folders that label files are read from. Elsewhere it may be a copy, a
+    prediction, or one of images that are not used. Where it has the name of an image without a label file, the image is
+    not known to be empty, and where most images have such a file, labels are in the wrong place.
+    """
+    tops = _top_folders({file.parent for image, file in files.items() if file.parent != image.parent})
+    named = {_stem(image): image for image in files if not labels[image].exists}
+    problems, misplaced, others = [], {}, []
+    for file in _unused_text_files(files, tops, paths, spec, finder):
+        image = named.get(_stem(file))
+        if any(file.is_relative_to(top) for top in tops):
+            alike = f"; nearest without a label file: {_shown(image, paths)}" if image else ""
+            problems.append(f"{_shown(file, paths)}: there is no image of that name{alike}")
+        elif _holds_labels(file):
+            others.append(_shown(file, paths))
+            if image is not None:
+                misplaced[image] = (
+                    f"{_shown(file, paths)}: is not read, but has the name of {_shown(image, paths)}, which has no "
+                    f"label file; move it to {_shown(files[image], paths)}"
+                )
+    if len(misplaced) > _MOST_WITHOUT * len(files):
+        problems += misplaced.values()
+    warnings = list(misplaced.values())[:1]
+    if others:
+        shown = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
+        warnings.append(f"{len(others)} label files belong to none of the images: {shown}")
+    return _UnusedLabels(tuple(problems), tuple(warnings), frozenset(misplaced))
 
 
-def _from_class_file(config: Path, folder: Path) -> YoloPaths:
-    text = config.read_text(encoding="utf-8-sig", errors="replace")
-    names = tuple(line.strip() for line in text.splitlines() if line.strip())
-    images = folder / "images" if (folder / "images").is_dir() else folder
-    return YoloPaths(folder, names, config, ((None, images),), tuple(_name_problems(names, config)))
+def _unused_text_files(
+    files: Mapping[Path, Path], tops: set[Path], paths: YoloPaths, spec: YoloSource, finder: FileFinder
+) -> list[Path]:
+    folders = _top_folders({paths.base, *tops, *(image.parent for image in files)})
+    found = [file for folder in sorted(folders) for file in _files_below(folder)]
+    used = {*files.values(), *(label_file(file, finder) for file in found if spec.is_image(file.name))}
+    used |= {path for _, path in paths.images}
+    return [
+        file for file in found if file.suffix.lower() == ".txt" and file.name not in _NOT_LABELS and file not in used
+    ]
 
 
-def _from_yaml(config: Path) -> YoloPaths:
+_MOST_FILES = 500_000
+"""So many files are looked at for labels without an image; data.yaml may lie in a folder that holds much else."""
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    with suppress(OSError, DataError):  # what else is there need not be readable
+        for name in islice(walk_files(folder), _MOST_FILES):
+            yield folder / name
+
+
+def _top_folders(folders: set[Path]) -> set[Path]:
+    return {folder for folder in folders if not any(parent in folders for parent in folder.parents)}
+
+
+def _stem(file: Path) -> str:
+    return composed(file.stem).casefold()
+
+
+_MOST_PEEKED_BYTES = 2**20
+
+
+def _holds_labels(file: Path) -> bool:
+    """Return whether a text file looks like label lines rather than notes."""
     try:
-        content = read_mapping(config.read_text(encoding="utf-8-sig", errors="replace"), config.name)
-    except SpecError as error:
-        raise DataError(f"{config} can't be used: {error}") from error
-    base = absolute_path(str(content["path"]), config.parent) if content.get("path") else config.parent
-    base = base if base.is_dir() else config.parent
-    names = _names(content, config)
-    images, problems = _image_paths(content, base, config)
-    if "nc" in content and content["nc"] != len(names):
-        problems.append(f"{config.name}: nc is {content['nc']!r}, but names holds {len(names)} classes")
-    if not images and not problems:
-        problems.append(f"{config.name}: has neither train nor val nor test; expected folders of images")
-    return YoloPaths(base, names, config, tuple(images), (*problems, *_name_problems(names, config)))
-
-
-def _names(content: dict[str, Any], config: Path) -> tuple[str, ...]:
-    names = content.get("names")
-    if isinstance(names, dict):
-        numbers = {str(key): str(name) for key, name in names.items()}
-        if set(numbers) != {str(number) for number in range(len(numbers))}:
-            raise DataError(f"{config}: names has the keys {', '.join(numbers)}; expected 0, 1, 2 and so on.")
-        return tuple(numbers[str(number)] for number in range(len(numbers)))
-    if isinstance(names, list) and names:
-        return tuple(str(name) for name in names)
-    raise DataError(f"{config}: names is {names!r}; expected a list of class names, or their names by number.")
-
-
-def _name_problems(names: Sequence[str], config: Path) -> list[str]:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    problems = [f"{config.name}: class {name!r} is named twice" for name in twice]
-    return problems if names else [f"{config.name}: names no class"]
-
-
-def _image_paths(content: dict[str, Any], base: Path, config: Path) -> tuple[list[tuple[str | None, Path]], list[str]]:
-    """Return the subset and path of each folder or list of images that exists, and a line per one that doesn't."""
-    images: list[tuple[str | None, Path]] = []
-    problems = []
-    for key, subset in SUBSET_NAMES.items():
-        entries = content.get(key) or []
-        for text in map(str, entries if isinstance(entries, list) else [entries]):
-            choices = _choices(text, base, config.parent)
-            path = next((path for path in choices if path.exists()), None)
-            if path is None:
-                problems.append(f"{config.name}: {key}: {text!r} does not exist (looked for {choices[0]})")
-            else:
-                images.append((subset, path))
-    return images, problems
-
-
-def _choices(text: str, base: Path, beside: Path) -> list[Path]:
-    """Return what a path in data.yaml may mean; archives often write ``../train`` for what lies beside data.yaml."""
-    choices = [absolute_path(text, base), absolute_path(text, beside)]
-    if text.startswith("../"):
-        choices.append(absolute_path(text.removeprefix("../"), beside))
-    return choices
-
-
-def list_images(path: Path, source: YoloSource) -> list[Path]:
-    """Return the images of a folder, or those that a text file lists, relative to itself."""
-    if path.is_dir():
-        return [path / name for name in walk_files(path) if source.is_image(name)]
-    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-    return [absolute_path(line.strip(), path.parent) for line in lines if line.strip()]
-
-
-def label_file(image: Path) -> Path:
-    """Return where an image's label file is, whether or not it exists."""
-    folders = list(image.parts[:-1])
-    if "images" in folders:
-        last = len(folders) - 1 - folders[::-1].index("images")
-        folders[last] = "labels"
-    return Path(*folders, image.stem + ".txt")
-
-
-def has_folder_of_labels(image: Path) -> bool:
-    """Return whether label files are in a folder of their own rather than beside the images."""
-    return "images" in image.parts[:-1]
+        lines = read_bytes(file, _MOST_PEEKED_BYTES).decode("utf-8-sig").split("\n")
+        words = [line.split() for line in lines if line.strip()]
+        return bool(words) and all(len(each) > _BOX_VALUES and all(map(_is_number, each)) for each in words)
+    except (FileError, FileNotFoundError, UnicodeDecodeError):
+        return False
 
 
 _BOX_VALUES = 4
 
-_LEAST_POLYGON_VALUES = 6
 
-_IN_PIXELS = 2.0
-
-
-@dataclass(frozen=True)
-class LabelFile:
-    """The content of one label file.
-
-    Attributes:
-        annotations: Its usable lines.
-        problems: A line ``<name>:<line>: <reason>`` for every one that can't be right.
-        duplicates: How many lines repeat another one.
-        exists: Whether there is such a file; an image without one is known to be empty.
-    """
-
-    annotations: tuple[Annotation, ...] = ()
-    problems: tuple[str, ...] = ()
-    duplicates: int = 0
-    exists: bool = True
-
-
-def read_labels(path: Path, paths: YoloPaths) -> LabelFile:
-    """Return the objects of a label file, and what is wrong with it."""
-    name = _shown(path, paths)
-    if not path.is_file():
-        return LabelFile(exists=False)
+def _is_number(word: str) -> bool:
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (UnicodeDecodeError, OSError) as error:
-        return LabelFile(problems=(f"{name}: can't be read as text ({error})",))
-    lines = [(number, " ".join(line.split())) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-    first: dict[str, int] = {}
-    for number, line in lines:
-        first.setdefault(line, number)
-    annotations, problems = [], []
-    for line, number in first.items():
-        try:
-            annotations.append(_annotation(line, f"{name}:{number}", paths.names))
-        except ValueError as error:
-            problems.append(f"{name}:{number}: {error}")
-    return LabelFile(tuple(annotations), tuple(problems), len(lines) - len(first))
-
-
-def _annotation(line: str, where: str, classes: Sequence[str]) -> Annotation:
-    numbers = [_number(word) for word in line.split(" ")]
-    label = _label(numbers[0], classes)
-    values = numbers[1:]
-    if len(values) == _BOX_VALUES:
-        cx, cy, width, height = values
-        edges = (cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2)
-        outline = None
-    elif len(values) >= _LEAST_POLYGON_VALUES and len(values) % 2 == 0:
-        outline = Polygons((np.array(values, np.float64).reshape(-1, 2),))
-        edges = outline.edges
-    else:
-        raise ValueError(
-            f"has {len(numbers)} values; expected 5 (class, centre x, centre y, width, height), "
-            "or a class and three or more points"
-        )
-    _require_shares(values, edges)
-    return Annotation(where, label, edges, outline)
-
-
-def _number(word: str) -> float:
-    try:
-        number = float(word)
+        float(word)
     except ValueError:
-        raise ValueError(f"{word!r} is no number") from None
-    if not math.isfinite(number):
-        raise ValueError(f"{word!r} is no finite number")
-    return number
-
-
-def _label(number: float, classes: Sequence[str]) -> str:
-    if not number.is_integer() or not 0 <= number < len(classes):
-        raise ValueError(f"class {number:g} does not exist; expected a whole number from 0 to {len(classes) - 1}")
-    return classes[int(number)]
-
-
-def _require_shares(values: Sequence[float], edges: Edges) -> None:
-    left, top, right, bottom = edges
-    if right <= left or bottom <= top:
-        raise ValueError(f"its box ({right - left:g} by {bottom - top:g}) has no area")
-    if max(values) > _IN_PIXELS:
-        raise ValueError(f"holds {max(values):g}; expected shares of the image's sides from 0 to 1, not pixels")
-    if min(edges) < -SLACK_SHARE or max(edges) > 1 + SLACK_SHARE:
-        raise ValueError(f"its box reaches from {min(left, top):.3g} to {max(right, bottom):.3g}; expected 0 to 1")
+        return False
+    return True

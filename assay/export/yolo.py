@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from assay.datasets.yolo import find_yolo_paths
+from assay.datasets.yolo_paths import find_yolo_paths
 from assay.errors import DataError
 from assay.export.predictions import StoredDetections, name_without_ending
 from assay.spec.generated_images import YoloSource

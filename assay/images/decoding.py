@@ -47,11 +47,20 @@ def decode(content: bytes, max_pixels: int | None = None) -> Image.Image:
 def decode_with_orientation(content: bytes, max_pixels: int | None = None) -> tuple[Image.Image, int]:
     """Return what ``decode`` does, and the EXIF orientation that was applied: 1 (none) to 8."""
     with Image.open(io.BytesIO(content)) as image:
-        if max_pixels is not None and image.width * image.height > max_pixels:
-            size = f"{image.width}x{image.height} = {image.width * image.height:,}"
-            raise ValueError(f"has {size} pixels, expected at most {max_pixels:,} (source.max_pixels)")
+        require_pixels(image, max_pixels)
         image.load()
         return _eight_bit(ImageOps.exif_transpose(image)), orientation_of(image)
+
+
+def require_pixels(image: Image.Image, max_pixels: int | None) -> None:
+    """Check the size of an image that is not decoded yet.
+
+    Raises:
+        ValueError: It has more pixels than ``max_pixels``; None is no limit.
+    """
+    if max_pixels is not None and image.width * image.height > max_pixels:
+        size = f"{image.width}x{image.height} = {image.width * image.height:,}"
+        raise ValueError(f"has {size} pixels, expected at most {max_pixels:,} (source.max_pixels)")
 
 
 def orientation_of(image: Image.Image) -> int:

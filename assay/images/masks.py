@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from assay.images.decoding import require_pixels
+
 MaskValues = NDArray[np.int32]
 """(height, width) values of pixels."""
 
@@ -18,7 +20,7 @@ _NUMBERS = ("L", "P", "1", "I", "I;16", "I;16B", "I;16L", "I;16N")
 _WITH_ALPHA = {"LA": "L", "RGBA": "RGB"}
 
 
-def read_mask(content: bytes) -> MaskValues:
+def read_mask(content: bytes, max_pixels: int | None = None) -> MaskValues:
     """Return the value of every pixel of a mask, upright.
 
     The value is the index into the palette (its colours don't matter), the grey level of 8 or 16 bits, 0 or 1 of one
@@ -26,14 +28,16 @@ def read_mask(content: bytes) -> MaskValues:
 
     Args:
         content: Bytes of the image file.
+        max_pixels: Largest width times height, checked before decoding; None: no limit but Pillow's.
 
     Raises:
-        ValueError: The pixels are neither whole numbers nor colours, or the format is JPEG, which changes values.
+        ValueError: Too many pixels, pixels that are neither whole numbers nor colours, or JPEG, which changes values.
         Exception: Any of ``assay.images.decoding.DECODE_ERRORS`` when the file is damaged.
     """
     with Image.open(io.BytesIO(content)) as image:
         if image.format in ("JPEG", "MPO"):
             raise ValueError("is a JPEG, which changes the values of pixels; save masks as PNG")
+        require_pixels(image, max_pixels)
         image.load()
         return values_of(ImageOps.exif_transpose(image))
 

@@ -188,7 +188,7 @@ class CocoSource(ImageSource):
     """Draw masks from polygons, for segmentation."""
     bad_annotations: BadAnnotations = "refuse"
     """``refuse``: stop and list annotations that are not valid, such as boxes without area; ``leave_out``: skip them
-    and list them in the report."""
+    and list them in the report; the truth of images that lost one is unknown."""
 
     @model_validator(mode="after")
     def _files_by_subset(self) -> Self:
@@ -208,7 +208,8 @@ class YoloSource(ImageSource):
     masks: bool = True
     """Draw masks from polygons, for segmentation."""
     bad_annotations: BadAnnotations = "refuse"
-    """``refuse``: stop and list lines that are not valid; ``leave_out``: skip them and list them in the report."""
+    """``refuse``: stop and list lines that are not valid; ``leave_out``: skip them and list them in the
+    report; the truth of images that lost one is unknown."""
 
 
 COLOR = re.compile(r"#[0-9a-fA-F]{6}")

@@ -82,8 +82,13 @@ def read_text(path: Path, most_bytes: int = MOST_BYTES, encoding: str = "utf-8")
         raise FileError(path, f"is no text in {encoding}: {error.reason} at byte {error.start:,}") from error
 
 
-def read_json(path: Path, most_bytes: int = MOST_BYTES) -> Any:
+def read_json(path: Path, most_bytes: int = MOST_BYTES, huge_as_infinity: bool = False) -> Any:
     """Return the value of a JSON file.
+
+    Args:
+        path: The file.
+        most_bytes: Largest size in bytes.
+        huge_as_infinity: Whether a whole number of thousands of digits is infinite, as 1e999 is, rather than an error.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -91,7 +96,7 @@ def read_json(path: Path, most_bytes: int = MOST_BYTES) -> Any:
     """
     content = read_bytes(path, most_bytes)
     try:
-        return json.loads(content)
+        return _loads(content, huge_as_infinity)
     except json.JSONDecodeError as error:
         reason = f"is no JSON, or cut off: line {error.lineno}, column {error.colno}: {error.msg}"
         raise FileError(path, reason) from error
@@ -101,6 +106,24 @@ def read_json(path: Path, most_bytes: int = MOST_BYTES) -> Any:
         raise FileError(path, "is JSON of too many nested brackets") from None
     except ValueError as error:  # Python converts no more than 4,300 digits
         raise FileError(path, "is JSON with a number of thousands of digits") from error
+
+
+def _loads(content: bytes, huge_as_infinity: bool) -> Any:
+    try:
+        return json.loads(content)
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise
+    except ValueError:
+        if not huge_as_infinity:
+            raise
+        return json.loads(content, parse_int=_int_or_infinity)
+
+
+def _int_or_infinity(digits: str) -> int | float:
+    try:
+        return int(digits)
+    except ValueError:
+        return float(digits)
 
 
 def read_record(path: Path, most_bytes: int = MOST_BYTES) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.datasets.fingerprints import remembered_digest, source_digest, watched_paths
+from assay.datasets.fingerprints import remembered_digest, source_digest, source_files, watched_paths
 from assay.errors import DataError
 from assay.spec.generated_images import CocoSource, ImageFolderSource, MaskFolderSource, TableSource, YoloSource
 
@@ -167,6 +167,44 @@ def test_a_label_file_that_appears_changes_the_hash(tmp_path):
     (tmp_path / "labels" / "a.txt").rename(tmp_path / "b.txt")
     first = source_digest(source)
     (tmp_path / "b.txt").rename(tmp_path / "labels" / "a.txt")
+    assert source_digest(source) != first
+
+
+@pytest.mark.parametrize("labels", ["images", "Labels"])
+def test_label_files_in_other_places_are_hashed(tmp_path, labels):
+    images = "Images" if labels == "Labels" else "images"
+    files = {
+        "data.yaml": f"names: [a]\ntrain: {images}".encode(),
+        f"{images}/a.jpg": b"1",
+        f"{labels}/a.txt": b"0 1 1 1 1",
+    }
+    folder_of(tmp_path, files)
+    source = YoloSource(path=str(tmp_path))
+    first = source_digest(source)
+    (tmp_path / labels / "a.txt").write_bytes(b"")
+    assert source_digest(source) != first
+
+
+def test_data_with_key_points_do_not_have_the_hash_of_what_they_were_once_read_as(tmp_path):
+    source = yolo_data(tmp_path)
+    (tmp_path / "data.yaml").write_text("names: [a]\ntrain: images\nkpt_shape: [2, 3]\n")
+    assert "key points:data.yaml" in source_files(source)
+    (tmp_path / "data.yaml").write_text("names: [a]\ntrain: images\n")
+    assert sorted(source_files(source)) == ["data.yaml", "images/a.jpg", "labels/a.txt"]
+
+
+@pytest.mark.parametrize("name", ["images/odd.jpg", "labels/a.txt"])
+@pytest.mark.parametrize("target", [None, "gone", "/dev/zero", "odd.jpg"])
+def test_files_that_cannot_be_read_have_a_hash_too(tmp_path, name, target):
+    """The reader names them; hashing must neither wait for them nor end in another error."""
+    source = yolo_data(tmp_path)
+    first = source_digest(source)
+    path = tmp_path / name
+    path.unlink(missing_ok=True)
+    if target is None:
+        os.mkfifo(path)
+    else:
+        path.symlink_to(target)
     assert source_digest(source) != first
 
 

@@ -77,12 +77,20 @@ def test_the_box_of_run_lengths_is_that_of_their_pixels(lengths, width):
 COORDINATES = st.one_of(st.integers(-6, 18).map(float), st.integers(-12, 36).map(lambda n: n / 2), st.floats(-6, 18))
 
 
-@given(st.lists(st.tuples(COORDINATES, COORDINATES), min_size=1, max_size=9), st.integers(1, 12), st.integers(1, 12))
-@settings(max_examples=150, deadline=None)
-def test_a_pixel_belongs_to_a_polygon_when_its_centre_is_inside_by_the_even_odd_rule(corners, height, width):
+@given(
+    st.lists(st.tuples(COORDINATES, COORDINATES), min_size=1, max_size=9),
+    st.integers(1, 12),
+    st.integers(1, 12),
+    st.sampled_from([1, 36, 10**6]),
+)
+@settings(max_examples=200, deadline=None)
+def test_a_pixel_belongs_to_a_polygon_when_its_centre_is_inside_by_the_even_odd_rule(
+    corners, height, width, most_crossings
+):
     mask = np.zeros((height, width), bool)
-    fill_polygon(np.array(corners), mask)
+    fill_polygon(np.array(corners), mask, most_crossings)
     assert mask.tolist() == [[is_inside(corners, x + 0.5, y + 0.5) for x in range(width)] for y in range(height)]
+    assert Polygons((np.array(corners),)).covers(width, height) == mask.any()
 
 
 def is_inside(corners, x, y):

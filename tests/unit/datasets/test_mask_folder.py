@@ -189,3 +189,18 @@ def test_a_mask_of_the_stored_image_is_turned_with_it(root, tmp_path):
     assert np.argwhere(first).tolist() == [[0, 5], [1, 5]]
     assert second[0, 0] == 2
     assert report["images_turned"] == 1
+
+
+@pytest.mark.parametrize(("image", "mask"), [("é", "e\u0301"), ("e\u0301", "é")])
+def test_masks_are_found_whatever_the_spelling_of_their_names(root, tmp_path, image, mask):
+    save(root / "images" / f"{image}.jpg")
+    save(root / "masks" / f"{mask}.png", grey([1]))
+    _, items, _, _ = build(root, tmp_path)
+    assert items["mask"].to_list() == [f"{mask}.png"]
+
+
+def test_a_mask_in_another_case_is_told(root, tmp_path):
+    pair(root, grey([1]))
+    save(root / "images" / "b.jpg")
+    save(root / "masks" / "B.png", grey([1]))
+    assert f"B.png: there is no image of that name in {root / 'images'}, but b.jpg" in refused(root, tmp_path)

@@ -95,3 +95,12 @@ def test_text_of_another_encoding_is_named(tmp_path):
     with pytest.raises(FileError, match=r"is no text in utf-8: invalid start byte at byte 2"):
         read_text(path)
     assert read_text(path, encoding="latin-1") == "größe"
+
+
+def test_huge_whole_numbers_may_be_infinite_instead(tmp_path):
+    path = tmp_path / "numbers.json"
+    path.write_text(f"[7, {'9' * 5000}, -{'9' * 5000}, 1e999, {10**400}]")
+    infinity = float("inf")
+    assert read_json(path, huge_as_infinity=True) == [7, infinity, -infinity, infinity, 10**400]
+    with pytest.raises(FileError, match="thousands of digits"):
+        read_json(path)
