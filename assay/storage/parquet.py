@@ -250,7 +250,7 @@ def decode_types(text: str) -> pl.Schema:
     return pl.read_ipc(io.BytesIO(base64.b64decode(text))).schema if text else pl.Schema()
 
 
-def kind_of(dtype: pl.DataType) -> str:
+def kind_of_values(dtype: pl.DataType) -> str:
     """Return the kind of values in a column, as messages name it; columns of one kind can be united."""
     if dtype.is_numeric() or isinstance(dtype, pl.Duration):
         return "numbers"
@@ -267,7 +267,7 @@ def find_conflicts(schemas: Mapping[str, pl.Schema]) -> list[str]:
     conflicts: dict[str, str] = {}
     for partition, schema in schemas.items():
         for column, dtype in schema.items():
-            kind = kind_of(dtype)
+            kind = kind_of_values(dtype)
             if kind == "nothing":
                 continue
             other, known = first.setdefault(column, (partition, kind))

@@ -26,7 +26,7 @@ _KINDS = (
 )
 
 
-def kind_of_file(mode: int) -> str:
+def kind_of(mode: int) -> str:
     """Return what a mode of ``os.stat`` stands for, such as ``"a folder"``."""
     return next((name for is_kind, name in _KINDS if is_kind(mode)), "a regular file")
 
@@ -59,7 +59,7 @@ def read_bytes(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
 
 def _require_regular(path: Path, status: os.stat_result, most_bytes: int) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise FileError(path, f"is {kind_of_file(status.st_mode)}; expected a regular file")
+        raise FileError(path, f"is {kind_of(status.st_mode)}; expected a regular file")
     if status.st_size > most_bytes:
         raise FileError(path, _too_large(status.st_size, most_bytes))
 
