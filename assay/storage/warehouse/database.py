@@ -164,6 +164,15 @@ class Index:
         return self.connection.execute(statement, list(values)).fetchall()
 
 
+READING = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "python_enable_replacements": False,
+}
+"""DuckDB's settings of every connection that answers queries: no extensions from the network or the home folder, and no
+variables of this program as tables."""
+
+
 class IndexInUseError(DataError):
     """Another process has the index open for writing; the message names it."""
 
@@ -177,7 +186,7 @@ def open_index(path: Path) -> Index | None:
     if not path.is_file():
         return None
     try:
-        index = Index(duckdb.connect(path, read_only=True))
+        index = Index(duckdb.connect(path, read_only=True, config=READING))
     except duckdb.Error as error:
         who = _writer(error)
         if who is None:
