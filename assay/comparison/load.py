@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from assay.analysis.base import ANALYSIS_SCHEMA
-from assay.comparison.tested import items_digest, manifest_of
+from assay.comparison.tested import items_digests, manifest_of
 from assay.errors import AssayError
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.specs import SpecFiles
@@ -163,7 +163,7 @@ class _Sources:
         mismatch = tested = ""
         if spec_of_run and folder and scores:
             mismatch = results_mismatch(self.root, folder.path, spec_of_run)
-            tested = "" if mismatch else items_digest(self.root, folder.path, self.subset)
+            tested = "" if mismatch else items_digests(self.root, folder.path, [self.subset])[self.subset]
         return Entry(
             experiment_id=name,
             task=learning_of(spec),

@@ -10,7 +10,7 @@ Belongs here: which experiments were tested on the same items. Does not belong h
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -45,16 +45,16 @@ _digests: dict[tuple[Path, str], str] = {}
 """By storage, and by all that determines which items were tested: results never change."""
 
 
-def items_digest(root: Path, folder: Path, subset: str) -> str:
-    """Return a digest of the items behind an experiment's metrics; equal digests mean equal items and true values.
+def items_digests(root: Path, folder: Path, subsets: Iterable[str]) -> dict[str, str]:
+    """Return, by subset, a digest of the items behind an experiment's metrics.
 
-    Items are equal if their names and contents are. If the stored tables can't be read, only experiments that were
-    tested on the same results get the same digest.
+    Equal digests mean equal items, by name and content, and equal true values. If the stored tables can't be read, only
+    experiments that were tested on the same results get the same digest.
 
     Args:
         root: Storage root.
         folder: Folder of an experiment whose analysis is complete.
-        subset: The subset of the metrics.
+        subsets: The subsets of the metrics.
 
     Raises:
         StorageError: A result that the folder refers to is gone.
@@ -66,10 +66,8 @@ def items_digest(root: Path, folder: Path, subset: str) -> str:
     model = manifest_of(root, "trained_model", inputs.pop("trained_model"))
     description = model["section"].get("data_description") or {}
     meaning = {key: description.get(key) for key in MEANING}
-    key = canonical_json([subset, inputs, meaning, {name: section.get(name) for name in EXTENT}])
-    if (root, key) not in _digests:
-        _digests[root, key] = _digest(_Sources(root, fingerprint, inputs, meaning, subset), key)
-    return _digests[root, key]
+    key = canonical_json([inputs, meaning, {name: section.get(name) for name in EXTENT}])
+    return {subset: _digest(_Sources(root, fingerprint, inputs, meaning, subset), key) for subset in subsets}
 
 
 @cache
@@ -151,11 +149,15 @@ class _Sources:
 
 
 def _digest(sources: _Sources, key: str) -> str:
-    try:
-        content = "\n".join(frame.write_json() for frame in sources.frames())
-    except (AssayError, OSError, pl.exceptions.PolarsError):
-        content = key
-    return hashlib.sha256(content.encode()).hexdigest()[:FINGERPRINT_LENGTH]
+    """Return the digest of the items; ``key`` has all that determines which items of which subset were tested."""
+    place = sources.root, f"{sources.subset} {key}"
+    if place not in _digests:
+        try:
+            content = "\n".join(frame.write_json() for frame in sources.frames())
+        except (AssayError, OSError, pl.exceptions.PolarsError):
+            content = place[1]
+        _digests[place] = hashlib.sha256(content.encode()).hexdigest()[:FINGERPRINT_LENGTH]
+    return _digests[place]
 
 
 def _class_of(meaning: Mapping[str, Any]) -> Callable[[str], str | None]:

@@ -27,7 +27,7 @@ from assay.comparison.load import (
     leading_score,
     results_mismatch,
 )
-from assay.comparison.tested import items_digest
+from assay.comparison.tested import items_digests
 from assay.errors import StorageError
 from assay.experiments.folders import ExperimentFolders
 from assay.spec.experiment import learning_of
@@ -262,7 +262,7 @@ def _experiment(
         keys=flatten(shown),
         scores=shown_scores,
         note=f"{mismatch}: assay run {name}" if mismatch else "",
-        tested={subset: items_digest(root, folder.path, subset) for subset in shown_scores} if folder else {},
+        tested=items_digests(root, folder.path, shown_scores) if folder and shown_scores else {},
     )
 
 

@@ -6,7 +6,7 @@ import shutil
 import polars as pl
 import pytest
 
-from assay.comparison.tested import items_digest
+from assay.comparison.tested import items_digests
 from assay.datasets.schema import ITEMS_FILE, OBJECTS_FILE, PREDICTED_ITEMS_FILE, PREDICTIONS_FILE
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.specs import SpecFiles
@@ -77,7 +77,7 @@ def made_up(store, name, items=ITEMS, test=TEST, boxes=None, target="target", pr
             contents.get(stage, lambda folder: {}),
         )
     folders.publish(name, results["analysis"])
-    return items_digest(store.root, folders.find(name).path, "test")
+    return items_digests(store.root, folders.find(name).path, ["test"])["test"]
 
 
 def test_other_models_predictions_and_training_data_do_not_matter(store):
@@ -128,8 +128,9 @@ def test_where_tables_are_gone_only_the_same_results_are_the_same(store):
     }.items():
         without_tables(name, **keys)
     copy = shutil.copytree(store.root, store.root.parent / f"{store.root.name}-copy", symlinks=True)
-    found = [items_digest(copy, ExperimentFolders(copy).find(name).path, "test") for name in ("one", "two", "three")]
-    assert found[0] == found[1] != found[2]
+    paths = [ExperimentFolders(copy).find(name).path for name in ("one", "two", "three")]
+    one, two, three = (items_digests(copy, path, ["test"])["test"] for path in paths)
+    assert one == two != three
 
 
 def fingerprint_of(store, name):
