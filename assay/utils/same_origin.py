@@ -56,7 +56,7 @@ def unknown_host(scope: Scope, hosts: Collection[str]) -> str:
         scope: Of an HTTP request or a websocket, as ASGI describes it.
         hosts: Names by which the server may be called.
     """
-    called = values_of(scope, "host")
+    called = header_values(scope, "host")
     if len(called) == 1 and _is_known(called[0], hosts):
         return ""
     return f"{REFUSES}answers only as {' or '.join(sorted(hosts))}; it was called {_shown(called)}."
@@ -68,9 +68,9 @@ def foreign_page(scope: Scope) -> str:
     Args:
         scope: Of an HTTP request or a websocket, as ASGI describes it, with one valid header ``Host``.
     """
-    (called,) = values_of(scope, "host")
+    (called,) = header_values(scope, "host")
     own = {f"{scheme}{called.lower()}" for scheme in SCHEMES}
-    origins = values_of(scope, "origin")
+    origins = header_values(scope, "origin")
     if any(origin.lower() not in own for origin in origins):
         return f"{REFUSES}obeys only its own pages; this request is from {_shown(origins)}."
     if scope["type"] == "http" and _is_fetched_by_another_page(scope):
@@ -88,13 +88,15 @@ def _is_fetched_by_another_page(scope: Scope) -> bool:
 
     Such requests carry no ``Origin``, but today's browsers say so by themselves.
     """
-    if not set(values_of(scope, "sec-fetch-site")) & {"cross-site", "same-site"}:
+    if not set(header_values(scope, "sec-fetch-site")) & {"cross-site", "same-site"}:
         return False
-    followed = values_of(scope, "sec-fetch-mode") == ["navigate"] and values_of(scope, "sec-fetch-dest") == ["document"]
+    followed = header_values(scope, "sec-fetch-mode") == ["navigate"] and header_values(scope, "sec-fetch-dest") == [
+        "document"
+    ]
     return not (followed and scope["method"] == "GET")
 
 
-def values_of(scope: Scope, name: str) -> list[str]:
+def header_values(scope: Scope, name: str) -> list[str]:
     """Return all values of a request's header; ``name`` is in lower case."""
     return [value.decode("latin-1") for key, value in scope["headers"] if key == name.encode()]
 

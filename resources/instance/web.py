@@ -28,8 +28,8 @@ from assay.utils.same_origin import (
     SameOriginMiddleware,
     Scope,
     Send,
+    header_values,
     refuse_request,
-    values_of,
 )
 
 READ_METHODS = ("GET", "HEAD")
@@ -63,7 +63,7 @@ class JsonOnlyMiddleware:
 
 
 def _is_json(scope: Scope) -> bool:
-    return [value.partition(";")[0].strip().lower() for value in values_of(scope, "content-type")] == [JSON]
+    return [value.partition(";")[0].strip().lower() for value in header_values(scope, "content-type")] == [JSON]
 
 
 def _in_no_frame(send: Send) -> Send:

@@ -164,6 +164,8 @@ class Index:
         return self.connection.execute(statement, list(values)).fetchall()
 
 
+NO_SETTINGS: Mapping[str, bool] = {}
+
 READING = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
@@ -177,16 +179,20 @@ class IndexInUseError(DataError):
     """Another process has the index open for writing; the message names it."""
 
 
-def open_index(path: Path) -> Index | None:
+def open_index(path: Path, settings: Mapping[str, bool] = NO_SETTINGS) -> Index | None:
     """Open the index for reading; None when it is missing, broken or of another format.
 
+    Args:
+        path: The index.
+        settings: DuckDB's; all connections of one process to one database must have the same.
+
     Raises:
-        IndexInUseError: Another process has it open for writing.
+        IndexInUseError: Another process has it open for writing, or this one with other settings.
     """
     if not path.is_file():
         return None
     try:
-        index = Index(duckdb.connect(path, read_only=True, config=READING))
+        index = Index(duckdb.connect(path, read_only=True, config=dict(settings)))
     except duckdb.Error as error:
         who = _writer(error)
         if who is None:

@@ -21,7 +21,7 @@ import polars as pl
 from filelock import FileLock
 
 from assay.errors import AssayError, DataError
-from assay.storage.parquet import quote_identifier, quote_literal
+from assay.storage.parquet import escape_glob, quote_identifier, quote_literal
 from assay.storage.partitions import TABLES, find_tables
 from assay.storage.warehouse.database import READING, Index, IndexInUseError
 from assay.storage.warehouse.refresh import INDEX, bring_up_to_date, lock_of, open_current, rebuild_warehouse, update
@@ -101,8 +101,9 @@ def _restrict(connection: duckdb.DuckDBPyConnection, root: Path, files: bool) ->
     if connection.execute("SELECT current_setting('lock_configuration')").fetchone() == (True,):
         return
     if not files:
-        folder = quote_literal(str(root.absolute() / TABLES))
-        connection.execute(f"SET allowed_directories = [{folder}]")  # views read their files when they are queried
+        folder = str(root.absolute() / TABLES)
+        allowed = f"{quote_literal(folder)}, {quote_literal(escape_glob(folder))}"  # as files, and as views name them
+        connection.execute(f"SET allowed_directories = [{allowed}]")
         connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
 
