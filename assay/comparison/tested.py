@@ -164,7 +164,7 @@ def _class_of(meaning: Mapping[str, Any]) -> Callable[[str], str | None]:
     """Return the function from a label to its class; None for labels of no class, which are ignored."""
     mapping = meaning["class_mapping"]
     if mapping:
-        return lambda label: mapping.get(label)  # type: ignore[no-any-return]
+        return lambda label: mapping.get(label)
     if not meaning["classes"]:
         return lambda label: label
     classes = [ClassDescription.model_validate(each) for each in meaning["classes"]]

@@ -90,10 +90,8 @@ def _is_fetched_by_another_page(scope: Scope) -> bool:
     """
     if not set(header_values(scope, "sec-fetch-site")) & {"cross-site", "same-site"}:
         return False
-    followed = header_values(scope, "sec-fetch-mode") == ["navigate"] and header_values(scope, "sec-fetch-dest") == [
-        "document"
-    ]
-    return not (followed and scope["method"] == "GET")
+    mode, shown_as = header_values(scope, "sec-fetch-mode"), header_values(scope, "sec-fetch-dest")
+    return (mode, shown_as, scope["method"]) != (["navigate"], ["document"], "GET")
 
 
 def header_values(scope: Scope, name: str) -> list[str]:

@@ -90,10 +90,10 @@ def main(arguments: Sequence[str]) -> None:
     """Run ``dev`` or ``webserver`` until it is interrupted; the other arguments are those of Dagster's command."""
     command, *options = arguments or ["--help"]
     if command == "webserver":
-        dagster_app.DagsterWebserver = GuardedWebserver  # type: ignore[misc]
+        dagster_app.DagsterWebserver = GuardedWebserver  # type: ignore[attr-defined]
         dagster_webserver.main(options, prog_name="webserver", auto_envvar_prefix="DAGSTER_WEBSERVER")
     elif command == "dev":
-        dagster_dev.open_ipc_subprocess = _open_guarded
+        dagster_dev.open_ipc_subprocess = _open_guarded  # type: ignore[attr-defined]
         dagster_dev.dev_command.main(options, prog_name="dev", auto_envvar_prefix="DAGSTER_CLI_DEV")
     else:
         sys.exit("Usage: python -m resources.instance.web dev|webserver [OPTION]…")

@@ -73,8 +73,8 @@ def test_many_columns_of_a_kind_come_from_many_of_a_kind():
 @pytest.fixture
 def evil_run(lab):
     """A run whose spec holds texts that try to be Markdown."""
-    tests = [{"kind": "files_exist", "name": EVIL, "files": ["![x](evil.example) `a` *b*"]}]
-    lab.write("evil", description=EVIL, tags={"owner": EVIL}, exptests={"tests": tests})
+    tests = [{"kind": "files_exist", "name": EVIL.splitlines()[2], "files": ["![x](evil.example) `a` *b*"]}]
+    lab.write("evil", description=EVIL, tags={"owner": EVIL.splitlines()[2]}, exptests={"tests": tests})
     lab.run("evil")
     return lab
 

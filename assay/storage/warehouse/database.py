@@ -164,9 +164,9 @@ class Index:
         return self.connection.execute(statement, list(values)).fetchall()
 
 
-NO_SETTINGS: Mapping[str, bool] = {}
+Settings = dict[str, str | bool | int | float | list[str]]
 
-READING = {
+READING: Settings = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
     "python_enable_replacements": False,
@@ -179,7 +179,7 @@ class IndexInUseError(DataError):
     """Another process has the index open for writing; the message names it."""
 
 
-def open_index(path: Path, settings: Mapping[str, bool] = NO_SETTINGS) -> Index | None:
+def open_index(path: Path, settings: Settings | None = None) -> Index | None:
     """Open the index for reading; None when it is missing, broken or of another format.
 
     Args:
@@ -192,7 +192,7 @@ def open_index(path: Path, settings: Mapping[str, bool] = NO_SETTINGS) -> Index 
     if not path.is_file():
         return None
     try:
-        index = Index(duckdb.connect(path, read_only=True, config=dict(settings)))
+        index = Index(duckdb.connect(path, read_only=True, config=settings or {}))
     except duckdb.Error as error:
         who = _writer(error)
         if who is None:
