@@ -46,7 +46,7 @@ def _aligned(cell: str, width: int, right: bool) -> str:
 _MARKDOWN = re.compile(
     r"""
     [`|~]                               # code, tables, strikethrough
-    | \\(?=[!-/:-@\[-`{-~])              # escapes
+    | \\(?=[!-/:-@\[-`{-~]|$)            # escapes, line breaks
     | \*(?=\S) | (?<=\S)\*              # emphasis; within a word, * means something but _ does not
     | (?<![^\W_])_ | _(?![^\W_])
     | \](?=[(\[:])                       # links and images

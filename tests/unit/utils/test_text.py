@@ -21,6 +21,7 @@ EVIL = [
     "*a* **b** _c_ __d__ ~~e~~ &lt; \\* <!-- <? <http://evil.example>",
     "    four blanks\n\ttab",
     "---\n***\n___",
+    "a\\\nb  \nc",
 ]
 
 TEXTS = st.text(st.sampled_from("ab1 \n\t`*_~[](){}<>#+-=.!|\\&;:/\"'"), max_size=40)
