@@ -50,7 +50,7 @@ _MARKDOWN = re.compile(
     | \*(?=\S) | (?<=\S)\*              # emphasis; within a word, * means something but _ does not
     | (?<![^\W_])_ | _(?![^\W_])
     | \](?=[(\[:])                       # links and images
-    | <(?=[A-Za-z/!?])                  # HTML
+    | <(?=\S)                           # HTML, addresses
     | &(?=\#?\w+;)                      # entities
     | ^[=>\#] | ^[-+*](?=[-+*\s]|$)      # lists, headings, quotations, at the beginning of a line
     """,

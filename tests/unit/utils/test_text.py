@@ -22,6 +22,7 @@ EVIL = [
     "    four blanks\n\ttab",
     "---\n***\n___",
     "a\\\nb  \nc",
+    "<-=#@b>",
 ]
 
 TEXTS = st.text(st.sampled_from("ab1 \n\t`*_~[](){}<>#+-=.!|\\&;:/\"'"), max_size=40)
