@@ -52,7 +52,7 @@ _MARKDOWN = re.compile(
     | \](?=[(\[:])                       # links and images
     | <(?=\S)                           # HTML, addresses
     | &(?=\#?\w+;)                      # entities
-    | ^[=>\#] | ^[-+*](?=[-+*\s]|$)      # lists, headings, quotations, at the beginning of a line
+    | ^[=>\#] | ^[-+*:](?=[-+*:\s]|$)      # lists, headings, quotations, at the beginning of a line
     """,
     re.VERBOSE | re.MULTILINE,
 )
