@@ -34,7 +34,7 @@ demo: $(VENV)/runtime $(DAGSTER_HOME)/dagster.yaml ## train three example experi
 
 dev: $(VENV)/runtime $(DAGSTER_HOME)/dagster.yaml ## open the Dagster UI on http://127.0.0.1:3000
 	@$(BIN)/python -m resources.instance.home
-	$(BIN)/dagster dev --host 127.0.0.1 --port $${PORT:-3000}
+	$(BIN)/python -m resources.instance.web dev --host 127.0.0.1 --port $${PORT:-3000}
 
 FAST := $(BIN)/python -m pytest -q --dist worksteal -m "not system" --ignore tests/system
 test: $(VENV)/dev ## the fast suite: under a minute on two cores

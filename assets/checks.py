@@ -12,6 +12,7 @@ from assay.checks.registry import CHECKS
 from assay.checks.result import TestResult
 from assay.pipeline import StageConfig
 from assay.spec.exptests import ExptestsSection
+from assay.utils.text import escape_markdown
 from assets.common import SECTION_KEYS, SECTION_TYPE
 from partitions.experiments import experiments
 from resources.experiment_store import ExperimentStore
@@ -44,10 +45,11 @@ def _combined(results: list[TestResult], blocking: bool) -> dg.AssetCheckResult:
     failed = [result for result in results if not result.passed]
     serious = any(result.blocking if blocking else result.severity == "error" for result in failed)
     metadata: dict[str, Any] = {result.name: result.description for result in results}
+    found = "; ".join(result.description for result in failed or results)  # shown as Markdown by the UI
     return dg.AssetCheckResult(
         passed=not failed,
         severity=dg.AssetCheckSeverity.ERROR if serious else dg.AssetCheckSeverity.WARN,
-        description="; ".join(result.description for result in failed or results) or "The spec asks for no such test.",
+        description=escape_markdown(found) or "The spec asks for no such test.",
         metadata=metadata,
     )
 

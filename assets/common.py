@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import dagster as dg
 import polars as pl
@@ -20,6 +21,7 @@ from assay.storage.columns import folded_names
 from assay.storage.parquet import StoredTable, stored_frame
 from assay.storage.partitions import EXPERIMENT_COLUMN
 from assay.storage.results import Result
+from assay.utils.text import escape_markdown
 from assets.automation import FOLLOWS_INPUTS
 from partitions.experiments import experiments
 from resources.experiment_store import ExperimentStore
@@ -147,8 +149,9 @@ def lineage(source: FoundExperiment | None) -> dict[str, Any]:
     """Return metadata with a link to the experiment whose model is evaluated; empty if a model is trained."""
     if source is None:
         return {}
-    name, page = source.experiment_id, f"/assets/trained_model?view=partitions&partition={source.experiment_id}"
-    return {"evaluates": dg.MetadataValue.md(f"the model of [{name}]({page}), {source.folder}, model `{source.model}`")}
+    page = f"/assets/trained_model?view=partitions&partition={quote(source.experiment_id)}"
+    name, folder, model = (escape_markdown(each) for each in (source.experiment_id, source.folder, source.model))
+    return {"evaluates": dg.MetadataValue.md(f"the model of [{name}]({page}), {folder}, model {model}")}
 
 
 def metadata_of(result: Result) -> dict[str, Any]:
@@ -211,7 +214,7 @@ def _holds_numbers(values: Mapping[str, Any]) -> bool:
 def picture(path: Path) -> dg.MarkdownMetadataValue:
     """Return a PNG file as Markdown, the only way to show an image in Dagster's UI."""
     encoded = base64.b64encode(path.read_bytes()).decode()
-    return dg.MetadataValue.md(f"![{path.stem}](data:image/png;base64,{encoded})")
+    return dg.MetadataValue.md(f"![{escape_markdown(path.stem)}](data:image/png;base64,{encoded})")
 
 
 MAX_PICTURE_BYTES = 150_000

@@ -18,6 +18,7 @@ from assay.pipeline import STAGES, digest_of, stage_config, why_not_needed
 from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
 from assay.spec.ids import validate_id
 from assay.spec.yaml_text import to_yaml
+from assay.utils.text import code_block
 from assets.common import BY_EXPERIMENT, SECTION_KEYS, lineage, tags_of
 from assets.launchpad import spec_field
 from partitions.experiments import experiments
@@ -67,7 +68,7 @@ def experiment(context: dg.AssetExecutionContext, store: ExperimentStore) -> Ite
         value=pl.DataFrame([experiment_row(experiment_id, spec, folder)]),
         data_version=dg.DataVersion(digest_of(values)),
         metadata={
-            "spec": dg.MetadataValue.md(f"```yaml\n{to_yaml(values)}```"),
+            "spec": dg.MetadataValue.md(code_block(to_yaml(values), "yaml")),
             "folder": dg.MetadataValue.path(str(folder.path)),
             **lineage(spec.found),
         },
@@ -78,7 +79,7 @@ def experiment(context: dg.AssetExecutionContext, store: ExperimentStore) -> Ite
             asset_key=key,
             value=part,
             data_version=dg.DataVersion(part.digest),
-            metadata={"section": dg.MetadataValue.md(f"```yaml\n{to_yaml(values[name])}```")},
+            metadata={"section": dg.MetadataValue.md(code_block(to_yaml(values[name]), "yaml"))},
         )
 
 

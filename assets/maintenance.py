@@ -21,6 +21,7 @@ from assay.storage.locks.holders import describe
 from assay.storage.locks.maintenance import clear
 from assay.storage.results import Result
 from assay.utils.concurrency import NO_VALUES, Progress
+from assay.utils.text import escape_markdown
 from assets.common import metadata_of
 from partitions.experiments import add_experiment
 from resources.experiment_store import ExperimentStore
@@ -112,9 +113,10 @@ def clear_locks(context: dg.OpExecutionContext, config: ClearConfig, store: Expe
         if config.location not in folders:
             raise StorageError(unknown("Shared location", config.location, [name for name in folders if name]))
         cleared = clear(folders[config.location], config.locks, config.force)
-    lines = [f"- {describe(holder)}" for holder in cleared]
-    context.log.info("\n".join(["Cleared:", *lines] if lines else ["There was nothing to clear."]))
-    context.add_output_metadata({"count": len(cleared), "cleared": dg.MetadataValue.md("\n".join(lines) or "nothing")})
+    lines = [describe(holder) for holder in cleared]
+    context.log.info("\n- ".join(["Cleared:", *lines]) if lines else "There was nothing to clear.")
+    shown = "\n".join(f"- {escape_markdown(line)}" for line in lines) or "nothing"
+    context.add_output_metadata({"count": len(cleared), "cleared": dg.MetadataValue.md(shown)})
 
 
 @dg.job(

@@ -14,6 +14,7 @@ from assay.automation.watch import code_digest
 from assay.pipeline import STAGES, digest_of
 from assay.spec.ids import is_id
 from assay.storage.warehouse import refresh_warehouse
+from assay.utils.text import code_block, escape_markdown
 from assets.checks import TEST_CHECK_KEYS
 from assets.common import tags_of
 from assets.jobs import EXPERIMENT_KEYS, job_experiment
@@ -111,11 +112,12 @@ def observation(experiment_id: str, problem: str = "") -> dg.AssetObservation:
     It is not an asset check, because Dagster stores only one evaluation without a run per check and partition and fails
     on the second.
     """
+    shown = {"problem": dg.MetadataValue.md(code_block(problem))} if problem else {}
     return dg.AssetObservation(
         asset_key="experiment",
         partition=experiment_id,
-        description=problem or "The file can be used again.",
-        metadata={"file_is_usable": not problem, **({"problem": dg.MetadataValue.md(problem)} if problem else {})},
+        description=escape_markdown(problem) or "The file can be used again.",
+        metadata={"file_is_usable": not problem, **shown},
     )
 
 

@@ -63,7 +63,8 @@ class Daemon(Bench):
     @contextmanager
     def running(self, automation: bool = False) -> Iterator[dg.DagsterInstance]:
         """Start both, with automation paused unless it is wanted; end them after the block."""
-        web = self._start("dagster-webserver", "-h", "127.0.0.1", "-p", str(self._port), "-m", "definitions")
+        entrance = ("python", "-m", "resources.instance.web", "webserver")  # as `make dev` starts it
+        web = self._start(*entrance, "-h", "127.0.0.1", "-p", str(self._port), "-m", "definitions")
         daemon = self._start("dagster-daemon", "run", "-m", "definitions")
         try:
             self._insist(lambda: load_workspace(self.server))

@@ -7,12 +7,10 @@ import polars as pl
 from PIL import Image
 
 from assay.analysis.base import AnalysisInputs
-from assay.datasets.schema import root_of
+from assay.datasets.schema import PREDICTED_ITEMS_FILE, root_of
 from assay.errors import AssayError, DataError
 from assay.images.decoding import DECODE_ERRORS, decode
 from assay.storage.parquet import read_parquet
-
-PREDICTED_ITEMS = "predicted_items.parquet"
 
 
 def read_image_boxes(inputs: AnalysisInputs) -> pl.DataFrame:
@@ -22,7 +20,7 @@ def read_image_boxes(inputs: AnalysisInputs) -> pl.DataFrame:
         DataError: A column is missing.
     """
     columns = ["item", "subset", "file", "mask", "labelled", "width_px", "height_px"]
-    return read_parquet(inputs.predictions.parent / PREDICTED_ITEMS, columns)
+    return read_parquet(inputs.predictions.parent / PREDICTED_ITEMS_FILE, columns)
 
 
 def splits_of(inputs: AnalysisInputs) -> Path:

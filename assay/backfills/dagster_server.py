@@ -14,9 +14,13 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from assay.errors import ServerError, unknown
+from assay.utils.same_origin import REFUSES
 
 ERRORS = "... on Error { message }"
 """Fragment for the error members of a union, used in every query."""
+
+MOST_SAID = 300
+"""Bytes that are quoted of an answer that is no JSON."""
 
 Answer = dict[str, Any]
 
@@ -45,8 +49,11 @@ class DagsterServer:
             with urlopen(request, timeout=self.timeout_s) as response:  # noqa: S310
                 answer = _parse(response.read())
         except HTTPError as error:
-            answer = _parse(error.read())
+            text = error.read()
+            answer = _parse(text)
             if "errors" not in answer:
+                if refusal := _refusal(text):
+                    raise ServerError(f"{self.url} refused: {refusal}") from error
                 raise ServerError(f"{self.url} is not Dagster's web server: {error.code} {error.reason}.") from error
         except (OSError, HTTPException) as error:
             raise ServerError(self._no_answer(error)) from error
@@ -84,6 +91,12 @@ def _parse(text: bytes) -> Answer:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _refusal(text: bytes) -> str:
+    """Return why a server of ours did not answer, such as that it goes by another name; empty for other answers."""
+    line = text[:MOST_SAID].decode("utf-8", "replace").partition("\n")[0]
+    return line if line.startswith(REFUSES) and line.isprintable() else ""
 
 
 def expect(answer: Answer, kind: str) -> Answer:

@@ -68,15 +68,20 @@ def path(
 def sql(
     query: Annotated[str, typer.Argument(help="such as: select experiment_id, metric, value from analysis")] = "",
     rebuild: Annotated[bool, typer.Option("--rebuild", help="make warehouse.duckdb anew from the files first")] = False,
+    files: Annotated[bool, typer.Option("--files", help="let the query also read your other files")] = False,
 ) -> None:
-    """Query the tables of all experiments; without a query, list the tables."""
+    """Query the tables of all experiments; without a query, list the tables.
+
+    A query is one statement that reads: it changes nothing, and opens no files but the stored tables (--files: also
+    yours).
+    """
     from assay.storage import warehouse  # DuckDB and Polars: only here
 
     if rebuild:
         warehouse.rebuild_warehouse(storage_root())
     tables = "select table_schema, table_name from information_schema.tables where table_schema <> 'assay-index'"
     statement = query or f"{tables} order by all"
-    typer.echo(warehouse.query(storage_root(), statement))
+    typer.echo(warehouse.query(storage_root(), statement, files))
 
 
 UNLIMITED = 10_000

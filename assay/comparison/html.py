@@ -21,7 +21,7 @@ from assay.analysis.base import readable_number
 from assay.comparison.figures import curve_panels, key_panels
 from assay.comparison.load import ComparisonData, Entry, Score
 from assay.comparison.ranking import Ranking
-from assay.comparison.terminal import interval, note_line, title, verdict_on_best
+from assay.comparison.terminal import interval, note_line, note_on_items, title, verdict_on_best
 from assay.metrics.registry import label_of
 from assay.plots.comparison import draw_panels
 from assay.plots.panels import Panel
@@ -45,7 +45,7 @@ def write_comparison(path: Path, name: str, rankings: list[Ranking], collection:
     Args:
         path: The HTML file.
         name: Name of the comparison.
-        rankings: One per task.
+        rankings: One per task and set of test items.
         collection: What they were made from.
     """
     write_text(path, write_page(comparison_page(path, name, rankings, collection)))
@@ -85,6 +85,7 @@ def _header(name: str, collection: ComparisonData) -> Element:
 def _section(ranking: Ranking, path: Path, collection: ComparisonData) -> Element:
     content: list[Content] = [element("h2", title(ranking, collection.subset))]
     if ranking.ranked:
+        content += [element("p", note, class_="apart")] if (note := note_on_items(ranking)) else []
         content += [element("p", verdict_on_best(ranking), class_="verdict")]
         content += [element("div", table(ranking, path), class_="wide")]
         content += _figure("Learning", curve_panels(ranking, collection.history), ranking)

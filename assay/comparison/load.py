@@ -8,14 +8,15 @@ experiments (``assay.comparison.ranking``), showing them.
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from assay.analysis.base import ANALYSIS_SCHEMA
-from assay.errors import AssayError, StorageError
+from assay.comparison.tested import items_digests, manifest_of
+from assay.errors import AssayError
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.specs import SpecFiles
 from assay.spec.experiment import SECTION_NAMES, learning_of
@@ -25,7 +26,7 @@ from assay.storage import warehouse
 from assay.storage.files import MANIFEST
 from assay.storage.parquet import quote_literal
 from assay.storage.partitions import find_tables
-from assay.storage.results import ResultStore
+from assay.utils.reading import read_record
 
 Spec = Mapping[str, Any]
 
@@ -91,6 +92,7 @@ class Entry:
         scores: By metric, in the order of the spec; empty without results.
         epochs: Number of trained epochs; None if unknown.
         note: Why there are no scores, or what to know about them; otherwise empty.
+        tested: Digest of the items that the scores are about; empty without results.
     """
 
     experiment_id: str
@@ -101,6 +103,7 @@ class Entry:
     scores: Mapping[str, Score]
     epochs: int | None = None
     note: str = ""
+    tested: str = ""
 
 
 @dataclass(frozen=True)
@@ -157,9 +160,10 @@ class _Sources:
         spec = spec_of_run or current or {}
         folder = ExperimentFolders(self.root).find(name)
         scores = _scores(self.scores[name], self.subset) if spec_of_run and name in self.scores else {}
-        mismatch = ""
+        mismatch = tested = ""
         if spec_of_run and folder and scores:
             mismatch = results_mismatch(self.root, folder.path, spec_of_run)
+            tested = "" if mismatch else items_digests(self.root, folder.path, [self.subset])[self.subset]
         return Entry(
             experiment_id=name,
             task=learning_of(spec),
@@ -169,6 +173,7 @@ class _Sources:
             scores={} if mismatch else scores,
             epochs=self.epochs.get(name),
             note=f"{mismatch}: assay run {name}" if mismatch else self._note(name, bool(scores), current),
+            tested=tested,
         )
 
     def _note(self, name: str, has_scores: bool, current: Spec | None) -> str:
@@ -273,22 +278,17 @@ def differing_stage(root: Path, folder: Path, spec: Mapping[str, Any]) -> str | 
 
     Raises:
         StorageError: A result that the folder refers to is gone.
+        FileError: The folder's manifest is damaged.
     """
-    results = json.loads((folder / MANIFEST).read_bytes())["results"]
+    results = read_record(folder / MANIFEST)["results"]
     if "analysis" not in results:
         return "analysis"
-    analysis = _manifest_of(root, "analysis", results["analysis"])
+    analysis = manifest_of(root, "analysis", results["analysis"])
     for stage, fingerprint in {**analysis["ancestors"], "analysis": results["analysis"]}.items():
-        manifest = _manifest_of(root, stage, fingerprint)
+        manifest = manifest_of(root, stage, fingerprint)
         if contradict(manifest["section"], spec.get(stage, {})) or manifest["task"] not in (None, learning_of(spec)):
             return str(stage)
     return None
-
-
-@cache
-def _manifest_of(root: Path, stage: str, fingerprint: str) -> dict[str, Any]:
-    """Return the manifest of a result; it can be cached because results never change."""
-    return ResultStore(root).open(stage, fingerprint).manifest
 
 
 def contradict(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -301,6 +301,6 @@ def results_mismatch(root: Path, folder: Path, spec: Mapping[str, Any]) -> str:
     """Return why an experiment's metrics do not belong to ``spec``, as the start of a sentence; empty if they do."""
     try:
         stage = differing_stage(root, folder, spec)
-    except (StorageError, FileNotFoundError):
+    except (AssayError, FileNotFoundError):
         return "its results are incomplete"
     return f"its last run did not finish ({stage} is of an earlier spec)" if stage else ""

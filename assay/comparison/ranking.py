@@ -1,10 +1,11 @@
-"""Chooses and ranks experiments: one ranking per task, best first, with the keys in which they differ.
+"""Chooses and ranks experiments: best first, with the keys in which they differ.
 
-Belongs here: which experiments are compared, the ordering metric, the order, differing keys. Does not belong here: how
-a ranking is shown.
+There is one ranking per task and set of test items: numbers about different items are never ranked together. Belongs
+here: which experiments are compared, the ordering metric, the order, differing keys. Does not belong here: which were
+tested on the same items (``assay.comparison.tested``), how a ranking is shown.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -29,21 +30,50 @@ MAX_NAME_LENGTH = 60
 """Characters of a comparison's name; longer ones are abbreviated."""
 
 
+DATA_KEYS = (
+    "seed",
+    *(f"{stage}." for stage in ("generated_images", "splits", "crops", "tabular", "normalized")),
+    "trained_model.data_description.",
+    "predictions.",
+    "existing_experiment.",
+)
+"""Beginnings of keys on which it depends which items are tested, and what is true of them."""
+
+
+@dataclass(frozen=True)
+class ItemSets:
+    """Experiments of one task that were tested on different items, each set of which has a ranking of its own.
+
+    Attributes:
+        sets: Number of different sets of items.
+        experiments: Number of experiments with results.
+        keys: The keys about data in which they differ; empty if the data changed under the same spec.
+    """
+
+    sets: int
+    experiments: int
+    keys: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Ranking:
-    """The experiments of one task.
+    """Experiments of one task that were tested on the same items.
 
     Attributes:
         task: The task.
         metric_name: The metric that orders them; empty if none has results.
         ranked: The experiments with results, best first.
-        others: The experiments without results.
+        others: The task's experiments without results; empty but for the first ranking of a task.
+        tested: Digest of the items.
+        apart: The other rankings of this task; None if all its experiments were tested on the same items.
     """
 
     task: str
     metric_name: str
     ranked: tuple[Entry, ...]
     others: tuple[Entry, ...]
+    tested: str = ""
+    apart: ItemSets | None = None
 
     @cached_property
     def keys(self) -> Mapping[str, str]:
@@ -74,7 +104,7 @@ class Ranking:
 
 
 def rank(collection: ComparisonData, metric: str | None = None) -> list[Ranking]:
-    """Return one ranking per task, in the order of their first experiments.
+    """Return one ranking per task and set of test items: tasks as their first experiments come, large sets first.
 
     Args:
         collection: The experiments.
@@ -87,7 +117,7 @@ def rank(collection: ComparisonData, metric: str | None = None) -> list[Ranking]
     groups = [[entry for entry in collection.entries if entry.task == task] for task in tasks]
     if metric is not None and not any(metric in entry.scores for entry in collection.entries):
         _refuse(metric, collection)
-    return [_rank(group, metric) for group in groups]
+    return [ranking for group in groups for ranking in _rank(group, metric)]
 
 
 def _refuse(metric: str, collection: ComparisonData) -> None:
@@ -96,14 +126,31 @@ def _refuse(metric: str, collection: ComparisonData) -> None:
         raise AssayError(f"--metric: {unknown('Metric', metric, stored)} On {collection.subset}, about all classes.")
 
 
-def _rank(entries: Sequence[Entry], requested: str | None) -> Ranking:
+def _rank(entries: Sequence[Entry], requested: str | None) -> Iterator[Ranking]:
+    """Yield the rankings of one task's experiments."""
     stored = {name for entry in entries for name in entry.scores}
     task = entries[0].task
     preferred = [requested or "", *TASK_METRICS.get(task, ()), *sorted(stored)]
     metric = next((name for name in preferred if name in stored), "")
-    ranked = [entry for entry in entries if metric in entry.scores]
     others = tuple(entry for entry in entries if metric not in entry.scores)
-    return Ranking(task, metric, _ordered(ranked, metric), others)
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        if metric in entry.scores:
+            groups.setdefault(entry.tested, []).append(entry)
+    apart = _apart(list(groups.values()))
+    for tested, group in sorted(groups.items(), key=lambda pair: -len(pair[1])):
+        yield Ranking(task, metric, _ordered(group, metric), others, tested, apart)
+        others = ()
+    if not groups:
+        yield Ranking(task, metric, (), others)
+
+
+def _apart(groups: Sequence[Sequence[Entry]]) -> ItemSets | None:
+    if len(groups) < 2:
+        return None
+    differing = differing_keys([group[0].keys for group in groups])
+    keys = tuple(key for key in differing if key.startswith(DATA_KEYS))
+    return ItemSets(len(groups), sum(len(group) for group in groups), keys)
 
 
 def _ordered(entries: Sequence[Entry], metric: str) -> tuple[Entry, ...]:

@@ -15,6 +15,12 @@ MAX_LINES = 10
 MAX_CELL = 40
 """Characters of a cell."""
 
+MAX_NAMED_KEYS = 3
+"""Number of differing keys that a sentence names."""
+
+ITEMS_NAME_LENGTH = 6
+"""Hex digits of the name of a set of items."""
+
 FIXED_COLUMNS = 3
 """Number of columns that are never left out: rank, ID and metric."""
 
@@ -29,13 +35,18 @@ def as_text(ranking: Ranking, subset: str, width: int) -> list[str]:
     """Return a ranking as lines of text.
 
     Args:
-        ranking: One task's experiments.
+        ranking: Experiments of one task, tested on the same items.
         subset: The compared subset.
         width: Characters per line; columns that do not fit are only named.
     """
     lines = [title(ranking, subset)]
     if ranking.ranked:
-        lines += [*_table(ranking, width), verdict_on_best(ranking), *_first_lines(notes(ranking))]
+        lines += [
+            *([note] if (note := note_on_items(ranking)) else []),
+            *_table(ranking, width),
+            verdict_on_best(ranking),
+            *_first_lines(notes(ranking)),
+        ]
     if ranking.others:
         lines += [
             f"Without results: {len(ranking.others)}",
@@ -111,7 +122,30 @@ def title(ranking: Ranking, subset: str) -> str:
     metric, score = ranking.metric, ranking.score(ranking.ranked[0])
     unit = f" in {score.unit}" if score.unit else ""
     better = "higher" if metric.higher_is_better else "lower"
-    return f"{ranking.task}: {metric.label}{unit} on {subset}, {better} is better"
+    return f"{ranking.task}: {metric.label}{unit} on {subset}{_named_items(ranking)}, {better} is better"
+
+
+def items_name(ranking: Ranking) -> str:
+    """Return a name of the items that a ranking is about, which is the same wherever it is shown."""
+    return ranking.tested[:ITEMS_NAME_LENGTH]
+
+
+def _named_items(ranking: Ranking) -> str:
+    return f" (items {items_name(ranking)})" if ranking.apart else ""
+
+
+def note_on_items(ranking: Ranking) -> str:
+    """Return that other experiments of the task were tested on other items, and why; empty if none was."""
+    apart = ranking.apart
+    if apart is None:
+        return ""
+    names = ", ".join(apart.keys[:MAX_NAMED_KEYS]) + (", …" if len(apart.keys) > MAX_NAMED_KEYS else "")
+    why = f"they differ in {names}" if names else "the data changed between their runs"
+    return (
+        f"Tested on different items: {apart.experiments} experiments on {apart.sets} sets of items ({why}). Numbers "
+        f"about different items can't be compared, so each set has its own ranking; this is the one of "
+        f"{pluralize(len(ranking.ranked), 'experiment')} on the items {items_name(ranking)}."
+    )
 
 
 def verdict_on_best(ranking: Ranking) -> str:
@@ -122,10 +156,14 @@ def verdict_on_best(ranking: Ranking) -> str:
         f"{score.baseline_name} {readable_number(score.baseline)}" if score.baseline is not None else "no baseline"
     )
     items = pluralize(score.count, "item")
-    measured = f"Best: {best.experiment_id}, {value_with_interval(score)} on {items}; {baseline}."
+    measured = f"Best: {best.experiment_id}, {value_with_interval(score)} on {items}{_of_set(ranking)}; {baseline}."
     return " ".join(
         sentence for sentence in (measured, _against_baseline(ranking), _among_themselves(ranking)) if sentence
     )
+
+
+def _of_set(ranking: Ranking) -> str:
+    return f" of set {items_name(ranking)}, not compared with other sets" if ranking.apart else ""
 
 
 def _against_baseline(ranking: Ranking) -> str:

@@ -8,7 +8,7 @@ choosing some of them (``assay.dashboard.filters``).
 import json
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +27,7 @@ from assay.comparison.load import (
     leading_score,
     results_mismatch,
 )
+from assay.comparison.tested import items_digests
 from assay.errors import StorageError
 from assay.experiments.folders import ExperimentFolders
 from assay.spec.experiment import learning_of
@@ -65,6 +66,7 @@ class Experiment:
         keys: Its values by dotted key.
         scores: By subset, then by metric, in the order of the spec; empty without results.
         note: Why there are no scores; empty if there are any.
+        tested: Digest of the items that the scores are about, by subset.
     """
 
     experiment_id: str
@@ -80,11 +82,13 @@ class Experiment:
     keys: Mapping[str, Any]
     scores: Scores
     note: str
+    tested: Mapping[str, str] = field(default_factory=dict)
 
     def entry(self, subset: str) -> Entry:
         """Return what a ranking by metrics on one subset needs."""
         scores = self.scores.get(subset, {})
-        return Entry(self.experiment_id, self.task, self.name, None, self.keys, scores, self.epochs, self.note)
+        tested = self.tested.get(subset, "")
+        return Entry(self.experiment_id, self.task, self.name, None, self.keys, scores, self.epochs, self.note, tested)
 
 
 @dataclass(frozen=True)
@@ -243,6 +247,7 @@ def _experiment(
     shown = without_keys(dict(spec), frozenset(spec.get("remove_key_list", ())))
     folder = ExperimentFolders(root).find(name) if scores else None
     mismatch = results_mismatch(root, folder.path, spec) if folder else "" if scores else "no results yet"
+    shown_scores = {} if mismatch else scores
     return Experiment(
         experiment_id=name,
         task=learning_of(spec),
@@ -255,8 +260,9 @@ def _experiment(
         epochs=epochs,
         spec=shown,
         keys=flatten(shown),
-        scores={} if mismatch else scores,
+        scores=shown_scores,
         note=f"{mismatch}: assay run {name}" if mismatch else "",
+        tested=items_digests(root, folder.path, shown_scores) if folder and shown_scores else {},
     )
 
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from assay.comparison.load import HISTORY, ComparisonData, Entry, Score
 from assay.comparison.ranking import Ranking, rank
-from assay.comparison.terminal import interval
+from assay.comparison.terminal import interval, items_name
 from assay.dashboard.data import Experiment
 from assay.dashboard.filters import is_number
 from assay.metrics.registry import label_of
@@ -46,7 +46,7 @@ def subsets_of(experiments: Sequence[Experiment]) -> list[str]:
 
 
 def rankings(experiments: Sequence[Experiment], subset: str, metric: str | None = None) -> list[Ranking]:
-    """Return one ranking per task, by ``metric`` or the task's main one; the task with most experiments first."""
+    """Return one ranking per task and set of test items, by ``metric`` or the task's main one; the largest first."""
     entries = tuple(each.entry(subset) for each in experiments)
     ranked = rank(ComparisonData(subset, entries, pl.DataFrame(schema=HISTORY)), metric)
     return sorted(ranked, key=lambda each: -len(each.ranked) - len(each.others))
@@ -63,7 +63,7 @@ def overview_columns(
         subset: The subset whose metrics are shown.
         keys: Further keys of the spec, with their labels.
     """
-    one_task = len(ranked) == 1
+    one_task = len({each.task for each in ranked}) == 1
     return [
         Column("experiment", "Experiment", "Its ID: click to open it", [each.experiment_id for each in experiments]),
         *_if_they_differ(Column("name", "Name", "Free text of the spec", [each.name or None for each in experiments])),
@@ -71,8 +71,9 @@ def overview_columns(
         *([] if MODEL_KIND in keys else [_model(experiments)]),
         *_if_any(Column("evaluates", "Evaluates", "Whose model", [each.evaluates or None for each in experiments])),
         *_main_metric(experiments, ranked, subset),
+        *_items(experiments, ranked, subset),
         *[_key(key, label, experiments) for key, label in keys.items()],
-        *(_further_metrics(experiments, ranked[0], subset) if one_task else []),
+        *(_further_metrics(experiments, ranked, subset) if one_task else []),
         Column("epochs", "Trained epochs", "How many epochs it was trained for", [each.epochs for each in experiments]),
         _started(experiments),
         Column("tags", "Tags", "Free names and values of the spec", [_tags(each) for each in experiments]),
@@ -90,6 +91,7 @@ def overview_frame(columns: Sequence[Column]) -> pl.DataFrame:
 def _main_metric(experiments: Sequence[Experiment], ranked: Sequence[Ranking], subset: str) -> list[Column]:
     """Return value, interval and baseline of each task's main metric; with one task, its name is the heading."""
     metrics = {each.task: each.metric_name for each in ranked}
+    one_task = len(metrics) == 1
     scores = [each.scores.get(subset, {}).get(metrics[each.task]) for each in experiments]
     labels = [
         _with_unit(label_of(metrics[each.task]), [score]) for each, score in zip(experiments, scores, strict=True)
@@ -101,10 +103,10 @@ def _main_metric(experiments: Sequence[Experiment], ranked: Sequence[Ranking], s
         [score and label for label, score in zip(labels, scores, strict=True)],
     )
     heading = f"Metric on {subset}"
-    if len(ranked) == 1 and ranked[0].metric_name:
+    if one_task and ranked[0].metric_name:
         heading = f"{_with_unit(label_of(ranked[0].metric_name), scores)} on {subset}"
     return [
-        *([] if len(ranked) == 1 else [named]),
+        *([] if one_task else [named]),
         Column("value", heading, "Its value", [score and score.value for score in scores]),
         Column("interval", "Interval", "How certain it is", [score and (interval(score) or None) for score in scores]),
         Column(
@@ -113,9 +115,17 @@ def _main_metric(experiments: Sequence[Experiment], ranked: Sequence[Ranking], s
     ]
 
 
-def _further_metrics(experiments: Sequence[Experiment], ranking: Ranking, subset: str) -> list[Column]:
+def _items(experiments: Sequence[Experiment], ranked: Sequence[Ranking], subset: str) -> list[Column]:
+    """Return which items each experiment was tested on, where experiments of one task were tested on different ones."""
+    names = {each.tested: items_name(each) for each in ranked if each.apart}
+    values = [names.get(each.tested.get(subset, "")) for each in experiments]
+    help_ = "Only numbers about the same items can be compared"
+    return _if_they_differ(Column("items", "Items", help_, values))
+
+
+def _further_metrics(experiments: Sequence[Experiment], ranked: Sequence[Ranking], subset: str) -> list[Column]:
     columns = []
-    for name in ranking.metric_names[1:]:
+    for name in dict.fromkeys(name for ranking in ranked for name in ranking.metric_names[1:]):
         scores = [each.scores.get(subset, {}).get(name) for each in experiments]
         label = _with_unit(label_of(name), scores)
         columns.append(

@@ -18,11 +18,7 @@ from assay.errors import AssayError, ServerError, StorageError
 from assay.experiments.folders import ExperimentFolders
 from assay.spec.ids import validate_id
 from assay.storage.files import TEMPORARY_PREFIX
-
-HOST = "127.0.0.1"
-
-HOSTS = (HOST, "localhost")
-"""Allowed values of the header ``Host``, against DNS rebinding by other web pages."""
+from assay.utils.same_origin import HOST, HOSTS, SameOriginMiddleware
 
 PORTS_TRIED = 100
 
@@ -110,7 +106,6 @@ def serve(root: Path, port: int, browser: bool) -> None:
         browser: Whether to open a browser.
     """
     from starlette.middleware import Middleware
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
     from starlette.routing import Route
     from streamlit.starlette import App
 
@@ -127,7 +122,7 @@ def serve(root: Path, port: int, browser: bool) -> None:
         Path(__file__).with_name("app.py"),
         lifespan=announce,
         routes=[Route("/download/{experiment_id}.zip", download_handler(root))],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)],
+        middleware=[Middleware(SameOriginMiddleware)],
     )
     with suppress(KeyboardInterrupt):
         app.run(config={**OPTIONS, "server.port": port})

@@ -23,6 +23,11 @@ CROPS_FILE = "crops.parquet"
 
 MASK_CLASSES_FILE = "mask_classes.parquet"
 
+PREDICTIONS_FILE = "predictions.parquet"
+
+PREDICTED_ITEMS_FILE = "predicted_items.parquet"
+"""The whole images that were predicted, which need not have a row in the predictions."""
+
 _REPORT = "report.json"
 
 Columns = Mapping[str, pl.DataType | type[pl.DataType]]

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from assay.datasets.mask_classes import IndexMask, MaskMeanings, read_meanings, read_values
-from assay.datasets.schema import BACKGROUND, OBJECTS_FILE, mask_root_of
+from assay.datasets.schema import BACKGROUND, OBJECTS_FILE, PREDICTED_ITEMS_FILE, mask_root_of
 from assay.errors import DataError
 from assay.experiments.contents import TABLES, stage_results
 from assay.spec.experiment import ExperimentSpec
@@ -22,8 +22,6 @@ from assay.storage.results import Result
 from assay.training.image_targets import MaskTarget
 from assay.training.model_file import read_card
 from assay.training.trained_model import CHOSEN
-
-PREDICTED_ITEMS_FILE = "predicted_items.parquet"
 
 
 @dataclass(frozen=True)

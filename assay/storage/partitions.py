@@ -43,6 +43,9 @@ from assay.storage.files import fsync_path, link_or_copy, sha256_of
 from assay.storage.parquet import StoredTable, write_parquet
 from assay.utils.reading import read_record
 
+TABLES = "tables"
+"""The folder below the storage root that holds all tables."""
+
 CURRENT = "current"
 
 SEAL = "seal.json"
@@ -384,7 +387,7 @@ def find_tables(root: Path, include: Callable[[str], bool] = lambda _: True) -> 
         root: Storage root.
         include: Whether a table of this full name is listed.
     """
-    folders = sorted((root.absolute() / "tables").glob("*/*"))
+    folders = sorted((root.absolute() / TABLES).glob("*/*"))
     named = [folder for folder in folders if PLAIN_NAME.fullmatch(folder.name) and folder.is_dir()]
     found = (find_table(folder) for folder in named if include(f"{folder.parent.name}.{folder.name}"))
     return [table for table in found if table is not None]

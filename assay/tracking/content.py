@@ -22,7 +22,7 @@ from assay.spec.yaml_text import flatten
 from assay.storage.files import MANIFEST
 from assay.storage.parquet import read_parquet
 from assay.storage.results import Result
-from assay.utils.text import canonical_json
+from assay.utils.text import canonical_json, code_block, escape_markdown
 
 STAGES = ("trained_model", "analysis")
 """Stages after which there is something new to track, in pipeline order."""
@@ -166,7 +166,7 @@ def mlflow_tags(experiment_id: str, spec: Mapping[str, Any], run_id: str) -> dic
         "assay.run_id": run_id,
         "assay.task": _as_text(spec["task"]),
         "assay.name": _as_text(spec.get("name") or ""),
-        "mlflow.note.content": _as_text(spec.get("description") or ""),
+        "mlflow.note.content": _as_note(_as_text(spec.get("description") or "")),
         **own,
     }
 
@@ -187,6 +187,11 @@ def _finite(rows: Iterable[tuple[str, float | None, int]]) -> list[MetricPoint]:
 
 def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else canonical_json(value)
+
+
+def _as_note(text: str) -> str:
+    """Return text for MLflow's notes, which are Markdown, of a dialect with other escapes than most."""
+    return text if escape_markdown(text) == text else code_block(text)
 
 
 def _shortened(text: str) -> str:

@@ -11,6 +11,7 @@ import polars as pl
 from PIL import Image
 from torch import Tensor
 
+from assay.datasets.schema import PREDICTED_ITEMS_FILE, PREDICTIONS_FILE
 from assay.errors import DataError
 from assay.plots.sheets import class_color
 from assay.spec.predictions import PredictionsSection
@@ -24,7 +25,7 @@ from assay.training.tasks.statistics import data_statistics
 from assay.training.trained_model import CHOSEN, LAST
 from assay.utils.concurrency import Progress, silent
 
-PREDICTIONS, PREDICTED_ITEMS = "predictions.parquet", "predicted_items.parquet"
+PREDICTIONS = PREDICTIONS_FILE
 
 
 def build_predictions(
@@ -69,7 +70,7 @@ def build_predictions(
             progress(done, len(subsets), f"{subset}: {len(rows)} items")
     write_parquet(pl.concat(parts), folder / PREDICTIONS)
     if source.kind == "splits":
-        write_parquet(pl.concat([_index_of(rows) for rows in chosen.values()]), folder / PREDICTED_ITEMS)
+        write_parquet(pl.concat([_index_of(rows) for rows in chosen.values()]), folder / PREDICTED_ITEMS_FILE)
     data = data_statistics(task, request.annotations, model.card.target, chosen)
     return {"rows": row_counts(subsets), "predicted": row_counts(chosen), "data": data, **_model_report(name, model)}
 

@@ -1,4 +1,4 @@
-"""Text: natural sorting, plain tables for the terminal, and canonical JSON.
+"""Text: natural sorting, plain tables for the terminal, users' texts in Markdown, and canonical JSON.
 
 ``text_table`` is our own because rich wraps at 80 columns and interprets ``[red]`` as markup when output is piped.
 """
@@ -22,10 +22,10 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: froz
 
     Args:
         header: Names of the columns.
-        rows: Cells of each row, without line breaks.
+        rows: Cells of each row; line breaks and other characters that move the cursor are shown as spaces.
         right: Names of the columns to align to the right, such as numbers.
     """
-    table = [header, *rows]
+    table = [[_printable(cell) for cell in row] for row in [header, *rows]]
     widths = [max(len(row[column]) for row in table) for column in range(len(header))]
     return [
         GAP.join(
@@ -35,8 +35,44 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: froz
     ]
 
 
+def _printable(cell: str) -> str:
+    return cell if cell.isprintable() else "".join(each if each.isprintable() else " " for each in cell)
+
+
 def _aligned(cell: str, width: int, right: bool) -> str:
     return cell.rjust(width) if right else cell.ljust(width)
+
+
+_MARKDOWN = re.compile(
+    r"""
+    [`|~]                               # code, tables, strikethrough
+    | \\(?=[!-/:-@\[-`{-~]|$)            # escapes, line breaks
+    | \*(?=\S) | (?<=\S)\*              # emphasis; within a word, * means something but _ does not
+    | (?<![^\W_])_ | _(?![^\W_])
+    | \](?=[(\[:])                       # links and images
+    | <(?=\S)                           # HTML, addresses
+    | &(?=\#?\w+;)                      # entities
+    | ^[=>\#] | ^[-+*:](?=[-+*:\s]|$)      # lists, headings, quotations, at the beginning of a line
+    """,
+    re.VERBOSE | re.MULTILINE,
+)
+"""What can mean something in Markdown; numbers, intervals and names of files are left as they are."""
+
+_NUMBERED = re.compile(r"^(\d{1,9})([.)])(?=\s|$)", re.MULTILINE)
+"""The beginning of a numbered list."""
+
+
+def escape_markdown(text: str) -> str:
+    """Return text that Markdown shows as it is, and that is still readable where Markdown is not interpreted."""
+    lines = (line.strip() for line in text.splitlines())
+    return _NUMBERED.sub(r"\1\\\2", _MARKDOWN.sub(r"\\\g<0>", "\n".join(lines)))
+
+
+def code_block(text: str, language: str = "") -> str:
+    """Return text as a block of code in Markdown; no line of it can end the block."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text.removesuffix(chr(10))}\n{fence}"
 
 
 def canonical_json(value: Any) -> str:

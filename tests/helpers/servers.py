@@ -30,6 +30,7 @@ from tests.helpers.projects import BIN, ROOT, Project
 
 ARTIFACTS = Path(os.environ.get("ASSAY_ARTIFACTS") or ROOT / "test-artifacts")
 CODE = ("-m", "definitions")
+WEB = ("python", "-m", "resources.instance.web")
 
 STOP_SENSOR = "mutation($id: String) { stopSensor(id: $id) { __typename ... on Error { message } } }"
 
@@ -65,8 +66,8 @@ class Servers:
         return f"http://127.0.0.1:{self.port}"
 
     def start_webserver(self, timeout_s: float = 120) -> None:
-        """Start ``dagster-webserver`` and wait until it answers."""
-        self.start("webserver", "dagster-webserver", "-h", "127.0.0.1", "-p", str(self.port), *CODE)
+        """Start the web server, guarded as ``make dev`` starts it, and wait until it answers."""
+        self.start("webserver", *WEB, "webserver", "-h", "127.0.0.1", "-p", str(self.port), *CODE)
         wait_until(self.answers, f"{self.url} answers", timeout_s)
 
     def start_daemon(self) -> None:

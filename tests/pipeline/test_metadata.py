@@ -2,9 +2,23 @@
 
 import dagster as dg
 import polars as pl
+import pytest
+from markdown_it import MarkdownIt
 
+from assay.spec.experiment import FoundExperiment
 from assay.storage.results import Result
-from assets.common import column_lineage, from_report, shown_pictures
+from assets.checks import TEST_CHECKS
+from assets.common import column_lineage, from_report, lineage, shown_pictures
+from assets.sensors import observation
+
+EVIL = "```\n~~~\n# out ![x](http://evil.example/x.png) <script>alert(1)</script> | `` | [a](b)\n\n- item"
+MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+
+
+def kinds(markdown):
+    """Return the kinds of elements that Markdown shows."""
+    blocks = MARKDOWN.parse(markdown)
+    return {each.type for each in (*blocks, *(part for block in blocks for part in block.children or ()))}
 
 
 def test_numbers_are_shown_one_by_one():
@@ -54,3 +68,48 @@ def test_a_column_comes_from_that_of_the_same_name_or_from_all_that_were_used():
 def test_many_columns_of_a_kind_come_from_many_of_a_kind():
     pixels = pl.LazyFrame({f"px_{row}_{column}": [0.0] for row in range(8) for column in range(8)})
     assert origins(column_lineage(pixels, "tabular", pixels)) == {"px_*": ["px_*"]}
+
+
+@pytest.fixture
+def evil_run(lab):
+    """A run whose spec holds texts that try to be Markdown."""
+    tests = [{"kind": "files_exist", "name": EVIL.splitlines()[2], "files": ["![x](evil.example) `a` *b*"]}]
+    lab.write("evil", description=EVIL, tags={"owner": EVIL.splitlines()[2]}, exptests={"tests": tests})
+    lab.run("evil")
+    return lab
+
+
+def test_the_spec_is_one_block_of_code_whatever_its_texts(evil_run):
+    for asset in ("experiment", "spec/exptests"):
+        found = evil_run.instance.get_latest_materialization_event(dg.AssetKey(asset.split("/")))
+        shown = [
+            value
+            for value in found.asset_materialization.metadata.values()
+            if isinstance(value, dg.MarkdownMetadataValue)
+        ]
+        assert [kinds(value.value) for value in shown] == [{"fence"}]
+        assert "evil.example" in shown[0].value
+
+
+def test_the_verdict_of_a_check_is_text(evil_run):
+    (checks,) = [check for check in TEST_CHECKS if next(iter(check.check_keys)).name == "files_exist"]
+    (key,) = checks.check_keys
+    (record,) = evil_run.instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
+    evaluation = record.event.dagster_event.event_specific_data
+    assert not evaluation.passed
+    assert "evil.example" in evaluation.description
+    assert kinds(evaluation.description) <= {"paragraph_open", "inline", "paragraph_close", "text", "text_special"}
+
+
+def test_a_problem_with_a_file_is_text():
+    found = observation("ab12", EVIL)
+    assert kinds(found.metadata["problem"].value) == {"fence"}
+    assert not kinds(found.description) & {"image", "link_open", "html_inline", "html_block", "fence", "heading_open"}
+
+
+def test_lineage_links_to_the_source_only():
+    source = FoundExperiment(experiment_id="x](http://evil)", run_id="r", folder="a/![b](http://c)", model="`m`")
+    (link,) = [
+        part for part in MARKDOWN.parse(lineage(source)["evaluates"].value)[1].children if part.type == "link_open"
+    ]
+    assert link.attrs["href"].startswith("/assets/trained_model?view=partitions&partition=x")

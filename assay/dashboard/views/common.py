@@ -32,7 +32,7 @@ def all_experiments() -> tuple[Experiment, ...]:
     experiments = load_experiments(root)
     if not experiments:
         st.title("Nothing here yet")
-        st.markdown(f"No experiment has run in `{root}` yet. Create one, run it, then reload this page:")
+        st.markdown(f"No experiment has run in {plain(str(root))} yet. Create one, run it, then reload this page:")
         st.code("assay new classification --id first\nassay run first", language="bash")
         st.markdown("Or let `make demo` train three examples. `ASSAY_STORAGE` chooses another storage.")
         st.stop()
@@ -55,7 +55,7 @@ def score_card(label: str, score: Score, help_: str | None = None) -> None:
     baseline = None if score.baseline is None else f"baseline {readable_number(score.baseline)}"
     st.metric(
         label,
-        f"{readable_number(score.value)} {score.unit}".strip(),
+        f"{readable_number(score.value)} {plain(score.unit)}".strip(),
         interval(score) or None,
         delta_color="off",
         delta_arrow="off",

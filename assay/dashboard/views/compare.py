@@ -7,7 +7,7 @@ import streamlit as st
 
 from assay.comparison.figures import curve_panels, key_panels
 from assay.comparison.ranking import Ranking
-from assay.comparison.terminal import title, verdict_on_best
+from assay.comparison.terminal import note_on_items, title, verdict_on_best
 from assay.dashboard.charts import Chart, curve_chart, key_chart
 from assay.dashboard.data import Experiment, load_history
 from assay.dashboard.overview import overview_columns, rankings, subsets_of
@@ -62,11 +62,14 @@ def _enter_metric(experiments: Sequence[Experiment]) -> tuple[str, str | None]:
 
 def _show_ranking(ranking: Ranking, by_id: dict[str, Experiment], subset: str, history: pl.DataFrame) -> None:
     st.subheader(plain(title(ranking, subset)))
+    if note := note_on_items(ranking):
+        st.warning(plain(note), icon=":material/rule:")
     if ranking.ranked:
         st.markdown(plain(verdict_on_best(ranking)))
     experiments = [by_id[entry.experiment_id] for entry in (*ranking.ranked, *ranking.others)]
     columns = overview_columns(experiments, [ranking], subset, ranking.keys)
-    experiment_table([each.experiment_id for each in experiments], columns, f"Comparison of {ranking.task}")
+    ids = [each.experiment_id for each in experiments]
+    experiment_table(ids, columns, f"Comparison of {ranking.task} {ranking.tested}")
     names = [entry.experiment_id for entry in ranking.ranked]
     curves = curve_panels(ranking, history) if ranking.ranked else []
     _show_charts("Learning", (curve_chart(panel, names) for panel in curves))

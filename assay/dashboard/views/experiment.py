@@ -118,7 +118,7 @@ def _show_net_data(epochs: dict[int, Path]) -> None:
 def _show_plot(plot: Plot) -> None:
     content = plot.read()
     if content is not None:
-        st.image(content, caption=plot.title, output_format="PNG")
+        st.image(content, caption=plain(plot.title), output_format="PNG")
 
 
 def _show_checks(root: Path, experiment: Experiment) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from assay.comparison.ranking import Ranking
-from assay.comparison.terminal import verdict_on_best
+from assay.comparison.terminal import items_name, verdict_on_best
 from assay.dashboard.data import Experiment
 from assay.dashboard.overview import Column, best_of, overview_columns, rankings, task_name
 from assay.dashboard.views.common import (
@@ -18,6 +18,9 @@ from assay.dashboard.views.common import (
 )
 from assay.dashboard.views.sidebar import choose_experiments
 from assay.dashboard.views.table import experiment_table
+
+MAX_BEST = 6
+"""Number of rankings whose best experiment is shown above the table."""
 
 
 def show() -> None:
@@ -36,10 +39,13 @@ def show() -> None:
 
 
 def _show_best(ranked: Sequence[Ranking], subset: str) -> None:
-    shown = [(ranking, best) for ranking in ranked if (best := best_of(ranking))]
+    """Show the best experiment of every task and set of test items, and why a task has several."""
+    found = [(ranking, best) for ranking in ranked if (best := best_of(ranking))]
+    shown = found[:MAX_BEST]
     for column, (ranking, best) in zip(st.columns(max(3, len(shown))), shown, strict=False):
         with column.container(border=True):
-            heading = f"{task_name(ranking.task)}: best {ranking.metric.label} on {subset}"
+            items = f", items {items_name(ranking)}" if ranking.apart else ""
+            heading = f"{task_name(ranking.task)}: best {ranking.metric.label} on {subset}{items}"
             score_card(plain(heading), ranking.score(best), help_=plain(verdict_on_best(ranking)))
             st.page_link(
                 EXPERIMENT,
@@ -47,6 +53,14 @@ def _show_best(ranked: Sequence[Ranking], subset: str) -> None:
                 icon=":material/arrow_forward:",
                 query_params={"id": best.experiment_id},
             )
+    apart = {ranking.task: ranking.apart for ranking in ranked if ranking.apart}
+    for task, sets in apart.items():
+        st.caption(
+            f"{plain(task_name(task))}: {sets.experiments:,} experiments were tested on {sets.sets:,} different sets "
+            "of items. Numbers about different items can't be compared; see the column Items."
+        )
+    if len(found) > len(shown):
+        st.caption(f"The best of {len(found) - len(shown):,} smaller sets are not shown here; filter, or compare some.")
 
 
 def _show_table(experiments: Sequence[Experiment], columns: Sequence[Column]) -> None:

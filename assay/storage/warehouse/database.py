@@ -164,20 +164,35 @@ class Index:
         return self.connection.execute(statement, list(values)).fetchall()
 
 
+Settings = dict[str, str | bool | int | float | list[str]]
+
+READING: Settings = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "python_enable_replacements": False,
+}
+"""DuckDB's settings of every connection that answers queries: no extensions from the network or the home folder, and no
+variables of this program as tables."""
+
+
 class IndexInUseError(DataError):
     """Another process has the index open for writing; the message names it."""
 
 
-def open_index(path: Path) -> Index | None:
+def open_index(path: Path, settings: Settings | None = None) -> Index | None:
     """Open the index for reading; None when it is missing, broken or of another format.
 
+    Args:
+        path: The index.
+        settings: DuckDB's; all connections of one process to one database must have the same.
+
     Raises:
-        IndexInUseError: Another process has it open for writing.
+        IndexInUseError: Another process has it open for writing, or this one with other settings.
     """
     if not path.is_file():
         return None
     try:
-        index = Index(duckdb.connect(path, read_only=True))
+        index = Index(duckdb.connect(path, read_only=True, config=settings or {}))
     except duckdb.Error as error:
         who = _writer(error)
         if who is None:

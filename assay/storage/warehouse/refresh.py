@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from assay.errors import StorageError
 from assay.storage.partitions import TableFiles, find_table, find_tables, signatures_of
-from assay.storage.warehouse.database import Index, IndexInUseError, open_index, writable_index
+from assay.storage.warehouse.database import READING, Index, IndexInUseError, open_index, writable_index
 from assay.storage.warehouse.diff import Changes, Difference, compare, unreadable_difference
 from assay.storage.warehouse.tables import alter, create, delete_rows, drop, insert_rows
 
@@ -127,8 +127,8 @@ def bring_up_to_date(root: Path, include: Callable[[str], bool]) -> tuple[list[T
 
 
 def open_current(root: Path, tables: list[TableFiles], include: Callable[[str], bool]) -> Index | None:
-    """Return the index, open for reading, if its included tables show exactly the files of ``tables``; else None."""
-    index = open_index(root / INDEX)
+    """Return the index, open for queries, if its included tables show exactly the files of ``tables``; else None."""
+    index = open_index(root / INDEX, READING)
     if index is None:
         return None
     if index.signatures(include) == signatures_of(tables):

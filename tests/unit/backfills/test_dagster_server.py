@@ -45,6 +45,8 @@ def test_a_query_is_sent_with_its_variables(server, monkeypatch):
     ("answer", "message"),
     [
         ((404, "not found"), "is not Dagster's web server: 404"),
+        ((403, "This server answers only as x.\nmore"), r"refused: This server answers only as x\.$"),
+        ((500, ""), "is not Dagster's web server: 500"),
         ((200, "<html>hello</html>"), "is not Dagster's web server"),
         ((200, "[]"), "is not Dagster's web server"),
         ((400, '{"errors": [{"message": "Unknown field"}]}'), "refused: Unknown field"),

@@ -63,6 +63,23 @@ def test_no_text_of_the_user_becomes_markup(compare, entry):
     assert EVIL in page.texts
 
 
+def test_every_set_of_test_items_has_a_section_of_its_own_with_a_reason(compare, entry):
+    entries = [
+        entry(number, 4, tested=("aaaaaaaa", "bbbbbbbb")[number % 2], keys={f"splits.{EVIL}": number})
+        for number in range(4)
+    ]
+    page = Reader(page_of(compare(0, *entries)))
+    assert page.elements.count("section") == 2
+    headings = [text for text in page.texts if "higher is better" in text]
+    assert [name for text in headings for name in ("aaaaaa", "bbbbbb") if name in text] == ["aaaaaa", "bbbbbb"]
+    reasons = [text for text in page.texts if text.startswith("Tested on different items: 4 experiments on 2 sets")]
+    assert len(reasons) == 2
+    assert f"they differ in splits.{EVIL}" in reasons[0]
+    assert [text for text in page.texts if text.startswith("Best: ")] == [
+        text for text in page.texts if ", not compared with other sets" in text
+    ]
+
+
 def test_long_curves_are_thinned_and_keep_their_last_epoch(compare):
     collection = compare(10, epochs=1000)
     (ranking,) = rank(collection)

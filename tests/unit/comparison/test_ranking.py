@@ -3,7 +3,7 @@
 import pytest
 
 from assay.comparison.ranking import differing_keys, rank
-from assay.comparison.terminal import verdict_on_best
+from assay.comparison.terminal import note_on_items, title, verdict_on_best
 from assay.errors import AssayError
 
 RATE = "trained_model.learner.learning_rate"
@@ -45,6 +45,46 @@ def test_tasks_are_not_mixed(compare, entry, score):
     first, second = rank(compare(0, entry(0), other), "rmse")
     assert (first.task, first.metric_name) == ("classification", "accuracy")
     assert (second.task, second.metric_name) == ("regression", "rmse")
+
+
+def on_items(entry, *tested, **keys):
+    """Return one experiment per set of items, the later ones better."""
+    return [entry(number, len(tested), tested=each, keys=keys.get(each, {})) for number, each in enumerate(tested)]
+
+
+def test_experiments_tested_on_different_items_are_not_ranked_together(compare, entry):
+    first, second = rank(compare(0, *on_items(entry, "aaaaaaaa", "bbbbbbbb", "aaaaaaaa", "bbbbbbbb", "bbbbbbbb")))
+    assert ids(first.ranked) == ["lr-04", "lr-03", "lr-01"]
+    assert ids(second.ranked) == ["lr-02", "lr-00"]
+    assert first.apart == second.apart
+    assert (first.apart.sets, first.apart.experiments) == (2, 5)
+    assert {entry.tested for entry in first.ranked} == {first.tested}
+    assert first.metric_name == second.metric_name == "accuracy"
+
+
+def test_the_same_items_are_one_ranking_without_a_note(compare, entry):
+    (ranking,) = rank(compare(0, *on_items(entry, "aaaaaaaa", "aaaaaaaa")))
+    assert ranking.apart is None
+    assert note_on_items(ranking) == ""
+    assert "items aaaaaa" not in verdict_on_best(ranking) + title(ranking, "test")
+
+
+def test_every_ranking_says_how_many_sets_there_are_and_why(compare, entry):
+    keys = {"aaaaaaaa": {"splits.seed": 1}, "bbbbbbbb": {"splits.seed": 2}}
+    for ranking in rank(compare(0, *on_items(entry, "aaaaaaaa", "bbbbbbbb", **keys))):
+        name = ranking.tested[:6]
+        assert "2 experiments on 2 sets of items (they differ in splits.seed)" in note_on_items(ranking)
+        assert f"1 experiment on the items {name}" in note_on_items(ranking)
+        assert f"of set {name}, not compared with other sets" in verdict_on_best(ranking)
+        assert f"on test (items {name})" in title(ranking, "test")
+    same_spec = rank(compare(0, *on_items(entry, "aaaaaaaa", "bbbbbbbb")))
+    assert "(the data changed between their runs)" in note_on_items(same_spec[0])
+
+
+def test_experiments_without_results_are_listed_once(compare, entry):
+    waiting = entry(9, experiment_id="waiting", scores={})
+    rankings = rank(compare(0, *on_items(entry, "aaaaaaaa", "bbbbbbbb", "cccccccc"), waiting))
+    assert [ids(ranking.others) for ranking in rankings] == [["waiting"], [], []]
 
 
 def test_an_unknown_metric_names_the_nearest(compare):

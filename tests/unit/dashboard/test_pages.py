@@ -15,7 +15,7 @@ from assay.dashboard.filters import MAX_CHOICES
 from assay.dashboard.views.common import plain
 from assay.plots.panels import Curve, Panel, Point
 from assay.storage.parquet import write_parquet
-from tests.helpers.comparison_cases import start, values
+from tests.helpers.comparison_cases import run, start, values
 from tests.helpers.dashboard_storage import CHECKS, draw, folder_of, make_storage
 
 pytestmark = pytest.mark.system
@@ -167,6 +167,35 @@ def test_a_comparison_shows_what_differs_best_first(look):
     assert shown.subheader[0].value == plain("regression: MAE in mm on test, lower is better")
     assert len(shown.get("vega_lite_chart")) == 2
     assert "Choose at least two" in look("compare", ids=["ran"]).info[0].value
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """A storage with one more experiment, whose data are divided otherwise."""
+    store = make_storage(tmp_path)
+    store.create(values(0.5, seed=7), "elsewhere")
+    run(store, "elsewhere", mae=0.1)
+    return tmp_path
+
+
+def test_experiments_tested_on_different_items_have_tables_of_their_own(look, elsewhere):
+    shown = look("compare", storage=elsewhere, ids=["other", "ran", "elsewhere"])
+    assert [list(table.value["experiment"]) for table in shown.dataframe] == [["ran", "other"], ["elsewhere"]]
+    assert len({each.value for each in shown.subheader}) == 2
+    notes = [each.value.replace("\\", "") for each in shown.warning]
+    assert ["3 experiments on 2 sets of items (they differ in seed)" in note for note in notes] == [True, True]
+
+
+def test_the_overview_claims_a_best_for_every_set_of_items(look, elsewhere):
+    shown = look(storage=elsewhere)
+    assert [each.value for each in shown.metric] == ["0.500 mm", "0.100 mm"]
+    assert all("items" in each.label for each in shown.metric)
+    assert "3 experiments were tested on 2 different sets of items" in texts(shown.caption)
+    rows = shown.dataframe[0].value
+    sets = dict(zip(rows["experiment"], rows["items"], strict=True))
+    assert sets["ran"] == sets["other"] != sets["elsewhere"]
+    assert not isinstance(sets["started"], str)
+    assert "items" not in look().dataframe[0].value
 
 
 def test_experiments_without_results_can_be_compared_too(look):

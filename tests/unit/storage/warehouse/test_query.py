@@ -146,6 +146,150 @@ def test_asking_changes_nothing(tmp_path: Path) -> None:
     assert query(tmp_path, "select * from analysis").rows() == [(1, "a")]
 
 
+def other_files(folder: Path) -> dict[str, Path]:
+    """Files beside the storage, by what they are."""
+    folder.mkdir()
+    (folder / "x.csv").write_text("secret\n1\n")
+    pl.DataFrame({"secret": [1]}).write_parquet(folder / "x.parquet")
+    with duckdb.connect(folder / "x.duckdb") as database:
+        database.execute("create table t as select 1 as secret")
+    return {path.suffix[1:]: path for path in folder.iterdir()}
+
+
+ELSEWHERE = [
+    "from read_csv('{csv}')",
+    "from '{csv}'",
+    "from read_text('{csv}')",
+    "from read_blob('{csv}')",
+    "from sniff_csv('{csv}')",
+    "from '{parquet}'",
+    "from read_parquet('{parquet}')",
+    "from parquet_schema('{parquet}')",
+    "from parquet_scan('{root}/tables/../../other/x.parquet')",
+    "from read_parquet('{root}/link.parquet')",
+    "from query('from read_csv(''{csv}'')')",
+    "select (select count(*) from read_csv('{csv}')) as n from analysis",
+    "with a as (from read_csv('{csv}')) from a",
+    "explain analyze from read_csv('{csv}')",
+    "from glob('/etc/*')",
+    "from read_text('/proc/self/environ')",
+    "from read_csv('/dev/stdin')",
+    "from read_csv('http://127.0.0.1:1/x.csv')",
+    "from read_parquet('s3://bucket/x.parquet')",
+    "from read_text('{root}/warehouse.duckdb')",
+    "from enable_logging('QueryLog', storage='file', storage_path='{root}/log')",
+    "select getenv('HOME')",
+    "select * from frame",
+    "select * from statement",
+]
+
+STATEMENTS = [
+    "copy analysis to '{root}/out.csv'",
+    "copy analysis to '{root}/tables/out.parquet'",
+    "copy (pivot analysis on x using sum(x)) to '{root}/tables/out.parquet'",
+    "explain analyze copy (select 1) to '{root}/tables/out.parquet'",
+    "explain analyse copy (select 1) to '{root}/tables/out.parquet'",
+    "explain/**/analyze copy (select 1) to '{root}/tables/out.parquet'",
+    "explain (analyze) copy (select 1) to '{root}/tables/out.parquet'",
+    "export database '{root}/tables/export'",
+    "import database '{other}'",
+    "attach '{duckdb}' as other",
+    "attach ':memory:' as other",
+    "install httpfs",
+    "load httpfs",
+    "pragma database_list",
+    "call enable_logging(storage='file', storage_path='{root}/log')",
+    "set enable_external_access = true",
+    "set lock_configuration = false",
+    "reset allowed_directories",
+    "set variable a = 1",
+    "create temp table t as select 1 as a",
+    "create macro m() as 1",
+    "create secret s (type s3)",
+    "insert into analysis values (1)",
+    "prepare p as select 1",
+    "checkpoint",
+    "begin",
+    "vacuum",
+    "use memory",
+    "select 1; select 2",
+    "select 1; copy analysis to '{root}/tables/out.parquet'",
+]
+
+
+@pytest.fixture(params=["index", "views"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A storage with other files beside it, queried by the index, or by views while another process has that open."""
+    root = tmp_path / "storage"
+    put(root, "a", pl.DataFrame({"x": [1]}))
+    put(root, "a", pl.DataFrame({"x": [1]}), "wide")
+    rebuild_warehouse(root)
+    (root / "link.parquet").symlink_to(tmp_path / "other" / "x.parquet")
+    if request.param == "index":
+        yield root
+        return
+    with held_by_another_process(root / INDEX):
+        put(root, "b", pl.DataFrame({"x": [1]}), "wide")
+        yield root
+
+
+@pytest.mark.parametrize("statement", ELSEWHERE)
+def test_a_query_reads_nothing_but_the_stored_tables(statement: str, storage: Path) -> None:
+    names = other_files(storage.parent / "other")
+    frame = pl.DataFrame({"secret": [1]})  # a table by its name, for a query that reads variables
+    with pytest.raises(DataError):
+        query(storage, statement.format(root=storage, **names))
+    assert len(frame) == len(query(storage, "from wide where experiment_id = 'a'")) == 1
+
+
+@pytest.mark.parametrize("files", [False, True])
+@pytest.mark.parametrize("statement", STATEMENTS)
+def test_a_query_changes_nothing(statement: str, files: bool, storage: Path) -> None:
+    names = other_files(storage.parent / "other")
+    before = sorted(storage.parent.rglob("*"))
+    with pytest.raises(DataError):
+        query(storage, statement.format(root=storage, other=storage.parent / "other", **names), files)
+    assert sorted(storage.parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from analysis",
+        "from analysis;",
+        "  -- a remark\nwith a as (from wide) from a",
+        "values (1)",
+        "(select 1) union all (select 2)",
+        "describe analysis",
+        "show tables",
+        "summarize wide",
+        "pivot analysis on experiment_id using sum(x)",
+        "with a as (pivot analysis on experiment_id using sum(x)) from a -- a remark",
+        "explain from analysis",
+        "explain analyze from wide",
+        "select '{\"a\": 1}'::json ->> 'a', now()::timestamptz, 'copy', 'a;b'",
+        "from information_schema.tables",
+    ],
+)
+def test_every_question_is_answered(statement: str, storage: Path) -> None:
+    assert len(query(storage, statement)) > 0
+
+
+@pytest.mark.parametrize("statement", ["from read_csv('{csv}')", "from '{parquet}'", "from glob('{csv}')"])
+def test_other_files_are_read_where_that_is_allowed(statement: str, storage: Path) -> None:
+    names = other_files(storage.parent / "other")
+    assert len(query(storage, statement.format(**names), files=True)) == 1
+    with pytest.raises(DataError, match="assay sql --files"):
+        query(storage, statement.format(**names))
+
+
+def test_one_connection_after_another_is_restricted(storage: Path) -> None:
+    for _ in range(3):
+        assert len(query(storage, "from wide")) > 0
+        with pytest.raises(DataError, match="reads the stored tables and nothing else"):
+            query(storage, "from read_text('/etc/hostname')")
+
+
 def test_an_empty_or_missing_storage_has_no_tables_and_is_not_made(tmp_path: Path) -> None:
     assert query(tmp_path / "none", "from information_schema.tables where table_schema = 'main'").is_empty()
     assert not (tmp_path / "none").exists()
