@@ -9,7 +9,7 @@ Belongs here: keys of sources, rules on their values. Does not belong here: draw
 import math
 import re
 from pathlib import PurePath
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
@@ -131,10 +131,21 @@ SubsetFolders = Literal["detect", "always", "never"]
 class ImageSource(Section):
     """The keys that all sources of the user's images share."""
 
+    ALSO_READ: ClassVar[frozenset[str]] = frozenset(
+        (
+            *(".jfif", ".jpe", ".apng", ".dib", ".avif", ".avifs", ".jp2", ".j2k", ".jpf", ".jpx", ".jpc", ".j2c"),
+            *(".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".pcx", ".qoi"),
+        )
+    )
+    """Extensions that the default of ``extensions`` stands for as well. They are not in it, since that would be another
+    value, and with it another fingerprint of all results that exist."""
+
     extensions: tuple[str, ...] = Field(
         default=(".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"), min_length=1
     )
-    """File extensions of images, in any case; other files are skipped and counted in the report."""
+    """File extensions of images, in any case; other files are skipped, counted, and named if they look like images.
+    The default also stands for .jfif, .jpe, .apng, .dib, .avif, .jp2, .j2k, .ppm, .pgm, .pbm, .pnm, .tga, .pcx and
+    .qoi."""
     max_pixels: int = Field(default=50_000_000, ge=1, le=89_478_485)
     """Largest number of pixels in an image, checked before decoding; the upper limit is Pillow's."""
 
@@ -148,7 +159,8 @@ class ImageSource(Section):
 
     def is_image(self, name: str) -> bool:
         """Return whether a file is an image, by its extension."""
-        return PurePath(name).suffix.lower() in self.extensions
+        suffix, usual = PurePath(name).suffix.lower(), type(self).model_fields["extensions"].default
+        return suffix in self.extensions or (self.extensions == usual and suffix in self.ALSO_READ)
 
 
 class ImageFolderSource(ImageSource):
