@@ -8,12 +8,13 @@ Belongs here: keys of sources, rules on their values. Does not belong here: draw
 
 import math
 import re
+from fnmatch import fnmatchcase
 from pathlib import PurePath
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import Field, SerializeAsAny, field_validator, model_validator
+from pydantic import Field, PrivateAttr, SerializeAsAny, field_validator, model_validator
 
-from assay.spec.base import ImageSize, Location, Section, Switch, or_plugin
+from assay.spec.base import ADDED, ImageSize, Location, Section, Switch, or_plugin
 
 DEFAULT_ROTATION_DEGREES = 45.0
 
@@ -283,6 +284,32 @@ def mask_number(value: int | str) -> int:
 TABLE_EXTENSIONS = (".csv", ".parquet")
 
 
+class ColumnUse(NamedTuple):
+    """What the other sections do with a table's columns; it decides what is refused, never what is read."""
+
+    learning: str | None = None
+    """The learning task; None: unknown, so that all that may be wrong is refused."""
+    target: str | None = None
+    """The column that is predicted."""
+    inputs: tuple[str, ...] | None = None
+    """Names or globs of the columns that the model reads; None: all features."""
+    categories: tuple[str, ...] = ()
+    """Names or globs of the columns that are listed as binary or categorical."""
+
+    def means_texts(self, name: str) -> bool:
+        """Return whether a column's values are names, whatever they look like."""
+        is_labels = self.learning == "multi_label" and name == self.target
+        return is_labels or _matches(name, self.categories)
+
+    def reads(self, name: str) -> bool:
+        """Return whether a feature may become an input of the model."""
+        return self.inputs is None or _matches(name, self.inputs)
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(name == pattern or fnmatchcase(name, pattern) for pattern in patterns)
+
+
 class TableSource(Section):
     """A CSV or Parquet file with one row per item and a column to predict."""
 
@@ -302,6 +329,27 @@ class TableSource(Section):
     """Separator of the values in a CSV file."""
     null_values: tuple[str, ...] = ("", "NA", "NaN", "nan", "null")
     """Texts in a CSV file that mean a missing value."""
+    decimal: Annotated[Literal[".", ","], ADDED] = "."
+    """Sign before the decimals of numbers in a CSV file."""
+    thousands: Annotated[Literal[",", ".", " ", "'", "_"] | None, ADDED] = None
+    """Sign between the thousands of numbers in a CSV file: "." where 1.234 is one thousand. Null: none."""
+    encoding: Annotated[str | None, ADDED] = None
+    """Encoding of a CSV file, such as cp1252, which Excel writes on Windows. Null: UTF-8, or what the file's byte order
+    mark says."""
+    text_columns: Annotated[tuple[str, ...], ADDED] = ()
+    """Names of columns that hold texts even where they look like numbers, such as postcodes or codes of categories."""
+    _use: ColumnUse = PrivateAttr(default=ColumnUse())
+
+    @property
+    def use(self) -> ColumnUse:
+        """What the other sections of the experiment do with the columns."""
+        return self._use
+
+    def used_as(self, use: ColumnUse) -> Self:
+        """Return a copy that knows what the other sections do with the columns."""
+        copy = self.model_copy()
+        copy._use = use
+        return copy
 
     @property
     def is_csv(self) -> bool:
@@ -312,9 +360,22 @@ class TableSource(Section):
     def _file_type(self) -> Self:
         if PurePath(self.path).suffix.lower() not in TABLE_EXTENSIONS:
             raise ValueError(f"path: got {self.path!r}; expected a name that ends in .csv or .parquet")
-        for key in ("delimiter", "null_values"):
+        for key in ("delimiter", "null_values", "decimal", "thousands", "encoding"):
             if not self.is_csv and getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(f"{key} is for CSV files, but path is {self.path!r}; leave {key} out")
+        return self
+
+    @model_validator(mode="after")
+    def _numbers_are_readable(self) -> Self:
+        if self.decimal == self.thousands:
+            raise ValueError(f"decimal and thousands are both {self.decimal!r}; expected two signs")
+        if self.encoding is not None:
+            try:
+                "".encode(self.encoding)
+            except (LookupError, ValueError):
+                raise ValueError(
+                    f"encoding: got {self.encoding!r}; expected an encoding of text, such as utf-8, utf-16 or cp1252"
+                ) from None
         return self
 
     @model_validator(mode="after")
