@@ -298,7 +298,7 @@ def _without_nameless(frame: pl.DataFrame, names: list[str], source: TableSource
     notes, left_out = [], []
     for place in blank:
         name = frame.columns[place]
-        if frame[name].null_count() == len(frame):
+        if _is_empty(frame[name]):
             reason = "is empty"
         elif _counts_rows(frame[name]):
             reason = "only counts the rows, as pandas writes its index"
@@ -310,6 +310,11 @@ def _without_nameless(frame: pl.DataFrame, names: list[str], source: TableSource
         left_out.append(name)
         notes.append(f"column {place + 1} has no name and {reason}; it is left out (source.ignore_columns: [''])")
     return frame.drop(left_out), notes
+
+
+def _is_empty(column: pl.Series) -> bool:
+    present = column.drop_nulls()
+    return present.is_empty() or (present.dtype == pl.String and bool((present.str.strip_chars() == "").all()))
 
 
 def _counts_rows(column: pl.Series) -> bool:
