@@ -26,10 +26,12 @@ class FolderReading:
     Attributes:
         wrapper: The folder that holds all others, such as ``archive/data``; empty if there is none.
         has_subsets: Whether the folders in it are subsets, with class folders in each, rather than classes.
+        subsets_in_classes: Whether all folders in the class folders are named like subsets: cat/train, dog/test.
     """
 
     wrapper: str
     has_subsets: bool
+    subsets_in_classes: bool = False
 
 
 def read_folders(root: Path, source: ImageFolderSource, names: Sequence[str]) -> FolderReading:
@@ -46,7 +48,10 @@ def read_folders(root: Path, source: ImageFolderSource, names: Sequence[str]) ->
     wrapper = _wrapper(root, names) if source.subset_folders != "never" else ""
     if source.subset_folders != "detect":
         return FolderReading(wrapper, source.subset_folders == "always")
-    return FolderReading(wrapper, _are_subsets(root / wrapper, source, _inner_folders(wrapper, names)))
+    inner = _inner_folders(wrapper, names)
+    if _are_subsets(root / wrapper, source, inner):
+        return FolderReading(wrapper, True)
+    return FolderReading(wrapper, False, bool(inner) and all(map(subset_of, set.union(*inner.values()))))
 
 
 def new_reading(root: Path, source: ImageFolderSource, names: Sequence[str]) -> str:

@@ -120,13 +120,19 @@ def read_layout(root: Path, source: ImageFolderSource) -> Layout:
 
 def _notes(reading: FolderReading) -> list[str]:
     """Return how the folders are read where a person might have meant something else."""
-    if not reading.wrapper:
-        return []
-    inner = "subsets" if reading.has_subsets else "classes"
-    return [
-        f"everything lies in {reading.wrapper!r}, so the folders in it are the {inner}; "
-        "source.subset_folders: never makes it the class."
-    ]
+    notes = []
+    if reading.wrapper:
+        inner = "subsets" if reading.has_subsets else "classes"
+        notes.append(
+            f"everything lies in {reading.wrapper!r}, so the folders in it are the {inner}; "
+            "source.subset_folders: never makes it the class."
+        )
+    if reading.subsets_in_classes:
+        notes.append(
+            "the folders in the class folders are named like subsets, but don't count as such, so that the images are "
+            "divided anew; move them to the top: train/CLASS."
+        )
+    return notes
 
 
 def _misplaced(name: str, has_subsets: bool) -> str | None:

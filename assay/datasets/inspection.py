@@ -12,6 +12,7 @@ import stat
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
@@ -163,11 +164,18 @@ def _identity(path: Path) -> _Identity:
 
 def _is_system(path: Path) -> str:
     """Return what a folder is, if it is the whole file system or on none of its disks; empty for any other folder."""
-    identity, top = _identity(path), _identity(Path("/"))
+    identity, (top, devices) = _identity(path), _system()
     if identity == top:
         return "the whole file system"
+    return "a folder of the operating system" if identity[0] in devices else ""
+
+
+@cache
+def _system() -> tuple[_Identity, frozenset[int]]:
+    """Return what the top of the file system is, and the devices on no disk."""
+    top = _identity(Path("/"))
     devices = {_identity(folder)[0] for folder in map(Path, _NO_DISKS) if folder.is_dir()}
-    return "a folder of the operating system" if identity[0] in devices - {top[0]} else ""
+    return top, frozenset(devices - {top[0]})
 
 
 def is_hidden(name: str) -> bool:
@@ -381,12 +389,12 @@ def unread_images(root: Path, files: Iterable[str], source: ImageSource) -> list
     """
     others = [name for name in files if not source.is_image(name)]
     endings = _OTHER_IMAGES | {*ImageSource().extensions, *ImageSource.ALSO_READ}
-    ending = [name for name in others if PurePosixPath(name).suffix.lower() in endings]
-    without = [name for name in others if name not in set(ending)][:_MOST_LOOKED_INTO]
+    ending = {name for name in others if PurePosixPath(name).suffix.lower() in endings}
+    without = [name for name in others if name not in ending][:_MOST_LOOKED_INTO]
     found = sorted([*ending, *(name for name in without if _starts_like_image(root / name))])
     if not found:
         return []
-    shown = ", ".join(found[:3]) + (", …" if len(found) > 3 else "")
+    shown = ", ".join(map(repr, found[:3])) + (", …" if len(found) > 3 else "")
     kinds = ", ".join(sorted({PurePosixPath(name).suffix.lower() or "no ending" for name in found}))
     return [
         f"{len(found)} files look like images but are not read ({kinds}): {shown}. Add the ending to "

@@ -127,6 +127,8 @@ def name_problems(frame: pl.DataFrame, spec: TableSource) -> Iterator[str]:
     for name, kind in used.items():
         if name in RESERVED or name.lower() in RESERVED[:2]:
             yield f"column {name!r}: the name is taken; rename it, or list it in source.ignore_columns"
+        if not name:
+            yield "a column has no name; name it, or leave it out: source.ignore_columns: ['']"
         if "\0" in name:
             yield f"column {name!r}: the name holds a NUL character; rename it, or list it in source.ignore_columns"
         if problem := _type_problem(kind):

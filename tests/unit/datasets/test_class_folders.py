@@ -94,6 +94,12 @@ def test_classes_may_hold_folders_of_their_own(root, names):
     assert {label for label, _ in found(root).values()} == {"cat", "dog"}
 
 
+def test_subsets_within_classes_are_told(root):
+    save(root, "cat/train/1.png", "cat/test/2.png", "dog/train/3.png")
+    (warning,) = read_layout(root, ImageFolderSource(path=str(root))).warnings
+    assert "named like subsets, but don't count as such" in warning
+
+
 def test_subsets_that_hold_images_are_asked_about(root):
     save(root, "Training/1.png", "Testing/1.png")
     assert "named like subsets, but hold images instead of class folders" in refused(root)
