@@ -215,16 +215,23 @@ def _target_problems(frame: pl.DataFrame, spec: TableSource) -> Iterator[str]:
     if kind.is_temporal():
         yield f"{key}: holds {kind}, expected numbers or texts"
     elif spec.use.learning == "regression" and not kind.is_numeric():
-        shown = ", ".join(repr(str(value)[:40]) for value in frame[name].drop_nulls().unique(maintain_order=True)[:3])
-        found = finding(frame[name], spec) if _is_text(kind) else None
-        yield (
-            f"{key}: holds {'texts' if _is_text(kind) else kind} such as {shown}, but task is regression, which needs "
-            f"numbers; {found or 'choose another column, or task: classification'}"
-        )
+        yield f"{key}: {_no_numbers(frame[name], spec)}"
     elif _is_text(kind) and name not in spec.text_columns and spec.use.learning in (None, "classification"):
         found = finding(frame[name], spec)
         if found and (spec.use.learning is None or _are_numbers_and_gaps(frame[name], spec)):
             yield f"{key}: {found}; or take its texts for classes: source.text_columns"
+
+
+def _no_numbers(target: pl.Series, spec: TableSource) -> str:
+    """Return why a column is no target of a regression."""
+    is_text = _is_text(target.dtype)
+    if is_text and (found := finding(target, spec)):
+        return f"{found}; task is regression, which needs numbers"
+    shown = ", ".join(repr(str(value)[:40]) for value in target.drop_nulls().unique(maintain_order=True)[:3])
+    return (
+        f"holds {'texts' if is_text else target.dtype} such as {shown}, but task is regression, which needs numbers; "
+        "choose another column, or task: classification"
+    )
 
 
 def _are_numbers_and_gaps(target: pl.Series, spec: TableSource) -> bool:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -153,21 +154,22 @@ def _read_csv(path: Path, source: TableSource) -> tuple[pl.DataFrame, list[str]]
     text = _read_text(path, source)
     names = _header(text, source)
     overrides = {name: pl.String for name in source.text_columns if name in names}
-    read = dict(separator=source.delimiter, null_values=list(source.null_values), glob=False)
     is_plain = source.decimal == "." and source.thousands is None
-    content = text.content
+    read = partial(
+        pl.read_csv, text.content, separator=source.delimiter, null_values=list(source.null_values), glob=False
+    )
     try:
-        frame = pl.read_csv(
-            content, **read, infer_schema_length=None if is_plain else 0, schema_overrides=overrides or None
-        )
+        frame = read(infer_schema_length=None if is_plain else 0, schema_overrides=overrides or None)
     except _POLARS_ERRORS as error:
         if problem := _shape_problem(text, source, len(names)):
             raise _UnreadableError(problem) from error
         with _as_unreadable():  # numbers of more digits than Polars has types for
-            frame = pl.read_csv(content, **read, infer_schema=False)
+            frame = read(infer_schema=False)
         is_plain = False
     if text.quotes % 2 and len(frame) < text.lines - 1:
         raise _UnreadableError(_UNCLOSED)
+    if len(names) == len(frame.columns):  # Polars keeps the doubled quotes of quoted names
+        frame = frame.rename({old: new for old, new in zip(frame.columns, names, strict=True) if new.strip()})
     frame, notes = _without_nameless(frame, names, source)
     return _typed(frame, source, all_texts=not is_plain), [*notes, *_line_break_notes(frame)]
 

@@ -6,13 +6,14 @@ or to a file of any size; text may hold numbers of 5,000 digits or 100,000 brack
 Belongs here: from a path to bytes, text or JSON. Does not belong here: what the content must look like.
 """
 
+import io
 import json
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from assay.errors import FileError
 
@@ -36,7 +37,7 @@ def kind_of(mode: int) -> str:
 
 
 @contextmanager
-def open_regular(path: Path, most_bytes: int | None = None) -> Iterator[BinaryIO]:
+def open_regular(path: Path, most_bytes: int | None = None) -> Iterator[io.BufferedReader]:
     """Open a regular file, which links may lead to, for reading bytes; for files too large to hold in memory.
 
     Args:

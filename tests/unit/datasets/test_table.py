@@ -184,7 +184,7 @@ REGRESSION = ColumnUse("regression", "price")
         (
             'a,price\n1,"12,5"\n2,"3,5"\n',
             REGRESSION,
-            "regression, which needs numbers; holds numbers as texts, such as",
+            "'price': holds numbers as texts, such as '12,5' (1x), '3,5' (1x)",
         ),
         ('a,price\n1,"12,5"\n2,"3,5"\n', REGRESSION, "a decimal comma is source.decimal: ','"),
         ("a,price\n1,true\n2,false\n", REGRESSION, "'price': holds Boolean such as 'True', 'False', but task is"),
@@ -280,6 +280,11 @@ def test_what_a_person_should_know_is_a_warning(build, text, note):
 
 def test_columns_without_a_name_are_left_out_on_demand(build, tmp_path):
     assert build(",a,,price\n7,1,3,2\n", ignore_columns=[""])[1].columns == ["item", "a", "price"]
+
+
+def test_names_in_quotes_are_those_of_the_table(build):
+    _, rows, _ = build('"a ""b""","c,d","e\nf",price\n1,2,3,4\n')
+    assert rows.columns == ["item", 'a "b"', "c,d", "e\nf", "price"]
 
 
 @pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
