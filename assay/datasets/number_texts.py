@@ -15,7 +15,24 @@ from assay.spec.generated_images import TableSource
 
 _GAPS = (
     *("?", "??", "???", "na", "n/a", "#n/a", "#na", "n.a.", "null", "none", "nil", "nan", "<na>", "nat", "missing"),
-    *("-", "--", "---", "\u2013", "\u2014", ".", "..", "...", "*", "/", "x", "unknown", "undefined", "\\n", "k.a."),
+    *(
+        "-",
+        "--",
+        "---",
+        "\u2013",
+        "\u2014",
+        ".",
+        "..",
+        "...",
+        "*",
+        "/",
+        "x",
+        "unknown",
+        "undefined",
+        "\\n",
+        "k.a.",
+        "k. a.",
+    ),
     *("#n/v", "#nv", "#value!", "#wert!", "#ref!", "#bezug!", "#div/0!", "#name?", "#num!", "#zahl!", "#null!"),
 )
 """Lower-case texts that mean a missing value in one program or another."""

@@ -199,12 +199,20 @@ def _read_text(path: Path, source: TableSource) -> _Text:
                 raise _UnreadableError(
                     f"it is no UTF-8 text (byte 0x{error.object[error.start]:02x} near byte {done + error.start:,}); "
                     "a file that Excel wrote on Windows is read with source.encoding: cp1252"
+                    f"{_delimiter_too(start, source)}"
                 ) from error
             done += len(chunk)
             chunk = file.read(_CHUNK)
     if not lines and b"\r" in start:
         return _text_of(read_bytes(path, _MOST_CSV_BYTES).decode("utf-8-sig"))
     return _Text(path, lines, quotes)
+
+
+def _delimiter_too(start: bytes, source: TableSource) -> str:
+    """Return what to add about the delimiter, so that a spreadsheet is refused once for both."""
+    line = start.splitlines()[0].decode("cp1252", errors="replace")
+    other = _other_delimiter(line.split(source.delimiter), source)
+    return f", and looks separated by {_DELIMITERS[other]}: source.delimiter: {_DELIMITERS[other]}" if other else ""
 
 
 def _converted(path: Path, encoding: str) -> _Text:

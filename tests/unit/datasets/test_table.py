@@ -231,6 +231,7 @@ def test_labels_of_floats_and_doubtful_labels_are_told(build, tmp_path):
         ('a,price\n1,"x\n2,y\n3,z\n', {}, "a quote is not closed, so that lines run together: look at line 2"),
         ("sep=;\na;price\n1;2\n", {"delimiter": ";"}, "its first line is 'sep=', which only Excel understands"),
         ("a,price\nä,1\n".encode("latin-1"), {}, "source.encoding: cp1252"),
+        ("ä;price\n2;1\n".encode("latin-1"), {}, "cp1252, and looks separated by ';': source.delimiter: ';'"),
         ("a,price\nä,1\n".encode("utf-16-le"), {}, "looks like UTF-16: set source.encoding: utf-16-le"),
         ("a,price\nä,1\n".encode("utf-16-be"), {}, "looks like UTF-16: set source.encoding: utf-16-be"),
         ("a,price\nä,1\n".encode("latin-1"), {"encoding": "ascii"}, "it is no text in ascii"),
