@@ -397,8 +397,8 @@ def unread_images(root: Path, files: Iterable[str], source: ImageSource) -> list
     shown = ", ".join(map(repr, found[:3])) + (", …" if len(found) > 3 else "")
     kinds = ", ".join(sorted({PurePosixPath(name).suffix.lower() or "no ending" for name in found}))
     return [
-        f"{len(found)} files look like images but are not read ({kinds}): {shown}. Add the ending to "
-        "source.extensions, or convert them to PNG or JPEG."
+        f"{len(found)} files look like images but are not read ({kinds}): {shown}. Convert them to PNG or JPEG; an "
+        "ending that is only missing goes into source.extensions."
     ]
 
 

@@ -79,6 +79,8 @@ def read_table(path: Path, source: TableSource) -> tuple[pl.DataFrame, list[str]
         raise DataError(f"source.path {source.path!r} is gone since it was found; run again.") from None
     except _UnreadableError as error:
         raise DataError(f"source.path {source.path!r} can't be read as {path.suffix[1:]}: {error}") from error
+    except OSError as error:
+        raise DataError(f"source.path {source.path!r} can't be read: {error.strerror or error}.") from error
     if frame.is_empty():
         raise DataError(f"source.path {source.path!r} holds no row.")
     return frame, [*notes, *_index_notes(frame, source)]
