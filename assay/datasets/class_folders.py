@@ -19,6 +19,10 @@ _OF_OTHERS = 2
 """Folders of this many same names in each top folder are classes rather than a habit such as ``images``."""
 
 
+_OF_CLASS_IN_SUBSET = 2
+"""Slashes in train/CLASS/1.png."""
+
+
 @dataclass(frozen=True)
 class FolderReading:
     """What the folders mean.
@@ -50,6 +54,8 @@ def read_folders(root: Path, source: ImageFolderSource, names: Sequence[str]) ->
         return FolderReading(wrapper, source.subset_folders == "always")
     inner = _inner_folders(wrapper, names)
     if _are_subsets(root / wrapper, source, inner):
+        depth = len(Path(wrapper).parts)
+        _refuse_odd_subsets(source, inner, all(name.count("/") - depth > _OF_CLASS_IN_SUBSET for name in names))
         return FolderReading(wrapper, True)
     return FolderReading(wrapper, False, bool(inner) and all(map(subset_of, set.union(*inner.values()))))
 
@@ -102,7 +108,6 @@ def _are_subsets(base: Path, source: ImageFolderSource, inner: dict[str, set[str
     others = [name for name in folders if name not in named]
     is_division = TRAIN in map(subset_of, named)
     if is_division and not others:
-        _refuse_odd_subsets(source, inner)
         return True
     if is_division and len(named) > 1:
         raise DataError(
@@ -120,19 +125,27 @@ def _are_subsets(base: Path, source: ImageFolderSource, inner: dict[str, set[str
     return False
 
 
-def _refuse_odd_subsets(source: ImageFolderSource, inner: dict[str, set[str]]) -> None:
-    """Refuse folders that are named like subsets, but hold images or a further subset instead of classes."""
+def _refuse_odd_subsets(source: ImageFolderSource, inner: dict[str, set[str]], are_deep: bool) -> None:
+    """Refuse folders that are named like subsets, but hold images or one further folder instead of classes.
+
+    Args:
+        source: Names the folder.
+        inner: The folders in each subset.
+        are_deep: Whether all images lie deeper than in a class folder.
+    """
     if inner and all(folders == {""} for folders in inner.values()):
         raise DataError(
             f"source.path {source.path!r}: the folders {_listed(sorted(inner))} are named like subsets, but hold "
             "images instead of class folders, expected train/CLASS/1.png. If they are the classes, set "
             "source.subset_folders: never."
         )
-    doubled = [f"{top}/{name}" for top, names in inner.items() for name in names if subset_of(name) == subset_of(top)]
-    if doubled and all(len(names) == 1 for names in inner.values()):
+    alone = [f"{top}/{name}" for top, names in inner.items() for name in names]
+    are_alike = len(set.union(set(), *inner.values())) == 1
+    are_subsets = all(subset_of(each.split("/")[1]) == subset_of(each.split("/")[0]) for each in alone)
+    if len(alone) == len(inner) and ((are_alike and are_deep) or (alone and are_subsets)):
         raise DataError(
-            f"source.path {source.path!r}: {_listed(sorted(doubled))}: subsets within subsets, expected class folders "
-            "there; move the inner folders up."
+            f"source.path {source.path!r}: {_listed(sorted(alone))}: one folder each instead of class folders, "
+            "expected train/CLASS/1.png; move the folders in them up."
         )
 
 

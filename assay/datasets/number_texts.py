@@ -175,7 +175,7 @@ def _number_remedies(odd: pl.Series, everything: pl.Series, source: TableSource)
     lines = []
     groups_of_commas, decimals = (
         rf"^\D*{_OF_COMMAS}(?:[.]\d*)?\D*$",
-        r"^[^\d,]*(?:\d+|\d{1,3}(?:[.'’\s]\d{3})+)?,\d*\D*$",
+        r"^[^\d,]*(?:\d+|\d{1,3}(?:[.'’\s]\d{3})+)?,\d*(?:[eE][+-]?\d+)?\D*$",
     )
     certain = bool((odd.str.contains(decimals) & ~odd.str.contains(groups_of_commas)).any())
     if source.decimal == "." and certain:
@@ -186,6 +186,8 @@ def _number_remedies(odd: pl.Series, everything: pl.Series, source: TableSource)
         else:
             lines.append("if 1,234 means 1234: source.thousands: ','; if it means 1.234: source.decimal: ','")
     if source.thousands is None:
+        if not certain and source.decimal == "." and has(r"[.]\d{3}[.]\d{3}"):
+            lines.append("dots between thousands are source.decimal: ',' with source.thousands: '.'")
         if (certain or source.decimal == ",") and has(r"\d[.]\d{3}(?:\D|$)", everything):
             lines.append("dots between thousands are source.thousands: '.'")
         lines += [

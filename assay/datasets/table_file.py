@@ -8,7 +8,7 @@ import codecs
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -173,7 +173,11 @@ def _read_csv(path: Path, source: TableSource) -> tuple[pl.DataFrame, list[str]]
     if len(names) == len(frame.columns):  # Polars keeps the doubled quotes of quoted names
         frame = frame.rename({old: new for old, new in zip(frame.columns, names, strict=True) if new.strip()})
     frame, notes = _without_nameless(frame, names, source)
-    return _typed(frame, source, all_texts=not is_plain), [*notes, *_line_break_notes(frame)]
+    notes += [
+        *_line_break_notes(frame),
+        *(_thousands_notes(frame, read) if is_plain and source.delimiter != "," else []),
+    ]
+    return _typed(frame, source, all_texts=not is_plain), notes
 
 
 def _read_text(path: Path, source: TableSource) -> _Text:
@@ -356,6 +360,26 @@ def _line_break_notes(frame: pl.DataFrame) -> list[str]:
         f"column {name!r}: {count} values hold line breaks; a quote that is not closed would look the same"
         for name, count in zip(texts, counts, strict=True)
         if count
+    ]
+
+
+def _thousands_notes(frame: pl.DataFrame, read: Callable[..., pl.DataFrame]) -> list[str]:
+    """Return a warning for each column of 1.234, 12.345 and the like, which may be thousands or decimals.
+
+    Args:
+        frame: The table.
+        read: Reads some of its columns anew.
+    """
+    floats = [name for name, kind in frame.schema.items() if kind.is_float() and '"' not in name]
+    doubtful = [name for name in floats if bool(frame[name].drop_nulls().abs().is_between(1, 1000).all())]
+    if not doubtful:
+        return []
+    texts = read(columns=doubtful, infer_schema=False)
+    return [
+        f"column {column.name!r}: all numbers have three decimals, such as {column.drop_nulls()[0]}; if these are "
+        "thousands: source.decimal: ',' and source.thousands: '.'"
+        for column in texts.iter_columns()
+        if column.null_count() < len(column) and column.drop_nulls().str.contains(r"^-?[1-9]\d{0,2}\.\d{3}$").all()
     ]
 
 

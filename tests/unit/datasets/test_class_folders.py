@@ -106,9 +106,16 @@ def test_subsets_that_hold_images_are_asked_about(root):
     assert {label for label, _ in found(root, subset_folders="never").values()} == {"Training", "Testing"}
 
 
-def test_subsets_within_subsets_are_refused(root):
-    save(root, "seg_train/seg_train/a/1.png", "seg_test/seg_test/a/1.png")
-    assert "seg_test/seg_test, seg_train/seg_train: subsets within subsets" in refused(root)
+@pytest.mark.parametrize("inner", [("seg_train", "seg_test"), ("images", "images")])
+def test_one_folder_within_each_subset_is_refused(root, inner):
+    tops = ("seg_train", "seg_test")
+    save(root, *(f"{top}/{name}/{label}/1.png" for top, name in zip(tops, inner, strict=True) for label in "ab"))
+    assert f"seg_test/{inner[1]}, seg_train/{inner[0]}: one folder each instead of class folders" in refused(root)
+
+
+def test_one_class_within_each_subset_is_a_class(root):
+    save(root, "train/cat/1.png", "test/cat/deep/2.png")
+    assert {label for label, _ in found(root).values()} == {"cat"}
 
 
 @pytest.mark.parametrize("wrapper", ["archive", "data set/images", "a/b/c"])

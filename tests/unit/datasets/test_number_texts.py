@@ -82,6 +82,8 @@ def test_numbers_with_a_text_for_what_is_missing_are_refused(gap):
         (["1,234", "5,678,901"], {}, "commas between thousands are source.thousands: ','"),
         (["1,234", "5,678.9"], {}, "commas between thousands are source.thousands: ','"),
         (["1,23,456", "7"], {}, "commas between thousands"),
+        (["1.234.567", "1.234"], {}, "dots between thousands are source.decimal: ',' with source.thousands: '.'"),
+        (["1,5E+03", "2,25"], {}, "a decimal comma is source.decimal: ','"),
         (["1 234", "5"], {}, "spaces between thousands are source.thousands: ' '"),
         (["1\u00a0234", "5"], {}, "spaces between thousands are source.thousands: ' '"),
         (["1'234", "5"], {}, 'apostrophes between thousands are source.thousands: "\'"'),

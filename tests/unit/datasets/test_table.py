@@ -279,6 +279,13 @@ def test_what_a_person_should_know_is_a_warning(build, text, note):
     assert "" not in rows.columns
 
 
+@pytest.mark.parametrize(("value", "count"), [("12.345", 1), ("12.3", 0), ("0.345", 0), ("", 1)])
+def test_numbers_that_may_be_thousands_are_told(build, value, count):
+    report, _, _ = build(f"a;price\n1.234;1\n{value};2\n", delimiter=";")
+    notes = [note for note in report.get("warnings", ()) if "column 'a': all numbers have three decimals" in note]
+    assert len(notes) == count
+
+
 def test_columns_without_a_name_are_left_out_on_demand(build, tmp_path):
     assert build(",a,,price\n7,1,3,2\n", ignore_columns=[""])[1].columns == ["item", "a", "price"]
 
