@@ -181,8 +181,9 @@ def _feature_names(frame: pl.DataFrame, spec: TableSource) -> list[str]:
 def meaning_problems(frame: pl.DataFrame, spec: TableSource) -> Iterator[str]:
     """Yield one line per column whose values would silently be taken for something else than they are."""
     yield from _target_problems(frame, spec)
+    schema = frame.schema  # it is made anew whenever it is asked for
     for name in _feature_names(frame, spec):
-        kind = frame.schema[name]
+        kind = schema[name]
         if name == spec.use.target or not spec.use.reads(name):
             continue
         if kind.is_temporal():

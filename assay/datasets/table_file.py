@@ -21,7 +21,7 @@ from assay.errors import DataError
 from assay.spec.generated_images import TableSource
 from assay.utils.reading import MOST_BYTES, open_regular, read_bytes
 
-MOST_COLUMNS = 100_000
+MOST_COLUMNS = 50_000
 """More columns than this are no table, but a table on its side."""
 
 MOST_CELLS = 2**31
@@ -115,7 +115,8 @@ def _read_parquet(path: Path, source: TableSource) -> pl.DataFrame:
                 f"it has {rows:,} rows of {columns:,} columns; expected at most {MOST_CELLS:,} cells"
             )
         frame = lazy.collect()
-    texts = [name for name in source.text_columns if name in frame.columns and not frame.schema[name].is_nested()]
+    schema = frame.schema
+    texts = [name for name in source.text_columns if name in schema and not schema[name].is_nested()]
     return frame.with_columns(pl.col(texts).cast(pl.String, strict=False)) if texts else frame
 
 

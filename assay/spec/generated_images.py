@@ -172,8 +172,9 @@ class ImageFolderSource(ImageSource):
     path: str = Field(min_length=1)
     """Path of the folder, relative to the working directory; ``~`` is the home folder."""
     subset_folders: SubsetFolders = "detect"
-    """Whether the top folders train, validation (val, valid) and test are subsets. ``detect``: if all top folders have
-    such names and train is among them; ``never``: they are classes."""
+    """Whether the top folders are subsets. ``detect``: if all of them are named like subsets (train or Training; val,
+    valid, dev or eval; test, Testing or holdout) and train is among them; ``always``: they are; ``never``: they are
+    classes."""
 
 
 Relative = Annotated[str, Field(min_length=1)]

@@ -339,6 +339,12 @@ def to_parquet(frame: pl.DataFrame) -> bytes:
         return Path(file.name).read_bytes()
 
 
+def many_columns(rng: random.Random) -> Case:
+    """Work that grows with the square of the number of columns would miss the deadline."""
+    table: Table = {f"c{number}": [number, number + 1] for number in range(rng.randint(2000, 4000))}
+    return Case(as_csv({**table, "y": [1, 2]}).encode(), {**table, "y": [1, 2]}, must="read")
+
+
 TABLES = (
     *(unchanged, other_marks, wrong_marks, gaps, empty_cells, encodings, delimiters, signs, units, hexadecimal),
     *(
@@ -353,7 +359,7 @@ TABLES = (
         damaged,
         something_else,
     ),
-    *(nothing, repeated, preamble, parquet_types, parquet_damaged),
+    *(nothing, repeated, preamble, many_columns, parquet_types, parquet_damaged),
 )
 
 
