@@ -6,7 +6,7 @@ import dagster as dg
 
 from assay.pipeline import StageConfig
 from assay.spec.generated_images import GeneratedImagesSection
-from assay.stages.generated_images import build_source, content_digest
+from assay.stages.generated_images import build_source, check_stored, content_digest
 from assets.common import materialized, spec_of, stage_arguments
 from resources.experiment_store import ExperimentStore
 from resources.failures import as_failure
@@ -24,4 +24,6 @@ def generated_images(
     with store.build(context, spec, {"source": digest}) as build:
         if build.needed:
             build.report = build_source(spec, build.folder, build.progress)
+        else:
+            check_stored(spec, build.result.folder)
     return materialized(build.result)

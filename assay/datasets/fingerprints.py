@@ -5,39 +5,53 @@ watch. Does not belong here: what the files hold.
 """
 
 import hashlib
-import json
 import os
-import stat
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from assay.datasets.class_folders import new_reading
 from assay.datasets.coco import find_coco_paths
-from assay.datasets.file_names import FileFinder, kind_of_path
+from assay.datasets.file_names import FileFinder
 from assay.datasets.inspection import absolute_path, existing_path, walk_files
 from assay.datasets.mask_folder import folder_pairs, is_mask
 from assay.datasets.yolo import list_images
 from assay.datasets.yolo_labels import label_file
 from assay.datasets.yolo_paths import find_yolo_paths
-from assay.errors import DataError
-from assay.spec.generated_images import CocoSource, MaskFolderSource, OwnData, TableSource, YoloSource
+from assay.errors import DataError, FileError
+from assay.spec.generated_images import (
+    CocoSource,
+    ImageFolderSource,
+    MaskFolderSource,
+    OwnData,
+    TableSource,
+    YoloSource,
+)
 from assay.storage.files import write_json
 from assay.utils.concurrency import map_in_order, usable_cores
+from assay.utils.reading import open_regular, read_record
 from assay.utils.text import canonical_json
 
 SETTLED_NS = 2_000_000_000
 """A file changed less than 2 s ago is not remembered: it may change again within one tick of the file system's clock,
 at the same size (the "racy git" problem)."""
 
+_MOST_CACHE_BYTES = 4 * 2**30
+"""Millions of files."""
+
 FileHashes = dict[str, list[int | str]]
 """Size in bytes, modification time in ns and SHA-256, by absolute path or by name."""
+
+
+Files = dict[str, Path]
+"""Path of each file by a name that does not depend on where the data are."""
 
 
 def source_digest(source: OwnData, cache: Path | None = None) -> str:
     """Return the hash over sorted (relative path, size, SHA-256) of the user's files.
 
     Renaming a file changes the digest; touching it, moving the whole folder or reading files in another order does not.
-    Equal files don't cancel out.
+    Equal files don't cancel out. A file that can't be read stands for the reason: the stage lists all of them.
 
     Args:
         source: Where the data are; of folders of images, the files with the source's extensions count.
@@ -52,7 +66,7 @@ def source_digest(source: OwnData, cache: Path | None = None) -> str:
     entries = _entries(files, known)
     if cache:
         _remember(cache, known, {str(files[name]): entry for name, entry in entries.items()})
-    return _combined(entries)
+    return _combined(entries, _reading(source, files))
 
 
 def remembered_digest(source: OwnData, cache: Path) -> str | None:
@@ -63,23 +77,27 @@ def remembered_digest(source: OwnData, cache: Path) -> str | None:
     """
     known = _read(cache)
     entries: FileHashes = {}
-    for name, path in sorted(source_files(source).items()):
+    files = source_files(source)
+    for name, path in sorted(files.items()):
         entry = _remembered(path, known)
         if entry is None:
             return None
         entries[name] = entry
-    return _combined(entries)
+    return _combined(entries, _reading(source, files))
 
 
-def _combined(entries: FileHashes) -> str:
-    digest = hashlib.sha256()
+def _reading(source: OwnData, files: Files) -> str:
+    """Return how the files are read, where that differs from the version that made the results that exist."""
+    if isinstance(source, ImageFolderSource):
+        return new_reading(absolute_path(source.path), source, list(files))
+    return ""
+
+
+def _combined(entries: FileHashes, reading: str) -> str:
+    digest = hashlib.sha256(reading.encode(errors="surrogateescape"))
     for name, (size, _, sha256) in entries.items():
         digest.update(canonical_json([os.fsencode(name).hex(), size, sha256]).encode())
     return digest.hexdigest()
-
-
-Files = dict[str, Path]
-"""Path of each file by a name that does not depend on where the data are."""
 
 
 def _entries(files: Files, known: FileHashes) -> FileHashes:
@@ -102,23 +120,26 @@ def _remembered(path: Path, known: FileHashes) -> list[int | str] | None:
 
 
 def _hashed(path: Path) -> list[int | str]:
-    """Return the entry of a file; one that can't be read, which the reader reports, counts as what it is."""
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # a pipe would keep it waiting
+        with open_regular(path) as file:
             status = os.fstat(file.fileno())
-            if stat.S_ISREG(status.st_mode):
-                return [status.st_size, status.st_mtime_ns, hashlib.file_digest(file, "sha256").hexdigest()]
-    except OSError as error:
-        return [0, 0, str(error.strerror)]
-    return [0, 0, kind_of_path(path)]
+            return [status.st_size, status.st_mtime_ns, hashlib.file_digest(file, "sha256").hexdigest()]
+    except FileNotFoundError:
+        return [0, _NEVER, "is gone"]
+    except FileError as error:
+        return [0, _NEVER, error.reason]
+
+
+_NEVER = 2**63
+"""Stands for the modification time of a file that can't be read, which is not remembered."""
 
 
 def _read(cache: Path) -> FileHashes:
     try:
-        content = json.loads(cache.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = read_record(cache, _MOST_CACHE_BYTES)
+    except (FileNotFoundError, FileError):
         return {}
-    is_usable = isinstance(content, dict) and all(_is_entry(entry) for entry in content.values())
+    is_usable = all(_is_entry(entry) for entry in content.values())
     return content if is_usable else {}
 
 
@@ -140,7 +161,7 @@ def _still_there(known: FileHashes) -> FileHashes:
 
 
 def _existing(paths: Iterable[str]) -> list[str]:
-    return [path for path in paths if Path(path).exists()]
+    return [path for path in paths if os.path.exists(path)]  # noqa: PTH110 - never an error
 
 
 def _is_text(path: str) -> bool:

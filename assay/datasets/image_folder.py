@@ -1,7 +1,7 @@
 """Source ``image_folder``: from the user's class folders to the index of items.
 
-Belongs here: which folders are subsets and classes, images outside of them, the index. Does not belong here: looking
-into files (``inspection``).
+Belongs here: the label of each image, images outside of class folders, the index. Does not belong here: what folders
+mean (``class_folders``), looking into files (``inspection``).
 """
 
 from collections import Counter, defaultdict
@@ -12,14 +12,18 @@ from typing import Any
 
 import polars as pl
 
+from assay.datasets.class_folders import FolderReading, read_folders
 from assay.datasets.index import item_row
 from assay.datasets.inspection import (
+    MOST_IMAGE_BYTES,
     SUBSET_NAMES,
     ImageInfo,
     class_not_in_train,
     existing_path,
     folders_in,
     inspect_images,
+    subset_of,
+    unread_images,
     walk_files,
 )
 from assay.datasets.schema import IMAGE_ITEM_COLUMNS, ITEMS_FILE, OBJECT_COLUMNS, OBJECTS_FILE
@@ -30,6 +34,7 @@ from assay.spec.generated_images import ImageFolderSource
 from assay.spec.splits import TRAIN
 from assay.storage.parquet import write_parquet
 from assay.utils.concurrency import Progress, silent
+from assay.utils.reading import read_bytes
 
 
 def build_image_folder(spec: ImageFolderSource, seed: int, folder: Path, progress: Progress = silent) -> dict[str, Any]:
@@ -40,14 +45,16 @@ def build_image_folder(spec: ImageFolderSource, seed: int, folder: Path, progres
     Raises:
         DataError: Every file or folder that can't be used, by name and reason, before anything is written.
     """
-    root = existing_path(spec.path, want_folder=True)
-    layout = read_layout(root, spec)
+    layout = read_layout(existing_path(spec.path, want_folder=True), spec)
+    root = layout.base
     infos = inspect_images(root, [image.item for image in layout.images], spec.max_pixels, progress)
     _raise_problems(spec, layout, infos)
     items = _items(layout.images, infos)
     write_parquet(items, folder / ITEMS_FILE)
     write_parquet(pl.DataFrame(schema=dict(OBJECT_COLUMNS)), folder / OBJECTS_FILE)
-    save_class_samples(items, lambda file: decode((root / file).read_bytes()), folder / "pictures" / "samples.png")
+    save_class_samples(
+        items, lambda file: decode(read_bytes(root / file, MOST_IMAGE_BYTES)), folder / "pictures" / "samples.png"
+    )
     return _report(root, items, layout)
 
 
@@ -71,14 +78,18 @@ class Layout:
     """What the paths of the files in a folder say.
 
     Attributes:
+        base: The folder that the images are relative to: the root, or the folder in it that holds everything.
         images: All images that lie in a class folder, sorted by name.
         problems: What is wrong with the paths of images and folders.
         other_files: How many files are not images.
+        warnings: What a person should know although it is no problem.
     """
 
+    base: Path
     images: tuple[LabelledImage, ...]
     problems: tuple[str, ...]
     other_files: int
+    warnings: tuple[str, ...]
 
 
 def read_layout(root: Path, source: ImageFolderSource) -> Layout:
@@ -87,35 +98,41 @@ def read_layout(root: Path, source: ImageFolderSource) -> Layout:
     Raises:
         DataError: Folders named like subsets lie beside others, so that it is unclear what they mean.
     """
-    has_subsets = _has_subsets(root, source)
     files = list(walk_files(root))
-    names = [name for name in files if source.is_image(name)]
+    found = [name for name in files if source.is_image(name)]
+    reading = read_folders(root, source, found)
+    base, has_subsets = root / reading.wrapper, reading.has_subsets
+    start = len(reading.wrapper) + 1 if reading.wrapper else 0
+    names = [name[start:] for name in found]
     misplaced = {name: problem for name in names if (problem := _misplaced(name, has_subsets))}
     images = sorted(
         (_labelled_image(name, has_subsets) for name in names if name not in misplaced), key=lambda image: image.item
     )
     problems = (
         *(f"{name}: {problem}" for name, problem in misplaced.items()),
-        *_empty_folders(root, images, has_subsets),
+        *_empty_folders(base, images, has_subsets),
         *_same_names(images),
         *_classes_not_in_train(images),
     )
-    return Layout(tuple(images), problems, len(files) - len(names))
+    warnings = (*_notes(reading), *unread_images(root, files, source))
+    return Layout(base, tuple(images), problems, len(files) - len(names), warnings)
 
 
-def _has_subsets(root: Path, source: ImageFolderSource) -> bool:
-    folders = folders_in(root)
-    named = [name for name in folders if name.lower() in SUBSET_NAMES]
-    others = [name for name in folders if name not in named]
-    is_division = TRAIN in {SUBSET_NAMES[name.lower()] for name in named}
-    if source.subset_folders == "detect" and is_division and len(named) > 1 and others:
-        raise DataError(
-            f"source.path {source.path!r} has the folders {', '.join(named)} beside {', '.join(others[:5])}: are they "
-            "subsets or classes? Move the others away, or set source.subset_folders to never: then all are classes."
+def _notes(reading: FolderReading) -> list[str]:
+    """Return how the folders are read where a person might have meant something else."""
+    notes = []
+    if reading.wrapper:
+        inner = "subsets" if reading.has_subsets else "classes"
+        notes.append(
+            f"everything lies in {reading.wrapper!r}, so the folders in it are the {inner}; "
+            "source.subset_folders: never makes it the class."
         )
-    if source.subset_folders == "detect":
-        return is_division and not others
-    return source.subset_folders == "always"
+    if reading.subsets_in_classes:
+        notes.append(
+            "the folders in the class folders are named like subsets, but don't count as such, so that the images are "
+            "divided anew; move them to the top: train/CLASS."
+        )
+    return notes
 
 
 def _misplaced(name: str, has_subsets: bool) -> str | None:
@@ -125,7 +142,7 @@ def _misplaced(name: str, has_subsets: bool) -> str | None:
         name.encode()
     except UnicodeEncodeError:
         return "its name is not UTF-8; rename it"
-    if has_subsets and len(parts) > 1 and parts[0].lower() not in SUBSET_NAMES:
+    if has_subsets and len(parts) > 1 and subset_of(parts[0]) is None:
         return f"lies in {parts[0]!r}, expected a subset: {', '.join(sorted(SUBSET_NAMES))}"
     if len(parts) < (3 if has_subsets else 2):
         return f"lies outside a class folder, expected {'train/CLASS' if has_subsets else 'CLASS'}/{parts[-1]}"
@@ -135,7 +152,7 @@ def _misplaced(name: str, has_subsets: bool) -> str | None:
 def _labelled_image(name: str, has_subsets: bool) -> LabelledImage:
     parts = PurePosixPath(name).parts
     if has_subsets:
-        return LabelledImage(name, parts[1], SUBSET_NAMES[parts[0].lower()])
+        return LabelledImage(name, parts[1], subset_of(parts[0]))
     return LabelledImage(name, parts[0], None)
 
 
@@ -154,7 +171,7 @@ def _empty_folders(root: Path, images: Sequence[LabelledImage], has_subsets: boo
 def _subsets_given_twice(folders: Sequence[str]) -> list[str]:
     by_subset = defaultdict(list)
     for name in folders:
-        by_subset[SUBSET_NAMES.get(name.lower(), name)].append(name)
+        by_subset[subset_of(name) or name].append(name)
     return [f"{' and '.join(names)}: both are {subset}" for subset, names in by_subset.items() if len(names) > 1]
 
 
@@ -190,7 +207,7 @@ def _raise_problems(spec: ImageFolderSource, layout: Layout, infos: Sequence[Ima
         expected = ", ".join(spec.extensions)
         raise DataError(
             f"source.path {spec.path!r} holds no image, but {layout.other_files} other files; expected class folders "
-            f"with files that end in {expected} (source.extensions)."
+            f"with files that end in {expected} (source.extensions). {' '.join(layout.warnings)}".rstrip()
         )
 
 
@@ -224,6 +241,7 @@ def _report(root: Path, items: pl.DataFrame, layout: Layout) -> dict[str, Any]:
         "equal_files": len(items) - items["sha256"].n_unique(),
         "other_files": layout.other_files,
         "largest_pixels": max(width * height for width, height in items["width_px", "height_px"].iter_rows()),
+        **({"warnings": list(layout.warnings)} if layout.warnings else {}),
     }
 
 

@@ -4,7 +4,6 @@ Belongs here: what ``items.parquet`` and the tables beside it mean to every stag
 dividing items.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import Any
 
 import polars as pl
 
-from assay.errors import StorageError
+from assay.errors import FileError, StorageError
 from assay.storage.files import write_json
+from assay.utils.reading import read_record
 
 ITEMS_FILE = "items.parquet"
 
@@ -101,9 +101,10 @@ def mask_root_of(folder: Path) -> Path:
 
 
 def _report(folder: Path) -> dict[str, Any]:
-    path = folder / _REPORT
-    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return report
+    try:
+        return read_record(folder / _REPORT)
+    except FileNotFoundError:
+        return {}
 
 
 def is_nested() -> pl.Expr:
@@ -140,7 +141,7 @@ def read_table_info(folder: Path) -> TableInfo:
     """
     path = folder / TABLE_INFO_FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_record(path)
         return TableInfo(str(content["target_column"]), tuple(content["features"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (FileNotFoundError, FileError, KeyError, TypeError) as error:
         raise StorageError(f"{path} can't be read: {error!r}. Materialize the table's stage again.") from error

@@ -1,23 +1,25 @@
 """Source ``table``: from the user's CSV or Parquet file to rows and their index.
 
-Belongs here: reading, what is wrong with columns, naming rows, statistics. Does not belong here: scaling columns
-(``scaling``).
+Belongs here: what is wrong with columns, naming rows, statistics. Does not belong here: reading the file
+(``table_file``), scaling columns (``scaling``).
 """
 
-import csv
 import hashlib
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from assay.datasets.inspection import SUBSET_NAMES, class_not_in_train, existing_path
+from assay.datasets.inspection import SUBSET_NAMES, class_not_in_train, existing_path, subset_of
+from assay.datasets.number_texts import as_numbers, finding, gap_notes, is_gap
 from assay.datasets.schema import ITEMS_FILE, ROW_ITEM_COLUMNS, TableInfo
+from assay.datasets.table_file import read_table
 from assay.errors import DataError, unknown
 from assay.spec.generated_images import TableSource
 from assay.spec.splits import TRAIN
-from assay.storage.parquet import write_parquet
+from assay.storage.parquet import read_parquet, storage_type, write_parquet
 from assay.utils.concurrency import Progress, silent
 
 ROWS_FILE = "rows.parquet"
@@ -40,12 +42,13 @@ def build_table(spec: TableSource, seed: int, folder: Path, progress: Progress =
 
     Raises:
         DataError: The file can't be read, or columns can't be used: all of them, by name and reason.
+        FileError: The file is no regular file.
     """
     path = existing_path(spec.path, want_folder=False)
-    frame = _read(path, spec)
+    frame, notes = read_table(path, spec)
     progress(1, 2, "table read")
     problems = list(name_problems(frame, spec))
-    problems = problems or list(value_problems(frame, spec))
+    problems = problems or [*value_problems(frame, spec), *meaning_problems(frame, spec)]
     if problems:
         raise DataError(f"source.path {spec.path!r}: {len(problems)} problems; nothing was computed.", problems)
     rows, items = _rows(frame, spec), _items(frame, spec)
@@ -54,33 +57,8 @@ def build_table(spec: TableSource, seed: int, folder: Path, progress: Progress =
     features = [name for name in rows.columns if name not in ("item", spec.target_column)]
     TableInfo(spec.target_column, tuple(features)).write(folder)
     progress(2, 2, "table checked")
-    return _report(rows, items, spec, features)
-
-
-def _read(path: Path, spec: TableSource) -> pl.DataFrame:
-    try:
-        if spec.is_csv:
-            _check_header(path, spec)
-            frame = pl.read_csv(
-                path, separator=spec.delimiter, null_values=list(spec.null_values), infer_schema_length=None
-            )
-        else:
-            frame = pl.read_parquet(path, glob=False)
-    except (OSError, pl.exceptions.PolarsError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"source.path {spec.path!r} can't be read as {path.suffix[1:]}: {reason}") from error
-    if frame.is_empty():
-        raise DataError(f"source.path {spec.path!r} holds no row.")
-    return frame
-
-
-def _check_header(path: Path, spec: TableSource) -> None:
-    """Refuse names given twice, which Polars would rename silently."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        names = next(csv.reader(file, delimiter=spec.delimiter), [])
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise DataError(f"source.path {spec.path!r}: column {', '.join(map(repr, twice))} is given twice; rename one.")
+    notes += [note for name in features for note in _feature_notes(frame[name], spec)] + _label_notes(frame, spec)
+    return _report(rows, items, spec, features) | ({"warnings": notes} if notes else {})
 
 
 def _rows(frame: pl.DataFrame, spec: TableSource) -> pl.DataFrame:
@@ -111,7 +89,8 @@ def _row_hashes(frame: pl.DataFrame) -> list[str]:
     usable = [
         name for name, kind in frame.schema.items() if not kind.is_nested() and kind not in (pl.Binary, pl.Object)
     ]
-    texts = frame.select(pl.concat_str([pl.col(usable).cast(pl.String).fill_null(_NULL)], separator=_SEPARATOR))
+    values = frame.select(usable).with_columns(pl.col(pl.Duration).cast(pl.Int64))
+    texts = values.select(pl.concat_str([pl.all().cast(pl.String).fill_null(_NULL)], separator=_SEPARATOR))
     return [hashlib.sha256(text.encode()).hexdigest() for text in texts.to_series()]
 
 
@@ -138,32 +117,165 @@ _SHOWN = 5
 def name_problems(frame: pl.DataFrame, spec: TableSource) -> Iterator[str]:
     """Yield one line per column that the spec names but the table lacks, or that can't be used as it is."""
     named = {"target_column": spec.target_column, "subset_column": spec.subset_column}
-    for key, name in [*named.items(), ("group_column", spec.group_column), *_ignored(spec)]:
+    lists = [("ignore_columns", name) for name in spec.ignore_columns if name]
+    lists += [("text_columns", name) for name in spec.text_columns]
+    for key, name in [*named.items(), ("group_column", spec.group_column), *lists]:
         if name is not None and name not in frame.columns:
             yield f"source.{key}: {unknown('Column', name, frame.columns)}"
-    for name, kind in frame.schema.items():
-        if name in spec.ignore_columns or name in (spec.subset_column, spec.group_column):
-            continue
-        if name in RESERVED:
+    left_out = {*spec.ignore_columns, spec.subset_column, spec.group_column}
+    used = {name: kind for name, kind in frame.schema.items() if name not in left_out}
+    for name, kind in used.items():
+        if name in RESERVED or name.lower() in RESERVED[:2]:
             yield f"column {name!r}: the name is taken; rename it, or list it in source.ignore_columns"
-        if kind.is_nested() or kind in (pl.Binary, pl.Object):
-            yield f"column {name!r}: holds {kind}, expected numbers or texts; or list it in source.ignore_columns"
+        if not name:
+            yield "a column has no name; name it, or leave it out: source.ignore_columns: ['']"
+        if "\0" in name:
+            yield f"column {name!r}: the name holds a NUL character; rename it, or list it in source.ignore_columns"
+        if problem := _type_problem(kind):
+            yield f"column {name!r}: {problem}; or list it in source.ignore_columns"
+    yield from _same_but_for_case(used)
 
 
-def _ignored(spec: TableSource) -> list[tuple[str, str]]:
-    return [("ignore_columns", name) for name in spec.ignore_columns]
+def _type_problem(kind: pl.DataType) -> str | None:
+    """Return why no values of a type can be used; None if they can."""
+    if kind.is_nested() or kind in (pl.Binary, pl.Object):
+        return f"holds {kind}, expected numbers or texts"
+    try:
+        storage_type(kind)
+    except TypeError:
+        is_long = kind.is_integer()
+        more = (
+            "numbers of more digits than 64 bits hold, such as IDs; list it in source.text_columns to keep it as text"
+        )
+        return f"holds {kind}, {more if is_long else 'expected numbers or texts'}"
+    return None
+
+
+def _same_but_for_case(names: Iterable[str]) -> Iterator[str]:
+    """Yield one line per pair of names that a database takes for one."""
+    by_lower = defaultdict(list)
+    for name in names:
+        by_lower[name.lower()].append(name)
+    for same in by_lower.values():
+        if len(same) > 1:
+            yield f"columns {', '.join(map(repr, same))} have the same name but for case; rename one, or ignore it"
 
 
 def value_problems(frame: pl.DataFrame, spec: TableSource) -> Iterator[str]:
     """Yield one line per column of which some values can't be used; all columns that the spec names exist."""
-    target = frame[spec.target_column]
-    if target.dtype.is_temporal():
-        yield f"source.target_column {spec.target_column!r}: holds {target.dtype}, expected numbers or texts"
-    yield from _missing("target_column", target)
+    yield from _missing("target_column", frame[spec.target_column])
     if spec.group_column is not None:
         yield from _missing("group_column", frame[spec.group_column])
     if spec.subset_column is not None:
         yield from _subset_problems(frame, spec)
+    for name in _feature_names(frame, spec):
+        if frame[name].null_count() == len(frame):
+            yield f"column {name!r}: holds no value at all; list it in source.ignore_columns"
+
+
+def _feature_names(frame: pl.DataFrame, spec: TableSource) -> list[str]:
+    others = {spec.target_column, spec.subset_column, spec.group_column, *spec.ignore_columns}
+    return [name for name in frame.columns if name not in others and name != "item"]
+
+
+def meaning_problems(frame: pl.DataFrame, spec: TableSource) -> Iterator[str]:
+    """Yield one line per column whose values would silently be taken for something else than they are."""
+    yield from _target_problems(frame, spec)
+    schema = frame.schema  # it is made anew whenever it is asked for
+    for name in _feature_names(frame, spec):
+        kind = schema[name]
+        if name == spec.use.target or not spec.use.reads(name):
+            continue
+        if kind.is_temporal():
+            yield (
+                f"column {name!r}: holds {kind}, expected numbers, texts or true/false; turn it into a number such as "
+                "days, list it in source.text_columns as categories, or in source.ignore_columns"
+            )
+        elif _is_doubtful(name, kind, spec) and (found := finding(frame[name], spec)):
+            yield (
+                f"column {name!r}: {found}; or leave it out: source.ignore_columns, or take its texts for "
+                "categories: source.text_columns"
+            )
+
+
+def _is_doubtful(name: str, kind: pl.DataType, spec: TableSource) -> bool:
+    """Return whether a column holds texts although nobody said so."""
+    return _is_text(kind) and name not in spec.text_columns and not spec.use.means_texts(name)
+
+
+def _is_text(kind: pl.DataType) -> bool:
+    return isinstance(kind, (pl.String, pl.Categorical, pl.Enum))
+
+
+def _target_problems(frame: pl.DataFrame, spec: TableSource) -> Iterator[str]:
+    """Yield what is wrong with the column that is predicted, as far as its meaning goes."""
+    name = spec.use.target or spec.target_column
+    if name not in frame.columns:
+        return
+    kind, key = frame.schema[name], f"source.target_column {name!r}"
+    if kind.is_temporal():
+        yield f"{key}: holds {kind}, expected numbers or texts"
+    elif spec.use.learning == "regression" and not kind.is_numeric():
+        yield f"{key}: {_no_numbers(frame[name], spec)}"
+    elif _is_text(kind) and name not in spec.text_columns and spec.use.learning in (None, "classification"):
+        found = finding(frame[name], spec)
+        if found and (spec.use.learning is None or _are_numbers_and_gaps(frame[name], spec)):
+            yield f"{key}: {found}; or take its texts for classes: source.text_columns"
+
+
+def _no_numbers(target: pl.Series, spec: TableSource) -> str:
+    """Return why a column is no target of a regression."""
+    is_text = _is_text(target.dtype)
+    if is_text and (found := finding(target, spec)):
+        return f"{found}; task is regression, which needs numbers"
+    shown = ", ".join(repr(str(value)[:40]) for value in target.drop_nulls().unique(maintain_order=True)[:3])
+    return (
+        f"holds {'texts' if is_text else target.dtype} such as {shown}, but task is regression, which needs numbers; "
+        "choose another column, or task: classification"
+    )
+
+
+def _are_numbers_and_gaps(target: pl.Series, spec: TableSource) -> bool:
+    """Return whether some labels only say that the class is missing, and the others are numbers."""
+    gaps = is_gap(target)
+    return bool(gaps.any()) and as_numbers(target.filter(~gaps), spec) is not None
+
+
+def _feature_notes(column: pl.Series, spec: TableSource) -> list[str]:
+    is_used = _is_text(column.dtype) and column.name not in spec.text_columns and spec.use.reads(column.name)
+    return gap_notes(column.cast(pl.String)) if is_used else []
+
+
+def _label_notes(frame: pl.DataFrame, spec: TableSource) -> list[str]:
+    """Return what to know of labels that are written in an unexpected way."""
+    target = frame[spec.target_column]
+    if spec.use.learning not in ("classification", "multi_label"):
+        return []
+    if target.dtype.is_float() and bool((target == target.round()).all()):
+        return [
+            f"source.target_column {target.name!r}: holds whole numbers as floats, so that classes are called "
+            f"{target[0]!s} and splits can't stratify; list it in source.text_columns, or write whole numbers"
+        ]
+    return gap_notes(target) if target.dtype == pl.String and target.name not in spec.text_columns else []
+
+
+def check_stored_rows(spec: TableSource, folder: Path) -> None:
+    """Check rows that were stored for another experiment, or by a former version that refused less.
+
+    Args:
+        spec: The source, which knows what the experiment does with the columns.
+        folder: Result with the rows.
+
+    Raises:
+        DataError: A column would be taken for something else than it is.
+    """
+    problems = list(meaning_problems(read_parquet(folder / ROWS_FILE), spec))
+    if problems:
+        raise DataError(
+            f"source.path {spec.path!r}: {len(problems)} problems in the rows as they were stored. If the file is read "
+            "in another way now: generated_images.clear_folder: true.",
+            problems,
+        )
 
 
 def _missing(key: str, column: pl.Series) -> Iterator[str]:
@@ -181,7 +293,7 @@ def row_numbers(marked: pl.Series) -> str:
 
 def _subset_problems(frame: pl.DataFrame, spec: TableSource) -> Iterator[str]:
     given = frame[str(spec.subset_column)].cast(pl.String)
-    known = given.str.strip_chars().str.to_lowercase().is_in(list(SUBSET_NAMES)).fill_null(False)
+    known = names_of_subsets(given).is_not_null()
     if not known.all():
         values = sorted({str(value) for value in given.filter(~known)})[:_SHOWN]
         yield (
@@ -193,8 +305,10 @@ def _subset_problems(frame: pl.DataFrame, spec: TableSource) -> Iterator[str]:
 
 
 def names_of_subsets(given: pl.Series) -> pl.Series:
-    """Return our names of the subsets that a column gives."""
-    return given.cast(pl.String).str.strip_chars().str.to_lowercase().replace(SUBSET_NAMES)
+    """Return our names of the subsets that a column gives, null where it gives none."""
+    texts = given.cast(pl.String).str.strip_chars()
+    names = {text: subset_of(text) for text in texts.drop_nulls().unique()}
+    return texts.replace_strict(names, default=None, return_dtype=pl.String) if names else texts
 
 
 def _classes_not_in_train(subsets: pl.Series, target: pl.Series) -> Iterator[str]:

@@ -15,13 +15,40 @@ DECODE_ERRORS = (
     SyntaxError,
     ValueError,
     EOFError,
-    IndexError,
+    LookupError,
+    ArithmeticError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    AssertionError,
+    MemoryError,
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
 )
 """What Pillow raises on damaged files, depending on the format."""
+
+FORMATS = (
+    *("PNG", "JPEG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "TGA", "PCX", "QOI"),
+    *("ICO", "CUR", "ICNS", "SGI", "SUN", "DDS", "PSD", "IM", "MSP", "XBM", "XPM", "FLI", "SPIDER"),
+)
+"""What is decoded, whatever a file's name; not what Pillow hands to other programs, as it does EPS to Ghostscript."""
+
+_STARTS = (
+    *(b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"8BPS", b"qoif"),
+    *(b"\xff\x0a", b"\0\0\0\x0cJXL ", b"\0\0\0\x0cjP  "),
+)
+
+_BRANDS = (b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis")
+"""Kinds of ISO media files that hold images."""
+
+
+def starts_like_image(start: bytes) -> bool:
+    """Return whether the first 16 bytes of a file are those of an image, read by Assay or not."""
+    is_webp = start[:4] == b"RIFF" and start[8:12] == b"WEBP"
+    return start.startswith(_STARTS) or is_webp or (start[4:8] == b"ftyp" and start[8:12] in _BRANDS)
+
 
 _DEEP_GREY = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 _LEVELS_16_BIT = 65535
@@ -46,7 +73,7 @@ def decode(content: bytes, max_pixels: int | None = None) -> Image.Image:
 
 def decode_with_orientation(content: bytes, max_pixels: int | None = None) -> tuple[Image.Image, int]:
     """Return what ``decode`` does, and the EXIF orientation that was applied: 1 (none) to 8."""
-    with Image.open(io.BytesIO(content)) as image:
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         require_pixels(image, max_pixels)
         image.load()
         return _eight_bit(ImageOps.exif_transpose(image)), orientation_of(image)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from assay.images.decoding import require_pixels
+from assay.images.decoding import FORMATS, require_pixels
 
 MaskValues = NDArray[np.int32]
 """(height, width) values of pixels."""
@@ -34,7 +34,7 @@ def read_mask(content: bytes, max_pixels: int | None = None) -> MaskValues:
         ValueError: Too many pixels, pixels that are neither whole numbers nor colours, or JPEG, which changes values.
         Exception: Any of ``assay.images.decoding.DECODE_ERRORS`` when the file is damaged.
     """
-    with Image.open(io.BytesIO(content)) as image:
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         if image.format in ("JPEG", "MPO"):
             raise ValueError("is a JPEG, which changes the values of pixels; save masks as PNG")
         require_pixels(image, max_pixels)
@@ -44,7 +44,7 @@ def read_mask(content: bytes, max_pixels: int | None = None) -> MaskValues:
 
 def has_colours(content: bytes) -> bool:
     """Return whether the values of a mask are packed colours."""
-    with Image.open(io.BytesIO(content)) as image:
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         return image.mode in ("RGB", "RGBA")
 
 

@@ -9,6 +9,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic.fields import FieldInfo
 
 from assay.spec.plugins import load_plugin, plugins
 
@@ -21,14 +22,20 @@ class Section(BaseModel):
     )
 
     def content(self) -> dict[str, Any]:
-        """Return the fields that determine a result: all but those marked ``PLACE_ONLY``, at any depth."""
+        """Return the fields that determine a result, at any depth.
+
+        These are all but those marked ``PLACE_ONLY``, and but those marked ``ADDED`` that have their default.
+        """
         return self.model_dump(mode="json", exclude=self.placed())
 
     def placed(self) -> dict[str, Any]:
-        """Return the fields marked ``PLACE_ONLY``, in the form of pydantic's ``exclude``."""
-        own = {name: True for name, field in type(self).model_fields.items() if PLACE_ONLY in field.metadata}
+        """Return the fields that ``content`` leaves out, in the form of pydantic's ``exclude``."""
+        own = {name: True for name, field in type(self).model_fields.items() if self._is_left_out(name, field)}
         within = {name: value.placed() for name, value in self if isinstance(value, Section) and name not in own}
         return {**own, **{name: placed for name, placed in within.items() if placed}}
+
+    def _is_left_out(self, name: str, field: FieldInfo) -> bool:
+        return PLACE_ONLY in field.metadata or (ADDED in field.metadata and getattr(self, name) == field.default)
 
 
 class _PlaceOnly:
@@ -39,6 +46,17 @@ class _PlaceOnly:
 
 
 PLACE_ONLY = _PlaceOnly()
+
+
+class _Added:
+    """Marks a field that results may lack which were made before it existed."""
+
+    def __repr__(self) -> str:
+        return "ADDED"
+
+
+ADDED = _Added()
+"""With its default, the field is not part of the content: results that exist keep their fingerprints."""
 
 Location = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"), PLACE_ONLY]
 """Name of a folder below the storage root."""

@@ -11,7 +11,7 @@ from assay.errors import nearest
 from assay.spec.analysis import AnalysisSection
 from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
 from assay.spec.exptests import ExptestsSection
-from assay.spec.generated_images import TableSource
+from assay.spec.generated_images import ColumnUse, GeneratedImagesSection, TableSource
 from assay.spec.recipes import MOST_TIMES, Recipe, View, recipe_of
 from assay.spec.splits import TRAIN
 from assay.spec.trained_model import Augmentation, TrainedModelSection, TrainParams
@@ -122,6 +122,7 @@ def resolve(spec: ExperimentSpec) -> ExperimentSpec:
         raise ValueError(sentence)
     changes: dict[str, Any] = {name: _with_seed(spec, name) for name in SECTION_NAMES}
     changes["trained_model"] = _with_target(spec, changes["trained_model"])
+    changes["generated_images"] = _with_use(spec, changes["generated_images"], changes["trained_model"])
     view = view_of(spec.trained_model, spec.learning, spec.uses_images)
     try:
         changes["trained_model"] = with_defaults(changes["trained_model"], spec.learning, view)
@@ -168,6 +169,17 @@ def _with_target(spec: ExperimentSpec, section: TrainedModelSection) -> TrainedM
         return section
     description = section.data_description.model_copy(update={"target": source.target_column})
     return section.model_copy(update={"data_description": description})
+
+
+def _with_use(spec: ExperimentSpec, section: GeneratedImagesSection, model: TrainedModelSection) -> Any:
+    """Return the section whose table source knows what the experiment does with the columns."""
+    if not isinstance(section.source, TableSource):
+        return section
+    normalized = spec.normalized
+    categories = (*(normalized.binary_feature_keys or ()), *(normalized.categorical_feature_keys or ()))
+    described = model.data_description
+    use = ColumnUse(spec.learning, described.target, described.inputs, categories)
+    return section.model_copy(update={"source": section.source.used_as(use)})
 
 
 def headline_subset(spec: ExperimentSpec) -> str:

@@ -8,12 +8,13 @@ Belongs here: keys of sources, rules on their values. Does not belong here: draw
 
 import math
 import re
+from fnmatch import fnmatchcase
 from pathlib import PurePath
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import Field, SerializeAsAny, field_validator, model_validator
+from pydantic import Field, PrivateAttr, SerializeAsAny, field_validator, model_validator
 
-from assay.spec.base import ImageSize, Location, Section, Switch, or_plugin
+from assay.spec.base import ADDED, ImageSize, Location, Section, Switch, or_plugin
 
 DEFAULT_ROTATION_DEGREES = 45.0
 
@@ -131,10 +132,21 @@ SubsetFolders = Literal["detect", "always", "never"]
 class ImageSource(Section):
     """The keys that all sources of the user's images share."""
 
+    ALSO_READ: ClassVar[frozenset[str]] = frozenset(
+        (
+            *(".jfif", ".jpe", ".apng", ".dib", ".avif", ".avifs", ".jp2", ".j2k", ".jpf", ".jpx", ".jpc", ".j2c"),
+            *(".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".pcx", ".qoi"),
+        )
+    )
+    """Extensions that the default of ``extensions`` stands for as well. They are not in it, since that would be another
+    value, and with it another fingerprint of all results that exist."""
+
     extensions: tuple[str, ...] = Field(
         default=(".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"), min_length=1
     )
-    """File extensions of images, in any case; other files are skipped and counted in the report."""
+    """File extensions of images, in any case; other files are skipped, counted, and named if they look like images.
+    The default also stands for .jfif, .jpe, .apng, .dib, .avif, .jp2, .j2k, .ppm, .pgm, .pbm, .pnm, .tga, .pcx and
+    .qoi."""
     max_pixels: int = Field(default=50_000_000, ge=1, le=89_478_485)
     """Largest number of pixels in an image, checked before decoding; the upper limit is Pillow's."""
 
@@ -148,7 +160,8 @@ class ImageSource(Section):
 
     def is_image(self, name: str) -> bool:
         """Return whether a file is an image, by its extension."""
-        return PurePath(name).suffix.lower() in self.extensions
+        suffix, usual = PurePath(name).suffix.lower(), type(self).model_fields["extensions"].default
+        return suffix in self.extensions or (self.extensions == usual and suffix in self.ALSO_READ)
 
 
 class ImageFolderSource(ImageSource):
@@ -159,8 +172,9 @@ class ImageFolderSource(ImageSource):
     path: str = Field(min_length=1)
     """Path of the folder, relative to the working directory; ``~`` is the home folder."""
     subset_folders: SubsetFolders = "detect"
-    """Whether the top folders train, validation (val, valid) and test are subsets. ``detect``: if all top folders have
-    such names and train is among them; ``never``: they are classes."""
+    """Whether the top folders are subsets. ``detect``: if all of them are named like subsets (train or Training; val,
+    valid, dev or eval; test, Testing or holdout) and train is among them; ``always``: they are; ``never``: they are
+    classes."""
 
 
 Relative = Annotated[str, Field(min_length=1)]
@@ -271,6 +285,32 @@ def mask_number(value: int | str) -> int:
 TABLE_EXTENSIONS = (".csv", ".parquet")
 
 
+class ColumnUse(NamedTuple):
+    """What the other sections do with a table's columns; it decides what is refused, never what is read."""
+
+    learning: str | None = None
+    """The learning task; None: unknown, so that all that may be wrong is refused."""
+    target: str | None = None
+    """The column that is predicted."""
+    inputs: tuple[str, ...] | None = None
+    """Names or globs of the columns that the model reads; None: all features."""
+    categories: tuple[str, ...] = ()
+    """Names or globs of the columns that are listed as binary or categorical."""
+
+    def means_texts(self, name: str) -> bool:
+        """Return whether a column's values are names, whatever they look like."""
+        is_labels = self.learning == "multi_label" and name == self.target
+        return is_labels or _matches(name, self.categories)
+
+    def reads(self, name: str) -> bool:
+        """Return whether a feature may become an input of the model."""
+        return self.inputs is None or _matches(name, self.inputs)
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(name == pattern or fnmatchcase(name, pattern) for pattern in patterns)
+
+
 class TableSource(Section):
     """A CSV or Parquet file with one row per item and a column to predict."""
 
@@ -290,6 +330,27 @@ class TableSource(Section):
     """Separator of the values in a CSV file."""
     null_values: tuple[str, ...] = ("", "NA", "NaN", "nan", "null")
     """Texts in a CSV file that mean a missing value."""
+    decimal: Annotated[Literal[".", ","], ADDED] = "."
+    """Sign before the decimals of numbers in a CSV file."""
+    thousands: Annotated[Literal[",", ".", " ", "'", "_"] | None, ADDED] = None
+    """Sign between the thousands of numbers in a CSV file: "." where 1.234 is one thousand. Null: none."""
+    encoding: Annotated[str | None, ADDED] = None
+    """Encoding of a CSV file, such as cp1252, which Excel writes on Windows. Null: UTF-8, or what the file's byte order
+    mark says."""
+    text_columns: Annotated[tuple[str, ...], ADDED] = ()
+    """Names of columns that hold texts even where they look like numbers, such as postcodes or codes of categories."""
+    _use: ColumnUse = PrivateAttr(default=ColumnUse())
+
+    @property
+    def use(self) -> ColumnUse:
+        """What the other sections of the experiment do with the columns."""
+        return self._use
+
+    def used_as(self, use: ColumnUse) -> Self:
+        """Return a copy that knows what the other sections do with the columns."""
+        copy = self.model_copy()
+        copy._use = use
+        return copy
 
     @property
     def is_csv(self) -> bool:
@@ -300,9 +361,22 @@ class TableSource(Section):
     def _file_type(self) -> Self:
         if PurePath(self.path).suffix.lower() not in TABLE_EXTENSIONS:
             raise ValueError(f"path: got {self.path!r}; expected a name that ends in .csv or .parquet")
-        for key in ("delimiter", "null_values"):
+        for key in ("delimiter", "null_values", "decimal", "thousands", "encoding"):
             if not self.is_csv and getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(f"{key} is for CSV files, but path is {self.path!r}; leave {key} out")
+        return self
+
+    @model_validator(mode="after")
+    def _numbers_are_readable(self) -> Self:
+        if self.decimal == self.thousands:
+            raise ValueError(f"decimal and thousands are both {self.decimal!r}; expected two signs")
+        if self.encoding is not None:
+            try:
+                "".encode(self.encoding)
+            except (LookupError, ValueError):
+                raise ValueError(
+                    f"encoding: got {self.encoding!r}; expected an encoding of text, such as utf-8, utf-16 or cp1252"
+                ) from None
         return self
 
     @model_validator(mode="after")

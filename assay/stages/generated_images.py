@@ -66,6 +66,20 @@ def build_source(
     return report
 
 
+def check_stored(spec: StageConfig[GeneratedImagesSection], folder: Path) -> None:
+    """Check that data stored for an equal source, but for another experiment or by a former version, can be used.
+
+    Args:
+        spec: The stage's section of the spec.
+        folder: The stored result.
+
+    Raises:
+        DataError: A table's columns mean something else in this experiment.
+    """
+    if isinstance(spec.section.source, TableSource):
+        _function("assay.datasets.table:check_stored_rows")(spec.section.source, folder)
+
+
 def content_digest(spec: StageConfig[GeneratedImagesSection], root: Path) -> str:
     """Return the content hash of the user's own data; empty if all data is generated.
 

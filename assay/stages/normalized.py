@@ -114,7 +114,11 @@ def _require_values(table: pl.DataFrame, info: TableInfo) -> None:
         if count
     ]
     if problems:
-        raise DataError("The table has missing or infinite values. Fill them, or leave the columns out.", problems)
+        raise DataError(
+            "The table has missing or infinite values. Fill them, or leave the columns out: "
+            "generated_images.source.ignore_columns.",
+            problems,
+        )
 
 
 def _unusable(name: str, kind: pl.DataType) -> pl.Expr:

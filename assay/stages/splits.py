@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from assay.datasets.inspection import SUBSET_NAMES, class_not_in_train
+from assay.datasets.inspection import class_not_in_train, subset_of
 from assay.datasets.schema import ITEMS_FILE, MASK_CLASSES_FILE, OBJECTS_FILE, is_nested, mask_root_of, root_of
 from assay.errors import DataError
 from assay.spec.splits import MASK_FOLDER, TRAIN, SplitsSection
@@ -173,7 +173,7 @@ def _inner_names(items: pl.DataFrame, spec: SplitsSection) -> list[str]:
         ending = PurePosixPath(file).suffix
         name = item if item.endswith(ending) else item + ending
         first, _, rest = name.partition("/")
-        repeated = given and rest and SUBSET_NAMES.get(first.lower()) == given_subset
+        repeated = given and rest and subset_of(first) == given_subset
         names.append(str(PurePosixPath(subset, spec.sub_dir, rest if repeated else name)))
     return names
 

@@ -6,9 +6,12 @@ or to a file of any size; text may hold numbers of 5,000 digits or 100,000 brack
 Belongs here: from a path to bytes, text or JSON. Does not belong here: what the content must look like.
 """
 
+import io
 import json
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,8 @@ from assay.errors import FileError
 
 MOST_BYTES = 64 * 2**20
 """Limit of files whose size is not the user's choice: our own records, label files, configurations."""
+
+_CHUNK = 2**20
 
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -31,6 +36,30 @@ def kind_of(mode: int) -> str:
     return next((name for is_kind, name in _KINDS if is_kind(mode)), "a regular file")
 
 
+@contextmanager
+def open_regular(path: Path, most_bytes: int | None = None) -> Iterator[io.BufferedReader]:
+    """Open a regular file, which links may lead to, for reading bytes; for files too large to hold in memory.
+
+    Args:
+        path: The file.
+        most_bytes: Largest size in bytes; None: any.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        FileError: It is no regular file, too large, or can't be read.
+    """
+    try:
+        _require_regular(path, Path(path).stat(), most_bytes)  # opening a device may already do something
+        # The file may be another one by now; without O_NONBLOCK, opening a pipe waits for someone who writes to it.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            _require_regular(path, os.fstat(file.fileno()), most_bytes)
+            yield file
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
+        raise FileError(path, f"can't be read: {getattr(error, 'strerror', None) or error}") from error
+
+
 def read_bytes(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
     """Return the whole content of a regular file, which links may lead to.
 
@@ -42,25 +71,20 @@ def read_bytes(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
         FileNotFoundError: There is no such file.
         FileError: It is no regular file, too large, or can't be read.
     """
-    try:
-        _require_regular(path, Path(path).stat(), most_bytes)  # opening a device may already do something
-        # The file may be another one by now; without O_NONBLOCK, opening a pipe waits for someone who writes to it.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            _require_regular(path, os.fstat(file.fileno()), most_bytes)
-            content = file.read(most_bytes + 1)  # the size may be wrong (/proc), or change meanwhile
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
-        raise FileError(path, f"can't be read: {getattr(error, 'strerror', None) or error}") from error
+    with open_regular(path, most_bytes) as file:
+        # Asking for the limit would reserve that much memory; the size may be wrong (/proc), or change meanwhile.
+        content = file.read(os.fstat(file.fileno()).st_size + 1)
+        while len(content) <= most_bytes and (more := file.read(min(_CHUNK, most_bytes + 1 - len(content)))):
+            content += more
     if len(content) > most_bytes:
         raise FileError(path, _too_large(len(content), most_bytes))
     return content
 
 
-def _require_regular(path: Path, status: os.stat_result, most_bytes: int) -> None:
+def _require_regular(path: Path, status: os.stat_result, most_bytes: int | None) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise FileError(path, f"is {kind_of(status.st_mode)}; expected a regular file")
-    if status.st_size > most_bytes:
+    if most_bytes is not None and status.st_size > most_bytes:
         raise FileError(path, _too_large(status.st_size, most_bytes))
 
 

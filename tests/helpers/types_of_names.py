@@ -133,8 +133,9 @@ class ClassInfo:
 
     @cached_property
     def fields(self) -> set[str]:
-        """Names of all annotated attributes, inherited ones among them."""
-        return {name for ancestor in self.ancestry for name in ancestor.own_annotations}
+        """Names of all annotated attributes but private ones, inherited ones among them."""
+        names = {name for ancestor in self.ancestry for name in ancestor.own_annotations}
+        return {name for name in names if not name.startswith("_")}
 
     @cached_property
     def functions(self) -> dict[str, FunctionInfo]:

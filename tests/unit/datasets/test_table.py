@@ -1,14 +1,16 @@
 """The user's own table: what is copied, what is refused."""
 
+import datetime
 import json
+import os
 
 import polars as pl
 import pytest
 
 from assay.datasets.schema import ROW_ITEM_COLUMNS
-from assay.datasets.table import build_table
-from assay.errors import DataError
-from assay.spec.generated_images import TableSource
+from assay.datasets.table import build_table, check_stored_rows
+from assay.errors import AssayError, DataError
+from assay.spec.generated_images import ColumnUse, TableSource
 
 CSV = "size,color,when,price\n1.5,red,train,10\n2.5,blue,val,20\n,red,test,30\n"
 
@@ -16,11 +18,12 @@ CSV = "size,color,when,price\n1.5,red,train,10\n2.5,blue,val,20\n,red,test,30\n"
 @pytest.fixture
 def build(tmp_path):
     def build(text=CSV, **keys):
-        (tmp_path / "data.csv").write_text(text)
+        (tmp_path / "data.csv").write_bytes(text.encode() if isinstance(text, str) else text)
         folder = tmp_path / "result"
         folder.mkdir()
+        use = keys.pop("use", ColumnUse())
         keys = {"path": str(tmp_path / "data.csv"), "target_column": "price", **keys}
-        report = build_table(TableSource(**keys), 0, folder)
+        report = build_table(TableSource(**keys).used_as(use), 0, folder)
         return report, pl.read_parquet(folder / "rows.parquet"), pl.read_parquet(folder / "items.parquet")
 
     return build
@@ -65,8 +68,8 @@ def test_equal_rows_have_equal_hashes_and_others_do_not(build):
 
 
 def test_a_type_is_found_from_all_rows(build):
-    text = "a,price\n" + "1,1\n" * 2000 + "x,2\n"
-    assert build(text)[1].schema["a"] == pl.String
+    text = "a,price\n" + "1,1\n" * 2000 + "1.5,2\n"
+    assert build(text)[1].schema["a"] == pl.Float64
 
 
 @pytest.mark.parametrize(
@@ -109,3 +112,264 @@ def test_a_file_that_is_not_parquet_is_named(build, tmp_path):
     (tmp_path / "x.parquet").write_text("hello")
     with pytest.raises(DataError, match=r"x.parquet' can't be read as parquet"):
         build(path=str(tmp_path / "x.parquet"))
+
+
+def refused(build, text="", **keys):
+    with pytest.raises(AssayError) as caught:
+        build(text, **keys)
+    return str(caught.value)
+
+
+GERMAN = "Größe;Anzahl;price\n1.234,5;1.000;12,5\n-0,25;2.000;13,25\n7;3.000;14\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp1252"])
+def test_a_table_of_a_german_spreadsheet_is_read(build, encoding):
+    keys = {"delimiter": ";", "decimal": ",", "thousands": "."}
+    keys |= {"encoding": encoding} if encoding == "cp1252" else {}
+    _, rows, _ = build(GERMAN.encode(encoding), **keys)
+    assert rows.drop("item").to_dict(as_series=False) == {
+        "Größe": [1234.5, -0.25, 7.0],
+        "Anzahl": [1000, 2000, 3000],
+        "price": [12.5, 13.25, 14.0],
+    }
+
+
+def test_numbers_with_spaces_and_signs_are_numbers(build):
+    _, rows, _ = build("a,price\n +5,1\n\u22126,2\n7 ,+3\n")
+    assert rows.drop("item").to_dict(as_series=False) == {"a": [5, -6, 7], "price": [1, 2, 3]}
+
+
+QUESTION_MARKS = "age,price\n" + "".join(f"{20 + row},{row}\n" for row in range(78)) + "?,78\n?,79\n"
+
+
+def test_numbers_with_question_marks_are_refused_and_null_values_is_the_way_out(build, tmp_path):
+    message = refused(build, QUESTION_MARKS)
+    assert "column 'age': 78 of 80 values are numbers, but not '?' (2x)" in message
+    (tmp_path / "result").rmdir()
+    _, rows, _ = build(QUESTION_MARKS, null_values=["?"])
+    assert rows["age"].null_count() == 2
+    assert rows.schema["age"] == pl.Int64
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"text_columns": ["age"]},
+        {"ignore_columns": ["age"]},
+        {"use": ColumnUse("regression", "price", categories=("age",))},
+        {"use": ColumnUse("regression", "price", categories=("a*",))},
+        {"use": ColumnUse("regression", "price", inputs=("other",))},
+    ],
+)
+def test_a_column_that_is_named_as_categories_or_not_used_is_not_refused(build, keys):
+    _, rows, _ = build(QUESTION_MARKS, **keys)
+    assert rows.schema.get("age", pl.String) == pl.String
+
+
+def test_columns_of_texts_keep_them_word_for_word(build, tmp_path):
+    _, rows, _ = build("zip,id,price\n01234,123456789012345678901,1\n00123,1,2\n", text_columns=["zip", "id"])
+    assert rows["zip"].to_list() == ["01234", "00123"]
+    assert rows["id"].to_list() == ["123456789012345678901", "1"]
+    (tmp_path / "result" / "rows.parquet").unlink()
+
+
+REGRESSION = ColumnUse("regression", "price")
+
+
+@pytest.mark.parametrize(
+    ("text", "use", "message"),
+    [
+        ("a,price\n1,low\n2,high\n", REGRESSION, "'price': holds texts such as 'low', 'high', but task is regression"),
+        (
+            'a,price\n1,"12,5"\n2,"3,5"\n',
+            REGRESSION,
+            "'price': holds numbers as texts, such as '12,5' (1x), '3,5' (1x)",
+        ),
+        ('a,price\n1,"12,5"\n2,"3,5"\n', REGRESSION, "a decimal comma is source.decimal: ','"),
+        ("a,price\n1,true\n2,false\n", REGRESSION, "'price': holds Boolean such as 'True', 'False', but task is"),
+        ("a,price,b\n1,2,x\n2,3,y\n", ColumnUse("regression", "b"), "'b': holds texts such as 'x', 'y'"),
+        ("a,price\n1,0\n2,?\n3,1\n", ColumnUse("classification", "price"), "2 of 3 values are numbers, but not '?'"),
+    ],
+)
+def test_a_target_that_the_task_cannot_learn_is_refused(build, text, use, message):
+    assert message in refused(build, text, use=use)
+
+
+@pytest.mark.parametrize(
+    ("text", "use"),
+    [
+        ("a,price\n1,0\n2,1\n3,2+\n", ColumnUse("classification", "price")),
+        ('a,price\n1,"1,2"\n2,"2,3"\n3,4\n', ColumnUse("multi_label", "price")),
+        ("a,price,y\n1,low,2\n2,high,3\n", ColumnUse("regression", "y")),
+    ],
+)
+def test_labels_may_look_like_numbers(build, text, use):
+    _, rows, _ = build(text, use=use)
+    assert rows.schema["price"] == pl.String
+
+
+def test_labels_of_floats_and_doubtful_labels_are_told(build, tmp_path):
+    use = ColumnUse("classification", "price")
+    (note,) = build("a,price\n1,0.0\n2,1.0\n", use=use)[0]["warnings"]
+    assert "holds whole numbers as floats" in note
+    for file in (tmp_path / "result").iterdir():
+        file.unlink()
+    (tmp_path / "result").rmdir()
+    (note,) = build("a,price\n1,cat\n2,?\n", use=use)[0]["warnings"]
+    assert "'?' in 1 rows is a category like any other" in note
+
+
+@pytest.mark.parametrize(
+    ("text", "keys", "message"),
+    [
+        ("a;price\n1,5;2\n", {}, "looks separated by ';': set source.delimiter: ';'"),
+        ("a\tprice\n1\t2\n", {}, 'set source.delimiter: "\\t"'),
+        ("a,b;price\n1,2;3\n", {}, "set source.delimiter: ';'"),
+        ("a,price\n1,2\n", {"delimiter": ";"}, "set source.delimiter: ','"),
+        ("a,price\n1,2\n3,4,5\n", {}, "line 3 has 3 values, but the header names 2"),
+        ('a,price\n1,"x\n2,y\n3,z\n', {}, "a quote is not closed, so that lines run together: look at line 2"),
+        ("sep=;\na;price\n1;2\n", {"delimiter": ";"}, "its first line is 'sep=', which only Excel understands"),
+        ("a,price\nä,1\n".encode("latin-1"), {}, "source.encoding: cp1252"),
+        ("ä;price\n2;1\n".encode("latin-1"), {}, "cp1252, and looks separated by ';': source.delimiter: ';'"),
+        ("a,price\nä,1\n".encode("utf-16-le"), {}, "looks like UTF-16: set source.encoding: utf-16-le"),
+        ("a,price\nä,1\n".encode("utf-16-be"), {}, "looks like UTF-16: set source.encoding: utf-16-be"),
+        ("a,price\nä,1\n".encode("latin-1"), {"encoding": "ascii"}, "it is no text in ascii"),
+        (b"a,price\n\0,1\n", {}, "it holds NUL bytes, the first at byte 8"),
+        (b"PK\x03\x04" + bytes(100), {}, "it is an Excel workbook or another ZIP archive, expected text"),
+        (b"PAR1" + bytes(100), {}, "it is a Parquet file; name it .parquet"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), {}, "it is an image, expected text"),
+        (b"", {}, "it is empty"),
+        (
+            ",".join(f"c{number}" for number in range(50_001)) + "\n",
+            {},
+            "it has 50,001 columns, expected at most 50,000",
+        ),
+        ("id,price\n" + "1" * 25 + ",2\n", {}, "column 'id': holds Int128, numbers of more digits than 64 bits hold"),
+        ("id,price\n" + "1" * 45 + ",2\n", {}, "column 'id': holds whole numbers of more than 18 digits"),
+        (",price\n7,1\n3,2\n", {}, "column 1 has no name; give it one in the header"),
+        (",a,,price\n7,1,3,2\n", {}, "source.ignore_columns: ['']"),
+        ("a,A,price\n1,2,3\n", {}, "columns 'a', 'A' have the same name but for case"),
+        ("Item,price\n1,2\n", {}, "column 'Item': the name is taken"),
+        ("a,b,price\n1,,2\n2,,3\n", {}, "column 'b': holds no value at all; list it in source.ignore_columns"),
+        ("a,price\n1,2\n", {"text_columns": ["b"]}, "source.text_columns: Column 'b' does not exist"),
+        ('"' + "x" * 200_000 + "\n1,2\n", {}, "is a quote not closed?"),
+    ],
+)
+def test_a_file_that_is_no_table_says_what_it_is(build, tmp_path, text, keys, message):
+    said = refused(build, text, **keys)
+    assert message in said
+    assert str(tmp_path / "data.csv") in said
+    assert len(said) < 1500
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        (",a,price\n0,5,1\n1,6,2\n", "column 1 has no name and only counts the rows"),
+        (",a,price\n1,5,1\n2,6,2\n", "column 1 has no name and only counts the rows"),
+        ("a,price,\n5,1,\n6,2,\n", "column 3 has no name and is empty"),
+        ("Unnamed: 0,price\n0,1\n1,2\n", "ignore_columns: ['Unnamed: 0']"),
+        ('a,price\n"x\ny",1\nz,2\n', "1 values hold line breaks"),
+    ],
+)
+def test_what_a_person_should_know_is_a_warning(build, text, note):
+    report, rows, _ = build(text)
+    assert note in report["warnings"][0]
+    assert "" not in rows.columns
+
+
+@pytest.mark.parametrize(("value", "count"), [("12.345", 1), ("12.3", 0), ("0.345", 0), ("", 1)])
+def test_numbers_that_may_be_thousands_are_told(build, value, count):
+    report, _, _ = build(f"a;price\n1.234;1\n{value};2\n", delimiter=";")
+    notes = [note for note in report.get("warnings", ()) if "column 'a': all numbers have three decimals" in note]
+    assert len(notes) == count
+
+
+def test_columns_without_a_name_are_left_out_on_demand(build, tmp_path):
+    assert build(",a,,price\n7,1,3,2\n", ignore_columns=[""])[1].columns == ["item", "a", "price"]
+
+
+def test_names_in_quotes_are_those_of_the_table(build):
+    _, rows, _ = build('"a ""b""","c,d","e\nf",price\n1,2,3,4\n')
+    assert rows.columns == ["item", 'a "b"', "c,d", "e\nf", "price"]
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
+def test_lines_may_end_as_on_any_system(build, ends):
+    _, rows, _ = build(ends.join(["a,price", "1,2", "3,4", ""]))
+    assert rows["price"].to_list() == [2, 4]
+
+
+DAY = datetime.date(2020, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (pl.Series([datetime.timedelta(1)] * 2), "column 'a': holds Duration"),
+        (pl.Series([DAY] * 2), "column 'a': holds Date, expected numbers, texts or true/false"),
+        (pl.Series([datetime.datetime(2020, 1, 1)] * 2), "column 'a': holds Datetime"),
+        (pl.Series([datetime.time(1)] * 2), "column 'a': holds Time"),
+        (pl.Series([None, None]), "column 'a': holds no value at all"),
+        (pl.Series([None, None], dtype=pl.Float64), "column 'a': holds no value at all"),
+        (pl.Series([1, 2], dtype=pl.Int128), "column 'a': holds Int128"),
+        (pl.Series([{"b": 1}] * 2), "column 'a': holds Struct"),
+        (pl.Series([b"x", b"y"]), "column 'a': holds Binary"),
+        (pl.Series([[1.0], [2.0]], dtype=pl.Array(pl.Float64, 1)), "column 'a': holds Array"),
+        (pl.Series(["1", "?"], dtype=pl.Categorical), "store plain numbers, and nulls where values are missing"),
+    ],
+)
+def test_types_of_parquet_that_no_model_reads_are_refused(build, tmp_path, column, message):
+    pl.DataFrame({"a": column, "price": [1, 2]}).write_parquet(tmp_path / "x.parquet")
+    said = refused(build, path=str(tmp_path / "x.parquet"))
+    assert message in said
+    assert "source.ignore_columns" in said
+    assert "x.parquet" in said
+    (tmp_path / "result").rmdir()
+    keys = {"path": str(tmp_path / "x.parquet"), "ignore_columns": ["a"]}
+    assert build(**keys)[1].columns == ["item", "price"]
+
+
+def test_dates_that_the_model_does_not_read_are_kept(build, tmp_path):
+    pl.DataFrame({"day": [DAY, DAY], "b": [1, 2], "price": [1, 2]}).write_parquet(tmp_path / "x.parquet")
+    _, rows, _ = build(path=str(tmp_path / "x.parquet"), use=ColumnUse("regression", "price", inputs=("b",)))
+    assert rows["day"].to_list() == [DAY, DAY]
+
+
+def test_dates_may_be_categories(build, tmp_path):
+    pl.DataFrame({"day": [DAY, DAY], "price": [1, 2]}).write_parquet(tmp_path / "x.parquet")
+    _, rows, _ = build(path=str(tmp_path / "x.parquet"), text_columns=["day"])
+    assert rows["day"].to_list() == ["2020-01-01", "2020-01-01"]
+
+
+def test_a_damaged_parquet_file_is_one_sentence(build, tmp_path):
+    pl.DataFrame({"a": range(50), "price": range(50)}).write_parquet(tmp_path / "x.parquet")
+    whole = (tmp_path / "x.parquet").read_bytes()
+    (tmp_path / "x.parquet").write_bytes(whole[:30] + whole[60:])
+    assert "x.parquet' can't be read as parquet" in refused(build, path=str(tmp_path / "x.parquet"))
+
+
+def test_a_pipe_is_not_read(build, tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    assert "is a pipe (FIFO), expected a file" in refused(build, path=str(tmp_path / "pipe.csv"))
+
+
+def test_rows_stored_for_another_task_are_checked(build, tmp_path):
+    build("a,price\n1,low\n2,high\n", use=ColumnUse("classification", "price"))
+    source = TableSource(path="x.csv", target_column="price")
+    check_stored_rows(source.used_as(ColumnUse("classification", "price")), tmp_path / "result")
+    with pytest.raises(DataError, match="but task is regression"):
+        check_stored_rows(source.used_as(REGRESSION), tmp_path / "result")
+
+
+def test_rows_stored_by_a_version_that_took_numbers_for_categories_are_refused(tmp_path):
+    pl.DataFrame({"item": ["0", "1"], "a": ["1,5", "2,5"], "price": [1, 2]}).write_parquet(tmp_path / "rows.parquet")
+    with pytest.raises(DataError, match=r"source[.]decimal: ','"):
+        check_stored_rows(TableSource(path="x.csv", target_column="price").used_as(REGRESSION), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["Training", "VALID", " test", "dev", "holdout", "Testing"])
+def test_subsets_may_be_called_as_folders_are(build, name):
+    _, _, items = build(f"when,price\ntrain,1\n{name},2\n", subset_column="when")
+    assert items["given_subset"].null_count() == 0

@@ -76,6 +76,10 @@ def table(path="x.csv", **keys):
         (lambda: MaskFolderSource(path="x", classes={" ": 1}), "the class of value 1 has no name"),
         (lambda: table("x.xlsx"), "got 'x.xlsx'; expected a name that ends in .csv or .parquet"),
         (lambda: table("x.parquet", delimiter=";"), "delimiter is for CSV files, but path is 'x.parquet'"),
+        (lambda: table("x.parquet", decimal=","), "decimal is for CSV files, but path is 'x.parquet'"),
+        (lambda: table(decimal=",", thousands=","), "decimal and thousands are both ','; expected two signs"),
+        (lambda: table(encoding="klingon"), "encoding: got 'klingon'; expected an encoding of text"),
+        (lambda: table(encoding="base64"), "encoding: got 'base64'; expected an encoding of text"),
         (lambda: table(group_column="y"), "target_column and group_column both name column 'y'"),
     ],
 )
@@ -112,3 +116,24 @@ def test_every_key_that_is_called_without_effect_exists(kind):
 def test_a_key_that_can_have_no_effect_is_named_with_the_source():
     (problem,) = keys_without_effect("image_folder", made(crops={"margin": 0.5}))
     assert "crops.margin (0.5) has no effect with generated_images.source.kind 'image_folder'" in problem
+
+
+def test_new_keys_leave_the_content_of_existing_specs_alone():
+    assert ImageFolderSource(path="x").content() == {
+        "extensions": [".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"],
+        "max_pixels": 50_000_000,
+        "kind": "image_folder",
+        "path": "x",
+        "subset_folders": "detect",
+    }
+    assert TableSource(path="x.csv", target_column="y").content() == {
+        "kind": "table",
+        "path": "x.csv",
+        "target_column": "y",
+        "subset_column": None,
+        "group_column": None,
+        "ignore_columns": [],
+        "delimiter": ",",
+        "null_values": ["", "NA", "NaN", "nan", "null"],
+    }
+    assert TableSource(path="x.csv", target_column="y", decimal=",").content()["decimal"] == ","
