@@ -5,18 +5,23 @@ or a file means in one of the formats.
 """
 
 import hashlib
+import math
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
-from assay.errors import DataError, FileError, nearest
+from assay.errors import DataError, FileError, nearest, shorten
 from assay.images.decoding import DECODE_ERRORS, decode_with_orientation
 from assay.images.near_duplicates import signature_of
 from assay.spec.splits import TEST, TRAIN, VALIDATION
 from assay.utils.concurrency import Progress, map_in_order, usable_cores
-from assay.utils.reading import read_bytes
+from assay.utils.reading import read_bytes, user_path
 
 SUBSET_NAMES = {TRAIN: TRAIN, VALIDATION: VALIDATION, "val": VALIDATION, "valid": VALIDATION, TEST: TEST}
 """Names that people give to subsets, and ours."""
@@ -40,7 +45,7 @@ def existing_path(text: str, want_folder: bool | None, key: str = "path", base: 
     """
     path = absolute_path(text, base)
     if not os.path.exists(path):  # noqa: PTH110 - false, not an error, for names that no file can have
-        raise DataError(f"source.{key}: {text!r} does not exist (looked for {path}). {_what_is_there(path)}")
+        raise DataError(f"source.{key}: {shorten(text)} does not exist (looked for {path}). {_what_is_there(path)}")
     if want_folder is not None and path.is_dir() != want_folder:
         actual, expected = ("folder", "file") if path.is_dir() else ("file", "folder")
         raise DataError(f"source.{key}: {text!r} is a {actual}, expected a {expected} ({path}).")
@@ -49,8 +54,12 @@ def existing_path(text: str, want_folder: bool | None, key: str = "path", base: 
 
 def absolute_path(text: str, base: Path | None = None) -> Path:
     """Return the absolute path that a text in the spec means, whether or not it exists."""
-    path = Path(os.path.expanduser(text))  # noqa: PTH111 - leaves the name of an unknown user as it is
+    path = user_path(text)
     return Path(os.path.normpath((base / path if base else path).absolute()))
+
+
+MOST_COMPARED = 10_000
+"""Number of names in a folder among which the nearest one is looked for."""
 
 
 def _what_is_there(path: Path) -> str:
@@ -58,7 +67,10 @@ def _what_is_there(path: Path) -> str:
     missing = next(part for part in [*reversed(path.parents), path] if not os.path.exists(part))  # noqa: PTH110
     if not missing.parent.is_dir():
         return f"{missing.parent} is no folder."
-    names = {entry.name.lower(): entry.name for entry in missing.parent.iterdir()}
+    try:
+        names = {entry.name.lower(): entry.name for entry in islice(missing.parent.iterdir(), MOST_COMPARED)}
+    except OSError as error:
+        return f"{missing.parent} can't be read: {error.strerror}."
     guess = nearest(missing.name, names)
     if guess is None:
         return f"Nothing in {missing.parent} has a similar name."
@@ -78,11 +90,40 @@ def walk_files(root: Path) -> Iterator[str]:
     """Yield the relative POSIX path of every file that is not hidden, sorted within each folder.
 
     Links to folders are followed, but no folder is entered within itself.
+
+    Raises:
+        DataError: The time of ``walking_until`` is over.
     """
-    yield from _walk(root, "", frozenset())
+    for name in _walk(root, "", frozenset()):
+        _require_time(root)
+        yield name
+
+
+_DEADLINE = ContextVar("deadline", default=math.inf)
+"""Value of ``time.monotonic`` after which no folder is walked any further."""
+
+
+@contextmanager
+def walking_until(deadline: float) -> Iterator[None]:
+    """Limit the time that walking folders may take in the block: a path such as ``/`` or ``/proc`` may never end.
+
+    Args:
+        deadline: Value of ``time.monotonic``; an earlier limit stays.
+    """
+    token = _DEADLINE.set(min(deadline, _DEADLINE.get()))
+    try:
+        yield
+    finally:
+        _DEADLINE.reset(token)
+
+
+def _require_time(root: Path) -> None:
+    if time.monotonic() > _DEADLINE.get():
+        raise DataError(f"{root}: it holds so many files that listing them took too long; name the folder of the data.")
 
 
 def _walk(root: Path, folder: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
+    _require_time(root)
     status = (root / folder).stat()
     identity = (status.st_dev, status.st_ino)
     if identity in above:

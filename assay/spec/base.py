@@ -4,12 +4,14 @@ Belongs here: the base model, field types of several sections, inspecting annota
 installed packages add. Does not belong here: any section, finding packages (``plugins``).
 """
 
+import os
 from collections.abc import Collection, Iterable, Mapping
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidatorFunctionWrapHandler, WrapValidator
 
+from assay.errors import shorten
 from assay.spec.plugins import load_plugin, plugins
 
 
@@ -49,6 +51,27 @@ Switch = Annotated[bool, PLACE_ONLY]
 SecretReference = Annotated[str, Field(pattern=r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$")]
 """A secret in a plugin's section: ``${NAME}``, with the name of an environment variable. The spec and all its copies
 contain only the name; ``assay.spec.secrets.resolved`` returns the value where it is used."""
+
+MOST_BYTES_OF_PATH, MOST_BYTES_OF_NAME = 4095, 255
+"""Limits of file systems; asking for what exceeds them is an error of the operating system."""
+
+
+def require_path(text: str) -> str:
+    """Return a text that may be a path.
+
+    Raises:
+        ValueError: No file system can have it.
+    """
+    path = os.fsencode(text)
+    if b"\0" in path or len(path) > MOST_BYTES_OF_PATH:
+        raise ValueError(f"got {shorten(text)}; expected a path, of at most {MOST_BYTES_OF_PATH:,} bytes")
+    if any(len(name) > MOST_BYTES_OF_NAME for name in path.split(b"/")):
+        raise ValueError(f"got {shorten(text)}; expected at most {MOST_BYTES_OF_NAME} bytes between two slashes")
+    return text
+
+
+UserPath = Annotated[str, Field(min_length=1), AfterValidator(require_path)]
+"""Path of the user's data; ``~`` is the home folder."""
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 """A number from 0 to 1."""
@@ -101,7 +124,7 @@ def or_plugin(group: str, built_in: Collection[str], registered: type) -> WrapVa
 
     def validate(value: Any, built_in_section: ValidatorFunctionWrapHandler) -> Any:
         kind = value.get("kind") if isinstance(value, Mapping) else getattr(value, "kind", None)
-        if kind in built_in or kind not in plugins(group):
+        if not isinstance(kind, str) or kind in built_in or kind not in plugins(group):
             return built_in_section(value)
         return load_plugin(group, kind, registered).section.model_validate(value)
 

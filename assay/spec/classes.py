@@ -13,8 +13,9 @@ from pydantic import Field, GetJsonSchemaHandler, SerializerFunctionWrapHandler,
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from assay.errors import nearest
+from assay.errors import nearest, shorten
 from assay.spec.base import Section
+from assay.spec.yaml_text import brief
 
 
 class ClassDescription(Section):
@@ -34,8 +35,9 @@ class ClassDescription(Section):
             return {"name": value}
         if isinstance(value, Mapping | cls):
             return value
+        written = brief(value) if isinstance(value, int | float | None) else "cat"
         raise ValueError(
-            f"got {value!r}; expected a name such as {str(value)!r} in quotes, or {{name: …, subclasses: …}}"
+            f"got {shorten(value)}; expected a name such as {written!r} in quotes, or {{name: …, subclasses: …}}"
         )
 
     @model_serializer(mode="wrap")

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
-from assay.spec.base import ImageSize, Location, Section, Switch, or_plugin
+from assay.spec.base import ImageSize, Location, Section, Switch, UserPath, or_plugin
 
 DEFAULT_ROTATION_DEGREES = 45.0
 
@@ -69,7 +69,7 @@ class NumbersSource(Section):
     """Write labels/<name>.json with the box of every number; the table objects.parquet is always written."""
     masks: bool = True
     """Write masks/<name>.png, in which each pixel is the number drawn there, or 255 for background."""
-    background_folder: str | None = Field(default=None, min_length=1)
+    background_folder: UserPath | None = None
     """Folder of background photos; every file in it must be readable. Null: the photos of scikit-image."""
     min_contrast: float = Field(default=40.0, ge=0, le=127)
     """Least difference between the luminance of a number and that of its background, on a scale of 0 to 255."""
@@ -156,14 +156,14 @@ class ImageFolderSource(ImageSource):
 
     kind: Literal["image_folder"] = "image_folder"
     """Chooses this source."""
-    path: str = Field(min_length=1)
+    path: UserPath
     """Path of the folder, relative to the working directory; ``~`` is the home folder."""
     subset_folders: SubsetFolders = "detect"
     """Whether the top folders train, validation (val, valid) and test are subsets. ``detect``: if all top folders have
     such names and train is among them; ``never``: they are classes."""
 
 
-Relative = Annotated[str, Field(min_length=1)]
+Relative = UserPath
 """Path relative to ``path``, or an absolute one; ``~`` is the home folder."""
 
 BadAnnotations = Literal["refuse", "leave_out"]
@@ -175,7 +175,7 @@ class CocoSource(ImageSource):
 
     kind: Literal["coco"] = "coco"
     """Chooses this source."""
-    path: str = Field(min_length=1)
+    path: UserPath
     """A JSON file, or a folder with JSON files, in itself or in ``annotations``, ``train``, ``val`` or ``test``;
     relative to the working directory, ``~`` is the home folder."""
     annotations: dict[str, Relative] = {}
@@ -202,7 +202,7 @@ class YoloSource(ImageSource):
 
     kind: Literal["yolo"] = "yolo"
     """Chooses this source."""
-    path: str = Field(min_length=1)
+    path: UserPath
     """The folder with data.yaml or classes.txt, or the YAML file itself; relative to the working directory, ``~`` is
     the home folder."""
     masks: bool = True
@@ -225,7 +225,7 @@ class MaskFolderSource(ImageSource):
 
     kind: Literal["masks"] = "masks"
     """Chooses this source."""
-    path: str = Field(min_length=1)
+    path: UserPath
     """Path of the folder, relative to the working directory; ``~`` is the home folder."""
     images: Relative = "images"
     """Folder of the images, relative to ``path``."""
@@ -276,7 +276,7 @@ class TableSource(Section):
 
     kind: Literal["table"] = "table"
     """Chooses this source."""
-    path: str = Field(min_length=1)
+    path: UserPath
     """Path of the .csv or .parquet file, relative to the working directory; ``~`` is the home folder."""
     target_column: str = Field(min_length=1)
     """Name of the column to predict."""

@@ -7,6 +7,7 @@ Belongs here: these keys, rules on their values. Does not belong here: inputs, t
 of networks (``models``), defaults that depend on the task.
 """
 
+import stat
 from functools import lru_cache
 from hashlib import file_digest
 from pathlib import Path
@@ -14,9 +15,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from assay.spec.base import PLACE_ONLY, Location, Probability, Section, Switch
+from assay.errors import FileError
+from assay.spec.base import PLACE_ONLY, Location, Probability, Section, Switch, UserPath
 from assay.spec.classes import DataDescription, did_you_mean
 from assay.spec.models import AnyModel
+from assay.utils.reading import user_path
 
 
 class Augmentation(Section):
@@ -72,10 +75,14 @@ ADVICE = (
 )
 
 
+MOST_BYTES_OF_WEIGHTS = 2**37
+"""Larger than any model that one machine trains: 128 GiB."""
+
+
 class StartingWeights(Section):
     """A local file of weights. A model trained by Assay fits a network of the same kind and size."""
 
-    path: str = Field(min_length=1)
+    path: UserPath
     """Path of a safetensors file, relative to the working directory. Its content is part of the result's
     fingerprint."""
     exclude: tuple[str, ...] = ()
@@ -88,12 +95,20 @@ class StartingWeights(Section):
     @property
     def file(self) -> Path:
         """The file as an absolute path."""
-        return Path(self.path).expanduser().absolute()
+        return user_path(self.path).absolute()
 
     def digest(self) -> str:
-        """Return the SHA-256 of the file's content; empty if it does not exist."""
+        """Return the SHA-256 of the file's content; empty if it is no regular file, or can't be read.
+
+        Raises:
+            FileError: It is larger than any file of weights.
+        """
         try:
             status = self.file.stat()
+            if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may never end
+                return ""
+            if status.st_size > (most := MOST_BYTES_OF_WEIGHTS):
+                raise FileError(self.path, f"holds {status.st_size:,} bytes; expected at most {most:,}")
             return _digest(self.file, status.st_size, status.st_mtime_ns)
         except OSError:
             return ""

@@ -31,6 +31,11 @@ def kind_of(mode: int) -> str:
     return next((name for is_kind, name in _KINDS if is_kind(mode)), "a regular file")
 
 
+def user_path(text: str) -> Path:
+    """Return the path that a user wrote; ``~`` is the home folder, and ``~name`` stays where nobody has that name."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111 - Path.expanduser raises RuntimeError for unknown users
+
+
 def read_bytes(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
     """Return the whole content of a regular file, which links may lead to.
 
