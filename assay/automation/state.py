@@ -186,7 +186,7 @@ def snapshot_source(paths: str) -> SourceSnapshot | None:
         try:
             names = [""] if path.is_file() else walk_files(path) if path.is_dir() else []
             for name in names:
-                status = (path / name if name else path).stat()
+                status = _status(path / name if name else path)
                 if started - SETTLED_S < status.st_mtime <= started:
                     return None
                 entries.append([os.fsencode(name).hex(), status.st_size, status.st_mtime_ns])
@@ -195,6 +195,14 @@ def snapshot_source(paths: str) -> SourceSnapshot | None:
         except (OSError, ValueError, RecursionError) as error:
             entries.append([str(path), type(error).__name__, str(error)])
     return SourceSnapshot(digest_of(entries), started, time.time() - started)
+
+
+def _status(path: Path) -> os.stat_result:
+    """Return the status of a file, or of a link that leads nowhere; a file that vanished is an error."""
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return path.lstat()
 
 
 def known_digest(section: GeneratedImagesSection, root: Path, recorded: str) -> str | None:

@@ -66,17 +66,18 @@ def main() -> None:
     """Run the command line; whatever goes wrong is one message on standard error, and exit code 1."""
     try:
         app()
-    except AssayError as error:
-        text = str(error)
-    except OSError as error:
-        place = f": {error.filename}" if error.filename is not None else ""
-        text = f"{error.strerror or error}{place}"
     except Exception as error:
-        text = f"unexpected {type(error).__name__}: {_first_line(error)} {_kept_trace(error)}"
-    else:
-        return
-    typer.echo(f"error: {printable(text)}", err=True)
-    sys.exit(1)
+        typer.echo(f"error: {printable(explained(error))}", err=True)
+        sys.exit(1)
+
+
+def explained(error: Exception) -> str:
+    """Return what a user is told about an error; the trace of one that is not the user's is kept in a file."""
+    if isinstance(error, AssayError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}" + (f": {error.filename}" if error.filename is not None else "")
+    return f"unexpected {type(error).__name__}: {_first_line(error)} {_kept_trace(error)}"
 
 
 def _first_line(error: Exception) -> str:

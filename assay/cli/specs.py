@@ -13,6 +13,7 @@ from assay.errors import (
     NotThereYetError,
     SpecError,
     StorageError,
+    nearest,
     printable,
     shorten,
     unknown,
@@ -163,11 +164,11 @@ def _find_source(store: SpecFiles, reference: ExistingExperiment) -> StoredExper
         return find_evaluated(store.locations, reference)
     except NotThereYetError:
         raise
-    except StorageError:
-        if reference.location is None and not store.exists(reference.experiment_id):
-            message = unknown("Experiment", reference.experiment_id, store.ids())
-            raise SpecError(str(store.folder), [message]) from None
-        raise
+    except StorageError as error:
+        guess = None if reference.location else nearest(reference.experiment_id, store.ids())
+        if guess in (None, reference.experiment_id) or "Did you mean" in str(error):
+            raise
+        raise StorageError(f"{error} Did you mean {guess!r}?") from None
 
 
 TRAINING_SEED = "trained_model.seed"

@@ -94,7 +94,7 @@ def walk_files(root: Path) -> Iterator[str]:
     Raises:
         DataError: The time of ``walking_until`` is over.
     """
-    for name in _walk(root, "", frozenset()):
+    for name in _walk(root):
         _require_time(root)
         yield name
 
@@ -122,20 +122,33 @@ def _require_time(root: Path) -> None:
         raise DataError(f"{root}: it holds so many files that listing them took too long; name the folder of the data.")
 
 
-def _walk(root: Path, folder: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
-    _require_time(root)
-    status = (root / folder).stat()
-    identity = (status.st_dev, status.st_ino)
-    if identity in above:
-        return
+def _walk(root: Path) -> Iterator[str]:
+    """Walk without recursion: folders may be inside each other more often than Python's stack has room for."""
+    above, levels = [_identity(root)], [_entries(root, "")]
+    while levels:
+        _require_time(root)
+        for relative, is_folder in levels[-1]:
+            if not is_folder:
+                yield relative
+            elif (identity := _identity(root / relative)) not in above:
+                above.append(identity)
+                levels.append(_entries(root, relative))
+                break
+        else:
+            above.pop()
+            levels.pop()
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def _entries(root: Path, folder: str) -> Iterator[tuple[str, bool]]:
+    """Return the relative path of everything in a folder that is not hidden, sorted, and whether it is a folder."""
     with os.scandir(root / folder) as entries:
         found = sorted((entry.name, _is_folder(entry)) for entry in entries if not is_hidden(entry.name))
-    for name, is_folder in found:
-        relative = f"{folder}/{name}" if folder else name
-        if is_folder:
-            yield from _walk(root, relative, above | {identity})
-        else:
-            yield relative
+    return ((f"{folder}/{name}" if folder else name, is_folder) for name, is_folder in found)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -16,7 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from assay.errors import FileError, IdError, NotThereYetError, SpecError, unknown
+from assay.errors import FileError, IdError, NotThereYetError, SpecError, nearest, unknown
 from assay.experiments.evaluation import KEY as EVALUATED
 from assay.experiments.evaluation import find_evaluated, with_source_values
 from assay.experiments.folders import experiments_with_folder
@@ -78,8 +78,9 @@ class SpecFiles:
         """
         path = self.path(experiment_id)
         if not self.exists(experiment_id):
-            known = unknown("Experiment", experiment_id, self.ids())
-            raise SpecError(str(path), [f"does not exist. {known} Create one with 'assay new regression'"])
+            guess = nearest(experiment_id, self.ids())
+            hint = f" Did you mean {guess!r}?" if guess else ""
+            raise SpecError(str(path), [f"does not exist.{hint} Create one with 'assay new regression'"])
         spec = self._completed(experiment_id, load_values(path), str(path))
         self.tombstones.check(experiment_id, digest_of(spec.as_dict()))
         return spec

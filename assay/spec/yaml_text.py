@@ -29,6 +29,9 @@ MOST_NODES = 200_000
 MOST_DEPTH = 50
 """Largest number of sections and lists inside each other."""
 
+MOST_BITS = 1000
+"""Largest whole number, in bits; Python writes no more than 4,300 digits."""
+
 _TAG = "tag:yaml.org,2002:"
 
 _PLAIN_TAGS = frozenset(f"{_TAG}{name}" for name in ("str", "int", "float", "bool", "null", "seq", "map")) | {"!"}
@@ -138,7 +141,7 @@ class _ExcessError(yaml.MarkedYAMLError):
 
 @dataclass
 class _Size:
-    """The size of a node: how many nodes it stands for, and how deep it is, with all that its aliases repeat."""
+    """How many nodes a node stands for, and how many sections and lists are inside each other, with repeated ones."""
 
     nodes: int = 1
     depth: int = 0
@@ -156,7 +159,7 @@ def _check_events(text: str) -> None:
         _ExcessError: It has too many nodes, is nested too deeply, an alias repeats a section within itself, or a value
             has another tag than those of JSON.
     """
-    open_nodes = [(_Size(), "")]
+    open_nodes = [(_Size(depth=1), "")]
     anchors: dict[str, _Size] = {}
     seen = 0
     for event in yaml.parse(text, Loader=_SafeLoader):
@@ -168,12 +171,12 @@ def _check_events(text: str) -> None:
             seen += 1
             _check_tag(event)
             if isinstance(event, yaml.CollectionStartEvent):
-                open_nodes.append((_Size(), event.anchor or ""))
+                open_nodes.append((_Size(depth=1), event.anchor or ""))
             else:
                 open_nodes[-1][0].add(_size_of(event, anchors))
         if max(seen, open_nodes[-1][0].nodes) > MOST_NODES:
             raise _limit(event, f"there are more than {MOST_NODES:,} keys and values, with what aliases repeat")
-        if len(open_nodes) + open_nodes[-1][0].depth > MOST_DEPTH + 2:
+        if len(open_nodes) - 2 + open_nodes[-1][0].depth > MOST_DEPTH:
             raise _limit(event, f"more than {MOST_DEPTH} sections or lists are inside each other")
 
 
@@ -208,6 +211,8 @@ def excess(values: Any) -> str:
         seen += 1
         inner = [*value, *value.values()] if isinstance(value, Mapping) else value
         pending += [(each, depth + 1) for each in inner] if isinstance(inner, list | tuple) else []
+        if isinstance(value, int) and value.bit_length() > MOST_BITS:
+            return "holds a number of hundreds of digits"
         if isinstance(value, str) and not value.isprintable() and value.encode(errors="replace").decode() != value:
             return f"holds half of a character, in {shorten(value)}"
         if seen + len(pending) > MOST_NODES:

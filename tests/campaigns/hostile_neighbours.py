@@ -1,10 +1,11 @@
-"""A hostile spec file, or hostile data, beside a good experiment: everything that looks at all experiments sees the good.
+"""A hostile spec file, or hostile data, beside a good experiment: whatever looks at all experiments sees the good one.
 
 These are two passes of automation, and what the commands ``validate``, ``backfill``, ``compare``, ``sweep`` and ``gc``
 do with all spec files. Orchestrator and storage are empty, so each of them must find exactly one experiment to run.
 """
 
 import os
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -30,7 +31,7 @@ def _chain(folder: Path) -> str:
     """Make folders inside each other, more than Python's stack has room for."""
     here = os.open(folder, os.O_RDONLY)
     for _ in range(1500):
-        os.mkdir("d", dir_fd=here)  # noqa: PTH102 - the whole path is too long for the system
+        os.mkdir("d", dir_fd=here)
         inner = os.open("d", os.O_RDONLY, dir_fd=here)
         os.close(here)
         here = inner
@@ -90,6 +91,7 @@ COCO, YOLO, MASKS = (IMAGES.replace("image_folder", kind) for kind in ("coco", "
 
 SOURCES: dict[str, tuple[str, Callable[[Path], str]]] = {
     "the whole disk": (IMAGES, _at("/")),
+    "all programs": (IMAGES, _at("/usr")),
     "all processes": (IMAGES, _at("/proc")),
     "the root of this process": (IMAGES, _at("/proc/self/root")),
     "all devices": (IMAGES, _at("/dev")),
@@ -176,9 +178,12 @@ def look(state: AutomationState, specs: SpecFiles) -> tuple[AutomationState, Pla
 def try_neighbour(seed: int) -> Tried:
     """Look at all experiments beside a hostile one."""
     kind = KINDS[seed % len(KINDS)]
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+    folder = tempfile.mkdtemp()
+    try:
         specs = make_project(Path(folder), kind)
         return Tried(kind, _automation(specs) or _commands(specs))
+    finally:
+        subprocess.run(["rm", "-rf", folder], check=True)  # which needs no stack for folders inside each other
 
 
 def _automation(specs: SpecFiles) -> str:

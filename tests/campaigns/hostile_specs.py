@@ -16,7 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from assay.errors import printable
+from assay.errors import SpecError, printable
+from assay.spec.loading import load_spec
 from tests.campaigns.campaign import Tried, command
 
 ROOT = Path(__file__).parents[2]
@@ -91,7 +92,7 @@ NO_FILES = (
     Case("a link to a terminal", _link("/dev/tty"), "is a device"),
     Case("a link to itself", _link("bad.yaml"), "symbolic links"),
     Case("a link to nothing", _link("nowhere.yaml"), "link to what does not exist"),
-    Case("a link to a file of /proc without end", _link("/proc/kcore"), "expected at most"),
+    Case("a link to its own folder", _link("."), "is a folder"),
     Case("a file of 10 MB", b"task: regression\n# " + b"x" * 10**7, "expected at most"),
     Case("a sparse file of 1 TB", _sparse(2**40), "expected at most"),
 )
@@ -223,6 +224,19 @@ VALUES = (
 )
 
 CASES = (*NO_FILES, *NO_TEXT, *NO_YAML, *TOO_MUCH, *TAGS, *KEYS, *VALUES)
+
+
+def try_loading(seed: int) -> Tried:
+    """Load the file of a seed in this process."""
+    case = CASES[seed % len(CASES)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "bad.yaml"
+        case.write(path)
+        try:
+            load_spec(path)
+        except SpecError as error:
+            return Tried(case.kind, wrong_with(case, str(path), 1, str(error)))
+    return Tried(case.kind, wrong_with(case, str(path), 0, ""))
 
 
 def try_command(seed: int) -> Tried:
