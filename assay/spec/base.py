@@ -5,6 +5,7 @@ installed packages add. Does not belong here: any section, finding packages (``p
 """
 
 import os
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -73,6 +74,9 @@ def require_path(text: str) -> str:
 UserPath = Annotated[str, Field(min_length=1), AfterValidator(require_path)]
 """Path of the user's data; ``~`` is the home folder."""
 
+MOST_STEPS = 10**9
+"""Upper limit of counts that have no other one; a number of 300 digits would fail only when it is used."""
+
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 """A number from 0 to 1."""
 
@@ -84,6 +88,11 @@ class ImageSize(Section):
     """Width in pixels."""
     height: int = Field(ge=1, le=16384)
     """Height in pixels."""
+
+
+def repeated(names: Iterable[str]) -> list[str]:
+    """Return the names that occur more than once, sorted."""
+    return sorted(name for name, count in Counter(names).items() if count > 1)
 
 
 def alternatives(annotation: Any) -> list[Any]:

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from assay.errors import FileError
-from assay.spec.base import PLACE_ONLY, Location, Probability, Section, Switch, UserPath
+from assay.spec.base import MOST_STEPS, PLACE_ONLY, Location, Probability, Section, Switch, UserPath
 from assay.spec.classes import DataDescription, did_you_mean
 from assay.spec.models import AnyModel
 from assay.utils.reading import user_path
@@ -185,7 +185,7 @@ class Learner(Section):
 class EarlyStopping(Section):
     """Stop the training when the validation metric no longer improves; the best epoch is kept."""
 
-    patience: int = Field(ge=1)
+    patience: int = Field(ge=1, le=MOST_STEPS)
     """Number of epochs without an improvement of ``metric`` after which the training stops."""
     min_delta: float = Field(default=0.0, ge=0)
     """Smaller changes do not count as an improvement, in the metric's unit."""
@@ -197,10 +197,10 @@ class TrainParams(Section):
     epochs: int | None = Field(default=None, ge=1, le=100_000)
     """Number of passes over the training data; null: by the kind of input, such as 20 for crops, or 30 for crops with
     several labels."""
-    least_steps: int | None = Field(default=None, ge=0)
+    least_steps: int | None = Field(default=None, ge=0, le=MOST_STEPS)
     """Least number of steps: with few items, training continues beyond ``epochs``, up to ten times as long. Null: if
     ``epochs`` is null, 300 for segmentation and detection and 700 for all other tasks; else 0."""
-    steps_per_epoch: int | None = Field(default=None, ge=1)
+    steps_per_epoch: int | None = Field(default=None, ge=1, le=MOST_STEPS)
     """Number of batches per epoch; null: as many complete ones as the subset has."""
     decision: Literal["fixed", "tuned"] | None = None
     """Probability threshold from which an item has a class: ``fixed``: 0.5; ``tuned``: for each class, the threshold

@@ -92,7 +92,7 @@ NO_FILES = (
     Case("a link to a terminal", _link("/dev/tty"), "is a device"),
     Case("a link to itself", _link("bad.yaml"), "symbolic links"),
     Case("a link to nothing", _link("nowhere.yaml"), "link to what does not exist"),
-    Case("a link to its own folder", _link("."), "is a folder"),
+    Case("a link to a folder", _link("/usr"), "is a folder"),
     Case("a file of 10 MB", b"task: regression\n# " + b"x" * 10**7, "expected at most"),
     Case("a sparse file of 1 TB", _sparse(2**40), "expected at most"),
 )
@@ -164,6 +164,26 @@ TAGS = (
     Case("a section that is none", T + "tags: !!map a\n", "contradicts its tag"),
 )
 
+
+def _classes(each: Callable[[int], str], count: int) -> str:
+    listed = ", ".join(each(number) for number in range(count))
+    return f"task: classification\ntrained_model: {{data_description: {{multi_label: true, classes: [{listed}]}}}}\n"
+
+
+CHAINS = (
+    Case("500 classes in a chain", _classes(lambda n: f"{{name: c{n}, subclasses: [c{n + 1}]}}", 500), VALID),
+    Case("9,000 classes in a chain", _classes(lambda n: f"{{name: c{n}, subclasses: [c{n + 1}]}}", 9000), "300,000"),
+    Case(
+        "classes that multiply",
+        _classes(lambda n: ", ".join(f"{{name: {x}{n}, subclasses: [a{n + 1}, b{n + 1}]}}" for x in "ab"), 60),
+        VALID,
+    ),
+    Case("a circle of 3,000 classes", _classes(lambda n: f"{{name: c{n}, subclasses: [c{-~n % 3000}]}}", 3000), "c0"),
+    Case("20,000 classes", _classes(lambda n: f"c{n}", 20_000), VALID),
+    Case("20,000 equal classes", _classes(lambda n: "c", 20_000), "classes names c twice"),
+    Case("20,000 subsets", T + f"predictions: {{datasets: [{', '.join(f's{n}' for n in range(20_000))}]}}\n", "s0"),
+)
+
 KEYS = (
     Case("a date as a key", "2024-01-01: x\n" + T, "unknown key"),
     Case("a mistyped date as a key", "2024-99-99: x\n" + T, "unknown key"),
@@ -223,7 +243,7 @@ VALUES = (
     Case("an evaluation of ../..", T + "existing_experiment: ../../etc\n", "is not valid"),
 )
 
-CASES = (*NO_FILES, *NO_TEXT, *NO_YAML, *TOO_MUCH, *TAGS, *KEYS, *VALUES)
+CASES = (*NO_FILES, *NO_TEXT, *NO_YAML, *TOO_MUCH, *TAGS, *CHAINS, *KEYS, *VALUES)
 
 
 def try_loading(seed: int) -> Tried:

@@ -1,7 +1,10 @@
 """One experiment that can't be used, or data without an end, never stop the look at all the others."""
 
 import os
+import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
@@ -15,22 +18,17 @@ from assay.storage.files import write_text
 from tests.campaigns.campaign import failures, try_seeds
 from tests.campaigns.hostile_neighbours import KINDS, try_neighbour
 
-SLOW = (
-    "the whole disk",
-    "all p",
-    "all devices",
-    "the kernel",
-    "links that multiply",
-    "1,500 folders",
-    "60,000",
-    "900,000",
-)
-QUICK = [seed for seed, kind in enumerate(KINDS) if not any(word in kind for word in SLOW)]
+SLOW = ("the whole disk", "all p", "all devices", "the kernel", "links that multiply", "1,500 folders")
+QUICK = [
+    *(seed for seed, kind in enumerate(KINDS) if kind[:4] != "file" and not any(word in kind for word in SLOW)),
+    *(KINDS.index(f"file: {kind}") for kind in ("a pipe", "a link to itself", "100,000 brackets", "a list as a kind")),
+]
+"""Seeds of a part of the campaign; the system tests have all of it."""
 
 
 def test_a_good_experiment_is_seen_beside_every_kind_of_hostile_one():
     outcomes = try_seeds(try_neighbour, QUICK)
-    assert len(outcomes) > 100
+    assert len(outcomes) > 20
     assert failures(outcomes) == []
 
 
@@ -82,20 +80,17 @@ def test_a_walk_ends_at_its_deadline_and_an_inner_limit_does_not_extend_it(endle
         list(walk_files(endless))
 
 
-def test_folders_deeper_than_the_stack_are_walked(tmp_path):
-    path = tmp_path
+def test_folders_deeper_than_the_stack_are_walked():
+    root = Path(tempfile.mkdtemp())  # not pytest's own folder, which it removes by recursion
+    path = root
     for _ in range(1200):
         path = path / "d"
         path.mkdir()
     (path / "a.png").write_bytes(b"")
     try:
-        assert list(walk_files(tmp_path)) == ["d/" * 1200 + "a.png"]
+        assert list(walk_files(root)) == ["d/" * 1200 + "a.png"]
     finally:
-        while path != tmp_path:  # removing them all at once would need as much stack
-            for file in path.iterdir():
-                file.unlink()
-            path.rmdir()
-            path = path.parent
+        subprocess.run(["rm", "-rf", str(root)], check=True)
 
 
 def test_a_link_to_nothing_among_the_data_does_not_hide_their_changes(tmp_path):
