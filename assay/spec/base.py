@@ -10,7 +10,15 @@ from collections.abc import Collection, Iterable, Mapping
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from assay.errors import shorten
 from assay.spec.plugins import load_plugin, plugins
@@ -22,6 +30,17 @@ class Section(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False, validate_default=True
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_truth_value_is_a_number(cls, values: Any) -> Any:
+        """Refuse what pydantic would take for 1 or 0, such as ``epochs: true``."""
+        for name, value in values.items() if isinstance(values, Mapping) else ():
+            if isinstance(value, bool) and name in cls.model_fields:
+                types = alternatives(cls.model_fields[name].annotation)
+                if bool not in types and Any not in types:
+                    raise ValueError(f"{name} is {str(value).lower()}, which is a truth value; expected another value")
+        return values
 
     def content(self) -> dict[str, Any]:
         """Return the fields that determine a result: all but those marked ``PLACE_ONLY``, at any depth."""

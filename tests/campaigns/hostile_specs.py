@@ -215,6 +215,12 @@ VALUES = (
     Case("a number beyond all", T + "trained_model: {learner: {learning_rate: 1e999}}\n", "finite"),
     Case("not a number", T + "trained_model: {learner: {learning_rate: .nan}}\n", "finite"),
     Case("infinity", T + "trained_model: {learner: {learning_rate: -.inf}}\n", "finite"),
+    Case("a truth value as a number", T + "seed: true\n", "seed is true"),
+    Case(
+        "a number of 300 digits as a count",
+        T + f"trained_model: {{train_params: {{steps_per_epoch: {'9' * 300}}}}}\n",
+        "steps",
+    ),
     Case("half a whole number", T + "seed: 64.5\n", "seed: got 64.5"),
     Case("a whole float", T + "seed: 64.0\ntrained_model: {train_params: {epochs: 2e0}}\n", VALID),
     Case("a number as a name", T + "name: 64\n", "in quotes"),
