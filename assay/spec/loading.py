@@ -62,7 +62,8 @@ def _line(detail: Any, root: type[BaseModel]) -> str:
     kind, given, context = detail["type"], detail["input"], detail.get("ctx", {})
     if kind == "extra_forbidden":
         valid = sorted({name for model in models for name in model.model_fields})
-        return f"{key}: unknown key.{_place_hint(keys, valid)} Valid keys here: {', '.join(valid)}."
+        hint = _place_hint(keys, valid) if root is ExperimentSpec else _hint(keys[-1], valid)
+        return f"{key}: unknown key.{hint} Valid keys here: {', '.join(valid)}."
     if kind == "missing":
         return f"{key}: is missing.{_choices(choices)}"
     if kind in ("union_tag_invalid", "union_tag_not_found"):
@@ -96,8 +97,8 @@ def _hint(name: str, valid: list[str]) -> str:
 def _place_hint(keys: Sequence[str], valid: list[str]) -> str:
     """Return a sentence about a key that is not valid where it stands: where it belongs, or what may be meant."""
     name, path = keys[-1], ".".join(keys)
-    if path in spec_keys():
-        return f" It is for kind {' and '.join(spec_keys()[path])}."
+    if kinds := spec_keys().get(path):
+        return f" It is for kind {' and '.join(kinds)}."
     if places := _places(name):
         return f" It belongs to {_or(places)}."
     meant = SYNONYMS.get(name.lower()) or nearest(name, valid) or _nearest_anywhere(name)

@@ -15,7 +15,7 @@ import json
 import re
 from collections.abc import Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -49,7 +49,7 @@ _INT = re.compile(r"[-+]?(?:0|[1-9][\d_]{0,300}|0b[01_]{1,300}|0x[\da-fA-F_]{1,3
 class _Loader(_SafeLoader):  # type: ignore[misc]
     """PyYAML's safe loader with the scalars of YAML 1.2, and for which a duplicate key is an error."""
 
-    yaml_implicit_resolvers = {}
+    yaml_implicit_resolvers: ClassVar[dict[str, list[Any]]] = {}
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Any] = set()
@@ -198,7 +198,7 @@ def _check_tag(event: yaml.NodeEvent) -> None:
         raise _limit(event, f"the tag {shorten(name)} is not allowed; expected plain values, texts in quotes")
 
 
-def _limit(event: yaml.Event, problem: str) -> _ExcessError:
+def _limit(event: Any, problem: str) -> _ExcessError:
     return _ExcessError(problem=problem, problem_mark=event.start_mark)
 
 
