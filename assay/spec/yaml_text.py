@@ -52,16 +52,22 @@ class _Loader(_SafeLoader):  # type: ignore[misc]
     yaml_implicit_resolvers: ClassVar[dict[str, list[Any]]] = {}
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        wrong = next((key for key, _ in node.value if not isinstance(key, yaml.ScalarNode)), None)
+        if wrong is not None:
+            raise _error(node, wrong, "a key is a list or a section; expected a text")
+        keys = [key for key, _ in node.value]  # before those of sections that are merged come in front of them
+        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep=deep)
+        if len(mapping) < len(keys) or len(node.value) > len(keys):
+            self._refuse_duplicates(node, keys)
+        return mapping
+
+    def _refuse_duplicates(self, node: yaml.MappingNode, keys: list[yaml.ScalarNode]) -> None:
         seen: set[Any] = set()
-        for key_node, _ in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise _error(node, key_node, "a key is a list or a section; expected a text")
+        for key_node in keys:
             key = "<<" if key_node.tag == f"{_TAG}merge" else self.construct_object(key_node, deep=True)
             if key in seen:
                 raise _error(node, key_node, f"key {shorten(key)} is given twice")
             seen.add(key)
-        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep=deep)
-        return mapping
 
 
 def _error(node: yaml.Node, place: yaml.Node, problem: str) -> yaml.constructor.ConstructorError:
