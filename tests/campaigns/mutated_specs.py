@@ -5,8 +5,10 @@ text. What is still valid must survive its own YAML, and automation must be able
 """
 
 import random
+import sys
 import tempfile
 from collections.abc import Callable
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -62,10 +64,13 @@ def mutated(rng: random.Random) -> tuple[str, str]:
     if rng.random() < 0.7:
         tree = yaml.safe_load(text)
         kinds = [rng.choice(tuple(TREE)) for _ in range(rng.randint(1, MOST_MUTATIONS))]
+        limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(20_000)  # PyYAML writes by recursion what was deepened several times
         for kind in kinds:
             parent, key = rng.choice(list(_places(tree)))
             TREE[kind](rng, tree, parent, key)
         text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+        sys.setrecursionlimit(limit)
         if rng.random() < 0.8:
             return text, f"tree: {kinds[-1]}"
     kind = rng.choice(tuple(TEXT))
@@ -108,7 +113,7 @@ def _rename(rng: random.Random, tree: Any, parent: Any, key: Any) -> None:
 def _move(rng: random.Random, tree: Any, parent: Any, key: Any) -> None:
     other, place = rng.choice(_places(tree))
     value = parent[key]
-    other[place] = yaml.safe_load(yaml.safe_dump(value))  # a copy: a tree within itself can't be written
+    other[place] = deepcopy(value)  # a tree within itself can't be written
 
 
 def _deepen(rng: random.Random, tree: Any, parent: Any, key: Any) -> None:
