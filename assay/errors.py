@@ -5,6 +5,7 @@ raise.
 """
 
 import difflib
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,50 @@ from typing import Any
 MAX_CHOICES = 30
 """How many valid names a message lists."""
 
+MAX_PROBLEMS = 20
+"""How many problems a message lists."""
+
+LONGEST_LINE = 2000
+"""Characters of a problem that a message shows: values that users wrote may be of any length."""
+
+LONGEST_NAME = 100
+"""Characters of a name that is compared with others; what is longer was not mistyped."""
+
 
 class AssayError(Exception):
-    """Base class of all errors that are caused by the user's input, data or machine."""
+    """Base class of all errors that are caused by the user's input, data or machine; the text can be printed safely."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(printable(str(message)))
+
+
+def printable(text: str) -> str:
+    """Return a text with escapes in place of what acts on a terminal: control characters, and halves of characters.
+
+    Names of files and values of specs may contain them. Line breaks and all kinds of spaces are kept.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if _is_harmless(char) else char.encode("unicode_escape").decode() for char in text)
+
+
+def one_line(text: str) -> str:
+    """Return a printable text without line breaks, which could pass for a message of their own."""
+    return printable(text).replace("\n", "\\n")
+
+
+def _is_harmless(char: str) -> bool:
+    return char.isprintable() or char == "\n" or unicodedata.category(char) == "Zs"
+
+
+def shorten(text: object, length: int = 80) -> str:
+    """Return ``text`` quoted for a message, truncated if it is long."""
+    try:
+        quoted = repr(text)
+    except ValueError:  # Python writes no more than 4,300 digits
+        return "a number of thousands of digits"
+    count = len(text) if isinstance(text, str) else len(quoted)
+    return quoted if len(quoted) <= length else f"{quoted[:length]}… ({count:,} characters)"
 
 
 class IdError(AssayError):
@@ -27,10 +69,7 @@ class DataError(AssayError):
     def __init__(self, summary: str, problems: Sequence[str] = ()) -> None:
         self.summary = summary
         self.problems = list(problems)
-        shown = [f"  - {problem}" for problem in self.problems[:20]]
-        if len(self.problems) > len(shown):
-            shown.append(f"  - … and {len(self.problems) - len(shown)} more")
-        super().__init__("\n".join([summary, *shown]))
+        super().__init__("\n".join([summary, *(f"  - {problem}" for problem in _listed(self.problems))]))
 
 
 class FileError(AssayError):
@@ -44,7 +83,7 @@ class FileError(AssayError):
     def __init__(self, path: Path | str, reason: str) -> None:
         self.path = path
         self.reason = reason
-        super().__init__(f"{path}: {reason}")
+        super().__init__(f"{one_line(str(path))}: {reason}")
 
 
 class StorageError(AssayError):
@@ -69,12 +108,20 @@ class SpecError(AssayError):
     def __init__(self, source: str, problems: Sequence[str]) -> None:
         self.source = source
         self.problems = list(problems)
-        super().__init__("\n".join(f"{source}: {problem}" for problem in self.problems))
+        super().__init__("\n".join(f"{one_line(source)}: {problem}" for problem in _listed(self.problems)))
 
 
-def nearest(name: str, choices: Iterable[str]) -> str | None:
-    """Return the choice most similar to ``name``, or None if none is similar."""
-    matches = difflib.get_close_matches(name.lower(), list(choices), n=1, cutoff=0.5)
+def _listed(problems: Sequence[str]) -> list[str]:
+    shown = [each if len(each) <= LONGEST_LINE else f"{each[:LONGEST_LINE]}…" for each in problems[:MAX_PROBLEMS]]
+    more = len(problems) - len(shown)
+    return [*shown, *([f"… and {more:,} more"] if more else [])]
+
+
+def nearest(name: str, choices: Iterable[str], cutoff: float = 0.5) -> str | None:
+    """Return the choice most similar to ``name``, or None if none is similar by more than ``cutoff`` (0 to 1)."""
+    if len(name) > LONGEST_NAME:
+        return None
+    matches = difflib.get_close_matches(name.lower(), list(choices), n=1, cutoff=cutoff)
     return matches[0] if matches else None
 
 
@@ -85,4 +132,4 @@ def unknown(what: str, name: Any, choices: Iterable[str]) -> str:
     hint = f" Did you mean {guess!r}?" if guess else ""
     shown = ", ".join(names[:MAX_CHOICES]) or "none"
     more = f" and {len(names) - MAX_CHOICES} more" if len(names) > MAX_CHOICES else ""
-    return f"{what} {name!r} does not exist.{hint} Choices: {shown}{more}."
+    return f"{what} {shorten(name)} does not exist.{hint} Choices: {shown}{more}."

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import dagster as dg
 
-from assay.errors import DataError, unknown
+from assay.errors import DataError, printable, unknown
 from assay.experiments.contents import outcome
 from assay.pipeline import STAGES, needed_stages
 from assay.spec.experiment import ExperimentSpec
@@ -85,4 +85,4 @@ def print_failure(event: dg.DagsterEvent) -> None:
         error = error.cause
     failure = event.step_failure_data.user_failure_data
     reason = failure.description if failure and failure.description else (error.message if error else "unknown")
-    print(f"error: {re.sub(r'^assay[.]errors[.][A-Za-z]+: ', '', reason.strip())}")
+    print(f"error: {printable(re.sub(r'^assay[.]errors[.][A-Za-z]+: ', '', reason.strip()))}")

@@ -8,15 +8,18 @@ Belongs here: which experiments are compared, what is out of date and why, the r
 here: noticing changes of files (``watch``), the state between two passes (``state``).
 """
 
+import logging
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from assay.automation.state import AutomationState, SeenFile, known_digest, watched_path
 from assay.automation.watch import file_signature, update_files, update_sources
-from assay.errors import AssayError, NotThereYetError
+from assay.datasets.inspection import walking_until
+from assay.errors import AssayError, NotThereYetError, printable
 from assay.experiments.contents import recorded_spec
 from assay.experiments.specs import SpecFiles
 from assay.pipeline import STAGES, digest_of, needed_stages, stage_config, used_inputs
@@ -30,6 +33,11 @@ MAX_SPECS = 200
 
 MAX_RUNS = 200
 """Number of queued and running runs, whoever started them, above which no more are requested."""
+
+LONGEST_PASS_S = 25.0
+"""Longest time for a pass in seconds, half of it for listing users' data: Dagster gives up a sensor after a minute."""
+
+_log = logging.getLogger(__name__)
 
 Versions = Mapping[str, str]
 """Data version by asset: of ``experiment``, of ``spec/exptests`` and of the stages."""
@@ -105,14 +113,25 @@ class Reconciliation:
         specs: The spec files.
         records: The orchestrator's records.
         max_runs: Runs queued or running beyond which nothing more is requested.
+        pass_s: Time for the pass in seconds, after which whatever is left waits for the next one.
     """
 
-    def __init__(self, state: AutomationState, specs: SpecFiles, records: RunRecords, max_runs: int = MAX_RUNS) -> None:
+    def __init__(
+        self,
+        state: AutomationState,
+        specs: SpecFiles,
+        records: RunRecords,
+        max_runs: int = MAX_RUNS,
+        pass_s: float = LONGEST_PASS_S,
+    ) -> None:
         self.state = state
         self.plan = Plan()
         self._specs = specs
         self._records = records
         self._max_runs = max_runs
+        self._pass_s = pass_s
+        self._until = time.monotonic() + pass_s
+        self._walk_s = pass_s / 3  # one source that has no end leaves time for others
 
     def reconcile(self, code: str) -> Plan:
         """Detect changes of spec files, data and code, and compare the experiments that they affect.
@@ -121,12 +140,13 @@ class Reconciliation:
             code: Hash of the code; when it changes, requests that were not fulfilled are made again.
         """
         removed = update_files(self.state, self._specs.folder, time.time_ns())
-        update_sources(self.state, time.time())
+        self.plan.notes += update_sources(self.state, time.time(), self._until - self._pass_s / 2, self._walk_s)
         if self.state.code != code:
             self.state.dirty.update(self.state.asked)
             self.state.code = code
         for name in removed:
-            self._record_removal(name)
+            with self._only_for(name):
+                self._record_removal(name)
         return self.compare_dirty()
 
     def reconcile_all(self, code: str) -> Plan:
@@ -138,14 +158,44 @@ class Reconciliation:
 
     def compare_dirty(self) -> Plan:
         """Compare the dirty experiments that have no active run with their recorded versions."""
-        loaded = {name: spec for name in self._choose() if (spec := self._load(name)) is not None}
+        loaded = dict(self._loaded(self._choose()))
         recorded = self._records.recorded(loaded) if loaded else {}
         cancelled = self._records.cancelled(loaded) if loaded else {}
-        for name, spec in loaded.items():
+        for number, (name, spec) in enumerate(loaded.items()):
+            if number and time.monotonic() > self._until:
+                break  # the others stay dirty
             self.state.dirty.discard(name)
-            self._compare(name, spec, recorded.get(name, {}))
+            with self._only_for(name), walking_until(time.monotonic() + self._walk_s):
+                self._compare(name, spec, recorded.get(name, {}))
         self.plan.requests = [request for request in self.plan.requests if not self._was_cancelled(request, cancelled)]
         return self.plan
+
+    def _loaded(self, names: Iterable[str]) -> Iterator[tuple[str, ExperimentSpec]]:
+        """Yield the experiments whose files are valid; those that there is no time for stay dirty."""
+        for number, name in enumerate(names):
+            if number and time.monotonic() > self._until - self._pass_s / 4:
+                return
+            spec = None
+            with self._only_for(name):
+                spec = self._load(name)
+            if spec is not None:
+                yield name, spec
+
+    @contextmanager
+    def _only_for(self, name: str) -> Iterator[None]:
+        """Turn any error in the block into a problem of one experiment: all others go on."""
+        try:
+            yield
+        except Exception as error:
+            if not isinstance(error, AssayError):
+                _log.exception("Experiment %s could not be compared.", printable(name))
+            self._report(name, error)
+
+    def _report(self, name: str, error: Exception) -> None:
+        text = str(error) if isinstance(error, AssayError) else printable(f"{type(error).__name__}: {error}")
+        self.plan.problems[name] = text if name in text else f"Experiment {name}: {text}"
+        self.state.dirty.discard(name)
+        self.state.invalid.add(name)
 
     def _was_cancelled(self, request: Request, cancelled: Mapping[str, float]) -> bool:
         """Return whether the latest run was cancelled after the file was saved; it is not repeated then."""
@@ -179,11 +229,6 @@ class Reconciliation:
             spec = self._specs.load(validate_id(name))
         except NotThereYetError as error:
             self.plan.notes.append(str(error))  # stays dirty: compared again until it is there
-            return None
-        except AssayError as error:
-            self.plan.problems[name] = str(error)
-            self.state.dirty.discard(name)
-            self.state.invalid.add(name)
             return None
         if name in self.state.invalid:
             self.state.invalid.discard(name)
@@ -236,7 +281,10 @@ def reasons_for(
         recorded: Recorded data versions.
         root: Storage root.
     """
-    former = recorded_spec(root, experiment_id)
+    try:
+        former = recorded_spec(root, experiment_id)
+    except AssayError:
+        return ("the configuration in its folder can't be read",)
     if former is None or not recorded:
         return ("new experiment",)
     changes = changes_between(former, spec.as_dict(), hidden=spec.remove_key_list)

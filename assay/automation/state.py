@@ -7,19 +7,22 @@ content of user data (``assay.datasets``), deciding what to run (``reconcile``).
 import json
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from assay.datasets.fingerprints import remembered_digest, watched_paths
-from assay.datasets.inspection import walk_files
+from assay.datasets.inspection import absolute_path, walk_files
 from assay.datasets.synthetic.backgrounds import photo_digest
-from assay.errors import DataError, StorageError
+from assay.errors import DataError, FileError, StorageError
 from assay.pipeline import digest_of
 from assay.spec.base import Section
 from assay.spec.generated_images import GeneratedImagesSection, NumbersSource, OwnData
 from assay.stages.generated_images import DIGEST_CACHE
 from assay.storage.files import write_text
 from assay.storage.results import ResultStore
+from assay.utils.reading import read_text
 from assay.utils.text import canonical_json
 
 KEPT_S = 86_400
@@ -125,9 +128,11 @@ class StateFiles:
         self.folder = folder
 
     def load(self, name: str | None) -> AutomationState:
-        """Return the state with this name; an empty one, with which everything is compared again, if it is missing."""
-        path = self.folder / f"{name}.json"
-        return load_state(path.read_text(encoding="utf-8") if name and path.is_file() else None)
+        """Return the state with this name; if it is missing or damaged, an empty one: everything is compared again."""
+        try:
+            return load_state(read_text(self.folder / f"{name}.json") if name else None)
+        except (FileNotFoundError, FileError, ValueError, KeyError, TypeError, AttributeError):
+            return AutomationState()
 
     def store(self, state: AutomationState) -> str:
         """Write a state unless it exists, remove outdated ones, and return its name."""
@@ -139,8 +144,9 @@ class StateFiles:
         else:
             path.touch()
         for other in self.folder.glob("*.json"):
-            if other != path and time.time() - other.stat().st_mtime > KEPT_S:
-                other.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # another process removes old states, too
+                if other != path and time.time() - other.stat().st_mtime > KEPT_S:
+                    other.unlink()
         return name
 
 
@@ -157,7 +163,7 @@ def watched_path(source: Section) -> str:
     The result is empty for generated data and for sources of installed packages, which are not watched.
     """
     if isinstance(source, NumbersSource):
-        return str(Path(source.background_folder).expanduser().absolute()) if source.background_folder else ""
+        return str(absolute_path(source.background_folder)) if source.background_folder else ""
     if isinstance(source, OwnData):
         return os.pathsep.join(map(str, watched_paths(source)))
     return ""
@@ -166,22 +172,37 @@ def watched_path(source: Section) -> str:
 def snapshot_source(paths: str) -> SourceSnapshot | None:
     """Take a snapshot of files and of all files in folders; None while one of them is still being written.
 
+    What can't be read counts as a file with this problem, so that the snapshot changes when the problem does.
+
     Args:
         paths: Files and folders as returned by ``watched_path``.
+
+    Raises:
+        DataError: The time of ``walking_until`` is over.
     """
     started = time.time()
-    entries = []
+    entries: list[list[Any]] = []
     for path in map(Path, paths.split(os.pathsep)):
-        names = [""] if path.is_file() else list(walk_files(path)) if path.is_dir() else []
-        for name in names:
-            try:
-                status = (path / name if name else path).stat()
-            except FileNotFoundError:
-                return None
-            if started - SETTLED_S < status.st_mtime <= started:
-                return None
-            entries.append([os.fsencode(name).hex(), status.st_size, status.st_mtime_ns])
+        try:
+            names = [""] if path.is_file() else walk_files(path) if path.is_dir() else []
+            for name in names:
+                status = _status(path / name if name else path)
+                if started - SETTLED_S < status.st_mtime <= started:
+                    return None
+                entries.append([os.fsencode(name).hex(), status.st_size, status.st_mtime_ns])
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, RecursionError) as error:
+            entries.append([str(path), type(error).__name__, str(error)])
     return SourceSnapshot(digest_of(entries), started, time.time() - started)
+
+
+def _status(path: Path) -> os.stat_result:
+    """Return the status of a file, or of a link that leads nowhere; a file that vanished is an error."""
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return path.lstat()
 
 
 def known_digest(section: GeneratedImagesSection, root: Path, recorded: str) -> str | None:
@@ -199,7 +220,7 @@ def known_digest(section: GeneratedImagesSection, root: Path, recorded: str) -> 
             return remembered_digest(source, root / DIGEST_CACHE)
         if isinstance(source, NumbersSource):
             return photo_digest(source, root / DIGEST_CACHE)
-    except DataError:
+    except (DataError, OSError, RecursionError):
         return None  # the stage reports the problem in its run, where the user looks for it
     return _digest_of_result(root, recorded) if recorded else None
 

@@ -3,6 +3,7 @@
 Belongs here: comparing a result's inputs with the recorded versions. Does not belong here: where these are recorded.
 """
 
+import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -12,6 +13,8 @@ from assay.errors import StorageError
 from assay.experiments.evaluation import source_record_path
 from assay.pipeline import STAGES, Stage
 from assay.storage.results import ResultStore
+
+_log = logging.getLogger(__name__)
 
 MAX_COMPARED = 100
 """Experiments compared in one pass, at 10 ms each."""
@@ -133,8 +136,11 @@ def compare_changed(
     busy = events.active(candidates) if candidates else set()
     compared = [name for name in candidates if name not in busy][:MAX_COMPARED]
     recorded = events.recorded(compared) if compared else {}
-    found = {
-        name: stale_assets(materializations(results, versions, source_record_path(results.root, name).exists()))
-        for name, versions in recorded.items()
-    }
+    found: dict[str, Mapping[str, str]] = {}
+    for name, versions in recorded.items():
+        try:
+            evaluates = source_record_path(results.root, name).exists()
+            found[name] = stale_assets(materializations(results, versions, evaluates))
+        except Exception:  # a damaged result of one experiment; all others go on
+            _log.exception("Experiment %s could not be compared with its inputs.", name)
     return UpstreamComparison(latest, frozenset(candidates) - frozenset(compared), found)

@@ -71,8 +71,12 @@ class DagsterServer:
         Raises:
             ServerError: ``url`` is not the URL of a web server.
         """
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
+        try:
+            parts = urlsplit(self.url)
+            is_web_address = parts.scheme in ("http", "https") and bool(parts.netloc) and self.url.isprintable()
+        except ValueError:  # such as "http://["
+            is_web_address = False
+        if not is_web_address:
             raise ServerError(f"--url {self.url!r} is no web address; expected one such as http://127.0.0.1:3000")
         return f"{self.url.rstrip('/')}/graphql"
 

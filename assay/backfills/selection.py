@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from assay.errors import AssayError, DataError, SpecError, unknown
+from assay.errors import DataError, SpecError, shorten, unknown
 from assay.experiments.folders import ExperimentFolders, experiment_row
 from assay.experiments.specs import SpecFiles
 from assay.spec.experiment import ExperimentSpec
@@ -73,8 +73,8 @@ def _load_all(files: SpecFiles) -> tuple[dict[str, ExperimentSpec], list[str]]:
     for name in files.ids():
         try:
             specs[name] = files.load(name)
-        except AssayError:
-            left_out.append(name)  # `assay validate` says why; the valid ones need not wait for it
+        except Exception:  # of one experiment: `assay validate` says why; the valid ones need not wait for it
+            left_out.append(name)
     return specs, left_out
 
 
@@ -91,7 +91,9 @@ def _matching(specs: Mapping[str, ExperimentSpec], root: Path, where: str) -> se
         except duckdb.Error as error:
             columns = ", ".join(relation.columns)
             reason = str(error).strip()
-            raise DataError(f"The condition {where!r} is wrong: {reason}\nColumns: {columns}. {NEXT}") from error
+            raise DataError(
+                f"The condition {shorten(where, 500)} is wrong: {reason}\nColumns: {columns}. {NEXT}"
+            ) from error
 
 
 def _frame(specs: Mapping[str, ExperimentSpec], root: Path) -> pl.DataFrame:
@@ -106,5 +108,5 @@ def _nothing(files: SpecFiles, where: str, left_out: list[str]) -> str:
     broken = f" {len(left_out)} files are not valid: assay validate." if left_out else ""
     if not files.ids():
         return f"There are no experiments in {files.folder}. Create one with: assay new regression"
-    match = f"matches {where!r}" if where else "is valid"
+    match = f"matches {shorten(where, 500)}" if where else "is valid"
     return f"No experiment {match}; {len(files.ids())} are in {files.folder}.{broken} All of them: --where true"

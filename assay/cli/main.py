@@ -6,6 +6,8 @@ Belongs here: the app. Does not belong here: what a command does.
 """
 
 import sys
+import tempfile
+import traceback
 
 import typer
 
@@ -15,7 +17,8 @@ from assay.cli.results import compare, dashboard, export, path, show, sql
 from assay.cli.run import demo, run
 from assay.cli.specs import evaluate, new, schema, sweep, validate
 from assay.cli.storage import gc, locks
-from assay.errors import AssayError
+from assay.errors import AssayError, printable
+from assay.spec.secrets import hide
 from assay.utils.process import leave
 
 app = typer.Typer(
@@ -60,12 +63,34 @@ def script() -> None:
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; whatever goes wrong is one message on standard error, and exit code 1."""
     try:
         app()
-    except AssayError as error:
-        typer.echo(f"error: {error}", err=True)
+    except Exception as error:
+        typer.echo(f"error: {printable(explained(error))}", err=True)
         sys.exit(1)
-    except OSError as error:
-        typer.echo(f"error: {error.strerror or error}: {error.filename}", err=True)
-        sys.exit(1)
+
+
+def explained(error: Exception) -> str:
+    """Return what a user is told about an error; the trace of one that is not the user's is kept in a file."""
+    if isinstance(error, AssayError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}" + (f": {error.filename}" if error.filename is not None else "")
+    return f"unexpected {type(error).__name__}: {_first_line(error)} {_kept_trace(error)}"
+
+
+def _first_line(error: Exception) -> str:
+    line = str(error).strip().partition("\n")[0][:300]
+    return hide(line if line.endswith(".") else f"{line}.")
+
+
+def _kept_trace(error: Exception) -> str:
+    """Write the trace into a file of the temporary folder and return a sentence that says where."""
+    trace = hide("".join(traceback.format_exception(error)))
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="assay-error-", suffix=".txt", delete=False) as file:
+            file.write(printable(trace))
+    except OSError:
+        return f"The trace can't be written either: {trace[-500:]}"
+    return f"This is a defect of Assay, or of an installed package; please report it with {file.name}, the full trace."

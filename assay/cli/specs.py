@@ -1,20 +1,33 @@
 """Commands that write or check spec files: ``new``, ``validate``, ``schema``, ``eval`` and ``sweep``."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from assay.errors import SpecError, unknown
+from assay.errors import (
+    AssayError,
+    DataError,
+    NotThereYetError,
+    SpecError,
+    StorageError,
+    nearest,
+    printable,
+    shorten,
+    unknown,
+)
+from assay.experiments.catalog import StoredExperiment
 from assay.experiments.evaluation import KEY, find_evaluated
 from assay.experiments.specs import SpecFiles, template
 from assay.experiments.sweep_grid import Axis, full_key, read_axis, sweepable_keys
 from assay.experiments.sweeps import Sweep, plan_sweep, write_sweep
 from assay.experiments.workspace import spec_files
 from assay.spec.experiment import ExistingExperiment, ExperimentSpec
+from assay.spec.generated_images import OwnData
 from assay.spec.ids import suggest_id
-from assay.spec.loading import json_schema, load_spec, load_values, merged, spec_from
+from assay.spec.loading import existing_experiment, json_schema, load_spec, load_values, merged, spec_from
 from assay.spec.yaml_text import nest, read_value, short_names, shown
 from assay.utils.text import text_table
 
@@ -46,7 +59,7 @@ def parse_setting(setting: str) -> dict[str, Any]:
     """
     key, equals, text = setting.partition("=")
     if not equals or not key:
-        raise SpecError("--set", [f"got {setting!r}; expected key=value, such as seed=7"])
+        raise SpecError("--set", [f"got {shorten(setting)}; expected key=value, such as seed=7"])
     name = key.strip()
     if name.partition(".")[0] not in ExperimentSpec.model_fields:
         name = full_key(name, sweepable_keys({}))
@@ -59,9 +72,13 @@ def validate(
     """Check spec files; prints every problem of every file and fails when there is one."""
     store = spec_files()
     paths = [path_of(target, store) for target in targets] if targets else [store.path(name) for name in store.ids()]
-    problems = [str(error) for path in paths if (error := _error_in(path))]
-    for problem in problems:
-        typer.echo(problem, err=True)
+    problems = []
+    for path in paths:
+        problem, warnings = _check(path)
+        problems += [problem] if problem else []
+        for line in (problem, *(f"warning: {path}: {warning}" for warning in warnings)):
+            if line:
+                typer.echo(printable(line), err=True)
     typer.echo(f"{len(paths) - len(problems)} of {len(paths)} experiments are valid.")
     if problems:
         raise typer.Exit(1)
@@ -77,17 +94,36 @@ def path_of(target: str, store: SpecFiles) -> Path:
     if target.endswith((".yaml", ".yml")):
         return Path(target)
     path = store.path(target)
-    if not path.exists():
+    if not store.exists(target):
         raise SpecError(str(store.folder), [unknown("Experiment", target, store.ids())])
     return path
 
 
-def _error_in(path: Path) -> SpecError | None:
+def _check(path: Path) -> tuple[str, list[str]]:
+    """Return what is wrong with a file, or else what its runs will find missing: the data may be elsewhere."""
     try:
-        load_spec(path)
-    except SpecError as error:
-        return error
-    return None
+        spec = load_spec(path)
+    except AssayError as error:
+        return str(error), []
+    return "", list(_missing_data(spec))
+
+
+def _missing_data(spec: ExperimentSpec) -> Iterator[str]:
+    """Yield one sentence per file or folder of the user's that a valid spec names and that does not exist."""
+    source, weights = spec.generated_images.source, spec.trained_model.starting_weights
+    named = {
+        "generated_images.source.path": source.path if isinstance(source, OwnData) else None,
+        "generated_images.source.background_folder": getattr(source, "background_folder", None),
+        "trained_model.starting_weights.path": weights.path if weights else None,
+    }
+    for key, text in named.items():
+        if text is not None:
+            from assay.datasets.inspection import existing_path  # NumPy and Pillow: only here
+
+            try:
+                existing_path(text, want_folder=None)
+            except DataError as error:
+                yield str(error).replace("source.path", key, 1)
 
 
 def schema() -> None:
@@ -108,8 +144,8 @@ def evaluate(
 ) -> None:
     """Create an experiment that evaluates an existing one's model, on its data or on others, and print its ID."""
     store = spec_files()
-    reference = ExistingExperiment(experiment_id=source, location=location)
-    found = find_evaluated(store.locations, reference)
+    reference = existing_experiment({"experiment_id": source, "location": location})
+    found = _find_source(store, reference)
     values = {
         "task": found.task,
         "description": f"Evaluation of {source}{f' at {location}' if location else ''}.",
@@ -120,6 +156,19 @@ def evaluate(
     name = store.create(values, experiment_id)
     typer.echo(name)
     typer.echo(f"Wrote {store.path(name)}. Edit it, then: assay run {name} --job job_eval", err=True)
+
+
+def _find_source(store: SpecFiles, reference: ExistingExperiment) -> StoredExperiment:
+    """Return the experiment to evaluate; a name that no experiment here has gets the nearest one."""
+    try:
+        return find_evaluated(store.locations, reference)
+    except NotThereYetError:
+        raise
+    except StorageError as error:
+        guess = None if reference.location else nearest(reference.experiment_id, store.ids())
+        if guess in (None, reference.experiment_id) or "Did you mean" in str(error):
+            raise
+        raise StorageError(f"{error} Did you mean {guess!r}?") from None
 
 
 TRAINING_SEED = "trained_model.seed"

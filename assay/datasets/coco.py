@@ -13,9 +13,8 @@ from assay.datasets.annotations import AnnotatedDataset, AnnotatedImage
 from assay.datasets.coco_json import CocoAnnotations, CocoFile, Entry, Id, read_annotations, read_coco_file
 from assay.datasets.file_names import FileFinder, spellings
 from assay.datasets.inspection import SUBSET_NAMES, existing_path, folders_in, is_hidden, subset_in_name, walk_files
-from assay.errors import DataError, unknown
+from assay.errors import DataError, shorten, unknown
 from assay.spec.generated_images import CocoSource
-from assay.spec.ids import shorten
 
 
 @dataclass(frozen=True)

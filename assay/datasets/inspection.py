@@ -6,11 +6,15 @@ or a file means in one of the formats.
 
 import errno
 import hashlib
+import math
 import os
 import re
 import stat
+import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -22,7 +26,7 @@ from assay.images.near_duplicates import signature_of
 from assay.spec.generated_images import ImageSource
 from assay.spec.splits import TEST, TRAIN, VALIDATION
 from assay.utils.concurrency import Progress, map_in_order, usable_cores
-from assay.utils.reading import kind_of, open_regular, read_bytes
+from assay.utils.reading import kind_of, open_regular, read_bytes, user_path
 
 SUBSET_NAMES = {TRAIN: TRAIN, VALIDATION: VALIDATION, "val": VALIDATION, "valid": VALIDATION, TEST: TEST}
 """Names that people give to subsets, and ours."""
@@ -118,7 +122,7 @@ def existing_path(text: str, want_folder: bool | None, key: str = "path", base: 
 
 def absolute_path(text: str, base: Path | None = None) -> Path:
     """Return the absolute path that a text in the spec means, whether or not it exists."""
-    path = Path(os.path.expanduser(text))  # noqa: PTH111 - leaves the name of an unknown user as it is
+    path = user_path(text)
     return Path(os.path.normpath((base / path if base else path).absolute()))
 
 
@@ -195,12 +199,13 @@ def walk_files(root: Path, most: int = MOST_ENTRIES) -> Iterator[str]:
 
     Raises:
         DataError: A folder can't be read or is gone, links lead to the operating system's folders or to one folder
-            again and again, or there are too many files.
+            again and again, there are too many files, or the time of ``walking_until`` is over.
     """
     visits: Counter[_Identity] = Counter()
     stack = [_enter(root, "", visits)]
     seen = 0
     while stack:
+        _require_time(root)
         entry = next(stack[-1][1], None)
         if entry is None:
             stack.pop()
@@ -213,6 +218,29 @@ def walk_files(root: Path, most: int = MOST_ENTRIES) -> Iterator[str]:
             yield name
             continue
         stack.append(_enter(root, name, visits, {identity for identity, _ in stack}))
+
+
+_DEADLINE = ContextVar("deadline", default=math.inf)
+"""Value of ``time.monotonic`` after which no folder is walked any further."""
+
+
+@contextmanager
+def walking_until(deadline: float) -> Iterator[None]:
+    """Limit the time that walking folders may take in the block: a path such as ``/`` or ``/proc`` may never end.
+
+    Args:
+        deadline: Value of ``time.monotonic``; an earlier limit stays.
+    """
+    token = _DEADLINE.set(min(deadline, _DEADLINE.get()))
+    try:
+        yield
+    finally:
+        _DEADLINE.reset(token)
+
+
+def _require_time(root: Path) -> None:
+    if time.monotonic() > _DEADLINE.get():
+        raise DataError(f"{root}: it holds so many files that listing them took too long; name the folder of the data.")
 
 
 def _enter(

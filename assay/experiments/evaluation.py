@@ -17,8 +17,8 @@ from assay.experiments.folders import ExperimentFolders, prefix_of
 from assay.pipeline import trains_from
 from assay.spec.experiment import LATEST, SECTION_NAMES, ExistingExperiment, ExperimentSpec, FoundExperiment
 from assay.spec.ids import validate_id
-from assay.spec.loading import merged
-from assay.spec.yaml_text import read_mapping, to_yaml
+from assay.spec.loading import load_values, merged
+from assay.spec.yaml_text import to_yaml
 from assay.storage.files import write_text
 from assay.storage.locations.config import DEFAULT_LOCATION, Location, Locations
 
@@ -52,8 +52,8 @@ def with_source_values(locations: Locations, experiment_id: str, values: Mapping
     task, prefix = values["task"], prefix_of(pattern, values["task"])
     query = {**reference.model_dump(exclude={"found"}), "task": task, "prefix": prefix}
     path = source_record_path(locations.root, experiment_id)
-    record = read_mapping(path.read_text(encoding="utf-8"), str(path)) if path.is_file() else {}
-    if record.get("asked") != query:
+    record = load_values(path) if path.exists() else {}
+    if record.get("asked") != query or not {"found", "values"} <= record.keys():
         record = {"asked": query, **_find_source(locations, reference, experiment_id, task, prefix)}
         write_text(path, to_yaml(record))
     own = {**values, KEY: {**reference.model_dump(), "found": record["found"]}}

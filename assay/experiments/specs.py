@@ -8,7 +8,6 @@ Belongs here: which experiments exist, their spec files, run configurations and 
 results, deleting them (``garbage``).
 """
 
-import json
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from assay.errors import IdError, NotThereYetError, SpecError, unknown
+from assay.errors import FileError, IdError, NotThereYetError, SpecError, nearest, unknown
 from assay.experiments.evaluation import KEY as EVALUATED
 from assay.experiments.evaluation import find_evaluated, with_source_values
 from assay.experiments.folders import experiments_with_folder
@@ -29,6 +28,7 @@ from assay.spec.yaml_text import read_mapping, to_yaml
 from assay.storage.files import temporary_sibling, write_json, write_text
 from assay.storage.locations.config import FILE as LOCATIONS_FILE
 from assay.storage.locations.config import Locations
+from assay.utils.reading import read_record
 
 DEFAULT_TASK = "regression"
 
@@ -65,8 +65,8 @@ class SpecFiles:
         return {*self.ids(), *self.tombstones.ids(), *experiments_with_folder(self.root)}
 
     def exists(self, experiment_id: str) -> bool:
-        """Return whether the experiment has a spec file."""
-        return self.path(experiment_id).is_file()
+        """Return whether something has the name of the experiment's spec file, even if it can't be read."""
+        return os.path.lexists(self.path(experiment_id))
 
     def load(self, experiment_id: str) -> ExperimentSpec:
         """Return the validated spec of an experiment.
@@ -77,6 +77,10 @@ class SpecFiles:
             StorageError: It evaluates an experiment that does not exist.
         """
         path = self.path(experiment_id)
+        if not self.exists(experiment_id):
+            guess = nearest(experiment_id, self.ids())
+            hint = f" Did you mean {guess!r}?" if guess else ""
+            raise SpecError(str(path), [f"does not exist.{hint} Create one with 'assay new regression'"])
         spec = self._completed(experiment_id, load_values(path), str(path))
         self.tombstones.check(experiment_id, digest_of(spec.as_dict()))
         return spec
@@ -213,10 +217,11 @@ class Tombstones:
         """
         path = self.folder / validate_id(experiment_id)
         if path.exists():
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if not content["digest"] or content["digest"] != digest:
+            content = _read_tombstone(path)
+            if not content.get("digest") or content["digest"] != digest:
+                removed = content.get("removed", "nobody knows when")
                 raise IdError(
-                    f"Experiment {experiment_id!r} was removed ({content['removed']}) and its ID is not used again. "
+                    f"Experiment {experiment_id!r} was removed ({removed}) and its ID is not used again. "
                     f"Save the spec under another name, such as {experiment_id[:60]}-2, or put the former file back."
                 )
 
@@ -227,6 +232,15 @@ class Tombstones:
             return False
         path.unlink(missing_ok=True)
         return True
+
+
+def _read_tombstone(path: Path) -> dict[str, Any]:
+    try:
+        return read_record(path)
+    except FileError as error:
+        raise IdError(f"The record of a removed experiment can't be read. {error}. Delete it to use the ID.") from error
+    except FileNotFoundError:
+        return {}
 
 
 def run_config_path(root: Path, run_id: str, experiment_id: str) -> Path:

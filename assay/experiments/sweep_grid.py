@@ -8,14 +8,10 @@ import itertools
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-from pydantic import BaseModel
-
-from assay.errors import MAX_CHOICES, SpecError, nearest
-from assay.spec.base import models_in
-from assay.spec.experiment import ExperimentSpec
+from assay.errors import MAX_CHOICES, SpecError, nearest, shorten
+from assay.spec.loading import spec_keys
 from assay.spec.yaml_text import read_value
 
 MOST_COMBINATIONS = 10_000
@@ -44,7 +40,7 @@ def read_axis(text: str, keys: Collection[str]) -> Axis:
     """
     name, equals, listed = text.partition("=")
     if not equals or not name.strip():
-        raise SpecError("--grid", [f"got {text!r}; expected KEY=VALUE,VALUE, such as epochs=5,10"])
+        raise SpecError("--grid", [f"got {shorten(text)}; expected KEY=VALUE,VALUE, such as epochs=5,10"])
     key = full_key(name.strip(), keys)
     values = _read_list(text, listed)
     if len(values) == 1 and isinstance(values[0], list):
@@ -59,7 +55,7 @@ def _read_list(text: str, listed: str) -> list[Any]:
         values: list[Any] = read_value(f"[{listed}]")
     except SpecError as error:
         expected = "expected values separated by commas, texts with commas in quotes"
-        raise SpecError("--grid", [f"the values of {text!r} are not YAML; {expected}"]) from error
+        raise SpecError("--grid", [f"the values of {shorten(text)} are not YAML; {expected}"]) from error
     return values
 
 
@@ -88,19 +84,7 @@ def sweepable_keys(values: Mapping[str, Any]) -> set[str]:
     Args:
         values: A resolved spec, which may use kinds of installed packages.
     """
-    return set(_built_in_keys()) | set(_keys_of(values, ""))
-
-
-@cache
-def _built_in_keys() -> frozenset[str]:
-    return frozenset(_keys_in(ExperimentSpec, ""))
-
-
-def _keys_in(model: type[BaseModel], prefix: str) -> Iterator[str]:
-    for name, field in model.model_fields.items():
-        yield f"{prefix}{name}"
-        for inner in models_in([field.annotation]):
-            yield from _keys_in(inner, f"{prefix}{name}.")
+    return set(spec_keys()) | set(_keys_of(values, ""))
 
 
 def _keys_of(values: Mapping[str, Any], prefix: str) -> Iterator[str]:
@@ -122,8 +106,8 @@ def full_key(name: str, keys: Collection[str]) -> str:
     if len(found) == 1:
         return found[0]
     if found:
-        raise SpecError(f"key {name!r}", [f"could be any of {_listed(found)}. Write more of it."])
-    raise SpecError(f"key {name!r}", [f"does not exist. {_resembling(name, keys)}"])
+        raise SpecError(f"key {shorten(name)}", [f"could be any of {_listed(found)}. Write more of it."])
+    raise SpecError(f"key {shorten(name)}", [f"does not exist. {_resembling(name, keys)}"])
 
 
 def _resembling(name: str, keys: Collection[str]) -> str:

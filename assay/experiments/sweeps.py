@@ -9,12 +9,13 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from assay.errors import SpecError
+from assay.errors import FileError, SpecError
 from assay.experiments.specs import SpecFiles
 from assay.experiments.sweep_grid import Axis, combinations
 from assay.spec.ids import validate_id
-from assay.spec.loading import merged, spec_from
+from assay.spec.loading import MOST_BYTES, merged, spec_from
 from assay.spec.yaml_text import flatten, nest, read_mapping, shown
+from assay.utils.reading import read_text
 from assay.utils.text import canonical_json
 
 
@@ -142,9 +143,9 @@ def _tagged(store: SpecFiles) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for experiment_id in store.ids():
         path = store.path(experiment_id)
         try:
-            text = path.read_text(encoding="utf-8")
+            text = read_text(path, MOST_BYTES)
             values = read_mapping(text, str(path)) if TAG in text else {}
-        except (OSError, UnicodeDecodeError, SpecError):
+        except (FileNotFoundError, FileError, SpecError):
             continue  # removed meanwhile, or half-saved: `assay validate` reports it
         if isinstance(values.get("tags"), Mapping) and TAG in values["tags"]:
             yield experiment_id, values

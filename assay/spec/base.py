@@ -4,13 +4,24 @@ Belongs here: the base model, field types of several sections, inspecting annota
 installed packages add. Does not belong here: any section, finding packages (``plugins``).
 """
 
+import os
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 
+from assay.errors import shorten
 from assay.spec.plugins import load_plugin, plugins
 
 
@@ -20,6 +31,17 @@ class Section(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False, validate_default=True
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_truth_value_is_a_number(cls, values: Any) -> Any:
+        """Refuse what pydantic would take for 1 or 0, such as ``epochs: true``."""
+        for name, value in values.items() if isinstance(values, Mapping) else ():
+            if isinstance(value, bool) and name in cls.model_fields:
+                types = alternatives(cls.model_fields[name].annotation)
+                if bool not in types and Any not in types:
+                    raise ValueError(f"{name} is {str(value).lower()}, which is a truth value; expected another value")
+        return values
 
     def content(self) -> dict[str, Any]:
         """Return the fields that determine a result, at any depth.
@@ -68,6 +90,30 @@ SecretReference = Annotated[str, Field(pattern=r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$"
 """A secret in a plugin's section: ``${NAME}``, with the name of an environment variable. The spec and all its copies
 contain only the name; ``assay.spec.secrets.resolved`` returns the value where it is used."""
 
+MOST_BYTES_OF_PATH, MOST_BYTES_OF_NAME = 4095, 255
+"""Limits of file systems; asking for what exceeds them is an error of the operating system."""
+
+
+def require_path(text: str) -> str:
+    """Return a text that may be a path.
+
+    Raises:
+        ValueError: No file system can have it.
+    """
+    path = os.fsencode(text)
+    if b"\0" in path or len(path) > MOST_BYTES_OF_PATH:
+        raise ValueError(f"got {shorten(text)}; expected a path, of at most {MOST_BYTES_OF_PATH:,} bytes")
+    if any(len(name) > MOST_BYTES_OF_NAME for name in path.split(b"/")):
+        raise ValueError(f"got {shorten(text)}; expected at most {MOST_BYTES_OF_NAME} bytes between two slashes")
+    return text
+
+
+UserPath = Annotated[str, Field(min_length=1), AfterValidator(require_path)]
+"""Path of the user's data; ``~`` is the home folder."""
+
+MOST_STEPS = 10**9
+"""Upper limit of counts that have no other one; a number of 300 digits would fail only when it is used."""
+
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 """A number from 0 to 1."""
 
@@ -79,6 +125,11 @@ class ImageSize(Section):
     """Width in pixels."""
     height: int = Field(ge=1, le=16384)
     """Height in pixels."""
+
+
+def repeated(names: Iterable[str]) -> list[str]:
+    """Return the names that occur more than once, sorted."""
+    return sorted(name for name, count in Counter(names).items() if count > 1)
 
 
 def alternatives(annotation: Any) -> list[Any]:
@@ -119,7 +170,7 @@ def or_plugin(group: str, built_in: Collection[str], registered: type) -> WrapVa
 
     def validate(value: Any, built_in_section: ValidatorFunctionWrapHandler) -> Any:
         kind = value.get("kind") if isinstance(value, Mapping) else getattr(value, "kind", None)
-        if kind in built_in or kind not in plugins(group):
+        if not isinstance(kind, str) or kind in built_in or kind not in plugins(group):
             return built_in_section(value)
         return load_plugin(group, kind, registered).section.model_validate(value)
 

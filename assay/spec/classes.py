@@ -13,8 +13,9 @@ from pydantic import Field, GetJsonSchemaHandler, SerializerFunctionWrapHandler,
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from assay.errors import nearest
-from assay.spec.base import Section
+from assay.errors import MAX_PROBLEMS, nearest, shorten
+from assay.spec.base import Section, repeated
+from assay.spec.yaml_text import brief
 
 
 class ClassDescription(Section):
@@ -34,8 +35,9 @@ class ClassDescription(Section):
             return {"name": value}
         if isinstance(value, Mapping | cls):
             return value
+        written = brief(value) if isinstance(value, int | float | None) else "cat"
         raise ValueError(
-            f"got {value!r}; expected a name such as {str(value)!r} in quotes, or {{name: …, subclasses: …}}"
+            f"got {shorten(value)}; expected a name such as {written!r} in quotes, or {{name: …, subclasses: …}}"
         )
 
     @model_serializer(mode="wrap")
@@ -130,13 +132,13 @@ def check_classes(classes: Sequence[ClassDescription], exclusive: bool) -> None:
         ValueError: A class or subclass is given twice, a class contains itself, or exclusive classes share a label.
     """
     names = [each.name for each in classes]
-    if twice := _repeated(names):
+    if twice := repeated(names):
         raise ValueError(f"classes names {', '.join(twice)} twice; every class has its own name")
     for each in classes:
-        if twice := _repeated(each.subclasses):
+        if twice := repeated(each.subclasses):
             raise ValueError(f"classes: {each.name} lists {', '.join(twice)} twice among its subclasses")
-        if circle := _circle(each.name, {one.name: one for one in classes}):
-            raise ValueError(f"classes: {' contains '.join(circle)}; a class can't contain itself")
+    if circle := _circle({one.name: one for one in classes}):
+        raise ValueError(f"classes: {' contains '.join(circle)}; a class can't contain itself")
     shared = {label: places for label, places in classes_of_labels(classes).items() if len(places) > 1}
     if exclusive and shared:
         label, places = next(iter(shared.items()))
@@ -147,6 +149,10 @@ def check_classes(classes: Sequence[ClassDescription], exclusive: bool) -> None:
         )
 
 
+MOST_MEMBERS = 300_000
+"""Largest number of pairs of a class and one of its labels: 20,000 classes in a chain would have 200 million."""
+
+
 def classes_of_labels(classes: Sequence[ClassDescription]) -> dict[str, tuple[int, ...]]:
     """Return the indices of the classes that each label belongs to, ascending.
 
@@ -155,12 +161,19 @@ def classes_of_labels(classes: Sequence[ClassDescription]) -> dict[str, tuple[in
 
     Args:
         classes: In the order of the outputs; no class contains itself.
+
+    Raises:
+        ValueError: So many classes contain each other that there are more than ``MOST_MEMBERS`` pairs of both.
     """
     by_name = {each.name: each for each in classes}
     places: dict[str, list[int]] = {}
+    members = 0
     for place, each in enumerate(classes):
-        for label in dict.fromkeys(_all_labels(each, by_name)):
+        for label in _all_labels(each, by_name):
             places.setdefault(label, []).append(place)
+            members += 1
+            if members > MOST_MEMBERS:
+                raise ValueError(f"classes: they have more than {MOST_MEMBERS:,} labels with those of their subclasses")
     return {label: tuple(found) for label, found in places.items()}
 
 
@@ -171,12 +184,11 @@ def unknown_subclasses(classes: Sequence[ClassDescription], labels: Sequence[str
         classes: All classes.
         labels: Labels that occur.
     """
-    known = [*(each.name for each in classes), *labels]
+    known = dict.fromkeys([*(each.name for each in classes), *labels])
+    missing = [(each.name, name) for each in classes for name in each.subclasses if name not in known]
     return [
-        f"{each.name}: {name!r}{did_you_mean(name, known)}"
-        for each in classes
-        for name in each.subclasses
-        if name not in known
+        f"{owner}: {name!r}{did_you_mean(name, list(known)) if number < MAX_PROBLEMS else ''}"
+        for number, (owner, name) in enumerate(missing)
     ]
 
 
@@ -187,21 +199,34 @@ def did_you_mean(name: str, choices: Sequence[str]) -> str:
 
 
 def _all_labels(each: ClassDescription, by_name: Mapping[str, ClassDescription]) -> Iterator[str]:
-    yield each.name
-    for name in each.subclasses:
-        if name in by_name:
-            yield from _all_labels(by_name[name], by_name)
-        else:
+    """Yield the labels of a class in the order of its subclasses; a class that several contain is entered once."""
+    seen: set[str] = set()
+    pending = [each.name]
+    while pending:
+        name = pending.pop()
+        if name not in seen:
+            seen.add(name)
             yield name
+            pending += reversed(by_name[name].subclasses if name in by_name else ())
 
 
-def _circle(name: str, by_name: Mapping[str, ClassDescription], path: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """Return the chain of names from a class back to itself; empty if it does not contain itself."""
-    if name in path:
-        return (*path[path.index(name) :], name)
-    inner = by_name[name].subclasses if name in by_name else ()
-    return next((found for sub in inner if (found := _circle(sub, by_name, (*path, name)))), ())
+def _circle(by_name: Mapping[str, ClassDescription]) -> list[str]:
+    """Return the chain of names from a class back to itself; empty if none contains itself.
 
-
-def _repeated(names: Sequence[str]) -> list[str]:
-    return sorted({name for name in names if names.count(name) > 1})
+    Every class is entered once and without recursion: classes within each other make 2^n chains, of any length.
+    """
+    done: set[str] = set()
+    for first in by_name:
+        path = {first: iter(by_name[first].subclasses)}
+        while path:
+            last = next(reversed(path))
+            name = next(path[last], None)
+            if name is None:
+                del path[last]
+                done.add(last)
+            elif name in path:
+                names = list(path)
+                return [*names[names.index(name) :], name]
+            elif name in by_name and name not in done:
+                path[name] = iter(by_name[name].subclasses)
+    return []

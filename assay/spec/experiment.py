@@ -11,13 +11,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from assay.errors import IdError
+from assay.errors import IdError, shorten
 from assay.spec.analysis import AnalysisSection
 from assay.spec.base import Section
 from assay.spec.crops import CropsSection
 from assay.spec.exptests import ExptestsSection
 from assay.spec.generated_images import GeneratedImagesSection
-from assay.spec.ids import shorten, validate_id
+from assay.spec.ids import validate_id
 from assay.spec.normalized import NormalizedSection
 from assay.spec.predictions import PredictionsSection
 from assay.spec.splits import SplitsSection

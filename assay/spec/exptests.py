@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, SerializeAsAny
 
 from assay.spec.analysis import TASK_METRICS, MetricName
-from assay.spec.base import Section, or_plugin
+from assay.spec.base import MOST_STEPS, Section, or_plugin
 
 
 class TestSection(Section):
@@ -30,7 +30,7 @@ class ModelsSavedTest(TestSection):
 
     kind: Literal["models_saved"] = "models_saved"
     """models_saved."""
-    min_models: int = Field(default=1, ge=1)
+    min_models: int = Field(default=1, ge=1, le=MOST_STEPS)
     """Least number of model files."""
 
 

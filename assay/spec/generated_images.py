@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, PrivateAttr, SerializeAsAny, field_validator, model_validator
 
-from assay.spec.base import ADDED, ImageSize, Location, Section, Switch, or_plugin
+from assay.spec.base import ADDED, ImageSize, Location, Section, Switch, UserPath, or_plugin
 
 DEFAULT_ROTATION_DEGREES = 45.0
 
@@ -70,7 +70,7 @@ class NumbersSource(Section):
     """Write labels/<name>.json with the box of every number; the table objects.parquet is always written."""
     masks: bool = True
     """Write masks/<name>.png, in which each pixel is the number drawn there, or 255 for background."""
-    background_folder: str | None = Field(default=None, min_length=1)
+    background_folder: UserPath | None = None
     """Folder of background photos; every file in it must be readable. Null: the photos of scikit-image."""
     min_contrast: float = Field(default=40.0, ge=0, le=127)
     """Least difference between the luminance of a number and that of its background, on a scale of 0 to 255."""
@@ -169,7 +169,7 @@ class ImageFolderSource(ImageSource):
 
     kind: Literal["image_folder"] = "image_folder"
     """Chooses this source."""
-    path: str = Field(min_length=1)
+    path: UserPath
     """Path of the folder, relative to the working directory; ``~`` is the home folder."""
     subset_folders: SubsetFolders = "detect"
     """Whether the top folders are subsets. ``detect``: if all of them are named like subsets (train or Training; val,
@@ -177,7 +177,7 @@ class ImageFolderSource(ImageSource):
     classes."""
 
 
-Relative = Annotated[str, Field(min_length=1)]
+Relative = UserPath
 """Path relative to ``path``, or an absolute one; ``~`` is the home folder."""
 
 BadAnnotations = Literal["refuse", "leave_out"]
@@ -189,7 +189,7 @@ class CocoSource(ImageSource):
 
     kind: Literal["coco"] = "coco"
     """Chooses this source."""
-    path: str = Field(min_length=1)
+    path: UserPath
     """A JSON file, or a folder with JSON files, in itself or in ``annotations``, ``train``, ``val`` or ``test``;
     relative to the working directory, ``~`` is the home folder."""
     annotations: dict[str, Relative] = {}
@@ -216,7 +216,7 @@ class YoloSource(ImageSource):
 
     kind: Literal["yolo"] = "yolo"
     """Chooses this source."""
-    path: str = Field(min_length=1)
+    path: UserPath
     """The folder with data.yaml or classes.txt, or the YAML file itself; relative to the working directory, ``~`` is
     the home folder."""
     masks: bool = True
@@ -239,7 +239,7 @@ class MaskFolderSource(ImageSource):
 
     kind: Literal["masks"] = "masks"
     """Chooses this source."""
-    path: str = Field(min_length=1)
+    path: UserPath
     """Path of the folder, relative to the working directory; ``~`` is the home folder."""
     images: Relative = "images"
     """Folder of the images, relative to ``path``."""
@@ -316,7 +316,7 @@ class TableSource(Section):
 
     kind: Literal["table"] = "table"
     """Chooses this source."""
-    path: str = Field(min_length=1)
+    path: UserPath
     """Path of the .csv or .parquet file, relative to the working directory; ``~`` is the home folder."""
     target_column: str = Field(min_length=1)
     """Name of the column to predict."""

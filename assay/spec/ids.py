@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 
-from assay.errors import IdError
+from assay.errors import IdError, shorten
 
 ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -48,12 +48,6 @@ def suggest_id(text: str) -> str:
     """Return a valid ID that looks like ``text``."""
     cleaned = re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-_")[:60]
     return f"{cleaned}-1" if cleaned in RESERVED_IDS else cleaned or "experiment"
-
-
-def shorten(text: object, length: int = 80) -> str:
-    """Return ``text`` quoted for a message, truncated if it is long."""
-    quoted = repr(text)
-    return quoted if len(quoted) <= length else f"{quoted[:length]}… ({len(str(text))} characters)"
 
 
 def invent_id(taken: Collection[str], choose: Callable[[str], str] = secrets.choice) -> str:

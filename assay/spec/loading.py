@@ -1,18 +1,47 @@
 """Loading specs: from a file or plain values to a validated spec, error messages, and the JSON Schema for editors."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from assay.errors import SpecError, nearest
+from assay.errors import AssayError, FileError, SpecError, nearest, one_line, shorten
 from assay.spec.base import element_types, literals_in, models_in
 from assay.spec.defaults import resolve
-from assay.spec.experiment import ExperimentSpec
-from assay.spec.ids import shorten
+from assay.spec.experiment import ExistingExperiment, ExperimentSpec
 from assay.spec.secrets import written_secrets
-from assay.spec.yaml_text import read_mapping
+from assay.spec.yaml_text import MAX_CHARACTERS, excess, read_mapping
+from assay.utils.reading import read_text
+
+MOST_BYTES = 4 * MAX_CHARACTERS
+"""Size of a file of so many characters in UTF-8, at most."""
+
+
+MOST_DETAILS = 200
+"""How many of pydantic's complaints are looked at: 60,000 unknown keys would take minutes."""
+
+LONGEST_KEY = 100
+"""Characters of a key that messages show."""
+
+MOST_PLACES = 5
+"""How many places of a key are named."""
+
+SYNONYMS = {
+    "lr": "learning_rate",
+    "wd": "weight_decay",
+    "bs": "batch_size",
+    "batch": "batch_size",
+    "imgsz": "image_size",
+    "gpu": "device",
+    "cuda": "device",
+    "data": "generated_images",
+    "dataset": "generated_images",
+    "val": "data_validation",
+    "workers": "processes",
+}
+"""Words of other tools for our keys that no similarity finds."""
 
 
 def explain(error: ValidationError, root: type[BaseModel]) -> list[str]:
@@ -22,32 +51,94 @@ def explain(error: ValidationError, root: type[BaseModel]) -> list[str]:
         error: Pydantic's error.
         root: The model that was validated.
     """
-    return list(dict.fromkeys(_line(detail, root) for detail in error.errors(include_url=False)))
+    details = [detail for detail in error.errors(include_url=False) if not _follows_from_others(detail)]
+    lines = list(dict.fromkeys(_line(detail, root) for detail in details[:MOST_DETAILS]))
+    return [*lines, *(f"{_key(detail['loc'])}: is wrong, too" for detail in details[MOST_DETAILS:])]
 
 
 def _line(detail: Any, root: type[BaseModel]) -> str:
     keys, models, choices = _walk(detail["loc"], root)
-    key = ".".join(keys) or "the spec"
+    key = _key(keys) or "the spec"
     kind, given, context = detail["type"], detail["input"], detail.get("ctx", {})
     if kind == "extra_forbidden":
         valid = sorted({name for model in models for name in model.model_fields})
-        return f"{key}: unknown key.{_hint(keys[-1], valid)} Valid keys here: {', '.join(valid)}."
+        hint = _place_hint(keys, valid) if root is ExperimentSpec else _hint(keys[-1], valid)
+        return f"{key}: unknown key.{hint} Valid keys here: {', '.join(valid)}."
     if kind == "missing":
         return f"{key}: is missing.{_choices(choices)}"
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         tags = [tag.strip(" '") for tag in str(context.get("expected_tags", "")).split(",") if tag] or choices
-        tag = context.get("tag", "")
-        return f"{key}.kind: got {tag!r}; expected one of {', '.join(tags)}.{_hint(tag, tags)}"
+        tag = str(context.get("tag", ""))
+        return f"{key}.kind: got {shorten(tag)}; expected one of {', '.join(tags)}.{_hint(tag, tags)}"
     if kind == "literal_error":
         return f"{key}: got {shorten(given)}; expected {context['expected']}.{_hint(str(given), choices)}"
     if kind == "value_error":
         return f"{key}: {context['error']}"
+    if kind == "string_type" and isinstance(given, int | float):
+        return f"{key}: got {shorten(given)}, a number; expected a text: write it in quotes."
     return f"{key}: got {shorten(given)}; {detail['msg'][0].lower()}{detail['msg'][1:]}."
+
+
+def _follows_from_others(detail: Any) -> bool:
+    """Return whether a list counts as empty only because all of its elements are wrong."""
+    return bool(detail["type"] == "too_short" and detail["input"] and not detail["ctx"]["actual_length"])
+
+
+def _key(keys: Iterable[int | str]) -> str:
+    texts = (one_line(str(key)) for key in keys)
+    return ".".join(text if len(text) <= LONGEST_KEY else f"{text[:LONGEST_KEY]}…" for text in texts)
 
 
 def _hint(name: str, valid: list[str]) -> str:
     guess = nearest(name, valid)
     return f" Did you mean {guess!r}?" if guess else ""
+
+
+def _place_hint(keys: Sequence[str], valid: list[str]) -> str:
+    """Return a sentence about a key that is not valid where it stands: where it belongs, or what may be meant."""
+    name, path = keys[-1], ".".join(keys)
+    if kinds := spec_keys().get(path):
+        return f" It is for kind {' and '.join(kinds)}."
+    if places := _places(name):
+        return f" It belongs to {_or(places)}."
+    meant = SYNONYMS.get(name.lower()) or nearest(name, valid) or _nearest_anywhere(name)
+    if meant is None:
+        return ""
+    return f" Did you mean {meant!r}?" if meant in valid else f" Did you mean {_or(_places(meant))}?"
+
+
+def _nearest_anywhere(name: str) -> str | None:
+    """Return the most similar of the hundreds of keys, of which some resembles nearly every word a little."""
+    return nearest(name, {_last(key) for key in spec_keys()}, cutoff=0.75)
+
+
+def _places(name: str) -> list[str]:
+    return [key for key in spec_keys() if _last(key) == name]
+
+
+def _last(key: str) -> str:
+    return key.rpartition(".")[2]
+
+
+def _or(places: Sequence[str]) -> str:
+    more = len(places) - MOST_PLACES
+    return " or ".join(places[:MOST_PLACES]) + (f" and {more} more" if more > 0 else "")
+
+
+@cache
+def spec_keys() -> dict[str, list[str]]:
+    """Return the dotted keys at every depth, with the kinds that they are for; empty if they are for all."""
+    found: dict[str, list[str]] = {}
+    for key, kinds in _keys_in(ExperimentSpec, ""):
+        found.setdefault(key, []).extend(kinds)
+    return found
+
+
+def _keys_in(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, list[str]]]:
+    for name, field in model.model_fields.items():
+        yield f"{prefix}{name}", _tags(model)
+        for inner in models_in([field.annotation]):
+            yield from _keys_in(inner, f"{prefix}{name}.")
 
 
 def _choices(choices: list[str]) -> str:
@@ -99,16 +190,35 @@ def spec_from(values: Mapping[str, Any], source: str) -> ExperimentSpec:
     Raises:
         SpecError: The spec is not valid, or contains a secret, which would be saved in many places; one line per key.
     """
-    if secrets := written_secrets(values, lambda mapping: "kind" in mapping):
-        raise SpecError(source, secrets)
+    if problem := excess(values):
+        raise SpecError(source, [problem])
     try:
+        if secrets := written_secrets(values, lambda mapping: "kind" in mapping):
+            raise SpecError(source, secrets)
         if _inherits(values):
             return ExperimentSpec.model_validate(_own_values(values))
         return resolve(ExperimentSpec.model_validate(dict(values)))
+    except AssayError:
+        raise
     except ValidationError as error:
         raise SpecError(source, explain(error, ExperimentSpec)) from None
     except ValueError as error:
         raise SpecError(source, [str(error)]) from None
+    except Exception as error:  # sections of installed packages may raise anything, and only this experiment has them
+        problem = f"can't be checked: {type(error).__name__}: {error}; one of its values is of a wrong kind"
+        raise SpecError(source, [problem]) from error
+
+
+def existing_experiment(values: Mapping[str, Any]) -> ExistingExperiment:
+    """Return a validated reference to an existing experiment, from the command line.
+
+    Raises:
+        SpecError: The ID or the name of the location is not valid.
+    """
+    try:
+        return ExistingExperiment.model_validate(dict(values))
+    except ValidationError as error:
+        raise SpecError("existing experiment", explain(error, ExistingExperiment)) from None
 
 
 def _inherits(values: Mapping[str, Any]) -> bool:
@@ -139,15 +249,15 @@ def load_values(path: Path) -> dict[str, Any]:
     """Read the keys of a file without validating them.
 
     Raises:
-        SpecError: The file is missing, not UTF-8 or not YAML.
+        SpecError: The file is missing, no regular file, not UTF-8 or not YAML.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        return read_mapping(read_text(path, MOST_BYTES), str(path))
     except FileNotFoundError:
-        raise SpecError(str(path), ["does not exist. Create one with 'assay new regression'"]) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(str(path), [f"can't be read: {error}"]) from error
-    return read_mapping(text, str(path))
+        what = "is a link to what does not exist" if path.is_symlink() else "does not exist"
+        raise SpecError(str(path), [f"{what}. Create one with 'assay new regression'"]) from None
+    except FileError as error:
+        raise SpecError(str(path), [error.reason]) from error
 
 
 def merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

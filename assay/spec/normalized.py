@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from assay.spec.base import Location, Section, Switch
+from assay.spec.base import Location, Section, Switch, repeated
 
 FeatureKeys = tuple[Annotated[str, Field(min_length=1)], ...]
 """Column names or globs such as ``px_*``."""
@@ -46,7 +46,7 @@ class NormalizedSection(Section):
     def _every_key_once(self) -> Self:
         lists = {field: getattr(self, field) or () for field in KEY_FIELDS}
         for field, keys in lists.items():
-            twice = sorted({key for key in keys if keys.count(key) > 1})
+            twice = repeated(keys)
             if twice:
                 raise ValueError(f"{field}: {', '.join(map(repr, twice))} is listed twice; list every key once")
         for one, other in combinations(KEY_FIELDS, 2):

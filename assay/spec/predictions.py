@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from assay.spec.base import Location, Probability, Section, Switch
+from assay.spec.base import MOST_STEPS, Location, Probability, Section, Switch, repeated
 
 
 class ModelLoader(Section):
@@ -51,7 +51,7 @@ class PredictionsSection(Section):
 
     datasets: tuple[str, ...] = Field(default=("validation", "test"), min_length=1)
     """Names of the subsets, which are predicted one by one in this order."""
-    prediction_steps: int | None = Field(default=None, ge=1)
+    prediction_steps: int | None = Field(default=None, ge=1, le=MOST_STEPS)
     """Number of batches of each subset to predict; null: all."""
     batch_size: int = Field(default=512, ge=1, le=65_536)
     """Number of items per batch, the unit of ``prediction_steps``; whole images are predicted in smaller portions."""
@@ -70,7 +70,7 @@ class PredictionsSection(Section):
 
     @model_validator(mode="after")
     def _datasets_differ(self) -> Self:
-        twice = sorted({name for name in self.datasets if self.datasets.count(name) > 1})
+        twice = repeated(self.datasets)
         if twice:
             raise ValueError(f"datasets names {', '.join(twice)} more than once")
         return self

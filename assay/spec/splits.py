@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from assay.spec.base import Location, Section, Switch
+from assay.spec.base import Location, Section, Switch, repeated
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 """Names of the standard subsets."""
@@ -69,7 +69,7 @@ class SplitsSection(Section):
     def _sets_are_a_division(self) -> Self:
         names = self.set_names
         if len(set(names)) < len(names):
-            twice = sorted({name for name in names if names.count(name) > 1})
+            twice = repeated(names)
             raise ValueError(f"set_infos: set_name {', '.join(twice)} is given twice; every subset has its own name")
         if MASK_FOLDER in names:
             raise ValueError(f"set_infos: got set_name {MASK_FOLDER!r}, the folder of all masks; choose another name")

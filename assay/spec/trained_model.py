@@ -7,6 +7,7 @@ Belongs here: these keys, rules on their values. Does not belong here: inputs, t
 of networks (``models``), defaults that depend on the task.
 """
 
+import stat
 from functools import lru_cache
 from hashlib import file_digest
 from pathlib import Path
@@ -14,9 +15,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from assay.spec.base import PLACE_ONLY, Location, Probability, Section, Switch
+from assay.errors import FileError
+from assay.spec.base import MOST_STEPS, PLACE_ONLY, Location, Probability, Section, Switch, UserPath
 from assay.spec.classes import DataDescription, did_you_mean
 from assay.spec.models import AnyModel
+from assay.utils.reading import user_path
 
 
 class Augmentation(Section):
@@ -72,10 +75,14 @@ ADVICE = (
 )
 
 
+MOST_BYTES_OF_WEIGHTS = 2**37
+"""Larger than any model that one machine trains: 128 GiB."""
+
+
 class StartingWeights(Section):
     """A local file of weights. A model trained by Assay fits a network of the same kind and size."""
 
-    path: str = Field(min_length=1)
+    path: UserPath
     """Path of a safetensors file, relative to the working directory. Its content is part of the result's
     fingerprint."""
     exclude: tuple[str, ...] = ()
@@ -88,12 +95,20 @@ class StartingWeights(Section):
     @property
     def file(self) -> Path:
         """The file as an absolute path."""
-        return Path(self.path).expanduser().absolute()
+        return user_path(self.path).absolute()
 
     def digest(self) -> str:
-        """Return the SHA-256 of the file's content; empty if it does not exist."""
+        """Return the SHA-256 of the file's content; empty if it is no regular file, or can't be read.
+
+        Raises:
+            FileError: It is larger than any file of weights.
+        """
         try:
             status = self.file.stat()
+            if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may never end
+                return ""
+            if status.st_size > (most := MOST_BYTES_OF_WEIGHTS):
+                raise FileError(self.path, f"holds {status.st_size:,} bytes; expected at most {most:,}")
             return _digest(self.file, status.st_size, status.st_mtime_ns)
         except OSError:
             return ""
@@ -170,7 +185,7 @@ class Learner(Section):
 class EarlyStopping(Section):
     """Stop the training when the validation metric no longer improves; the best epoch is kept."""
 
-    patience: int = Field(ge=1)
+    patience: int = Field(ge=1, le=MOST_STEPS)
     """Number of epochs without an improvement of ``metric`` after which the training stops."""
     min_delta: float = Field(default=0.0, ge=0)
     """Smaller changes do not count as an improvement, in the metric's unit."""
@@ -182,10 +197,10 @@ class TrainParams(Section):
     epochs: int | None = Field(default=None, ge=1, le=100_000)
     """Number of passes over the training data; null: by the kind of input, such as 20 for crops, or 30 for crops with
     several labels."""
-    least_steps: int | None = Field(default=None, ge=0)
+    least_steps: int | None = Field(default=None, ge=0, le=MOST_STEPS)
     """Least number of steps: with few items, training continues beyond ``epochs``, up to ten times as long. Null: if
     ``epochs`` is null, 300 for segmentation and detection and 700 for all other tasks; else 0."""
-    steps_per_epoch: int | None = Field(default=None, ge=1)
+    steps_per_epoch: int | None = Field(default=None, ge=1, le=MOST_STEPS)
     """Number of batches per epoch; null: as many complete ones as the subset has."""
     decision: Literal["fixed", "tuned"] | None = None
     """Probability threshold from which an item has a class: ``fixed``: 0.5; ``tuned``: for each class, the threshold

@@ -60,6 +60,11 @@ def open_regular(path: Path, most_bytes: int | None = None) -> Iterator[io.Buffe
         raise FileError(path, f"can't be read: {getattr(error, 'strerror', None) or error}") from error
 
 
+def user_path(text: str) -> Path:
+    """Return the path that a user wrote; ``~`` is the home folder, and ``~name`` stays where nobody has that name."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111 - Path.expanduser raises RuntimeError for unknown users
+
+
 def read_bytes(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
     """Return the whole content of a regular file, which links may lead to.
 

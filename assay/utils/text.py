@@ -8,6 +8,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from assay.errors import one_line
+
 GAP = "  "
 
 
@@ -22,10 +24,10 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: froz
 
     Args:
         header: Names of the columns.
-        rows: Cells of each row; line breaks and other characters that move the cursor are shown as spaces.
+        rows: Cells of each row; line breaks and control characters in them are shown as escapes.
         right: Names of the columns to align to the right, such as numbers.
     """
-    table = [[_printable(cell) for cell in row] for row in [header, *rows]]
+    table = [[one_line(cell) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[column]) for row in table) for column in range(len(header))]
     return [
         GAP.join(
@@ -33,10 +35,6 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: froz
         ).rstrip()
         for row in table
     ]
-
-
-def _printable(cell: str) -> str:
-    return cell if cell.isprintable() else "".join(each if each.isprintable() else " " for each in cell)
 
 
 def _aligned(cell: str, width: int, right: bool) -> str:

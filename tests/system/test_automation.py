@@ -3,6 +3,8 @@
 One story in one daemon, because looks at the files are 15 s apart: one test after the other, in the order of the file.
 """
 
+import os
+
 import dagster as dg
 import pytest
 
@@ -39,6 +41,8 @@ def test_a_saved_file_becomes_a_partition_a_run_and_results(story):
     story.project.write("tiny", TINY)
     story.project.write("broken", "task: regression\ntrained_model: {train_params: {epoch: 3}}\n")
     story.project.write("failing", table(story, epochs=2, name="missing.csv"))
+    story.project.write("deep", "task: regression\ntags: " + "[" * 100_000)
+    os.mkfifo(story.project.folder / "experiments" / "pipe.yaml")
     assert story.wait_for_runs("tab", 1) == "SUCCESS"
     assert story.wait_for_runs("tiny", 1) == "SUCCESS"
     assert story.wait_for_runs("failing", 1) == "FAILURE"
@@ -50,6 +54,13 @@ def test_a_file_that_can_not_be_used_is_reported_on_the_experiment(story):
     assert "Did you mean 'epochs'?" in story.observed("broken")
     assert not story.runs("broken")
     assert "broken" in story.instance.get_dynamic_partitions("experiments")
+
+
+def test_files_that_would_end_or_block_the_process_are_reported_too(story):
+    assert "inside each other" in story.observed("deep")
+    assert "is a pipe" in story.observed("pipe")
+    assert not story.runs("deep")
+    assert not story.runs("pipe")
 
 
 def test_changes_are_followed_by_exactly_what_depends_on_them(story):

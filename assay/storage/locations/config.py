@@ -12,6 +12,7 @@ Belongs here: the keys of that file, opening a location. Does not belong here: w
 """
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,8 +24,8 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator, model
 
 from assay.errors import AssayError, SpecError, StorageError, unknown
 from assay.spec.base import Section
+from assay.spec.loading import load_values
 from assay.spec.secrets import hide, resolved, written_secrets
-from assay.spec.yaml_text import read_mapping
 from assay.storage.locations.filesystem import Tree, require_folder
 
 DEFAULT_LOCATION = "experiments"
@@ -67,6 +68,14 @@ class LocationSettings(Section):
         if "@" in url.partition("://")[2].partition("/")[0]:
             raise ValueError("holds a login; put it into options as ${NAME} and set that environment variable")
         return url
+
+    @field_validator("options")
+    @classmethod
+    def _truth_values_are_meant(cls, options: dict[str, Any]) -> dict[str, Any]:
+        for key, value in options.items():
+            if isinstance(value, str) and value.lower() in ("yes", "no", "on", "off"):
+                raise ValueError(f"{key} is {value!r}, which is a text; expected true or false")
+        return options
 
     @model_validator(mode="after")
     def _only_folders_hold_locks(self) -> Self:
@@ -185,12 +194,9 @@ def read_locations(path: Path) -> dict[str, LocationSettings]:
     Raises:
         SpecError: The file is not valid, or contains a secret instead of a reference to one.
     """
-    if not path.is_file():
+    if not os.path.lexists(path):
         return {}
-    try:
-        values = read_mapping(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(str(path), [f"can't be read: {error}"]) from error
+    values = load_values(path)
     if problems := written_secrets(values, lambda _settings: True):
         raise SpecError(str(path), problems)
     try:

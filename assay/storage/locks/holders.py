@@ -25,9 +25,8 @@ from uuid import uuid4
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
-from assay.errors import SpecError, StorageError
+from assay.errors import SpecError, StorageError, shorten
 from assay.spec.base import Section
-from assay.spec.ids import shorten
 from assay.spec.loading import explain
 from assay.spec.yaml_text import read_value
 from assay.storage.files import TEMPORARY_PREFIX, temporary_sibling

@@ -1,12 +1,14 @@
 """The command line: its commands, output and exit codes; nothing is written when it refuses."""
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
-from assay.cli.main import app, main
+from assay.cli.main import app, explained, main
 from assay.experiments.specs import template_text
 from assay.spec.yaml_text import read_mapping
 
@@ -166,3 +168,70 @@ def test_only_existing_boxes_and_masks_can_be_exported(project, monkeypatch, cap
         assert reason in capsys.readouterr().err
     assert call(monkeypatch, "export", "x", "--format", "yolo", "--to", str(project / "out")) == 1
     assert "--format yolo has no masks" in capsys.readouterr().err
+
+
+def test_an_unexpected_error_is_one_line_with_the_place_of_its_trace(project, monkeypatch, capsys):
+    monkeypatch.setattr(tempfile, "tempdir", str(project))
+    (project / "experiments" / "a.yaml").parent.mkdir()
+    (project / "experiments" / "a.yaml").write_text("task: regression\n")
+    (project / "storage" / "experiments_index").mkdir(parents=True)
+    (project / "storage" / "experiments_index" / "a.json").write_text('{"folder": 3, "run_id": 3}')
+    assert call(monkeypatch, "path", "a") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    (trace,) = project.glob("assay-error-*.txt")
+    assert line.startswith("error: unexpected TypeError: ")
+    assert str(trace) in line
+    assert "Traceback" in trace.read_text()
+
+
+def test_an_error_of_the_system_without_a_file_says_no_none():
+    assert explained(OSError(28, "No space left on device")) == "No space left on device"
+    assert explained(OSError("cut off")) == "cut off"
+    assert explained(FileNotFoundError(2, "No such file", "a.yaml")) == "No such file: a.yaml"
+
+
+@pytest.mark.parametrize("command", ["run", "show", "export", "eval", "sweep", "validate", "path"])
+def test_a_mistyped_experiment_gets_the_nearest_one(project, monkeypatch, capsys, command):
+    (project / "experiments").mkdir()
+    for name in ("binary", "digits"):
+        (project / "experiments" / f"{name}.yaml").write_text("task: regression\n")
+    further = {"export": ["--format", "coco", "--to", "out"], "sweep": ["--seeds", "2"]}.get(command, [])
+    assert call(monkeypatch, command, "binray", *further) == 1
+    assert "Did you mean 'binary'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [("eval", "A B"), ("eval", "a", "--from", "a b"), ("eval", "\x1b[31m")])
+def test_an_evaluated_experiment_that_can_not_be_is_one_error(monkeypatch, capsys, arguments):
+    assert call(monkeypatch, *arguments) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: existing experiment: ")
+    assert "\x1b" not in line
+
+
+SOURCE = "task: classification\ngenerated_images: {{source: {{kind: image_folder, path: {path}}}}}\n"
+
+
+def test_validate_warns_of_data_that_do_not_exist(project, monkeypatch, capsys):
+    (project / "experiments").mkdir()
+    (project / "flowers").mkdir()
+    path = project / "experiments" / "a.yaml"
+    path.write_text(SOURCE.format(path="flower"))
+    assert call(monkeypatch, "validate") == 0
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"warning: {path}: generated_images.source.path: 'flower' does not exist")
+    assert "Did you mean" in captured.err
+    path.write_text(SOURCE.format(path="flowers"))
+    assert call(monkeypatch, "validate") == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_validate_tells_each_file_that_can_not_be_read_beside_the_others(project, monkeypatch, capsys):
+    (project / "experiments").mkdir()
+    (project / "experiments" / "good.yaml").write_text("task: regression\n")
+    os.mkfifo(project / "experiments" / "pipe.yaml")
+    (project / "experiments" / "loop.yaml").symlink_to("loop.yaml")
+    (project / "experiments" / "deep.yaml").write_text("tags: " + "[" * 100_000)
+    assert call(monkeypatch, "validate") == 1
+    captured = capsys.readouterr()
+    assert "1 of 4 experiments are valid." in captured.out
+    assert len(captured.err.splitlines()) == 3

@@ -11,7 +11,7 @@ import pytest
 from assay.errors import DataError, IdError, SpecError, StorageError
 from assay.experiments.checks import require_passed, store_verdict
 from assay.experiments.folders import ExperimentFolders, environment, git_versions
-from assay.experiments.specs import SpecFiles, load_run_config, store_run_config, template
+from assay.experiments.specs import SpecFiles, load_run_config, run_config_path, store_run_config, template
 from assay.spec.loading import spec_from
 from assay.spec.secrets import without_keys
 from assay.spec.yaml_text import read_mapping
@@ -112,6 +112,43 @@ def test_a_run_keeps_the_spec_that_it_began_with(tmp_path):
     assert store_run_config(tmp_path, "run", "ab12", second) == first
     assert load_run_config(tmp_path, "run", "ab12") == first
     assert store_run_config(tmp_path, "later", "ab12", second) == second
+
+
+@pytest.mark.parametrize("content", ["", "{", "[" * 100_000, "[1]", "9" * 5000])
+def test_a_damaged_tombstone_is_one_error_that_names_it(specs, content):
+    path = specs.tombstones.folder / "old"
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    with pytest.raises(IdError, match=f"{path}.*Delete it to use the ID"):
+        specs.tombstones.check("old", "digest")
+
+
+def test_a_tombstone_without_a_digest_keeps_the_id(specs):
+    path = specs.tombstones.folder / "old"
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    with pytest.raises(IdError, match="was removed"):
+        specs.tombstones.check("old", "digest")
+
+
+def test_a_spec_file_that_is_none_is_never_replaced_by_a_template(specs):
+    for name, make in (("pipe", os.mkfifo), ("link", lambda path: path.symlink_to("nowhere"))):
+        path = specs.path(name)
+        path.parent.mkdir(exist_ok=True)
+        make(path)
+        assert specs.exists(name)
+        with pytest.raises(SpecError, match=f"{name}.yaml: is a "):
+            specs.load(name)
+        with pytest.raises(SpecError, match=f"{name}.yaml: is a "):
+            specs.overridden(name, {"seed": 3})
+
+
+def test_a_run_configuration_that_is_none_is_one_error(tmp_path):
+    path = run_config_path(tmp_path, "run", "ab12")
+    path.parent.mkdir(parents=True)
+    os.mkfifo(path)
+    with pytest.raises(SpecError, match="is a pipe"):
+        load_run_config(tmp_path, "run", "ab12")
 
 
 def test_a_folder_is_made_once_and_found_by_index(tmp_path):

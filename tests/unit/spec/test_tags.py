@@ -24,7 +24,7 @@ def test_tags_survive_their_own_dump():
 @pytest.mark.parametrize(
     ("tags", "expected"),
     [
-        ({"a": 3}, "tags.a: got 3; input should be a valid string"),
+        ({"a": 3}, "tags.a: got 3, a number; expected a text"),
         ({"a b": "x"}, "name 'a b' is not valid; expected 1 to 63 letters"),
         ({"": "x"}, "name '' is not valid"),
         ({"a": ""}, "a is ''; expected 1 to 200 printable characters on one line"),

@@ -1,5 +1,7 @@
 """Locations by name: read from a file without secrets, and opened."""
 
+import os
+
 import pytest
 
 from assay.errors import SpecError, StorageError
@@ -29,6 +31,8 @@ def test_without_a_file_there_is_the_storage_alone(tmp_path):
         ("team: {urls: 's3://b/x'}", r"team\.url: field required"),
         ("'a b': {url: x}", "a b"),
         ("team", "holds a str"),
+        ("team: {url: x, options: {anon: no}}", r"anon is 'no', which is a text; expected true or false"),
+        ("[" * 100_000, "inside each other"),
     ],
 )
 def test_a_wrong_file_is_told_by_key_and_without_the_secret(tmp_path, text, problem):
@@ -71,3 +75,9 @@ def test_errors_of_a_file_system_are_one_sentence_without_secrets(tmp_path, monk
         broken.tree.folders()
     assert "hunter" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+def test_a_file_that_is_none_is_one_error(tmp_path):
+    os.mkfifo(tmp_path / "locations.yaml")
+    with pytest.raises(SpecError, match="is a pipe"):
+        Locations(tmp_path / "locations.yaml", tmp_path / "storage").names()
