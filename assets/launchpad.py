@@ -12,7 +12,7 @@ import dagster as dg
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from assay.spec.base import alternatives, element_types, literals_in, models_in
+from assay.spec.base import Section, alternatives, element_types, literals_in, models_in
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.exptests import TEST_PLUGINS
 from assay.spec.generated_images import SOURCE_PLUGINS
@@ -106,8 +106,9 @@ def _without_null(types: list[Any]) -> Any:
 
 def _reads_text(model: type[BaseModel]) -> bool:
     """Return whether a model may be written as something else than its keys, which Dagster can't express."""
-    validators = model.__pydantic_decorators__.model_validators.values()
-    return any(each.info.mode in ("before", "wrap", "plain") for each in validators)
+    shared = Section.__pydantic_decorators__.model_validators
+    validators = model.__pydantic_decorators__.model_validators
+    return any(each.info.mode in ("before", "wrap", "plain") for name, each in validators.items() if name not in shared)
 
 
 def _plain(kind: Any) -> Any:
