@@ -94,6 +94,10 @@ class NotThereYetError(StorageError):
     """Something is missing that may appear later, such as the model of an experiment that is still training."""
 
 
+class InUseError(StorageError):
+    """A lock that another process holds, and that was not free in time."""
+
+
 class ServerError(AssayError):
     """A Dagster web server that does not respond, serves something else, or rejects a request."""
 

@@ -12,6 +12,8 @@ from assay.automation.reconcile import Versions
 from assay.errors import StorageError
 from assay.experiments.evaluation import source_record_path
 from assay.pipeline import STAGES, Stage
+from assay.storage.files import MANIFEST
+from assay.storage.records import MOST_MANIFEST_BYTES, ResultInputs, read_stored
 from assay.storage.results import ResultStore
 
 _log = logging.getLogger(__name__)
@@ -82,9 +84,15 @@ def _follows(stage: Stage, evaluates: bool) -> bool:
 
 
 def _inputs_of(results: ResultStore, stage: str, fingerprint: str) -> dict[str, str]:
+    result = results.find(stage, fingerprint)
+    if result is None:
+        return {}
     try:
-        inputs: dict[str, str] = results.open(stage, fingerprint).manifest["inputs"]
-    except StorageError:
+        inputs: dict[str, str] = read_stored(result.folder / MANIFEST, ResultInputs, MOST_MANIFEST_BYTES)["inputs"]
+    except FileNotFoundError:  # it was deleted just now
+        return {}
+    except StorageError as error:
+        _log.warning("Whether %s is up to date is unknown: %s", stage, error)
         return {}
     return inputs
 

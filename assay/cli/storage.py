@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from assay.errors import DataError, StorageError, unknown
-from assay.experiments.garbage import collect_garbage, find_garbage
 from assay.experiments.locks import lock_folders
 from assay.experiments.workspace import locations, spec_files, storage_root
 from assay.storage.locks.holders import Holder, age_of, holders, state_of
@@ -17,21 +16,31 @@ from assay.utils.text import text_table
 
 def gc(
     yes: Annotated[bool, typer.Option("--yes", help="delete without asking")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only show what would be deleted")] = False,
 ) -> None:
     """Delete results that no experiment refers to, after showing them; skips what somebody is using."""
-    garbage = find_garbage(storage_root(), spec_files())
+    from assay.experiments.garbage import collect_garbage, survey  # Polars: only here
+
+    garbage, problems = survey(storage_root(), spec_files())
+    for problem in problems:
+        typer.echo(f"In doubt: {problem}.", err=True)
     if not garbage:
         typer.echo("Nothing to delete: every result belongs to an experiment.")
         return
     for item in garbage:
         typer.echo(f"{item.size_bytes / 1e6:10.1f} MB  {item.path}  {item.reason}")
     total = sum(item.size_bytes for item in garbage) / 1e6
+    if dry_run:
+        typer.echo(f"{len(garbage)} folders, {total:.1f} MB, would be deleted.")
+        return
     if not yes:
         typer.confirm(f"Delete {len(garbage)} folders, {total:.1f} MB?", abort=True)
-    skipped = collect_garbage(storage_root(), spec_files(), garbage)
-    typer.echo(f"Deleted {len(garbage) - len(skipped)} folders.")
-    for item in skipped:
-        typer.echo(f"Skipped {item.path}: in use.")
+    kept = collect_garbage(storage_root(), spec_files(), garbage)
+    typer.echo(f"Deleted {len(garbage) - len(kept)} folders.")
+    for each in kept:
+        typer.echo(f"{'Failed' if each.failed else 'Skipped'}: {each.path}: {each.reason}", err=each.failed)
+    if any(each.failed for each in kept):
+        raise typer.Exit(1)
 
 
 HEADER = ("lock", "mode", "process", "host", "since (UTC)", "age", "state", "purpose")

@@ -16,8 +16,8 @@ import polars as pl
 
 from assay.analysis.base import ANALYSIS_SCHEMA
 from assay.comparison.tested import items_digests, manifest_of
-from assay.errors import AssayError
-from assay.experiments.folders import ExperimentFolders
+from assay.errors import NotThereYetError, StorageError
+from assay.experiments.folders import ExperimentFolders, read_folder_manifest
 from assay.experiments.specs import SpecFiles
 from assay.spec.experiment import SECTION_NAMES, learning_of
 from assay.spec.secrets import without_keys
@@ -26,7 +26,6 @@ from assay.storage import warehouse
 from assay.storage.files import MANIFEST
 from assay.storage.parquet import quote_literal
 from assay.storage.partitions import find_tables
-from assay.utils.reading import read_record
 
 Spec = Mapping[str, Any]
 
@@ -158,9 +157,13 @@ class _Sources:
         """Return one experiment, with the spec that it ran with, which its file may differ from."""
         spec_of_run, current = self.specs.get(name), _read(self.store, name)
         spec = spec_of_run or current or {}
-        folder = ExperimentFolders(self.root).find(name)
+        folder, mismatch = None, ""
         scores = _scores(self.scores[name], self.subset) if spec_of_run and name in self.scores else {}
-        mismatch = tested = ""
+        tested = ""
+        try:
+            folder = ExperimentFolders(self.root).find(name)
+        except StorageError as error:
+            mismatch = f"its entry in the index is damaged ({error})"
         if spec_of_run and folder and scores:
             mismatch = results_mismatch(self.root, folder.path, spec_of_run)
             tested = "" if mismatch else items_digests(self.root, folder.path, [self.subset])[self.subset]
@@ -277,10 +280,13 @@ def differing_stage(root: Path, folder: Path, spec: Mapping[str, Any]) -> str | 
         The stage; None if all sections agree.
 
     Raises:
-        StorageError: A result that the folder refers to is gone.
-        FileError: The folder's manifest is damaged.
+        NotThereYetError: A result that the folder refers to is gone.
+        StorageError: A manifest is damaged.
     """
-    results = read_record(folder / MANIFEST)["results"]
+    manifest_of_all = read_folder_manifest(folder)
+    if manifest_of_all is None:
+        raise NotThereYetError(f"{folder} has no {MANIFEST}.")
+    results = manifest_of_all["results"]
     if "analysis" not in results:
         return "analysis"
     analysis = manifest_of(root, "analysis", results["analysis"])
@@ -301,6 +307,8 @@ def results_mismatch(root: Path, folder: Path, spec: Mapping[str, Any]) -> str:
     """Return why an experiment's metrics do not belong to ``spec``, as the start of a sentence; empty if they do."""
     try:
         stage = differing_stage(root, folder, spec)
-    except (AssayError, FileNotFoundError):
+    except NotThereYetError:
         return "its results are incomplete"
+    except StorageError as error:
+        return f"its results are damaged ({error})"
     return f"its last run did not finish ({stage} is of an earlier spec)" if stage else ""

@@ -26,7 +26,7 @@ from assay.datasets.schema import (
     PREDICTED_ITEMS_FILE,
     PREDICTIONS_FILE,
 )
-from assay.errors import AssayError, StorageError
+from assay.errors import AssayError, NotThereYetError, StorageError
 from assay.pipeline import FINGERPRINT_LENGTH
 from assay.spec.classes import ClassDescription, classes_of_labels
 from assay.storage.files import MANIFEST
@@ -75,9 +75,13 @@ def manifest_of(root: Path, stage: str, fingerprint: str) -> dict[str, Any]:
     """Return the manifest of a result; it can be cached because results never change.
 
     Raises:
-        StorageError: The result is gone.
+        NotThereYetError: The result is gone.
+        StorageError: Its manifest is damaged.
     """
-    return ResultStore(root).open(stage, fingerprint).manifest
+    result = ResultStore(root).find(stage, fingerprint)
+    if result is None:
+        raise NotThereYetError(f"{stage} {fingerprint} was deleted.")
+    return result.manifest
 
 
 @dataclass(frozen=True)

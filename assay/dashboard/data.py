@@ -29,7 +29,7 @@ from assay.comparison.load import (
 )
 from assay.comparison.tested import items_digests
 from assay.errors import StorageError
-from assay.experiments.folders import ExperimentFolders
+from assay.experiments.folders import ExperimentFolder, ExperimentFolders
 from assay.spec.experiment import learning_of
 from assay.spec.ids import is_id
 from assay.spec.secrets import without_keys
@@ -245,8 +245,7 @@ def _experiment(
     root: Path, name: str, run_id: str, spec: Mapping[str, Any], epochs: int | None, scores: Scores
 ) -> Experiment:
     shown = without_keys(dict(spec), frozenset(spec.get("remove_key_list", ())))
-    folder = ExperimentFolders(root).find(name) if scores else None
-    mismatch = results_mismatch(root, folder.path, spec) if folder else "" if scores else "no results yet"
+    folder, mismatch = _folder_and_mismatch(root, name, spec) if scores else (None, "no results yet")
     shown_scores = {} if mismatch else scores
     return Experiment(
         experiment_id=name,
@@ -264,6 +263,15 @@ def _experiment(
         note=f"{mismatch}: assay run {name}" if mismatch else "",
         tested=items_digests(root, folder.path, shown_scores) if folder and shown_scores else {},
     )
+
+
+def _folder_and_mismatch(root: Path, name: str, spec: Mapping[str, Any]) -> tuple[ExperimentFolder | None, str]:
+    """Return an experiment's folder, and why its metrics are not shown."""
+    try:
+        folder = ExperimentFolders(root).find(name)
+    except StorageError as error:
+        return None, f"its entry in the index is damaged ({error})"
+    return folder, results_mismatch(root, folder.path, spec) if folder else ""
 
 
 def started_at(run_id: str) -> datetime | None:

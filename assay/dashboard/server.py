@@ -4,6 +4,7 @@ Belongs here: options, ports, downloads. Does not belong here: what the pages sh
 """
 
 import socket
+import stat
 import tempfile
 import webbrowser
 import zipfile
@@ -17,7 +18,7 @@ from typing import Any, BinaryIO
 from assay.errors import AssayError, ServerError, StorageError
 from assay.experiments.folders import ExperimentFolders
 from assay.spec.ids import validate_id
-from assay.storage.files import TEMPORARY_PREFIX
+from assay.storage.files import entries_below, is_leftover, require_inner_names
 from assay.utils.same_origin import HOST, HOSTS, SameOriginMiddleware
 
 PORTS_TRIED = 100
@@ -171,11 +172,13 @@ def zip_experiment(root: Path, experiment_id: str) -> BinaryIO:
 
     Raises:
         IdError: The ID is not valid.
-        StorageError: The experiment has no folder, or a run kept writing to it.
+        StorageError: The experiment has no folder, a run kept writing to it, or a file's name is no text.
     """
     folder = ExperimentFolders(root).find(validate_id(experiment_id))
     if folder is None:
         raise StorageError(f"Experiment {experiment_id!r} has no folder. Next: assay run {experiment_id}")
+    if folder.path.is_symlink() or folder.path.parent.is_symlink():
+        raise StorageError(f"{folder.path} is reached by a link; nothing outside the storage is sent.")
     for _ in range(ZIP_ATTEMPTS):
         packed = _pack(folder.path)
         if packed is not None:
@@ -188,6 +191,7 @@ def _pack(folder: Path) -> BinaryIO | None:
     file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
     with suppress(FileNotFoundError):
         files = _files(folder)
+        require_inner_names([path.relative_to(folder).as_posix() for path in files], str(folder))
         with zipfile.ZipFile(file, "w", strict_timestamps=False) as archive:
             for path in files:
                 archive.write(path, f"{folder.name}/{path.relative_to(folder).as_posix()}")
@@ -199,10 +203,9 @@ def _pack(folder: Path) -> BinaryIO | None:
 
 
 def _files(folder: Path) -> dict[Path, tuple[int, int, int]]:
-    """Return the files of a folder, with inode, size and modification time, which change when a file is written."""
-    files = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.is_symlink() and not path.name.startswith(TEMPORARY_PREFIX):
-            status = path.stat()
-            files[path] = (status.st_ino, status.st_size, status.st_mtime_ns)
-    return files
+    """Return the regular files of a folder, with inode, size and modification time, which every write changes."""
+    return {
+        folder / name: (status.st_ino, status.st_size, status.st_mtime_ns)
+        for name, status in sorted(entries_below(folder))
+        if stat.S_ISREG(status.st_mode) and not is_leftover(name)
+    }

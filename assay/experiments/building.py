@@ -6,6 +6,7 @@ becomes complete (``assay.storage.results``), what a stage computes, reporting t
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from assay.errors import StorageError
@@ -41,9 +42,10 @@ def build_stage(
         StorageError: A lock was not free in time; the storage, or the experiment's own location, can't be written.
     """
     with named_locks(locations, locks, f"{spec.stage} of {spec.experiment_id}", waiting):
-        with ResultStore(locations.root).build(spec, inputs, waiting) as build:
+        publish = partial(ExperimentFolders(locations.root).publish, spec.experiment_id)
+        with ResultStore(locations.root).build(spec, inputs, waiting, publish) as build:
             yield build
-        publish(locations, spec.experiment_id, build.result)
+        mirror(locations, spec.experiment_id)
 
 
 def publish_evaluated_model(
@@ -58,8 +60,9 @@ def publish_evaluated_model(
         StorageError: The model no longer exists at any location.
     """
     with named_locks(locations, locks, f"{spec.stage} of {spec.experiment_id}", waiting):
-        result = fetch_evaluated(locations, spec, "trained_model")
-        publish(locations, spec.experiment_id, result)
+        with ResultStore(locations.root).keeping(fetch_evaluated(locations, spec, "trained_model")) as result:
+            ExperimentFolders(locations.root).publish(spec.experiment_id, result)
+        mirror(locations, spec.experiment_id)
     return result
 
 
@@ -72,12 +75,6 @@ def fetch_evaluated(locations: Locations, spec: StageConfig[Any], stage: str) ->
     if spec.found is None:
         raise StorageError("The spec names no existing_experiment.")
     return fetch_result(locations, spec.found, stage, spec.section.output_location)
-
-
-def publish(locations: Locations, experiment_id: str, result: Result) -> None:
-    """Link a result into the experiment's folder, and update the folder's copy at another location, if there is one."""
-    ExperimentFolders(locations.root).publish(experiment_id, result)
-    mirror(locations, experiment_id)
 
 
 def mirror(locations: Locations, experiment_id: str) -> None:

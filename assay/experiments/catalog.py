@@ -3,10 +3,11 @@
 Belongs here: listing and finding experiments. Does not belong here: copying them (``copying``).
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from pydantic import Field, ValidationError
 
 from assay.errors import NotThereYetError, SpecError, StorageError, nearest
 from assay.experiments.folders import INFO
@@ -18,6 +19,7 @@ from assay.storage.files import MANIFEST
 from assay.storage.locations.config import Location, location_errors
 from assay.storage.locations.filesystem import Tree
 from assay.storage.locations.sync import PENDING
+from assay.storage.records import FolderManifest, Record, parse_stored
 
 MAX_LISTED = 20
 """Number of experiment IDs that an error message lists."""
@@ -36,6 +38,7 @@ class StoredExperiment:
         results: Fingerprint of each stage's result in the folder.
         evaluates: Whether it evaluates the model of another experiment.
         finished: Whether the folder is complete, with a manifest and without a pending change.
+        problem: Why the folder can't be used; empty if nothing in its records is damaged.
     """
 
     experiment_id: str
@@ -46,6 +49,7 @@ class StoredExperiment:
     results: Mapping[str, str]
     evaluates: bool
     finished: bool
+    problem: str = ""
 
 
 def experiments_at(location: Location) -> list[StoredExperiment]:
@@ -56,39 +60,65 @@ def experiments_at(location: Location) -> list[StoredExperiment]:
     """
     with location_errors(location.name):
         folders = location.tree.folders()
-        contents = location.tree.read_all(
+        contents, problems = location.tree.read_all(
             [f"{folder}/{name}" for folder in folders for name in (INFO, MANIFEST, PENDING)]
         )
-    found = [_experiment(folder, contents) for folder in folders]
+    found = [_experiment(folder, contents, problems) for folder in folders]
     return sorted((each for each in found if each is not None), key=lambda each: (each.run_id, each.folder))
 
 
-def _experiment(folder: str, contents: Mapping[str, bytes]) -> StoredExperiment | None:
+class _Info(Record):
+    """What ``experiment_info.yaml`` says, as far as it is needed to find experiments."""
+
+    experiment_id: str
+    run_id: str = Field(default="", max_length=200)
+    task: str = Field(default="", max_length=200)
+    prefix: str = Field(default="", max_length=200)
+
+
+def _experiment(folder: str, contents: Mapping[str, bytes], problems: Mapping[str, str]) -> StoredExperiment | None:
+    """Return the experiment in a folder; None for a folder of something else, which does not describe itself as one."""
     try:
-        info = read_mapping(contents[f"{folder}/{INFO}"].decode(), folder)
-    except (KeyError, UnicodeDecodeError, SpecError):
+        info = mapping_from(contents[f"{folder}/{INFO}"], folder)
+        known = _Info.model_validate(info)
+    except (KeyError, SpecError, ValidationError):
         return None
-    manifest = _manifest(contents.get(f"{folder}/{MANIFEST}", b""))
-    if not isinstance(info.get("experiment_id"), str) or not is_id(info["experiment_id"]):
+    if not is_id(known.experiment_id):
         return None
+    problem = "; ".join(why for name, why in problems.items() if name.startswith(f"{folder}/"))
+    manifest: dict[str, Any] = {}
+    if f"{folder}/{MANIFEST}" in contents:
+        try:
+            manifest = parse_stored(contents[f"{folder}/{MANIFEST}"], f"{folder}/{MANIFEST}", FolderManifest)
+        except StorageError as error:
+            problem = str(error)
     return StoredExperiment(
-        experiment_id=info["experiment_id"],
-        run_id=str(info.get("run_id", "")),
-        task=str(info.get("task", "")),
-        prefix=str(info.get("prefix", "")),
+        experiment_id=known.experiment_id,
+        run_id=known.run_id,
+        task=known.task,
+        prefix=known.prefix,
         folder=folder,
         results=manifest.get("results", {}),
         evaluates=bool(info.get("source")),
-        finished=bool(manifest) and f"{folder}/{PENDING}" not in contents,
+        finished=bool(manifest) and not problem and f"{folder}/{PENDING}" not in contents,
+        problem=problem,
     )
 
 
-def _manifest(content: bytes) -> dict[str, Any]:
+def mapping_from(content: bytes, name: str) -> dict[str, Any]:
+    """Return the keys of a YAML file that somebody else may have written; ``name`` names it in messages.
+
+    Raises:
+        SpecError: It is not UTF-8, not YAML, or no mapping.
+    """
     try:
-        found = json.loads(content)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+        return read_mapping(content.decode(), name)
+    except UnicodeDecodeError as error:
+        raise SpecError(name, [f"is no text in UTF-8: {error.reason} at byte {error.start:,}"]) from error
+    except RecursionError:
+        raise SpecError(name, ["is nested too deeply"]) from None
+    except ValueError as error:  # such as the date 2026-99-99, or a number of 5,000 digits
+        raise SpecError(name, [f"holds a value that YAML can't express: {error}"]) from error
 
 
 def find_experiment(location: Location, experiment_id: str) -> StoredExperiment:
@@ -106,6 +136,8 @@ def find_experiment(location: Location, experiment_id: str) -> StoredExperiment:
     if len(found) > 1:
         folders = ", ".join(each.folder for each in found)
         raise StorageError(f"{where} has {len(found)} experiments {experiment_id!r}: {folders}. Move all but one away.")
+    if found[0].problem:
+        raise StorageError(f"{where}: {found[0].folder} is damaged: {found[0].problem}. Copy or make it again.")
     if not found[0].finished:
         raise NotThereYetError(
             f"{where}: {found[0].folder} is not complete: nothing has been made there yet, or a copy was cut off. Run "
@@ -136,7 +168,7 @@ def spec_at(location: Location, experiment: StoredExperiment) -> ExperimentSpec:
         content = location.tree.read(name)
     if content is None:
         raise StorageError(f"Location {location.name!r}: {name} is missing, so nobody knows what the experiment is.")
-    return spec_from(read_mapping(content.decode(), name), f"experiment {experiment.experiment_id} at {location.name}")
+    return spec_from(mapping_from(content, name), f"experiment {experiment.experiment_id} at {location.name}")
 
 
 def tree_of(location: Location, experiment: StoredExperiment) -> Tree:

@@ -7,7 +7,6 @@ Belongs here: choosing, running and recording tests. Does not belong here: the t
 """
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from assay.spec.exptests import TestSection
 from assay.spec.ids import validate_id
 from assay.storage.files import write_json
 from assay.storage.locks.acquire import hold
+from assay.storage.records import Verdict, read_stored
 
 EXP_TESTS = "exp_tests.csv"
 
@@ -109,6 +109,7 @@ def require_passed(root: Path, experiment_id: str, ancestors: Mapping[str, str])
 
     Raises:
         DataError: Tests failed; the message lists each failure and the next step.
+        StorageError: A verdict is damaged, so that nobody knows.
     """
     for stage, fingerprint in ancestors.items():
         failures = _failures(root / "gates" / validate_id(experiment_id) / stage, fingerprint)
@@ -121,5 +122,5 @@ def require_passed(root: Path, experiment_id: str, ancestors: Mapping[str, str])
 
 
 def _failures(folder: Path, fingerprint: str) -> list[str]:
-    verdicts = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    verdicts = [read_stored(path, Verdict) for path in sorted(folder.glob("*.json"))]
     return [line for verdict in verdicts if verdict["fingerprint"] == fingerprint for line in verdict["failures"]]

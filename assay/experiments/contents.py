@@ -4,19 +4,19 @@ Belongs here: from an experiment's ID to its results, writing pointers. Does not
 results (``assay.storage.results``, ``garbage``), tables, which have partitions instead.
 """
 
-import json
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from assay.checks.result import ExperimentFiles
 from assay.errors import StorageError
-from assay.experiments.folders import ExperimentFolders
+from assay.experiments.folders import ExperimentFolders, read_folder_manifest
 from assay.pipeline import STAGES
 from assay.spec.ids import validate_id
 from assay.spec.loading import load_values
-from assay.storage.files import MANIFEST, write_json
+from assay.storage.files import write_json
 from assay.storage.partitions import EXPERIMENT_COLUMN, place_of
+from assay.storage.records import Pointer, read_stored
 from assay.storage.results import Result, ResultStore
 
 TABLES = {
@@ -34,8 +34,8 @@ def stage_results(root: Path, experiment_id: str) -> dict[str, Result]:
     An imported experiment lacks the results that are not part of its folder until they are made again.
     """
     folder = ExperimentFolders(root).find(experiment_id)
-    manifest = folder.path / MANIFEST if folder else None
-    fingerprints = json.loads(manifest.read_bytes())["results"] if manifest and manifest.is_file() else {}
+    manifest = read_folder_manifest(folder.path) if folder else None
+    fingerprints = manifest["results"] if manifest else {}
     store = ResultStore(root)
     found = {stage: store.find(stage, fingerprints[stage]) for stage in STAGES if stage in fingerprints}
     return {stage: result for stage, result in found.items() if result is not None}
@@ -95,12 +95,12 @@ def read_pointer(root: Path, experiment_id: str, asset: str) -> Result | None:
     """Return the recorded result of an asset of an experiment; None if it was never made.
 
     Raises:
-        StorageError: The result no longer exists.
+        StorageError: The result no longer exists, or the record is damaged.
     """
-    path = _path(root, experiment_id, asset)
-    if not path.is_file():
+    try:
+        pointer = read_stored(_path(root, experiment_id, asset), Pointer)
+    except FileNotFoundError:
         return None
-    pointer = json.loads(path.read_text(encoding="utf-8"))
     return ResultStore(root).open(pointer["stage"], pointer["fingerprint"])
 
 

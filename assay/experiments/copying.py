@@ -18,7 +18,7 @@ from assay.spec.ids import validate_id
 from assay.storage.files import MANIFEST
 from assay.storage.locations.config import Location, Locations, location_errors
 from assay.storage.locations.filesystem import Tree
-from assay.storage.locations.sync import SyncResult, sync_folder
+from assay.storage.locations.sync import INCOMING, SyncResult, sync_folder
 from assay.storage.locks.acquire import hold
 from assay.utils.concurrency import Progress, silent
 
@@ -94,21 +94,18 @@ def copy_experiment(
             imported = import_locked(specs, source, found, progress)
             shown, written = str(imported.folder), imported.written
         else:
-            shown, written = _copy(source, target, found, request.delete_source, progress)
+            shown, written = _copy(source, target, found, progress)
         if request.delete_source:
-            _delete(specs, source, found)
+            copied = Tree.of(imported.folder) if imported else tree_of(target, found)
+            _delete(specs, source, found, copied)
     return CopyReport(shown, written, time.monotonic() - started, imported)
 
 
-def _copy(
-    source: Location, target: Location, found: StoredExperiment, thorough: bool, progress: Progress
-) -> tuple[str, SyncResult]:
+def _copy(source: Location, target: Location, found: StoredExperiment, progress: Progress) -> tuple[str, SyncResult]:
     _require_no_other(target, found)
     place = tree_of(target, found)
     with location_errors(f"{source.name} or {target.name}"):
-        written = sync_folder(
-            tree_of(source, found), place, thorough, lambda done, total: progress(done, total, "files")
-        )
+        written = sync_folder(tree_of(source, found), place, True, lambda done, total: progress(done, total, "files"))
     return place.shown, written
 
 
@@ -140,10 +137,14 @@ def _require_no_other(target: Location, found: StoredExperiment) -> None:
         )
 
 
-def _delete(specs: SpecFiles, source: Location, found: StoredExperiment) -> None:
+def _delete(specs: SpecFiles, source: Location, found: StoredExperiment, copied: Tree) -> None:
     """Delete a folder, its manifest first, so that what an interrupted deletion leaves counts as unfinished."""
     tree = tree_of(source, found)
     with location_errors(source.name):
+        there = copied.files()
+        new = [name for name in tree.files() if name not in there and not name.startswith(f"{INCOMING}/")]
+        if new:
+            raise StorageError(f"{tree.shown} has got {new[0]} since it was copied. It is not deleted: copy it again.")
         tree.remove([MANIFEST])
         tree.remove_all()
     if source.is_storage:

@@ -11,16 +11,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from assay.errors import NotThereYetError, SpecError
-from assay.experiments.catalog import StoredExperiment, experiments_at, find_experiment, spec_at
+from assay.errors import FileError, NotThereYetError, SpecError, StorageError
+from assay.experiments.catalog import StoredExperiment, experiments_at, find_experiment, mapping_from, spec_at
 from assay.experiments.folders import ExperimentFolders, prefix_of
 from assay.pipeline import trains_from
 from assay.spec.experiment import LATEST, SECTION_NAMES, ExistingExperiment, ExperimentSpec, FoundExperiment
 from assay.spec.ids import validate_id
-from assay.spec.loading import load_values, merged
+from assay.spec.loading import merged
 from assay.spec.yaml_text import to_yaml
 from assay.storage.files import write_text
 from assay.storage.locations.config import DEFAULT_LOCATION, Location, Locations
+from assay.utils.reading import read_bytes
 
 KEY = "existing_experiment"
 
@@ -28,6 +29,26 @@ KEY = "existing_experiment"
 def source_record_path(root: Path, experiment_id: str) -> Path:
     """Return the path of the file that records the source of an evaluation."""
     return root / "adopted" / f"{validate_id(experiment_id)}.yaml"
+
+
+def source_record(path: Path) -> dict[str, Any]:
+    """Return what was recorded of an evaluation's source; empty if nothing was yet.
+
+    Raises:
+        StorageError: The record is damaged.
+    """
+    try:
+        record = mapping_from(read_bytes(path), str(path))
+    except FileNotFoundError:
+        return {}
+    except (FileError, SpecError) as error:
+        raise StorageError(f"{error} {_AGAIN}") from error
+    if not all(isinstance(record.get(key), dict) for key in ("found", *(("values",) if "asked" in record else ()))):
+        raise StorageError(f"{path}: expected 'found' and 'values' with keys. {_AGAIN}")
+    return record
+
+
+_AGAIN = "Delete that file: the experiment whose model is evaluated is then searched again."
 
 
 def with_source_values(locations: Locations, experiment_id: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,8 +73,8 @@ def with_source_values(locations: Locations, experiment_id: str, values: Mapping
     task, prefix = values["task"], prefix_of(pattern, values["task"])
     query = {**reference.model_dump(exclude={"found"}), "task": task, "prefix": prefix}
     path = source_record_path(locations.root, experiment_id)
-    record = load_values(path) if path.exists() else {}
-    if record.get("asked") != query or not {"found", "values"} <= record.keys():
+    record = source_record(path)
+    if record.get("asked") != query:
         record = {"asked": query, **_find_source(locations, reference, experiment_id, task, prefix)}
         write_text(path, to_yaml(record))
     own = {**values, KEY: {**reference.model_dump(), "found": record["found"]}}

@@ -7,7 +7,6 @@ Belongs here: the layout, finding and describing folders, publishing results, th
 ``experiments``. Does not belong here: building results (``assay.storage.results``).
 """
 
-import json
 import os
 import platform
 import subprocess
@@ -28,6 +27,7 @@ from assay.spec.secrets import without_keys
 from assay.spec.yaml_text import to_yaml
 from assay.storage.files import MANIFEST, link_or_copy, write_json, write_text
 from assay.storage.locks.acquire import hold
+from assay.storage.records import FolderManifest, IndexEntry, read_stored
 from assay.storage.results import REPORT, Result
 from assay.utils.text import canonical_json
 
@@ -42,6 +42,9 @@ PLACES = {
 
 RESULTS = "results"
 """Subfolder with the manifest and report of each stage, from which its result can be restored in another storage."""
+
+STATISTICS = "datasetsstats"
+"""Subfolder with what each stage reported; written after a result's files, and before the manifest that names them."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +70,15 @@ class ExperimentFolders:
         self.index = self.root / "experiments_index"
 
     def find(self, experiment_id: str) -> ExperimentFolder | None:
-        """Return an experiment's folder; None if it has none yet."""
-        entry = self.index / f"{validate_id(experiment_id)}.json"
-        if not entry.is_file():
+        """Return an experiment's folder, which is inside the storage; None if it has none yet.
+
+        Raises:
+            StorageError: Its entry in the index is damaged, or names no folder of a location of this storage.
+        """
+        try:
+            content = read_stored(self.index / f"{validate_id(experiment_id)}.json", IndexEntry)
+        except FileNotFoundError:
             return None
-        content = json.loads(entry.read_bytes())
         return ExperimentFolder(experiment_id, content["run_id"], self.root / content["folder"])
 
     def open(self, experiment_id: str, spec: ExperimentSpec) -> ExperimentFolder:
@@ -123,7 +130,7 @@ class ExperimentFolders:
             raise StorageError(f"Experiment {experiment_id!r} has no folder yet. Materialize 'experiment' first.")
         with self._locked(experiment_id):
             files = _link_files(result, folder.path)
-            write_text(folder.path / "datasetsstats" / f"{result.stage}.yaml", to_yaml(result.report))
+            write_text(folder.path / STATISTICS / f"{result.stage}.yaml", to_yaml(result.report))
             _update_manifest(folder.path, result, files)
         return folder.path
 
@@ -154,9 +161,21 @@ def folder_name(stage: str, name: str) -> str:
     return f"{RESULTS}/{stage}/{name}" if name == REPORT else f"{PLACES[stage]}{name}"
 
 
+def read_folder_manifest(folder: Path) -> dict[str, Any] | None:
+    """Return the manifest of an experiment's folder; None if it has none yet.
+
+    Raises:
+        StorageError: It is damaged.
+    """
+    try:
+        return read_stored(folder / MANIFEST, FolderManifest)
+    except FileNotFoundError:
+        return None
+
+
 def _update_manifest(folder: Path, result: Result, files: Mapping[str, dict[str, Any]]) -> None:
     path = folder / MANIFEST
-    manifest = json.loads(path.read_bytes()) if path.is_file() else {"results": {}, "files": {}}
+    manifest = read_folder_manifest(folder) or {"results": {}, "files": {}}
     former = [name for name, entry in manifest["files"].items() if entry["stage"] == result.stage]
     kept = {name: entry for name, entry in manifest["files"].items() if entry["stage"] != result.stage}
     manifest["results"][result.stage] = result.fingerprint

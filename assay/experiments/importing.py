@@ -6,24 +6,31 @@ Belongs here: the order of the steps, restoring results from an experiment's fol
 copying files (``assay.storage.locations``), registering partitions with Dagster.
 """
 
-import json
-import re
 import shutil
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from assay.errors import IdError, StorageError
-from assay.experiments.catalog import StoredExperiment, find_experiment, spec_at, tree_of
+from assay.errors import AssayError, IdError, StorageError
+from assay.experiments.catalog import StoredExperiment, find_experiment, mapping_from, spec_at, tree_of
 from assay.experiments.contents import TABLES, write_pointer
 from assay.experiments.evaluation import source_record_path
-from assay.experiments.folders import PLACES, RESULTS, ExperimentFolder, ExperimentFolders, experiment_row, folder_name
+from assay.experiments.folders import (
+    INFO,
+    PLACES,
+    RESULTS,
+    ExperimentFolder,
+    ExperimentFolders,
+    experiment_row,
+    folder_name,
+)
+from assay.experiments.leftovers import UNFINISHED
 from assay.experiments.specs import SpecFiles
-from assay.pipeline import FINGERPRINT_LENGTH, digest_of
+from assay.pipeline import digest_of
 from assay.spec.experiment import ExperimentSpec, FoundExperiment
 from assay.spec.ids import validate_id
 from assay.spec.yaml_text import to_yaml
@@ -34,7 +41,6 @@ from assay.storage.files import (
     link_or_copy,
     put_in_place,
     remove_leftovers,
-    require_inner_names,
     temporary_sibling,
     write_text,
 )
@@ -42,10 +48,12 @@ from assay.storage.locations.config import Location, Locations, location_errors
 from assay.storage.locations.filesystem import Tree, side_by_side
 from assay.storage.locations.sync import SyncResult, copy_verified, sync_folder
 from assay.storage.locks.acquire import hold
-from assay.storage.parquet import StoredTable
-from assay.storage.partitions import place_of
-from assay.storage.results import Result, ResultStore
+from assay.storage.parquet import StoredTable, scan_parquet
+from assay.storage.partitions import place_of, require_key
+from assay.storage.records import FolderManifest, Record, ResultManifest, StageReport, parse_stored, read_stored
+from assay.storage.results import REPORT, Result, ResultStore
 from assay.utils.concurrency import Progress, silent
+from assay.utils.reading import read_bytes
 
 
 @dataclass(frozen=True)
@@ -99,24 +107,95 @@ def lock_experiment(specs: SpecFiles, experiment_id: str, purpose: str) -> Abstr
 def import_locked(
     specs: SpecFiles, location: Location, found: StoredExperiment, progress: Progress = silent
 ) -> Imported:
-    """Import an experiment that the caller has found and locked, see ``import_experiment``."""
+    """Import an experiment that the caller has found and locked, see ``import_experiment``.
+
+    Everything that may be refused is looked at before anything is written. The files are collected in a hidden folder,
+    and appear under their name when all of them are there.
+    """
     root, experiment_id = specs.root, found.experiment_id
     spec = spec_at(location, found)
+    if spec.existing_experiment is not None and spec.found is None:
+        raise StorageError(f"{found.folder}: its existing_experiment does not say which experiment was found.")
     folder = ExperimentFolder(experiment_id, found.run_id, root / spec.exp_out_location / found.folder)
     _require_same(specs, folder, spec)
+    is_there = _require_own_place(folder)
     with location_errors(location.name):
-        target = Tree.of(folder.path)
-        written = sync_folder(
-            tree_of(location, found), target, True, lambda done, total: progress(done, total, "files")
-        )
-    results = restore_results(folder.path, ResultStore(root), spec.trained_model.output_location)
-    ExperimentFolders(root).register(folder)
-    _enter_tables(root, experiment_id, spec, folder, results)
-    if spec.existing_experiment is not None:
-        write_text(source_record_path(root, experiment_id), to_yaml(spec.existing_experiment.model_dump()))
-    if not specs.exists(experiment_id):
-        specs.store(experiment_id, spec.as_dict())
+        source = tree_of(location, found)
+        stages = _whole_stages(source)
+        place = folder.path if is_there else folder.path.with_name(f"{UNFINISHED}{experiment_id}")
+        with _nothing_left(None if is_there else place):
+            written = sync_folder(source, Tree.of(place), True, lambda done, total: progress(done, total, "files"))
+            _require_tables(place, stages, experiment_id)
+    if not is_there:
+        place.rename(folder.path)
+        fsync_path(folder.path.parent)
+    with ExitStack() as stack:
+        results = restore_results(folder.path, ResultStore(root), spec.trained_model.output_location)
+        for result in results.values():  # nobody refers to them until the spec is there
+            stack.enter_context(ResultStore(root).keeping(result))
+        _enter_tables(root, experiment_id, spec, folder, results)
+        if spec.existing_experiment is not None:
+            write_text(source_record_path(root, experiment_id), to_yaml(spec.existing_experiment.model_dump()))
+        ExperimentFolders(root).register(folder)  # a folder in the index without a spec file counts as removed
+        if not specs.exists(experiment_id):
+            specs.store(experiment_id, spec.as_dict())
     return Imported(experiment_id, spec, folder.path, results, written)
+
+
+@contextmanager
+def _nothing_left(place: Path | None) -> Iterator[None]:
+    """Remove a folder if the block refuses what it brought; not if it was cut off, or could not reach the source."""
+    try:
+        yield
+    except AssayError:
+        if place is not None:
+            shutil.rmtree(place, ignore_errors=True)
+            with suppress(OSError):  # others have experiments beside it
+                place.parent.rmdir()
+        raise
+
+
+def _require_own_place(folder: ExperimentFolder) -> bool:
+    """Return whether an experiment's folder is there already; refuses the name of a folder of something else."""
+    path = folder.path
+    if path.is_symlink() or path.parent.is_symlink():
+        raise StorageError(f"{path} is reached by a link; nothing is written through links. Nothing was imported.")
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return False
+    info = mapping_from(read_bytes(path / INFO), str(path / INFO)) if (path / INFO).exists() else {}
+    if (info.get("experiment_id"), str(info.get("run_id", ""))) != (folder.experiment_id, folder.run_id):
+        raise StorageError(f"{path} holds something else than this experiment. Nothing was imported. Move it away.")
+    return True
+
+
+def _whole_stages(source: Tree) -> list[str]:
+    """Return the stages whose results can be restored from an experiment's folder, after checking their manifests."""
+    whole = _manifest_in(source, MANIFEST, FolderManifest)
+    stages = [stage for stage in PLACES if stage in whole["results"] and source.has(f"{RESULTS}/{stage}/{MANIFEST}")]
+    for stage in stages:
+        _require_whole(source, stage)
+    return stages
+
+
+def _manifest_in(folder: Tree, name: str, shape: type[Record]) -> dict[str, Any]:
+    content = folder.read(name)
+    if content is None:
+        raise StorageError(f"{folder.shown} has no {name}: it is not finished, so it is not used.")
+    return parse_stored(content, f"{folder.shown}/{name}", shape)
+
+
+def _require_tables(folder: Path, stages: Sequence[str], experiment_id: str) -> None:
+    """Refuse a folder whose reports or tables can't be entered here."""
+    for stage in stages:
+        report = folder / folder_name(stage, REPORT)
+        read_stored(report, StageReport)
+        for name in (TABLES.get(stage), "training_history.parquet" if stage == "trained_model" else None):
+            if name is not None:
+                path = folder / folder_name(stage, name)
+                try:
+                    require_key(scan_parquet(path), "experiment_id", experiment_id)
+                except pl.exceptions.PolarsError as error:
+                    raise StorageError(f"{path} can't be read as a table: {error}") from error
 
 
 def _require_same(specs: SpecFiles, folder: ExperimentFolder, spec: ExperimentSpec) -> None:
@@ -150,9 +229,6 @@ def _enter_tables(
     write_table("experiments", pl.DataFrame([experiment_row(experiment_id, spec, folder)]))
 
 
-FINGERPRINT = re.compile(rf"[0-9a-f]{{{FINGERPRINT_LENGTH}}}")
-
-
 def restore_results(folder: Path, store: ResultStore, output_location: str) -> dict[str, Result]:
     """Restore all results whose files are in an experiment's folder.
 
@@ -167,36 +243,37 @@ def restore_results(folder: Path, store: ResultStore, output_location: str) -> d
     Raises:
         StorageError: The manifest of a result is damaged, or does not match the folder's own.
     """
-    manifest = json.loads((folder / MANIFEST).read_bytes())
-    return {
-        stage: restore_result(folder, stage, store, output_location)
-        for stage in PLACES
-        if stage in manifest["results"] and (folder / RESULTS / stage / MANIFEST).is_file()
-    }
+    return {stage: restore_result(folder, stage, store, output_location) for stage in _whole_stages(Tree.of(folder))}
 
 
 def restore_result(folder: Path, stage: str, store: ResultStore, output_location: str) -> Result:
     """Restore the result of one stage, see ``restore_results``."""
-    fingerprint, files = _require_whole(folder, stage)
-    target = store.root / output_location / stage / fingerprint
+    fingerprint, files = _require_whole(Tree.of(folder), stage)
+    result = Result(stage, fingerprint, store.root / output_location / stage / fingerprint)
+    # Not by a write lock at once: whoever reads the result may be waiting for this experiment's lock.
+    with store.reading(result):
+        if is_complete(result.folder):
+            return result
     with hold(store.lock_folder, f"{stage}/{fingerprint}", "write", "importing"):
-        if not is_complete(target):
-            _link_together(folder, stage, files, target)
-    return Result(stage, fingerprint, target)
+        if not is_complete(result.folder):
+            _link_together(folder, stage, files, result.folder)
+    return result
 
 
-def _require_whole(folder: Path, stage: str) -> tuple[str, list[str]]:
+def _require_whole(folder: Tree, stage: str) -> tuple[str, list[str]]:
     """Return fingerprint and file names of a stage's result if the folder has all of its files, else raise."""
-    whole = json.loads((folder / MANIFEST).read_bytes())
-    own: dict[str, Any] = json.loads((folder / RESULTS / stage / MANIFEST).read_bytes())
-    fingerprint = str(own.get("fingerprint"))
-    require_inner_names(own["files"], f"The manifest of {stage} in {folder}")
-    if own["stage"] != stage or fingerprint != whole["results"][stage] or not FINGERPRINT.fullmatch(fingerprint):
-        raise StorageError(f"{folder}: the manifest of {stage} is of {own['stage']} {fingerprint}. It is not used.")
-    for name, entry in own["files"].items():
+    whole = _manifest_in(folder, MANIFEST, FolderManifest)
+    own = _manifest_in(folder, f"{RESULTS}/{stage}/{MANIFEST}", ResultManifest)
+    fingerprint = str(own["fingerprint"])
+    if own["stage"] != stage or fingerprint != whole["results"].get(stage):
+        raise StorageError(
+            f"{folder.shown}: the manifest of {stage} is of {own['stage']} {fingerprint}. It is not used."
+        )
+    needed = [REPORT, TABLES.get(stage, REPORT), *(["training_history.parquet"] if stage == "trained_model" else [])]
+    for name in {**dict.fromkeys(needed), **own["files"]}:
         listed = whole["files"].get(folder_name(stage, name), {})
-        if listed.get("sha256") != entry["sha256"]:
-            raise StorageError(f"{folder}: {name} of {stage} is missing, or another file than its manifest says.")
+        if name == MANIFEST or name not in own["files"] or listed.get("sha256") != own["files"][name]["sha256"]:
+            raise StorageError(f"{folder.shown}: {name} of {stage} is missing, or another file than its manifest says.")
     return fingerprint, list(own["files"])
 
 
@@ -239,21 +316,23 @@ def fetch_result(locations: Locations, found: FoundExperiment, stage: str, outpu
     here = Tree.of(locations.root / "adopted" / ".fetched" / fingerprint)
     lock = f"adopted/{fingerprint}"
     with hold(locations.root / "locks", lock, "write", f"copying from {name}"), location_errors(name):
-        _copy(location.tree.below(folder), here, stage, fingerprint)
-        result = restore_result(here.as_path, stage, store, output_location)
+        with _nothing_left(here.as_path):
+            _copy(location.tree.below(folder), here, stage, fingerprint)
+            result = restore_result(here.as_path, stage, store, output_location)
         shutil.rmtree(here.as_path)
     return result
 
 
 def _copy(source: Tree, here: Tree, stage: str, fingerprint: str) -> None:
-    manifest = json.loads(source.read(MANIFEST) or b"{}")
-    if manifest.get("results", {}).get(stage) != fingerprint:
+    manifest = _manifest_in(source, MANIFEST, FolderManifest)
+    if manifest["results"].get(stage) != fingerprint:
         raise StorageError(
             f"{source.shown} has no {stage} {fingerprint} any more, and neither has this storage. Evaluate what it has "
             "now: make another experiment."
         )
+    _require_whole(source, stage)
     files = {name: entry["sha256"] for name, entry in manifest["files"].items() if entry["stage"] == stage}
-    require_inner_names(files, source.shown)
+    here.require_space(sum(manifest["files"][name]["size_bytes"] for name in files))
     list(side_by_side(lambda name: copy_verified(source, here, name, name, files[name]), files))
     for name in (MANIFEST, f"{RESULTS}/{stage}/{MANIFEST}"):
         here.copy_from(source, name, name)

@@ -80,8 +80,26 @@ class _Added:
 ADDED = _Added()
 """With its default, the field is not part of the content: results that exist keep their fingerprints."""
 
-Location = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"), PLACE_ONLY]
-"""Name of a folder below the storage root."""
+RESERVED_FOLDERS = frozenset(
+    (
+        *("adopted", "automation", "compare", "experiments_index", "gates", "locks", "pointers", "runs", "tables"),
+        *("tombstones", "source_digests.json", "warehouse.duckdb", "warehouse.duckdb.wal"),
+    )
+)
+"""Names below the storage root that the storage keeps for itself, in lower case."""
+
+
+def _not_reserved(name: str) -> str:
+    if name.lower() in RESERVED_FOLDERS:
+        raise ValueError(f"got {name!r}, which the storage keeps for itself; nearest valid: {name + '-1'!r}")
+    return name
+
+
+FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"), AfterValidator(_not_reserved)]
+"""Name of a folder below the storage root, or of a location elsewhere."""
+
+Location = Annotated[FolderName, PLACE_ONLY]
+"""Name of the folder of a stage's results."""
 
 Switch = Annotated[bool, PLACE_ONLY]
 """A flag that does not affect the content of a result."""

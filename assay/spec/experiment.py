@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 
 from assay.errors import IdError, shorten
 from assay.spec.analysis import AnalysisSection
-from assay.spec.base import Section
+from assay.spec.base import FolderName, Section
 from assay.spec.crops import CropsSection
 from assay.spec.exptests import ExptestsSection
 from assay.spec.generated_images import GeneratedImagesSection
@@ -89,11 +89,11 @@ class FoundExperiment(Section):
     """Its ID."""
     run_id: str
     """ID of the run that made its folder."""
-    folder: str
+    folder: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}/[^/\\\x00.][^/\\\x00]{0,254}$")
     """Its location and the name of its folder there."""
-    model: str
+    model: str = Field(pattern=r"^[0-9a-f]{24}$")
     """Fingerprint of its model."""
-    scaling: str = ""
+    scaling: str = Field(default="", pattern=r"^([0-9a-f]{24})?$")
     """Fingerprint of the table whose scaling the model was trained with; empty for a model that reads images."""
 
 
@@ -147,7 +147,7 @@ class ExperimentSpec(Section):
     exp_folder_pattern: str = Field(default="$PREFIX-$RUN_ID-id_$SHORT_ID", pattern=r"^[A-Za-z0-9$_.-]{1,150}$")
     """Pattern for the name of the experiment's folder; it must contain $RUN_ID or $SHORT_ID and may contain $PREFIX
     (the task's)."""
-    exp_out_location: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")] = "experiments"
+    exp_out_location: FolderName = "experiments"
     """Location of the experiment's folder: a folder below the storage root, or the name of a location in
     locations.yaml, which then gets a mirror that follows every change."""
     remove_key_list: tuple[str, ...] = ()

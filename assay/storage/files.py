@@ -7,11 +7,13 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -35,6 +37,11 @@ the same error.
 def temporary_sibling(path: Path) -> Path:
     """Return an unused name in the same folder as ``path``, so that a rename onto it stays on one file system."""
     return path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{uuid4().hex[:12]}-{path.name}")
+
+
+def is_leftover(name: str) -> bool:
+    """Return whether a relative name is that of a temporary file, or of a file in a temporary folder."""
+    return any(part.startswith(TEMPORARY_PREFIX) for part in name.split("/"))
 
 
 def fsync_path(path: Path) -> None:
@@ -182,17 +189,38 @@ def remove_leftovers(folder: Path) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
+INNER_PART = r"(?:[^/\\\x00.][^/\\\x00]*|\.[^/\\\x00.][^/\\\x00]*|\.\.[^/\\\x00]+)"
+"""Pattern of the name of a file or folder in another one: neither ``.`` nor ``..``."""
+
+INNER_NAME = rf"^{INNER_PART}(?:/{INNER_PART})*$"
+"""Pattern of a file's name relative to a folder: inside of it, ``/`` between its parts, and one way of writing it."""
+
+
 def require_inner_names(names: Iterable[str], where: str) -> None:
-    """Refuse file names that lead out of a folder; they come from manifests that may have been written elsewhere.
+    """Refuse file names that lead out of a folder; they come from listings that may have been made elsewhere.
 
     Args:
         names: Relative paths.
         where: The source of the names, for the message.
 
     Raises:
-        StorageError: A name is empty, absolute, or contains ``..`` or a backslash.
+        StorageError: A name is empty, absolute, no text, or contains ``..``, an empty part, a backslash or a null byte.
     """
     for name in names:
-        parts = PurePosixPath(name).parts
-        if not parts or name.startswith("/") or ".." in parts or "\\" in name:
+        is_text = not any("\ud800" <= character <= "\udfff" for character in name)  # bytes that are no UTF-8
+        if not is_text or not re.fullmatch(INNER_NAME, name):
             raise StorageError(f"{where} lists a file {name!r}, which is not inside the folder. It is not used.")
+
+
+def entries_below(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield relative name and status of everything below a folder that is no folder; links are not followed."""
+    pending = [""]
+    while pending:
+        prefix = pending.pop()
+        with os.scandir(folder / prefix) as entries:
+            for entry in entries:
+                status = entry.stat(follow_symlinks=False)
+                if stat.S_ISDIR(status.st_mode):
+                    pending.append(f"{prefix}{entry.name}/")
+                else:
+                    yield f"{prefix}{entry.name}", status

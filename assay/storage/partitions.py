@@ -20,6 +20,7 @@ Belongs here: replacing and finding partitions. Does not belong here: the conten
 over them (``warehouse``).
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -37,7 +38,7 @@ from uuid import uuid4
 import polars as pl
 from filelock import FileLock, Timeout
 
-from assay.errors import DataError, FileError, StorageError
+from assay.errors import DataError, FileError, StorageError, shorten
 from assay.spec.ids import validate_id
 from assay.storage.files import fsync_path, link_or_copy, sha256_of
 from assay.storage.parquet import StoredTable, write_parquet
@@ -69,6 +70,9 @@ PLAIN_NAME = re.compile(r"[A-Za-z0-9_]{1,120}")
 HASH_LENGTH = 24
 """Hex digits of a fingerprint made from content: 96 bits."""
 
+VERSION = re.compile(r"version-[0-9a-f]{12}")
+"""What ``current`` may point to: a folder beside it."""
+
 FINGERPRINT = re.compile(r"[A-Za-z0-9_-]{1,120}")
 
 Found = TypeVar("Found")
@@ -94,13 +98,16 @@ class Partition:
         return self.table_folder / f"{self.column}={_quoted(self.key)}" if self.column else self.table_folder
 
     def current(self) -> StoredTable | None:
-        """Return the current file; None if the partition was never written."""
+        """Return the current file; None if the partition was never written.
+
+        Raises:
+            StorageError: ``current`` is damaged, or points elsewhere.
+        """
         for _ in range(ATTEMPTS):
-            try:
-                version = self.folder / (self.folder / CURRENT).readlink()
-            except FileNotFoundError:
+            version = _current(f"{self.folder}/")
+            if version is None:
                 return None
-            for path in version.glob("*.parquet"):
+            for path in _version_folder(self.folder, version).glob("*.parquet"):
                 return StoredTable(path, path.stem)
         raise StorageError(f"{self.folder / CURRENT} points to nothing. Materialize the asset again.")
 
@@ -173,25 +180,44 @@ class Partition:
             finally:
                 self._remove_old_versions()
 
-    def _remove_old_versions(self) -> None:
+    def remove_old_versions(self) -> bool:
+        """Remove what killed writers left, unless somebody is writing now; returns whether there was anything."""
+        with suppress(Timeout), FileLock(self.folder / LOCK, timeout=0):
+            return self._remove_old_versions()
+        return False
+
+    def _remove_old_versions(self) -> bool:
         """Remove all versions but the current one; the caller holds the lock, so no other writer is making one."""
-        link = self.folder / CURRENT
-        current = os.readlink(link) if link.is_symlink() else ""  # noqa: PTH115
-        for path in self.folder.glob("version-*"):
-            if path.is_symlink():
-                path.unlink()
-            elif path.name != current:
+        current = _current(f"{self.folder}/")
+        old = [path for path in self.folder.glob("version-*") if path.name != current]
+        for path in old:
+            if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
+            else:
+                path.unlink()
+        return bool(old)
 
     def _check_key(self, table: pl.DataFrame | pl.LazyFrame | StoredTable) -> None:
         frame = table.scan() if isinstance(table, StoredTable) else table.lazy()
-        if self.column and self.column in frame.collect_schema():
-            column = pl.col(self.column)
-            others = frame.select(column.filter(column.cast(pl.String).ne_missing(self.key)).unique()).collect()
-            if len(others):
-                shown = ", ".join(repr(value) for value in others[self.column].to_list()[:3])
-                problem = f"its column {self.column!r} also holds {shown}"
-                raise DataError(f"The table of partition {self.key!r} belongs elsewhere.", [problem])
+        if self.column:
+            require_key(frame, self.column, self.key)
+
+
+def require_key(table: pl.DataFrame | pl.LazyFrame, column: str, key: str) -> None:
+    """Check that a table may be the partition ``key``: a column of that name, if it has one, holds nothing else.
+
+    Raises:
+        DataError: It holds another key.
+    """
+    frame = table.lazy()
+    if column in frame.collect_schema():
+        of_column = pl.col(column)
+        others = frame.select(of_column.filter(of_column.cast(pl.String).ne_missing(key)).unique()).collect()
+        if len(others):
+            shown = ", ".join(repr(value) for value in others[column].to_list()[:3])
+            raise DataError(
+                f"The table of partition {key!r} belongs elsewhere.", [f"its column {column!r} also holds {shown}"]
+            )
 
 
 @dataclass(frozen=True)
@@ -371,8 +397,8 @@ class TableFiles:
         Raises:
             StorageError: It is gone; most likely a writer has replaced it since the table was listed.
         """
-        place = f"{self.column}={_quoted(key)}/" if self.column else ""
-        version = f"{self.folder}/{place}{self.versions[key]}"
+        place = f"{self.folder}/{self.column}={_quoted(key)}" if self.column else f"{self.folder}"
+        version = str(_version_folder(Path(place), self.versions[key]))
         with suppress(OSError):
             for name in os.listdir(version):  # noqa: PTH208
                 if name.endswith(".parquet"):
@@ -429,8 +455,17 @@ def _partitions_in(descriptor: int) -> dict[str, dict[str, str]]:
     return {column: versions for column, versions in found.items() if PLAIN_NAME.fullmatch(column)}
 
 
-def _current(folder: str, descriptor: int) -> str | None:
+def _current(folder: str, descriptor: int | None = None) -> str | None:
+    """Return what ``current`` points to, empty if it is no link; None if it was never written, or is being removed."""
     try:
         return os.readlink(f"{folder}{CURRENT}", dir_fd=descriptor)
-    except OSError:  # it was never written, or is being removed
-        return None
+    except OSError as error:
+        return "" if error.errno == errno.EINVAL else None
+
+
+def _version_folder(partition: Path, version: str) -> Path:
+    if not VERSION.fullmatch(version):
+        points = f"points to {shorten(version)}" if version else "is no link"
+        expected = "expected a link to a version beside it"
+        raise StorageError(f"{partition / CURRENT} {points}; {expected}. Materialize the asset again.")
+    return partition / version

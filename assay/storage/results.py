@@ -4,14 +4,15 @@ Belongs here: building, finding and verifying results, and the part of their man
 from. Does not belong here: what a stage computes (``assay.stages``), writing files durably (``assay.storage.files``).
 """
 
-import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
 
 from assay.errors import StorageError
 from assay.pipeline import STAGES, StageConfig, StageSection
@@ -26,6 +27,7 @@ from assay.storage.files import (
     write_json,
 )
 from assay.storage.locks.acquire import Waiting, hold
+from assay.storage.records import MOST_MANIFEST_BYTES, ResultManifest, StageReport, read_stored
 from assay.utils.concurrency import Progress, silent
 from assay.utils.text import natural_sort_key
 
@@ -56,15 +58,27 @@ class Result:
 
     @cached_property
     def report(self) -> Report:
-        """The statistics that the stage reported."""
-        report: Report = json.loads((self.folder / REPORT).read_bytes())
-        return report
+        """The statistics that the stage reported.
+
+        Raises:
+            StorageError: They are gone or damaged.
+        """
+        return self._read(REPORT, StageReport)
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        """Size and SHA-256 of every file, and what the result was made from."""
-        manifest: dict[str, Any] = json.loads((self.folder / MANIFEST).read_bytes())
-        return manifest
+        """Size and SHA-256 of every file, and what the result was made from.
+
+        Raises:
+            StorageError: It is gone or damaged.
+        """
+        return self._read(MANIFEST, ResultManifest)
+
+    def _read(self, name: str, shape: type[BaseModel]) -> dict[str, Any]:
+        try:
+            return read_stored(self.folder / name, shape, MOST_MANIFEST_BYTES)
+        except (FileNotFoundError, StorageError) as error:
+            raise StorageError(f"{error}. Delete the folder {self.folder}: {self.stage} is then made again.") from error
 
     @property
     def pictures(self) -> list[Path]:
@@ -125,7 +139,11 @@ class ResultStore:
 
     @contextmanager
     def build(
-        self, spec: StageConfig[StageSection], inputs: Mapping[str, Result | str], waiting: Waiting | None = None
+        self,
+        spec: StageConfig[StageSection],
+        inputs: Mapping[str, Result | str],
+        waiting: Waiting | None = None,
+        publish: Callable[[Result], object] = lambda _result: None,
     ) -> Iterator[Build]:
         """Yield the build of the result of ``spec`` on ``inputs``; the block fills its folder unless the result exists.
 
@@ -138,41 +156,66 @@ class ResultStore:
             spec: The stage's section of the spec.
             inputs: Results of other stages, or digests of external data, by name.
             waiting: Called with the process that builds or reads the result, if that has to be waited for.
+            publish: Called with the complete result while it is read-locked: from the moment when the result was found,
+                nobody can delete it as unused before ``publish`` has said who uses it.
 
         Raises:
             StorageError: The storage can't be written.
         """
-        lineage = fingerprints(inputs)
-        fingerprint = spec.fingerprint(lineage)
+        fingerprint = spec.fingerprint(fingerprints(inputs))
         folder = self.root / spec.section.output_location / spec.stage / fingerprint
         existing = Result(spec.stage, fingerprint, folder)
-        if not spec.section.clear_folder and self._exists(existing):
-            yield Build(existing, needed=False)
-            return
+        if not spec.section.clear_folder and folder.exists():
+            with self.reading(existing):  # waits for a process that builds or deletes it, but not for readers
+                if is_complete(folder):
+                    yield Build(existing, needed=False)
+                    publish(existing)
+                    return
+        with self._writing(spec, inputs, existing, waiting) as build:
+            yield build
+        # Not under the write lock, with which nobody may wait for another one; what was just made is not deleted.
+        with self.keeping(build.result) as result:
+            publish(result)
+
+    @contextmanager
+    def _writing(
+        self,
+        spec: StageConfig[StageSection],
+        inputs: Mapping[str, Result | str],
+        existing: Result,
+        waiting: Waiting | None,
+    ) -> Iterator[Build]:
+        """Yield the build of a result while its inputs are read-locked, and it is write-locked itself."""
+        folder, lineage = existing.folder, fingerprints(inputs)
         with ExitStack() as stack:
             for value in inputs.values():
                 if isinstance(value, Result):
                     stack.enter_context(self.reading(value))
-            name, purpose = f"{spec.stage}/{fingerprint}", f"building for {spec.experiment_id}"
+            name, purpose = f"{spec.stage}/{existing.fingerprint}", f"building for {spec.experiment_id}"
             stack.enter_context(hold(self.lock_folder, name, "write", purpose, waiting=waiting))
             if is_complete(folder) and not spec.section.clear_folder:
                 yield Build(existing, needed=False)
                 return
-            head = {**manifest_head(spec, fingerprint, lineage), "ancestors": ancestors(inputs)}
+            head = {**manifest_head(spec, existing.fingerprint, lineage), "ancestors": ancestors(inputs)}
             with _new_folder(folder, head) as temporary:
                 yield (build := Build(replace(existing, reused=False), needed=True, folder=temporary))
                 write_json(temporary / REPORT, build.finished_report())
 
-    def _exists(self, result: Result) -> bool:
-        """Return whether a result is complete; waits for a process that builds or deletes it, but not for readers."""
-        if not result.folder.exists():
-            return False
-        with self.reading(result):
-            return is_complete(result.folder)
-
     def reading(self, result: Result) -> Any:
         """Hold a read lock on a result for the block, so that it is not deleted meanwhile."""
         return hold(self.lock_folder, f"{result.stage}/{result.fingerprint}", "read", "reading")
+
+    @contextmanager
+    def keeping(self, result: Result) -> Iterator[Result]:
+        """Hold a read lock on a result for the block, which thus has it.
+
+        Raises:
+            StorageError: It has been deleted meanwhile.
+        """
+        with self.reading(result):
+            if not is_complete(result.folder):
+                raise StorageError(f"{result.folder} was deleted just now, because nobody used it. Run again.")
+            yield result
 
     def open(self, stage: str, fingerprint: str) -> Result:
         """Return an existing result, whatever its output_location.
@@ -187,6 +230,8 @@ class ResultStore:
 
     def find(self, stage: str, fingerprint: str) -> Result | None:
         """Return an existing result, whatever its output_location; None if there is no complete one."""
+        if not fingerprint.isalnum():  # it may stand in a record that was written elsewhere
+            return None
         for folder in sorted(self.root.glob(f"*/{stage}/{fingerprint}")):
             if is_complete(folder):
                 return Result(stage, fingerprint, folder)

@@ -24,6 +24,7 @@ _CHUNK = 2**20
 
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
+    (stat.S_ISLNK, "a link"),
     (stat.S_ISFIFO, "a pipe (FIFO)"),
     (stat.S_ISSOCK, "a socket"),
     (stat.S_ISCHR, "a device"),
@@ -123,7 +124,15 @@ def read_json(path: Path, most_bytes: int = MOST_BYTES, huge_as_infinity: bool =
         FileNotFoundError: There is no such file.
         FileError: See ``read_bytes``; or it is no JSON, is nested too deeply, or holds a number of too many digits.
     """
-    content = read_bytes(path, most_bytes)
+    return parse_json(read_bytes(path, most_bytes), path, huge_as_infinity)
+
+
+def parse_json(content: bytes, path: Path | str, huge_as_infinity: bool = False) -> Any:
+    """Return the value of JSON that was read already, see ``read_json``; ``path`` names its file in messages.
+
+    Raises:
+        FileError: It is no JSON, is nested too deeply, or holds a number of too many digits.
+    """
     try:
         return _loads(content, huge_as_infinity)
     except json.JSONDecodeError as error:
@@ -162,7 +171,16 @@ def read_record(path: Path, most_bytes: int = MOST_BYTES) -> dict[str, Any]:
         FileNotFoundError: There is no such file.
         FileError: See ``read_json``; or it holds something else than an object.
     """
-    value = read_json(path, most_bytes)
+    return parse_record(read_bytes(path, most_bytes), path)
+
+
+def parse_record(content: bytes, path: Path | str) -> dict[str, Any]:
+    """Return the keys of JSON that was read already, see ``read_record``; ``path`` names its file in messages.
+
+    Raises:
+        FileError: See ``parse_json``; or it holds something else than an object.
+    """
+    value = parse_json(content, path)
     if not isinstance(value, dict):
         raise FileError(path, f"holds a JSON {type(value).__name__}; expected an object with keys")
     return value

@@ -11,22 +11,22 @@ Belongs here: the keys of that file, opening a location. Does not belong here: w
 (``assay.experiments.catalog``), reading and writing files there (``filesystem``).
 """
 
-import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from assay.errors import AssayError, SpecError, StorageError, unknown
-from assay.spec.base import Section
+from assay.spec.base import FolderName, Section
 from assay.spec.loading import load_values
 from assay.spec.secrets import hide, resolved, written_secrets
 from assay.storage.locations.filesystem import Tree, require_folder
+from assay.storage.records import IndexEntry, read_stored
 
 DEFAULT_LOCATION = "experiments"
 """Location of experiments whose spec names no other: a folder of the storage."""
@@ -109,8 +109,10 @@ class Locations:
 
     def names(self) -> list[str]:
         """Return the names of all locations: those of the file, and the storage's own."""
-        entries = (self.root / "experiments_index").glob("*.json")
-        own = {json.loads(entry.read_bytes())["folder"].partition("/")[0] for entry in entries}
+        own = set()
+        for entry in (self.root / "experiments_index").glob("*.json"):
+            with suppress(StorageError, FileNotFoundError):  # whoever asks for that experiment is told
+                own.add(str(read_stored(entry, IndexEntry)["folder"]).partition("/")[0])
         return sorted({*self.settings, *own, DEFAULT_LOCATION})
 
     def is_external(self, name: str) -> bool:
@@ -137,7 +139,7 @@ class Locations:
             SpecError, StorageError: See ``open``.
         """
         if name not in self.names() and Path(name).is_dir():
-            return Location(name, Tree.of(Path(name)), is_storage=Path(name).absolute().parent == self.root)
+            return Location(name, Tree.of(Path(name)), Path(name).resolve().parent == self.root.resolve())
         return self.open(name)
 
     def _open_settings(self, name: str, settings: LocationSettings) -> Location:
@@ -182,10 +184,7 @@ def location_errors(name: str) -> Iterator[None]:
         raise StorageError(f"Location {name!r} can't be used: {reason} ({type(error).__name__}).") from None
 
 
-LocationName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
-"""Name of a location, as in ``exp_out_location``, ``input_loc_name`` and ``output_loc_name``."""
-
-_FILE = TypeAdapter(dict[LocationName, LocationSettings])
+_FILE = TypeAdapter(dict[FolderName, LocationSettings])
 
 
 def read_locations(path: Path) -> dict[str, LocationSettings]:

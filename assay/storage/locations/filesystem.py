@@ -7,14 +7,16 @@ what the files mean, in which order a folder is copied (``sync``), credentials (
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from assay.errors import StorageError
-from assay.storage.files import TEMPORARY_PREFIX, fsync_path, temporary_sibling, write_bytes
+from assay.errors import FileError, StorageError
+from assay.storage.files import entries_below, fsync_path, is_leftover, temporary_sibling, write_bytes
+from assay.utils.reading import kind_of, read_bytes
 
 READ_AT_ONCE = 32
 """Number of small files read from an object store in parallel, where each request waits for milliseconds."""
@@ -24,15 +26,20 @@ READ_AT_ONCE = 32
 class Tree:
     """A folder on a file system.
 
+    On a local one, no operation follows a link below the opened location, or reads anything but regular files: what
+    leads out of the folder is a ``StorageError``.
+
     Attributes:
         fs: The fsspec file system.
         path: Path of the folder in it, without protocol and trailing slash.
         shown: Its name in messages, without secrets.
+        opened: Path of the location as it was opened, which may be a link itself; empty for this very folder.
     """
 
     fs: Any
     path: str
     shown: str
+    opened: str = field(default="", kw_only=True)
 
     @classmethod
     def of(cls, folder: Path) -> "Tree":
@@ -60,56 +67,105 @@ class Tree:
 
     def below(self, name: str) -> "Tree":
         """Return the tree of a folder below this one."""
-        return Tree(self.fs, f"{self.path}/{name}", f"{self.shown}/{name}")
+        return Tree(self.fs, f"{self.path}/{name}", f"{self.shown}/{name}", opened=self.opened or self.path)
 
     def at(self, name: str) -> str:
         """Return the path of a file below the folder, as the file system spells it."""
         return f"{self.path}/{name}"
 
+    def _local(self, name: str, reads: bool = False) -> Path:
+        """Return the path of a file in a local tree; with ``reads``, one that exists is a regular file.
+
+        Raises:
+            StorageError: A part of it below the opened location is a link, or it leads out of the folder.
+        """
+        path, opened = Path(self.at(name)), Path(self.opened or self.path)
+        if ".." in path.parts:
+            raise StorageError(f"{self.shown}: {name!r} is not inside the folder.")
+        between = [path, *path.parents][: len(path.parts) - len(opened.parts)]
+        for part in between:
+            if part.is_symlink():
+                raise StorageError(f"{part} is a link; nothing is read or written through links. Remove it.")
+        if reads and path.exists() and not path.is_file():
+            raise StorageError(f"{path} is {kind_of(path.stat().st_mode)}; expected a regular file.")
+        return path
+
     def folders(self) -> list[str]:
-        """Return the sorted names of its direct subfolders, without hidden ones; none if it does not exist."""
+        """Return the sorted names of its direct subfolders but hidden ones and links; none if it does not exist."""
         try:
-            entries = self.fs.ls(self.path, detail=True)
+            if self.is_local:
+                with os.scandir(self._local("")) as found:
+                    names = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
+            else:
+                entries = self.fs.ls(self.path, detail=True)
+                names = [each["name"].rstrip("/").rpartition("/")[2] for each in entries if each["type"] == "directory"]
         except FileNotFoundError:
             return []
-        names = [entry["name"].rstrip("/").rpartition("/")[2] for entry in entries if entry["type"] == "directory"]
         return sorted(name for name in names if not name.startswith("."))
 
     def files(self) -> dict[str, int]:
-        """Return the size in bytes of every file below it, by name, without leftovers of interrupted writes."""
-        entries = self.fs.find(self.path, detail=True)
-        sizes = {name[len(self.path) + 1 :]: int(entry["size"]) for name, entry in entries.items()}
-        return {name: size for name, size in sorted(sizes.items()) if not _is_leftover(name)}
+        """Return the size in bytes of every file below it, by name, without leftovers of interrupted writes.
+
+        Raises:
+            StorageError: There is a link, a pipe, a socket or a device among them.
+        """
+        return {name: size for name, size in sorted(self._sizes()) if not is_leftover(name)}
 
     def leftovers(self) -> list[str]:
         """Return the names of the temporary files that interrupted writes left."""
-        return [name for path in self.fs.find(self.path) if _is_leftover(name := path[len(self.path) + 1 :])]
+        return [name for name, _ in self._sizes() if is_leftover(name)]
 
-    def read_all(self, names: Collection[str]) -> dict[str, bytes]:
-        """Return the content of each of these small files that exists, by name."""
+    def _sizes(self) -> Iterator[tuple[str, int]]:
+        if not self.is_local:
+            for name, entry in self.fs.find(self.path, detail=True).items():
+                yield name[len(self.path) + 1 :], int(entry["size"])
+            return
+        folder = self._local("")
+        for name, status in entries_below(folder) if folder.exists() else ():
+            if not stat.S_ISREG(status.st_mode):
+                raise StorageError(f"{self.at(name)} is {kind_of(status.st_mode)}; expected regular files. Remove it.")
+            yield name, status.st_size
+
+    def read_all(self, names: Collection[str]) -> tuple[dict[str, bytes], dict[str, str]]:
+        """Return the content of each of these small files that exists, and why others can't be read, by name."""
         at_once = 1 if self.is_local else READ_AT_ONCE
-        contents = dict(zip(names, side_by_side(self.read, names, at_once), strict=True))
-        return {name: content for name, content in contents.items() if content is not None}
+        found = dict(zip(names, side_by_side(self._read_or_why, names, at_once), strict=True))
+        contents = {name: content for name, content in found.items() if isinstance(content, bytes)}
+        return contents, {name: why for name, why in found.items() if isinstance(why, str)}
+
+    def _read_or_why(self, name: str) -> bytes | str | None:
+        try:
+            return self.read(name)
+        except StorageError as error:
+            return str(error)
 
     def read(self, name: str) -> bytes | None:
-        """Return the content of a small file; None if it does not exist."""
+        """Return the content of a small file; None if it does not exist.
+
+        Raises:
+            StorageError: It is no regular file inside the folder, or a large one.
+        """
         try:
-            content: bytes = Path(self.at(name)).read_bytes() if self.is_local else self.fs.cat_file(self.at(name))
+            if self.is_local:
+                return read_bytes(self._local(name))
+            content: bytes = self.fs.cat_file(self.at(name))
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except FileError as error:
+            raise StorageError(str(error)) from error
         return content
 
     def write(self, name: str, content: bytes) -> None:
         """Write a small file atomically."""
         if self.is_local:
-            write_bytes(Path(self.at(name)), content)
+            write_bytes(self._local(name), content)
         else:
             self.fs.pipe_file(self.at(name), content)
 
     def digest(self, name: str) -> str:
         """Return the SHA-256 of a file's content, read from its file system."""
         if self.is_local:
-            with Path(self.at(name)).open("rb") as file:
+            with self._local(name, reads=True).open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         digest = hashlib.sha256()
         with self.fs.open(self.at(name), "rb", block_size=8 * BLOCK_BYTES) as file:
@@ -119,7 +175,7 @@ class Tree:
 
     def has(self, name: str) -> bool:
         """Return whether a file of this name exists."""
-        return bool(self.fs.isfile(self.at(name)))
+        return self._local(name).is_file() if self.is_local else bool(self.fs.isfile(self.at(name)))
 
     def copy_from(self, source: "Tree", name: str, as_name: str) -> str:
         """Copy one file from another tree to ``as_name``, where it is complete and flushed to the disk, or absent.
@@ -127,23 +183,25 @@ class Tree:
         Returns:
             SHA-256 of the copy; between different file systems it is read back to compute it.
         """
+        read_from = str(source._local(name, reads=True)) if source.is_local else source.at(name)
+        written = self._local(as_name) if self.is_local else Path()
         if source.is_local and self.is_local:
-            return copy_file(Path(source.at(name)), Path(self.at(as_name)))
+            return copy_file(Path(read_from), written)
         if source.is_local:
-            self.fs.put_file(source.at(name), self.at(as_name))
+            self.fs.put_file(read_from, self.at(as_name))
         elif self.is_local:
-            download(source.fs, source.at(name), Path(self.at(as_name)))
+            download(source.fs, read_from, written)
         else:
-            with source.fs.open(source.at(name), "rb") as read, self.fs.open(self.at(as_name), "wb") as write:
+            with source.fs.open(read_from, "rb") as read, self.fs.open(self.at(as_name), "wb") as write:
                 shutil.copyfileobj(read, write, BLOCK_BYTES)
         return self.digest(as_name)
 
     def move(self, name: str, as_name: str) -> None:
         """Rename a file and replace an existing one; atomic on local file systems."""
         if self.is_local:
-            target = Path(self.at(as_name))
+            target = self._local(as_name)
             target.parent.mkdir(parents=True, exist_ok=True)
-            Path(self.at(name)).replace(target)
+            self._local(name).replace(target)
             fsync_path(target.parent)
         else:
             self.fs.cp_file(self.at(name), self.at(as_name))
@@ -153,20 +211,33 @@ class Tree:
         """Delete files; missing ones are ignored."""
         for name in names:
             try:
-                self.fs.rm_file(self.at(name))
+                if self.is_local:
+                    self._local(name).unlink()
+                else:
+                    self.fs.rm_file(self.at(name))
             except FileNotFoundError:
                 continue
 
     def remove_all(self) -> None:
         """Delete the folder with everything in it."""
         if self.is_local:
-            shutil.rmtree(self.path, ignore_errors=False)
+            shutil.rmtree(self._local(""), ignore_errors=False)
         elif self.fs.find(self.path):
             self.fs.rm(self.path, recursive=True)
 
+    def require_space(self, needed_bytes: int) -> None:
+        """Refuse to write more than the disk of a local tree has room for.
 
-def _is_leftover(name: str) -> bool:
-    return any(part.startswith(TEMPORARY_PREFIX) for part in name.split("/"))
+        Raises:
+            StorageError: There is less room.
+        """
+        if not self.is_local:
+            return
+        existing = next(each for each in (Path(self.path), *Path(self.path).parents) if each.exists())
+        free_bytes = shutil.disk_usage(existing).free
+        if needed_bytes > free_bytes:
+            needs = f"{needed_bytes / 1e6:,.1f} MB have to be written, but {free_bytes / 1e6:,.1f} MB are free"
+            raise StorageError(f"{self.shown}: {needs}. Nothing was copied.")
 
 
 def require_folder(tree: Tree, name: str) -> None:

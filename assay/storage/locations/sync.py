@@ -9,13 +9,16 @@ Belongs here: that order. Does not belong here: which experiments are copied (``
 locations (``config``).
 """
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
 
 from assay.errors import StorageError
 from assay.storage.files import MANIFEST, require_inner_names
 from assay.storage.locations.filesystem import Tree, side_by_side
+from assay.storage.records import FolderManifest, PendingChange, Sums, parse_stored
 from assay.utils.text import canonical_json
 
 INCOMING = ".incoming"
@@ -46,47 +49,56 @@ class SyncResult:
 def sync_folder(
     source: Tree, target: Tree, thorough: bool = False, done: Callable[[int, int], None] = lambda _done, _total: None
 ) -> SyncResult:
-    """Make ``target`` equal to ``source``: every file is copied and compared by SHA-256.
+    """Make ``target`` hold the files of ``source``: every file is copied and compared by SHA-256.
 
-    Files that an earlier, interrupted call copied are not copied again.
+    Files that an earlier, interrupted call copied are not copied again. Files that no copy brought stay.
 
     Args:
         source: A finished folder.
         target: Need not exist.
-        thorough: Read back every file at the end, including those that an earlier call copied.
+        thorough: Read back every file at the end, including those that an earlier call copied; otherwise the sums that
+            an earlier call noted are believed.
         done: Called with the number of files that are ready, and their total.
 
     Raises:
-        StorageError: The source differs from its manifest, or the copy from the source. The target is then left
-            without manifest, or unchanged.
+        StorageError: The source differs from its manifest, the copy from the source, one of them holds links, or the
+            target holds files of somebody else. The target is then left without manifest, or unchanged.
     """
+    sizes = _own_files(source)
+    listed_sums = _listed(source, sizes)
     complete_pending(target)
-    sizes, there = _own_files(source), _own_files(target)
-    if MANIFEST not in sizes:
-        raise StorageError(f"{source.shown} has no {MANIFEST}: it is not finished, so it is not copied.")
-    require_inner_names(sizes, source.shown)
-    expected, known = _digests(source, sizes), json.loads((target.read(SUMS) if MANIFEST in there else None) or b"{}")
+    there = _own_files(target)
+    target.require_space(sum(size for name, size in sizes.items() if there.get(name) != size))  # before all is hashed
+    expected = {**_digests(source, [name for name in sizes if name not in listed_sums]), **listed_sums}
+    is_finished, noted = MANIFEST in there, _noted(target)
+    own = {**sizes, **noted, **_listed_by(target)}
+    _require_own(target, [name for name in there if name not in own], is_finished)
+    known = noted if is_finished else {}
     listed = [name for name in sizes if (known.get(name), there.get(name)) == (expected[name], sizes[name])]
     same = {name for name in listed if not thorough or target.digest(name) == expected[name]}
     new = [name for name in sizes if name not in same]
-    prefix = f"{STAGED}/" if MANIFEST in there else ""
+    gone = [name for name in there if name in own and name not in sizes]
+    if not new and not gone:
+        return SyncResult(len(sizes), sum(sizes.values()), 0)
+    prefix = f"{STAGED}/" if is_finished else ""
+    if not prefix:  # says whose files these are, should this copy be cut off
+        target.write(SUMS, canonical_json({**noted, **expected}).encode())
+    copied, kept = 0, len(sizes) - len(new)
 
     def bring_one(name: str) -> bool:
         return copy_verified(source, target, name, f"{prefix}{name}", expected[name])
 
-    copied, kept = 0, len(sizes) - len(new)
     for ready, was_copied in enumerate(side_by_side(bring_one, [name for name in new if name != MANIFEST]), start=1):
         copied += was_copied
         done(kept + ready, len(sizes))
     if thorough:
         _require_read_back(target, {f"{prefix}{name}": expected[name] for name in new if name != MANIFEST})
-    gone = [name for name in there if name not in sizes]
-    if not new and not gone:
-        return SyncResult(len(sizes), sum(sizes.values()), copied)
     target.write(f"{prefix}{SUMS}", canonical_json(expected).encode())
     if not prefix:
         target.remove([*gone, *target.leftovers()])
     copied += bring_one(MANIFEST) if MANIFEST in new else 0
+    if thorough and MANIFEST in new:
+        _require_read_back(target, {f"{prefix}{MANIFEST}": expected[MANIFEST]})
     if prefix:
         target.write(PENDING, canonical_json({"move": [*new, SUMS], "remove": gone}).encode())
         complete_pending(target)
@@ -94,10 +106,38 @@ def sync_folder(
     return SyncResult(len(sizes), sum(sizes.values()), copied)
 
 
+def _require_own(target: Tree, others: Sequence[str], is_finished: bool) -> None:
+    """Refuse a folder without manifest that holds files which no copy brought."""
+    if others and not is_finished:
+        shown = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+        raise StorageError(
+            f"{target.shown} holds files of something else: {shown}. Move that folder away first. Nothing was copied."
+        )
+
+
+def _noted(target: Tree) -> dict[str, str]:
+    """Return what a copy noted about its own files; nothing where the note is damaged, and all is compared again."""
+    return _parsed(target.read(SUMS), Sums)
+
+
+def _listed_by(target: Tree) -> dict[str, Any]:
+    """Return the files that a copy's manifest lists; none where it is damaged, and is replaced."""
+    files: dict[str, Any] = _parsed(target.read(MANIFEST), FolderManifest).get("files", {})
+    return files
+
+
+def _parsed(content: bytes | None, shape: type[BaseModel]) -> dict[str, Any]:
+    try:
+        return parse_stored(content, "", shape) if content else {}
+    except StorageError:
+        return {}
+
+
 def _require_read_back(target: Tree, expected: Mapping[str, str]) -> None:
     """Raise ``StorageError`` if a copied file reads back with another SHA-256 than expected."""
     for name, found in zip(expected, side_by_side(target.digest, expected), strict=True):
         if found != expected[name]:
+            target.remove([name])
             raise StorageError(f"{target.shown}: {name} reads back as something else. Nothing was replaced or deleted.")
 
 
@@ -106,7 +146,7 @@ def complete_pending(target: Tree) -> bool:
     content = target.read(PENDING)
     if content is None:
         return False
-    changes = json.loads(content)
+    changes = parse_stored(content, f"{target.shown}/{PENDING}", PendingChange)
     staged = target.below(STAGED).files()
     for name in sorted(set(changes["move"]), key=lambda name: name == MANIFEST):
         if name in staged:
@@ -157,14 +197,23 @@ def _own_files(tree: Tree) -> dict[str, int]:
     return {name: size for name, size in tree.files().items() if not name.startswith(f"{INCOMING}/") and name != SUMS}
 
 
-def _digests(source: Tree, names: Mapping[str, int]) -> dict[str, str]:
-    """Return the SHA-256 of every file: from the manifest, or computed where it does not list the file."""
-    listed = _listed(source)
-    others = [name for name in names if name not in listed]
-    return {**dict(zip(others, side_by_side(source.digest, others), strict=True)), **listed}
+def _digests(source: Tree, names: Sequence[str]) -> dict[str, str]:
+    """Return the SHA-256 of files that no manifest lists."""
+    return dict(zip(names, side_by_side(source.digest, names), strict=True))
 
 
-def _listed(tree: Tree) -> dict[str, str]:
-    """Return the SHA-256 of every file in a folder's manifest."""
-    entries = json.loads(tree.read(MANIFEST) or b"{}").get("files", {})
+def _listed(tree: Tree, sizes: Mapping[str, int]) -> dict[str, str]:
+    """Return the SHA-256 of every file in a folder's manifest; all of them are there, in their sizes.
+
+    Raises:
+        StorageError: The folder has no manifest, or another file than it lists.
+    """
+    require_inner_names(sizes, tree.shown)
+    content = tree.read(MANIFEST)
+    if content is None:
+        raise StorageError(f"{tree.shown} has no {MANIFEST}: it is not finished, so it is not copied.")
+    entries = parse_stored(content, f"{tree.shown}/{MANIFEST}", FolderManifest)["files"]
+    missing = next((name for name in entries if name not in sizes), None)
+    if missing is not None:
+        raise StorageError(f"{tree.shown}: {missing} is missing, but {MANIFEST} lists it. Nothing was copied.")
     return {name: str(entry["sha256"]) for name, entry in entries.items()}

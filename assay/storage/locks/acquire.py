@@ -13,7 +13,7 @@ from typing import Literal
 
 from filelock import ReadWriteLock, SoftReadWriteLock, Timeout
 
-from assay.errors import StorageError
+from assay.errors import InUseError, StorageError
 from assay.storage.locks.holders import Heartbeat, describe, heartbeat_of, holder_file, holders
 
 LockMode = Literal["read", "write"]
@@ -51,8 +51,9 @@ def hold(
         waiting: Called once with a description of the holders if the lock is not free at once.
 
     Raises:
-        StorageError: The lock was not free in time; the message names its holders. Or it was lost while it was held:
-            on a shared file system, a holder without heartbeats is replaced.
+        InUseError: The lock was not free in time; the message names its holders.
+        StorageError: It can't be made, or was lost while it was held: on a shared file system, a holder without
+            heartbeats is replaced.
     """
     heartbeat = heartbeat_of(folder)
     path = folder / f"{name}.lock"
@@ -60,7 +61,7 @@ def hold(
     try:
         if not _acquired(lock, mode, timeout_s, lambda: waiting(_who(folder, name)) if waiting else None):
             message = f"The {mode} lock on {name} was not free within {timeout_s:g} s."
-            raise StorageError(f"{message} Held by: {_who(folder, name)}.")
+            raise InUseError(f"{message} Held by: {_who(folder, name)}.")
         with holder_file(path, mode, purpose, _lease(path, lock)):
             if heartbeat_of(folder) != heartbeat:
                 raise StorageError(f"How locks in {folder} are kept was changed just now. Run again.")

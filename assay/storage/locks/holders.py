@@ -20,16 +20,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Annotated, Any, TextIO
 from uuid import uuid4
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
 
-from assay.errors import SpecError, StorageError, shorten
+from assay.errors import FileError, SpecError, StorageError, shorten
 from assay.spec.base import Section
 from assay.spec.loading import explain
 from assay.spec.yaml_text import read_value
 from assay.storage.files import TEMPORARY_PREFIX, temporary_sibling
+from assay.storage.records import InnerName, Record, parse_stored
+from assay.utils.reading import read_text
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def _holder(folder: Path, path: Path, clock: "ServerClock") -> Holder | None:
         "since": file.written,
         "purpose": "a note that can't be read",
     }
-    values = {key: file.content.get(key, default) for key, default in defaults.items()}
+    values: dict[str, Any] = {key: file.content.get(key, default) for key, default in defaults.items()}
     silent_s, alive = None, file.locked if values["host"] == here else None
     if "record" in file.content:
         silent_s = clock.age(path.parent / file.content["record"])
@@ -143,6 +145,9 @@ def _duration(seconds: float) -> str:
             return f"{seconds / size:.0f} {unit}"
     return f"{max(seconds, 0):.0f} s"
 
+
+MOST_CHARACTERS = 100_000
+"""Longest holder file that is read."""
 
 ENDING = ".holder"
 """Extension of holder files."""
@@ -225,22 +230,42 @@ class HolderFile:
     written: str
 
 
+class _Note(Record):
+    """What a holder file says; on a shared file system, any machine may have written it."""
+
+    mode: str
+    host: str
+    pid: int
+    since: Annotated[str, AfterValidator(lambda text: text if datetime.fromisoformat(text).tzinfo else _no_zone())]
+    purpose: str
+    record: InnerName = ""
+    stale_after_s: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+
+
+def _no_zone() -> str:
+    raise ValueError("has no time zone")
+
+
 def read_holder_file(path: Path) -> HolderFile | None:
     """Return a holder file; None if its holder has just removed it."""
     try:
-        with path.open(encoding="utf-8") as file:
+        # A pipe of that name would let everybody wait who looks.
+        with open(path, encoding="utf-8", opener=_without_waiting) as file:
             content, locked, written_s = _content(file), _locked(file), os.fstat(file.fileno()).st_mtime
     except FileNotFoundError:
         return None
     return HolderFile(content, locked, datetime.fromtimestamp(written_s, UTC).isoformat(timespec="seconds"))
 
 
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def _content(file: TextIO) -> dict[str, Any]:
     try:
-        content = json.load(file)
-    except ValueError:
+        return parse_stored(file.read(MOST_CHARACTERS).encode(), str(file.name), _Note)
+    except (StorageError, UnicodeDecodeError, OSError):
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _locked(file: TextIO) -> bool:
@@ -290,10 +315,14 @@ def heartbeat_of(folder: Path) -> Heartbeat | None:
         StorageError: The marker is not valid, or the backend is being changed at this moment.
     """
     for candidate in (folder, folder.parent) if folder.name == NAMED else (folder,):
-        try:
-            text = (candidate / MARKER).read_text(encoding="utf-8")
-        except (FileNotFoundError, NotADirectoryError):
+        if not candidate.is_dir():
             continue
+        try:
+            text = read_text(candidate / MARKER)
+        except FileNotFoundError:
+            continue
+        except FileError as error:
+            raise StorageError(str(error)) from error
         return _read(text, candidate / MARKER)
     return None
 

@@ -7,7 +7,7 @@ import pytest
 
 from assay.errors import DataError, IdError, StorageError
 from assay.storage.parquet import StoredTable, write_parquet
-from assay.storage.partitions import CURRENT, Partition, place_of
+from assay.storage.partitions import CURRENT, Partition, find_tables, place_of
 
 ROOT = Path(__file__).parents[3]
 
@@ -208,6 +208,24 @@ def read():
 statuses = wait([fork(write, writer) for writer in range(6)] + [fork(read) for _ in range(2)])
 sys.exit(any(statuses))
 """
+
+
+@pytest.mark.parametrize("target", ["/etc", "..", "../other/version-0123456789ab", "version-x", ".", None])
+def test_a_current_version_that_leads_elsewhere_is_told(tmp_path: Path, target: str | None) -> None:
+    place = at(tmp_path)
+    place.write(pl.DataFrame({"n": [1]}))
+    (place.folder / CURRENT).unlink()
+    if target is None:
+        (place.folder / CURRENT).write_text("no link")
+    else:
+        (place.folder / CURRENT).symlink_to(target)
+    with pytest.raises(StorageError, match="expected a link to a version beside it"):
+        place.current()
+    (table,) = find_tables(tmp_path)
+    with pytest.raises(StorageError, match="Materialize the asset again"):
+        table.file(next(iter(table.versions)))
+    place.write(pl.DataFrame({"n": [2]}))
+    assert place.use(lambda table: table.read())["n"].to_list() == [2]
 
 
 @pytest.mark.system

@@ -17,6 +17,7 @@ import pytest
 from assay.errors import StorageError
 from assay.pipeline import StageConfig
 from assay.storage.files import MANIFEST, is_complete
+from assay.storage.locks.holders import holders
 from assay.storage.results import REPORT, ResultStore, verify
 from tests.helpers.results import build
 
@@ -179,6 +180,27 @@ def test_clear_folder_waits_for_who_reads_and_can_delete_no_lock(tmp_path):
     locks = [path for path in tmp_path.rglob("*") if ".lock" in path.name]
     assert locks
     assert all(path.is_relative_to(tmp_path / "locks") for path in locks), "what is cleared holds no lock"
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"x": NaN}'])
+@pytest.mark.parametrize("name", [MANIFEST, REPORT])
+def test_a_damaged_record_of_a_result_says_what_to_do(tmp_path, name, content):
+    result = build(ResultStore(tmp_path), config(), {}, write_hello)
+    (result.folder / name).write_text(content)
+    with pytest.raises(StorageError, match=f"{name}.*Delete the folder .*: splits is then made again"):
+        str(result.report if name == REPORT else result.manifest)
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_result_is_locked_until_it_is_published(tmp_path, is_there):
+    store, found = ResultStore(tmp_path), []
+    if is_there:
+        build(store, config(), {}, write_hello)
+    with store.build(config(), {}, publish=lambda _: found.extend(holders(tmp_path / "locks"))) as made:
+        if made.needed:
+            made.report = write_hello(made.folder)
+    assert [(holder.lock, holder.mode) for holder in found] == [(f"splits/{made.result.fingerprint}", "read")]
+    assert holders(tmp_path / "locks") == []
 
 
 def test_a_full_or_unwritable_storage_is_one_clear_error(tmp_path):

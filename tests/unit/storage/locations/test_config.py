@@ -81,3 +81,14 @@ def test_a_file_that_is_none_is_one_error(tmp_path):
     os.mkfifo(tmp_path / "locations.yaml")
     with pytest.raises(SpecError, match="is a pipe"):
         Locations(tmp_path / "locations.yaml", tmp_path / "storage").names()
+
+
+@pytest.mark.parametrize("name", ["locks", "tables", "Pointers", "runs", "experiments_index"])
+def test_a_name_that_the_storage_keeps_for_itself_is_no_location(tmp_path, name):
+    with pytest.raises(SpecError, match="which the storage keeps for itself"):
+        located(tmp_path, f"{name}: {{url: '{tmp_path}'}}").settings  # noqa: B018
+
+
+def test_a_damaged_entry_of_the_index_hides_no_location(locations, tmp_path):
+    (tmp_path / "storage" / "experiments_index" / "bad.json").write_text("{")
+    assert locations.names() == ["archive", "attic", "experiments"]

@@ -123,3 +123,38 @@ def test_an_unfinished_source_is_not_copied(tmp_path):
     with pytest.raises(StorageError, match="it is not finished"):
         sync_folder(Tree.of(source), Tree.of(tmp_path / "target"))
     assert not (tmp_path / "target").exists()
+
+
+def test_the_user_s_own_file_in_a_copy_stays_and_a_folder_of_something_else_is_not_written_to(tmp_path):
+    source, target = Tree.of(fill(tmp_path / "source", **OLD)), Tree.of(tmp_path / "target")
+    sync_folder(source, target)
+    (tmp_path / "target" / "mine").write_text("mine")
+    sync_folder(Tree.of(fill(tmp_path / "new", **NEW)), target)
+    assert (tmp_path / "target" / "mine").read_text() == "mine"
+    assert not (tmp_path / "target" / "gone").exists()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine").write_text("mine")
+    with pytest.raises(StorageError, match="holds files of something else: mine"):
+        sync_folder(source, Tree.of(tmp_path / "other"))
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["mine"]
+
+
+def test_a_byte_that_was_flipped_in_the_copy_is_noticed_when_it_is_said_to_be_compared(tmp_path):
+    source, target = Tree.of(fill(tmp_path / "source", **OLD)), Tree.of(tmp_path / "target")
+    sync_folder(source, target, thorough=True)
+    (tmp_path / "target" / "a").write_text("onE")
+    assert sync_folder(source, target, thorough=True).copied == 1
+    assert contents(tmp_path / "target") == contents(tmp_path / "source")
+
+
+@pytest.mark.parametrize("name", ["a", "deep", "manifest.json", "new"])
+def test_a_link_is_an_error_wherever_it_is(tmp_path, name):
+    for place in ("source", "target"):
+        source = fill(tmp_path / f"{place}-1", **OLD)
+        sync_folder(Tree.of(source), Tree.of(tmp_path / f"{place}-2"))
+        linked = (source if place == "source" else tmp_path / f"{place}-2") / name
+        if linked.exists():
+            linked.rename(tmp_path / f"{place}-was")
+        linked.symlink_to(tmp_path / f"{place}-was")
+        with pytest.raises(StorageError, match=r"is a (symbolic )?link|expected regular files"):
+            sync_folder(Tree.of(source), Tree.of(tmp_path / f"{place}-2"))

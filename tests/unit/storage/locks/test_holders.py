@@ -1,6 +1,7 @@
 """What is said of holders: ages and states in words, and notes that nobody can read."""
 
 import json
+import os
 import socket
 from datetime import UTC, datetime
 
@@ -57,6 +58,22 @@ def test_a_note_that_a_power_cut_took_is_of_somebody_dead(tmp_path, text):
     assert "(dead)" in describe(found)
     assert clear(tmp_path) == [found]
     assert holders(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "keys", [{"since": "yesterday"}, {"since": 5}, {"since": "2026-01-02"}, {"pid": "5"}, {"record": "../../x"}]
+)
+def test_a_note_of_other_types_stops_no_list(tmp_path, keys):
+    note = {"mode": "write", "host": "h", "pid": 5, "since": "2026-01-02T03:04:05+00:00", "purpose": ""}
+    (tmp_path / "place.lock.abc.holder").write_text(json.dumps({**note, "stale_after_s": 20, **keys}))
+    with hold(tmp_path, "other", "read"):
+        assert [found.lock for found in holders(tmp_path)] == ["other", "place"]
+        assert "a note that can't be read" in describe(holders(tmp_path)[1])
+
+
+def test_a_pipe_that_looks_like_a_note_lets_nobody_wait(tmp_path):
+    os.mkfifo(tmp_path / "place.lock.abc.holder")
+    assert [found.lock for found in holders(tmp_path)] == ["place"]
 
 
 def test_holders_are_sorted_and_one_lock_is_found_by_its_name_alone(tmp_path):
