@@ -19,7 +19,7 @@ from assay.storage.warehouse.query import query
 from resources.io_managers import DuckDBParquetIOManager
 
 # A mapping of dimensions and a policy of backfills, which these cases need, are in beta there.
-pytestmark = pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
+pytestmark = [pytest.mark.system, pytest.mark.filterwarnings("ignore::dagster.BetaWarning")]
 
 SCHEMA = ["my_schema"]
 DAYS = dg.DailyPartitionsDefinition(start_date="2022-01-01", end_date="2022-01-10")

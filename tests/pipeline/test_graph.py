@@ -108,6 +108,7 @@ def test_the_same_spec_gives_the_same_bytes_in_another_storage(two_runs, lab):
     assert {stage: result.manifest["files"] for stage, result in lab.results("other").items()} == first
 
 
+@pytest.mark.system
 def test_a_metric_gate_that_is_not_met_fails_its_check_but_keeps_the_result(two_runs):
     lab = two_runs[0]
     gate = {"kind": "metric", "subset": "test", "metric": "mae", "operator": "<", "value": 0.0}

@@ -80,6 +80,7 @@ def test_a_walk_ends_at_its_deadline_and_an_inner_limit_does_not_extend_it(endle
         list(walk_files(endless))
 
 
+@pytest.mark.system
 def test_folders_deeper_than_the_stack_are_walked():
     root = Path(tempfile.mkdtemp())  # not pytest's own folder, which it removes by recursion
     path = root
@@ -105,14 +106,14 @@ def test_a_link_to_nothing_among_the_data_does_not_hide_their_changes(tmp_path):
     assert snapshot_source(str(tmp_path)).signature != first.signature
 
 
-def test_a_damaged_record_of_one_experiment_is_its_problem(project):
+def test_a_damaged_record_of_one_experiment_is_the_reason_of_its_run(project):
     project.settle("one", "two")
     for name in ("one", "two"):
         project.save(name, seed=3)
     write_text(ExperimentFolders(project.specs.root).index / "one.json", "{")
     plan = project.reconcile()
-    assert [request.experiment_id for request in plan.requests] == ["two"]
-    assert "one" in plan.problems["one"]
+    reasons = {request.experiment_id: request.reasons for request in plan.requests}
+    assert reasons == {"one": ("the configuration in its folder can't be read",), "two": ("new experiment",)}
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"files": 3}', "\xff"])

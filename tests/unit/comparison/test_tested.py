@@ -80,6 +80,7 @@ def made_up(store, name, items=ITEMS, test=TEST, boxes=None, target="target", pr
     return items_digests(store.root, folders.find(name).path, ["test"])["test"]
 
 
+@pytest.mark.system
 def test_other_models_predictions_and_training_data_do_not_matter(store):
     first = made_up(store, "first")
     assert made_up(store, "rate", predicted="7", trained_model={"learner": {"learning_rate": 0.5}}) == first
@@ -89,6 +90,7 @@ def test_other_models_predictions_and_training_data_do_not_matter(store):
     assert made_up(store, "order", order, seed=3) == first
 
 
+@pytest.mark.system
 def test_other_items_contents_and_values_do(store):
     digests = [
         made_up(store, "first"),
@@ -102,6 +104,7 @@ def test_other_items_contents_and_values_do(store):
     assert len(set(digests)) == len(digests)
 
 
+@pytest.mark.system
 def test_boxes_of_whole_images_are_compared_by_the_classes_of_their_labels(store):
     def boxes(name, found, **description):
         model = {"data_description": description} if description else {}
@@ -115,6 +118,7 @@ def test_boxes_of_whole_images_are_compared_by_the_classes_of_their_labels(store
     assert boxes("mapped", {"a.png": "cat", "b.png": "dog"}, class_mapping={"cat": "pet", "dog": "pet"}) != first
 
 
+@pytest.mark.system
 def test_where_tables_are_gone_only_the_same_results_are_the_same(store):
     def without_tables(name, **keys):
         made_up(store, name, **keys)

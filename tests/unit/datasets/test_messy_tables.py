@@ -9,6 +9,7 @@ from tests.campaigns.class_folders import FOLDERS, subsets, try_folder
 from tests.campaigns.tables import TABLES, attempt, mostly_numbers, truth, try_table, unchanged
 
 
+@pytest.mark.system
 def test_some_of_them_are_read_rightly_or_refused_in_one_sentence():
     assert failures(try_seeds(attempt, range(30))) == []
 

@@ -15,6 +15,7 @@ def problems_of(seeds):
         return failures(try_seeds(attempt, seeds))
 
 
+@pytest.mark.system
 def test_some_crafted_folders_are_refused_or_used():
     """So many that all ways to use them are among them."""
     assert problems_of([*OTHERS[::59], *ONTO[::5]]) == []

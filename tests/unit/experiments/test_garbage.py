@@ -401,6 +401,7 @@ def assay(lab, monkeypatch, capsys):
     return call
 
 
+@pytest.mark.system
 def test_a_failed_delete_is_told_and_fails_the_command(assay, lab):
     lab.spec("one").unlink()
     (lab.root / "pointers" / "one").rename(lab.folder / "moved")
@@ -420,6 +421,7 @@ def test_a_dry_run_deletes_nothing(assay, lab):
     assert contents(lab.root) == before
 
 
+@pytest.mark.system
 def test_the_command_goes_on_beside_what_is_in_doubt(assay, lab):
     (lab.root / "experiments_index" / "bad.json").write_text("{")
     lab.spec("one").unlink()

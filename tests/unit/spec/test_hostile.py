@@ -16,6 +16,7 @@ def problem(values):
     return str(caught.value)
 
 
+@pytest.mark.system
 def test_every_hostile_file_is_one_error_within_bounded_memory():
     quick = [seed for seed, case in enumerate(CASES) if "0,000" not in case.kind or "brackets" in case.kind]
     outcomes = try_seeds(try_loading, quick, most_mb=MOST_MB)  # the system tests read all of them
@@ -23,6 +24,7 @@ def test_every_hostile_file_is_one_error_within_bounded_memory():
     assert failures(outcomes) == []
 
 
+@pytest.mark.system
 def test_damaged_examples_are_errors_or_still_valid():
     outcomes = try_seeds(try_mutation, range(200), most_mb=MOST_MB)
     assert failures(outcomes) == []
@@ -63,6 +65,7 @@ def test_aliases_that_repeat_little_are_read():
     assert read_value("[&a [x, y], *a, *a]") == [["x", "y"]] * 3
 
 
+@pytest.mark.system
 def test_the_limits_are_those_of_the_text():
     deepest = "[" * MOST_DEPTH + "]" * MOST_DEPTH
     assert read_value(deepest) is not None

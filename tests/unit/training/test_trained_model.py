@@ -123,6 +123,7 @@ def test_two_processes_train_the_same_bytes(store_crops, tiny_spec, train, tmp_p
 
 
 @pytest.mark.defect("A15")
+@pytest.mark.system
 def test_another_seed_trains_another_model(pixel_rows, store_rows, tiny_spec, train):
     one, two, same = (
         train(store_rows(pixel_rows), tiny_spec(), seed=seed, name=name)[0]
