@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 from assay.automation.state import AutomationState, SeenFile, known_digest, watched_path
 from assay.automation.watch import file_signature, update_files, update_sources
 from assay.datasets.inspection import walking_until
-from assay.errors import AssayError, NotThereYetError, printable
+from assay.errors import AssayError, NotThereYetError, SpecError, printable
 from assay.experiments.contents import recorded_spec
 from assay.experiments.specs import SpecFiles
 from assay.pipeline import STAGES, digest_of, needed_stages, stage_config, used_inputs
@@ -253,8 +253,8 @@ class Reconciliation:
                 "run again when its spec, its data or the code changes."
             )
         else:
-            self.state.asked[name] = request_digest
             reasons = reasons_for(name, spec, assets, recorded, root)
+            self.state.asked[name] = request_digest
             self.plan.requests.append(Request(name, spec, assets, reasons, f"{name}:{seen.mtime_ns}:{request_digest}"))
 
     def _record_removal(self, name: str) -> None:
@@ -280,10 +280,13 @@ def reasons_for(
         assets: Its assets that are out of date.
         recorded: Recorded data versions.
         root: Storage root.
+
+    Raises:
+        StorageError: Nobody knows where its folder is.
     """
     try:
         former = recorded_spec(root, experiment_id)
-    except AssayError:
+    except SpecError:
         return ("the configuration in its folder can't be read",)
     if former is None or not recorded:
         return ("new experiment",)

@@ -106,14 +106,14 @@ def test_a_link_to_nothing_among_the_data_does_not_hide_their_changes(tmp_path):
     assert snapshot_source(str(tmp_path)).signature != first.signature
 
 
-def test_a_damaged_record_of_one_experiment_is_the_reason_of_its_run(project):
+def test_a_damaged_record_of_one_experiment_is_its_problem(project):
     project.settle("one", "two")
     for name in ("one", "two"):
         project.save(name, seed=3)
     write_text(ExperimentFolders(project.specs.root).index / "one.json", "{")
     plan = project.reconcile()
-    reasons = {request.experiment_id: request.reasons for request in plan.requests}
-    assert reasons == {"one": ("the configuration in its folder can't be read",), "two": ("new experiment",)}
+    assert [request.experiment_id for request in plan.requests] == ["two"]
+    assert "one" in plan.problems["one"]
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"files": 3}', "\xff"])

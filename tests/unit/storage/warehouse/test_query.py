@@ -148,6 +148,8 @@ def test_asking_changes_nothing(tmp_path: Path) -> None:
 
 def other_files(folder: Path) -> dict[str, Path]:
     """Files beside the storage, by what they are."""
+    if folder.exists():
+        return {path.suffix[1:]: path for path in folder.iterdir()}
     folder.mkdir()
     (folder / "x.csv").write_text("secret\n1\n")
     pl.DataFrame({"secret": [1]}).write_parquet(folder / "x.parquet")
@@ -217,10 +219,15 @@ STATEMENTS = [
 ]
 
 
-@pytest.fixture(params=["index", "views"])
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    """A storage with other files beside it, queried by the index, or by views while another process has that open."""
+@pytest.fixture(params=["index", "views"], scope="module")
+def storage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A storage with other files beside it, queried by the index, or by views while another process has that open.
+
+    One for all questions, because none of them changes it.
+    """
+    tmp_path = tmp_path_factory.mktemp(request.param)
     root = tmp_path / "storage"
+    other_files(tmp_path / "other")
     put(root, "a", pl.DataFrame({"x": [1]}))
     put(root, "a", pl.DataFrame({"x": [1]}), "wide")
     rebuild_warehouse(root)
