@@ -10,7 +10,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 # Compiled files are kept, also where the environment forbids it: compiling 400 files is a third of a process's start.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo dev test test-environments test-all test-system lint types docs bench score-card all clean browser
+.PHONY: help demo dev test test-environments test-all test-system lint types docs bench score-card campaigns all clean browser
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -63,6 +63,12 @@ test-all: test test-system ## everything
 
 browser: ## Debian's Chromium for the browser tests, where it is missing and can be installed
 	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium; }
+
+COUNT ?= 1000
+CAMPAIGNS := hostile_specs mutated_specs hostile_neighbours annotations tables crafted_folders
+campaigns: $(VENV)/dev ## hostile and messy inputs by seed, COUNT of each kind of campaign; a night: COUNT=100000
+	for name in $(CAMPAIGNS); do $(BIN)/python -m tests.campaigns.$$name --seed $${SEED:-0} --count $(COUNT) || exit 1; done
+	$(BIN)/python -m tests.campaigns.photographs --seed 0 --count $$(( $(COUNT) < 61 ? $(COUNT) : 61 ))
 
 lint: $(VENV)/dev ## style and format
 	$(BIN)/ruff check .
