@@ -25,8 +25,9 @@ from assay.utils.text import escape_markdown
 from assets.automation import FOLLOWS_INPUTS
 from partitions.experiments import experiments
 from resources.experiment_store import ExperimentStore
+from resources.io_managers import SECTION_PREFIX
 
-SECTION_KEYS = {name: dg.AssetKey(["spec", name]) for name in SECTION_NAMES}
+SECTION_KEYS = {name: dg.AssetKey(f"{SECTION_PREFIX}{name}") for name in SECTION_NAMES}
 
 SECTION_TYPE = dg.PythonObjectDagsterType(StageConfig)
 """Type of a section for Dagster, which can't interpret the annotation ``StageConfig[...]``."""

@@ -15,7 +15,7 @@ from assay.errors import SpecError
 from assay.experiments.folders import experiment_row
 from assay.experiments.specs import store_run_config
 from assay.pipeline import STAGES, digest_of, stage_config, why_not_needed
-from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
+from assay.spec.experiment import ExperimentSpec
 from assay.spec.ids import validate_id
 from assay.spec.yaml_text import to_yaml
 from assay.utils.text import code_block
@@ -37,10 +37,10 @@ from resources.instance.run_records import latest_versions
             metadata={**BY_EXPERIMENT, "table": "experiments"},
         ),
         **{
-            f"spec_{name}": dg.AssetOut(
+            key.path[-1]: dg.AssetOut(
                 key=key,
                 io_manager_key="sections",
-                group_name="experiment",
+                group_name="spec",
                 kinds={"yaml"},
                 description=f"Section `{name}` of the experiment's spec; its data version is a hash of its content.",
             )
@@ -49,7 +49,7 @@ from resources.instance.run_records import latest_versions
     },
     internal_asset_deps={
         "experiment": set(),
-        **{f"spec_{name}": {dg.AssetKey("experiment")} for name in SECTION_NAMES},
+        **{key.path[-1]: {dg.AssetKey("experiment")} for key in SECTION_KEYS.values()},
     },
     config_schema={"spec": spec_field()},
     partitions_def=experiments,

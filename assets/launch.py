@@ -75,7 +75,7 @@ def run_experiment(
 def needed_asset_keys(job: dg.JobDefinition, spec: ExperimentSpec) -> list[dg.AssetKey]:
     """Return the job's assets without the stages that this experiment does not need."""
     unused = set(STAGES) - set(needed_stages(spec))
-    return [key for key in job.asset_layer.selected_asset_keys if key.path[-1] not in unused or key.path[0] == "spec"]
+    return [key for key in job.asset_layer.selected_asset_keys if key.path[-1] not in unused]
 
 
 def print_failure(event: dg.DagsterEvent) -> None:

@@ -81,7 +81,7 @@ def evaluate_sensor(
 
 def run_request(request: Request) -> dg.RunRequest:
     """Return the run for a request; if only the tests have changed, they run on the existing results."""
-    stages = [dg.AssetKey(name) for name in request.assets if "/" not in name]
+    stages = [dg.AssetKey(name) for name in request.assets if name != TESTS]
     selection = [*EXPERIMENT_KEYS, *(key for key in stages if key not in EXPERIMENT_KEYS)]
     if dg.AssetKey("trained_model") in selection:
         selection.append(dg.AssetKey("training_history"))

@@ -31,7 +31,7 @@ name is given as well; [coming from niceml](coming-from-niceml.md) says what is 
 Row = tuple[str, str, str]
 """ConfigKey, description, key of the spec."""
 
-COLLAPSED = {**{f"spec/{name}": "experiment" for name in SECTION_NAMES}, "training_history": "trained_model"}
+COLLAPSED = {**{f"spec_{name}": "experiment" for name in SECTION_NAMES}, "training_history": "trained_model"}
 """Assets that are shown as part of another."""
 
 CHECKS = "exptests"

@@ -307,6 +307,10 @@ def metadata_of_tables(stored: Sequence[StoredTable], is_partitioned: bool) -> d
     }
 
 
+SECTION_PREFIX = "spec_"
+"""Beginning of the names of the assets that are sections of the spec, which would otherwise be named like stages."""
+
+
 class SectionIOManager(dg.ConfigurableIOManager):
     """Loads the section of the spec that an asset reads, as it was when the run started."""
 
@@ -316,10 +320,10 @@ class SectionIOManager(dg.ConfigurableIOManager):
         """Do nothing: the ``experiment`` asset has frozen the spec already."""
 
     def load_input(self, context: dg.InputContext) -> StageConfig[Any]:
-        """Return the section named by the last part of the asset key."""
+        """Return the section that the asset is named after."""
         experiment_id = validate_id(context.partition_key)
         spec = self.store.spec_of_run(_run_id(context), experiment_id)
-        return stage_config(spec, experiment_id, context.asset_key.path[-1])
+        return stage_config(spec, experiment_id, context.asset_key.path[-1].removeprefix(SECTION_PREFIX))
 
 
 class ResultIOManager(dg.ConfigurableIOManager):

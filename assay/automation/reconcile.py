@@ -40,7 +40,7 @@ LONGEST_PASS_S = 25.0
 _log = logging.getLogger(__name__)
 
 Versions = Mapping[str, str]
-"""Data version by asset: of ``experiment``, of ``spec/exptests`` and of the stages."""
+"""Data version by asset: of ``experiment``, of ``spec_exptests`` and of the stages."""
 
 
 class RunRecords(Protocol):
@@ -301,7 +301,7 @@ def reasons_for(
 
 EXPERIMENT = "experiment"
 
-TESTS = "spec/exptests"
+TESTS = "spec_exptests"
 
 WATCHED = (EXPERIMENT, TESTS, *STAGES)
 """The assets whose versions are compared; every other asset is made together with one of these."""

@@ -44,7 +44,7 @@ def needed_assets(assets: Iterable[AssetPath], specs: Iterable[ExperimentSpec]) 
     """
     needed = {stage for spec in specs for stage in needed_stages(spec)}
     unused = set(STAGES) - needed
-    return [path for path in assets if path[0] == "spec" or path[-1] not in unused]
+    return [path for path in assets if path[-1] not in unused]
 
 
 def launch(

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import dagster as dg
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
-from assay.automation.reconcile import WATCHED, Versions
+from assay.automation.reconcile import TESTS, WATCHED, Versions
 from assay.pipeline import STAGES
 
 ACTIVE = (
@@ -20,6 +20,9 @@ ACTIVE = (
 )
 MATERIALIZATION = dg.DagsterEventType.ASSET_MATERIALIZATION
 PARTITION_TAG = "dagster/partition"
+
+FORMER_NAMES = {TESTS: "spec/exptests"}
+"""Names that version 0.1.0 gave to watched assets."""
 
 IDS_PER_QUERY = 500
 """SQLite accepts at most 999 values in one statement."""
@@ -66,9 +69,15 @@ class InstanceRunRecords:
         found: dict[str, dict[str, str]] = {experiment_id: {} for experiment_id in experiment_ids}
         for name in WATCHED:
             for ids in _batches(experiment_ids):
-                for experiment_id, version in latest_versions(self._instance, name, ids).items():
+                for experiment_id, version in self._versions(name, ids).items():
                     found[experiment_id][name] = version
         return found
+
+    def _versions(self, asset: str, ids: list[str]) -> dict[str, str]:
+        """Return the versions of an asset, also those that were recorded under its former name."""
+        former = FORMER_NAMES.get(asset)
+        before = latest_versions(self._instance, former, ids) if former else {}
+        return before | latest_versions(self._instance, asset, ids)
 
     def materialized_after(self, storage_id: int) -> dict[str, int]:
         """Return the experiments with a stage materialized after an event, with the ID of their latest such event."""

@@ -55,7 +55,7 @@ def test_tables_and_results_are_the_same(journey):
 def test_dagster_records_the_imported_results(journey):
     home, away, _, _ = journey
     ours, theirs = (InstanceRunRecords(lab.instance).recorded(["one"])["one"] for lab in (away, home))
-    assert ours == {name: theirs[name] for name in ("experiment", "spec/exptests", *BROUGHT)}
+    assert ours == {name: theirs[name] for name in ("experiment", "spec_exptests", *BROUGHT)}
     assert away.instance.get_dynamic_partitions("experiments") == ["one"]
 
 

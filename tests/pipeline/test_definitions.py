@@ -45,7 +45,7 @@ def test_a_stage_depends_on_its_own_section_of_the_spec_only():
     graph = defs.resolve_asset_graph()
     for stage in STAGES:
         parents = {key.to_user_string() for key in graph.get(dg.AssetKey(stage)).parent_keys}
-        assert {name for name in parents if name.startswith("spec/")} == {f"spec/{stage}"}
+        assert {name for name in parents if name.startswith("spec_")} == {f"spec_{stage}"}
 
 
 def test_stages_declare_the_code_version_that_their_fingerprints_hold():

@@ -7,7 +7,7 @@ from assay.spec.experiment import SECTION_NAMES
 
 pytestmark = pytest.mark.system
 
-ENTRANCE = {"experiment", *(f"spec/{name}" for name in SECTION_NAMES)}
+ENTRANCE = {"experiment", *(f"spec_{name}" for name in SECTION_NAMES)}
 LEARNING = {"trained_model", "training_history", "predictions", "analysis"}
 
 

@@ -81,7 +81,7 @@ def evil_run(lab):
 
 @pytest.mark.system
 def test_the_spec_is_one_block_of_code_whatever_its_texts(evil_run):
-    for asset in ("experiment", "spec/exptests"):
+    for asset in ("experiment", "spec_exptests"):
         found = evil_run.instance.get_latest_materialization_event(dg.AssetKey(asset.split("/")))
         shown = [
             value

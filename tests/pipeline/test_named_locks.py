@@ -19,7 +19,7 @@ from resources.progress import ProgressReporter
 
 pytestmark = pytest.mark.system
 
-IMAGES = ["experiment", *(f"spec/{name}" for name in SECTION_NAMES), "generated_images"]
+IMAGES = ["experiment", *(f"spec_{name}" for name in SECTION_NAMES), "generated_images"]
 NAMED = "locks/named"
 
 

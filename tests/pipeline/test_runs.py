@@ -11,7 +11,7 @@ from assay.storage.partitions import place_of
 
 pytestmark = pytest.mark.system
 
-SPEC_ASSETS = [f"spec/{name}" for name in SECTION_NAMES]
+SPEC_ASSETS = [f"spec_{name}" for name in SECTION_NAMES]
 
 
 def test_a_classification_goes_from_spec_to_analysis(lab):

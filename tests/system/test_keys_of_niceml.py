@@ -74,7 +74,7 @@ def with_places(value, places):
 
 def run_until(lab, name, asset):
     chain = () if asset == "experiment" else STAGES[: STAGES.index(asset) + 1]
-    sections = ["experiment", *(f"spec/{each}" for each in (*STAGES, "exptests"))]
+    sections = ["experiment", *(f"spec_{each}" for each in (*STAGES, "exptests"))]
     history = ["training_history"] if "trained_model" in chain else []
     return lab.run(name, assets=[*sections, *chain, *history])
 

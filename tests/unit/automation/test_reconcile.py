@@ -11,7 +11,7 @@ from assay.experiments.folders import ExperimentFolders
 
 ALL_FOR_REGRESSION = (
     "experiment",
-    "spec/exptests",
+    "spec_exptests",
     "generated_images",
     "splits",
     "crops",
@@ -51,8 +51,8 @@ def test_comments_and_the_order_of_keys_change_nothing(project):
     ("keys", "assets"),
     [
         ({"trained_model": {"learner": {"learning_rate": 0.02}}}, ("experiment", *LEARNING)),
-        ({"predictions": {"datasets": ["test"]}, "analysis": {}}, ("experiment", "spec/exptests", *LEARNING[1:])),
-        ({"exptests": {"tests": []}}, ("experiment", "spec/exptests")),
+        ({"predictions": {"datasets": ["test"]}, "analysis": {}}, ("experiment", "spec_exptests", *LEARNING[1:])),
+        ({"exptests": {"tests": []}}, ("experiment", "spec_exptests")),
         ({"tags": {"sweep": "a"}}, ("experiment",)),
         ({"splits": {"seed": 3}}, ("experiment", "splits", "crops", "tabular", "normalized", *LEARNING)),
     ],
@@ -61,7 +61,7 @@ def test_a_changed_section_requests_its_stage_and_everything_downstream(project,
     project.settle("one")
     project.save("one", **keys)
     (request,) = project.reconcile().requests
-    assert set(request.assets) - {"spec/exptests"} == set(assets) - {"spec/exptests"}
+    assert set(request.assets) - {"spec_exptests"} == set(assets) - {"spec_exptests"}
 
 
 def test_a_change_that_is_undone_before_a_run_requests_nothing_more(project):

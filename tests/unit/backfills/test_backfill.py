@@ -13,7 +13,7 @@ def answer(status="REQUESTED", runs=(), names=("a", "b", "c"), **more):
         "description": None,
         "jobName": None,
         "partitionNames": None if names is None else list(names),
-        "assetSelection": [{"path": ["experiment"]}, {"path": ["spec", "splits"]}],
+        "assetSelection": [{"path": ["experiment"]}, {"path": ["spec_splits"]}],
         "tags": [],
         "error": None,
         "assetBackfillData": {"rootTargetedPartitions": {"partitionKeys": ["a", "b"]}},
@@ -52,7 +52,7 @@ def test_counts_and_status_names():
     assert backfill.counts == {"done": 1, "failed": 1, "running": 0, "queued": 0, "cancelled": 1}
     assert (backfill.status_name, backfill.is_finished) == ("failed", True)
     assert backfill.ids("failed", "cancelled") == ["b", "c"]
-    assert backfill.assets == (("experiment",), ("spec", "splits"))
+    assert backfill.assets == (("experiment",), ("spec_splits",))
 
 
 def test_a_backfill_with_other_partitions_per_asset_shows_those_of_its_roots():

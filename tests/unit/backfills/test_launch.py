@@ -3,7 +3,7 @@
 from assay.backfills.launch import LONGEST_TITLE, needed_assets, plain_title
 from assay.spec.loading import spec_from
 
-ASSETS = [("experiment",), ("spec", "normalized"), ("crops",), ("normalized",), ("trained_model",)]
+ASSETS = [("experiment",), ("spec_normalized",), ("crops",), ("normalized",), ("trained_model",)]
 
 
 def spec(task):
