@@ -8,6 +8,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from assay.storage.partitions import SEAL
+
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 
@@ -71,12 +73,15 @@ class Project:
 
 
 def digests(storage: Path) -> dict[str, str]:
-    """Hash every result file and table; the table of experiments holds the run's random ID, so it is left out."""
+    """Hash every result file and table.
+
+    Left out are the table of experiments, which holds the run's random ID, and the seals, which hold inodes and times.
+    """
     found = {}
     for folder in ("data", "tables"):
         for path in sorted((storage / folder).rglob("*")):
             name = re.sub(r"version-[0-9a-f]+/", "", path.relative_to(storage).as_posix())
-            if path.is_file() and "/experiments/" not in name:
+            if path.is_file() and "/experiments/" not in name and path.name != SEAL:
                 found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 
