@@ -4,6 +4,7 @@ Belongs here: turning a plan into Dagster's run requests, partitions and observa
 plan (``assay.automation``), refreshing the warehouse (``assay.storage.warehouse``).
 """
 
+import time
 from collections.abc import Callable
 
 import dagster as dg
@@ -15,7 +16,7 @@ from assay.pipeline import STAGES, digest_of
 from assay.spec.ids import is_id
 from assay.storage.warehouse import refresh_warehouse
 from assay.utils.text import code_block, escape_markdown
-from assets.checks import TEST_CHECK_KEYS
+from assets.checks import TEST_CHECK_KEYS, spec_is_valid
 from assets.common import tags_of
 from assets.jobs import EXPERIMENT_KEYS, job_experiment
 from partitions.experiments import experiments, known_experiments
@@ -25,6 +26,9 @@ from resources.instance.run_records import InstanceRunRecords
 SECONDS_BETWEEN_LOOKS = 15
 
 LONGEST_TAG = 200
+
+MOST_CHECKS = 20
+"""Runs that only check a file, in one look; of further files the log and their experiments' events tell."""
 
 CODE = code_digest(["assay", "partitions", "resources", "assets", "definitions"])
 """Digest of the code that this process runs, taken when it is loaded: later edits don't affect the process."""
@@ -67,9 +71,10 @@ def evaluate_sensor(
     names = [request.experiment_id for request in plan.requests] + [name for name in plan.problems if is_id(name)]
     known = known_experiments(context.instance) if names else set()
     new = [name for name in names if name not in known]
+    requests = [*(run_request(request) for request in plan.requests), *check_requests(plan)]
     return dg.SensorResult(
-        run_requests=[run_request(request) for request in plan.requests],
-        skip_reason=None if plan.requests else plan.summary,
+        run_requests=requests,
+        skip_reason=None if requests else plan.summary,
         cursor=states.store(reconciliation.state),
         dynamic_partitions_requests=[experiments.build_add_request(new)] if new else [],
         asset_events=[
@@ -94,6 +99,27 @@ def run_request(request: Request) -> dg.RunRequest:
     )
 
 
+def check_requests(plan: Plan) -> list[dg.RunRequest]:
+    """Return runs of nothing but ``spec_is_valid``, which make a problem of a file red in the UI, and its end green.
+
+    A check can't be recorded without a run: Dagster keeps one such evaluation per check and fails on the second.
+    """
+    asked = {request.experiment_id for request in plan.requests}
+    recovered = {name: "the file can be used again" for name in plan.recovered if name not in asked}
+    reasons = {name: problem for name, problem in plan.problems.items() if is_id(name)} | recovered
+    moment = time.time_ns()
+    return [
+        dg.RunRequest(
+            run_key=f"{name}:file:{moment}",
+            partition_key=name,
+            asset_selection=[],
+            asset_check_keys=list(spec_is_valid.check_keys),
+            tags={"assay/reason": reason.splitlines()[0][:LONGEST_TAG]},
+        )
+        for name, reason in sorted(reasons.items())[:MOST_CHECKS]
+    ]
+
+
 def log_plan(context: dg.SensorEvaluationContext, plan: Plan) -> None:
     """Write the plan into the tick's log."""
     for request in plan.requests:
@@ -107,11 +133,7 @@ def log_plan(context: dg.SensorEvaluationContext, plan: Plan) -> None:
 
 
 def observation(experiment_id: str, problem: str = "") -> dg.AssetObservation:
-    """Return an observation of the experiment for a problem that appears without a run, or its end.
-
-    It is not an asset check, because Dagster stores only one evaluation without a run per check and partition and fails
-    on the second.
-    """
+    """Return an observation of the experiment for a problem that appears without a run, or its end."""
     shown = {"problem": dg.MetadataValue.md(code_block(problem))} if problem else {}
     return dg.AssetObservation(
         asset_key="experiment",

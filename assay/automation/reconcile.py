@@ -263,10 +263,15 @@ class Reconciliation:
         self.state.invalid.discard(name)
         if seen.digest:
             self._specs.tombstones.add(name, seen.digest)
-            self.plan.problems[name] = (
-                f"The file of experiment {name!r} was removed. Its results stay until 'assay gc', its ID is not used "
-                "again; the same file put back restores it."
-            )
+            self.plan.problems[name] = removal_notice(name)
+
+
+def removal_notice(experiment_id: str) -> str:
+    """Return what to tell of an experiment whose file was removed."""
+    return (
+        f"The file of experiment {experiment_id!r} was removed. Its results stay until 'assay gc', its ID is not used "
+        "again; the same file put back restores it."
+    )
 
 
 def reasons_for(

@@ -37,9 +37,19 @@ class Story:
         return counts
 
     def runs(self, experiment_id):
-        """Return the runs of an experiment, oldest first."""
+        """Return the runs of an experiment that made something, oldest first; not those that only checked its file."""
         filters = dg.RunsFilter(tags={"dagster/partition": experiment_id})
-        return self.instance.get_run_records(filters, ascending=True)
+        records = self.instance.get_run_records(filters, ascending=True)
+        return [record for record in records if record.dagster_run.asset_selection]
+
+    def file_check(self, experiment_id):
+        """Return whether the check of the experiment's file passed the last time, and what it said."""
+        key = dg.AssetCheckKey(dg.AssetKey("experiment"), "spec_is_valid")
+        for record in self.instance.event_log_storage.get_asset_check_execution_history(key, limit=200):
+            found = record.event.dagster_event.event_specific_data if record.event else None
+            if isinstance(found, dg.AssetCheckEvaluation) and found.partition == experiment_id:
+                return found.passed, found.description
+        return None, ""
 
     def wait_for_runs(self, experiment_id, count):
         """Wait until an experiment has had this many runs, all finished, and return the last one's status."""

@@ -57,3 +57,30 @@ def test_results_follow_a_changed_input_exactly_once(settled, monkeypatch):
     assert asked == set()
     cursor, asked = look(cursor, version="another")
     assert len(asked) == 6
+
+
+def checked(settled, request):
+    """Run a request for nothing but the check of a file; return what it found."""
+    assert selected(request) == set()
+    job = settled.definitions.resolve_job_def("job_experiment")
+    result = job.get_subset(
+        asset_selection=set(), asset_check_selection=set(request.asset_check_keys)
+    ).execute_in_process(instance=settled.lab.instance, partition_key=request.partition_key)
+    assert not result.get_asset_materialization_events()
+    (evaluation,) = result.get_asset_check_evaluations()
+    return evaluation.passed, evaluation.description
+
+
+def test_a_broken_file_turns_its_check_red_and_a_mended_one_green(settled):
+    valid = settled.path("one").read_text()
+    settled.change("one", sede=1)
+    (request,) = settled.tick().run_requests
+    assert "Did you mean 'seed'?" in request.tags["assay/reason"]
+    passed, description = checked(settled, request)
+    assert not passed
+    assert "unknown key" in description
+    assert not settled.tick().run_requests
+    settled.path("one").write_text(valid)
+    settled.age(settled.path("one"), seconds=3)
+    (request,) = settled.tick().run_requests
+    assert checked(settled, request) == (True, "The file is valid.")

@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 
 from assay.pipeline import STAGES
+from resources.instance.run_records import latest_versions
 from tests.helpers.projects import TINY
 from tests.helpers.servers import wait_until
 from tests.helpers.story import automated_project
@@ -47,12 +48,15 @@ def test_a_saved_file_becomes_a_partition_a_run_and_results(story):
     assert story.wait_for_runs("tiny", 1) == "SUCCESS"
     assert story.wait_for_runs("failing", 1) == "FAILURE"
     assert story.made("tiny") == dict.fromkeys(("experiment", *STAGES), 1) | {"crops": 1}
-    assert story.made("tab") == {name: int(name != "crops") for name in ("experiment", *STAGES)}
+    assert story.made("tab") == dict.fromkeys(("experiment", *STAGES), 1)  # crops: not needed
+    assert latest_versions(story.instance, "crops", ["tab"]) == {"tab": "not needed"}
 
 
 def test_a_file_that_can_not_be_used_is_reported_on_the_experiment(story):
     assert "Did you mean 'epochs'?" in story.observed("broken")
     assert not story.runs("broken")
+    wait_until(lambda: story.file_check("broken")[0] is False, "its check is red")
+    assert "Did you mean 'epochs'?" in story.file_check("broken")[1].replace("\\", "")
     assert "broken" in story.instance.get_dynamic_partitions("experiments")
 
 
@@ -71,6 +75,7 @@ def test_changes_are_followed_by_exactly_what_depends_on_them(story):
     assert story.wait_for_runs("tiny", 2) == "SUCCESS"
     assert story.wait_for_runs("broken", 1) == "SUCCESS"
     assert story.observed("broken") == "The file can be used again."
+    assert story.file_check("broken") == (True, "The file is valid.")
     added = story.made("tiny") - before["tiny"]
     assert added == dict.fromkeys(("experiment", *LEARNING), 1)
     assert story.made("tab") == before["tab"]
@@ -118,6 +123,7 @@ def test_a_removed_file_leaves_its_results_and_its_id_is_not_used_again(story):
     text = path.read_text()
     path.unlink()
     wait_until(lambda: "was removed" in story.observed("tab"), "the removal is reported")
+    wait_until(lambda: "was removed" in story.file_check("tab")[1], "its check is red")
     assert story.project.assay("path", "tab")[0] == 0
     story.project.write("tab", table(story, epochs=7))
     story.tick()
@@ -126,4 +132,5 @@ def test_a_removed_file_leaves_its_results_and_its_id_is_not_used_again(story):
     assert len(story.runs("tab")) == 2
     path.write_text(text)
     wait_until(lambda: story.observed("tab") == "The file can be used again.", "the former file is welcome")
+    wait_until(lambda: story.file_check("tab")[0], "its check is green")
     assert len(story.runs("tab")) == 2
