@@ -23,7 +23,8 @@ from assay.storage.results import Result
 from assay.utils.concurrency import NO_VALUES, Progress
 from assay.utils.text import escape_markdown
 from assets.common import metadata_of
-from partitions.experiments import add_experiment
+from partitions.experiments import NAME as EXPERIMENTS
+from partitions.experiments import add_experiment, known_experiments
 from resources.experiment_store import ExperimentStore
 from resources.failures import as_failure
 from resources.instance.home import local_instance
@@ -147,6 +148,15 @@ def enter_here(imported: Imported) -> str:
     """Add an imported experiment to the Dagster instance of this project; see ``enter``."""
     with local_instance() as instance:
         return enter(instance, imported)
+
+
+def forget_here(name: str) -> bool:
+    """Delete an experiment's partition from this project's Dagster instance; returns whether there was one."""
+    with local_instance() as instance:
+        was_there = name in known_experiments(instance)
+        if was_there:
+            instance.delete_dynamic_partition(EXPERIMENTS, name)
+    return was_there
 
 
 def _tags(result: Result) -> dict[str, str]:

@@ -12,6 +12,7 @@ import dagster as dg
 from assay.automation.reconcile import TESTS, Plan, Reconciliation, Request
 from assay.automation.state import StateFiles
 from assay.automation.watch import code_digest
+from assay.errors import shorten
 from assay.pipeline import STAGES, digest_of
 from assay.spec.ids import is_id
 from assay.storage.warehouse import refresh_warehouse
@@ -148,8 +149,16 @@ def observation(experiment_id: str, problem: str = "") -> dg.AssetObservation:
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Keeps warehouse.duckdb, the tables of all experiments for other tools, up to date; starts no runs.",
 )
-def warehouse(store: ExperimentStore) -> dg.SkipReason:
-    """Refresh the tables of all experiments; the reason for skipping a run says what has changed."""
+def warehouse(context: dg.SensorEvaluationContext, store: ExperimentStore) -> dg.SensorResult:
+    """Refresh the tables of all experiments, and drop partitions that can be none; the reason says what has changed."""
+    ghosts = sorted(name for name in known_experiments(context.instance) if not is_id(name))
+    for name in ghosts:
+        context.log.warning(f"The partition {shorten(name)} is dropped: no experiment can have this ID.")
+    drop = [experiments.build_delete_request(ghosts)] if ghosts else []
+    return dg.SensorResult(skip_reason=_refreshed(store), dynamic_partitions_requests=drop)
+
+
+def _refreshed(store: ExperimentStore) -> dg.SkipReason:
     if not store.path.is_dir():
         return dg.SkipReason("There are no results yet.")
     report = refresh_warehouse(store.path)

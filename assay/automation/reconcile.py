@@ -21,10 +21,10 @@ from assay.automation.watch import file_signature, update_files, update_sources
 from assay.datasets.inspection import walking_until
 from assay.errors import AssayError, NotThereYetError, SpecError, printable
 from assay.experiments.contents import recorded_spec
-from assay.experiments.specs import SpecFiles
+from assay.experiments.specs import SpecFiles, was_forgotten
 from assay.pipeline import STAGES, digest_of, needed_stages, stage_config, used_inputs
 from assay.spec.experiment import ExperimentSpec
-from assay.spec.ids import validate_id
+from assay.spec.ids import is_id, validate_id
 from assay.spec.secrets import without_keys
 from assay.spec.yaml_text import flatten
 
@@ -261,7 +261,9 @@ class Reconciliation:
         seen = self.state.files.pop(name)
         self.state.asked.pop(name, None)
         self.state.invalid.discard(name)
-        if seen.digest:
+        if is_id(name) and was_forgotten(self._specs.root, name, seen.mtime_ns):
+            self.plan.notes.append(f"{name}: it was forgotten.")
+        elif seen.digest:
             self._specs.tombstones.add(name, seen.digest)
             self.plan.problems[name] = removal_notice(name)
 

@@ -16,7 +16,7 @@ from assay.cli.locations import copy, import_, list_locations
 from assay.cli.results import compare, dashboard, export, path, show, sql
 from assay.cli.run import demo, run
 from assay.cli.specs import evaluate, new, schema, sweep, validate
-from assay.cli.storage import gc, locks
+from assay.cli.storage import forget, gc, locks
 from assay.errors import AssayError, printable
 from assay.spec.secrets import hide
 from assay.utils.process import leave
@@ -44,6 +44,7 @@ for command in (
     sql,
     locks,
     gc,
+    forget,
 ):
     app.command()(command)
 app.command("copy")(copy)

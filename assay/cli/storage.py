@@ -9,6 +9,7 @@ import typer
 from assay.errors import DataError, StorageError, unknown
 from assay.experiments.locks import lock_folders
 from assay.experiments.workspace import locations, spec_files, storage_root
+from assay.spec.ids import is_id
 from assay.storage.locks.holders import Holder, age_of, holders, state_of
 from assay.storage.locks.maintenance import clear, clearable, share, unshare
 from assay.utils.text import text_table
@@ -41,6 +42,24 @@ def gc(
         typer.echo(f"{'Failed' if each.failed else 'Skipped'}: {each.path}: {each.reason}", err=each.failed)
     if any(each.failed for each in kept):
         raise typer.Exit(1)
+
+
+def forget(
+    experiment_id: Annotated[str, typer.Argument(help="ID of the experiment, or a name that can be none")],
+    yes: Annotated[bool, typer.Option("--yes", help="delete without asking")] = False,
+) -> None:
+    """Delete everything of one experiment: spec file, folder, tables and partition; its ID may be used again."""
+    from assay.experiments.garbage import forget_experiment  # Polars: only here
+    from assets.maintenance import forget_here  # Dagster
+
+    if not yes:
+        typer.confirm(f"Delete the spec file, folder and tables of {experiment_id!r}?", abort=True)
+    is_valid = is_id(experiment_id)
+    was_known = is_valid and forget_experiment(storage_root(), spec_files(), experiment_id)
+    was_partition = forget_here(experiment_id)
+    if not (was_known or was_partition):
+        raise StorageError(unknown("Experiment", experiment_id, spec_files().ids()))
+    typer.echo(f"Forgot {experiment_id}. Results that no other experiment uses are deleted by: assay gc")
 
 
 HEADER = ("lock", "mode", "process", "host", "since (UTC)", "age", "state", "purpose")

@@ -18,8 +18,9 @@ from typing import Literal
 
 from assay.errors import AssayError, InUseError, StorageError
 from assay.experiments.evaluation import source_record_path
+from assay.experiments.folders import ExperimentFolders
 from assay.experiments.leftovers import LEFTOVER_S, find_leftovers, newest_change
-from assay.experiments.specs import SpecFiles
+from assay.experiments.specs import SpecFiles, mark_forgotten
 from assay.experiments.usage import Usage, UsageReader, result_folders
 from assay.pipeline import STAGES
 from assay.storage.files import entries_below, temporary_sibling
@@ -215,6 +216,35 @@ def _delete(root: Path, specs: SpecFiles, reader: UsageReader, item: Garbage) ->
     else:
         return _delete_experiment(root, specs, reader, item.path, item.experiment_id)
     return ""
+
+
+def forget_experiment(root: Path, specs: SpecFiles, experiment_id: str) -> bool:
+    """Delete everything of one experiment at once, its spec file and the record of its removal included.
+
+    Its results stay, because other experiments may share them; ``collect_garbage`` deletes those that none does. Its ID
+    may be used again.
+
+    Args:
+        root: Storage root.
+        specs: The spec files.
+        experiment_id: The experiment; it need not have a file any more.
+
+    Returns:
+        Whether there was anything of it.
+
+    Raises:
+        IdError: The ID is not valid.
+        StorageError: A run is at work on it, or a file can't be deleted.
+    """
+    file, reader = specs.path(experiment_id), UsageReader(root, specs)
+    folder = ExperimentFolders(root).find(experiment_id)
+    was_known = folder is not None or file.exists() or experiment_id in specs.tombstones.ids()
+    with hold(root / "locks", f"experiments/{experiment_id}", "write", "forgetting it", timeout_s=0):
+        mark_forgotten(root, experiment_id)  # before the file is gone, so that automation takes it for no removal
+        file.unlink(missing_ok=True)
+        _delete_experiment(root, specs, reader, folder.path if folder else root / ".none", experiment_id)
+        specs.tombstones.restore(experiment_id)
+    return was_known
 
 
 def _delete_experiment(root: Path, specs: SpecFiles, reader: UsageReader, folder: Path, experiment_id: str) -> str:

@@ -184,6 +184,26 @@ def template_text(name: str) -> str:
     return (files("assay") / "templates" / f"{name}.yaml").read_text(encoding="utf-8")
 
 
+def mark_forgotten(root: Path, experiment_id: str) -> None:
+    """Note that an experiment was forgotten on purpose, so that its missing file is no removal."""
+    write_text(_forgotten(root, experiment_id), "")
+
+
+def was_forgotten(root: Path, experiment_id: str, since_ns: int) -> bool:
+    """Return whether an experiment was forgotten after a moment, in ns since the epoch; the note is used up."""
+    path = _forgotten(root, experiment_id)
+    try:
+        is_later = path.stat().st_mtime_ns > since_ns
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    return is_later
+
+
+def _forgotten(root: Path, experiment_id: str) -> Path:
+    return root / "automation" / "forgotten" / validate_id(experiment_id)
+
+
 class Tombstones:
     """One small file per removed experiment, with the time of the removal and the digest of its last spec."""
 

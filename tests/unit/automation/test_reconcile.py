@@ -1,5 +1,6 @@
 """Which runs are requested, when and why: every promise of the automation, without an orchestrator."""
 
+import os
 import time
 
 import pytest
@@ -8,6 +9,7 @@ from assay.automation.reconcile import Reconciliation
 from assay.automation.state import AutomationState
 from assay.errors import IdError
 from assay.experiments.folders import ExperimentFolders
+from assay.experiments.specs import mark_forgotten
 
 ALL_FOR_REGRESSION = (
     "experiment",
@@ -168,6 +170,29 @@ def test_a_removed_file_counts_as_removed_in_the_second_pass_and_its_id_stays_re
     project.save("one", seed=8)
     assert "its ID is not used again" in project.reconcile().problems["one"]
     assert project.records.versions.keys() == {"one"}
+
+
+def test_a_forgotten_experiment_is_no_removal_and_its_id_is_free(project):
+    project.settle("one")
+    mark_forgotten(project.specs.root, "one")
+    project.specs.path("one").unlink()
+    project.reconcile()
+    plan = project.reconcile()
+    assert (plan.problems, plan.notes) == ({}, ["one: it was forgotten."])
+    assert project.specs.tombstones.ids() == set()
+    project.save("one", seed=8)
+    assert [request.experiment_id for request in project.reconcile().requests] == ["one"]
+
+
+def test_a_file_saved_after_its_id_was_forgotten_may_be_removed_like_any_other(project):
+    mark_forgotten(project.specs.root, "one")
+    note = project.specs.root / "automation" / "forgotten" / "one"
+    os.utime(note, (1, 1))
+    project.settle("one")
+    project.specs.path("one").unlink()
+    project.reconcile()
+    assert "was removed" in project.reconcile().problems["one"]
+    assert not note.exists()
 
 
 def test_the_same_file_put_back_restores_an_experiment(project):

@@ -32,7 +32,7 @@ def call(monkeypatch, *arguments) -> int:
 COMMANDS = {
     *("new", "validate", "schema", "sweep", "eval", "run", "demo", "backfill", "backfills"),
     *("compare", "dashboard", "show", "path", "export", "sql"),
-    *("locks", "gc", "copy", "import", "locations"),
+    *("locks", "forget", "gc", "copy", "import", "locations"),
 }
 
 

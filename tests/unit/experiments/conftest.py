@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.helpers.small_storage import lab, pattern  # noqa: F401 - fixtures
 from tests.helpers.stored_experiments import make_locations
 
 
