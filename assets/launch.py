@@ -61,12 +61,17 @@ def run_experiment(
                 raise_on_error=False,
                 run_id=run_id,
             )
+        failures = [event for event in result.all_events if event.is_step_failure]
+        if any(map(is_interruption, failures)):
+            # Not a failure, which automation would repeat after a change of the code.
+            instance.report_run_canceled(result.dagster_run, message="Stopped by hand.")
+            print(f"Stopped. What was finished stays; goes on with: assay run {experiment_id}")
+            return False
     for evaluation in result.get_asset_check_evaluations():
         if not evaluation.passed:
             print(f"check {evaluation.check_name} ({evaluation.severity.value}): {evaluation.description}")
-    for event in result.all_events:
-        if event.is_step_failure:
-            print_failure(event)
+    for event in failures:
+        print_failure(event)
     if result.success:
         print("\n".join(outcome(store.path, experiment_id)))
     return result.success
@@ -76,6 +81,12 @@ def needed_asset_keys(job: dg.JobDefinition, spec: ExperimentSpec) -> list[dg.As
     """Return the job's assets without the stages that this experiment does not need."""
     unused = set(STAGES) - set(needed_stages(spec))
     return [key for key in job.asset_layer.selected_asset_keys if key.path[-1] not in unused]
+
+
+def is_interruption(event: dg.DagsterEvent) -> bool:
+    """Return whether a step failed because somebody interrupted this process."""
+    error = event.step_failure_data.error
+    return error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__
 
 
 def print_failure(event: dg.DagsterEvent) -> None:

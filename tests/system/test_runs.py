@@ -204,3 +204,27 @@ def test_a_forked_run_makes_the_bytes_of_a_fresh_process(runs, tmp_path):
     assert code == 0, output
     made, wanted = digests(runs.project.storage), digests(fresh.storage)
     assert {name: made.get(name) for name in wanted} == wanted
+
+
+def test_a_run_stopped_in_the_terminal_is_cancelled_in_one_sentence(tmp_path):
+    project = make_project(tmp_path)
+    project.write("slow", TINY.replace("epochs: 2", "epochs: 4000"))
+    process = project.start("assay", "run", "slow")
+    with dg.DagsterInstance.from_config(project.environment["DAGSTER_HOME"]) as instance:
+
+        def training():
+            runs = instance.get_runs(dg.RunsFilter(tags={"dagster/partition": "slow"}))
+            started = [event for run in runs for event in instance.all_logs(run.run_id)]
+            return any(
+                event.step_key == "trained_model" and event.dagster_event_type is dg.DagsterEventType.STEP_START
+                for event in started
+            )
+
+        wait_until(training, "the model is being trained", timeout_s=120)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+        (run,) = instance.get_runs(dg.RunsFilter(tags={"dagster/partition": "slow"}))
+    assert run.status is dg.DagsterRunStatus.CANCELED
+    assert process.returncode == 1
+    assert output.splitlines()[-1] == "Stopped. What was finished stays; goes on with: assay run slow"
+    assert "Traceback" not in output
