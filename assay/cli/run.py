@@ -116,6 +116,9 @@ def _run_example(experiment_id: str, example: Path) -> bool:
         shutil.copy(example, path)
     spec = load_spec(path)
     print(f"\n{experiment_id}: {spec.name}")
+    if is_finished(experiment_id, spec):
+        print("everything was found, nothing to do")
+        return True
     return _run_job(experiment_id, spec, "job_experiment")
 
 
