@@ -70,14 +70,18 @@ def evaluate_sensor(
     plan = look(reconciliation)
     log_plan(context, plan)
     names = [request.experiment_id for request in plan.requests] + [name for name in plan.problems if is_id(name)]
-    known = known_experiments(context.instance) if names else set()
+    known = known_experiments(context.instance) if names or plan.gone else set()
     new = [name for name in names if name not in known]
+    gone = sorted(known.intersection(plan.gone))
     requests = [*(run_request(request) for request in plan.requests), *check_requests(plan)]
     return dg.SensorResult(
         run_requests=requests,
         skip_reason=None if requests else plan.summary,
         cursor=states.store(reconciliation.state),
-        dynamic_partitions_requests=[experiments.build_add_request(new)] if new else [],
+        dynamic_partitions_requests=[
+            *([experiments.build_add_request(new)] if new else []),
+            *([experiments.build_delete_request(gone)] if gone else []),
+        ],
         asset_events=[
             *(observation(name, problem) for name, problem in plan.problems.items() if is_id(name)),
             *(observation(name) for name in plan.recovered),

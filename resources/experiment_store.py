@@ -204,4 +204,20 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
 
 def _outcome(result: Result) -> str:
     how = "found, nothing to do" if result.reused else "built"
-    return f"{how}, {result.size_bytes / 1e6:.1f} MB"
+    return ", ".join([how, f"{result.size_bytes / 1e6:.1f} MB", *counts(result)])
+
+
+MOST_CLASSES_SHOWN = 5
+
+
+def counts(result: Result) -> list[str]:
+    """Return how much data a result holds, for people who want to see at once whether everything was read."""
+    report = result.report
+    if result.stage == "generated_images":
+        shown = [f"{report[name]:,} {name}" for name in ("images", "objects", "rows") if name in report]
+        labels = list(report.get("labels") or ())
+        names = ", ".join(map(str, labels[:MOST_CLASSES_SHOWN])) + (", …" if len(labels) > MOST_CLASSES_SHOWN else "")
+        return [*shown, *([f"{len(labels)} classes ({names})"] if labels else [])]
+    if result.stage == "splits":
+        return [f"{subset} {count:,}" for subset, count in report["items_per_subset"].items()]
+    return []

@@ -21,6 +21,7 @@ from assay.automation.watch import file_signature, update_files, update_sources
 from assay.datasets.inspection import walking_until
 from assay.errors import AssayError, NotThereYetError, SpecError, printable
 from assay.experiments.contents import recorded_spec
+from assay.experiments.folders import experiments_with_folder
 from assay.experiments.specs import SpecFiles, was_forgotten
 from assay.pipeline import STAGES, digest_of, needed_stages, stage_config, used_inputs
 from assay.spec.experiment import ExperimentSpec
@@ -30,6 +31,9 @@ from assay.spec.yaml_text import flatten
 
 MAX_SPECS = 200
 """Specs read in one pass (0.4 s), the most recently saved first; the others stay dirty."""
+
+MOST_SHOWN = 5
+"""Number of experiments that a sentence names."""
 
 MAX_RUNS = 200
 """Number of queued and running runs, whoever started them, above which no more are requested."""
@@ -86,19 +90,28 @@ class Plan:
         requests: The runs to start.
         problems: Why an experiment can't be run, by experiment ID.
         recovered: IDs of experiments that had a problem before and have none now.
+        unusable: IDs of experiments whose file can't be used, also if that was told before.
+        gone: IDs of experiments of which nothing is left: never valid and removed, or forgotten.
         notes: Messages about everything else.
     """
 
     requests: list[Request] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)
     recovered: list[str] = field(default_factory=list)
+    unusable: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
     def summary(self) -> str:
         """One line for a pass that requests no run."""
         lines = [*self.problems.values(), *self.notes]
-        return lines[0] if lines else "Every experiment is up to date."
+        if lines:
+            return lines[0]
+        if not self.unusable:
+            return "Every experiment is up to date."
+        shown = ", ".join(self.unusable[:MOST_SHOWN]) + (", …" if len(self.unusable) > MOST_SHOWN else "")
+        return f"Every experiment is up to date, except those whose file can't be used: {shown}."
 
 
 class Reconciliation:
@@ -168,6 +181,7 @@ class Reconciliation:
             with self._only_for(name), walking_until(time.monotonic() + self._walk_s):
                 self._compare(name, spec, recorded.get(name, {}))
         self.plan.requests = [request for request in self.plan.requests if not self._was_cancelled(request, cancelled)]
+        self.plan.unusable = sorted(self.state.invalid)
         return self.plan
 
     def _loaded(self, names: Iterable[str]) -> Iterator[tuple[str, ExperimentSpec]]:
@@ -263,9 +277,13 @@ class Reconciliation:
         self.state.invalid.discard(name)
         if is_id(name) and was_forgotten(self._specs.root, name, seen.mtime_ns):
             self.plan.notes.append(f"{name}: it was forgotten.")
+            self.plan.gone.append(name)
         elif seen.digest:
             self._specs.tombstones.add(name, seen.digest)
             self.plan.problems[name] = removal_notice(name)
+        elif not is_id(name) or name not in experiments_with_folder(self._specs.root):
+            self.plan.notes.append(f"{name}: its file, which was never valid, was removed; nothing is left of it.")
+            self.plan.gone.append(name)
 
 
 def removal_notice(experiment_id: str) -> str:

@@ -75,13 +75,28 @@ def sql(
     A query is one statement that reads: it changes nothing, and opens no files but the stored tables (--files: also
     yours).
     """
+    import polars as pl
+
     from assay.storage import warehouse  # DuckDB and Polars: only here
 
     if rebuild:
         warehouse.rebuild_warehouse(storage_root())
     tables = "select table_schema, table_name from information_schema.tables where table_schema <> 'assay-index'"
     statement = query or f"{tables} order by all"
-    typer.echo(warehouse.query(storage_root(), statement, files))
+    answer = warehouse.query(storage_root(), statement, files)
+    with pl.Config(
+        tbl_rows=MOST_ROWS,
+        tbl_cols=-1,
+        fmt_str_lengths=200,
+        tbl_width_chars=shutil.get_terminal_size().columns if sys.stdout.isatty() else UNLIMITED,
+    ):
+        typer.echo(answer)
+    if len(answer) > MOST_ROWS:
+        typer.echo(f"{MOST_ROWS:,} of {len(answer):,} rows are shown; choose with where, order by and limit.", err=True)
+
+
+MOST_ROWS = 1000
+"""Rows that ``sql`` prints, half of them from the end."""
 
 
 UNLIMITED = 10_000

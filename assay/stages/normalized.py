@@ -282,8 +282,8 @@ def _apply(normalization: NormalizationInfo, table: pl.DataFrame) -> pl.DataFram
             problems.append(str(error))
     if problems:
         raise DataError(
-            "Other subsets hold values that train lacks. Split the data again (splits.stratify, splits.seed), set "
-            "normalized.unseen_categories: code, or list the column nowhere.",
+            "Other subsets hold values that train lacks. Give them a code of their own (normalized.unseen_categories: "
+            "code), leave the column out (generated_images.source.ignore_columns) or split again (splits.seed).",
             problems,
         )
     return table.with_columns(columns)
