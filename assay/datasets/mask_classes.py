@@ -184,6 +184,15 @@ def value_problems_of(source: MaskFolderSource, names: Sequence[str], contents: 
     count = sum(role == CLASS for _, role in classes.values())
     if not source.classes and count > MOST_CLASSES:
         return [f"the masks hold {count} different values; name the classes in source.classes, or save sharp masks"]
+    if (
+        not count
+        and source.ignore is not None
+        and any(value == mask_number(source.ignore) for content in contents for value, _ in content.counts)
+    ):
+        return [
+            f"the masks hold no class, only background and {source.ignore!r}, which stands for pixels of unknown class; if "
+            f"it is one, set source.ignore: null and source.classes: {{NAME: {source.ignore!r}}}"
+        ]
     if not source.classes and (smoothed := smoothed_values(contents, classes)):
         shown = ", ".join(format_value(value, kinds == {True}) for value in smoothed[:5])
         more = f" and {len(smoothed) - 5} more" if len(smoothed) > 5 else ""

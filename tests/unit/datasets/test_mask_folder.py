@@ -215,3 +215,15 @@ def test_folders_named_like_subsets_in_other_words_are_subsets(root, tmp_path, p
     items = build(root, tmp_path)[1]
     subsets = {item.rsplit("/", 1)[-1]: subset for item, subset in items.select("item", "given_subset").rows()}
     assert subsets == {f"{names[0]}.png": "train", f"{names[1]}.png": "test"}
+
+
+def test_masks_of_nothing_but_background_and_255_are_refused_with_the_way_out(root, tmp_path):
+    pair(root, grey([255, 255]))
+    message = refused(root, tmp_path)
+    assert "hold no class" in message
+    assert "source.ignore: null and source.classes: {NAME: 255}" in message
+
+
+def test_the_way_out_for_masks_of_0_and_255_is_one(root, tmp_path):
+    pair(root, grey([255, 255]))
+    assert build(root, tmp_path, ignore=None, classes={"cell": 255})[0]["labels"] == {"cell": 1}

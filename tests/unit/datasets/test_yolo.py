@@ -251,3 +251,14 @@ def test_folders_named_like_subsets_in_other_words_are_subsets(tmp_path, names):
         (f"{names[0]}/images/a.png", "train"),
         (f"{names[1]}/images/a.png", "test"),
     }
+
+
+def test_a_sentence_says_that_no_image_has_an_object(root, tmp_path):
+    for subset in ("train", "val"):
+        (root / "labels" / subset / "a.txt").write_text("")
+    assert build(root, tmp_path)[0]["warnings"] == ["no object in any of 2 images, which all count as empty"]
+
+
+def test_names_of_classes_that_look_alike_are_told(root, tmp_path):
+    (root / "data.yaml").write_text("names: [cat, Cat]\ntrain: images/train\nval: images/val\n")
+    assert "'cat' and 'Cat' differ only" in build(root, tmp_path)[0]["warnings"][0]
