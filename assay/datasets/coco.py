@@ -307,7 +307,7 @@ def image_folder(paths: CocoPaths, file: Path, subset: str | None, names: Sequen
 
 
 def _candidates(paths: CocoPaths, file: Path, subset: str | None) -> Iterator[Path]:
-    parents = [paths.images, paths.images / "images"]
+    parents = [paths.images, paths.images / "images", paths.images / "data"]
     if paths.images == paths.base:
         parents.append(file.parent)
     for parent in parents:

@@ -441,3 +441,9 @@ def test_a_sentence_says_that_most_images_are_listed_nowhere(make, tmp_path):
 def test_some_images_that_are_listed_nowhere_are_no_reason_for_a_warning(make, tmp_path):
     save(tmp_path / "data" / "c.png")
     assert make([box(1, 0, [2, 3, 10, 8])])[0]["warnings"] == []
+
+
+def test_images_are_found_in_the_folder_data_as_fiftyone_writes_it(tmp_path):
+    save(tmp_path / "data" / "data" / "a.png")
+    write(tmp_path / "data" / "labels.json", [image(1, "a.png")], [box(1, 1, [2, 3, 10, 8])])
+    assert boxes_of(build(tmp_path)[2]) == [("a.png", "dog", 2, 3, 10, 8, False)]
