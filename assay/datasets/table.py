@@ -258,7 +258,7 @@ def _label_notes(frame: pl.DataFrame, spec: TableSource) -> list[str]:
         ]
     if target.dtype != pl.String:
         return []
-    classes = [] if spec.use.learning == "multi_label" else target.unique().sort()
+    classes: list[str] = [] if spec.use.learning == "multi_label" else target.unique().sort().to_list()
     notes = alike_names(classes) if len(classes) <= _MOST_CLASSES else []
     return notes if target.name in spec.text_columns else notes + gap_notes(target)
 
