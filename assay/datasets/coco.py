@@ -12,7 +12,15 @@ from pathlib import Path
 from assay.datasets.annotations import AnnotatedDataset, AnnotatedImage
 from assay.datasets.coco_json import CocoAnnotations, CocoFile, Entry, Id, read_annotations, read_coco_file
 from assay.datasets.file_names import FileFinder, spellings
-from assay.datasets.inspection import SUBSET_NAMES, existing_path, folders_in, is_hidden, subset_in_name, walk_files
+from assay.datasets.inspection import (
+    SUBSET_NAMES,
+    existing_path,
+    folders_in,
+    is_hidden,
+    subset_in_name,
+    subset_of,
+    walk_files,
+)
 from assay.errors import DataError, shorten, unknown
 from assay.spec.generated_images import CocoSource
 
@@ -72,7 +80,11 @@ def read_coco(spec: CocoSource) -> AnnotatedDataset:
             "duplicates_left_out": sum(each.file.duplicates for each in files) + sum(each.duplicates for each in read),
             "images_not_listed": max(0, listed_elsewhere),
         },
-        warnings=(*(note for each in files for note in each.file.notes), *_warnings(read, len(repeated_ids))),
+        warnings=(
+            *(note for each in files for note in each.file.notes),
+            *_warnings(read, len(repeated_ids)),
+            *_not_listed(listed_elsewhere, len(images)),
+        ),
     )
 
 
@@ -88,6 +100,20 @@ def _warnings(read: Sequence[CocoAnnotations], repeated_ids: int) -> list[str]:
             f"{lost} annotations belong to no image, so that images without annotations are not known to be empty"
         )
     return lines
+
+
+_MOST_NOT_LISTED = 0.5
+"""Share of images that no JSON file lists above which a sentence says so."""
+
+
+def _not_listed(others: int, images: int) -> list[str]:
+    """Return the warning that most images are not read, as where another JSON file was meant as well."""
+    if others < _MOST_NOT_LISTED * (others + images):
+        return []
+    return [
+        f"{others} of {others + images} images are in no JSON file that was read, and are not used; name further files "
+        "in source.annotations"
+    ]
 
 
 @dataclass(frozen=True)
@@ -233,7 +259,7 @@ def _given_files(base: Path, source: CocoSource) -> tuple[tuple[str | None, Path
 
 
 def _found_files(base: Path, source: CocoSource) -> tuple[tuple[str | None, Path], ...]:
-    subsets = [name for name in folders_in(base) if name.lower() in SUBSET_NAMES]
+    subsets = [name for name in folders_in(base) if subset_of(name)]
     found = [file for name in ["", _ANNOTATION_FOLDER, *subsets] for file in _json_files(base / name)]
     chosen = [file for file in found if file.name.startswith(_BOXES)] or found
     if not chosen:
@@ -251,7 +277,7 @@ def _json_files(folder: Path) -> list[Path]:
 
 
 def _subset_of(file: Path, base: Path) -> str | None:
-    return subset_in_name(file.name) or SUBSET_NAMES.get(file.parent.name.lower() if file.parent != base else "")
+    return subset_in_name(file.name) or (subset_of(file.parent.name) if file.parent != base else None)
 
 
 def _one_file_per_subset(
@@ -281,12 +307,12 @@ def image_folder(paths: CocoPaths, file: Path, subset: str | None, names: Sequen
 
 
 def _candidates(paths: CocoPaths, file: Path, subset: str | None) -> Iterator[Path]:
-    parents = [paths.images, paths.images / "images"]
+    parents = [paths.images, paths.images / "images", paths.images / "data"]
     if paths.images == paths.base:
         parents.append(file.parent)
     for parent in parents:
         yield parent
         for name in folders_in(parent) if parent.is_dir() else ():
-            if subset_in_name(name) == subset is not None:
+            if subset is not None and subset in (subset_in_name(name), subset_of(name)):
                 yield parent / name
                 yield parent / name / "images"

@@ -18,6 +18,7 @@ from assay.datasets.inspection import (
     MOST_IMAGE_BYTES,
     SUBSET_NAMES,
     ImageInfo,
+    alike_names,
     class_not_in_train,
     existing_path,
     folders_in,
@@ -114,7 +115,8 @@ def read_layout(root: Path, source: ImageFolderSource) -> Layout:
         *_same_names(images),
         *_classes_not_in_train(images),
     )
-    warnings = (*_notes(reading), *unread_images(root, files, source))
+    labels = sorted({image.label for image in images})
+    warnings = (*_notes(reading), *alike_names(labels), *unread_images(root, files, source))
     return Layout(base, tuple(images), problems, len(files) - len(names), warnings)
 
 

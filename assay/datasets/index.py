@@ -27,7 +27,7 @@ from assay.datasets.annotations import (
 )
 from assay.datasets.coco import read_coco
 from assay.datasets.geometry import upright_image
-from assay.datasets.inspection import ImageInfo, inspect_images
+from assay.datasets.inspection import ImageInfo, alike_names, inspect_images
 from assay.datasets.mask_folder import read_mask_folder
 from assay.datasets.schema import (
     BACKGROUND,
@@ -116,10 +116,10 @@ def build_index(
         items, objects, (dataset.root, masks.root), folder / "pictures" / "samples.png", masks.background
     )
     report = {**_report(dataset, items, placed), **dataset.statistics}
-    warnings = list(dataset.warnings)
+    warnings = [*dataset.warnings, *alike_names(dataset.classes)]
     if dataset.masks is None:
         report |= _object_report(dataset, objects, placed, bad_annotations)
-        warnings += _incomplete(placed)
+        warnings += [*_incomplete(placed), *_without_objects(objects, placed)]
     report["warnings"] = warnings
     return report | ({} if masks.classes is None else {"mask_root": masks.reported_root})
 
@@ -257,6 +257,11 @@ def _incomplete(placed: Sequence[PlacedImage]) -> list[str]:
         f"{len(lost)} of {len(placed)} images lost an annotation that can't be right, so that their truth is unknown "
         f"(predicted, neither trained on nor measured): {', '.join(lost[:3])}{', …' if len(lost) > 3 else ''}"
     ]
+
+
+def _without_objects(objects: pl.DataFrame, placed: Sequence[PlacedImage]) -> list[str]:
+    known = sum(image.has_truth for image in placed)
+    return [] if len(objects) or not known else [f"no object in any of {known} images, which all count as empty"]
 
 
 def _object_report(

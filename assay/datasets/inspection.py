@@ -11,6 +11,7 @@ import os
 import re
 import stat
 import time
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -312,6 +313,21 @@ def subset_in_name(name: str) -> str | None:
     """Return our name of the subset that a name such as instances_val2017.json mentions, if it mentions only one."""
     found = {SUBSET_NAMES[word] for word in re.findall(r"[a-z]+", name.lower()) if word in SUBSET_NAMES}
     return found.pop() if len(found) == 1 else None
+
+
+def alike_names(names: Iterable[str]) -> list[str]:
+    """Return a warning if classes differ only in case, spaces or the spelling in Unicode; a and A may be meant."""
+    first: dict[str, str] = {}
+    pairs = []
+    for name in names:
+        plain = " ".join(unicodedata.normalize("NFC", name).casefold().split())
+        other = first.setdefault(plain, name)
+        if other != name and len(plain) > 1:
+            pairs.append(f"{other!r} and {name!r}")
+    more = f" and {len(pairs) - 3} more" if len(pairs) > 3 else ""
+    return (
+        [f"{', '.join(pairs[:3])}{more} differ only in case, spaces or spelling, but are two classes"] if pairs else []
+    )
 
 
 def class_not_in_train(name: str, subset: str, known: Iterable[str]) -> str:

@@ -184,6 +184,8 @@ def value_problems_of(source: MaskFolderSource, names: Sequence[str], contents: 
     count = sum(role == CLASS for _, role in classes.values())
     if not source.classes and count > MOST_CLASSES:
         return [f"the masks hold {count} different values; name the classes in source.classes, or save sharp masks"]
+    if not count and source.ignore is not None and (unnamed := _only_ignored(source.ignore, contents)):
+        return [unnamed]
     if not source.classes and (smoothed := smoothed_values(contents, classes)):
         shown = ", ".join(format_value(value, kinds == {True}) for value in smoothed[:5])
         more = f" and {len(smoothed) - 5} more" if len(smoothed) > 5 else ""
@@ -237,6 +239,16 @@ _SIDES = 2
 
 _MANY = 8
 """So many values in between are traces of smoothing even where the objects are too small to show their own value."""
+
+
+def _only_ignored(ignore: int | str, contents: Sequence[MaskContent]) -> str:
+    """Return why masks that hold no class are refused, if they hold the value that is to be ignored; else nothing."""
+    if not any(value == mask_number(ignore) for content in contents for value, _ in content.counts):
+        return ""
+    return (
+        f"the masks hold no class, only background and {ignore!r}, which stands for pixels of unknown class; if it is "
+        f"one, set source.ignore: null and source.classes: {{NAME: {ignore!r}}}"
+    )
 
 
 def _unknown_values(name: str, content: MaskContent, classes: MaskClasses) -> str | None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from assay.datasets.annotations import AnnotatedDataset, AnnotatedImage, UserMasks
 from assay.datasets.file_names import composed
-from assay.datasets.inspection import SUBSET_NAMES, absolute_path, existing_path, folders_in, walk_files
+from assay.datasets.inspection import absolute_path, existing_path, folders_in, subset_of, walk_files
 from assay.datasets.mask_classes import (
     MaskClasses,
     MaskContent,
@@ -135,11 +135,9 @@ def folder_pairs(source: MaskFolderSource) -> list[FolderPair]:
     """
     base = existing_path(source.path, want_folder=True)
     if not absolute_path(source.images, base).is_dir() and source.subset_folders != "never":
-        inner = [
-            name for name in folders_in(base) if name.lower() in SUBSET_NAMES and (base / name / source.images).is_dir()
-        ]
-        if inner:
-            return [_pair(base / name, source, SUBSET_NAMES[name.lower()]) for name in inner]
+        inner = {name: subset_of(name) for name in folders_in(base) if (base / name / source.images).is_dir()}
+        if any(inner.values()):
+            return [_pair(base / name, source, subset) for name, subset in inner.items() if subset]
     return [_pair(base, source, None)]
 
 
@@ -197,7 +195,7 @@ def _masked_images(
     unused = dict(masks)
     images, problems = [], []
     for name in names:
-        subset = SUBSET_NAMES.get(name.split("/")[0].lower()) if has_subsets else pair.subset
+        subset = subset_of(name.split("/")[0]) if has_subsets else pair.subset
         if has_subsets and subset is None:
             problems.append(f"{name}: lies in no folder called train, val or test, but others do")
         file = (pair.images / name).relative_to(root).as_posix()
@@ -228,7 +226,7 @@ def _stem(name: str) -> str:
 
 
 def _has_subsets(names: list[str], source: MaskFolderSource) -> bool:
-    folders = {name.split("/")[0].lower() if "/" in name else "" for name in names}
+    subsets = {subset_of(name.split("/")[0]) if "/" in name else None for name in names}
     if source.subset_folders == "detect":
-        return folders <= SUBSET_NAMES.keys() and TRAIN in {SUBSET_NAMES[name] for name in folders}
+        return TRAIN in subsets and None not in subsets
     return source.subset_folders == "always"

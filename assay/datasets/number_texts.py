@@ -45,8 +45,9 @@ _SPACE = "[ \u00a0\u2009\u202f]"
 _THOUSANDS = {"'": "['\u2019]", " ": _SPACE, ".": "[.]", ",": ",", "_": "_"}
 """Pattern of each separator of thousands."""
 
-_PLAIN = r"^-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$"
-_WHOLE = r"^-?\d+$"
+_PLAIN = r"^-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
+_WHOLE = r"^-?[0-9]+$"
+"""Digits of other scripts, which \\d includes, are read by no conversion."""
 _SIGN = rf"(?:\+|{_MINUS})?"
 _OF_COMMAS = r"(?:\d{1,3}(?:,\d{3})+|\d{1,2}(?:,\d{2})+,\d{3})"
 """Whole numbers of 1,234,567 and, as in India, 12,34,567."""
@@ -113,6 +114,8 @@ def finding(column: pl.Series, source: TableSource) -> str | None:
         return None
     odd = values.filter(~pl.col("is_plain")).sort("count", "value", descending=[True, False])
     total, plain = values["count"].sum(), values.filter("is_plain")["count"].sum()
+    if odd.is_empty() and not source.is_csv:
+        return f"holds numbers as texts, such as {_shown(values)}; store plain numbers"
     if odd.is_empty():
         return f"holds whole numbers of more than {_LONGEST_WHOLE} digits, such as {numbers['value'][0][:40]}"
     rest = "; ".join(_remedies(values, source))

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from assay.datasets.inspection import SUBSET_NAMES, class_not_in_train, existing_path, subset_of
+from assay.datasets.inspection import SUBSET_NAMES, alike_names, class_not_in_train, existing_path, subset_of
 from assay.datasets.number_texts import as_numbers, finding, gap_notes, is_gap
 from assay.datasets.schema import ITEMS_FILE, ROW_ITEM_COLUMNS, TableInfo
 from assay.datasets.table_file import read_table
@@ -256,7 +256,11 @@ def _label_notes(frame: pl.DataFrame, spec: TableSource) -> list[str]:
             f"source.target_column {target.name!r}: holds whole numbers as floats, so that classes are called "
             f"{target[0]!s} and splits can't stratify; list it in source.text_columns, or write whole numbers"
         ]
-    return gap_notes(target) if target.dtype == pl.String and target.name not in spec.text_columns else []
+    if target.dtype != pl.String:
+        return []
+    classes: list[str] = [] if spec.use.learning == "multi_label" else target.unique().sort().to_list()
+    notes = alike_names(classes) if len(classes) <= _MOST_CLASSES else []
+    return notes if target.name in spec.text_columns else notes + gap_notes(target)
 
 
 def check_stored_rows(spec: TableSource, folder: Path) -> None:

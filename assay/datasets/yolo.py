@@ -15,7 +15,7 @@ from pathlib import Path
 
 from assay.datasets.annotations import AnnotatedDataset, AnnotatedImage, Annotation
 from assay.datasets.file_names import FileFinder, composed, kind_of_path, spellings
-from assay.datasets.inspection import SUBSET_NAMES, absolute_path, walk_files
+from assay.datasets.inspection import absolute_path, subset_of, walk_files
 from assay.datasets.yolo_labels import (
     IMAGE_FOLDER,
     LABEL_CORNERS,
@@ -194,7 +194,7 @@ def _subsets_by_folder(images: list[Path], paths: YoloPaths) -> tuple[dict[Path,
 
 def _subset_of_folder(image: Path, paths: YoloPaths) -> str | None:
     folders = [part for part in image.relative_to(paths.base).parts[:-1] if part.lower() != IMAGE_FOLDER]
-    return SUBSET_NAMES.get(folders[0].lower()) if folders else None
+    return subset_of(folders[0]) if folders else None
 
 
 def _shared_labels(files: Mapping[Path, Path], paths: YoloPaths) -> list[str]:

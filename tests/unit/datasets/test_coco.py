@@ -417,3 +417,33 @@ def test_a_json_file_in_annotations_finds_its_images_beside_the_folder(tmp_path)
     write(tmp_path / "data" / "annotations" / "mine.json", [image(1, "a.png")], [])
     _, items, _, _ = build(tmp_path, "data/annotations/mine.json")
     assert items["item"].to_list() == ["a.png"]
+
+
+@pytest.mark.parametrize("names", [("Training", "Testing"), ("train", "Testing"), ("train_set", "test_set")])
+def test_folders_named_like_subsets_in_other_words_are_subsets(tmp_path, names):
+    for name in names:
+        save(tmp_path / "data" / name / "a.png")
+        write(tmp_path / "data" / name / "_annotations.coco.json", [image(1, "a.png")], [box(1, 1, [2, 3, 10, 8])])
+    items = build(tmp_path)[1]
+    assert set(items.select("item", "given_subset").rows()) == {
+        (f"{names[0]}/a.png", "train"),
+        (f"{names[1]}/a.png", "test"),
+    }
+
+
+def test_a_sentence_says_that_most_images_are_listed_nowhere(make, tmp_path):
+    for name in ("c.png", "d.png", "e.png"):
+        save(tmp_path / "data" / name)
+    report = make([box(1, 0, [2, 3, 10, 8])])[0]
+    assert any("3 of 5 images are in no JSON file" in line for line in report["warnings"])
+
+
+def test_some_images_that_are_listed_nowhere_are_no_reason_for_a_warning(make, tmp_path):
+    save(tmp_path / "data" / "c.png")
+    assert make([box(1, 0, [2, 3, 10, 8])])[0]["warnings"] == []
+
+
+def test_images_are_found_in_the_folder_data_as_fiftyone_writes_it(tmp_path):
+    save(tmp_path / "data" / "data" / "a.png")
+    write(tmp_path / "data" / "labels.json", [image(1, "a.png")], [box(1, 1, [2, 3, 10, 8])])
+    assert boxes_of(build(tmp_path)[2]) == [("a.png", "dog", 2, 3, 10, 8, False)]

@@ -7,7 +7,15 @@ from PIL import Image
 
 from assay.datasets.fingerprints import source_digest
 from assay.datasets.image_folder import build_image_folder
-from assay.datasets.inspection import existing_path, folders_in, inspect_images, subset_of, unread_images, walk_files
+from assay.datasets.inspection import (
+    alike_names,
+    existing_path,
+    folders_in,
+    inspect_images,
+    subset_of,
+    unread_images,
+    walk_files,
+)
 from assay.errors import DataError
 from assay.spec.generated_images import ImageFolderSource
 from assay.utils.concurrency import silent
@@ -225,3 +233,16 @@ def test_other_files_are_not_told(tmp_path):
 )
 def test_words_that_contain_the_name_of_a_subset_are_none(name):
     assert subset_of(name) is None
+
+
+@pytest.mark.parametrize(
+    "names", [["Cat", "cat"], ["cat", "cat "], ["caf\u00e9", "cafe\u0301"], ["two  words", "Two words"]]
+)
+def test_classes_that_look_alike_are_told(names):
+    (line,) = alike_names(["dog", *names])
+    assert f"{names[0]!r} and {names[1]!r}" in line
+
+
+@pytest.mark.parametrize("names", [["a", "A", "b", "B"], ["cat", "cats"], ["cat", "cat"]])
+def test_classes_that_may_be_meant_so_are_not_told(names):
+    assert alike_names(names) == []

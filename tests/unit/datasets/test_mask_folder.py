@@ -204,3 +204,26 @@ def test_a_mask_in_another_case_is_told(root, tmp_path):
     save(root / "images" / "b.jpg")
     save(root / "masks" / "B.png", grey([1]))
     assert f"B.png: there is no image of that name in {root / 'images'}, but b.jpg" in refused(root, tmp_path)
+
+
+@pytest.mark.parametrize("pattern", ["{folder}/{name}", "{name}/{folder}"])
+@pytest.mark.parametrize("names", [("Training", "Testing"), ("train", "Testing"), ("seg_train", "seg_test")])
+def test_folders_named_like_subsets_in_other_words_are_subsets(root, tmp_path, pattern, names):
+    for name in names:
+        save(root / pattern.format(folder="images", name=name) / f"{name}.png")
+        save(root / pattern.format(folder="masks", name=name) / f"{name}.png", grey([1]))
+    items = build(root, tmp_path)[1]
+    subsets = {item.rsplit("/", 1)[-1]: subset for item, subset in items.select("item", "given_subset").rows()}
+    assert subsets == {f"{names[0]}.png": "train", f"{names[1]}.png": "test"}
+
+
+def test_masks_of_nothing_but_background_and_255_are_refused_with_the_way_out(root, tmp_path):
+    pair(root, grey([255, 255]))
+    message = refused(root, tmp_path)
+    assert "hold no class" in message
+    assert "source.ignore: null and source.classes: {NAME: 255}" in message
+
+
+def test_the_way_out_for_masks_of_0_and_255_is_one(root, tmp_path):
+    pair(root, grey([255, 255]))
+    assert build(root, tmp_path, ignore=None, classes={"cell": 255})[0]["labels"] == {"cell": 1}

@@ -138,3 +138,14 @@ def test_a_question_mark_among_categories_is_told():
     (note,) = gap_notes(column("red", "?", "?", None, "none"))
     assert "column 'a': '?' in 2 rows is a category like any other" in note
     assert gap_notes(column("red", "none")) == []
+
+
+@pytest.mark.parametrize("texts", [["\u0663", "\u0664"], ["\uff11", "\uff12"], ["\u0967.5", "2"]])
+def test_digits_of_other_scripts_are_refused_as_texts(texts):
+    assert as_numbers(column(*texts), source()) is None
+    assert "write plain numbers" in finding(column(*texts), source())
+
+
+def test_numbers_stored_as_texts_in_parquet_are_called_so():
+    parquet = TableSource(path="x.parquet", target_column="y")
+    assert finding(column("1.5", "2"), parquet).startswith("holds numbers as texts, such as '1.5' (1x)")

@@ -373,3 +373,9 @@ def test_rows_stored_by_a_version_that_took_numbers_for_categories_are_refused(t
 def test_subsets_may_be_called_as_folders_are(build, name):
     _, _, items = build(f"when,price\ntrain,1\n{name},2\n", subset_column="when")
     assert items["given_subset"].null_count() == 0
+
+
+def test_labels_that_differ_in_a_space_are_told(build):
+    text = "size,price\n1,low\n2,low \n3,high\n"
+    report = build(text, use=ColumnUse("classification", "price"))[0]
+    assert report["warnings"] == ["'low' and 'low ' differ only in case, spaces or spelling, but are two classes"]

@@ -237,3 +237,28 @@ def test_shares_refer_to_the_upright_image(root, tmp_path):
     _, items, objects, _ = build(root, tmp_path)
     assert items.select("width_px", "height_px").row(0) == (20, 40)
     assert boxes_of(objects)[0][2:] == (0, 0, 20, 20)
+
+
+@pytest.mark.parametrize("names", [("Training", "Testing"), ("train_set", "test-set"), ("train", "Testing")])
+def test_folders_named_like_subsets_in_other_words_are_subsets(tmp_path, names):
+    root = tmp_path / "data"
+    for name in names:
+        save(root / name / "images" / "a.png")
+        label(root / name / "labels" / "a.txt", "1 0.5 0.5 0.25 0.5")
+    (root / "classes.txt").write_text("cat\ndog\n")
+    items = build(root, tmp_path)[1]
+    assert set(items.select("item", "given_subset").rows()) == {
+        (f"{names[0]}/images/a.png", "train"),
+        (f"{names[1]}/images/a.png", "test"),
+    }
+
+
+def test_a_sentence_says_that_no_image_has_an_object(root, tmp_path):
+    for subset in ("train", "val"):
+        (root / "labels" / subset / "a.txt").write_text("")
+    assert build(root, tmp_path)[0]["warnings"] == ["no object in any of 2 images, which all count as empty"]
+
+
+def test_names_of_classes_that_look_alike_are_told(root, tmp_path):
+    (root / "data.yaml").write_text("names: [cat, Cat]\ntrain: images/train\nval: images/val\n")
+    assert "'cat' and 'Cat' differ only" in build(root, tmp_path)[0]["warnings"][0]
