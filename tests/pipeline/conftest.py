@@ -75,10 +75,15 @@ class Lab:
 
     def materialize(self, experiment_id: str, assets: list[str]) -> dg.ExecuteInProcessResult:
         """Run assets chosen by hand, as the button Materialize does."""
+        self.instance.add_dynamic_partitions("experiments", [experiment_id])
         definitions = build_defs(resources_for(self.store))
         keys = [dg.AssetKey(name.split("/")) for name in assets]
         return definitions.resolve_implicit_global_asset_job_def().execute_in_process(
-            instance=self.instance, partition_key=experiment_id, asset_selection=keys, raise_on_error=False
+            instance=self.instance,
+            partition_key=experiment_id,
+            asset_selection=keys,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            raise_on_error=False,
         )
 
     def operate(self, job: str, **ops: Any):

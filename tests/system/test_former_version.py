@@ -50,7 +50,7 @@ def test_a_run_finds_every_result_and_builds_nothing(project, experiment_id):
     before = digests(project.storage)
     output = assay(project, "run", experiment_id, "--job", EXPERIMENTS[experiment_id])
     stages = re.findall(r"^(\w+) +[\d.]+ s  (.+?)(?:,.*)?$", output, flags=re.M)
-    assert len(stages) >= 5
+    assert len(stages) >= 5 or output.startswith(f"{experiment_id} is finished: everything was found")
     assert {outcome for _, outcome in stages} <= {"found", "that of softmax"}
     assert digests(project.storage) == before
 

@@ -175,7 +175,7 @@ def test_a_killed_refresh_leaves_an_index_that_the_next_one_continues(tmp_path: 
     for kill in range(12):
         for number in rng.sample(range(300), 60):
             folder = at(tmp_path, f"e{number:04d}").folder
-            version = folder / f"version-{kill}-{number}"
+            version = folder / f"version-{kill:06x}{number:06x}"
             version.mkdir()
             pl.DataFrame({"x": [kill * 1000 + number]}).write_parquet(version / "t.parquet")
             (folder / "link").symlink_to(version.name)

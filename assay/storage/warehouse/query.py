@@ -147,6 +147,9 @@ NO_QUESTION = "Ask a question, such as: select * from analysis"
 EXPLAIN = re.compile(r"\s*explain\s+(analy[sz]e\s+)?(?!\s*\()", re.IGNORECASE)
 
 
+LOGGING = re.compile(r"\benable_logging\b", re.IGNORECASE)
+
+
 def require_question(sql: str) -> None:
     """Check that text is one statement that can only read.
 
@@ -161,6 +164,8 @@ def require_question(sql: str) -> None:
         raise DataError(f"That statement gives no table. {NO_QUESTION}")
     if len(statements) > 1:
         raise DataError(f"Those are {len(statements)} statements; expected one. {NO_QUESTION}")
+    if LOGGING.search(sql):  # a function that writes files, which DuckDB before 2.0 allows in a question
+        raise DataError(f"A query changes nothing, and writes no log. {NO_QUESTION}")
     if not _only_reads(statements[0]):
         allowed = "SELECT, FROM, WITH, VALUES, PIVOT, DESCRIBE, SUMMARIZE, SHOW or EXPLAIN of these"
         raise DataError(f"A query changes nothing: expected {allowed}, got {statements[0].type.name}. {NO_QUESTION}")
