@@ -102,9 +102,9 @@ def fill(root: Path, count: int) -> None:
     """Write partitions as fast as the disk takes them when nobody asks it to be sure."""
     for number in range(count):
         folder = at(root, f"e{number:04d}").folder
-        (folder / "version-0").mkdir(parents=True)
-        pl.DataFrame({"x": [number]}).write_parquet(folder / "version-0" / f"{number}.parquet")
-        (folder / "current").symlink_to("version-0")
+        (folder / "version-000000000000").mkdir(parents=True)
+        pl.DataFrame({"x": [number]}).write_parquet(folder / "version-000000000000" / f"{number}.parquet")
+        (folder / "current").symlink_to("version-000000000000")
 
 
 @contextmanager
@@ -175,7 +175,7 @@ def test_a_killed_refresh_leaves_an_index_that_the_next_one_continues(tmp_path: 
     for kill in range(12):
         for number in rng.sample(range(300), 60):
             folder = at(tmp_path, f"e{number:04d}").folder
-            version = folder / f"version-{kill:06x}{number:06x}"
+            version = folder / f"version-{kill + 1:06x}{number:06x}"
             version.mkdir()
             pl.DataFrame({"x": [kill * 1000 + number]}).write_parquet(version / "t.parquet")
             (folder / "link").symlink_to(version.name)
