@@ -14,6 +14,7 @@ def train(lab, threads, usable=None):
         return "trained"
 
 
+@pytest.mark.system
 def test_a_training_that_fills_the_cores_waits_for_the_other(lab):
     first = dg.build_asset_context(partition_key="first")
     with ThreadPoolExecutor(1) as pool:

@@ -284,6 +284,7 @@ def test_the_ui_shows_rows_columns_size_and_place(run) -> None:
     assert Path(shown["table_path"]).stat().st_size == shown["table_size_bytes"]
 
 
+@pytest.mark.system
 def test_a_very_wide_table_shows_columns_of_a_kind_as_one(run) -> None:
     wide = pl.DataFrame({"item": ["a"], **{f"px_0_{index}": [0] for index in range(4096)}})
     (event,) = run([table_asset(wide)]).asset_materializations_for_node("features")
@@ -336,6 +337,7 @@ def test_an_asset_without_partitions_is_a_table_too(run, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("key", ["../../up", "a/b", "it's", "ü", "a" * 300, "a=b", 'x"; drop', "new\nline", "latest"])
+@pytest.mark.system
 def test_odd_partition_keys_are_refused_and_nothing_is_written(key: str, run, instance, tmp_path: Path) -> None:
     # Dagster itself takes all of these.
     instance.add_dynamic_partitions("experiments", [key])

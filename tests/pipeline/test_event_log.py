@@ -35,6 +35,7 @@ def partitions(instance):
     return {record.partition_key for record in records}
 
 
+@pytest.mark.system
 def test_dagsters_own_event_log_reads_what_ours_writes(instance, home):
     assert isinstance(instance.event_log_storage, LocalEventLog)
     report(instance, "ours")
@@ -48,6 +49,7 @@ def test_dagsters_own_event_log_reads_what_ours_writes(instance, home):
     assert partitions(instance) == {"ours", "theirs"}
 
 
+@pytest.mark.system
 def test_threads_and_instances_write_at_the_same_time(instance, home):
     with dg.DagsterInstance.from_config(str(home)) as other, ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda number: report((instance, other)[number % 2], f"p{number}"), range(24)))
@@ -64,6 +66,7 @@ def test_few_engines_are_kept_however_many_runs_are_read(instance):
     log.dispose()
 
 
+@pytest.mark.system
 def test_the_event_log_can_be_wiped_and_used_again(instance):
     report(instance, "before")
     instance.event_log_storage.wipe()

@@ -15,6 +15,7 @@ def data_versions(result):
     }
 
 
+@pytest.mark.system
 def test_a_regression_goes_from_spec_to_analysis(two_runs):
     lab, result, _, _ = two_runs
     assert result.success, lab.failure(result)

@@ -12,7 +12,7 @@ from resources.instance.home import prepare
 def test_the_sensor_refreshes_the_warehouse_and_reports_the_changes(lab):
     def tick():
         with dg.build_sensor_context(instance=lab.instance, resources={"store": lab.store}) as context:
-            return warehouse(context).skip_message
+            return warehouse(context).skip_reason.skip_message
 
     assert tick() == "There are no results yet."
     frame = pl.DataFrame({"metric": ["mae"], "value": [1.0]})

@@ -98,6 +98,7 @@ def row_of(tables, subset, metric, class_name=""):
     return tables["analysis"].row(by_predicate=wanted, named=True)
 
 
+@pytest.mark.system
 def test_classification_gives_tables_plots_and_two_sentences(build):
     report, folder = build(classification_frame({"validation": 60, "test": 300}))
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
@@ -117,6 +118,7 @@ def test_classification_gives_tables_plots_and_two_sentences(build):
     json.dumps(report, allow_nan=False)
 
 
+@pytest.mark.system
 def test_regression_gives_tables_plots_and_two_sentences(build):
     report, folder = build(regression_frame({"test": 100}), unit="mm")
     assert {path.name for path in (folder / "pictures").iterdir()} == {
@@ -297,6 +299,7 @@ def test_worst_items_of_a_regression_are_the_largest_residuals_with_their_sign(a
     assert (worst["prediction"] - worst["target"]).to_list() == worst["residual"].to_list()
 
 
+@pytest.mark.system
 def test_crops_of_the_worst_items_are_shown_where_there_are_crops(build, tmp_path):
     frame = classification_frame({"test": 60}, accuracy=0.5)
     crops = tmp_path / "crops"

@@ -58,6 +58,7 @@ def value_of(analysis, metric, column="value", class_name=""):
     return table.row(by_predicate=(pl.col("metric") == metric) & (pl.col("class") == class_name), named=True)[column]
 
 
+@pytest.mark.system
 def test_several_labels_give_tables_plots_and_two_sentences(ask, tmp_path):
     folder = tmp_path / "analysis"
     folder.mkdir()

@@ -26,6 +26,7 @@ QUICK = [
 """Seeds of a part of the campaign; the system tests have all of it."""
 
 
+@pytest.mark.system
 def test_a_good_experiment_is_seen_beside_every_kind_of_hostile_one():
     outcomes = try_seeds(try_neighbour, QUICK)
     assert len(outcomes) > 20

@@ -134,6 +134,7 @@ def test_locks_and_gc_of_an_empty_storage(monkeypatch, capsys):
     assert "Nothing to delete" in capsys.readouterr().out
 
 
+@pytest.mark.system
 def test_the_command_line_imports_nothing_heavy():
     code = "import sys, assay.cli.main; print([m for m in sys.modules if m in %r])"
     heavy = ("torch", "dagster", "duckdb", "matplotlib", "sklearn", "skimage", "polars", "streamlit")
@@ -211,6 +212,7 @@ def test_an_evaluated_experiment_that_can_not_be_is_one_error(monkeypatch, capsy
 SOURCE = "task: classification\ngenerated_images: {{source: {{kind: image_folder, path: {path}}}}}\n"
 
 
+@pytest.mark.system
 def test_validate_warns_of_data_that_do_not_exist(project, monkeypatch, capsys):
     (project / "experiments").mkdir()
     (project / "flowers").mkdir()

@@ -38,6 +38,7 @@ def page_of(collection, name="lr-grid"):
     return write_page(comparison_page(PAGE, name, rank(collection), collection))
 
 
+@pytest.mark.system
 def test_the_page_shows_table_and_curves_and_loads_nothing(compare):
     text = page_of(compare(3))
     page = Reader(text)
@@ -63,6 +64,7 @@ def test_no_text_of_the_user_becomes_markup(compare, entry):
     assert EVIL in page.texts
 
 
+@pytest.mark.system
 def test_every_set_of_test_items_has_a_section_of_its_own_with_a_reason(compare, entry):
     entries = [
         entry(number, 4, tested=("aaaaaaaa", "bbbbbbbb")[number % 2], keys={f"splits.{EVIL}": number})

@@ -40,6 +40,7 @@ def entry(store, experiment_id, subset="test"):
     return found
 
 
+@pytest.mark.system
 def test_an_experiment_that_ran_has_scores_epochs_keys_and_a_folder(store):
     found = entry(store, "ran")
     assert (found.scores["mae"].value, found.scores["mae"].low, found.scores["mae"].unit) == (0.5, 0.4, "mm")

@@ -24,6 +24,7 @@ def found(store):
     return {each.experiment_id: each for each in load_experiments(store.root)}
 
 
+@pytest.mark.system
 def test_an_experiment_shows_what_it_is_and_what_it_reached(found):
     ran = found["ran"]
     assert (ran.task, ran.model, ran.epochs, ran.note) == ("regression", "mlp", 3, "")
@@ -32,6 +33,7 @@ def test_an_experiment_shows_what_it_is_and_what_it_reached(found):
     assert LOADED <= ran.started <= datetime.now(UTC)
 
 
+@pytest.mark.system
 def test_an_evaluation_says_whose_model_it_has(tmp_path):
     store = make_storage(tmp_path)
     found = {"experiment_id": "ran", "run_id": "1", "folder": "experiments/REG-1", "model": "0" * 24}
@@ -58,6 +60,7 @@ def test_the_newest_comes_first(found):
     assert list(found) == ["started", "failed", "ran", "other"]
 
 
+@pytest.mark.system
 def test_nothing_is_read_again_until_a_table_changes(tmp_path):
     store = make_storage(tmp_path)
     before = load_experiments(store.root)

@@ -38,6 +38,7 @@ def test_a_metric_is_judged_by_its_interval(name, made, expected):
     assert baseline_verdict(name, made) == expected
 
 
+@pytest.mark.system
 def test_failed_checks_come_first(tmp_path):
     root = make_storage(tmp_path).root
     assert check_table(root, "ran").is_empty()

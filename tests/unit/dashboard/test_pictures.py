@@ -19,6 +19,7 @@ def root(made, tmp_path):
     return Path(shutil.copytree(made, tmp_path / "storage", symlinks=True))
 
 
+@pytest.mark.system
 def test_plots_of_results_come_first_and_those_of_data_last(root):
     samples = draw(result_folder(root, "ran", "generated_images") / "pictures" / "samples.png")
     folder = folder_of(root, "ran")

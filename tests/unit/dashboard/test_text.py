@@ -25,6 +25,7 @@ def test_markdown_syntax_is_escaped(text):
 
 
 @given(st.text(printable))
+@pytest.mark.system
 def test_all_punctuation_is_escaped_and_nothing_is_lost(text):
     escaped = plain(text)
     assert "\n" not in escaped

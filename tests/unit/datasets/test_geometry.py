@@ -84,6 +84,7 @@ COORDINATES = st.one_of(st.integers(-6, 18).map(float), st.integers(-12, 36).map
     st.sampled_from([1, 36, 10**6]),
 )
 @settings(max_examples=200, deadline=None)
+@pytest.mark.system
 def test_a_pixel_belongs_to_a_polygon_when_its_centre_is_inside_by_the_even_odd_rule(
     corners, height, width, most_crossings
 ):

@@ -66,6 +66,7 @@ def refused(root, tmp_path, **keys):
         (".", "."),
     ],
 )
+@pytest.mark.system
 def test_labels_are_found(root, tmp_path, images, labels):
     save_images(root / images, COUNT)
     write_labels(root / labels, yolo_lines(COUNT))
@@ -271,6 +272,7 @@ def test_the_box_of_a_pose_is_its_first_four_numbers(root, tmp_path, key_points,
 @pytest.mark.parametrize("key_points", [1, 2, 3, 17])
 @pytest.mark.parametrize("dimensions", [2, 3])
 @pytest.mark.parametrize("masks", [True, False])
+@pytest.mark.system
 def test_poses_without_a_shape_are_refused_with_the_key_that_is_missing(root, tmp_path, key_points, dimensions, masks):
     save_images(root / "images", COUNT)
     write_labels(root / "images", pose_lines(key_points, dimensions))
@@ -303,6 +305,7 @@ def polygon_line(left, top, turn):
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("turn", range(4))
+@pytest.mark.system
 def test_polygons_of_four_corners_are_no_poses(root, tmp_path, seed, turn):
     save_images(root / "images", COUNT, seed)
     write_labels(root / "labels", [polygon_line(left, top, turn) for left, top in corners(COUNT, seed)])

@@ -9,6 +9,7 @@ from assay.storage.locks.acquire import hold
 
 
 @pytest.mark.parametrize("is_removed", [False, True])
+@pytest.mark.system
 def test_a_forgotten_experiment_is_gone_and_its_id_is_free_but_shared_results_stay(lab, is_removed):
     lab.run("three", "1")  # shares everything with one
     kept = {name: stage_results(lab.root, name) for name in ("two", "three")}

@@ -143,6 +143,7 @@ DAMAGED = {
 
 @pytest.mark.parametrize("folder", DAMAGED.values(), ids=DAMAGED)
 @pytest.mark.parametrize("is_alive", [False, True])
+@pytest.mark.system
 def test_a_damaged_entry_of_the_index_leads_nowhere(lab, folder, is_alive):
     outside = lab.folder / "outside" / "folder"
     write_text(outside / "mine", "mine")
@@ -354,6 +355,7 @@ LEFTOVERS = {
 
 
 @pytest.mark.parametrize("name", LEFTOVERS.values(), ids=LEFTOVERS)
+@pytest.mark.system
 def test_what_a_killed_process_left_is_garbage_after_a_day(lab, name):
     path = lab.folder / name.replace("FOLDER", str(lab.path("one")))
     before = {name for name in contents(lab.folder) if "locks/" not in name}

@@ -57,6 +57,7 @@ def test_confusion_equals_scikit_learns(seed, count, classes):
 )
 @MANY
 @CASES
+@pytest.mark.system
 def test_each_summary_equals_scikit_learns(metric, function, seed, count, classes):
     sample = random_sample(seed, count, classes)
     np.testing.assert_allclose(metric(sample), by_reference(function, sample), atol=1e-9)
@@ -67,6 +68,7 @@ def test_each_summary_equals_scikit_learns(metric, function, seed, count, classe
 )
 @MANY
 @CASES
+@pytest.mark.system
 def test_each_metric_per_class_equals_scikit_learns(metric, position, seed, count, classes):
     sample = random_sample(seed, count, classes)
     expected = by_reference(

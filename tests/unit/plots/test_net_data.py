@@ -22,6 +22,7 @@ def colours_of(image):
     ("value", "standardized", "shade"),
     [(0, True, 128), (REACH, True, 255), (-REACH, True, 0), (9, True, 255), (1, False, 255), (0.2, False, 51)],
 )
+@pytest.mark.system
 def test_numbers_become_shades_in_the_same_way_for_all_samples(value, standardized, shade):
     assert colours_of(as_images(flat(value), standardized)[0]) == {(shade,) * 3}
 

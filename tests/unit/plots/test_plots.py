@@ -89,6 +89,7 @@ PLOTS = {
 
 
 @pytest.mark.parametrize("draw", PLOTS.values(), ids=PLOTS)
+@pytest.mark.system
 def test_each_plot_is_a_small_readable_png(draw):
     content = draw()
     assert len(content) <= MAX_PNG_BYTES

@@ -57,6 +57,7 @@ def test_an_id_that_is_drawn_again_is_not_given_again():
 
 
 @pytest.mark.defect("B11")
+@pytest.mark.system
 def test_ids_grow_when_the_space_fills():
     digits = "0123456789abcdefghijklmnopqrstuvwxyz"
     quarter = {a + b + c + d for a in digits[:9] for b in digits for c in digits for d in digits}

@@ -52,6 +52,7 @@ COLUMNS = {
 
 @pytest.mark.parametrize("rows", ["values", "no rows"])
 @pytest.mark.parametrize("name", COLUMNS)
+@pytest.mark.system
 def test_every_column_type_comes_back_as_it_was(name: str, rows: str, tmp_path: Path) -> None:
     frame = pl.DataFrame({"x": COLUMNS[name]})
     frame = frame if rows == "values" else frame.clear()

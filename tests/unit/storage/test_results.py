@@ -160,6 +160,7 @@ def test_a_former_result_that_cannot_be_deleted_is_an_error(tmp_path, monkeypatc
 
 
 @pytest.mark.defect("B5")
+@pytest.mark.system
 def test_clear_folder_waits_for_who_reads_and_can_delete_no_lock(tmp_path):
     store, told, waits = ResultStore(tmp_path), [], Event()
 
@@ -264,6 +265,7 @@ def test_twenty_processes_that_want_the_same_result_at_once_build_it_once(tmp_pa
     assert len(list((tmp_path / "storage" / "data" / "splits").iterdir())) == 1
 
 
+@pytest.mark.system
 def test_when_the_builder_is_killed_exactly_one_of_those_who_wait_takes_over(tmp_path):
     def die_first(builds: int) -> None:
         if builds == 1:

@@ -26,6 +26,7 @@ def test_a_batch_keeps_its_shape_and_its_source(inputs, shape):
 
 
 @pytest.mark.parametrize(("inputs", "shape"), [(IMAGES, (5, 3, 8, 8)), (PIXELS, (5, 16))])
+@pytest.mark.system
 def test_a_batch_is_changed_where_it_is(inputs, shape):
     after = augment(torch.zeros(shape, device="meta"), inputs, RECIPES[inputs.view].augmentation, generator(0, 2))
     assert (after.device.type, after.shape) == ("meta", shape)

@@ -52,6 +52,7 @@ def test_epochs_are_shown_once_each_and_evenly(epochs, most):
 
 @pytest.mark.parametrize("epoch", [1, 3])
 @pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.system
 def test_the_samples_are_those_that_the_network_was_trained_with(epoch, accumulate):
     task = training_task(learner={"accumulate": accumulate})
     watched = RecordingDataset(task.train)
@@ -85,6 +86,7 @@ def net_data(tmp_path):
     return run
 
 
+@pytest.mark.system
 def test_pictures_of_objects_become_sheets(store_crops, tiny_spec, net_data):
     spec = tiny_spec(model={"kind": "cnn", "width": 4}, net_data={"samples": 9, "shown_epochs": 2})
     files = net_data(store_crops(), spec, "classification")
@@ -94,6 +96,7 @@ def test_pictures_of_objects_become_sheets(store_crops, tiny_spec, net_data):
     assert first.tobytes() != last.tobytes()
 
 
+@pytest.mark.system
 def test_rows_of_pixels_become_sheets_and_the_same_training_the_same_bytes(pixel_rows, store_rows, tiny_spec, net_data):
     source = store_rows(pixel_rows)
     once, again = (net_data(source, tiny_spec(), "regression", name) for name in ("once", "again"))

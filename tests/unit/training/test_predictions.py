@@ -46,6 +46,7 @@ def predict(tmp_path):
 
 
 @pytest.mark.defect("A2")
+@pytest.mark.system
 def test_every_subset_is_predicted_from_its_own_rows(trained, predict, pixel_rows):
     table, report = predict(*trained(), datasets=("train", "validation", "test"))
     assert report["rows"] == report["predicted"] == {"train": 64, "validation": 16, "test": 20}
@@ -53,6 +54,7 @@ def test_every_subset_is_predicted_from_its_own_rows(trained, predict, pixel_row
     assert table["subset"].to_list() == pixel_rows["subset"].to_list()
 
 
+@pytest.mark.system
 def test_numbers_are_predicted_in_the_labels_unit(trained, predict, pixel_rows):
     table, _ = predict(*trained(epochs=20))
     expected = pixel_rows.filter(pl.col("subset") != "train")["target"]
@@ -62,6 +64,7 @@ def test_numbers_are_predicted_in_the_labels_unit(trained, predict, pixel_rows):
 
 
 @pytest.mark.defect("A8")
+@pytest.mark.system
 def test_a_target_that_was_scaled_is_predicted_in_its_own_unit(pixel_rows, store_rows, tiny_spec, predict, tmp_path):
     scaling = ScalarInfo(name="target", dtype="Float64", offset=100.0, divisor=40.0)
     folder = tmp_path / "model"
@@ -90,6 +93,7 @@ def test_classes_come_with_probabilities_and_confidence(trained, predict):
 
 
 @pytest.mark.defect("A1")
+@pytest.mark.system
 def test_the_model_is_chosen_by_the_recorded_rule_every_time(trained, predict, tmp_path):
     source, stored = trained(epochs=8, misleading=True)
     model = Path(shutil.copytree(stored, tmp_path / "with-every-epoch"))

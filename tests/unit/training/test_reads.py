@@ -51,6 +51,7 @@ def train_and_predict(source, spec, task, reads, place):
 
 
 @pytest.mark.parametrize("task", ["segmentation", "detection"])
+@pytest.mark.system
 def test_whole_images_with_their_tables_and_masks_are_read_once(task, reads, tmp_path):
     write_splits(tmp_path / "splits", {"a": OBJECTS, "b": OBJECTS[::-1]})
     source = data.DataSource("splits", tmp_path / "splits", "ssss")

@@ -83,6 +83,7 @@ def check_every_step(task, folder, steps):
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.system
 def test_a_training_interrupted_within_or_after_an_epoch_ends_in_the_same_bytes(setting, tmp_path):
     check_every_step(training_task(**SETTINGS[setting]), tmp_path, (4, 7))
 

@@ -64,6 +64,7 @@ def predict(tmp_path):
 
 
 @pytest.mark.defect("A5")
+@pytest.mark.system
 def test_labels_in_training_prediction_and_analysis_are_the_same(train, predict, pixel_rows):
     source, model = train()
     target = read_card(model / CHOSEN).target
@@ -112,6 +113,7 @@ def test_a_real_training_learns_classes_and_super_classes(train, predict):
     ]
 
 
+@pytest.mark.system
 def test_items_without_labels_are_predicted_at_tuned_thresholds_but_not_learned(train, predict, pixel_rows):
     unknown = pl.when(pl.col("subset") == "test").then(None).otherwise("label").alias("label")
     source, model = train(changed=pixel_rows.with_columns(unknown), train_params={"decision": "tuned"})

@@ -88,6 +88,7 @@ def same_weights(one, other):
 
 
 @pytest.mark.defect("C6")
+@pytest.mark.system
 def test_a_training_of_pictures_needs_no_network(store_crops, tiny_spec, offline, tmp_path):
     spec = tiny_spec(model={"kind": "cnn", "width": 2}, train_params={"epochs": 1, "threads": 1})
     build_trained_model(spec, "classification", 1, store_crops(), tmp_path)

@@ -29,6 +29,7 @@ def digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@pytest.mark.system
 def test_a_small_regression_learns_and_says_so(pixel_rows, store_rows, tiny_spec, train):
     notes = []
     spec = tiny_spec(train_params={"epochs": 20, "threads": 1})
@@ -55,6 +56,7 @@ def test_a_small_regression_learns_and_says_so(pixel_rows, store_rows, tiny_spec
     assert (folder / "pictures" / "curves.png").stat().st_size < 100_000
 
 
+@pytest.mark.system
 def test_pictures_are_classified(store_crops, tiny_spec, train):
     spec = tiny_spec(model={"kind": "cnn", "width": 4}, train_params={"epochs": 8, "threads": 1})
     folder, report = train(store_crops(), spec, "classification")
@@ -72,6 +74,7 @@ def test_rows_of_a_table_are_classified(pixel_rows, store_rows, tiny_spec, train
 
 
 @pytest.mark.defect("A1")
+@pytest.mark.system
 def test_the_saved_epoch_is_the_best_and_not_the_last(misleading_rows, store_rows, tiny_spec, train):
     spec = tiny_spec(train_params={"epochs": 12, "threads": 1, "metric": "mae"})
     folder, report = train(store_rows(misleading_rows), spec)
@@ -155,6 +158,7 @@ def test_a_training_leaves_torch_as_it_was(pixel_rows, store_rows, tiny_spec, tr
 
 
 @pytest.mark.defect("C5")
+@pytest.mark.system
 def test_a_training_does_not_change_its_spec(pixel_rows, store_rows, tiny_spec, train):
     spec = tiny_spec()
     before = spec.model_dump_json()
@@ -171,6 +175,7 @@ def test_the_card_holds_every_default_as_a_number(pixel_rows, store_rows, tiny_s
     assert spec["data_train"]["augmentation"]["noise"] == 0.05
 
 
+@pytest.mark.system
 def test_class_weights_change_what_is_learned(pixel_rows, store_rows, tiny_spec, train):
     source = store_rows(pixel_rows)
     keys = {"data_description": {"input": "normalized"}}

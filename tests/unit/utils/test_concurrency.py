@@ -26,6 +26,7 @@ def test_any_number_of_items_is_done_once(count):
 
 
 @pytest.mark.defect("C11")
+@pytest.mark.system
 def test_no_more_values_live_than_are_in_flight():
     class Value:
         pass

@@ -6,6 +6,7 @@ from PIL import Image
 from assay.datasets.synthetic.handwritten import write_handwritten_digits
 
 
+@pytest.mark.system
 def test_the_digits_are_class_folders_of_small_grey_images(tmp_path):
     folder = tmp_path / "new" / "digits"
     assert write_handwritten_digits(folder) == 1797

@@ -47,6 +47,7 @@ def many() -> list[NumberPicture]:
 
 @settings(max_examples=12, deadline=None)
 @given(spec=specs, seed=st.integers(0, 2**63 - 1), index=st.integers(0, 999_999))
+@pytest.mark.system
 def test_mask_boxes_and_sizes_agree_for_any_spec(spec, seed, index):
     picture = NumberPainter(spec, seed).paint(index)
     size = (spec.img_size.width, spec.img_size.height)
@@ -71,6 +72,7 @@ def test_mask_boxes_and_sizes_agree_for_any_spec(spec, seed, index):
 
 
 @pytest.mark.defect("A4")
+@pytest.mark.system
 def test_a_mask_holds_only_the_numbers_drawn_and_background(many):
     for picture in many:
         assert set(np.unique(picture.mask)) == {number.number for number in picture.numbers} | {BACKGROUND_INDEX}

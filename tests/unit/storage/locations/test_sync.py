@@ -85,6 +85,7 @@ def test_a_first_copy_that_is_cut_off_does_not_look_finished_and_goes_on(tmp_pat
 
 
 @pytest.mark.parametrize("operations", range(24))
+@pytest.mark.system
 def test_an_update_that_is_cut_off_is_the_old_state_or_says_so(tmp_path, operations):
     target = Tree.of(tmp_path / "target")
     sync_folder(Tree.of(fill(tmp_path / "old", **OLD)), target)

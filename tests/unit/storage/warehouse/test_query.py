@@ -243,6 +243,7 @@ def storage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.mark.parametrize("statement", ELSEWHERE)
+@pytest.mark.system
 def test_a_query_reads_nothing_but_the_stored_tables(statement: str, storage: Path) -> None:
     names = other_files(storage.parent / "other")
     frame = pl.DataFrame({"secret": [1]})  # a table by its name, for a query that reads variables
@@ -253,6 +254,7 @@ def test_a_query_reads_nothing_but_the_stored_tables(statement: str, storage: Pa
 
 @pytest.mark.parametrize("files", [False, True])
 @pytest.mark.parametrize("statement", STATEMENTS)
+@pytest.mark.system
 def test_a_query_changes_nothing(statement: str, files: bool, storage: Path) -> None:
     names = other_files(storage.parent / "other")
     before = sorted(storage.parent.rglob("*"))
@@ -280,6 +282,7 @@ def test_a_query_changes_nothing(statement: str, files: bool, storage: Path) -> 
         "from information_schema.tables",
     ],
 )
+@pytest.mark.system
 def test_every_question_is_answered(statement: str, storage: Path) -> None:
     assert len(query(storage, statement)) > 0
 
@@ -292,6 +295,7 @@ def test_other_files_are_read_where_that_is_allowed(statement: str, storage: Pat
         query(storage, statement.format(**names))
 
 
+@pytest.mark.system
 def test_one_connection_after_another_is_restricted(storage: Path) -> None:
     for _ in range(3):
         assert len(query(storage, "from wide")) > 0

@@ -26,6 +26,7 @@ def of_subset(task, target, table):
 
 
 @pytest.mark.defect("A2")
+@pytest.mark.system
 def test_each_subset_is_counted_by_itself(pixel_rows, store_rows, tiny_spec, tmp_path):
     source, model, predictions = store_rows(pixel_rows), tmp_path / "model", tmp_path / "predictions"
     for folder in (model, predictions):
