@@ -1,5 +1,6 @@
 """What every test shares: repeatable property tests without a deadline, and packages that register entry points."""
 
+import gc
 import sys
 from pathlib import Path
 
@@ -7,6 +8,10 @@ import pytest
 from hypothesis import settings
 
 from assay.spec.plugins import plugins
+
+# Torch and Dagster make a million objects that live as long as the process; looking at them all the time costs a tenth.
+gc.set_threshold(100_000, 50, 50)
+
 
 settings.register_profile("assay", deadline=None, derandomize=True, max_examples=30)
 settings.load_profile("assay")
