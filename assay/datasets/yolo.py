@@ -15,13 +15,17 @@ from pathlib import Path
 
 from assay.datasets.annotations import AnnotatedDataset, AnnotatedImage, Annotation
 from assay.datasets.file_names import FileFinder, composed, kind_of_path, spellings
+from assay.datasets.geometry import Polygons
 from assay.datasets.inspection import absolute_path, subset_of, walk_files
 from assay.datasets.yolo_labels import (
     IMAGE_FOLDER,
     LABEL_CORNERS,
+    TRACKED,
+    TRACKED_CORNERS,
     LabelFile,
     LabelFormat,
     are_corners,
+    are_tracks,
     key_points_in,
     label_file,
     read_labels,
@@ -93,6 +97,7 @@ def _without_doubtful(labels: dict[Path, LabelFile], spec: YoloSource) -> dict[P
     """Return the labels without the lines that all others show to mean something else, and unwanted outlines."""
     key_points = key_points_in([each for own in labels.values() for each in own.annotations])
     corners = are_corners(list(labels.values()))
+    tracks = are_tracks([each for own in labels.values() for each in own.annotations])
     found = {}
     for image, own in labels.items():
         right: list[Annotation] = []
@@ -103,6 +108,8 @@ def _without_doubtful(labels: dict[Path, LabelFile], spec: YoloSource) -> dict[P
                 problems.append(
                     f"{each.where}: looks like a box and key points; then data.yaml needs kpt_shape: {shape}"
                 )
+            elif tracks and isinstance(each.outline, Polygons) and len(each.outline.parts[0]) == TRACKED_CORNERS:
+                problems.append(f"{each.where}: {TRACKED}")
             elif corners and each.outline is None:
                 problems.append(f"{each.where}: fits, but other boxes do only as corners; {LABEL_CORNERS}")
             else:

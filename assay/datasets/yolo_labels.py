@@ -251,6 +251,25 @@ def key_points_in(annotations: Sequence[Annotation]) -> tuple[int, int] | None:
     return None
 
 
+TRACKED = "looks like a box, its confidence and the ID of a track; expected 5 values: remove the last two"
+
+TRACKED_CORNERS = 3
+
+
+def are_tracks(annotations: Sequence[Annotation]) -> bool:
+    """Return whether all triangles are what trackers write: a box, its confidence, and an ID that is a whole number.
+
+    IDs from 2 on lie outside of the image and are refused line by line; 0 and 1 would pass as a corner on its edge.
+    """
+    outlines = [each.outline.parts[0] for each in annotations if isinstance(each.outline, Polygons)]
+    lines = [points.ravel() for points in outlines if len(points) == TRACKED_CORNERS]
+    if not lines:
+        return False
+    centre, size, ids = np.stack(lines)[:, :2], np.stack(lines)[:, 2:4], np.stack(lines)[:, 5]
+    is_box = np.all((size > 0) & (np.abs(centre - 0.5) + size / 2 <= 0.5 + SLACK_SHARE), axis=1)
+    return bool(np.all(is_box & np.isin(ids, (0.0, 1.0))))
+
+
 _MARGIN = 0.2
 """Share of its box's side by which a key point may lie out of it."""
 

@@ -404,3 +404,33 @@ def test_many_lines_without_outlines_keep_their_image(root, tmp_path):
     lines = [f"0 {0.2 + number / 5000:.4f} 0.5 0.2 0.2" for number in range(2000)]
     (root / "a.txt").write_text("\n".join(lines))
     assert len(read(root, tmp_path).boxes["a.png"]) == 2000
+
+
+# Confidence and track ID
+
+
+def tracked(root, ids):
+    """Write label files as trackers do: class, box, confidence, ID."""
+    config(root)
+    save_images(root / "images", len(ids))
+    (root / "labels").mkdir()
+    for image, number in zip(sorted((root / "images").iterdir()), ids, strict=True):
+        (root / "labels" / f"{image.stem}.txt").write_text(f"0 0.5 0.5 0.25 0.25 0.93 {number}\n")
+
+
+@pytest.mark.parametrize("ids", [[1], [1, 1, 0], [1, 2, 7]])
+def test_a_box_with_confidence_and_track_id_is_no_triangle(root, tmp_path, ids):
+    tracked(root, ids)
+    message = refused(root, tmp_path)
+    assert "confidence and the ID of a track; expected 5 values" in message
+
+
+def test_triangles_are_triangles(root, tmp_path):
+    config(root)
+    save_images(root / "images", 2)
+    (root / "labels").mkdir()
+    for image, line in zip(
+        sorted((root / "images").iterdir()), ("0 0.1 0.1 0.5 0.1 0.3 0.6", "0 0.2 0.9 0.9 0.9 0.5 1"), strict=True
+    ):
+        (root / "labels" / f"{image.stem}.txt").write_text(line)
+    assert len(read(root, tmp_path).boxes) == 2
