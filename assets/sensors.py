@@ -99,7 +99,7 @@ def run_request(request: Request) -> dg.RunRequest:
         run_key=request.key,
         partition_key=request.experiment_id,
         asset_selection=selection,
-        asset_check_keys=TEST_CHECK_KEYS if TESTS in request.assets else None,
+        asset_check_keys=[*spec_is_valid.check_keys, *TEST_CHECK_KEYS] if TESTS in request.assets else None,
         tags={**tags_of(request.spec), "assay/reason": "; ".join(request.reasons)[:LONGEST_TAG]},
     )
 
