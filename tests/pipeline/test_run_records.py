@@ -29,3 +29,15 @@ def test_starting_and_running_experiments_are_active():
             add_run(instance, str(number), status, f"x{number}")
         assert records.active([f"x{number}" for number in range(4)]) == {"x0", "x1"}
         assert records.active_count() == 2
+
+
+def test_the_tests_of_experiments_that_a_former_version_ran_are_known(lab):
+    def record(path, version):
+        event = dg.AssetMaterialization(path, partition="one", tags={"dagster/data_version": version})
+        lab.instance.report_runless_asset_event(event)
+
+    records = InstanceRunRecords(lab.instance)
+    record(["spec", "exptests"], "former")
+    assert records.recorded(["one"]) == {"one": {"spec_exptests": "former"}}
+    record("spec_exptests", "new")
+    assert records.recorded(["one"]) == {"one": {"spec_exptests": "new"}}
