@@ -36,6 +36,9 @@ from resources.experiment_store import ExperimentStore
 DEFAULT_SCHEMA = "main"
 """DuckDB's own default, so that ``select * from analysis`` finds the table; dagster-duckdb's is ``public``."""
 
+ROW = "assay_row"
+"""Column of the rows' numbers while they are told apart."""
+
 UNNAMED_COLUMN = "partition_key"
 """Stands for the partition where ``partition_expr`` is no plain column: several dimensions, expressions, dates."""
 
@@ -114,12 +117,13 @@ class ParquetConnection:
         return {key: place_of(self.root, schema, table, column, key) for key in keys}
 
     def rows_of(self, frame: pl.DataFrame, dimensions: Sequence[TablePartitionDimension]) -> pl.DataFrame:
-        """Return the rows that belong to partitions, by dagster-duckdb's own rule."""
-        whole = TableSlice("rows", "main", partition_dimensions=dimensions)
+        """Return the rows of partitions by dagster-duckdb's own rule, in their order and with their types."""
+        whole = TableSlice("rows", "main", columns=[ROW], partition_dimensions=dimensions)
         with duckdb.connect(config=dict(self.config)) as connection:
-            connection.register("given", frame)
+            connection.register("given", frame.with_row_index(ROW))
             connection.execute("CREATE VIEW main.rows AS SELECT * FROM given")
-            rows: pl.DataFrame = connection.sql(DuckDbClient.get_select_statement(whole)).pl()
+            own: pl.DataFrame = connection.sql(DuckDbClient.get_select_statement(whole)).pl()
+        rows: pl.DataFrame = frame[own[ROW].sort()]
         return rows
 
 
@@ -172,9 +176,11 @@ class FrameHandler(DbTypeHandler[pl.DataFrame | pl.LazyFrame]):
         frames: Mapping[str, pl.DataFrame | pl.LazyFrame]
         if len(partitions) > 1:
             frames = _split(context, table_slice, obj.lazy().collect(), connection)
-        else:
+        elif partition_column(table_slice) == UNNAMED_COLUMN:
+            whole = _own_rows(table_slice, obj.lazy().collect(), connection)
+            frames = dict.fromkeys(partitions, whole if table_of(obj) is None else obj)
+        else:  # the partition itself checks its column, if the rows have one
             frames = dict.fromkeys(partitions, obj)
-            _require_own_rows(table_slice, obj, connection)
         stored = [partition.write(table_of(frames[key]) or frames[key]) for key, partition in partitions.items()]
         return metadata_of_tables(stored, bool(table_slice.partition_dimensions))
 
@@ -228,19 +234,15 @@ def partition_column(table_slice: TableSlice) -> str:
     return expression if is_plain else UNNAMED_COLUMN
 
 
-def _require_own_rows(
-    table_slice: TableSlice, frame: pl.DataFrame | pl.LazyFrame, connection: ParquetConnection
-) -> None:
-    """Refuse rows of other partitions, which nobody would find or replace."""
+def _own_rows(table_slice: TableSlice, whole: pl.DataFrame, connection: ParquetConnection) -> pl.DataFrame:
+    """Return all rows; refuse rows of other partitions, which nobody would find or replace."""
     dimensions = table_slice.partition_dimensions or []
-    if partition_column(table_slice) != UNNAMED_COLUMN:
-        return  # the partition itself checks its column, if the rows have one
-    whole = frame.lazy().collect()
     own = connection.rows_of(whole, dimensions)
     if len(own) < len(whole):
         expressions = " and ".join(dimension.partition_expr for dimension in dimensions)
         problem = f"{len(whole) - len(own)} of {len(whole)} rows lie in other partitions by {expressions}"
         raise DataError(f"The table {ParquetClient.get_table_name(table_slice)} belongs elsewhere.", [problem])
+    return whole
 
 
 def _split(

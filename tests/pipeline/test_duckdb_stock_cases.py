@@ -15,6 +15,7 @@ from dagster._check import CheckError
 from dagster_duckdb import DuckDBIOManager
 
 from assay.errors import DataError, StorageError
+from assay.storage.partitions import place_of
 from assay.storage.warehouse.query import query
 from resources.io_managers import DuckDBParquetIOManager
 
@@ -351,6 +352,20 @@ def test_several_partitions_made_in_one_run_are_told_apart(materialize, rows, tm
     assert rows("public.features") == [1, 2, 3, 4]
     materialize(in_one_run(DAYS, "day", pl.DataFrame({"day": days[2:3], "a": [7]})), key="2022-01-02")
     assert rows("public.features") == [1, 2, 4, 7]
+
+
+def test_rows_that_are_told_apart_keep_their_types(materialize, tmp_path) -> None:
+    frame = pl.DataFrame(
+        {
+            "color": ["yellow", "red", "red"],
+            "kind": pl.Series(["b", "a", "b"], dtype=pl.Enum(["a", "b", "c"])),
+            "took": pl.Series([1, 2, 3], dtype=pl.Duration("us")),
+        }
+    )
+    materialize(in_one_run(COLORS, "color", frame), tags=range_tags("red", "yellow"))
+    stored = place_of(tmp_path, "public", "features", "color", "red").current().read()
+    assert stored.equals(frame[1:])
+    assert stored.schema == frame.schema
 
 
 @pytest.mark.parametrize(
