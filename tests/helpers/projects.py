@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from assay.storage.partitions import SEAL
 
@@ -56,7 +57,7 @@ class Project:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
-    def start(self, *command: str) -> subprocess.Popen[str]:
+    def start(self, *command: str, **options: Any) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [str(BIN / command[0]), *command[1:]],
             cwd=ROOT,
@@ -64,6 +65,7 @@ class Project:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            **options,
         )
 
     def assay(self, *arguments: str, timeout: float = 300) -> tuple[int, str]:

@@ -209,7 +209,8 @@ def test_a_forked_run_makes_the_bytes_of_a_fresh_process(runs, tmp_path):
 def test_a_run_stopped_in_the_terminal_is_cancelled_in_one_sentence(tmp_path):
     project = make_project(tmp_path)
     project.write("slow", TINY.replace("epochs: 2", "epochs: 4000"))
-    process = project.start("assay", "run", "slow")
+    # Whoever runs the tests in the background ignores SIGINT, and so would the child.
+    process = project.start("assay", "run", "slow", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     with dg.DagsterInstance.from_config(project.environment["DAGSTER_HOME"]) as instance:
 
         def training():
