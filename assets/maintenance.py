@@ -5,14 +5,14 @@ configuration, what they show in the UI, events without a run. Does not belong h
 (``assay.experiments``), clearing (``assay.storage.locks``).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import dagster as dg
 from dagster._core.definitions.data_version import CODE_VERSION_TAG, DATA_VERSION_TAG
 from pydantic import Field
 
 from assay.automation.reconcile import EXPERIMENT, TESTS
-from assay.errors import StorageError, unknown
+from assay.errors import StorageError, shorten, unknown
 from assay.experiments.copying import CopyReport, CopyRequest, copy_experiment
 from assay.experiments.importing import Imported
 from assay.experiments.locks import lock_folders
@@ -28,6 +28,7 @@ from partitions.experiments import add_experiment, known_experiments
 from resources.experiment_store import ExperimentStore
 from resources.failures import as_failure
 from resources.instance.home import local_instance
+from resources.instance.run_records import InstanceRunRecords
 from resources.progress import Pause
 
 
@@ -150,13 +151,23 @@ def enter_here(imported: Imported) -> str:
         return enter(instance, imported)
 
 
-def forget_here(name: str) -> bool:
-    """Delete an experiment's partition from this project's Dagster instance; returns whether there was one."""
+def forget_here(name: str, delete: Callable[[], bool]) -> bool:
+    """Delete an experiment, and its partition in this project's Dagster instance; returns whether there was anything.
+
+    Args:
+        name: ID of the experiment, or a partition that can be none.
+        delete: Deletes its files, and returns whether there were any.
+
+    Raises:
+        StorageError: A run of it is queued or running, which would bring it back.
+    """
     with local_instance() as instance:
-        was_there = name in known_experiments(instance)
-        if was_there:
+        if InstanceRunRecords(instance).active([name]):
+            raise StorageError(f"A run of {shorten(name)} is queued or running. Cancel it, or wait; then forget it.")
+        was_known, was_partition = delete(), name in known_experiments(instance)
+        if was_partition:
             instance.delete_dynamic_partition(EXPERIMENTS, name)
-    return was_there
+    return was_known or was_partition
 
 
 def _tags(result: Result) -> dict[str, str]:

@@ -119,7 +119,7 @@ def check_requests(plan: Plan) -> list[dg.RunRequest]:
             partition_key=name,
             asset_selection=[],
             asset_check_keys=list(spec_is_valid.check_keys),
-            tags={"assay/reason": reason.splitlines()[0][:LONGEST_TAG]},
+            tags={"assay/reason": reason.partition("\n")[0][:LONGEST_TAG]},
         )
         for name, reason in sorted(reasons.items())[:MOST_CHECKS]
     ]

@@ -54,10 +54,11 @@ def forget(
 
     if not yes:
         typer.confirm(f"Delete the spec file, folder and tables of {experiment_id!r}?", abort=True)
-    is_valid = is_id(experiment_id)
-    was_known = is_valid and forget_experiment(storage_root(), spec_files(), experiment_id)
-    was_partition = forget_here(experiment_id)
-    if not (was_known or was_partition):
+
+    def delete() -> bool:
+        return is_id(experiment_id) and forget_experiment(storage_root(), spec_files(), experiment_id)
+
+    if not forget_here(experiment_id, delete):
         raise StorageError(unknown("Experiment", experiment_id, spec_files().ids()))
     typer.echo(f"Forgot {experiment_id}. Results that no other experiment uses are deleted by: assay gc")
 

@@ -234,7 +234,7 @@ def forget_experiment(root: Path, specs: SpecFiles, experiment_id: str) -> bool:
 
     Raises:
         IdError: The ID is not valid.
-        StorageError: A run is at work on it, or a file can't be deleted.
+        StorageError: Somebody is changing its folder at this moment, or a file can't be deleted.
     """
     file, reader = specs.path(experiment_id), UsageReader(root, specs)
     folder = ExperimentFolders(root).find(experiment_id)
