@@ -32,7 +32,7 @@ def analysis(
     (kind,) = trained_model.report["trained_on"]
     predicted = store.table_of("predictions", predictions)[0]
     inputs = {"trained_model": trained_model, "predictions": predicted, kind: data.require(kind)}
-    if data.shown_crops is not None and kind != "splits":
+    if data.shown_crops is not None and store.reads(context, "analysis", "crops"):
         inputs["crops"] = data.shown_crops
     with store.build(context, spec, inputs) as build:
         if build.needed:

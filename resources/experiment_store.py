@@ -18,7 +18,7 @@ from assay.experiments.building import build_stage, fetch_evaluated, mirror, pub
 from assay.experiments.checks import require_passed, run_tests
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.specs import SpecFiles, load_run_config, store_run_config
-from assay.pipeline import StageConfig, StageSection, why_not_needed
+from assay.pipeline import StageConfig, StageSection, used_inputs, why_not_needed
 from assay.spec.experiment import ExperimentSpec, FileLockSpec
 from assay.spec.exptests import TestSection
 from assay.spec.ids import validate_id
@@ -91,6 +91,11 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
         if is_by_hand and is_for_data:
             return ""
         return why_not_needed(self.spec_of_run(run.run_id, validate_id(context.partition_key)), stage)
+
+    def reads(self, context: dg.AssetExecutionContext, stage: str, name: str) -> bool:
+        """Return whether a stage reads an input in this experiment; one of an earlier source may still be there."""
+        spec = self.spec_of_run(context.run.run_id, validate_id(context.partition_key))
+        return name in used_inputs(spec, stage)
 
     def require_passed(self, context: dg.AssetExecutionContext, data: Result) -> None:
         """Check that no blocking test of ``data``, or of a result it was made from, failed in this or an earlier run.
