@@ -6,6 +6,8 @@ The Dagster definitions, which are downstream of this package, are imported only
 import gc
 import os
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -57,7 +59,7 @@ def is_finished(experiment_id: str, spec: ExperimentSpec) -> bool:
     if is_mirrored or any(stage_config(spec, experiment_id, name).section.clear_folder for name in stages):
         return False
     former, digest = recorded_spec(root, experiment_id), known_digest(spec.generated_images, root, "")
-    if former is None or digest is None or not (home / "history" / "runs").is_dir():
+    if former is None or digest is None or not _is_recorded(home, experiment_id):
         return False
     if changes_between(former, spec.as_dict(), hidden=spec.remove_key_list):
         return False
@@ -66,6 +68,18 @@ def is_finished(experiment_id: str, spec: ExperimentSpec) -> bool:
     stored = stored_fingerprints(root, experiment_id)
     is_made = all(made.get(name) == stored.get(name) == expected[name] for name in stages)
     return is_made and not any(test.blocking and not test.passed for test in recorded_tests(root, experiment_id))
+
+
+def _is_recorded(home: Path, experiment_id: str) -> bool:
+    """Return whether the Dagster home has the experiment's analysis in its books; read without Dagster."""
+    query = "SELECT 1 FROM event_logs WHERE asset_key = '[\"analysis\"]' AND partition = ? AND dagster_event_type = ?"
+    index = home.expanduser().absolute() / "history" / "runs" / "index.db"
+    try:
+        with closing(sqlite3.connect(f"{index.as_uri()}?mode=ro", uri=True)) as books:
+            found = books.execute(f"{query} LIMIT 1", [experiment_id, "ASSET_MATERIALIZATION"]).fetchone()
+    except sqlite3.Error:  # another kind of storage, or none yet: Dagster itself will tell
+        return False
+    return found is not None
 
 
 def _print_finished(experiment_id: str) -> None:

@@ -1,13 +1,16 @@
 """Single runs for real: classification, tables, overrides, gates, changed data."""
 
+import dagster as dg
 import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
 
+from assay.cli.run import is_finished
 from assay.spec.experiment import SECTION_NAMES
 from assay.storage.parquet import read_parquet
 from assay.storage.partitions import place_of
+from tests.pipeline.conftest import Lab
 
 pytestmark = pytest.mark.system
 
@@ -163,6 +166,42 @@ def test_a_table_skips_the_image_stages(lab, task):
     assert lab.outdated("tab") == ()
     rows = read_parquet(lab.results("tab")["predictions"].folder / "predictions.parquet")
     assert len(rows) == 24
+
+
+def test_only_what_is_made_recorded_and_unchanged_is_finished(tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    home.mkdir()
+    with dg.DagsterInstance.local_temp(str(home)) as instance:
+        lab = Lab(tmp_path, instance)
+        lab.write("one")
+        assert lab.run("one").success
+    monkeypatch.setenv("ASSAY_STORAGE", str(lab.store.path))
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    spec = lab.store.specs.load("one")
+    assert is_finished("one", spec)
+    assert not is_finished("one", spec.model_copy(update={"description": "another"}))
+    assert not is_finished("two", spec)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "new"))
+    assert not is_finished("one", spec)
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    stored = place_of(lab.store.path, "main", "predictions", "experiment_id", "one").current()
+    constants = stored.read().with_columns(prediction=pl.lit(0.0))
+    stored.path.unlink()
+    constants.write_parquet(stored.path)
+    assert not is_finished("one", spec)
+
+
+def test_crops_of_a_former_source_are_no_part_of_an_analysis(lab):
+    lab.write("one")
+    assert lab.run("one").success
+    lines = "\n".join(f"{n % 7},{n % 3},{2 * (n % 7) + n % 3}" for n in range(60))
+    (lab.folder / "rows.csv").write_text(f"a,b,y\n{lines}")
+    table = {"kind": "table", "path": str(lab.folder / "rows.csv"), "target_column": "y"}
+    lab.write("one", generated_images={"source": table})
+    result = lab.run("one")
+    assert result.success, lab.failure(result)
+    assert "crops" not in lab.results("one")["analysis"].manifest["inputs"]
+    assert lab.outdated("one") == ()
 
 
 @pytest.mark.system
