@@ -48,6 +48,9 @@ STAGES: dict[str, Stage] = {
 }
 
 
+CLASS_WEIGHTS_VERSION = 2
+"""Raised like a ``code_version``, but only classifiers with class weights become outdated."""
+
 DATA_OF_MODELS = ("splits", "crops", "normalized")
 """Stages that a model may be trained on: whole images, crops, rows of a table; each experiment uses one of them."""
 
@@ -121,6 +124,8 @@ def stage_config(spec: ExperimentSpec, experiment_id: str, stage: str) -> StageC
         content["starting_weights"] = weights.digest()
     if stage not in STAGES or STAGES[stage].reads_task:
         content["task"] = spec.learning
+    if stage == "trained_model" and spec.task == "classification" and spec.trained_model.weighs_classes:
+        content["class_weights"] = CLASS_WEIGHTS_VERSION
     if stage == "normalized" and spec.found is not None and spec.found.scaling:
         content["scaling"] = spec.found.scaling
     return StageConfig(experiment_id, stage, spec.learning, seed, section, digest_of(content), spec.found)

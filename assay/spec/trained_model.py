@@ -288,6 +288,12 @@ class TrainedModelSection(Section):
     clear_folder: Switch = False
     """Train again even if a complete result exists, which is kept until the new one is complete."""
 
+    @property
+    def weighs_classes(self) -> bool:
+        """Whether classes have different weights in the loss."""
+        described = self.data_description.classes or ()
+        return self.learner.class_weights is not None or any(each.weight != 1 for each in described)
+
     @model_validator(mode="after")
     def _subsets_differ(self) -> Self:
         validation = self.data_validation

@@ -63,7 +63,7 @@ class TrainingTask:
         train: Training items.
         validation: Items that choose the epoch, if any.
         loss: Loss that is minimized.
-        plain_loss: Loss by which epochs are compared, without class weights and label smoothing.
+        plain_loss: Loss by which epochs are compared, without label smoothing.
         running_metric: Returns a new running metric for each evaluation.
         seed: Seed of the order of the items and of augmentation.
         classes: Class of each training item (n,) int64, or (n, k) of 0 and 1 where an item may have several; None for

@@ -7,6 +7,7 @@ lower weight.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -18,6 +19,10 @@ from assay.spec.trained_model import Learner, TrainedModelSection
 from assay.training.class_targets import ClassTarget, LabelsTarget
 from assay.training.interfaces import Loss
 from assay.training.targets import ItemTarget
+
+LEAST = 1e-6
+"""Least value of 1 - p in the focal factor, so that the gradient stays finite for every gamma; and of the weights of a
+batch, which may hold only items of classes with weight 0."""
 
 
 def training_loss(section: TrainedModelSection, target: ItemTarget, targets: Tensor) -> Loss:
@@ -43,15 +48,37 @@ def training_loss(section: TrainedModelSection, target: ItemTarget, targets: Ten
     return number_loss(learner)
 
 
-def plain_loss(learner: Learner, target: ItemTarget) -> Loss:
-    """Return the loss by which epochs are compared: without class weights and label smoothing."""
+def plain_loss(section: TrainedModelSection, target: ItemTarget, targets: Tensor) -> Loss:
+    """Return the loss by which epochs are compared: with the class weights, without label smoothing and focus.
+
+    Without the weights, the epoch would be chosen for the frequent classes by a network that is trained for all.
+
+    Args:
+        section: Resolved section.
+        target: What the model predicts.
+        targets: Encoded training targets, (n,) or (n, k), for class frequencies.
+    """
     if isinstance(target, ClassTarget):
-        return F.cross_entropy
-    return F.binary_cross_entropy_with_logits if isinstance(target, LabelsTarget) else number_loss(learner)
+        weights = class_weights(section, target.classes, targets.bincount(minlength=target.output_count))
+        return F.cross_entropy if weights is None else partial(_mean_of_weighted, weights)
+    if isinstance(target, LabelsTarget):
+        if not section.weighs_classes:
+            return F.binary_cross_entropy_with_logits
+        return labels_loss(label_weights(section, target.classes, targets), 0.0)
+    return number_loss(section.learner)
+
+
+def _mean_of_weighted(weights: Tensor, outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the sum of the weighted cross-entropies per item, so that the mean over batches is that over items."""
+    each = F.cross_entropy(outputs, targets, reduction="none")
+    return (weights.to(outputs)[targets] * each).mean()
 
 
 def classes_loss(weights: Tensor | None, smoothing: float) -> Loss:
     """Return the cross-entropy of one class per item; outputs are (B, k), targets (B,).
+
+    An item counts with the weight of its own class. (``F.cross_entropy`` gives the smoothed part of a frequent class's
+    item the weight of the rare class, so that the rare class is predicted nearly everywhere.)
 
     Args:
         weights: (k,) weight of each class; None for 1.
@@ -59,8 +86,11 @@ def classes_loss(weights: Tensor | None, smoothing: float) -> Loss:
     """
 
     def loss(outputs: Tensor, targets: Tensor) -> Tensor:
-        scale = None if weights is None else weights.to(outputs)
-        return F.cross_entropy(outputs, targets, scale, label_smoothing=smoothing)
+        if weights is None:
+            return F.cross_entropy(outputs, targets, label_smoothing=smoothing)
+        scale = weights.to(outputs)[targets]
+        each = F.cross_entropy(outputs, targets, label_smoothing=smoothing, reduction="none")
+        return (scale * each).sum() / scale.sum().clamp(min=LEAST)
 
     return loss
 
@@ -88,10 +118,6 @@ def number_loss(learner: Learner) -> Loss:
     return lambda outputs, targets: F.smooth_l1_loss(outputs[:, 0], targets, beta=learner.smooth_l1_beta)
 
 
-LEAST = 1e-6
-"""Least value of 1 - p in the focal factor, so that the gradient stays finite for every gamma."""
-
-
 def focal_loss(weights: Tensor | None, smoothing: float, gamma: float) -> Loss:
     """Return the focal loss of one class per item; with ``gamma`` 0 it is the cross-entropy.
 
@@ -103,12 +129,11 @@ def focal_loss(weights: Tensor | None, smoothing: float, gamma: float) -> Loss:
 
     def loss(outputs: Tensor, targets: Tensor) -> Tensor:
         count = outputs.shape[1]
-        scale = torch.ones(count) if weights is None else weights
-        scale = scale.to(outputs)
+        scale = (torch.ones(count) if weights is None else weights).to(outputs)[targets]  # (B,)
         soft = F.one_hot(targets, count) * (1 - smoothing) + smoothing / count  # (B, k)
         logs = outputs.log_softmax(1)
         focus = (1 - logs.exp()).clamp(min=LEAST) ** gamma
-        return -(scale * soft * focus * logs).sum() / scale[targets].sum()
+        return -(scale[:, None] * soft * focus * logs).sum() / scale.sum().clamp(min=LEAST)
 
     return loss
 

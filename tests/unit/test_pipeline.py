@@ -5,6 +5,8 @@ import pytest
 from assay.pipeline import STAGES, needed_stages, stage_config
 from assay.spec.loading import spec_from
 
+BALANCED = {"learner": {"class_weights": "balanced"}}
+
 
 def spec(task="regression", **keys):
     return spec_from({"task": task, **keys}, "x")
@@ -40,6 +42,12 @@ def test_the_seed_reaches_every_section_that_has_none_of_its_own():
     assert {"generated_images", "splits", "trained_model"} <= changed(spec(), spec(seed=1))
     own = {"generated_images": {"seed": 7}, "splits": {"seed": 7}}
     assert changed(spec(**own), spec(seed=1, **own)).isdisjoint({"generated_images", "splits", "crops"})
+
+
+def test_only_classifiers_with_class_weights_lost_what_they_had_learned():
+    """Their items were weighed wrongly together with label smoothing; these are the digests of that time."""
+    assert digests(spec("classification"))["trained_model"] == "fa81d84a7feb723d260eed30"
+    assert digests(spec("classification", trained_model=BALANCED))["trained_model"] != "5f42f5e1a28e4b67ad4d61a2"
 
 
 def test_a_training_seed_of_its_own_shares_the_data():

@@ -57,7 +57,7 @@ def prepare(
         train=train,
         validation=datasets[section.data_validation.subset] if section.data_validation else None,
         loss=training_loss(section, target, train.targets),
-        plain_loss=plain_loss(section.learner, target),
+        plain_loss=plain_loss(section, target, train.targets),
         running_metric=lambda: running_metric_of(target),
         seed=request.seed,
         classes=None if isinstance(target, NumberTarget) else train.targets,

@@ -12,8 +12,7 @@ WEIGHTS = torch.tensor([1.0, 3.0, 0.5])
 NO_WEIGHTS = torch.ones(2, 3)
 
 
-@pytest.mark.parametrize("weights", [None, WEIGHTS])
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize(("weights", "smoothing"), [(None, 0.0), (None, 0.1), (WEIGHTS, 0.0)])
 def test_without_focus_it_is_the_cross_entropy(weights, smoothing):
     ours = focal_loss(weights, smoothing, 0.0)(OUTPUTS, TARGETS)
     theirs = functional.cross_entropy(OUTPUTS, TARGETS, weights, label_smoothing=smoothing)

@@ -55,10 +55,52 @@ def test_a_weight_for_an_unknown_class_is_an_error_that_lists_the_classes():
         class_weights(section(class_weights={"d": 2.0}), CLASSES.classes, COUNTS)
 
 
-def test_epochs_are_compared_without_weights_and_smoothing():
-    learner = Learner(label_smoothing=0.3, class_weights={"b": 9.0})
-    expected = -log_softmax(OUTPUTS)[np.arange(4), TARGETS].mean()
-    assert plain_loss(learner, CLASSES)(OUTPUTS, TARGETS).item() == pytest.approx(expected, rel=1e-6)
+@pytest.mark.parametrize("loss", ["cross_entropy", "focal"])
+def test_the_smoothed_part_of_an_items_loss_has_the_weight_of_its_own_class(loss):
+    spec = section(loss=loss, label_smoothing=0.3, class_weights={"b": 9.0}, focal_gamma=0.0)
+    weights = np.array([1.0, 9.0, 1.0])[TARGETS]
+    smoothed = np.eye(3)[TARGETS] * (1 - 0.3) + 0.3 / 3
+    losses = -(smoothed * log_softmax(OUTPUTS)).sum(axis=1)
+    value = training_loss(spec, CLASSES, TARGETS)(OUTPUTS, TARGETS).item()
+    assert value == pytest.approx((weights * losses).sum() / weights.sum(), rel=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "focal"])
+def test_balanced_weights_and_smoothing_together_find_both_of_a_rare_and_a_frequent_class(loss):
+    generator = torch.Generator().manual_seed(4)
+    targets = (torch.arange(2020) % 101 == 0).long()  # 1:100
+    inputs = torch.randn(2020, 1, generator=generator) + 4 * targets[:, None]
+    network = torch.nn.Linear(1, 2)
+    torch.nn.init.zeros_(network.weight)
+    torch.nn.init.zeros_(network.bias)
+    target = ClassTarget(column="label", classes=("frequent", "rare"))
+    minimized = training_loss(section(loss=loss, class_weights="balanced", label_smoothing=0.05), target, targets)
+    optimizer = torch.optim.LBFGS(network.parameters(), max_iter=100)
+
+    def closure():
+        optimizer.zero_grad()
+        value = minimized(network(inputs), targets)
+        value.backward()
+        return value
+
+    optimizer.step(closure)
+    right = network(inputs).argmax(1) == targets
+    assert right[targets == 0].float().mean() > 0.95
+    assert right[targets == 1].float().mean() > 0.9
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "focal"])
+def test_a_batch_of_a_class_without_weight_teaches_nothing(loss):
+    spec = section(loss=loss, class_weights={"a": 0.0}, label_smoothing=0.1)
+    assert training_loss(spec, CLASSES, TARGETS)(OUTPUTS[:1], TARGETS[:1]).item() == 0.0
+
+
+@pytest.mark.parametrize("weights", [None, {"b": 9.0}])
+def test_epochs_are_compared_with_weights_and_without_smoothing(weights):
+    spec = section(label_smoothing=0.3, class_weights=weights)
+    each = np.array([1.0, 9.0 if weights else 1.0, 1.0])[TARGETS]
+    expected = -(each * log_softmax(OUTPUTS)[np.arange(4), TARGETS]).mean()
+    assert plain_loss(spec, CLASSES, TARGETS)(OUTPUTS, TARGETS).item() == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.defect("A17")
@@ -101,7 +143,10 @@ def test_the_loss_of_several_labels_is_the_weighted_mean_of_their_binary_cross_e
     sigmoid = 1 / (1 + np.exp(-OUTPUTS.double().numpy()))
     each = -np.where(HAS > 0, np.log(sigmoid), np.log(1 - sigmoid)) * np.array([1.0, 4.0, 1.0]) / 2
     assert labels_loss(weights, 0.0)(OUTPUTS, HAS).item() == pytest.approx(each.mean(), rel=1e-6)
-    assert plain_loss(Learner(), LABELS)(OUTPUTS, HAS).item() == pytest.approx((each / [0.5, 2, 0.5]).mean(), rel=1e-6)
+    assert plain_loss(section(), LABELS, HAS)(OUTPUTS, HAS).item() == pytest.approx(
+        (each / [0.5, 2, 0.5]).mean(), rel=1e-6
+    )
+    assert plain_loss(section(DESCRIBED), LABELS, HAS)(OUTPUTS, HAS).item() == pytest.approx(each.mean(), rel=1e-6)
 
 
 def test_balanced_labels_give_items_with_and_without_a_class_the_same_total():
