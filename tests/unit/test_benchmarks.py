@@ -12,6 +12,15 @@ from benchmarks.run import BENCHMARKS, main, run_all
 MODULES = {
     "good": "from benchmarks.rows import Row, at_most\ndef run(quick): return [Row('fine', 1.0, target=at_most(2.0))]",
     "slow": "from benchmarks.rows import Row, at_most\ndef run(quick): return [Row('slow', 9.0, 'MB', at_most(2.0))]",
+    "disturbed": """
+from pathlib import Path
+from benchmarks.rows import Row, at_most
+def run(quick):
+    mark = Path(__file__).with_suffix(".mark")
+    values = (1.0, 9.0) if mark.exists() else (9.0, 1.0)
+    mark.touch()
+    return [Row(name, value, 'MB', at_most(2.0)) for name, value in zip(('one', 'other'), values, strict=True)]
+""",
     "broken": "def run(quick): raise RuntimeError('no such thing')",
     "killed": "import os, signal\ndef run(quick): os.kill(os.getpid(), signal.SIGKILL)",
     "small": "def run(quick):\n    assert quick\n    return []",
@@ -50,6 +59,15 @@ def test_a_missed_target_fails_and_is_listed_at_the_end(run, tmp_path):
     assert code == 1
     assert printed.rstrip().endswith("Missed:\nslow: slow: 9 MB, wanted <= 2")
     assert "| <= 2 **missed** |" in (tmp_path / "RESULTS.md").read_text()
+
+
+@pytest.mark.system
+def test_a_row_is_missed_only_when_it_misses_twice(run, tmp_path):
+    code, printed = run("disturbed")
+    assert code == 0
+    assert printed.count("**missed**") == 2
+    figures = Figures.of(json.loads((tmp_path / "results" / "disturbed.json").read_text()))
+    assert [(row.value, row.note) for row in figures.rows] == [(1.0, ""), (1.0, "in the first of two runs")]
 
 
 @pytest.mark.system
