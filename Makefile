@@ -68,6 +68,7 @@ COUNT ?= 1000
 CAMPAIGNS := hostile_specs mutated_specs hostile_neighbours annotations tables crafted_folders
 campaigns: $(VENV)/dev ## hostile and messy inputs by seed, COUNT of each kind of campaign; a night: COUNT=100000
 	for name in $(CAMPAIGNS); do $(BIN)/python -m tests.campaigns.$$name --seed $${SEED:-0} --count $(COUNT) || exit 1; done
+	$(BIN)/python -m tests.campaigns.coverage --seed $${SEED:-0} --count $$(( $(COUNT) < 200 ? $(COUNT) : 200 ))
 	$(BIN)/python -m tests.campaigns.photographs --seed 0 --count $$(( $(COUNT) < 61 ? $(COUNT) : 61 ))
 
 lint: $(VENV)/dev ## style and format

@@ -43,7 +43,7 @@ STAGES: dict[str, Stage] = {
         Stage("normalized", "1", ("tabular",)),
         Stage("trained_model", "5", ("splits", "crops", "normalized"), reads_task=True),
         Stage("predictions", "2", ("trained_model", "splits", "crops", "normalized"), reads_task=True),
-        Stage("analysis", "2", ("trained_model", "predictions", "splits", "crops", "normalized"), reads_task=True),
+        Stage("analysis", "3", ("trained_model", "predictions", "splits", "crops", "normalized"), reads_task=True),
     )
 }
 

@@ -161,19 +161,20 @@ def headline_row(analysis: pl.DataFrame, subset: str) -> Row:
     return (over_all_classes if len(over_all_classes) else rows).row(0, named=True)
 
 
-def summarize(row: Row, metric: Metric, items: str) -> str:
+def summarize(row: Row, metric: Metric, items: str, intervals: bool = True) -> str:
     """Return one sentence: metric, interval, subset, number of items, and the trivial baseline.
 
     Args:
         row: The headline row.
         metric: Its metric.
         items: Number and name of the items, such as ``48 items``.
+        intervals: Whether intervals were asked for.
     """
     unit = f" {row['unit']}" if row["unit"] else ""
     of_class = f" of class {row['class']}" if row["class"] else ""
-    interval = (
-        "" if row["ci_low"] is None else f" [{readable_number(row['ci_low'])}, {readable_number(row['ci_high'])}]"
-    )
+    interval = " (too few items for an interval)" if intervals and row["value"] is not None else ""
+    if row["ci_low"] is not None:
+        interval = f" [{readable_number(row['ci_low'])}, {readable_number(row['ci_high'])}]"
     measured = f"{metric.label}{of_class} {readable_number(row['value'])}{interval}{unit}"
     return f"{measured} on {row['subset']}, {items}; {row['baseline_name']} {readable_number(row['baseline'])}."
 
@@ -188,8 +189,10 @@ def baseline_warning(row: Row, metric: Metric) -> str:
             f"The model is no better than the {row['baseline_name']}: look for wrong targets among the worst items, "
             "then train longer (trained_model.train_params.epochs)."
         )
+    if row["ci_low"] is None:
+        return ""
     worse_end = row["ci_low"] if metric.higher_is_better else row["ci_high"]
-    if worse_end is not None and not metric.beats(worse_end, baseline):
+    if not metric.beats(worse_end, baseline):
         return f"The interval reaches the {row['baseline_name']}: predict more items of subset {row['subset']}."
     return ""
 

@@ -29,7 +29,7 @@ from assay.analysis.detection import DETECTION
 from assay.analysis.multi_label import MULTI_LABEL
 from assay.analysis.regression import REGRESSION
 from assay.analysis.segmentation import SEGMENTATION
-from assay.metrics.bootstrap import intervals
+from assay.metrics.intervals import intervals
 from assay.metrics.registry import Metric, get_metric, get_metrics
 from assay.metrics.samples import Floats
 from assay.plots.metrics import metric_bars
@@ -74,7 +74,7 @@ def build_analysis(
         write_parquet(table, folder / f"{name}.parquet")
     draw_plots(analysis, inputs, spec.result_analyzer, folder / "pictures")
     progress(steps, steps, "")
-    return report_of(analysis, TASK_ANALYSES[inputs.task])
+    return report_of(analysis, TASK_ANALYSES[inputs.task], intervals=spec.result_analyzer.bootstrap_samples > 0)
 
 
 def compute_analysis(
@@ -109,7 +109,7 @@ def evaluate_subset(
         seed: Seed of the bootstrap; a subset's draws do not depend on which other subsets there are.
     """
     ends = intervals(
-        {name: metric.compute for name, metric in metrics.items()},
+        metrics,
         data.sample,
         data.groups,
         np.random.default_rng([seed, zlib.crc32(data.subset.encode())]),
@@ -169,8 +169,14 @@ def inputs_of_model(
     return AnalysisInputs(predictions, training_summary, card.task, classes, crops_folder, rows=rows)
 
 
-def report_of(analysis: Analysis, task: TaskAnalysis) -> dict[str, Any]:
-    """Return rows per subset, metrics over all classes per subset, a summary sentence and what to do next."""
+def report_of(analysis: Analysis, task: TaskAnalysis, intervals: bool = True) -> dict[str, Any]:
+    """Return rows per subset, metrics over all classes per subset, a summary sentence and what to do next.
+
+    Args:
+        analysis: All numbers.
+        task: What is particular to the task.
+        intervals: Whether intervals were asked for.
+    """
     table = analysis.tables["analysis"]
     row = headline_row(table, analysis.headline.subset)
     metric = get_metric(row["metric"])
@@ -181,7 +187,7 @@ def report_of(analysis: Analysis, task: TaskAnalysis) -> dict[str, Any]:
     return {
         "rows": {subset: data.item_count for subset, data in analysis.subsets.items()},
         "metrics": metrics,
-        "summary": summarize(row, metric, pluralize(analysis.headline.item_count, task.noun)),
+        "summary": summarize(row, metric, pluralize(analysis.headline.item_count, task.noun), intervals),
         "next": _next_step(analysis, task, row, metric),
     }
 

@@ -18,9 +18,9 @@ from assay.analysis.items import (
     name_confusion,
     read_items,
 )
-from assay.metrics.baselines import predict_majority
+from assay.metrics.baselines import predict_certainly, predict_majority
 from assay.metrics.classification import calibration_table
-from assay.metrics.registry import FREQUENCIES
+from assay.metrics.registry import CERTAIN, FREQUENCIES
 from assay.metrics.samples import ClassificationSample
 from assay.plots.classification import confusion_matrix, reliability
 from assay.spec.analysis import ResultAnalyzer
@@ -44,7 +44,7 @@ def _subset_data(subset: str, rows: pl.DataFrame, inputs: AnalysisInputs, analyz
         "confusion_matrix": confusion_rows(subset, sample.confusion[0], inputs.classes),
         "calibration": calibration_table(sample).select(pl.lit(subset).alias("subset"), pl.all()),
     }
-    baselines = {"majority class": majority, FREQUENCIES: majority}
+    baselines = {"majority class": majority, FREQUENCIES: majority, CERTAIN: predict_certainly(sample)}
     return SubsetData(subset, sample, baselines, groups_of(rows, analyzer), tables)
 
 

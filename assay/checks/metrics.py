@@ -59,7 +59,9 @@ def check_beats_baseline(test: BeatsBaselineTest, files: ExperimentFiles) -> Tes
     baseline = "not defined" if row.baseline is None else f"{row.baseline:.4g}"
     measured = f"{row.as_text()}; {row.baseline_name} {baseline}"
     description = f"{metric.label} on {test.subset} is {row.as_text()}; {row.baseline_name} alone gives {baseline}."
-    if not passed:
+    if test.confident and row.value is not None and row.ci_low is None:
+        description += " There are too few items for an interval: predict more, or set confident: false."
+    elif not passed:
         description += " Look at the worst items for wrong labels, or train longer."
     return verdict(test, passed, description, measured=measured, expected=expected)
 

@@ -29,6 +29,11 @@ def predict_majority(sample: ClassificationSample, train_target: Integers) -> Cl
     )
 
 
+def predict_certainly(sample: ClassificationSample) -> ClassificationSample:
+    """Return the sample with the same predicted classes, each with probability 1."""
+    return replace(sample, probabilities=np.eye(sample.class_count)[sample.predicted])
+
+
 def predict_every_class(sample: MultiLabelSample) -> MultiLabelSample:
     """Return the sample with every class predicted for every item: the best F1 that is possible without looking."""
     return replace(sample, predicted=np.ones_like(sample.predicted))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from assay.metrics.samples import Booleans, Floats, MultiLabelSample, mean_of_defined, safe_divide
+from assay.metrics.samples import Booleans, Floats, MultiLabelSample, balanced_trials, mean_of_defined, safe_divide
 
 
 def macro_f1(sample: MultiLabelSample) -> Floats:
@@ -75,8 +75,13 @@ def coverage_error(sample: MultiLabelSample) -> Floats:
     The best value is the mean number of classes per item. Equally probable classes are taken together; an item without
     a class counts 0. Tsoumakas, Katakis and Vlahavas (2010), section 7.3, who subtract 1.
     """
+    return sample.mean(coverages(sample))
+
+
+def coverages(sample: MultiLabelSample) -> Floats:
+    """Return how many of the most probable classes include all true ones of each item: (n,)."""
     lowest = np.where(sample.target, sample.probabilities, np.inf).min(axis=1, keepdims=True)
-    return sample.mean((sample.probabilities >= lowest).sum(axis=1).astype(np.float64))
+    return (sample.probabilities >= lowest).sum(axis=1).astype(np.float64)
 
 
 def average_precision(sample: MultiLabelSample) -> Floats:
@@ -99,6 +104,21 @@ def _average_precision(sample: MultiLabelSample, label: int) -> Floats:
     predicted = np.cumsum(np.add.reduceat(weights, starts, axis=1), axis=1)
     precision = np.divide(hits, predicted, out=np.zeros_like(hits), where=predicted > 0)
     return safe_divide((positives * precision).sum(axis=1), hits[:, -1])
+
+
+def true_label_counts(sample: MultiLabelSample) -> Floats:
+    """Return the number of items with each class: (k,)."""
+    return sample.target.sum(axis=0).astype(np.float64)
+
+
+def predicted_label_counts(sample: MultiLabelSample) -> Floats:
+    """Return the number of predictions of each class: (k,)."""
+    return sample.predicted.sum(axis=0).astype(np.float64)
+
+
+def balanced_label_count(sample: MultiLabelSample) -> Floats:
+    """Return of how many items a plain share would vary as the mean of the classes' shares does: ()."""
+    return balanced_trials(true_label_counts(sample))
 
 
 PROBABILITY_THRESHOLDS = np.linspace(0, 1, 101)

@@ -12,11 +12,14 @@ from typing import Any
 
 from assay.errors import AssayError, unknown
 from assay.metrics import classification, detection, multi_label, regression, segmentation
+from assay.metrics.intervals import OfDeviations, OfMean, OfShare, OfSquares, Percentiles, Rule
 from assay.metrics.samples import Floats
 from assay.spec.analysis import METRIC_PLUGINS
 from assay.spec.plugins import load_plugin, plugins
 
 FREQUENCIES = "train frequencies"
+CERTAIN = "certain of every prediction"
+OF_ANYTHING = Percentiles()
 EVERY_CLASS = "guess of every class"
 
 BASELINES = {
@@ -42,6 +45,7 @@ class Metric:
         per_class: Whether there is one value for each class.
         class_count: The only number of classes that it is defined for; None if there is no such limit.
         baseline: The trivial prediction that it is compared with; empty for the usual one of its task.
+        interval: How its confidence interval is found; percentiles of draws for a metric of a package.
     """
 
     task: str
@@ -52,6 +56,7 @@ class Metric:
     per_class: bool = False
     class_count: int | None = None
     baseline: str = ""
+    interval: Rule = OF_ANYTHING
 
     @property
     def baseline_name(self) -> str:
@@ -70,55 +75,151 @@ class Metric:
 
 
 _REGRESSION = {
-    "mae": Metric("regression", regression.mean_absolute_error, "MAE", False, "{unit}"),
-    "rmse": Metric("regression", regression.root_mean_squared_error, "RMSE", False, "{unit}"),
-    "mse": Metric("regression", regression.mean_squared_error, "MSE", False, "{unit}²"),
-    "r2": Metric("regression", regression.r_squared, "R²"),
-}
-_CLASSIFICATION = {
-    "accuracy": Metric("classification", classification.accuracy, "accuracy"),
-    "balanced_accuracy": Metric("classification", classification.balanced_accuracy, "balanced accuracy"),
-    "macro_f1": Metric("classification", classification.macro_f1, "macro F1"),
-    "log_loss": Metric("classification", classification.log_loss, "log loss", False, "nats", baseline=FREQUENCIES),
-    "calibration_error": Metric(
-        "classification", classification.calibration_error, "calibration error", False, baseline=FREQUENCIES
+    "mae": Metric(
+        "regression",
+        regression.mean_absolute_error,
+        "MAE",
+        False,
+        "{unit}",
+        interval=OfMean(regression.absolute_errors),
     ),
-    "roc_auc": Metric("classification", classification.roc_auc, "ROC AUC", class_count=2, baseline=FREQUENCIES),
-    "precision": Metric("classification", classification.precision, "precision", per_class=True),
-    "recall": Metric("classification", classification.recall, "recall", per_class=True),
-    "f1": Metric("classification", classification.f1, "F1", per_class=True),
+    "rmse": Metric(
+        "regression",
+        regression.root_mean_squared_error,
+        "RMSE",
+        False,
+        "{unit}",
+        interval=OfSquares(regression.errors),
+    ),
+    "mse": Metric(
+        "regression",
+        regression.mean_squared_error,
+        "MSE",
+        False,
+        "{unit}²",
+        interval=OfSquares(regression.errors),
+    ),
+    "r2": Metric(
+        "regression", regression.r_squared, "R²", interval=OfSquares(regression.errors_and_deviations, best=1.0)
+    ),
+}
+_OF_CLASSES = OfShare(classification.balanced_count, least_per_class=8)
+_CLASSIFICATION = {
+    "accuracy": Metric("classification", classification.accuracy, "accuracy", interval=OfShare()),
+    "balanced_accuracy": Metric(
+        "classification", classification.balanced_accuracy, "balanced accuracy", interval=_OF_CLASSES
+    ),
+    "macro_f1": Metric("classification", classification.macro_f1, "macro F1", interval=_OF_CLASSES),
+    "log_loss": Metric(
+        "classification",
+        classification.log_loss,
+        "log loss",
+        False,
+        "nats",
+        baseline=FREQUENCIES,
+        interval=OfMean(classification.log_losses, least=1000, largest_share=0.05),
+    ),
+    "calibration_error": Metric(
+        "classification",
+        classification.calibration_error,
+        "calibration error",
+        False,
+        baseline=CERTAIN,
+        interval=OfDeviations(classification.deviations_from_calibration),
+    ),
+    "roc_auc": Metric(
+        "classification",
+        classification.roc_auc,
+        "ROC AUC",
+        class_count=2,
+        baseline=FREQUENCIES,
+        interval=OfShare(classification.rarest_count),
+    ),
+    "precision": Metric(
+        "classification",
+        classification.precision,
+        "precision",
+        per_class=True,
+        interval=OfShare(classification.predicted_counts),
+    ),
+    "recall": Metric(
+        "classification",
+        classification.recall,
+        "recall",
+        per_class=True,
+        interval=OfShare(classification.true_counts),
+    ),
+    "f1": Metric(
+        "classification", classification.f1, "F1", per_class=True, interval=OfShare(classification.true_counts)
+    ),
 }
 _SEGMENTATION = {
-    "mean_iou": Metric("segmentation", segmentation.mean_iou, "mean IoU"),
-    "foreground_iou": Metric("segmentation", segmentation.foreground_iou, "foreground IoU"),
-    "mean_dice": Metric("segmentation", segmentation.mean_dice, "mean Dice"),
-    "pixel_accuracy": Metric("segmentation", segmentation.pixel_accuracy, "pixel accuracy", baseline="majority class"),
-    "iou": Metric("segmentation", segmentation.iou, "IoU", per_class=True),
-    "dice": Metric("segmentation", segmentation.dice, "Dice", per_class=True),
-    "precision": Metric("segmentation", segmentation.precision, "precision", per_class=True),
-    "recall": Metric("segmentation", segmentation.recall, "recall", per_class=True),
+    "mean_iou": Metric("segmentation", segmentation.mean_iou, "mean IoU", interval=OfShare()),
+    "foreground_iou": Metric("segmentation", segmentation.foreground_iou, "foreground IoU", interval=OfShare()),
+    "mean_dice": Metric("segmentation", segmentation.mean_dice, "mean Dice", interval=OfShare()),
+    "pixel_accuracy": Metric(
+        "segmentation", segmentation.pixel_accuracy, "pixel accuracy", baseline="majority class", interval=OfShare()
+    ),
+    "iou": Metric("segmentation", segmentation.iou, "IoU", per_class=True, interval=OfShare()),
+    "dice": Metric("segmentation", segmentation.dice, "Dice", per_class=True, interval=OfShare()),
+    "precision": Metric("segmentation", segmentation.precision, "precision", per_class=True, interval=OfShare()),
+    "recall": Metric("segmentation", segmentation.recall, "recall", per_class=True, interval=OfShare()),
 }
 _DETECTION = {
-    "map50_95": Metric("detection", detection.map50_95, "mAP@50:95"),
-    "map50": Metric("detection", detection.map50, "mAP@50"),
-    "map75": Metric("detection", detection.map75, "mAP@75"),
-    "recall100": Metric("detection", detection.recall100, "recall@100"),
-    "ap50_95": Metric("detection", detection.ap50_95, "AP@50:95", per_class=True),
-    "ap50": Metric("detection", detection.ap50, "AP@50", per_class=True),
+    "map50_95": Metric("detection", detection.map50_95, "mAP@50:95", interval=OfShare()),
+    "map50": Metric("detection", detection.map50, "mAP@50", interval=OfShare()),
+    "map75": Metric("detection", detection.map75, "mAP@75", interval=OfShare()),
+    "recall100": Metric("detection", detection.recall100, "recall@100", interval=OfShare()),
+    "ap50_95": Metric("detection", detection.ap50_95, "AP@50:95", per_class=True, interval=OfShare()),
+    "ap50": Metric("detection", detection.ap50, "AP@50", per_class=True, interval=OfShare()),
 }
 _MULTI_LABEL = {
-    "macro_f1": Metric("multi_label", multi_label.macro_f1, "macro F1", baseline=EVERY_CLASS),
-    "micro_f1": Metric("multi_label", multi_label.micro_f1, "micro F1", baseline=EVERY_CLASS),
-    "exact_match": Metric("multi_label", multi_label.exact_match, "exact match"),
-    "hamming_loss": Metric("multi_label", multi_label.hamming_loss, "Hamming loss", False),
-    "ranking_average_precision": Metric(
-        "multi_label", multi_label.ranking_average_precision, "ranking average precision"
+    "macro_f1": Metric(
+        "multi_label",
+        multi_label.macro_f1,
+        "macro F1",
+        baseline=EVERY_CLASS,
+        interval=OfShare(multi_label.balanced_label_count, least_per_class=8),
     ),
-    "coverage_error": Metric("multi_label", multi_label.coverage_error, "coverage error", False, "classes"),
-    "precision": Metric("multi_label", multi_label.precision, "precision", per_class=True),
-    "recall": Metric("multi_label", multi_label.recall, "recall", per_class=True),
-    "f1": Metric("multi_label", multi_label.f1, "F1", per_class=True, baseline=EVERY_CLASS),
-    "average_precision": Metric("multi_label", multi_label.average_precision, "average precision", per_class=True),
+    "micro_f1": Metric("multi_label", multi_label.micro_f1, "micro F1", baseline=EVERY_CLASS, interval=OfShare()),
+    "exact_match": Metric("multi_label", multi_label.exact_match, "exact match", interval=OfShare()),
+    "hamming_loss": Metric("multi_label", multi_label.hamming_loss, "Hamming loss", False, interval=OfShare()),
+    "ranking_average_precision": Metric(
+        "multi_label", multi_label.ranking_average_precision, "ranking average precision", interval=OfShare()
+    ),
+    "coverage_error": Metric(
+        "multi_label",
+        multi_label.coverage_error,
+        "coverage error",
+        False,
+        "classes",
+        interval=OfMean(multi_label.coverages),
+    ),
+    "precision": Metric(
+        "multi_label",
+        multi_label.precision,
+        "precision",
+        per_class=True,
+        interval=OfShare(multi_label.predicted_label_counts),
+    ),
+    "recall": Metric(
+        "multi_label", multi_label.recall, "recall", per_class=True, interval=OfShare(multi_label.true_label_counts)
+    ),
+    "f1": Metric(
+        "multi_label",
+        multi_label.f1,
+        "F1",
+        per_class=True,
+        baseline=EVERY_CLASS,
+        interval=OfShare(multi_label.true_label_counts),
+    ),
+    "average_precision": Metric(
+        "multi_label",
+        multi_label.average_precision,
+        "average precision",
+        per_class=True,
+        interval=OfShare(multi_label.true_label_counts),
+    ),
 }
 BUILT_IN_METRICS: Mapping[str, Mapping[str, Metric]] = {
     "regression": _REGRESSION,

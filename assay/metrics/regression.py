@@ -20,7 +20,23 @@ def root_mean_squared_error(sample: RegressionSample) -> Floats:
 
 def mean_absolute_error(sample: RegressionSample) -> Floats:
     """Return the mean absolute residual, in the label's unit."""
-    return sample.mean(np.abs(sample.prediction - sample.target))
+    return sample.mean(absolute_errors(sample))
+
+
+def absolute_errors(sample: RegressionSample) -> Floats:
+    """Return the absolute residual of each item, in the label's unit: (n,)."""
+    errors: Floats = np.abs(sample.prediction - sample.target)
+    return errors
+
+
+def errors(sample: RegressionSample) -> tuple[Floats]:
+    """Return the residual of each item, in the label's unit: one (n,)."""
+    return (sample.prediction - sample.target,)
+
+
+def errors_and_deviations(sample: RegressionSample) -> tuple[Floats, Floats]:
+    """Return the residuals, and the targets' deviations from their mean: two (n,)."""
+    return sample.prediction - sample.target, sample.target - sample.target.mean()
 
 
 def r_squared(sample: RegressionSample) -> Floats:

@@ -163,6 +163,12 @@ def mean_of_defined(values: Floats) -> Floats:
     return safe_divide(np.nansum(values, axis=1), np.sum(~np.isnan(values), axis=1).astype(np.float64))
 
 
+def balanced_trials(counts: Floats) -> Floats:
+    """Return of how many trials a plain share would vary as the mean of shares of ``counts`` (k,) trials does: ()."""
+    occurring = counts[counts > 0]
+    return np.asarray(len(occurring) ** 2 / (1 / occurring).sum() if len(occurring) else 0.0)
+
+
 def safe_divide(numerator: Floats, denominator: Floats) -> Floats:
     """Return the quotient; NaN, which stands for a metric that is not defined, where the denominator is 0."""
     undefined = np.full(np.broadcast(numerator, denominator).shape, np.nan)

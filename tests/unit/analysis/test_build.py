@@ -224,14 +224,14 @@ def test_the_same_predictions_give_the_same_bytes(build):
 
 
 def test_another_seed_gives_the_same_values_with_other_intervals(analyse):
-    frame = regression_frame({"test": 30})
+    frame = regression_frame({"test": 60})
     (_, one), (_, other) = analyse(frame, seed=1), analyse(frame, seed=2)
     assert row_of(one, "test", "mae")["value"] == row_of(other, "test", "mae")["value"]
     assert row_of(one, "test", "mae")["ci_low"] != row_of(other, "test", "mae")["ci_low"]
 
 
 def test_a_subsets_interval_does_not_depend_on_which_other_subsets_there_are(analyse):
-    frame = regression_frame({"validation": 30, "test": 30})
+    frame = regression_frame({"validation": 60, "test": 60})
     _, both = analyse(frame)
     _, alone = analyse(frame.filter(pl.col("subset") == "test"))
     assert row_of(both, "test", "mae") == row_of(alone, "test", "mae")
@@ -249,7 +249,12 @@ def test_a_single_item_has_a_value_but_no_interval(analyse):
     report, tables = analyse(regression_frame({"test": 1}))
     assert row_of(tables, "test", "mae")["ci_low"] is None
     assert row_of(tables, "test", "r2")["value"] is None
-    assert "on test, 1 item;" in report["summary"]
+    assert "(too few items for an interval) on test, 1 item;" in report["summary"]
+
+
+def test_intervals_that_nobody_asked_for_are_not_missed(build):
+    report, _ = build(regression_frame({"test": 30}), bootstrap_samples=0)
+    assert "interval" not in report["summary"]
 
 
 def test_only_the_metrics_asked_for_are_computed_the_first_is_the_headline(analyse):

@@ -1,0 +1,162 @@
+"""How often printed intervals hold the truth: ``python -m tests.campaigns.coverage --seed 1 --count 200``.
+
+Each cell draws ``count`` data sets of one kind and size, and counts for every metric how many of its 95% intervals hold
+the value that endless data of that kind have. Wanted: 93 to 97% wherever an interval is printed, or none. A cell fails
+where so few hold it that chance alone explains it in less than 1 of 1,000 cases.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from assay.metrics.intervals import intervals
+from assay.metrics.registry import get_metric
+from assay.metrics.samples import ClassificationSample, RegressionSample, Sample
+from assay.spec.analysis import TASK_METRICS
+
+SIZES = (30, 100, 400, 2000)
+ENDLESS = 400_000
+RESAMPLES = 500
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of data.
+
+    Attributes:
+        name: For the table.
+        task: What is predicted.
+        draw: Returns a sample of a size.
+    """
+
+    name: str
+    task: str
+    draw: Callable[[np.random.Generator, int], Sample]
+
+
+def numbers(errors: Callable[[np.random.Generator, int], np.ndarray]) -> Callable[[np.random.Generator, int], Sample]:
+    """Return a drawer of predicted numbers with these errors; the targets are normal with a deviation of 3."""
+
+    def draw(rng: np.random.Generator, size: int) -> Sample:
+        target = rng.normal(0, 3, size)
+        return RegressionSample(target, target + errors(rng, size), np.ones((1, size)))
+
+    return draw
+
+
+def classes(accuracy: float, count: int, calibrated: bool) -> Callable[[np.random.Generator, int], Sample]:
+    """Return a drawer of classes, predicted rightly with this probability whatever the class."""
+
+    def draw(rng: np.random.Generator, size: int) -> Sample:
+        target = rng.integers(0, count, size)
+        right = rng.random(size) < accuracy
+        predicted = np.where(right, target, (target + rng.integers(1, count, size)) % count)
+        sure = np.full(size, accuracy) if calibrated else rng.uniform(max(1 / count, 0.5) + 0.01, 1, size)
+        probabilities = np.repeat(((1 - sure) / (count - 1))[:, None], count, axis=1)
+        probabilities[np.arange(size), predicted] = sure
+        return ClassificationSample(target, predicted, probabilities, np.ones((1, size)))
+
+    return draw
+
+
+def heavy(degrees: float) -> Callable[[np.random.Generator, int], np.ndarray]:
+    """Return Student's errors."""
+    return lambda rng, size: rng.standard_t(degrees, size)
+
+
+KINDS = (
+    Kind("normal errors", "regression", numbers(lambda rng, size: rng.normal(size=size))),
+    Kind("Student's errors, 3 degrees", "regression", numbers(heavy(3))),
+    Kind("Student's errors, 4 degrees", "regression", numbers(heavy(4))),
+    Kind(
+        "lognormal errors",
+        "regression",
+        numbers(lambda rng, size: np.exp(rng.normal(size=size)) * rng.choice([-1, 1], size)),
+    ),
+    *(
+        Kind(
+            f"{count} classes, accuracy {accuracy}{', calibrated' if calibrated else ''}",
+            "classification",
+            classes(accuracy, count, calibrated),
+        )
+        for count in (2, 5)
+        for accuracy in (0.55, 0.9, 0.985)
+        for calibrated in (False, True)
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What became of one metric in one cell.
+
+    Attributes:
+        kind: Of the data.
+        size: Number of items.
+        metric: Its name, with the class where it has one value each.
+        printed: Number of intervals.
+        held: How many of them hold the truth.
+    """
+
+    kind: str
+    size: int
+    metric: str
+    printed: int
+    held: int
+
+    @property
+    def fails(self) -> bool:
+        """Whether an interval that holds the truth in 93 of 100 cases would do so badly in less than 1 of 1,000."""
+        if not self.printed:
+            return False
+        deviation = np.sqrt(self.printed * 0.93 * 0.07)
+        return bool(self.held < self.printed * 0.93 - 3.1 * deviation - 0.5)
+
+    def __str__(self) -> str:
+        share = f"{self.held / self.printed:.3f}" if self.printed else "none"
+        return f"{self.kind:<36} {self.size:>4} {self.metric:<20} {self.printed:>4} printed, {share} hold the truth"
+
+
+def measure(kind: Kind, size: int, count: int, seed: int) -> Iterator[Cell]:
+    """Yield every metric's cell."""
+    metrics = {name: get_metric(name, kind.task) for name in TASK_METRICS[kind.task]}
+    rng = np.random.default_rng([seed, size, sum(kind.name.encode())])
+    endless = kind.draw(rng, ENDLESS)
+    metrics = {name: metric for name, metric in metrics.items() if _is_defined(metric.class_count, endless)}
+    truths = {name: metric.compute(endless)[0] for name, metric in metrics.items()}
+    held = {name: np.zeros_like(truth) for name, truth in truths.items()}
+    printed = {name: np.zeros_like(truth) for name, truth in truths.items()}
+    for _ in range(count):
+        ends = intervals(metrics, kind.draw(rng, size), np.arange(size), rng, resamples=RESAMPLES, confidence=0.95)
+        for name, (low, high) in ends.items():
+            printed[name] = printed[name] + ~np.isnan(low)
+            held[name] = held[name] + ((low <= truths[name]) & (truths[name] <= high))
+    for name in metrics:
+        yield Cell(kind.name, size, name, int(np.sum(printed[name])), int(np.sum(held[name])))
+
+
+def _is_defined(class_count: int | None, sample: Sample) -> bool:
+    return class_count in (None, len(sample.class_counts))
+
+
+def main() -> int:
+    """Print a line per cell, and those that fail once more."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--count", type=int, default=200, help="data sets per cell")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="items per data set")
+    options = parser.parse_args()
+    failed = []
+    for kind in KINDS:
+        for size in options.sizes:
+            for cell in measure(kind, size, options.count, options.seed):
+                print(cell, flush=True)
+                failed += [cell] * cell.fails
+    print("\n".join([f"\n{len(failed)} cells failed", *map(str, failed)]))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
