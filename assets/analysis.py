@@ -36,7 +36,7 @@ def analysis(
         inputs["crops"] = data.shown_crops
     with store.build(context, spec, inputs) as build:
         if build.needed:
-            build.report = analyse(spec, predictions, inputs, inputs[kind], build.folder, build.progress)
+            build.report = analyse(spec, predictions, inputs, inputs[kind], normalized, build.folder, build.progress)
     rows = table_frame(build.result)
     answers = [name for name in predictions.collect_schema() if name not in ("item", "image", "subset")]
     return materialized(build.result, rows, **column_lineage(rows, "predictions", predictions, answers))

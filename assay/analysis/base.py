@@ -27,6 +27,8 @@ ANALYSIS_SCHEMA = {
     "ci_high": pl.Float64(),
     "baseline": pl.Float64(),
     "baseline_name": pl.String(),
+    "simple_value": pl.Float64(),
+    "simple_model": pl.String(),
     "unit": pl.String(),
     "count": pl.Int64(),
 }
@@ -37,6 +39,19 @@ ANALYSIS_SCHEMA = {
 
 Row = Mapping[str, Any]
 """A row of ``analysis.parquet``."""
+
+
+@dataclass(frozen=True)
+class SimplePredictions:
+    """The predictions of a simple model, that a network must beat to be worth its trouble.
+
+    Attributes:
+        name: For readers, such as ``gradient boosting``.
+        rows: The same items and columns as those of the stage ``predictions``.
+    """
+
+    name: str
+    rows: pl.DataFrame
 
 
 @dataclass(frozen=True)
@@ -53,6 +68,7 @@ class AnalysisInputs:
         crops_folder: Result folder of ``crops``, whose images show the worst items; None without crops.
         splits_folder: Result folder of ``splits``, with the images and their true masks or boxes; None for other tasks.
         label_classes: Class of each label of masks and boxes; objects with other labels are ignored.
+        simple: What a simple model of the same training data predicts; None where there is none.
     """
 
     predictions: Path
@@ -63,6 +79,7 @@ class AnalysisInputs:
     splits_folder: Path | None = None
     label_classes: Mapping[str, str] = field(default_factory=dict)
     rows: pl.LazyFrame | None = None
+    simple: SimplePredictions | None = None
 
     def read_predictions(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Return the predictions, or only the given columns.
@@ -176,7 +193,8 @@ def summarize(row: Row, metric: Metric, items: str, intervals: bool = True) -> s
     if row["ci_low"] is not None:
         interval = f" [{readable_number(row['ci_low'])}, {readable_number(row['ci_high'])}]"
     measured = f"{metric.label}{of_class} {readable_number(row['value'])}{interval}{unit}"
-    return f"{measured} on {row['subset']}, {items}; {row['baseline_name']} {readable_number(row['baseline'])}."
+    simple = f", {row['simple_model']} {readable_number(row['simple_value'])}" if row["simple_model"] else ""
+    return f"{measured} on {row['subset']}, {items}; {row['baseline_name']} {readable_number(row['baseline'])}{simple}."
 
 
 def baseline_warning(row: Row, metric: Metric) -> str:
@@ -195,6 +213,18 @@ def baseline_warning(row: Row, metric: Metric) -> str:
     if not metric.beats(worse_end, baseline):
         return f"The interval reaches the {row['baseline_name']}: predict more items of subset {row['subset']}."
     return ""
+
+
+def simple_model_advice(row: Row, metric: Metric) -> str:
+    """Return what to do first where a simple model is better than the network; empty where none is."""
+    value, simple = row["value"], row["simple_value"]
+    if value is None or simple is None or not metric.beats(simple, value):
+        return ""
+    return (
+        f"A simple model on the same training data is better: {row['simple_model']}, {metric.label} "
+        f"{readable_number(simple)}. Use it, or give the network more to learn from: more items, longer training "
+        "(trained_model.train_params.epochs), other inputs."
+    )
 
 
 def pluralize(count: int, noun: str) -> str:

@@ -6,6 +6,7 @@ reads, draws and advises (a module each), metrics (``assay.metrics``).
 
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from assay.analysis.base import (
     Analysis,
     AnalysisInputs,
     Row,
+    SimplePredictions,
     SubsetData,
     TaskAnalysis,
     baseline_warning,
     headline_row,
     pluralize,
+    simple_model_advice,
     summarize,
 )
 from assay.analysis.classification import CLASSIFICATION
@@ -31,7 +34,7 @@ from assay.analysis.regression import REGRESSION
 from assay.analysis.segmentation import SEGMENTATION
 from assay.metrics.intervals import intervals
 from assay.metrics.registry import Metric, get_metric, get_metrics
-from assay.metrics.samples import Floats
+from assay.metrics.samples import Floats, Sample
 from assay.plots.metrics import metric_bars
 from assay.spec.analysis import AnalysisSection, ResultAnalyzer
 from assay.storage.files import write_bytes
@@ -88,16 +91,40 @@ def compute_analysis(
     """
     metrics = get_metrics(analyzer.metrics_for(inputs.task), inputs.task, len(inputs.classes) or None)
     subsets = TASK_ANALYSES[inputs.task].read(inputs, analyzer)
+    simple = _simple_subsets(inputs, analyzer)
     evaluated = []
     for done, data in enumerate(subsets):
         progress(done, len(subsets) + 1, data.subset)
-        evaluated.append(evaluate_subset(data, inputs.classes, metrics, analyzer, seed))
+        evaluated.append(evaluate_subset(data, inputs.classes, metrics, analyzer, seed, simple.get(data.subset)))
     tables = {name: pl.concat([data.tables[name] for data in subsets]) for name in subsets[0].tables}
     return Analysis({"analysis": pl.concat(evaluated), **tables}, {data.subset: data for data in subsets})
 
 
+@dataclass(frozen=True)
+class _Simple:
+    """A simple model's predictions of a subset."""
+
+    name: str
+    sample: Sample
+
+
+def _simple_subsets(inputs: AnalysisInputs, analyzer: ResultAnalyzer) -> dict[str, _Simple]:
+    """Return the simple model's predictions of each subset, of the items that the model predicted."""
+    if inputs.simple is None:
+        return {}
+    items = inputs.read_predictions(["subset", "item"])
+    rows = inputs.simple.rows.join(items, ["subset", "item"], "semi", maintain_order="left")
+    read = TASK_ANALYSES[inputs.task].read(replace(inputs, rows=rows.lazy(), simple=None), analyzer)
+    return {data.subset: _Simple(inputs.simple.name, data.sample) for data in read}
+
+
 def evaluate_subset(
-    data: SubsetData, classes: tuple[str, ...], metrics: Mapping[str, Metric], analyzer: ResultAnalyzer, seed: int
+    data: SubsetData,
+    classes: tuple[str, ...],
+    metrics: Mapping[str, Metric],
+    analyzer: ResultAnalyzer,
+    seed: int,
+    simple: _Simple | None = None,
 ) -> pl.DataFrame:
     """Return the metrics of one subset with their intervals and baselines, as rows of ``analysis.parquet``.
 
@@ -107,6 +134,7 @@ def evaluate_subset(
         metrics: By name, in the order of the rows.
         analyzer: Settings of the intervals, and the unit.
         seed: Seed of the bootstrap; a subset's draws do not depend on which other subsets there are.
+        simple: What a simple model predicts for the subset.
     """
     ends = intervals(
         metrics,
@@ -119,8 +147,10 @@ def evaluate_subset(
     rows: list[dict[str, Any]] = []
     for name, metric in metrics.items():
         baseline = metric.compute(data.baselines[metric.baseline_name])[0]
-        columns = [metric.compute(data.sample)[0], *ends[name], baseline]
+        simply = np.array(np.nan) if simple is None else metric.compute(simple.sample)[0]
+        columns = [metric.compute(data.sample)[0], *ends[name], baseline, simply]
         fixed = {"subset": data.subset, "metric": name, "baseline_name": metric.baseline_name}
+        fixed["simple_model"] = simple.name if simple else ""
         fixed["unit"] = metric.unit_for(analyzer.unit)
         rows += [{**fixed, **values} for values in _values(columns, metric, data, classes)]
     return pl.DataFrame(rows, schema=ANALYSIS_SCHEMA).with_columns(pl.selectors.float().fill_nan(None))
@@ -133,7 +163,7 @@ def _values(
     names = classes if metric.per_class else ("",)
     counts = data.sample.class_counts if metric.per_class else [data.item_count]
     spread = [np.broadcast_to(column, len(names)).tolist() for column in columns]
-    keys = ("class", "count", "value", "ci_low", "ci_high", "baseline")
+    keys = ("class", "count", "value", "ci_low", "ci_high", "baseline", "simple_value")
     return [dict(zip(keys, row, strict=True)) for row in zip(names, counts, *spread, strict=True)]
 
 
@@ -143,6 +173,7 @@ def inputs_of_model(
     splits_folder: Path | None = None,
     crops_folder: Path | None = None,
     rows: pl.LazyFrame | None = None,
+    simple: SimplePredictions | None = None,
 ) -> AnalysisInputs:
     """Return what the analysis of a model's predictions reads.
 
@@ -152,6 +183,7 @@ def inputs_of_model(
         splits_folder: Result of ``splits`` that was predicted, with true masks or boxes; None for other tasks.
         crops_folder: Result of ``crops``, whose images show the worst items; None without crops.
         rows: The table of the predictions, where it was handed over.
+        simple: What a simple model predicts for the same items.
     """
     card, predictions = read_card(model_folder / CHOSEN), predictions_folder / PREDICTIONS
     training_summary, target = read_parquet(model_folder / TRAINING_SUMMARY), card.target
@@ -166,7 +198,7 @@ def inputs_of_model(
             rows=rows,
         )
     classes = () if isinstance(target, NumberTarget) else target.classes
-    return AnalysisInputs(predictions, training_summary, card.task, classes, crops_folder, rows=rows)
+    return AnalysisInputs(predictions, training_summary, card.task, classes, crops_folder, rows=rows, simple=simple)
 
 
 def report_of(analysis: Analysis, task: TaskAnalysis, intervals: bool = True) -> dict[str, Any]:
@@ -182,7 +214,7 @@ def report_of(analysis: Analysis, task: TaskAnalysis, intervals: bool = True) ->
     metric = get_metric(row["metric"])
     metrics: dict[str, dict[str, Any]] = {}
     for measured in table.filter(pl.col("class") == "").iter_rows(named=True):
-        values = {name: measured[name] for name in ("value", "ci_low", "ci_high", "baseline", "baseline_name", "unit")}
+        values = {name: value for name, value in measured.items() if name not in ("subset", "metric", "class", "count")}
         metrics.setdefault(measured["subset"], {})[measured["metric"]] = values
     return {
         "rows": {subset: data.item_count for subset, data in analysis.subsets.items()},
@@ -194,7 +226,7 @@ def report_of(analysis: Analysis, task: TaskAnalysis, intervals: bool = True) ->
 
 def _next_step(analysis: Analysis, task: TaskAnalysis, row: Row, metric: Metric) -> str:
     """Return what to do next: about the baseline where it is not beaten, else about where the model fails most."""
-    warning = baseline_warning(row, metric)
+    warning = baseline_warning(row, metric) or simple_model_advice(row, metric)
     if warning:
         return warning
     if analysis.of_headline("worst_items").is_empty():

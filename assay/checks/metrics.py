@@ -4,7 +4,7 @@ Belongs here: finding a metric in ``analysis.parquet`` and comparing it. Does no
 """
 
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -55,6 +55,11 @@ def check_beats_baseline(test: BeatsBaselineTest, files: ExperimentFiles) -> Tes
     row = find_row(files.analysis, test.subset, test.metric)
     if isinstance(row, str):
         return verdict(test, False, row, measured="no such row", expected=expected)
+    if test.baseline == "simple":
+        if row.simple_value is None:
+            why = "No simple model was learned: analysis.result_analyzer.simple_models is false, or the task has none."
+            return verdict(test, False, why, measured="no simple model", expected=expected)
+        row = replace(row, baseline=row.simple_value, baseline_name=row.simple_model)
     passed = _beats(metric, row, test.confident)
     baseline = "not defined" if row.baseline is None else f"{row.baseline:.4g}"
     measured = f"{row.as_text()}; {row.baseline_name} {baseline}"
@@ -76,6 +81,8 @@ class MetricRow:
     baseline: float | None
     baseline_name: str
     unit: str
+    simple_value: float | None = None
+    simple_model: str = ""
 
     def as_text(self) -> str:
         """Return the value with its interval and unit."""
@@ -101,4 +108,4 @@ def find_row(path: Path, subset: str, metric: str, class_name: str = "") -> Metr
             return f"In the analysis, {unknown(column.capitalize(), value, shown)}"
         table = table.filter(pl.col(column) == value)
     row = table.row(0, named=True)
-    return MetricRow(**{name: row[name] for name in MetricRow.__dataclass_fields__})
+    return MetricRow(**{name: row[name] for name in MetricRow.__dataclass_fields__ if name in row})

@@ -141,7 +141,8 @@ def predicted_counts(sample: ClassificationSample) -> Floats:
 
 def rarest_count(sample: ClassificationSample) -> Floats:
     """Return the number of items of the rarer of two classes: ()."""
-    return true_counts(sample).min()
+    count: Floats = true_counts(sample).min()
+    return count
 
 
 def balanced_count(sample: ClassificationSample) -> Floats:

@@ -51,7 +51,8 @@ class Items:
 
     def sums(self, values: Floats) -> Floats:
         """Return the sum of values (n,) over each group: (g,)."""
-        return np.bincount(self.groups, values, self.group_count)
+        sums: Floats = np.bincount(self.groups, values, self.group_count).astype(np.float64)
+        return sums
 
 
 @dataclass(frozen=True)
@@ -302,7 +303,8 @@ def _variance(statistics: Floats) -> Floats:
     count = known.sum(axis=0)
     mean = np.where(known, statistics, 0.0).sum(axis=0) / np.maximum(count, 1)
     squares = np.where(known, (statistics - mean) ** 2, 0.0).sum(axis=0)
-    return np.divide(squares, count - 1.0, out=np.full(np.shape(squares), np.nan), where=count > 1)
+    variance: Floats = np.divide(squares, count - 1.0, out=np.full(np.shape(squares), np.nan), where=count > 1)
+    return variance
 
 
 class Measured(Protocol):

@@ -81,7 +81,8 @@ def coverage_error(sample: MultiLabelSample) -> Floats:
 def coverages(sample: MultiLabelSample) -> Floats:
     """Return how many of the most probable classes include all true ones of each item: (n,)."""
     lowest = np.where(sample.target, sample.probabilities, np.inf).min(axis=1, keepdims=True)
-    return (sample.probabilities >= lowest).sum(axis=1).astype(np.float64)
+    coverages: Floats = (sample.probabilities >= lowest).sum(axis=1).astype(np.float64)
+    return coverages
 
 
 def average_precision(sample: MultiLabelSample) -> Floats:
@@ -108,12 +109,14 @@ def _average_precision(sample: MultiLabelSample, label: int) -> Floats:
 
 def true_label_counts(sample: MultiLabelSample) -> Floats:
     """Return the number of items with each class: (k,)."""
-    return sample.target.sum(axis=0).astype(np.float64)
+    counts: Floats = sample.target.sum(axis=0).astype(np.float64)
+    return counts
 
 
 def predicted_label_counts(sample: MultiLabelSample) -> Floats:
     """Return the number of predictions of each class: (k,)."""
-    return sample.predicted.sum(axis=0).astype(np.float64)
+    counts: Floats = sample.predicted.sum(axis=0).astype(np.float64)
+    return counts
 
 
 def balanced_label_count(sample: MultiLabelSample) -> Floats:

@@ -66,6 +66,9 @@ class ResultAnalyzer(Section):
     """Unit of resampling: ``image`` draws all items of an image together, because they resemble each other."""
     calibration_bins: int = Field(default=15, ge=2, le=100)
     """Number of bins of equal width between confidence 0 and 1."""
+    simple_models: bool = True
+    """Compare with a linear model and gradient boosting, or for pictures with a linear model on histograms of oriented
+    gradients, learned from the same training data; not for segmentation and detection."""
     worst_items: int = Field(default=24, ge=1, le=1000)
     """Number of worst predictions of each subset that are listed and shown."""
     unit: str = Field(default="", max_length=40)

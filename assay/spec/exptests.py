@@ -42,6 +42,7 @@ class NoMissingValuesTest(TestSection):
     ignore: tuple[str, ...] = (
         "analysis.value",
         "analysis.baseline",
+        "analysis.simple_value",
         "analysis.ci_*",
         "items.*",
         "objects.*",
@@ -120,7 +121,7 @@ class MetricTest(TestSection):
 
 
 class BeatsBaselineTest(TestSection):
-    """A metric is better than that of the baseline, a trivial prediction made from the training targets only."""
+    """A metric is better than that of the baseline, a prediction made from the training data without the network."""
 
     kind: Literal["beats_baseline"] = "beats_baseline"
     """beats_baseline."""
@@ -130,6 +131,9 @@ class BeatsBaselineTest(TestSection):
     """Name of the metric; null: the task's main metric, such as mae or accuracy."""
     confident: bool = False
     """Require that the metric's whole confidence interval is better than the baseline."""
+    baseline: Literal["trivial", "simple"] = "trivial"
+    """trivial: from the training targets only; simple: the best of a linear model and gradient boosting
+    (analysis.result_analyzer.simple_models)."""
 
 
 BUILT_IN_TESTS: dict[str, type[TestSection]] = {

@@ -23,6 +23,7 @@ def analyse(
     predictions: pl.LazyFrame,
     inputs: Mapping[str, Result],
     data: Result,
+    rows: pl.LazyFrame | None,
     folder: Path,
     progress: Progress = silent,
 ) -> dict[str, Any]:
@@ -33,12 +34,25 @@ def analyse(
         predictions: Rows of the stage ``predictions``.
         inputs: Results by stage: ``trained_model``, ``predictions`` and, where there are images of objects, ``crops``.
         data: The data that was predicted; for segmentation and detection it holds the ground truth.
+        rows: Its table, if it is ``normalized``.
         folder: Existing empty folder for the result.
         progress: Called after each subset.
     """
+    from assay.analysis.base import SimplePredictions
     from assay.analysis.build import build_analysis, inputs_of_model
+    from assay.training.data import data_source
+    from assay.training.model_file import read_card
+    from assay.training.simple_models import simple_predictions
+    from assay.training.trained_model import CHOSEN
 
+    simple, model = None, inputs["trained_model"].folder
+    if spec.section.result_analyzer.simple_models:
+        progress(0, 1, "simple models of the same data")
+        subsets = predictions.select("subset").unique(maintain_order=True).collect()["subset"].to_list()
+        source = data_source(data, rows if data.stage == "normalized" else None)
+        found = simple_predictions(read_card(model / CHOSEN), source, subsets, spec.seed)
+        simple = SimplePredictions(*found) if found else None
     crops = inputs["crops"].folder if "crops" in inputs else None
     splits = data.folder if data.stage == "splits" else None
-    read = inputs_of_model(inputs["trained_model"].folder, inputs["predictions"].folder, splits, crops, predictions)
+    read = inputs_of_model(model, inputs["predictions"].folder, splits, crops, predictions, simple)
     return build_analysis(read, spec.section, spec.seed, folder, progress)

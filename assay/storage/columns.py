@@ -41,6 +41,8 @@ DESCRIPTIONS = {
     "ci_high": "upper end of the confidence interval",
     "baseline": "the metric of a simple rule without a model",
     "baseline_name": "that rule",
+    "simple_value": "the metric of a simple model of the same training data",
+    "simple_model": "that model; empty: none was learned",
     "unit": "unit of the value",
     "count": "number of items that the value was computed from",
 }

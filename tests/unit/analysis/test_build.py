@@ -1,13 +1,14 @@
 import hashlib
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
 
-from assay.analysis.base import AnalysisInputs
+from assay.analysis.base import AnalysisInputs, SimplePredictions
 from assay.analysis.build import TASK_ANALYSES, build_analysis, compute_analysis, report_of
 from assay.errors import DataError
 from assay.spec.analysis import TASK_METRICS, AnalysisSection
@@ -338,6 +339,28 @@ def test_an_interval_that_reaches_the_baseline_asks_for_more_items(analyse):
     report, _ = analyse(frame.with_columns(target_class=pl.Series(target), predicted_class=pl.Series(predicted)))
     assert "interval reaches the majority class" in report["next"]
     assert report["metrics"]["test"]["accuracy"]["baseline_name"] == "majority class"
+
+
+def test_a_simple_model_stands_beside_the_network_and_is_recommended_where_it_is_better(ask):
+    frame = regression_frame({"validation": 60, "test": 60})
+    for error, advised in ((0.0, True), (5.0, False)):
+        simple = SimplePredictions("linear model", frame.with_columns(prediction=pl.col("target") + error))
+        inputs, spec = ask(frame)
+        analysis = compute_analysis(replace(inputs, simple=simple), spec.result_analyzer, 1)
+        row = row_of(analysis.tables, "test", "mae")
+        assert (row["simple_model"], row["simple_value"]) == ("linear model", pytest.approx(error))
+        report = report_of(analysis, TASK_ANALYSES["regression"])
+        assert f", linear model {error:.3f}." in report["summary"]
+        assert ("A simple model on the same training data is better" in report["next"]) is advised
+
+
+def test_only_the_items_that_the_network_predicted_count_for_the_simple_model(ask):
+    frame = regression_frame({"test": 60})
+    wrong = pl.when(pl.int_range(pl.len()) >= 50).then(1000.0).otherwise(0.0)
+    simple = SimplePredictions("linear model", frame.with_columns(prediction=pl.col("target") + wrong))
+    inputs, spec = ask(frame.head(50))
+    analysis = compute_analysis(replace(inputs, simple=simple), spec.result_analyzer, 1)
+    assert row_of(analysis.tables, "test", "mae")["simple_value"] == pytest.approx(0.0)
 
 
 def test_every_task_has_an_analysis():

@@ -107,3 +107,15 @@ def test_without_an_analysis_both_say_what_to_materialize():
 def test_beats_baseline_without_a_metric_is_a_mistake_of_the_caller():
     with pytest.raises(ValueError, match="tests_for"):
         run_test(BeatsBaselineTest(), ExperimentFiles())
+
+
+def test_a_simple_model_is_a_harder_baseline_than_a_trivial_one(files):
+    table = pl.read_parquet(files.analysis)
+    test = BeatsBaselineTest(metric="accuracy", baseline="simple")
+    assert "No simple model was learned" in run_test(test, files).description
+    for value, passes in ((0.89, True), (0.91, False)):
+        named = table.with_columns(simple_value=pl.lit(value), simple_model=pl.lit("linear model"))
+        named.write_parquet(files.analysis)
+        result = run_test(test, files)
+        assert result.passed is passes
+        assert "linear model" in result.measured
