@@ -13,7 +13,7 @@ import typer
 
 from assay.cli.backfills import backfill, backfills
 from assay.cli.locations import copy, import_, list_locations
-from assay.cli.results import compare, dashboard, export, path, show, sql
+from assay.cli.results import compare, dashboard, diff, export, path, show, sql
 from assay.cli.run import demo, run
 from assay.cli.specs import evaluate, new, schema, sweep, validate
 from assay.cli.storage import forget, gc, locks
@@ -37,6 +37,7 @@ for command in (
     backfill,
     backfills,
     compare,
+    diff,
     dashboard,
     show,
     path,

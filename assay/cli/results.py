@@ -1,4 +1,4 @@
-"""Commands that read results: ``show``, ``path``, ``sql``, ``compare``, ``export`` and ``dashboard``."""
+"""Commands that read results: ``show``, ``path``, ``sql``, ``compare``, ``diff``, ``export`` and ``dashboard``."""
 
 import shutil
 import sys
@@ -134,6 +134,28 @@ def compare(
         page = html or root / "compare" / f"{name}.html"
         write_comparison(page, sweep or name, rankings, collection)
         typer.echo(f"\nPage with curves: {page}")
+
+
+def diff(
+    first: Annotated[str, typer.Argument(help="ID of an experiment")],
+    second: Annotated[str, typer.Argument(help="ID of another one of the same task")],
+    subset: Annotated[str, typer.Option(help="the subset whose items are compared")] = "test",
+) -> None:
+    """Show why two experiments differ: keys, results, metrics on the same items, and the items that changed sides."""
+    from assay.comparison.load import collect  # Polars and DuckDB: only here
+    from assay.comparison.pairs import as_lines, compare_pair
+    from assay.comparison.ranking import chosen_ids
+
+    root, store = storage_root(), spec_files()
+    chosen = chosen_ids(root, store, [first, second], None, None)
+    everyone = store.ids()
+    if len(everyone) <= MOST_BETWEEN:
+        chosen = [*chosen, *(name for name in everyone if name not in chosen)]
+    typer.echo("\n".join(as_lines(compare_pair(root, collect(root, store, chosen, subset), first, second), subset)))
+
+
+MOST_BETWEEN = 500
+"""Experiments among which ``diff`` looks for those in between; reading more takes longer than comparing two."""
 
 
 class ExportFormat(Enum):

@@ -47,9 +47,17 @@ RUNS = pl.Schema({"experiment_id": pl.String(), "run_id": pl.String(), "spec": p
 EPOCHS = pl.Schema({"experiment_id": pl.String(), "epoch": pl.Int32()})
 
 SCORES = pl.Schema(
-    {"experiment_id": pl.String(), **{name: kind for name, kind in ANALYSIS_SCHEMA.items() if name != "class"}}
+    {
+        "experiment_id": pl.String(),
+        **{
+            name: kind
+            for name, kind in ANALYSIS_SCHEMA.items()
+            if name not in ("class", "simple_value", "simple_model")
+        },
+    }
 )
-"""Columns of the table ``analysis``, without the class: only metrics over all classes are compared."""
+"""Columns of the table ``analysis``, without the class: only metrics over all classes are compared; and without what
+analyses of version 0.1.0 lack."""
 
 READ = frozenset({"main.experiments", "main.analysis", "main.training_history"})
 """Full names of the tables that are queried, so that others need not be refreshed for it."""

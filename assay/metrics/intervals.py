@@ -125,6 +125,10 @@ def _at(ordered: Floats, share: Floats, count: Integers) -> Floats:
     return value
 
 
+OF_ANYTHING = Percentiles()
+"""The rule of metrics of which nothing is known."""
+
+
 @dataclass(frozen=True)
 class OfShare(_OfValues):
     """The score interval of a share, or of a mean of shares, from 0 to 1 (Wilson, JASA 22, 1927).
@@ -356,6 +360,42 @@ def intervals(
         name: metric.interval.ends(np.concatenate(kept[name]), metric.compute(sample)[0], items, confidence)
         for name, metric in metrics.items()
     }
+
+
+def paired_intervals(
+    metrics: Mapping[str, Measured],
+    samples: tuple[Sample, Sample],
+    groups: Integers,
+    rng: np.random.Generator,
+    *,
+    resamples: int,
+    confidence: float,
+    block_elements: int = BLOCK_ELEMENTS,
+) -> dict[str, Ends]:
+    """Return the interval of how much higher each metric is for the second of two models of the same items.
+
+    The same items are drawn for both, so that what is hard for both does not blur the difference.
+
+    Args:
+        metrics: By name.
+        samples: The same items, in the same order, as each model predicts them.
+        groups: (n,) index of the group, 0 to g-1, of each item.
+        rng: Source of the draws.
+        resamples: Number of draws, at least 1.
+        confidence: Probability covered by an interval, 0 to 1.
+        block_elements: Weights, or cells, in memory at once.
+    """
+    one, other = (Items(sample, groups) for sample in samples)
+    if one.group_count < 2:
+        return dict.fromkeys(metrics, NONE)
+    kept: dict[str, list[Floats]] = {name: [] for name in metrics}
+    rows = max(1, block_elements // max(len(groups), samples[0].cells))
+    for counts in _drawn(one.group_count, rng, resamples, rows):
+        first, second = Draws(one, counts).sample, Draws(other, counts).sample
+        for name, metric in metrics.items():
+            kept[name].append(metric.compute(second) - metric.compute(first))
+    values = {name: metric.compute(other.sample)[0] - metric.compute(one.sample)[0] for name, metric in metrics.items()}
+    return {name: OF_ANYTHING.ends(np.concatenate(kept[name]), values[name], one, confidence) for name in metrics}
 
 
 def _drawn(group_count: int, rng: np.random.Generator, resamples: int, rows: int) -> Iterator[Floats]:

@@ -12,14 +12,13 @@ from typing import Any
 
 from assay.errors import AssayError, unknown
 from assay.metrics import classification, detection, multi_label, regression, segmentation
-from assay.metrics.intervals import OfDeviations, OfMean, OfShare, OfSquares, Percentiles, Rule
+from assay.metrics.intervals import OF_ANYTHING, OfDeviations, OfMean, OfShare, OfSquares, Rule
 from assay.metrics.samples import Floats
 from assay.spec.analysis import METRIC_PLUGINS
 from assay.spec.plugins import load_plugin, plugins
 
 FREQUENCIES = "train frequencies"
 CERTAIN = "certain of every prediction"
-OF_ANYTHING = Percentiles()
 EVERY_CLASS = "guess of every class"
 
 BASELINES = {

@@ -45,7 +45,7 @@ def test_the_terminal_shows_what_differs_best_first_and_what_is_missing(compared
     assert "regression: MAE on test, lower is better" in compared
     assert re.search(r"experiment +mae +learning_rate", compared)
     assert "rates-03: no results yet: assay run rates-03" in compared
-    values = [float(value) for value in re.findall(r"^\d  rates-0\d +(\S+) \[", compared, re.MULTILINE)]
+    values = [float(value) for value in re.findall(r"^\d  rates-0\d +(\S+)", compared, re.MULTILINE)]
     assert len(values) == 2
     assert values == sorted(values)
 
@@ -75,3 +75,22 @@ def test_what_the_user_wrote_is_text_and_never_markup(page):
     assert page.get_by_text("rates-03: no results yet: assay run rates-03").count() == 1
     assert page.get_by_text("<b>bold</b>").count() == 1
     assert page.locator("script").count() == 1
+
+
+def test_two_experiments_differ_by_a_key_on_the_same_items(compared, module_project):
+    output = done(module_project.assay("diff", "rates-01", "rates-02"))
+    assert re.search(r"^(rates-0[12] is better|Neither is surely better): MAE \S+ and \S+", output)
+    assert re.search(r"^mae +\S+ +\S+ +[+-]\S+ +\[[+-]\S+, [+-]\S+\]$", output, re.MULTILINE)
+    assert re.search(r"^trained_model\.learner\.learning_rate +0\.0001 +0\.001$", output, re.MULTILINE)
+    assert "trained_model (its own keys); predictions (what it is made from)" in output
+    assert re.search(r"^Better in rates-0[12] \(\d+ items\):$", output, re.MULTILINE)
+    assert done(module_project.assay("diff", "rates-01", "rates-01")).startswith("rates-01 and rates-01 are the same")
+
+
+def test_what_has_no_results_has_no_difference(compared, module_project):
+    code, output = module_project.assay("diff", "rates-01", "rates-03")
+    assert code == 1
+    assert "rates-03: no results yet: assay run rates-03" in output
+    code, output = module_project.assay("diff", "rates-01", "rates-1")
+    assert code == 1
+    assert "Did you mean" in output or "rates-01" in output
