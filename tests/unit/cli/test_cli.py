@@ -30,7 +30,7 @@ def call(monkeypatch, *arguments) -> int:
 
 
 COMMANDS = {
-    *("new", "validate", "schema", "sweep", "eval", "run", "demo", "diff", "backfill", "backfills"),
+    *("new", "validate", "verify", "schema", "sweep", "eval", "run", "demo", "diff", "backfill", "backfills"),
     *("compare", "dashboard", "show", "path", "export", "sql"),
     *("locks", "forget", "gc", "copy", "import", "locations"),
 }
