@@ -209,17 +209,22 @@ def draw_class_scores(analysis: Analysis, about: str, folder: Path) -> None:
 
 
 def draw_worst_crops(
-    analysis: Analysis, inputs: AnalysisInputs, caption: Callable[[Mapping[str, Any]], str], folder: Path
+    analysis: Analysis,
+    inputs: AnalysisInputs,
+    caption: Callable[[Mapping[str, Any]], str],
+    folder: Path,
+    table: str = "worst_items",
 ) -> None:
     """Draw the crops of the headline subset's worst items, where there are crops.
 
     Args:
         analysis: All tables.
         inputs: Where the crops are, if anywhere.
-        caption: Takes a row of ``worst_items``; returns the text below its crop.
-        folder: Where ``worst_items.png`` goes.
+        caption: Takes a row of the table; returns the text below its crop.
+        folder: Where the picture goes, under the name of the table.
+        table: The table of items, the worst first.
     """
-    worst = analysis.of_headline("worst_items")
+    worst = analysis.of_headline(table)
     if inputs.crops_folder is None or worst.is_empty():
         return
     crops = read_parquet(inputs.crops_folder / CROPS_FILE, ["item", "file"])
@@ -227,7 +232,7 @@ def draw_worst_crops(
     if len(rows):
         tiles = [_tile(inputs.crops_folder / file) for file in rows["file"]]
         captions = [caption(row) for row in rows.iter_rows(named=True)]
-        save_small_png(sample_grid(tiles, captions, GRID_COLUMNS), folder / "worst_items.png")
+        save_small_png(sample_grid(tiles, captions, GRID_COLUMNS), folder / f"{table}.png")
 
 
 def _tile(file: Path) -> Image.Image:

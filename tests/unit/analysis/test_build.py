@@ -110,6 +110,7 @@ def test_classification_gives_tables_plots_and_two_sentences(build):
         "pictures/confusion_matrix.png",
         "pictures/metrics.png",
         "pictures/reliability.png",
+        "suspicious_labels.parquet",
         "worst_items.parquet",
     ]
     assert report["summary"].startswith("accuracy 0.")
@@ -361,6 +362,24 @@ def test_only_the_items_that_the_network_predicted_count_for_the_simple_model(as
     inputs, spec = ask(frame.head(50))
     analysis = compute_analysis(replace(inputs, simple=simple), spec.result_analyzer, 1)
     assert row_of(analysis.tables, "test", "mae")["simple_value"] == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize("hard", [False, True])
+def test_labels_that_the_model_holds_for_wrong_are_listed_and_spoken_of(analyse, hard):
+    """A model that also makes mistakes of which it is not sure is not good enough to judge labels."""
+    frame = classification_frame({"test": 300}, accuracy=1.0)
+    place, sure = pl.int_range(pl.len()), pl.col("confidence").rank(descending=True) <= 20
+    other = pl.col("target_class").replace_strict(DIGITS, [*DIGITS[1:], DIGITS[0]])
+    frame = frame.with_columns(target_class=pl.when(sure).then(other).otherwise("target_class"))
+    doubtful = (place % 10 == 0) & ~sure & (pl.col("confidence") < 0.6) if hard else pl.lit(False)
+    frame = frame.with_columns(target_class=pl.when(doubtful).then(other).otherwise("target_class"))
+    report, tables = analyse(frame)
+    suspicious = tables["suspicious_labels"]
+    assert len(suspicious) == 20
+    assert suspicious["self_confidence"].is_sorted()
+    first = suspicious.row(0, named=True)
+    spoken = f"20 labels of test may be wrong (suspicious_labels); the first: {first['item']}, labelled"
+    assert report["next"].startswith(spoken) is not hard
 
 
 def test_every_task_has_an_analysis():
