@@ -14,7 +14,7 @@ import typer
 from assay.cli.backfills import backfill, backfills
 from assay.cli.locations import copy, import_, list_locations
 from assay.cli.results import compare, dashboard, diff, export, path, show, sql
-from assay.cli.run import demo, run, verify
+from assay.cli.run import demo, run, verify_experiment
 from assay.cli.specs import evaluate, new, schema, sweep, validate
 from assay.cli.storage import forget, gc, locks
 from assay.errors import AssayError, printable
@@ -33,7 +33,6 @@ for command in (
     schema,
     sweep,
     run,
-    verify,
     demo,
     backfill,
     backfills,
@@ -53,6 +52,7 @@ app.command("copy")(copy)
 app.command("eval")(evaluate)
 app.command("import")(import_)
 app.command("locations")(list_locations)
+app.command("verify")(verify_experiment)
 
 
 def script() -> None:

@@ -113,7 +113,7 @@ DEMO_METRICS = {"regression": ("mae", "r2"), "classification": ("accuracy", "mac
 """Metrics that ``demo`` prints, by task."""
 
 
-def verify(
+def verify_experiment(
     experiment_id: Annotated[str, typer.Argument(help="ID of a finished experiment")],
     tolerance: Annotated[
         float,
