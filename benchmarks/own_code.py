@@ -36,13 +36,12 @@ from assay.datasets.synthetic.picture import NumberPainter
 from assay.images.png import encode_png
 from assay.images.resizing import area_resize, at_most
 from assay.metrics import classification, multi_label, regression
-from assay.metrics.bootstrap import BLOCK_ELEMENTS
+from assay.metrics.intervals import BLOCK_ELEMENTS
 from assay.metrics.samples import ClassificationSample, MultiLabelSample, RegressionSample, Sample
 from assay.plots.sheets import sample_grid
 from assay.spec.generated_images import PhotoAugmentation
-from assay.training.ema import AveragedNetwork
 from assay.training.models.unet import Unet
-from assay.training.optimizers import AdamW, Muon, Optimizer, Sgd
+from assay.training.optimizers import AdamW, AveragedNetwork, Muon, Optimizer, Sgd
 from assay.training.tasks.detection.boxes import non_maximum_suppression
 from assay.utils.text import text_table
 from benchmarks.generation import SEED, spec_of

@@ -28,8 +28,7 @@ from assay.analysis.detection_findings import (
     read_boxes,
     weakest_class_sentence,
 )
-from assay.analysis.images import open_image, read_image_boxes, splits_of
-from assay.analysis.items import draw_class_scores
+from assay.analysis.items import draw_class_scores, open_image, read_image_boxes, splits_of
 from assay.datasets.schema import BACKGROUND
 from assay.metrics.box_matching import Boxes
 from assay.metrics.detection import AT_50, DetectionSample, make_sample

@@ -13,8 +13,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from assay.analysis.base import AnalysisInputs, by_subset
-from assay.analysis.images import item_index, read_image_boxes, splits_of
-from assay.analysis.items import confusion_rows, missing_values, refuse, repeated_items, unknown_names
+from assay.analysis.items import (
+    confusion_rows,
+    item_index,
+    missing_values,
+    read_image_boxes,
+    refuse,
+    repeated_items,
+    splits_of,
+    unknown_names,
+)
 from assay.datasets.schema import BACKGROUND
 from assay.metrics.box_matching import Boxes, box_iou, match_boxes
 from assay.metrics.samples import Booleans, Floats, Integers

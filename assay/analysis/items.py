@@ -1,8 +1,7 @@
-"""What the analyses share: reading predictions with one row per item, checking them, confusion, and common plots.
+"""What the analyses share: reading predictions of items and of whole images, checking them, confusion, common plots.
 
 Predictions that would give wrong numbers (missing values, unknown classes, items in two subsets) are refused before
-anything is computed. Belongs here: what at least two tasks use. Does not belong here: whole images
-(``assay.analysis.images``), metrics.
+anything is computed. Belongs here: what at least two tasks use. Does not belong here: metrics.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,8 +15,9 @@ import polars.selectors as cs
 from PIL import Image
 
 from assay.analysis.base import Analysis, AnalysisInputs, by_subset
-from assay.datasets.schema import CROPS_FILE
-from assay.errors import DataError
+from assay.datasets.schema import CROPS_FILE, PREDICTED_ITEMS_FILE, root_of
+from assay.errors import AssayError, DataError
+from assay.images.decoding import DECODE_ERRORS, decode
 from assay.metrics.samples import Floats, Integers
 from assay.plots.classification import class_scores
 from assay.plots.sheets import sample_grid, save_small_png, scaled_size
@@ -239,3 +239,49 @@ def _tile(file: Path) -> Image.Image:
     with Image.open(file) as image:
         size = scaled_size(image, TILE_PX / max(image.size))
         return image.convert("RGB").resize(size, Image.Resampling.BICUBIC)
+
+
+def read_image_boxes(inputs: AnalysisInputs) -> pl.DataFrame:
+    """Return the predicted images: columns item, subset, file, mask, labelled, width_px, height_px.
+
+    Raises:
+        DataError: A column is missing.
+    """
+    columns = ["item", "subset", "file", "mask", "labelled", "width_px", "height_px"]
+    return read_parquet(inputs.predictions.parent / PREDICTED_ITEMS_FILE, columns)
+
+
+def splits_of(inputs: AnalysisInputs) -> Path:
+    """Return the result folder of ``splits``.
+
+    Raises:
+        AssayError: There is none, without which masks and boxes can't be analysed.
+    """
+    if inputs.splits_folder is None:
+        raise AssayError(
+            f"The analysis of {inputs.task} reads images and their ground truth, but got no folder of splits."
+        )
+    return inputs.splits_folder
+
+
+def open_image(inputs: AnalysisInputs, file: str) -> Image.Image:
+    """Return an image in RGB, upright.
+
+    Args:
+        inputs: Where the images are.
+        file: As ``predicted_items.parquet`` names it.
+
+    Raises:
+        DataError: It can't be read.
+    """
+    path = root_of(splits_of(inputs)) / file
+    try:
+        return decode(path.read_bytes()).convert("RGB")
+    except DECODE_ERRORS as error:
+        raise DataError(f"{path}: the image can't be read ({error}). Materialize splits again.") from error
+
+
+def item_index(items: Sequence[str]) -> pl.Expr:
+    """Return the index of column ``item`` among some items; null for others."""
+    indices = list(range(len(items)))
+    return pl.col("item").replace_strict(list(items), indices, default=None, return_dtype=pl.Int64)

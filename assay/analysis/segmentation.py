@@ -9,14 +9,17 @@ import polars as pl
 from PIL import Image
 
 from assay.analysis.base import Analysis, AnalysisInputs, SubsetData, TaskAnalysis, by_subset
-from assay.analysis.images import item_index, open_image, read_image_boxes, splits_of
 from assay.analysis.items import (
     confusion_rows,
     draw_class_scores,
+    item_index,
     missing_values,
+    open_image,
+    read_image_boxes,
     refuse,
     repeated_items,
     require_prediction_columns,
+    splits_of,
     unknown_names,
 )
 from assay.datasets.mask_classes import IndexMask, read_meanings, read_values

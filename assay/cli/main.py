@@ -12,14 +12,13 @@ import traceback
 import typer
 
 from assay.cli.backfills import backfill, backfills
-from assay.cli.locations import copy, import_, list_locations
 from assay.cli.results import compare, dashboard, diff, export, path, show, sql
 from assay.cli.run import demo, run, verify_experiment
 from assay.cli.specs import evaluate, new, schema, sweep, validate
-from assay.cli.storage import forget, gc, locks
+from assay.cli.storage import copy, forget, gc, import_, list_locations, locks
 from assay.errors import AssayError, printable
 from assay.spec.secrets import hide
-from assay.utils.process import leave
+from assay.utils.concurrency import leave
 
 app = typer.Typer(
     help="Machine-learning experiments as Dagster assets.",

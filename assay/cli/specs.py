@@ -21,8 +21,7 @@ from assay.errors import (
 from assay.experiments.catalog import StoredExperiment
 from assay.experiments.evaluation import KEY, find_evaluated
 from assay.experiments.specs import SpecFiles, template
-from assay.experiments.sweep_grid import Axis, full_key, read_axis, sweepable_keys
-from assay.experiments.sweeps import Sweep, plan_sweep, write_sweep
+from assay.experiments.sweeps import Axis, Sweep, full_key, plan_sweep, read_axis, sweepable_keys, write_sweep
 from assay.experiments.workspace import spec_files
 from assay.spec.experiment import ExistingExperiment, ExperimentSpec
 from assay.spec.generated_images import OwnData

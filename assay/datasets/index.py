@@ -39,8 +39,7 @@ from assay.datasets.schema import (
 )
 from assay.datasets.yolo import read_yolo
 from assay.errors import DataError
-from assay.images.decoding import decode
-from assay.images.masks import read_mask
+from assay.images.decoding import decode, read_mask
 from assay.plots.sheets import class_color, draw_boxes, sample_grid, save_small_png
 from assay.spec.generated_images import CocoSource, MaskFolderSource, YoloSource
 from assay.storage.parquet import write_parquet

@@ -1,6 +1,6 @@
 """What the values of pixels in masks mean: to the user, who drew the masks, and to a model, which has class indices.
 
-Belongs here: which values the user's masks hold and which classes they are; from values (``assay.images.masks``) and
+Belongs here: which values the user's masks hold and which classes they are; from values (``assay.images.decoding``) and
 mask_classes.parquet to class indices. Does not belong here: which mask belongs to which image (``mask_folder``), which
 classes a model has.
 """
@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from assay.datasets.inspection import MOST_IMAGE_BYTES, describe_decode_error
 from assay.datasets.schema import BACKGROUND, CLASS, IGNORE, MASK_CLASS_COLUMNS, MASK_CLASSES_FILE
 from assay.errors import DataError, FileError
-from assay.images.decoding import DECODE_ERRORS
-from assay.images.masks import MaskValues, has_colours, read_mask
+from assay.images.decoding import DECODE_ERRORS, MaskValues, has_colours, read_mask
 from assay.spec.generated_images import MaskFolderSource, mask_number
 from assay.storage.parquet import read_parquet
 from assay.utils.concurrency import Progress, map_in_order, usable_cores

@@ -72,7 +72,7 @@ wrong.
 """
 
 MASK_CLASS_COLUMNS: Columns = {"value": pl.Int32, "label": pl.String, "role": pl.String}
-"""One row per value that pixels of masks have; see ``assay.images.masks`` for what a pixel's value is.
+"""One row per value that pixels of masks have; see ``assay.images.decoding`` for what a pixel's value is.
 
 ``role`` is ``class``, ``background`` or ``ignore`` (the true class is unknown); ``label`` is null but for classes.
 """

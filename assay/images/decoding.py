@@ -1,6 +1,7 @@
-"""From the bytes of an image file to pixels of mode L or RGB, whatever the file's format.
+"""From the bytes of an image file to pixels of mode L or RGB, or of a mask to numbers, whatever the file's format.
 
-Belongs here: limits before decoding, EXIF rotation, colour modes. Does not belong here: reading files, resizing.
+Belongs here: limits before decoding, EXIF rotation, colour modes, what a pixel of a mask holds. Does not belong here:
+reading files, resizing, what a value of a mask means (``assay.datasets.mask_classes``).
 """
 
 import io
@@ -8,6 +9,7 @@ import struct
 import zlib
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
 DECODE_ERRORS = (
@@ -116,3 +118,52 @@ def _from_deep_grey(image: Image.Image) -> Image.Image:
     if low < 0 or high > _LEVELS_16_BIT:
         raise ValueError(f"has grey levels from {low} to {high}, expected 0 to {_LEVELS_16_BIT}; save it with 16 bits")
     return Image.fromarray(((pixels * 255 + _LEVELS_16_BIT // 2) // _LEVELS_16_BIT).astype(np.uint8))
+
+
+MaskValues = NDArray[np.int32]
+"""(height, width) values of pixels."""
+
+_NUMBERS = ("L", "P", "1", "I", "I;16", "I;16B", "I;16L", "I;16N")
+
+_WITH_ALPHA = {"LA": "L", "RGBA": "RGB"}
+
+
+def read_mask(content: bytes, max_pixels: int | None = None) -> MaskValues:
+    """Return the value of every pixel of a mask, upright.
+
+    The value is the index into the palette (its colours don't matter), the grey level of 8 or 16 bits, 0 or 1 of one
+    bit, and ``red << 16 | green << 8 | blue`` of a colour; transparency is left out.
+
+    Args:
+        content: Bytes of the image file.
+        max_pixels: Largest width times height, checked before decoding; None: no limit but Pillow's.
+
+    Raises:
+        ValueError: Too many pixels, pixels that are neither whole numbers nor colours, or JPEG, which changes values.
+        Exception: Any of ``assay.images.decoding.DECODE_ERRORS`` when the file is damaged.
+    """
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        if image.format in ("JPEG", "MPO"):
+            raise ValueError("is a JPEG, which changes the values of pixels; save masks as PNG")
+        require_pixels(image, max_pixels)
+        image.load()
+        return values_of(ImageOps.exif_transpose(image))
+
+
+def has_colours(content: bytes) -> bool:
+    """Return whether the values of a mask are packed colours."""
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        return image.mode in ("RGB", "RGBA")
+
+
+def values_of(mask: Image.Image) -> MaskValues:
+    """Return the value of every pixel of a decoded mask, as ``read_mask`` does."""
+    if mask.mode in _NUMBERS:
+        return np.asarray(mask).astype(np.int32)
+    if mask.mode in _WITH_ALPHA:
+        return values_of(mask.convert(_WITH_ALPHA[mask.mode]))
+    if mask.mode == "RGB":
+        red, green, blue = np.moveaxis(np.asarray(mask).astype(np.int32), -1, 0)
+        packed: MaskValues = red << 16 | green << 8 | blue
+        return packed
+    raise ValueError(f"has pixels of mode {mask.mode}, expected indices, grey levels or colours (RGB)")

@@ -278,7 +278,7 @@ class MaskFolderSource(ImageSource):
 
 
 def mask_number(value: int | str) -> int:
-    """Return a mask's value as the number that ``assay.images.masks`` reads from its pixels."""
+    """Return a mask's value as the number that ``assay.images.decoding`` reads from its pixels."""
     return int(value.removeprefix("#"), 16) if isinstance(value, str) else value
 
 

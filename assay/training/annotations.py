@@ -18,7 +18,7 @@ from torch import Tensor
 from assay.datasets.mask_classes import IGNORED, IndexMask, indices_of, meanings_from, read_values
 from assay.datasets.schema import CLASS, MASK_CLASSES_FILE, OBJECTS_FILE, mask_root_of
 from assay.errors import DataError
-from assay.images.masks import MaskValues
+from assay.images.decoding import MaskValues
 from assay.storage.parquet import read_parquet
 from assay.training.data import DataSource
 from assay.training.image_targets import ImageTarget

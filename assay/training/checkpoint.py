@@ -19,8 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from assay.storage.files import atomic_path
-from assay.training.ema import AveragedNetwork
-from assay.training.optimizers import Optimizer
+from assay.training.optimizers import AveragedNetwork, Optimizer
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """The inputs that the network was trained on: the first samples of some epochs, as contact sheets or table rows.
 
 A batch follows from the seed and the number of its step, so it is made again after the training. Does not belong here:
-making batches (``sampler``), drawing (``assay.plots.net_data``).
+making batches (``sampler``), drawing (``assay.plots.training``).
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from assay.plots.net_data import as_images, save_samples, with_boxes, with_masks, with_targets
+from assay.plots.training import as_images, save_samples, with_boxes, with_masks, with_targets
 from assay.storage.parquet import write_parquet
 from assay.training.distributed import WorkerGroup
 from assay.training.image_targets import BoxTarget, MaskTarget

@@ -1,11 +1,12 @@
-"""Optimizers and learning rate schedules.
+"""Optimizers, learning rate schedules, and the moving average of the weights.
 
 AdamW and SGD keep the state for torch's functional update rules, because the classes of ``torch.optim`` import the
 compiler (``torch._dynamo``) when they are created: 1.0 s, as long as importing torch and longer than a small training.
 Muon is our own, because torch's takes matrices only, no kernels, and computes in bfloat16 only: slow on many
-processors.
+processors. The average is that of Polyak & Juditsky, *Acceleration of Stochastic Approximation by Averaging* (1992).
 """
 
+import copy
 import math
 from collections.abc import Callable, Iterable
 from typing import Protocol
@@ -218,3 +219,34 @@ def one_cycle(peak: float, step: int, steps: int, warm_steps: float) -> float:
 def cosine(start: float, end: float, share: float) -> float:
     """Go from ``start`` to ``end`` along half a cosine, as ``share`` goes from 0 to 1."""
     return end + (start - end) * (1 + math.cos(math.pi * min(1.0, share))) / 2
+
+
+class AveragedNetwork:
+    """A second network whose weights follow those of the first.
+
+    The average covers at most the last tenth of the steps taken so far, so that a short training does not average its
+    own beginning.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        """Start from the network's current weights; with ``decay`` 0 the average is the network itself."""
+        self.decay = decay
+        self.steps = 0
+        self.network = copy.deepcopy(network).eval() if decay else network
+
+    @torch.no_grad()
+    def follow(self, network: nn.Module) -> None:
+        """Update the average after a step."""
+        if not self.decay:
+            return
+        self.steps += 1
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        for average, weight in zip(self.network.parameters(), network.parameters(), strict=True):
+            average.lerp_(weight, 1 - decay)
+
+    @torch.no_grad()
+    def copy_statistics(self, network: nn.Module) -> None:
+        """Copy the buffers: the running means and variances of batch normalization."""
+        if self.decay:
+            for average, value in zip(self.network.buffers(), network.buffers(), strict=True):
+                average.copy_(value)

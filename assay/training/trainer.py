@@ -15,12 +15,11 @@ from assay.spec.trained_model import EarlyStopping, TrainedModelSection
 from assay.training.checkpoint import Checkpoints, EpochValues, State, Training, Weights
 from assay.training.device import compile_network
 from assay.training.distributed import WorkerGroup, worker_group
-from assay.training.ema import AveragedNetwork
 from assay.training.engine import StepRules, evaluate, freeze, require_finite, train_one_epoch
 from assay.training.interfaces import TrainingTask
 from assay.training.metrics import as_note, is_better
 from assay.training.model_file import start_from
-from assay.training.optimizers import build_optimizer
+from assay.training.optimizers import AveragedNetwork, build_optimizer
 from assay.training.sampler import Sampler
 from assay.utils.concurrency import Progress
 

@@ -1,14 +1,16 @@
-"""Parallel work on many items, in order and in constant memory; and how long-running code reports its progress.
+"""Parallel work on many items, in order and in constant memory; how long-running code reports its progress; a fast end.
 
 Threads are enough where Pillow, zlib or NumPy do the work, because these release the interpreter's lock.
 """
 
+import atexit
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import MappingProxyType
-from typing import Protocol, TypeVar
+from typing import NoReturn, Protocol, TypeVar
 
 Item = TypeVar("Item")
 
@@ -59,3 +61,11 @@ class Progress(Protocol):
 
 def silent(done: int, total: int, note: str = "", values: Mapping[str, float] = NO_VALUES) -> None:
     """Report nothing."""
+
+
+def leave(code: int) -> NoReturn:
+    """Run the registered exit functions, flush the output, and end the process with an exit code."""
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dagster._cli.api import execute_run_command
 
-from assay.utils.process import leave
+from assay.utils.concurrency import leave
 from resources.instance.run_process import ARGUMENTS, RunFiles
 
 

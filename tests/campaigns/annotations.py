@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from assay.errors import AssayError
-from assay.images.masks import read_mask
+from assay.images.decoding import read_mask
 from tests.campaigns.annotation_changes import COCO, COUNT, FILES, MAKERS, MASKS, YOLO, Expected
 from tests.campaigns.campaign import Tried, command
 from tests.helpers.annotated_data import Index, truth

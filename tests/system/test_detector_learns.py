@@ -7,7 +7,7 @@ import torch
 from assay.spec.trained_model import Augmentation
 from assay.training.models.detector import Detector
 from assay.training.tasks.detection.criterion import DetectionRunningMetric, detection_loss
-from assay.training.tasks.detection.dataset import DetectionDataset
+from assay.training.tasks.detection.task import DetectionDataset
 
 pytestmark = pytest.mark.system
 

@@ -4,8 +4,8 @@ A partition that is replaced while it is read costs only one more listing of its
 that an update ends however busily others write; a table counts as unfinished until it shows every partition of one
 listing.
 
-Belongs here: when the index is updated, by whom, and in which steps. Does not belong here: what differs (``diff``), the
-database file and its bookkeeping (``database``).
+Belongs here: when the index is updated, by whom, and in which steps. Does not belong here: what differs
+(``tables``), the database file and its bookkeeping (``database``).
 """
 
 import logging
@@ -21,8 +21,17 @@ from filelock import FileLock, Timeout
 from assay.errors import StorageError
 from assay.storage.partitions import TableFiles, find_table, find_tables, signatures_of
 from assay.storage.warehouse.database import READING, Index, IndexInUseError, open_index, writable_index
-from assay.storage.warehouse.diff import Changes, Difference, compare, unreadable_difference
-from assay.storage.warehouse.tables import alter, create, delete_rows, drop, insert_rows
+from assay.storage.warehouse.tables import (
+    Changes,
+    Difference,
+    alter,
+    compare,
+    create,
+    delete_rows,
+    drop,
+    insert_rows,
+    unreadable_difference,
+)
 
 INDEX = "warehouse.duckdb"
 

@@ -11,7 +11,7 @@ from pycocotools import mask as coco_masks
 from assay.datasets.index import build_coco
 from assay.datasets.schema import IMAGE_ITEM_COLUMNS, MASK_CLASS_COLUMNS, OBJECT_COLUMNS, mask_root_of
 from assay.errors import DataError
-from assay.images.masks import read_mask
+from assay.images.decoding import read_mask
 from assay.spec.generated_images import CocoSource
 
 CATEGORIES = [{"id": 90, "name": "cat"}, {"id": 7, "name": "dog"}]

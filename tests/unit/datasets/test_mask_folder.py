@@ -10,7 +10,7 @@ from PIL import Image
 from assay.datasets.index import build_masks
 from assay.datasets.schema import mask_root_of, root_of
 from assay.errors import DataError
-from assay.images.masks import read_mask
+from assay.images.decoding import read_mask
 from assay.spec.generated_images import MaskFolderSource
 
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from assay.datasets.index import build_yolo
 from assay.errors import DataError
-from assay.images.masks import read_mask
+from assay.images.decoding import read_mask
 from assay.spec.generated_images import YoloSource
 
 NAMES = "names: [cat, dog]\n"

@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 
 from assay.errors import IdError, SpecError
 from assay.experiments.specs import SpecFiles
-from assay.experiments.sweep_grid import Axis, combinations, full_key, read_axis, sweepable_keys
-from assay.experiments.sweeps import plan_sweep, write_sweep
+from assay.experiments.sweeps import Axis, combinations, full_key, plan_sweep, read_axis, sweepable_keys, write_sweep
 from assay.spec.loading import spec_from
 from assay.spec.yaml_text import flatten, nest, short_names
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assay.images.masks import read_mask
+from assay.images.decoding import read_mask
 
 
 def encoded(image, kind="PNG", **options):

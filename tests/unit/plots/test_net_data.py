@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assay.plots.net_data import REACH, as_images, save_samples, with_boxes, with_masks, with_targets
 from assay.plots.sheets import MAX_SHEET_BYTES, class_color
+from assay.plots.training import REACH, as_images, save_samples, with_boxes, with_masks, with_targets
 
 NAMES = ("cat", "dog")
 

@@ -7,9 +7,8 @@ from torch.nn.functional import mse_loss
 
 from assay.errors import TrainingError
 from assay.training.checkpoint import State
-from assay.training.ema import AveragedNetwork
 from assay.training.engine import Step, StepRules, evaluate, train_one_epoch
-from assay.training.optimizers import AdamW
+from assay.training.optimizers import AdamW, AveragedNetwork
 
 INPUTS = torch.linspace(-1, 1, 64).view(64, 1)
 TARGETS = 3 * INPUTS[:, 0] + 1

@@ -9,8 +9,7 @@ import torch
 
 from assay.training.checkpoint import FILE, Checkpoints, State, save_checkpoint
 from assay.training.device import deterministic
-from assay.training.ema import AveragedNetwork
-from assay.training.optimizers import AdamW
+from assay.training.optimizers import AdamW, AveragedNetwork
 from assay.training.trainer import fit
 from assay.utils.concurrency import silent
 from tests.helpers.training_tasks import network, training_task

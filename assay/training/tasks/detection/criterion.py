@@ -13,8 +13,7 @@ from assay.metrics.box_matching import MAX_DETECTIONS, Boxes
 from assay.metrics.detection import evaluate_coco
 from assay.training.interfaces import CROWD
 from assay.training.models.detector import CELL
-from assay.training.tasks.detection.box_coding import CellTargets, boxes_of, cell_targets, decode_detections
-from assay.training.tasks.detection.boxes import generalized_iou
+from assay.training.tasks.detection.boxes import CellTargets, boxes_of, cell_targets, decode_detections, generalized_iou
 
 BOX_WEIGHT = 2.0
 """Weight of the box loss relative to the heat map loss."""

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from assay.datasets.mask_classes import IGNORED
 from assay.training.models.detector import CELL
 from assay.training.models.unet import cell_outputs
-from assay.training.tasks.detection.box_coding import cell_targets
+from assay.training.tasks.detection.boxes import cell_targets
 from assay.training.tasks.detection.criterion import heat_loss
 from assay.training.tasks.segmentation.dataset import region_boxes
 from assay.training.tasks.segmentation.decode import nll

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from assay.training.sampler import balanced
-from assay.training.tasks.detection.dataset import DetectionDataset
+from assay.training.tasks.detection.task import DetectionDataset
 from assay.training.tasks.segmentation.dataset import SegmentationDataset
 from assay.training.tasks.windows import classes_of_items, object_probabilities
 

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.training.tasks.detection.box_coding import cell_targets
+from assay.training.tasks.detection.boxes import cell_targets
 
 objects = st.lists(
     st.tuples(st.integers(0, 2), st.integers(0, 50), st.integers(0, 50), st.integers(1, 14), st.integers(1, 14)),

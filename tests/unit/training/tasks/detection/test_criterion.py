@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from assay.training.tasks.detection.box_coding import boxes_of, cell_targets
+from assay.training.tasks.detection.boxes import boxes_of, cell_targets
 from assay.training.tasks.detection.criterion import detection_loss
 
 OBJECT = torch.tensor([[[1.0, 4.0, 8.0, 18.0, 20.0]]])

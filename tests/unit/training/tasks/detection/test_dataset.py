@@ -1,7 +1,7 @@
 import torch
 
 from assay.spec.trained_model import Augmentation
-from assay.training.tasks.detection.dataset import DetectionDataset
+from assay.training.tasks.detection.task import DetectionDataset
 
 BRIGHT = 250
 STRENGTH = Augmentation(zoom=0.2, invert_probability=0.5, colour_shift=0.5, contrast=0.3, noise=0.01)

@@ -1,8 +1,7 @@
 import pytest
 import torch
 
-from assay.training.tasks.detection.box_coding import decode_detections
-from assay.training.tasks.detection.boxes import iou
+from assay.training.tasks.detection.boxes import decode_detections, iou
 
 SIZE = torch.tensor([[32, 32]])
 

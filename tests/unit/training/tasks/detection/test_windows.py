@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from assay.spec.trained_model import Augmentation
 from assay.training.augmentation import random_maps
-from assay.training.tasks.detection.dataset import boxes_in_window, stacked_boxes, transformed_boxes
+from assay.training.tasks.detection.task import boxes_in_window, stacked_boxes, transformed_boxes
 from assay.training.tasks.windows import places_in_windows, resampled
 
 SIDE = 64
