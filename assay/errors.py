@@ -122,11 +122,19 @@ def _listed(problems: Sequence[str]) -> list[str]:
 
 
 def nearest(name: str, choices: Iterable[str], cutoff: float = 0.5) -> str | None:
-    """Return the choice most similar to ``name``, or None if none is similar by more than ``cutoff`` (0 to 1)."""
+    """Return the choice most similar to ``name``, or None if none is similar by more than ``cutoff`` (0 to 1).
+
+    Upper and lower case, spaces around a name and its spelling in Unicode make no difference.
+    """
     if len(name) > LONGEST_NAME:
         return None
-    matches = difflib.get_close_matches(name.lower(), list(choices), n=1, cutoff=cutoff)
-    return matches[0] if matches else None
+    by_plain = {_plain(choice): choice for choice in reversed(list(choices))}
+    matches = difflib.get_close_matches(_plain(name), list(by_plain), n=1, cutoff=cutoff)
+    return by_plain[matches[0]] if matches else None
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name).strip().casefold()
 
 
 def unknown(what: str, name: Any, choices: Iterable[str]) -> str:

@@ -31,11 +31,20 @@ class FolderReading:
         wrapper: The folder that holds all others, such as ``archive/data``; empty if there is none.
         has_subsets: Whether the folders in it are subsets, with class folders in each, rather than classes.
         subsets_in_classes: Whether all folders in the class folders are named like subsets: cat/train, dog/test.
+        are_doubled: Whether each subset wraps its classes in one more folder of its name: seg_train/seg_train/cat.
+        class_like_subset: A class folder that is named like a subset, beside others that are not.
     """
 
     wrapper: str
     has_subsets: bool
     subsets_in_classes: bool = False
+    are_doubled: bool = False
+    class_like_subset: str | None = None
+
+    @property
+    def class_place(self) -> int:
+        """Place of the class in the parts of an image's path below the wrapper."""
+        return self.has_subsets + self.are_doubled
 
 
 def read_folders(root: Path, source: ImageFolderSource, names: Sequence[str]) -> FolderReading:
@@ -55,9 +64,14 @@ def read_folders(root: Path, source: ImageFolderSource, names: Sequence[str]) ->
     inner = _inner_folders(wrapper, names)
     if _are_subsets(root / wrapper, source, inner):
         depth = len(Path(wrapper).parts)
-        _refuse_odd_subsets(source, inner, all(name.count("/") - depth > _OF_CLASS_IN_SUBSET for name in names))
-        return FolderReading(wrapper, True)
-    return FolderReading(wrapper, False, bool(inner) and all(map(subset_of, set.union(*inner.values()))))
+        are_deep = all(name.count("/") - depth > _OF_CLASS_IN_SUBSET for name in names)
+        are_doubled = are_deep and _are_doubled(inner)
+        if not are_doubled:
+            _refuse_odd_subsets(source, inner, are_deep)
+        return FolderReading(wrapper, True, are_doubled=are_doubled)
+    are_outside = bool(inner) and all(map(subset_of, set.union(*inner.values())))
+    like_subset = next((name for name in sorted(inner) if subset_of(name) == TRAIN), None)
+    return FolderReading(wrapper, False, are_outside, class_like_subset=like_subset)
 
 
 def new_reading(root: Path, source: ImageFolderSource, names: Sequence[str]) -> str:
@@ -72,23 +86,41 @@ def new_reading(root: Path, source: ImageFolderSource, names: Sequence[str]) -> 
         return ""  # nothing new is computed: the stage refuses these folders
     folders = folders_in(root / reading.wrapper)
     if reading.wrapper or (reading.has_subsets and not all(name.lower() in SUBSET_NAMES for name in folders)):
-        return f"wrapper {reading.wrapper}, subsets {reading.has_subsets}"
-    return ""
+        return f"wrapper {reading.wrapper}, subsets {reading.has_subsets}" + (
+            ", doubled" if reading.are_doubled else ""
+        )
+    return "doubled" if reading.are_doubled else ""
 
 
 def _wrapper(root: Path, names: Sequence[str]) -> str:
-    """Return the folder, of any depth, that holds everything and only folders; empty if there is none."""
+    """Return the folder, of any depth, that holds everything and only folders; empty if there is none.
+
+    An archive train.zip often becomes train/train/cat and train/test/cat: the outer folder is no subset.
+    """
     wrapper = ""
     while names:
         folders = folders_in(root / wrapper)
-        if len(folders) != 1 or subset_of(folders[0]):
+        if len(folders) != 1:
             break
         inner = f"{wrapper}/{folders[0]}".strip("/")
-        depth = inner.count("/") + 2
-        if any(name.count("/") < depth for name in names):  # it is a class: images lie in it
+        is_subset = subset_of(folders[0]) is not None and not _are_all_subsets(folders_in(root / inner))
+        # Without folders in it, it is a class; without classes in its subsets, these are classes perhaps.
+        depth = inner.count("/") + (3 if subset_of(folders[0]) else 2)
+        if is_subset or any(name.count("/") < depth for name in names):
             break
         wrapper = inner
     return wrapper
+
+
+def _are_all_subsets(folders: Sequence[str]) -> bool:
+    """Return whether folders are a division: all are named like subsets, and train is among them."""
+    named = [subset_of(name) for name in folders]
+    return TRAIN in named and None not in named
+
+
+def _are_doubled(inner: dict[str, set[str]]) -> bool:
+    """Return whether the only folder in each subset is named like this subset."""
+    return all(len(names) == 1 and subset_of(next(iter(names))) == subset_of(top) for top, names in inner.items())
 
 
 def _inner_folders(wrapper: str, names: Sequence[str]) -> dict[str, set[str]]:
@@ -140,12 +172,17 @@ def _refuse_odd_subsets(source: ImageFolderSource, inner: dict[str, set[str]], a
             "source.subset_folders: never."
         )
     alone = [f"{top}/{name}" for top, names in inner.items() for name in names]
-    are_alike = len(set.union(set(), *inner.values())) == 1
-    are_subsets = all(subset_of(each.split("/")[1]) == subset_of(each.split("/")[0]) for each in alone)
-    if len(alone) == len(inner) and ((are_alike and are_deep) or (alone and are_subsets)):
+    union = set.union(set(), *inner.values())
+    if len(alone) == len(inner) and ((len(union) == 1 and are_deep) or (alone and _are_doubled(inner))):
         raise DataError(
             f"source.path {source.path!r}: {_listed(sorted(alone))}: one folder each instead of class folders, "
             "expected train/CLASS/1.png; move the folders in them up."
+        )
+    if _are_all_subsets(sorted(union)):
+        raise DataError(
+            f"source.path {source.path!r}: {_listed(sorted(alone))}: are these subsets or classes? Expected "
+            "train/CLASS/1.png. If they are subsets, give their classes folders and remove the folder around them; if "
+            "they are the classes, set source.subset_folders: always."
         )
 
 

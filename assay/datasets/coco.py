@@ -90,7 +90,13 @@ def read_coco(spec: CocoSource) -> AnnotatedDataset:
 
 def _warnings(read: Sequence[CocoAnnotations], repeated_ids: int) -> list[str]:
     lost = sum(annotations.lost for annotations in read)
+    as_text = sum(annotations.as_text for annotations in read)
     lines = []
+    if as_text:
+        lines.append(
+            f"{as_text} annotations write the id of their image or category as text where it is a number, or the other "
+            "way round; they are read as the same"
+        )
     if repeated_ids:
         lines.append(
             f"{repeated_ids} annotations have the ID of another one; they count, IDs of annotations don't matter"

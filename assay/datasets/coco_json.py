@@ -8,6 +8,7 @@ import json
 import math
 import reprlib
 from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,7 @@ class CocoAnnotations:
         duplicates: How many are repeated word for word.
         incomplete: IDs of the images that lost an annotation.
         lost: How many annotations belong to no image.
+        as_text: How many write the ID of their image or category as text where it is a number, or the other way round.
     """
 
     by_image: dict[Id, list[Annotation]]
@@ -73,6 +75,7 @@ class CocoAnnotations:
     duplicates: int = 0
     incomplete: frozenset[Id] = frozenset()
     lost: int = 0
+    as_text: int = 0
 
     def is_complete(self, image_id: Id) -> bool:
         """Return whether all annotations of an image are here.
@@ -211,7 +214,9 @@ def _without_unused_root(entries: list[Any], annotations: list[Any], name: str) 
     number = as_coco_id(root.get("id"))
     if not is_root or number is None:
         return entries, []
-    if any(isinstance(entry, dict) and as_coco_id(entry.get("category_id")) == number for entry in annotations):
+    if any(
+        isinstance(entry, dict) and str(as_coco_id(entry.get("category_id"))) == str(number) for entry in annotations
+    ):
         return entries, []
     note = "names the group of all others and no annotation has it; it is no class"
     return entries[1:], [f"{name}: category {reprlib.repr(root['name'])} (id {_brief(number)}) {note}"]
@@ -276,6 +281,7 @@ def read_annotations(file: CocoFile, outlines: bool = True) -> CocoAnnotations:
         reader.duplicates,
         frozenset(reader.incomplete),
         reader.lost,
+        reader.as_text,
     )
 
 
@@ -291,10 +297,12 @@ class _Reader:
     duplicates: int = 0
     incomplete: set[Id] = field(default_factory=set)
     lost: int = 0
+    as_text: int = 0
 
     def __post_init__(self) -> None:
         self._first: dict[Id, tuple[int, Entry]] = {}
         self._images = {str(image_id): image_id for image_id in self.file.images}
+        self._categories = {str(category_id): category_id for category_id in self.file.categories}
         self._are_corners = _areas_are_of_corners(self.file.annotations or [])
 
     def read(self, number: int, entry: Any) -> None:
@@ -323,18 +331,26 @@ class _Reader:
 
     def _image_id(self, entry: Entry) -> Id | None:
         """Return the ID of the entry's image as the image has it, which may be ``"1"`` for 1; None for no image."""
-        image_id = as_coco_id(entry.get("image_id"))
-        if image_id is None or image_id in self.file.images:
-            return image_id
-        return self._images.get(str(image_id))
+        return _known_id(entry.get("image_id"), self.file.images, self._images)
 
     def _add(self, where: str, entry: Entry, image_id: Id | None) -> None:
         if image_id is None:
             raise ValueError(f"image_id {reprlib.repr(entry.get('image_id'))} is the id of no image")
-        annotation = _annotation(where, entry, self.file, self.file.images[image_id], self.outlines)
+        category_id = _known_id(entry.get("category_id"), self.file.categories, self._categories)
+        if category_id is None:
+            raise ValueError(f"category_id {reprlib.repr(entry.get('category_id'))} is the id of no category")
+        label = self.file.categories[category_id]
+        annotation = _annotation(where, entry, label, self.file.images[image_id], self.outlines)
+        self.as_text += (image_id, category_id) != (as_coco_id(entry["image_id"]), as_coco_id(entry["category_id"]))
         if self._are_corners and annotation.outline is None and _area_is_of_corners(entry):
             raise ValueError(f"its area ({reprlib.repr(entry.get('area'))}) contradicts its box; {CORNERS}")
         self.by_image[image_id].append(annotation)
+
+
+def _known_id(value: object, known: Collection[Id], by_text: Mapping[str, Id]) -> Id | None:
+    """Return an ID as the entry that it refers to has it, whether as number or as text; None where there is none."""
+    entry_id = as_coco_id(value)
+    return entry_id if entry_id is None or entry_id in known else by_text.get(str(entry_id))
 
 
 _AREA_TOLERANCE = 0.01
@@ -361,17 +377,15 @@ def _area_is_of_corners(entry: Entry) -> bool | None:
     return abs(corners - area) <= _AREA_TOLERANCE * area < abs(sizes - area)
 
 
-def _annotation(where: str, entry: Entry, file: CocoFile, image: Entry, outlines: bool) -> Annotation:
-    category_id, crowd = as_coco_id(entry.get("category_id")), entry.get("iscrowd", 0)
-    if category_id is None or category_id not in file.categories:
-        raise ValueError(f"category_id {reprlib.repr(entry.get('category_id'))} is the id of no category")
+def _annotation(where: str, entry: Entry, label: str, image: Entry, outlines: bool) -> Annotation:
+    crowd = entry.get("iscrowd", 0)
     if crowd not in (0, 1, None):
         raise ValueError(f"iscrowd is {reprlib.repr(crowd)}, expected 0 or 1")
     edges = _edges(entry.get("bbox"))
     outline = _outline(entry.get("segmentation"), image) if outlines or edges is None else None
     if edges is None and outline is None:
         raise ValueError("has neither bbox nor segmentation")
-    return Annotation(where, file.categories[category_id], edges, outline, bool(crowd))
+    return Annotation(where, label, edges, outline, bool(crowd))
 
 
 def _edges(bbox: Any) -> Edges | None:

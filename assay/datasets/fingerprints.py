@@ -206,7 +206,12 @@ def _paths(source: OwnData) -> list[Path]:
         yolo = find_yolo_paths(source)
         folders = [path for _, path in yolo.images]
         finder = FileFinder()
-        return [yolo.config, *folders, *(label_file(folder / "any", finder).parent for folder in folders)]
+        return [
+            yolo.config,
+            *yolo.more_files,
+            *folders,
+            *(label_file(folder / "any", finder).parent for folder in folders),
+        ]
     if isinstance(source, MaskFolderSource):
         return [folder for pair in folder_pairs(source) for folder in (pair.images, pair.masks)]
     return []
@@ -235,7 +240,7 @@ def _yolo_files(source: YoloSource) -> Files:
     lists = [path for _, path in paths.images if path.is_file()]
     images = [image for _, path in paths.images for image in list_images(path, source, finder)]
     files = [*lists, *images, *(label_file(image, finder) for image in images)]
-    used = [paths.config, *(file for file in files if os.path.lexists(file))]
+    used = [paths.config, *paths.more_files, *(file for file in files if os.path.lexists(file))]
     named = {os.path.relpath(file, paths.base): file for file in used}
     # Key points were once read as polygons: such data must not have the hash of results that were made from these.
     return named | ({f"key points:{paths.config.name}": paths.config} if paths.key_points else {})

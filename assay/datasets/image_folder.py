@@ -102,16 +102,16 @@ def read_layout(root: Path, source: ImageFolderSource) -> Layout:
     files = list(walk_files(root))
     found = [name for name in files if source.is_image(name)]
     reading = read_folders(root, source, found)
-    base, has_subsets = root / reading.wrapper, reading.has_subsets
+    base = root / reading.wrapper
     start = len(reading.wrapper) + 1 if reading.wrapper else 0
     names = [name[start:] for name in found]
-    misplaced = {name: problem for name in names if (problem := _misplaced(name, has_subsets))}
+    misplaced = {name: problem for name in names if (problem := _misplaced(name, reading))}
     images = sorted(
-        (_labelled_image(name, has_subsets) for name in names if name not in misplaced), key=lambda image: image.item
+        (_labelled_image(name, reading) for name in names if name not in misplaced), key=lambda image: image.item
     )
     problems = (
         *(f"{name}: {problem}" for name, problem in misplaced.items()),
-        *_empty_folders(base, images, has_subsets),
+        *_empty_folders(base, images, reading),
         *_same_names(images),
         *_classes_not_in_train(images),
     )
@@ -129,6 +129,13 @@ def _notes(reading: FolderReading) -> list[str]:
             f"everything lies in {reading.wrapper!r}, so the folders in it are the {inner}; "
             "source.subset_folders: never makes it the class."
         )
+    if reading.are_doubled:
+        notes.append("each subset holds one folder of its own name, so the folders in that one are the classes.")
+    if reading.class_like_subset is not None:
+        notes.append(
+            f"the folder {reading.class_like_subset!r} is taken for a class like those beside it; if it is a subset, "
+            "move the others away, or into subsets of their own."
+        )
     if reading.subsets_in_classes:
         notes.append(
             "the folders in the class folders are named like subsets, but don't count as such, so that the images are "
@@ -137,32 +144,32 @@ def _notes(reading: FolderReading) -> list[str]:
     return notes
 
 
-def _misplaced(name: str, has_subsets: bool) -> str | None:
+def _misplaced(name: str, reading: FolderReading) -> str | None:
     """Return what is wrong with the path of an image."""
     parts = PurePosixPath(name).parts
     try:
         name.encode()
     except UnicodeEncodeError:
         return "its name is not UTF-8; rename it"
-    if has_subsets and len(parts) > 1 and subset_of(parts[0]) is None:
+    if reading.has_subsets and len(parts) > 1 and subset_of(parts[0]) is None:
         return f"lies in {parts[0]!r}, expected a subset: {', '.join(sorted(SUBSET_NAMES))}"
-    if len(parts) < (3 if has_subsets else 2):
-        return f"lies outside a class folder, expected {'train/CLASS' if has_subsets else 'CLASS'}/{parts[-1]}"
+    if len(parts) < reading.class_place + 2:
+        return f"lies outside a class folder, expected {'train/CLASS' if reading.has_subsets else 'CLASS'}/{parts[-1]}"
     return None
 
 
-def _labelled_image(name: str, has_subsets: bool) -> LabelledImage:
+def _labelled_image(name: str, reading: FolderReading) -> LabelledImage:
     parts = PurePosixPath(name).parts
-    if has_subsets:
-        return LabelledImage(name, parts[1], subset_of(parts[0]))
-    return LabelledImage(name, parts[0], None)
+    return LabelledImage(name, parts[reading.class_place], subset_of(parts[0]) if reading.has_subsets else None)
 
 
-def _empty_folders(root: Path, images: Sequence[LabelledImage], has_subsets: bool) -> list[str]:
+def _empty_folders(root: Path, images: Sequence[LabelledImage], reading: FolderReading) -> list[str]:
     """Return one line per subset or class folder without images, or per subset with two folders."""
+    has_subsets = reading.has_subsets
     subsets = folders_in(root) if has_subsets else []
-    classes = [f"{subset}/{name}" for subset in subsets for name in folders_in(root / subset)]
-    used = {"/".join(image.item.split("/")[: 2 if has_subsets else 1]) for image in images}
+    above = [f"{subset}/{name}" for subset in subsets for name in folders_in(root / subset)]
+    classes = [f"{each}/{name}" for each in above for name in folders_in(root / each)] if reading.are_doubled else above
+    used = {"/".join(image.item.split("/")[: reading.class_place + 1]) for image in images}
     used_subsets = {image.item.split("/")[0] for image in images}
     twice = _subsets_given_twice(subsets)
     empty = [f"{name}: class folder without images" for name in classes or folders_in(root) if name not in used]

@@ -26,6 +26,7 @@ from assay.datasets.mask_classes import (
     value_problems_of,
 )
 from assay.datasets.schema import CLASS
+from assay.errors import DataError
 from assay.spec.generated_images import MaskFolderSource
 from assay.spec.splits import TRAIN
 from assay.utils.concurrency import Progress, silent
@@ -137,8 +138,28 @@ def folder_pairs(source: MaskFolderSource) -> list[FolderPair]:
     if not absolute_path(source.images, base).is_dir() and source.subset_folders != "never":
         inner = {name: subset_of(name) for name in folders_in(base) if (base / name / source.images).is_dir()}
         if any(inner.values()):
-            return [_pair(base / name, source, subset) for name, subset in inner.items() if subset]
+            _refuse_others(source, inner)
+            return [_pair(base / name, source, subset) for name, subset in inner.items()]
     return [_pair(base, source, None)]
+
+
+def _refuse_others(source: MaskFolderSource, inner: Mapping[str, str | None]) -> None:
+    """Refuse folders with images that are no subset, beside those that are: their images would be left out silently.
+
+    Raises:
+        DataError: There are such folders.
+    """
+    others = [name for name, subset in inner.items() if subset is None]
+    if others:
+        named = ", ".join(name for name, subset in inner.items() if subset)
+        raise DataError(
+            f"source.path {source.path!r}: {', '.join(others[:_MOST_SHOWN])} holds {source.images!r} beside {named}, "
+            "but is named like no subset. Rename it to train, val or test, move its images into one of them, or move "
+            "it away."
+        )
+
+
+_MOST_SHOWN = 5
 
 
 def _pair(base: Path, source: MaskFolderSource, subset: str | None) -> FolderPair:
@@ -197,7 +218,10 @@ def _masked_images(
     for name in names:
         subset = subset_of(name.split("/")[0]) if has_subsets else pair.subset
         if has_subsets and subset is None:
-            problems.append(f"{name}: lies in no folder called train, val or test, but others do")
+            problems.append(
+                f"{name}: lies in no folder called train, val or test, but others do; source.subset_folders: never "
+                "divides all of them anew"
+            )
         file = (pair.images / name).relative_to(root).as_posix()
         images.append(MaskedImage(file, unused.pop(_stem(name), None), subset))
     alike = {_stem(name).casefold(): name for name in names}
@@ -228,5 +252,5 @@ def _stem(name: str) -> str:
 def _has_subsets(names: list[str], source: MaskFolderSource) -> bool:
     subsets = {subset_of(name.split("/")[0]) if "/" in name else None for name in names}
     if source.subset_folders == "detect":
-        return TRAIN in subsets and None not in subsets
+        return TRAIN in subsets
     return source.subset_folders == "always"

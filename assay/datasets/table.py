@@ -58,6 +58,7 @@ def build_table(spec: TableSource, seed: int, folder: Path, progress: Progress =
     TableInfo(spec.target_column, tuple(features)).write(folder)
     progress(2, 2, "table checked")
     notes += [note for name in features for note in _feature_notes(frame[name], spec)] + _label_notes(frame, spec)
+    notes += _gap_notes(rows, features)
     return _report(rows, items, spec, features) | ({"warnings": notes} if notes else {})
 
 
@@ -168,9 +169,12 @@ def value_problems(frame: pl.DataFrame, spec: TableSource) -> Iterator[str]:
         yield from _missing("group_column", frame[spec.group_column])
     if spec.subset_column is not None:
         yield from _subset_problems(frame, spec)
+    yield from _infinite(f"source.target_column {spec.target_column!r}", frame[spec.target_column])
     for name in _feature_names(frame, spec):
         if frame[name].null_count() == len(frame):
             yield f"column {name!r}: holds no value at all; list it in source.ignore_columns"
+        for problem in _infinite(f"column {name!r}", frame[name]):
+            yield f"{problem}, or list the column in source.ignore_columns"
 
 
 def _feature_names(frame: pl.DataFrame, spec: TableSource) -> list[str]:
@@ -246,6 +250,23 @@ def _feature_notes(column: pl.Series, spec: TableSource) -> list[str]:
     return gap_notes(column.cast(pl.String)) if is_used else []
 
 
+def _gap_notes(rows: pl.DataFrame, features: list[str]) -> list[str]:
+    """Return the warning that features have missing values, which the stage ``normalized`` refuses."""
+    schema = rows.schema
+    missing = [
+        rows[name].null_count() + (int(rows[name].is_nan().sum()) if schema[name].is_float() else 0)
+        for name in features
+    ]
+    found = [f"{name!r} in {count}" for name, count in zip(features, missing, strict=True) if count]
+    if not found:
+        return []
+    shown = ", ".join(found[:_SHOWN]) + (f" and {len(found) - _SHOWN} more columns" if len(found) > _SHOWN else "")
+    return [
+        f"values are missing: {shown} of {len(rows)} rows; a model can't learn from them: fill them in the file, or "
+        "list the columns in source.ignore_columns"
+    ]
+
+
 def _label_notes(frame: pl.DataFrame, spec: TableSource) -> list[str]:
     """Return what to know of labels that are written in an unexpected way."""
     target = frame[spec.target_column]
@@ -286,6 +307,16 @@ def _missing(key: str, column: pl.Series) -> Iterator[str]:
     missing = column.is_null() | (column.is_nan() if column.dtype.is_float() else False)
     if missing.any():
         yield f"source.{key} {column.name!r}: is missing in {missing.sum()} rows ({row_numbers(missing)})"
+
+
+def _infinite(what: str, column: pl.Series) -> Iterator[str]:
+    """Yield that a column holds infinity, or a number that no float can hold, such as 1e999."""
+    infinite = column.is_infinite().fill_null(False) if column.dtype.is_float() else None
+    if infinite is not None and infinite.any():
+        yield (
+            f"{what}: is infinite, or too large a number, in {infinite.sum()} of {len(column)} rows "
+            f"({row_numbers(infinite)}); write a finite number there, remove these rows"
+        )
 
 
 def row_numbers(marked: pl.Series) -> str:

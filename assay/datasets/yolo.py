@@ -14,9 +14,9 @@ from itertools import islice
 from pathlib import Path
 
 from assay.datasets.annotations import AnnotatedDataset, AnnotatedImage, Annotation
-from assay.datasets.file_names import FileFinder, composed, kind_of_path, spellings
+from assay.datasets.file_names import FileFinder, composed, kind_of_path
 from assay.datasets.geometry import Polygons
-from assay.datasets.inspection import absolute_path, subset_of, walk_files
+from assay.datasets.inspection import subset_of, walk_files
 from assay.datasets.yolo_labels import (
     IMAGE_FOLDER,
     LABEL_CORNERS,
@@ -30,7 +30,7 @@ from assay.datasets.yolo_labels import (
     label_file,
     read_labels,
 )
-from assay.datasets.yolo_paths import YoloPaths, find_yolo_paths, text_with_gaps
+from assay.datasets.yolo_paths import YoloPaths, find_yolo_paths, listed_choices, text_with_gaps
 from assay.errors import DataError, FileError
 from assay.spec.generated_images import YoloSource
 from assay.spec.splits import TRAIN
@@ -163,7 +163,7 @@ def list_images(path: Path, source: YoloSource, finder: FileFinder) -> list[Path
 
 
 def _listed_image(line: str, folder: Path, finder: FileFinder) -> Path:
-    choices = [absolute_path(spelling, folder) for spelling in spellings(line)]
+    choices = listed_choices(line, folder)
     return next((found for choice in choices if (found := finder.find_file(choice))), choices[0])
 
 
@@ -200,6 +200,8 @@ def _subsets_by_folder(images: list[Path], paths: YoloPaths) -> tuple[dict[Path,
 
 
 def _subset_of_folder(image: Path, paths: YoloPaths) -> str | None:
+    if not image.is_relative_to(paths.base):
+        return None
     folders = [part for part in image.relative_to(paths.base).parts[:-1] if part.lower() != IMAGE_FOLDER]
     return subset_of(folders[0]) if folders else None
 
@@ -270,7 +272,9 @@ def _unused_text_files(
     used = {*files.values(), *(label_file(file, finder) for file in found if spec.is_image(file.name))}
     used |= {path for _, path in paths.images}
     return [
-        file for file in found if file.suffix.lower() == ".txt" and file.name not in _NOT_LABELS and file not in used
+        file
+        for file in found
+        if file.suffix.lower() == ".txt" and file.name.lower() not in _NOT_LABELS and file not in used
     ]
 
 

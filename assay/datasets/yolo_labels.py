@@ -28,6 +28,8 @@ IMAGE_FOLDER = "images"
 
 _LABEL_FOLDERS = ("labels", "Labels", "LABELS")
 
+_LABEL_ENDINGS = (".txt", ".TXT", ".Txt")
+
 
 def label_file(image: Path, finder: FileFinder) -> Path:
     """Return where an image's label file is; where there is none, where it would be looked for first."""
@@ -38,12 +40,12 @@ def label_file(image: Path, finder: FileFinder) -> Path:
 
 def _label_files(image: Path) -> Iterator[Path]:
     """Yield the places of a label file: instead of the lowest folder of images, of a higher one, beside the image."""
-    folders, name = image.parts[:-1], image.stem + ".txt"
+    folders, names = image.parts[:-1], [image.stem + ending for ending in _LABEL_ENDINGS]
     for place in reversed(range(len(folders))):
         if folders[place].lower() == IMAGE_FOLDER:
             for folder in _LABEL_FOLDERS:
-                yield Path(*folders[:place], folder, *folders[place + 1 :], name)
-    yield image.parent / name
+                yield from (Path(*folders[:place], folder, *folders[place + 1 :], name) for name in names)
+    yield from (image.parent / name for name in names)
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,17 @@
-"""What there is to read of source ``yolo``: data.yaml or classes.txt, folders and lists of images.
+"""What there is to read of source ``yolo``: data.yaml, classes.txt or Darknet's files, folders and lists of images.
 
-Belongs here: paths, names of classes, ``kpt_shape``. Does not belong here: images (``yolo``), labels (``yolo_labels``).
+Darknet's obj.data names the lists of images and the file obj.names, which has one class per line. Belongs here: paths,
+names of classes, ``kpt_shape``. Does not belong here: images (``yolo``), labels (``yolo_labels``).
 """
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from assay.datasets.file_names import FileFinder, spellings
-from assay.datasets.inspection import SUBSET_NAMES, absolute_path, existing_path, is_hidden
+from assay.datasets.inspection import SUBSET_NAMES, absolute_path, existing_path, folders_in, is_hidden, subset_of
 from assay.errors import DataError, FileError, SpecError
 from assay.spec.generated_images import YoloSource
 from assay.spec.yaml_text import read_mapping
@@ -24,10 +25,11 @@ class YoloPaths:
     Attributes:
         base: Folder of the data.
         names: Classes in the order of their numbers.
-        config: The file that names the classes, data.yaml or classes.txt.
+        config: The file that names the classes or says where they are: data.yaml, classes.txt, obj.names, obj.data.
         images: Subset (None where there is none) of each folder or list of images.
         problems: What can't be right.
         key_points: ``kpt_shape`` of data.yaml: number of key points, and of numbers of each.
+        more_files: Other files that say what the classes are called.
     """
 
     base: Path
@@ -36,6 +38,7 @@ class YoloPaths:
     images: tuple[tuple[str | None, Path], ...]
     problems: tuple[str, ...] = ()
     key_points: tuple[int, int] | None = None
+    more_files: tuple[Path, ...] = ()
 
 
 YAML_ENDINGS = (".yaml", ".yml")
@@ -43,6 +46,14 @@ YAML_ENDINGS = (".yaml", ".yml")
 _YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 
 _CLASS_FILE = "classes.txt"
+
+_DARKNET = ".data"
+
+_NAME_ENDINGS = (".names", ".labels")
+"""How files with one class per line are called besides classes.txt: obj.names, and Roboflow's _darknet.labels."""
+
+_FOLDERS_OF_NAMES = ("labels", "images", "data")
+"""Folders, in any case, in which the file with the classes may lie."""
 
 
 def find_yolo_paths(source: YoloSource) -> YoloPaths:
@@ -55,32 +66,93 @@ def find_yolo_paths(source: YoloSource) -> YoloPaths:
     config = _config_in(path) if path.is_dir() else path
     if config is None:
         raise DataError(
-            f"source.path {source.path!r} holds neither data.yaml nor classes.txt, which name the classes. Add "
-            "classes.txt with one name per line."
+            f"source.path {source.path!r} holds neither data.yaml nor classes.txt nor obj.names, which name the "
+            "classes. Add classes.txt with one name per line."
         )
     if config.suffix.lower() in YAML_ENDINGS:
         return _from_yaml(config)
-    if config.name != _CLASS_FILE:
-        raise DataError(f"source.path {source.path!r} is a file; expected a folder, data.yaml or classes.txt.")
+    if config.suffix.lower() == _DARKNET:
+        return _from_darknet(config)
+    if not _is_class_file(config.name):
+        raise DataError(
+            f"source.path {source.path!r} is a file; expected a folder, data.yaml, classes.txt, obj.data or obj.names."
+        )
     return _from_class_file(config, path if path.is_dir() else path.parent)
 
 
+def _is_class_file(name: str) -> bool:
+    return name.lower() == _CLASS_FILE or PurePosixPath(name).suffix.lower() in _NAME_ENDINGS
+
+
 def _config_in(folder: Path) -> Path | None:
-    """Return the file that names the classes.
+    """Return the file that names the classes: in the folder, in one of the folders of labels, or in those of subsets.
 
     Raises:
-        DataError: Several YAML files name classes, none of them is called data.yaml.
+        DataError: The folder can't be read, or several files name different classes.
     """
-    inner = [f"{part}{_CLASS_FILE}" for part in ("", "labels/", "images/", "Labels/", "Images/")]
-    known = next((folder / name for name in (*_YAML_NAMES, *inner) if (folder / name).is_file()), None)
+    files = _files_in(folder)
+    known = next((files[name] for name in _YAML_NAMES if name in files), None)
     if known is not None:
         return known
-    others = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in YAML_ENDINGS]
-    others = [file for file in others if not is_hidden(file.name) and _names_classes(file)]
+    inner = folders_in(folder)
+    around = [folder, *(folder / name for name in inner if name.lower() in _FOLDERS_OF_NAMES)]
+    for place in around:
+        in_place = _files_in(place)
+        darknet = [file for file in in_place.values() if file.suffix.lower() == _DARKNET and _is_darknet(file)]
+        if darknet and _CLASS_FILE not in in_place:
+            return _only_one(folder, darknet)
+        if found := [file for name, file in in_place.items() if _is_class_file(name)]:
+            return _only_one(folder, found)
+    others = [file for file in files.values() if file.suffix.lower() in YAML_ENDINGS and _names_classes(file)]
     if len(others) > 1:
         names = ", ".join(file.name for file in others)
         raise DataError(f"{folder} holds no data.yaml, but {names}; give one of them as source.path.")
-    return others[0] if others else None
+    if others:
+        return others[0]
+    subsets = [_files_in(folder / name) for name in inner if subset_of(name)]
+    found = [file for each in subsets for name, file in each.items() if _is_class_file(name)]
+    return _only_one(folder, found) if found else None
+
+
+def _files_in(folder: Path) -> dict[str, Path]:
+    """Return the regular files in a folder that are not hidden, by lower-case name; classes.txt comes first."""
+    try:
+        paths = [folder / name for name in sorted(os.listdir(folder)) if not is_hidden(name)]  # noqa: PTH208
+        files = {path.name.lower(): path for path in paths if path.is_file()}
+    except OSError as error:
+        raise DataError(f"{folder} can't be read: {error.strerror}. Make it readable, or move it away.") from error
+    return dict(sorted(files.items(), key=lambda pair: pair[0] != _CLASS_FILE))
+
+
+def _only_one(folder: Path, found: Sequence[Path]) -> Path:
+    """Return the first of the files with classes, all of which must say the same."""
+    if len({_lines(file) for file in found}) > 1:
+        shown = ", ".join(os.path.relpath(file, folder) for file in found[:_MOST_SHOWN])
+        raise DataError(
+            f"{folder}: {shown} name different classes, or in another order; give one of them as source.path, or "
+            "remove the others."
+        )
+    return found[0]
+
+
+_MOST_SHOWN = 5
+
+
+def _lines(file: Path) -> tuple[str, ...]:
+    return tuple(line.strip() for line in text_with_gaps(file).splitlines() if line.strip())
+
+
+def _is_darknet(file: Path) -> bool:
+    try:
+        return bool({"names", "train"} & set(_assignments(file)))
+    except DataError:
+        return False
+
+
+def _assignments(file: Path) -> dict[str, str]:
+    """Return the keys and values of Darknet's ``key = value`` lines."""
+    pairs = [line.partition("=") for line in _lines(file) if not line.startswith(("#", ";"))]
+    return {key.strip().lower(): value.strip().strip("\"'") for key, equals, value in pairs if equals}
 
 
 def _names_classes(file: Path) -> bool:
@@ -112,9 +184,64 @@ def _yaml(config: Path) -> dict[str, Any]:
 
 
 def _from_class_file(config: Path, folder: Path) -> YoloPaths:
-    names = tuple(line.strip() for line in text_with_gaps(config).splitlines() if line.strip())
+    names = _lines(config)
     images = next((folder / name for name in ("images", "Images") if (folder / name).is_dir()), folder)
     return YoloPaths(folder, names, config, ((None, images),), tuple(_name_problems(names, config)))
+
+
+def _from_darknet(config: Path) -> YoloPaths:
+    """Return what obj.data says; where it names one list alone, as exports of annotation tools do, nothing is divided.
+
+    Raises:
+        DataError: The file with the names of the classes does not exist.
+    """
+    content, finder, folder = _assignments(config), FileFinder(), config.parent
+    names_file = finder.find_file(folder / "obj.names")
+    if "names" in content:
+        choices = listed_choices(content["names"], folder, least_parts=1)
+        names_file = next((found for choice in choices if (found := finder.find_file(choice))), None)
+        if names_file is None:
+            shown = f"names: {content['names']!r} does not exist (looked for {choices[0]}){finder.hint(choices[0])}"
+            raise DataError(f"{config}: {shown}.")
+    if names_file is None:
+        raise DataError(f"{config}: has no names; expected names = obj.names, a file with one class per line.")
+    images: list[tuple[str | None, Path]] = []
+    problems = []
+    for key in [key for key in SUBSET_NAMES if content.get(key)]:
+        choices = listed_choices(content[key], folder, least_parts=1)
+        path = next((found for choice in choices if (found := finder.find(choice))), None)
+        if path is None:
+            problems.append(f"{config.name}: {key}: {content[key]!r} does not exist (looked for {choices[0]})")
+        else:
+            images.append((SUBSET_NAMES[key], path))
+    if len(images) == 1 and not problems:
+        images = [(None, path) for _, path in images]
+    if not images and not problems:
+        problems.append(f"{config.name}: has neither train nor valid; expected lists or folders of images")
+    names = _lines(names_file)
+    if content.get("classes", str(len(names))) != str(len(names)):
+        problems.append(f"{config.name}: classes is {content['classes']}, but {names_file.name} holds {len(names)}")
+    problems += _name_problems(names, names_file)
+    return YoloPaths(folder, names, config, tuple(images), tuple(problems), more_files=(names_file,))
+
+
+def listed_choices(text: str, folder: Path, least_parts: int = 2) -> list[Path]:
+    """Return what a path in a list of images may mean: relative to the list's folder, or as on another machine.
+
+    Darknet's paths are relative to where it was started, such as data/obj/1.jpg in data/train.txt.
+
+    Args:
+        text: As the list has it.
+        folder: Folder of the list.
+        least_parts: How many of the last parts of the path must be the same; with 1 the file's name is enough.
+    """
+    spelled = list(spellings(text))
+    choices = [absolute_path(spelling, folder) for spelling in spelled]
+    for spelling in spelled:
+        parts = PurePosixPath(spelling).parts
+        choices += [folder.parent.joinpath(*parts)] if ".." not in parts and not spelling.startswith("/") else []
+        choices += [folder.joinpath(*parts[first:]) for first in range(1, len(parts) - least_parts + 1)]
+    return list(dict.fromkeys(choices))
 
 
 def _from_yaml(config: Path) -> YoloPaths:

@@ -217,8 +217,8 @@ class YoloSource(ImageSource):
     kind: Literal["yolo"] = "yolo"
     """Chooses this source."""
     path: UserPath
-    """The folder with data.yaml or classes.txt, or the YAML file itself; relative to the working directory, ``~`` is
-    the home folder."""
+    """The folder with data.yaml, classes.txt, or obj.data and obj.names as Darknet has them; or that file itself;
+    relative to the working directory, ``~`` is the home folder."""
     masks: bool = True
     """Draw masks from polygons, for segmentation."""
     bad_annotations: BadAnnotations = "refuse"
@@ -253,8 +253,8 @@ class MaskFolderSource(ImageSource):
     ignore: MaskValue | None = 255
     """Value of pixels of unknown class, which are excluded from training and metrics; null for none."""
     subset_folders: SubsetFolders = "detect"
-    """Whether folders named train, validation (val, valid) and test are subsets. ``detect``: if all folders have such
-    names and train is among them."""
+    """Whether folders named train, validation (val, valid) and test are subsets. ``detect``: if train is among them;
+    images in other folders beside these are refused then."""
 
     @field_validator("classes")
     @classmethod

@@ -106,11 +106,55 @@ def test_subsets_that_hold_images_are_asked_about(root):
     assert {label for label, _ in found(root, subset_folders="never").values()} == {"Training", "Testing"}
 
 
-@pytest.mark.parametrize("inner", [("seg_train", "seg_test"), ("images", "images")])
-def test_one_folder_within_each_subset_is_refused(root, inner):
+def test_one_folder_within_each_subset_is_refused(root):
+    tops = ("seg_train", "seg_test")
+    save(root, *(f"{top}/images/{label}/1.png" for top in tops for label in "ab"))
+    assert "seg_test/images, seg_train/images: one folder each instead of class folders" in refused(root)
+
+
+@pytest.mark.parametrize("inner", [("seg_train", "seg_test"), ("Training", "test")])
+def test_a_folder_of_the_same_name_within_each_subset_only_wraps_its_classes(root, inner):
     tops = ("seg_train", "seg_test")
     save(root, *(f"{top}/{name}/{label}/1.png" for top, name in zip(tops, inner, strict=True) for label in "ab"))
-    assert f"seg_test/{inner[1]}, seg_train/{inner[0]}: one folder each instead of class folders" in refused(root)
+    assert set(found(root).values()) == {(label, subset) for label in "ab" for subset in ("train", "test")}
+    warnings = read_layout(root, ImageFolderSource(path=str(root))).warnings
+    assert any("one folder of its own name" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize(
+    "names", [("train/train/1.png", "test/test/1.png"), ("train/train/1.png", "test/test/a/1.png")]
+)
+def test_a_folder_of_the_same_name_that_holds_images_is_refused(root, names):
+    save(root, *names)
+    assert "one folder each instead of class folders" in refused(root)
+
+
+@pytest.mark.parametrize("wrapper", ["train", "Training", "test", "train_data", "archive/val", "train/train"])
+@pytest.mark.parametrize("inner", [("train",), ("train", "test"), ("Training", "valid", "Testing")])
+def test_a_folder_around_subsets_may_be_named_like_a_subset(root, wrapper, inner):
+    save(root, *(f"{wrapper}/{subset}/{label}/1.png" for subset in inner for label in ("cat", "dog")))
+    assert {label for label, _ in found(root).values()} == {"cat", "dog"}
+    assert len({subset for _, subset in found(root).values()}) == len(inner)
+    assert f"everything lies in {wrapper!r}" in read_layout(root, ImageFolderSource(path=str(root))).warnings[0]
+
+
+def test_subsets_without_classes_in_a_subset_are_asked_about(root):
+    save(root, "train/train/1.png", "train/test/1.png")
+    assert "are these subsets or classes?" in refused(root)
+    always = read_layout(root, ImageFolderSource(path=str(root), subset_folders="always"))
+    assert {(image.label, image.given_subset) for image in always.images} == {("train", "train"), ("test", "train")}
+
+
+def test_a_class_named_like_a_subset_may_be_one_of_several(root):
+    save(root, "train/train/1.png", "train/bus/1.png", "test/train/1.png", "test/bus/1.png")
+    assert {label for label, _ in found(root).values()} == {"train", "bus"}
+
+
+def test_a_class_that_is_named_train_is_told(root):
+    save(root, "train/1.png", "bus/1.png")
+    (warning,) = read_layout(root, ImageFolderSource(path=str(root))).warnings
+    assert "the folder 'train' is taken for a class" in warning
+    assert read_layout(root, ImageFolderSource(path=str(root), subset_folders="never")).warnings == ()
 
 
 def test_one_class_within_each_subset_is_a_class(root):

@@ -61,9 +61,37 @@ def as_texts(content):
         entry["image_id"] = str(entry["image_id"])
 
 
-@pytest.mark.parametrize("change", [as_floats, as_texts])
-def test_whole_numbers_may_be_written_as_floats_and_ids_as_text(tmp_path, content, change):
-    change(content)
+def test_whole_numbers_may_be_written_as_floats(tmp_path, content):
+    as_floats(content)
+    assert read(tmp_path, content).boxes == TRUTH
+
+
+def in_texts(content, *keys):
+    for entry in (*content["images"], *content["annotations"], *content["categories"]):
+        for key in keys:
+            if key in entry:
+                entry[key] = str(entry[key])
+
+
+@pytest.mark.parametrize("keys", [("image_id",), ("category_id",), ("image_id", "category_id"), ("id",)])
+def test_ids_may_be_texts_on_one_side_and_are_told(tmp_path, content, keys):
+    in_texts(content, *keys)
+    found = read(tmp_path, content)
+    assert found.boxes == TRUTH
+    count = len(content["annotations"])
+    assert any(f"{count} annotations write the id" in warning for warning in found.report["warnings"])
+
+
+@pytest.mark.parametrize("value", ["01", "1.0", " 1", "one", "", True, [1]])
+def test_a_text_that_is_no_id_is_refused(tmp_path, content, value):
+    content["annotations"][0]["category_id"] = value
+    assert "is the id of no category" in refused(tmp_path, content)
+
+
+def test_a_category_that_annotations_name_as_text_is_no_unused_root(tmp_path, content):
+    for entry in content["categories"][1:]:
+        entry["supercategory"] = content["categories"][0]["name"]
+    in_texts(content, "category_id")
     assert read(tmp_path, content).boxes == TRUTH
 
 

@@ -227,3 +227,38 @@ def test_masks_of_nothing_but_background_and_255_are_refused_with_the_way_out(ro
 def test_the_way_out_for_masks_of_0_and_255_is_one(root, tmp_path):
     pair(root, grey([255, 255]))
     assert build(root, tmp_path, ignore=None, classes={"cell": 255})[0]["labels"] == {"cell": 1}
+
+
+def save_pairs(root, *folders):
+    for folder in folders:
+        save(root / folder / "images" / "1.png", Image.new("RGB", (8, 6), (len(folder), 0, 0)))
+        save(root / folder / "masks" / "1.png", grey([1]))
+
+
+@pytest.mark.parametrize("other", ["extra", "part2", "new/"])
+@pytest.mark.parametrize("subsets", [("train",), ("Training", "valid")])
+def test_a_folder_of_pairs_beside_subsets_is_refused_rather_than_left_out(root, tmp_path, other, subsets):
+    save_pairs(root, *subsets, other)
+    message = refused(root, tmp_path)
+    assert f"{other.strip('/')} holds 'images' beside {', '.join(subsets)}, but is named like no subset" in message
+
+
+def test_other_folders_beside_subsets_of_pairs_may_hold_anything_else(root, tmp_path):
+    save_pairs(root, "train", "val")
+    save(root / "preview" / "1.png")
+    _, items, _, _ = build(root, tmp_path)
+    assert dict(items["item", "given_subset"].rows()) == {
+        "train/images/1.png": "train",
+        "val/images/1.png": "validation",
+    }
+
+
+@pytest.mark.parametrize("other", ["extra/2", "2"])
+def test_an_image_outside_of_the_subsets_is_refused(root, tmp_path, other):
+    for name in ("train/1", "val/1", other):
+        save(root / "images" / f"{name}.png", Image.new("RGB", (8, 6), (sum(map(ord, name)) % 250, 0, 0)))
+        save(root / "masks" / f"{name}.png", grey([1]))
+    assert f"{other}.png: lies in no folder called train, val or test, but others do" in refused(root, tmp_path)
+    (tmp_path / "result").rmdir()
+    _, items, _, _ = build(root, tmp_path, subset_folders="never")
+    assert items["given_subset"].to_list() == [None] * 3

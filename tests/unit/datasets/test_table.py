@@ -379,3 +379,42 @@ def test_labels_that_differ_in_a_space_are_told(build):
     text = "size,price\n1,low\n2,low \n3,high\n"
     report = build(text, use=ColumnUse("classification", "price"))[0]
     assert report["warnings"] == ["'low' and 'low ' differ only in case, spaces or spelling, but are two classes"]
+
+
+INFINITE = "size,price\n1.5,1\n{},2\n2.5,3\n{},1\n"
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "1e999", "-1e400"])
+def test_infinite_values_are_refused_when_the_table_is_read(build, tmp_path, value):
+    message = refused(build, INFINITE.format(value, value))
+    assert "column 'size': is infinite, or too large a number, in 2 of 4 rows (rows 2, 4)" in message
+    assert "ignore_columns" in message
+    (tmp_path / "result").rename(tmp_path / "refused")
+    build(INFINITE.format(value, value), ignore_columns=("size",))
+
+
+def test_an_infinite_target_is_refused_when_the_table_is_read(build):
+    assert "source.target_column 'price': is infinite" in refused(build, "a,price\n1,0.5\n2,inf\n3,1.5\n")
+
+
+def test_infinite_values_of_parquet_are_refused(build, tmp_path):
+    pl.DataFrame({"a": [1.0, float("-inf"), None], "price": [1, 2, 3]}).write_parquet(tmp_path / "table.parquet")
+    assert "in 1 of 3 rows (row 2)" in refused(build, path=str(tmp_path / "table.parquet"))
+
+
+def test_missing_values_are_told_when_the_table_is_read(build):
+    report, *_ = build("a,b,c,price\n1,,x,1\n,,,2\n3,4.5,z,3\n")
+    assert any("values are missing: 'a' in 1, 'b' in 2, 'c' in 1 of 3 rows" in each for each in report["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("named", "column"),
+    [("Y", "y"), ("y ", "y"), ("label", "Label"), ("price", "Price (EUR)"), ("petal length", "Petal_Length")],
+)
+@pytest.mark.parametrize("key", ["target_column", "subset_column", "group_column", "ignore_columns", "text_columns"])
+def test_a_column_of_another_case_is_the_nearest_name(build, key, named, column):
+    value = (named,) if key.endswith("s") else named
+    keys = {"target_column": "z", key: value}
+    assert f"source.{key}: Column {named!r} does not exist. Did you mean {column!r}?" in refused(
+        build, f"{column},z,w\n1,2,3\n4,5,6\n", **keys
+    )

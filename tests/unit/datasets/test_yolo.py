@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from assay.datasets.fingerprints import source_digest, source_files
 from assay.datasets.index import build_yolo
 from assay.errors import DataError
 from assay.images.decoding import read_mask
@@ -262,3 +263,113 @@ def test_a_sentence_says_that_no_image_has_an_object(root, tmp_path):
 def test_names_of_classes_that_look_alike_are_told(root, tmp_path):
     (root / "data.yaml").write_text("names: [cat, Cat]\ntrain: images/train\nval: images/val\n")
     assert "'cat' and 'Cat' differ only" in build(root, tmp_path)[0]["warnings"][0]
+
+
+DARKNET = "classes = 2\ntrain = data/train.txt\nvalid = data/valid.txt\nnames = data/obj.names\nbackup = backup/\n"
+
+
+@pytest.fixture
+def darknet(tmp_path):
+    """A folder as Darknet has it, whose lists call it otherwise: obj.data, obj.names, lists, a folder of images."""
+    root = tmp_path / "darknet"
+    save(root / "obj" / "a.JPG", format="JPEG")
+    save(root / "obj" / "b.jpg", format="JPEG")
+    label(root / "obj" / "a.TXT", "1 0.5 0.5 0.25 0.5")
+    label(root / "obj" / "b.txt", "0 0.5 0.5 0.25 0.5")
+    (root / "obj.names").write_text("cat\ndog\n\n")
+    (root / "obj.data").write_text(DARKNET)
+    label(root / "train.txt", "data/obj/a.JPG")
+    label(root / "valid.txt", "data/obj/b.jpg")
+    return root
+
+
+def labels_and_subsets(path, tmp_path, **keys):
+    _, items, objects, _ = build(path, tmp_path, **keys)
+    joined = items.join(objects.select("item", object="label"), on="item", how="left")
+    return sorted(joined.select("item", "given_subset", "object").rows())
+
+
+DIVIDED = [("obj/a.JPG", "train", "dog"), ("obj/b.jpg", "validation", "cat")]
+
+
+@pytest.mark.parametrize("config", ["", "obj.data"])
+@pytest.mark.parametrize("prefix", ["data/", "", "/content/darknet/data/", "C:\\yolo\\", "./"])
+def test_the_files_of_darknet_are_read(darknet, tmp_path, config, prefix):
+    for name in ("train", "valid"):
+        text = (darknet / f"{name}.txt").read_text()
+        (darknet / f"{name}.txt").write_text(text.replace("data/", prefix))
+    assert labels_and_subsets(darknet / config, tmp_path) == DIVIDED
+
+
+def test_paths_of_darknet_may_be_relative_to_where_it_is_started(darknet, tmp_path):
+    darknet.rename(tmp_path / "data")
+    assert labels_and_subsets(tmp_path / "data" / "obj.data", tmp_path) == DIVIDED
+
+
+@pytest.mark.parametrize("names", ["obj.names", "OBJ.NAMES", "coco.names", "_darknet.labels", "Classes.TXT"])
+def test_classes_may_be_in_a_file_of_another_name(darknet, tmp_path, names):
+    (darknet / "obj.data").unlink()
+    (darknet / "obj.names").rename(darknet / names)
+    assert labels_and_subsets(darknet, tmp_path) == [(item, None, label) for item, _, label in DIVIDED]
+
+
+def test_classes_of_each_subset_must_be_the_same(darknet, tmp_path):
+    (darknet / "obj.data").unlink()
+    (darknet / "obj.names").unlink()
+    for subset, name in (("train", "a"), ("valid", "b")):
+        (darknet / subset).mkdir()
+        for file in (darknet / "obj").glob(f"{name}.*"):
+            file.rename(darknet / subset / file.name)
+        (darknet / subset / "_darknet.labels").write_text("cat\ndog\n")
+    expected = [("train/a.JPG", "train", "dog"), ("valid/b.jpg", "validation", "cat")]
+    assert labels_and_subsets(darknet, tmp_path) == expected
+    (darknet / "valid" / "_darknet.labels").write_text("dog\ncat\n")
+    (tmp_path / "result").rename(tmp_path / "first")
+    assert "_darknet.labels, valid/_darknet.labels name different classes" in refused(darknet, tmp_path)
+
+
+def test_two_files_of_classes_must_say_the_same(darknet, tmp_path):
+    (darknet / "classes.txt").write_text("dog\ncat\n")
+    assert "classes.txt, obj.names name different classes, or in another order" in refused(darknet, tmp_path)
+
+
+def test_one_list_of_darknet_divides_nothing(darknet, tmp_path):
+    (darknet / "obj.data").write_text(DARKNET.replace("valid = data/valid.txt\n", ""))
+    label(darknet / "train.txt", "data/obj/a.JPG", "data/obj/b.jpg")
+    assert labels_and_subsets(darknet, tmp_path) == [(item, None, label) for item, _, label in DIVIDED]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("classes = 2", "classes = 80", "obj.data: classes is 80, but obj.names holds 2"),
+        ("data/obj.names", "data/obj.nams", "obj.data: names: 'data/obj.nams' does not exist"),
+        ("data/valid.txt", "data/test.txt", "obj.data: valid: 'data/test.txt' does not exist"),
+    ],
+)
+def test_what_darknet_says_must_be_there(darknet, tmp_path, old, new, message):
+    (darknet / "obj.data").write_text(DARKNET.replace(old, new))
+    assert message in refused(darknet, tmp_path)
+
+
+def test_a_name_alone_is_no_path_of_another_machine(darknet, tmp_path):
+    label(darknet / "valid.txt", "data/obj/c.jpg")
+    save(darknet / "c.jpg", format="JPEG")
+    assert "c.jpg: does not exist" in refused(darknet, tmp_path)
+
+
+def test_two_label_files_that_differ_in_the_case_of_their_ending_are_refused(darknet, tmp_path):
+    for name in ("obj.data", "train.txt", "valid.txt"):
+        (darknet / name).unlink()
+    (darknet / "obj").rename(darknet / "images")
+    label(darknet / "labels" / "a.txt", "1 0.5 0.5 0.25 0.5")
+    label(darknet / "labels" / "a.TXT", "0 0.5 0.5 0.25 0.5")
+    assert "labels/a.TXT: there is no image of that name" in refused(darknet, tmp_path)
+
+
+def test_the_classes_of_darknet_are_part_of_the_data(darknet):
+    source = YoloSource(path=str(darknet))
+    before = source_digest(source)
+    (darknet / "obj.names").write_text("cat\nfox\n")
+    assert source_digest(source) != before
+    assert darknet / "obj" / "a.TXT" in source_files(source).values()

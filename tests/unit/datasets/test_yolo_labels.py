@@ -123,7 +123,7 @@ def test_a_label_elsewhere_of_the_name_of_an_image_without_one_makes_its_truth_u
     assert "old/i01.txt: is not read, but has the name of images/i01.png" in index.report["warnings"][0]
 
 
-@pytest.mark.parametrize("name", ["I00.TXT", "I00.txt", "i00.TXT"])
+@pytest.mark.parametrize("name", ["I00.TXT", "I00.txt"])
 def test_labels_in_another_case_are_refused(root, tmp_path, name):
     save_images(root / "images", COUNT)
     write_labels(root / "labels", yolo_lines(COUNT))
@@ -434,3 +434,14 @@ def test_triangles_are_triangles(root, tmp_path):
     ):
         (root / "labels" / f"{image.stem}.txt").write_text(line)
     assert len(read(root, tmp_path).boxes) == 2
+
+
+@pytest.mark.parametrize("ending", ["TXT", "Txt"])
+def test_label_files_may_end_in_upper_case(root, tmp_path, ending):
+    save_images(root / "images", COUNT)
+    write_labels(root / "labels", yolo_lines(COUNT))
+    for file in list((root / "labels").iterdir()):
+        file.rename(file.with_suffix(f".{ending}"))
+    config(root)
+    index = read(root, tmp_path)
+    assert (index.boxes, index.known) == (truth(COUNT), names(COUNT))
