@@ -67,13 +67,16 @@ def parse_setting(setting: str) -> dict[str, Any]:
 
 def validate(
     targets: Annotated[list[str] | None, typer.Argument(help="IDs or files; all experiments when left out")] = None,
+    data: Annotated[
+        bool, typer.Option("--data", help="also read tables, labels and names of images, but no image")
+    ] = False,
 ) -> None:
     """Check spec files; prints every problem of every file and fails when there is one."""
     store = spec_files()
     paths = [path_of(target, store) for target in targets] if targets else [store.path(name) for name in store.ids()]
     problems = []
     for path in paths:
-        problem, warnings = _check(path)
+        problem, warnings = _check(path, data)
         problems += [problem] if problem else []
         for line in (problem, *(f"warning: {path}: {warning}" for warning in warnings)):
             if line:
@@ -98,13 +101,20 @@ def path_of(target: str, store: SpecFiles) -> Path:
     return path
 
 
-def _check(path: Path) -> tuple[str, list[str]]:
+def _check(path: Path, with_data: bool) -> tuple[str, list[str]]:
     """Return what is wrong with a file, or else what its runs will find missing: the data may be elsewhere."""
     try:
         spec = load_spec(path)
     except AssayError as error:
         return str(error), []
-    return "", list(_missing_data(spec))
+    if not with_data:
+        return "", list(_missing_data(spec))
+    from assay.stages.generated_images import check_source  # Polars, NumPy and Pillow: only here
+
+    try:
+        return "", [*check_source(spec.generated_images.source), *_missing_data(spec)]
+    except AssayError as error:
+        return f"{path}: generated_images.{error}", []
 
 
 def _missing_data(spec: ExperimentSpec) -> Iterator[str]:

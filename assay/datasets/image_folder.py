@@ -59,6 +59,13 @@ def build_image_folder(spec: ImageFolderSource, seed: int, folder: Path, progres
     return _report(root, items, layout)
 
 
+def check_folder_source(spec: ImageFolderSource) -> list[str]:
+    """Return warnings about the user's folders, and refuse them as ``build_image_folder`` does; opens no image."""
+    layout = read_layout(existing_path(spec.path, want_folder=True), spec)
+    _raise_problems(spec, layout, [ImageInfo()] * len(layout.images))
+    return list(layout.warnings)
+
+
 @dataclass(frozen=True)
 class LabelledImage:
     """An image whose folder is its class.
@@ -225,7 +232,7 @@ def _label_conflicts(images: Sequence[LabelledImage], infos: Sequence[ImageInfo]
     first: dict[str, LabelledImage] = {}
     problems = []
     for image, info in zip(images, infos, strict=True):
-        if info.problem:
+        if info.problem or not info.sha256:
             continue
         same = first.setdefault(info.sha256, image)
         if same.label != image.label:

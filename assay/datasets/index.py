@@ -28,7 +28,7 @@ from assay.datasets.annotations import (
 from assay.datasets.coco import read_coco
 from assay.datasets.geometry import upright_image
 from assay.datasets.inspection import ImageInfo, alike_names, inspect_images
-from assay.datasets.mask_folder import read_mask_folder
+from assay.datasets.mask_folder import find_mask_paths, read_mask_folder
 from assay.datasets.schema import (
     BACKGROUND,
     IMAGE_ITEM_COLUMNS,
@@ -83,6 +83,20 @@ def build_masks(spec: MaskFolderSource, seed: int, folder: Path, progress: Progr
         DataError: Every file that can't be used, by name and reason, before anything is written.
     """
     return build_index(spec, read_mask_folder(spec, progress), folder, progress)
+
+
+def check_annotated_source(spec: AnnotatedSource) -> list[str]:
+    """Return warnings about annotated images, and refuse them as ``build_index`` does; opens no image and no mask."""
+    if isinstance(spec, MaskFolderSource):
+        paths = find_mask_paths(spec)
+        images = tuple(
+            AnnotatedImage(image.file, image.file, image.given_subset, mask=image.mask) for image in paths.images
+        )
+        dataset = AnnotatedDataset(paths.root, images, (), paths.problems)
+    else:
+        dataset = read_coco(spec) if isinstance(spec, CocoSource) else read_yolo(spec)
+    _raise_problems(spec, dataset, list(dataset.problems), list(dataset.bad_annotations))
+    return [*dataset.warnings, *alike_names(dataset.classes)]
 
 
 def build_index(

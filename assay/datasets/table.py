@@ -44,22 +44,36 @@ def build_table(spec: TableSource, seed: int, folder: Path, progress: Progress =
         DataError: The file can't be read, or columns can't be used: all of them, by name and reason.
         FileError: The file is no regular file.
     """
-    path = existing_path(spec.path, want_folder=False)
-    frame, notes = read_table(path, spec)
+    frame, notes = _checked(spec)
     progress(1, 2, "table read")
-    problems = list(name_problems(frame, spec))
-    problems = problems or [*value_problems(frame, spec), *meaning_problems(frame, spec)]
-    if problems:
-        raise DataError(f"source.path {spec.path!r}: {len(problems)} problems; nothing was computed.", problems)
     rows, items = _rows(frame, spec), _items(frame, spec)
     write_parquet(rows, folder / ROWS_FILE)
     write_parquet(items, folder / ITEMS_FILE)
     features = [name for name in rows.columns if name not in ("item", spec.target_column)]
     TableInfo(spec.target_column, tuple(features)).write(folder)
     progress(2, 2, "table checked")
-    notes += [note for name in features for note in _feature_notes(frame[name], spec)] + _label_notes(frame, spec)
-    notes += _gap_notes(rows, features)
     return _report(rows, items, spec, features) | ({"warnings": notes} if notes else {})
+
+
+def check_table_source(spec: TableSource) -> list[str]:
+    """Return warnings about the user's table, and refuse it as ``build_table`` does."""
+    return _checked(spec)[1]
+
+
+def _checked(spec: TableSource) -> tuple[pl.DataFrame, list[str]]:
+    """Return the table and what a person should know of it.
+
+    Raises:
+        DataError, FileError: As ``build_table``.
+    """
+    frame, notes = read_table(existing_path(spec.path, want_folder=False), spec)
+    problems = list(name_problems(frame, spec))
+    problems = problems or [*value_problems(frame, spec), *meaning_problems(frame, spec)]
+    if problems:
+        raise DataError(f"source.path {spec.path!r}: {len(problems)} problems; nothing was computed.", problems)
+    features = _feature_names(frame, spec)
+    notes += [note for name in features for note in _feature_notes(frame[name], spec)] + _label_notes(frame, spec)
+    return frame, notes + _gap_notes(frame, features)
 
 
 def _rows(frame: pl.DataFrame, spec: TableSource) -> pl.DataFrame:

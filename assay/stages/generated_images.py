@@ -20,6 +20,7 @@ from assay.spec.generated_images import (
     ImageFolderSource,
     MaskFolderSource,
     NumbersSource,
+    Source,
     SourceKind,
     TableSource,
     YoloSource,
@@ -45,6 +46,23 @@ SOURCES: dict[str, SourceKind] = {
     "table": SourceKind(TableSource, "assay.datasets.table:build_table", _SOURCE_DIGEST),
 }
 """The built-in kinds. Functions are named by ``module:function``, so that a kind's libraries are imported on use."""
+
+
+_CHECKS = {
+    "image_folder": "assay.datasets.image_folder:check_folder_source",
+    **dict.fromkeys(("coco", "yolo", "masks"), "assay.datasets.index:check_annotated_source"),
+    "table": "assay.datasets.table:check_table_source",
+}
+
+
+def check_source(source: Source) -> list[str]:
+    """Return warnings about the user's data, found without opening an image; none of generated data and plug-ins.
+
+    Raises:
+        DataError: What the stage would refuse, as far as that shows without opening an image.
+    """
+    warnings: list[str] = _function(_CHECKS[source.kind])(source) if source.kind in _CHECKS else []
+    return warnings
 
 
 def build_source(

@@ -227,6 +227,32 @@ def test_validate_warns_of_data_that_do_not_exist(project, monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
+TABLE = "task: regression\ngenerated_images: {source: {kind: table, path: houses.csv, target_column: Price}}\n"
+
+
+@pytest.mark.system
+def test_validate_reads_data_on_demand(project, monkeypatch, capsys):
+    """The folder exists, so that nothing but its content is wrong; no image is opened."""
+    (project / "experiments").mkdir()
+    (project / "experiments" / "table.yaml").write_text(TABLE)
+    (project / "houses.csv").write_text("size,price\n1,2\n")
+    (project / "experiments" / "folder.yaml").write_text(SOURCE.format(path="flowers"))
+    (project / "flowers" / "rose").mkdir(parents=True)
+    (project / "flowers" / "rose" / "1.png").write_bytes(b"no image, but that is for the run to find")
+    (project / "flowers" / "lonely.png").write_bytes(b"")
+    assert call(monkeypatch, "validate") == 0
+    capsys.readouterr()
+    assert call(monkeypatch, "validate", "--data") == 1
+    captured = capsys.readouterr()
+    assert "generated_images.source.path 'houses.csv': 1 problems" in captured.err
+    assert "source.target_column: Column 'Price' does not exist. Did you mean 'price'?" in captured.err
+    assert "lonely.png: lies outside a class folder" in captured.err
+    (project / "flowers" / "lonely.png").unlink()
+    (project / "experiments" / "table.yaml").write_text(TABLE.replace("Price", "price"))
+    assert call(monkeypatch, "validate", "--data") == 0
+    assert "2 of 2 experiments are valid." in capsys.readouterr().out
+
+
 def test_validate_tells_each_file_that_can_not_be_read_beside_the_others(project, monkeypatch, capsys):
     (project / "experiments").mkdir()
     (project / "experiments" / "good.yaml").write_text("task: regression\n")

@@ -2,10 +2,11 @@
 
 import pytest
 
-from assay.errors import SpecError
+from assay.errors import DataError, SpecError
 from assay.pipeline import stage_config
 from assay.spec.loading import spec_from
-from assay.stages.generated_images import build_source, content_digest
+from assay.stages.generated_images import build_source, check_source, content_digest
+from tests.helpers.annotated_data import BUILDERS, make_coco, make_masks, make_yolo
 
 ADDED = """
 from typing import Literal
@@ -67,3 +68,24 @@ def test_generated_data_have_no_digest_but_the_users_photos_have(tmp_path):
     first = content_digest(part_of(kind="numbers", background_folder=str(photos)), tmp_path)
     Image.new("RGB", (300, 300), (9, 2, 3)).save(photos / "a.png")
     assert first != content_digest(part_of(kind="numbers", background_folder=str(photos)), tmp_path) != ""
+
+
+@pytest.mark.parametrize(("kind", "make"), [("coco", make_coco), ("yolo", make_yolo), ("masks", make_masks)])
+def test_annotated_data_are_checked_without_opening_an_image(tmp_path, kind, make):
+    root = tmp_path / "data"
+    make(root, 4)
+    for file in root.rglob("*.png"):
+        file.write_bytes(b"is for the stage to find")
+    source = BUILDERS[kind][0](path=str(root))
+    assert check_source(source) == []
+    for file in root.rglob("i00.png"):
+        file.unlink()
+    if kind == "masks":
+        (root / "masks" / "i00.png").write_bytes(b"")
+    with pytest.raises(DataError, match="i00"):
+        check_source(source)
+
+
+def test_generated_and_added_data_have_nothing_to_check(added):
+    assert check_source(part_of(kind="numbers").section.source) == []
+    assert check_source(part_of(kind="constant").section.source) == []
