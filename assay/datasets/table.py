@@ -12,10 +12,11 @@ from typing import Any
 
 import polars as pl
 
-from assay.datasets.inspection import SUBSET_NAMES, alike_names, class_not_in_train, existing_path, subset_of
-from assay.datasets.number_texts import as_numbers, finding, gap_notes, is_gap
+from assay.datasets.inspection import SUBSET_NAMES, class_not_in_train, existing_path, subset_of
+from assay.datasets.number_texts import as_numbers, finding, is_gap
 from assay.datasets.schema import ITEMS_FILE, ROW_ITEM_COLUMNS, TableInfo
 from assay.datasets.table_file import read_table
+from assay.datasets.table_notes import is_text, table_notes
 from assay.errors import DataError, unknown
 from assay.spec.generated_images import TableSource
 from assay.spec.splits import TRAIN
@@ -71,9 +72,7 @@ def _checked(spec: TableSource) -> tuple[pl.DataFrame, list[str]]:
     problems = problems or [*value_problems(frame, spec), *meaning_problems(frame, spec)]
     if problems:
         raise DataError(f"source.path {spec.path!r}: {len(problems)} problems; nothing was computed.", problems)
-    features = _feature_names(frame, spec)
-    notes += [note for name in features for note in _feature_notes(frame[name], spec)] + _label_notes(frame, spec)
-    return frame, notes + _gap_notes(frame, features)
+    return frame, notes + table_notes(frame, _feature_names(frame, spec), spec)
 
 
 def _rows(frame: pl.DataFrame, spec: TableSource) -> pl.DataFrame:
@@ -218,11 +217,7 @@ def meaning_problems(frame: pl.DataFrame, spec: TableSource) -> Iterator[str]:
 
 def _is_doubtful(name: str, kind: pl.DataType, spec: TableSource) -> bool:
     """Return whether a column holds texts although nobody said so."""
-    return _is_text(kind) and name not in spec.text_columns and not spec.use.means_texts(name)
-
-
-def _is_text(kind: pl.DataType) -> bool:
-    return isinstance(kind, (pl.String, pl.Categorical, pl.Enum))
+    return is_text(kind) and name not in spec.text_columns and not spec.use.means_texts(name)
 
 
 def _target_problems(frame: pl.DataFrame, spec: TableSource) -> Iterator[str]:
@@ -235,7 +230,7 @@ def _target_problems(frame: pl.DataFrame, spec: TableSource) -> Iterator[str]:
         yield f"{key}: holds {kind}, expected numbers or texts"
     elif spec.use.learning == "regression" and not kind.is_numeric():
         yield f"{key}: {_no_numbers(frame[name], spec)}"
-    elif _is_text(kind) and name not in spec.text_columns and spec.use.learning in (None, "classification"):
+    elif is_text(kind) and name not in spec.text_columns and spec.use.learning in (None, "classification"):
         found = finding(frame[name], spec)
         if found and (spec.use.learning is None or _are_numbers_and_gaps(frame[name], spec)):
             yield f"{key}: {found}; or take its texts for classes: source.text_columns"
@@ -243,12 +238,13 @@ def _target_problems(frame: pl.DataFrame, spec: TableSource) -> Iterator[str]:
 
 def _no_numbers(target: pl.Series, spec: TableSource) -> str:
     """Return why a column is no target of a regression."""
-    is_text = _is_text(target.dtype)
-    if is_text and (found := finding(target, spec)):
+    holds_texts = is_text(target.dtype)
+    if holds_texts and (found := finding(target, spec)):
         return f"{found}; task is regression, which needs numbers"
     shown = ", ".join(repr(str(value)[:40]) for value in target.drop_nulls().unique(maintain_order=True)[:3])
+    kind = "texts" if holds_texts else target.dtype
     return (
-        f"holds {'texts' if is_text else target.dtype} such as {shown}, but task is regression, which needs numbers; "
+        f"holds {kind} such as {shown}, but task is regression, which needs numbers; "
         "choose another column, or task: classification"
     )
 
@@ -257,45 +253,6 @@ def _are_numbers_and_gaps(target: pl.Series, spec: TableSource) -> bool:
     """Return whether some labels only say that the class is missing, and the others are numbers."""
     gaps = is_gap(target)
     return bool(gaps.any()) and as_numbers(target.filter(~gaps), spec) is not None
-
-
-def _feature_notes(column: pl.Series, spec: TableSource) -> list[str]:
-    is_used = _is_text(column.dtype) and column.name not in spec.text_columns and spec.use.reads(column.name)
-    return gap_notes(column.cast(pl.String)) if is_used else []
-
-
-def _gap_notes(rows: pl.DataFrame, features: list[str]) -> list[str]:
-    """Return the warning that features have missing values, which the stage ``normalized`` refuses."""
-    schema = rows.schema
-    missing = [
-        rows[name].null_count() + (int(rows[name].is_nan().sum()) if schema[name].is_float() else 0)
-        for name in features
-    ]
-    found = [f"{name!r} in {count}" for name, count in zip(features, missing, strict=True) if count]
-    if not found:
-        return []
-    shown = ", ".join(found[:_SHOWN]) + (f" and {len(found) - _SHOWN} more columns" if len(found) > _SHOWN else "")
-    return [
-        f"values are missing: {shown} of {len(rows)} rows; a model can't learn from them: fill them in the file, or "
-        "list the columns in source.ignore_columns"
-    ]
-
-
-def _label_notes(frame: pl.DataFrame, spec: TableSource) -> list[str]:
-    """Return what to know of labels that are written in an unexpected way."""
-    target = frame[spec.target_column]
-    if spec.use.learning not in ("classification", "multi_label"):
-        return []
-    if target.dtype.is_float() and bool((target == target.round()).all()):
-        return [
-            f"source.target_column {target.name!r}: holds whole numbers as floats, so that classes are called "
-            f"{target[0]!s} and splits can't stratify; list it in source.text_columns, or write whole numbers"
-        ]
-    if target.dtype != pl.String:
-        return []
-    classes: list[str] = [] if spec.use.learning == "multi_label" else target.unique().sort().to_list()
-    notes = alike_names(classes) if len(classes) <= _MOST_CLASSES else []
-    return notes if target.name in spec.text_columns else notes + gap_notes(target)
 
 
 def check_stored_rows(spec: TableSource, folder: Path) -> None:

@@ -31,7 +31,7 @@ _MOST_CSV_BYTES = 2**40
 
 _CHUNK = 2**20
 
-_DELIMITERS = {";": "';'", "\t": '"\\t"', "|": "'|'", ",": "','"}
+_DELIMITERS = {";": "';'", "\t": '"\\t"', "|": "'|'", ",": "','", " ": "' '"}
 """How to write each in YAML."""
 
 _STARTS = (
@@ -59,6 +59,8 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+
+_MOST_SHOWN = 80
 
 _POLARS_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
@@ -177,6 +179,7 @@ def _read_csv(path: Path, source: TableSource) -> tuple[pl.DataFrame, list[str]]
     notes += [
         *_line_break_notes(frame),
         *(_thousands_notes(frame, read) if is_plain and source.delimiter != "," else []),
+        *(_leading_zero_notes(frame, source, read) if is_plain else []),
     ]
     return _typed(frame, source, all_texts=not is_plain), notes
 
@@ -257,6 +260,8 @@ def _header(text: _Text, source: TableSource) -> list[str]:
         raise _UnreadableError("it is empty, or its first line is; expected the names of the columns there")
     if len(names) > MOST_COLUMNS:
         raise _UnreadableError(_too_many(len(names)))
+    if names[0].startswith("#") and len(names) == 1:
+        raise _UnreadableError(f"its first line is {names[0][:_MOST_SHOWN]!r}, a comment; delete it: names come first")
     if names[0].lower().startswith("sep="):
         raise _UnreadableError(f"its first line is {names[0]!r}, which only Excel understands; delete it")
     if other := _other_delimiter(names, source):
@@ -282,7 +287,12 @@ def _other_delimiter(names: list[str], source: TableSource) -> str | None:
     line = source.delimiter.join(names)
     for other in _DELIMITERS:
         parts = [part.strip(' "') for part in line.split(other)]
-        if other != source.delimiter and (source.target_column in parts or (len(names) == 1 and len(parts) > 1)):
+        is_split = len(names) == 1 and len(parts) > 1
+        if other == " ":  # a name may hold spaces
+            is_meant = is_split and source.target_column in parts
+        else:
+            is_meant = is_split or source.target_column in parts
+        if is_meant and other != source.delimiter:
             return other
     return None
 
@@ -381,6 +391,30 @@ def _thousands_notes(frame: pl.DataFrame, read: Callable[..., pl.DataFrame]) -> 
         "thousands: source.decimal: ',' and source.thousands: '.'"
         for column in texts.iter_columns()
         if column.null_count() < len(column) and column.drop_nulls().str.contains(r"^-?[1-9]\d{0,2}\.\d{3}$").all()
+    ]
+
+
+_SAMPLED_ROWS = 1000
+
+
+def _leading_zero_notes(frame: pl.DataFrame, source: TableSource, read: Callable[..., pl.DataFrame]) -> list[str]:
+    """Return a warning for each column of whole numbers of which some are written as codes are: 01234.
+
+    Args:
+        frame: The table.
+        source: Says which columns are used.
+        read: Reads some rows of its columns anew.
+    """
+    ignored = {source.subset_column, source.group_column, *source.ignore_columns}
+    numbers = [name for name, kind in frame.schema.items() if kind.is_integer() and '"' not in name]
+    names = [name for name in numbers if name not in ignored]
+    texts = read(columns=names, infer_schema=False, n_rows=_SAMPLED_ROWS) if names else pl.DataFrame()
+    codes = {column.name: column.filter(column.str.contains(r"^-?0\d")) for column in texts.iter_columns()}
+    return [
+        f"column {name!r}: {found[0]!r} and the like are read as numbers, without the zeros in front; codes such as "
+        f"postcodes stay texts with source.text_columns: [{name!r}]"
+        for name, found in codes.items()
+        if len(found)
     ]
 
 

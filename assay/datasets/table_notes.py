@@ -1,0 +1,158 @@
+"""What a person should know of a table that can be used, but may mean something else than it says.
+
+Belongs here: sentences. Does not belong here: what is refused (``table``), how the file was read (``table_file``).
+"""
+
+from collections.abc import Iterator, Sequence
+
+import polars as pl
+
+from assay.datasets.inspection import alike_names
+from assay.datasets.number_texts import gap_notes
+from assay.spec.generated_images import TableSource
+
+_SHOWN = 5
+
+_MOST_CLASSES = 100
+
+_LEAST_ROWS = 10
+"""In shorter tables, values that all differ say nothing."""
+
+_DATE = r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](?:\d{4}|\d{2})|\d{4}-?W\d{2}|\d{4}-\d{2}"
+_TIME = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?\s*(?:[AaPp]\.?[Mm]\.?)?(?:Z|[+-]\d{2}:?\d{2})?"
+_DATE_OR_TIME = rf"^\s*(?:(?:{_DATE})(?:[T ,]+{_TIME})?|{_TIME})\s*$"
+
+_STAND_INS = (
+    *(sign * (10**digits - 1) for digits in range(2, 8) for sign in (-1, 1)),
+    *(-(2**15), -(2**31), 2**31 - 1, 2**15 - 1, 2**16 - 1),
+)
+"""Numbers that are written where a value is missing: -999, 99999, the ends of integers."""
+
+_FAR = 2.0
+"""A stand-in for missing values lies farther from the others than so many times the range of all others."""
+
+
+def table_notes(frame: pl.DataFrame, features: Sequence[str], source: TableSource) -> list[str]:
+    """Return one sentence per thing that may not be meant.
+
+    Args:
+        frame: The table, which can be used.
+        features: Names of its features.
+        source: Says what the columns are, and what the experiment does with them.
+    """
+    target = frame[source.target_column]
+    used = [name for name in features if source.use.reads(name)]
+    return [
+        *(note for name in used for note in _text_notes(frame[name], source)),
+        *(note for name in used for note in _number_notes(frame[name], source)),
+        *(note for name in used for note in _copies_of_target(frame[name], target)),
+        *_label_notes(target, source),
+        *(_number_notes(target, source) if source.use.learning == "regression" else []),
+        *_gap_notes(frame, features),
+    ]
+
+
+def _text_notes(column: pl.Series, source: TableSource) -> Iterator[str]:
+    """Yield what is odd about a column of texts that nobody listed as categories."""
+    name = column.name
+    if not is_text(column.dtype) or name in source.text_columns or source.use.means_texts(name):
+        return
+    texts = column.cast(pl.String)
+    yield from gap_notes(texts)
+    present = texts.drop_nulls()
+    different = present.unique()
+    if len(present) and present.str.contains(_DATE_OR_TIME).all():
+        yield (
+            f"column {name!r}: holds dates or times as texts, such as {present[0][:40]!r}, which become categories; "
+            "turn them into a number such as days, or list the column in source.ignore_columns"
+        )
+    elif len(present) >= _LEAST_ROWS and len(different) == len(present):
+        yield (
+            f"column {name!r}: holds another text in each of {len(present)} rows, as IDs and sentences do, which says "
+            "nothing about further rows; list it in source.ignore_columns"
+        )
+    elif len(different) <= _MOST_CLASSES:
+        for note in alike_names(different.sort()):
+            yield f"column {name!r}: {note.replace('two classes', 'two categories')}"
+
+
+def is_text(kind: pl.DataType) -> bool:
+    """Return whether a column of this type holds texts."""
+    return isinstance(kind, (pl.String, pl.Categorical, pl.Enum))
+
+
+def _number_notes(column: pl.Series, source: TableSource) -> Iterator[str]:
+    """Yield that a number may stand for missing values: it is frequent, and far from all others."""
+    if not column.dtype.is_numeric() or source.use.means_texts(column.name):
+        return
+    values = column.cast(pl.Float64).drop_nulls().drop_nans()
+    for value in (values.min(), values.max()) if len(values) >= _LEAST_ROWS else ():
+        others = values.filter(values != value)
+        if value not in _STAND_INS or len(values) - len(others) < 2 or others.n_unique() < 3:
+            continue
+        low, high = others.to_frame().select(low=pl.first().min(), high=pl.first().max()).row(0)
+        if min(abs(value - low), abs(value - high)) > _FAR * (high - low):
+            remedy = "list it in source.null_values as the file writes it, or fill it" if source.is_csv else "fill it"
+            yield (
+                f"column {column.name!r}: {value:g} in {len(values) - len(others)} of {len(column)} rows is far from "
+                f"all other values, {low:g} to {high:g}; if it means missing, {remedy}"
+            )
+
+
+def _copies_of_target(column: pl.Series, target: pl.Series) -> Iterator[str]:
+    """Yield that a feature is the target: then there is nothing to learn, and each metric looks perfect."""
+    are_alike = (column.dtype.is_numeric() and target.dtype.is_numeric()) or column.dtype == target.dtype
+    if (
+        are_alike
+        and not column.dtype.is_nested()
+        and target.n_unique() > 1
+        and (column == target).fill_null(False).all()
+    ):
+        yield (
+            f"column {column.name!r}: equals the target in every row, so that there is nothing to learn; list it in "
+            "source.ignore_columns"
+        )
+
+
+def _label_notes(target: pl.Series, source: TableSource) -> list[str]:
+    """Return what to know of labels that are written in an unexpected way."""
+    where = f"source.target_column {target.name!r}"
+    if source.use.learning not in ("classification", "multi_label"):
+        return []
+    if target.dtype.is_float() and bool((target == target.round()).all()):
+        return [
+            f"{where}: holds whole numbers as floats, so that classes are called "
+            f"{target[0]!s} and splits can't stratify; list it in source.text_columns, or write whole numbers"
+        ]
+    notes = _many_classes(where, target) if source.use.learning == "classification" else []
+    if target.dtype != pl.String:
+        return notes
+    classes: list[str] = [] if source.use.learning == "multi_label" else target.unique().sort().to_list()
+    notes += alike_names(classes) if len(classes) <= _MOST_CLASSES else []
+    return notes if target.name in source.text_columns else notes + gap_notes(target)
+
+
+def _many_classes(where: str, target: pl.Series) -> list[str]:
+    """Return that labels can't be classes: most of them occur once."""
+    classes = target.n_unique()
+    if len(target) < _LEAST_ROWS or 2 * classes <= len(target):
+        return []
+    remedy = "task: regression predicts numbers" if target.dtype.is_numeric() else "is it the column to predict?"
+    return [f"{where}: holds {classes} classes in {len(target)} rows, most of them once; {remedy}"]
+
+
+def _gap_notes(frame: pl.DataFrame, features: Sequence[str]) -> list[str]:
+    """Return the warning that features have missing values, which the stage ``normalized`` refuses."""
+    schema = frame.schema
+    missing = {
+        name: frame[name].null_count() + (int(frame[name].is_nan().sum()) if schema[name].is_float() else 0)
+        for name in features
+    }
+    found = [f"{name!r} in {count}" for name, count in missing.items() if count]
+    if not found:
+        return []
+    shown = ", ".join(found[:_SHOWN]) + (f" and {len(found) - _SHOWN} more columns" if len(found) > _SHOWN else "")
+    return [
+        f"values are missing: {shown} of {len(frame)} rows; a model can't learn from them: fill them in the file, or "
+        "list the columns in source.ignore_columns"
+    ]
