@@ -92,6 +92,14 @@ def _warnings(read: Sequence[CocoAnnotations], repeated_ids: int) -> list[str]:
     lost = sum(annotations.lost for annotations in read)
     as_text = sum(annotations.as_text for annotations in read)
     lines = []
+    scored, rotated = (sum(getattr(each, key) for each in read) for key in ("scored", "rotated"))
+    if scored:
+        lines.append(f"{scored} annotations have a score, as predictions do; they count as true objects")
+    if rotated:
+        lines.append(
+            f"{rotated} annotations have a rotation, which is not read: their boxes are those before it; export "
+            "polygons, or boxes around the rotated ones"
+        )
     if as_text:
         lines.append(
             f"{as_text} annotations write the id of their image or category as text where it is a number, or the other "

@@ -67,6 +67,8 @@ class CocoAnnotations:
         incomplete: IDs of the images that lost an annotation.
         lost: How many annotations belong to no image.
         as_text: How many write the ID of their image or category as text where it is a number, or the other way round.
+        scored: How many have a score, as predictions do.
+        rotated: How many have a rotation, which the box does not show.
     """
 
     by_image: dict[Id, list[Annotation]]
@@ -76,6 +78,8 @@ class CocoAnnotations:
     incomplete: frozenset[Id] = frozenset()
     lost: int = 0
     as_text: int = 0
+    scored: int = 0
+    rotated: int = 0
 
     def is_complete(self, image_id: Id) -> bool:
         """Return whether all annotations of an image are here.
@@ -282,7 +286,19 @@ def read_annotations(file: CocoFile, outlines: bool = True) -> CocoAnnotations:
         frozenset(reader.incomplete),
         reader.lost,
         reader.as_text,
+        sum(_has_number(entry, "score") for entry in file.annotations or []),
+        sum(_is_rotated(entry) for entry in file.annotations or []),
     )
+
+
+def _has_number(entry: Any, key: str) -> bool:
+    return isinstance(entry, dict) and _is_number(entry.get(key))
+
+
+def _is_rotated(entry: Any) -> bool:
+    """Return whether an entry has a rotation, as CVAT writes it beside the box before it is rotated."""
+    attributes = entry.get("attributes") if isinstance(entry, dict) else None
+    return any(_has_number(each, "rotation") and bool(each["rotation"]) for each in (entry, attributes))
 
 
 @dataclass

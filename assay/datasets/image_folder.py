@@ -4,9 +4,10 @@ Belongs here: the label of each image, images outside of class folders, the inde
 mean (``class_folders``), looking into files (``inspection``).
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -23,6 +24,7 @@ from assay.datasets.inspection import (
     existing_path,
     folders_in,
     inspect_images,
+    odd_images,
     subset_of,
     unread_images,
     walk_files,
@@ -56,7 +58,8 @@ def build_image_folder(spec: ImageFolderSource, seed: int, folder: Path, progres
     save_class_samples(
         items, lambda file: decode(read_bytes(root / file, MOST_IMAGE_BYTES)), folder / "pictures" / "samples.png"
     )
-    return _report(root, items, layout)
+    odd = odd_images([image.item for image in layout.images], infos)
+    return _report(root, items, replace(layout, warnings=(*layout.warnings, *odd)))
 
 
 def check_folder_source(spec: ImageFolderSource) -> list[str]:
@@ -123,7 +126,7 @@ def read_layout(root: Path, source: ImageFolderSource) -> Layout:
         *_classes_not_in_train(images),
     )
     labels = sorted({image.label for image in images})
-    warnings = (*_notes(reading), *alike_names(labels), *unread_images(root, files, source))
+    warnings = (*_notes(reading), *_no_class_names(labels), *alike_names(labels), *unread_images(root, files, source))
     return Layout(base, tuple(images), problems, len(files) - len(names), warnings)
 
 
@@ -149,6 +152,20 @@ def _notes(reading: FolderReading) -> list[str]:
             "divided anew; move them to the top: train/CLASS."
         )
     return notes
+
+
+_ANNOTATIONS = frozenset(("mask", "masks", "label", "labels", "annotations", "segmentation", "groundtruth", "gt"))
+
+
+def _no_class_names(labels: Sequence[str]) -> list[str]:
+    """Return the warning that the folders are those of images and their masks or labels."""
+    names = {re.sub(r"[\W_]+", "", label.lower()): label for label in labels}
+    if not {"images", "image", "imgs", "img"} & names.keys() or not _ANNOTATIONS & names.keys():
+        return []
+    return [
+        f"the classes are called {', '.join(map(repr, labels[:3]))}; if these are images and what is marked in them, "
+        "set source.kind to masks, yolo or coco"
+    ]
 
 
 def _misplaced(name: str, reading: FolderReading) -> str | None:

@@ -27,7 +27,7 @@ from assay.datasets.annotations import (
 )
 from assay.datasets.coco import read_coco
 from assay.datasets.geometry import upright_image
-from assay.datasets.inspection import ImageInfo, alike_names, inspect_images
+from assay.datasets.inspection import ImageInfo, alike_names, inspect_images, odd_images
 from assay.datasets.mask_folder import find_mask_paths, read_mask_folder
 from assay.datasets.schema import (
     BACKGROUND,
@@ -130,6 +130,7 @@ def build_index(
     )
     report = {**_report(dataset, items, placed), **dataset.statistics}
     warnings = [*dataset.warnings, *alike_names(dataset.classes)]
+    warnings += odd_images([image.file for image in dataset.images], infos)
     if dataset.masks is None:
         report |= _object_report(dataset, objects, placed, bad_annotations)
         warnings += [*_incomplete(placed), *_without_objects(objects, placed)]

@@ -12,7 +12,7 @@ import re
 import stat
 import time
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -22,7 +22,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from assay.errors import DataError, FileError, nearest
-from assay.images.decoding import DECODE_ERRORS, decode_with_orientation, starts_like_image
+from assay.images.decoding import DECODE_ERRORS, ODDITIES, decode_with_oddity, starts_like_image
 from assay.images.near_duplicates import signature_of
 from assay.spec.generated_images import ImageSource
 from assay.spec.splits import TEST, TRAIN, VALIDATION
@@ -76,6 +76,9 @@ _BOOKKEEPING = frozenset(
 
 MOST_ENTRIES = 10_000_000
 """More files and folders than this are no data set, but a whole disk."""
+
+_STORAGE_MARK = "experiments_index"
+"""Folder by which a storage of Assay is recognized where it lies in the folder of the data."""
 
 _MOST_VISITS = 100
 """How often links may lead to the same folder; without a limit, folders that link to each other would be entered in
@@ -261,6 +264,8 @@ def _enter(
         found = _entries(path)
     except OSError as error:
         raise DataError(f"{path} can't be read: {_reason(error)}. Make it readable, or move it away.") from error
+    if folder and (_STORAGE_MARK, True) in found:  # results are no data, and would change the data with every run
+        return identity, iter(())
     return identity, iter([(f"{folder}/{name}" if folder else name, is_folder) for name, is_folder in found])
 
 
@@ -348,6 +353,7 @@ class ImageInfo:
         pixels: Hash of its decoded pixels.
         thumbnail: See ``assay.images.near_duplicates``.
         orientation: The EXIF orientation that made it upright.
+        oddity: What is lost or hardly seen of it, one of ``ODDITIES``; empty if nothing is.
         problem: A clause that says why the file can't be used; empty when it can.
     """
 
@@ -357,7 +363,21 @@ class ImageInfo:
     pixels: str = ""
     thumbnail: bytes = b""
     orientation: int = 1
+    oddity: str = ""
     problem: str = ""
+
+
+def odd_images(files: Sequence[str], infos: Sequence[ImageInfo]) -> list[str]:
+    """Return a warning per kind of oddity, with the number of images and the first of them."""
+    by_kind: dict[str, list[str]] = defaultdict(list)
+    for file, info in zip(files, infos, strict=True):
+        by_kind[info.oddity].append(file)
+    shown = {
+        kind: ", ".join(map(repr, found[:3])) + (", …" if len(found) > 3 else "") for kind, found in by_kind.items()
+    }
+    return [
+        f"{len(by_kind[kind])} images {clause}: {shown[kind]}" for kind, clause in ODDITIES.items() if by_kind[kind]
+    ]
 
 
 MOST_IMAGE_BYTES = 2**30
@@ -390,12 +410,12 @@ def _inspect(path: Path, max_pixels: int) -> ImageInfo:
     if not content:
         return ImageInfo(problem="is empty")
     try:
-        image, orientation = decode_with_orientation(content, max_pixels)
+        image, orientation, oddity = decode_with_oddity(content, max_pixels)
     except DECODE_ERRORS as error:
         return ImageInfo(problem=describe_decode_error(error))
     signature = signature_of(image)
     return ImageInfo(
-        hashlib.sha256(content).hexdigest(), *image.size, signature.pixels, signature.thumbnail, orientation
+        hashlib.sha256(content).hexdigest(), *image.size, signature.pixels, signature.thumbnail, orientation, oddity
     )
 
 

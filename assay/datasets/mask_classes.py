@@ -8,6 +8,7 @@ classes a model has.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from assay.datasets.inspection import MOST_IMAGE_BYTES, describe_decode_error
 from assay.datasets.schema import BACKGROUND, CLASS, IGNORE, MASK_CLASS_COLUMNS, MASK_CLASSES_FILE
 from assay.errors import DataError, FileError
-from assay.images.decoding import DECODE_ERRORS, MaskValues, has_colours, read_mask
+from assay.images.decoding import DECODE_ERRORS, MaskValues, has_colours, has_shape_in_alpha, palette_of, read_mask
 from assay.spec.generated_images import MaskFolderSource, mask_number
 from assay.storage.parquet import read_parquet
 from assay.utils.concurrency import Progress, map_in_order, usable_cores
@@ -131,6 +132,7 @@ class MaskContent:
         is_colour: Whether values are packed colours.
         centres: Number of pixels, by value, in the middle of 3x3 pixels of one value.
         between: Number of pixels, by other values, that lie between two pixels of smaller and larger ones.
+        palette: Red, green and blue of each index; empty where values are no indices.
         problem: A clause.
     """
 
@@ -139,6 +141,7 @@ class MaskContent:
     is_colour: bool = False
     centres: tuple[tuple[int, int], ...] = ()
     between: tuple[tuple[int, int], ...] = ()
+    palette: bytes = b""
     problem: str = ""
 
 
@@ -179,6 +182,8 @@ def value_problems_of(source: MaskFolderSource, names: Sequence[str], contents: 
     if len(kinds) > 1:
         odd = next(name for name, content in zip(names, contents, strict=True) if content.is_colour)
         return [f"{odd}: holds colours, but other masks hold grey levels or indices; save all in one way"]
+    if swapped := _swapped_colours(names, contents):
+        return [swapped]
     classes = mask_classes_of(source, contents)
     count = sum(role == CLASS for _, role in classes.values())
     if not source.classes and count > MOST_CLASSES:
@@ -199,6 +204,50 @@ def value_problems_of(source: MaskFolderSource, names: Sequence[str], contents: 
         if (problem := _unknown_values(name, content, classes))
     ]
 
+
+def _swapped_colours(names: Sequence[str], contents: Sequence[MaskContent]) -> str:
+    """Return that one colour has another index in another mask, so that indices are no classes; empty if none has.
+
+    Programs that make a palette for each image number its colours by how often they occur.
+    """
+    first: dict[bytes, tuple[str, MaskContent]] = {}
+    for name, content in zip(names, contents, strict=True):
+        colours = {content.palette[3 * value :][:3]: value for value, _ in content.counts if content.palette}
+        for colour, value in colours.items():
+            other_name, other = first.setdefault(colour, (name, content))
+            indices = [index for index, _ in other.counts if other.palette[3 * index :][:3] == colour]
+            if value not in indices and other.palette[3 * value :][:3] != colour:
+                shown = format_value(int.from_bytes(colour), True)
+                return (
+                    f"{name}: its palette has {shown} as {value}, but that of {other_name} as {indices[0]}; the index "
+                    "counts: save all with one palette, as grey levels, or as RGB where the colour counts"
+                )
+    return ""
+
+
+def mask_notes_of(source: MaskFolderSource, contents: Sequence[MaskContent], classes: MaskClasses) -> list[str]:
+    """Return what a person should know of masks that can be used.
+
+    Args:
+        source: Says what values mean.
+        contents: What is in the masks.
+        classes: What each value means.
+    """
+    shown = [[value for value, _ in content.counts if classes[value][1] == CLASS] for content in contents]
+    values = sorted({value for found in shown for value in found})
+    if contents and not values:
+        return [f"no mask shows a class: all pixels of {len(contents)} masks are background or unknown"]
+    are_nested = all(found == values[: len(found)] for found in shown) and values == list(range(1, len(values) + 1))
+    if not source.classes and are_nested and len({len(found) for found in shown if found}) >= _LEAST_INSTANCES:
+        return [
+            f"values up to {values[-1]} occur only where all smaller ones do, as numbers of single objects; as they "
+            "are, each number is a class. If they are objects of one class, write 1 for all of them"
+        ]
+    return []
+
+
+_LEAST_INSTANCES = 3
+"""Masks with so many different numbers of values, each of 1, 2, 3 and so on, hardly show classes."""
 
 _MOST_INDICES = 16
 """Values 0, 1, 2 and so on up to here may be classes although they lie along edges."""
@@ -288,9 +337,19 @@ def _inspect(path: Path, source: MaskFolderSource) -> MaskContent:
         return MaskContent(problem=describe_decode_error(error))
     height, width = values.shape
     counts, is_colour = _counts(values), has_colours(content)
+    if len(counts) == 1 and has_shape_in_alpha(content):
+        return MaskContent(
+            problem="has one colour, and a shape in its transparency, which is left out; save it as grey"
+        )
     centres = () if source.classes else _counts(_centres_of_squares(values))
     between = () if source.classes else _counts(_between(values, counts, dict(centres), is_colour))
-    return MaskContent((width, height), counts, is_colour, centres, between)
+    return MaskContent((width, height), counts, is_colour, centres, between, _shared(palette_of(content)))
+
+
+@lru_cache(maxsize=256)
+def _shared(palette: bytes) -> bytes:
+    """Return an equal object for equal palettes, which nearly all masks share."""
+    return palette
 
 
 def _between(

@@ -9,7 +9,7 @@ Two layouts are known: ``images/[train/]a.jpg`` beside ``masks/[train/]a.png``, 
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -23,6 +23,7 @@ from assay.datasets.mask_classes import (
     inspect_masks,
     mask_class_table,
     mask_classes_of,
+    mask_notes_of,
     value_problems_of,
 )
 from assay.datasets.schema import CLASS
@@ -51,12 +52,14 @@ def read_mask_folder(spec: MaskFolderSource, progress: Progress = silent) -> Ann
         if content and content.problem
     ]
     classes = mask_classes_of(spec, list(usable.values()))
+    problems = value_problems_of(spec, list(usable), list(usable.values()))
     return AnnotatedDataset(
         root=paths.root,
         images=tuple(_annotated_image(image, usable) for image in paths.images),
         classes=tuple(str(label) for label, role in classes.values() if role == CLASS),
-        problems=(*paths.problems, *unusable, *value_problems_of(spec, list(usable), list(usable.values()))),
+        problems=(*paths.problems, *unusable, *problems),
         statistics=_statistics(usable.values(), classes) | {"other_files": paths.other_files},
+        warnings=tuple(mask_notes_of(spec, list(usable.values()), classes)) if not problems else (),
         masks=UserMasks(paths.mask_root, mask_class_table(classes)),
     )
 
@@ -225,11 +228,24 @@ def _masked_images(
         file = (pair.images / name).relative_to(root).as_posix()
         images.append(MaskedImage(file, unused.pop(_stem(name), None), subset))
     alike = {_stem(name).casefold(): name for name in names}
+    ending = _common_ending(unused, alike)
     lone = [
-        f"{mask}: there is no image of that name in {pair.images}{_differs_in_case(alike.get(stem.casefold()))}"
+        f"{mask}: there is no image of that name in {pair.images}{_differs_in_case(alike.get(stem.casefold()))}{ending}"
         for stem, mask in unused.items()
     ]
     return images, [*problems, *lone, *_same_names(names)]
+
+
+def _common_ending(unused: Collection[str], images: Mapping[str, str]) -> str:
+    """Return the clause that all these masks are called as an image and the same word behind it, such as ``_mask``."""
+    stems = [stem.casefold() for stem in unused]
+    first = next(
+        (image for image in sorted(images, key=len, reverse=True) if stems and stems[0].startswith(image)), None
+    )
+    ending = stems[0][len(first) :] if first else ""
+    if not ending or not all(stem.endswith(ending) and stem.removesuffix(ending) in images for stem in stems):
+        return ""
+    return f"; leave {next(iter(unused))[-len(ending) :]!r} out of the names of masks"
 
 
 def _differs_in_case(name: str | None) -> str:

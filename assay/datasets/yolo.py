@@ -76,7 +76,7 @@ def read_yolo(spec: YoloSource) -> AnnotatedDataset:
             "duplicates_left_out": sum(own.duplicates for own in labels.values()),
             "images_without_label_file": len(without),
         },
-        warnings=(*_without_labels(without, files, paths), *unused.warnings),
+        warnings=(*paths.warnings, *_without_labels(without, files, paths), *unused.warnings),
     )
 
 

@@ -5,6 +5,7 @@ names of classes, ``kpt_shape``. Does not belong here: images (``yolo``), labels
 """
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -39,6 +40,16 @@ class YoloPaths:
     problems: tuple[str, ...] = ()
     key_points: tuple[int, int] | None = None
     more_files: tuple[Path, ...] = ()
+
+    @property
+    def warnings(self) -> list[str]:
+        """Sentences about names of classes that may not be meant."""
+        numbered = [re.match(rf"{number}[\s:.)=-]", name) for number, name in enumerate(self.names)]
+        if all(numbered):
+            return [f"the names of classes begin with their numbers, such as {self.names[0]!r}; leave the numbers out"]
+        if len(self.names) == 1 and re.search(r"[,;|]", self.names[0]):
+            return [f"there is one class, called {self.names[0]!r}; expected one name per line"]
+        return []
 
 
 YAML_ENDINGS = (".yaml", ".yml")

@@ -70,15 +70,31 @@ def decode(content: bytes, max_pixels: int | None = None) -> Image.Image:
         ValueError: Too many pixels, or pixels that can't be converted to 8 bits.
         Exception: Any of ``DECODE_ERRORS`` from Pillow when the file is damaged.
     """
-    return decode_with_orientation(content, max_pixels)[0]
+    return decode_with_oddity(content, max_pixels)[0]
 
 
-def decode_with_orientation(content: bytes, max_pixels: int | None = None) -> tuple[Image.Image, int]:
-    """Return what ``decode`` does, and the EXIF orientation that was applied: 1 (none) to 8."""
+ODDITIES = {
+    "frames": "hold several frames or pages, of which only the first is used; save each as an image of its own",
+    "dark": "have 16 bits but use less than an eighth of their levels, so that they are nearly black; scale all alike, "
+    "to 0 to 65535",
+}
+"""What is lost or hardly seen of an image that can be used, with the clause that says so."""
+
+_OF_FRAMES = ("TIFF", "GIF", "PNG", "WEBP", "AVIF", "FLI")
+"""Formats whose further frames are images like the first one, rather than layers, previews or other sizes."""
+
+_DARK = 255 // 8
+
+
+def decode_with_oddity(content: bytes, max_pixels: int | None = None) -> tuple[Image.Image, int, str]:
+    """Return what ``decode`` does, the EXIF orientation that was applied, 1 (none) to 8, and a key of ``ODDITIES``."""
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         require_pixels(image, max_pixels)
         image.load()
-        return _eight_bit(ImageOps.exif_transpose(image)), orientation_of(image)
+        upright, orientation = _eight_bit(ImageOps.exif_transpose(image)), orientation_of(image)
+        is_dark = image.mode in _DEEP_GREY and 0 < upright.getextrema()[1] <= _DARK
+        has_frames = image.format in _OF_FRAMES and getattr(image, "is_animated", False)
+        return upright, orientation, "frames" if has_frames else "dark" if is_dark else ""
 
 
 def require_pixels(image: Image.Image, max_pixels: int | None) -> None:
@@ -154,6 +170,21 @@ def has_colours(content: bytes) -> bool:
     """Return whether the values of a mask are packed colours."""
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         return image.mode in ("RGB", "RGBA")
+
+
+def has_shape_in_alpha(content: bytes) -> bool:
+    """Return whether the pixels of an image differ in their transparency."""
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        if image.mode not in _WITH_ALPHA:
+            return False
+        low, high = image.getchannel("A").getextrema()
+        return low != high
+
+
+def palette_of(content: bytes) -> bytes:
+    """Return red, green and blue of each index of an image; nothing for one without a palette."""
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        return bytes((image.getpalette() or []) if image.mode == "P" else [])
 
 
 def values_of(mask: Image.Image) -> MaskValues:

@@ -13,6 +13,7 @@ from assay.datasets.schema import IMAGE_ITEM_COLUMNS, MASK_CLASS_COLUMNS, OBJECT
 from assay.errors import DataError
 from assay.images.decoding import read_mask
 from assay.spec.generated_images import CocoSource
+from tests.helpers.annotated_data import Index, coco_content, save_images, write_coco
 
 CATEGORIES = [{"id": 90, "name": "cat"}, {"id": 7, "name": "dog"}]
 
@@ -447,3 +448,23 @@ def test_images_are_found_in_the_folder_data_as_fiftyone_writes_it(tmp_path):
     save(tmp_path / "data" / "data" / "a.png")
     write(tmp_path / "data" / "labels.json", [image(1, "a.png")], [box(1, 1, [2, 3, 10, 8])])
     assert boxes_of(build(tmp_path)[2]) == [("a.png", "dog", 2, 3, 10, 8, False)]
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"score": 0.5}, "annotations have a score, as predictions do"),
+        ({"attributes": {"rotation": 30.0, "occluded": False}}, "annotations have a rotation, which is not read"),
+        ({"attributes": {"rotation": 0.0}}, None),
+        ({"attributes": ["rotation"], "score": None}, None),
+    ],
+)
+def test_keys_that_say_that_boxes_are_not_what_they_seem_are_told(tmp_path, keys, told):
+    root = tmp_path / "annotated"
+    save_images(root / "images", 2)
+    content = coco_content(2)
+    for entry in content["annotations"]:
+        entry.update(keys)
+    write_coco(root, content)
+    warnings = Index("coco", root, tmp_path / "index").report["warnings"]
+    assert [told in warning for warning in warnings] == [True] if told else warnings == []

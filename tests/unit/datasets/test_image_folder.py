@@ -3,10 +3,12 @@
 import struct
 import zlib
 
+import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
 
+from assay.datasets.fingerprints import source_digest
 from assay.datasets.image_folder import build_image_folder
 from assay.datasets.schema import IMAGE_ITEM_COLUMNS, is_nested
 from assay.errors import DataError
@@ -207,3 +209,45 @@ def test_a_link_that_leads_back_is_followed_once(root, tmp_path):
     (root / "cat" / "again").symlink_to(root / "cat")
     _, items = build(root, tmp_path)
     assert len(items) == 4
+
+
+def warnings_of(root, tmp_path):
+    return build(root, tmp_path)[0].get("warnings", [])
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.gif", "a.webp", "a.apng"])
+def test_frames_that_are_not_used_are_told(root, tmp_path, name):
+    frames = [Image.new("L", (8, 6), 80 * level) for level in range(1, 4)]
+    kind = {"format": "PNG"} if name == "a.apng" else {}
+    frames[0].save(root / "cat" / name, save_all=True, append_images=frames[1:], **kind)
+    (warning,) = warnings_of(root, tmp_path)
+    assert warning.startswith("1 images hold several frames or pages, of which only the first is used")
+    assert warning.endswith(f": 'cat/{name}'")
+
+
+def deep(level):
+    return Image.fromarray(np.full((6, 8), level, np.uint16))
+
+
+@pytest.mark.parametrize(("level", "is_told"), [(4095, True), (8000, True), (16000, False), (0, False)])
+def test_deep_images_of_which_hardly_anything_is_seen_are_told(root, tmp_path, level, is_told):
+    deep(level).save(root / "cat" / "3.png")
+    assert [warning.startswith("1 images have 16 bits but use less") for warning in warnings_of(root, tmp_path)] == (
+        [True] if is_told else []
+    )
+
+
+@pytest.mark.parametrize("names", [("images", "masks"), ("Image", "labels"), ("IMG", "ground_truth", "other")])
+def test_folders_of_images_and_what_is_marked_in_them_are_told_as_classes(tmp_path, names):
+    for level, name in enumerate(names):
+        save(tmp_path / "data" / name / "1.png", level)
+    (warning,) = warnings_of(tmp_path / "data", tmp_path)
+    assert "set source.kind to masks, yolo or coco" in warning
+
+
+def test_a_storage_within_the_data_is_no_data(root, tmp_path):
+    before = source_digest(source(root))
+    save(root / "cat" / "storage" / "data" / "x" / "pictures" / "1.png", 77)
+    (root / "cat" / "storage" / "experiments_index").mkdir()
+    assert build(root, tmp_path)[0]["images"] == 4
+    assert source_digest(source(root)) == before

@@ -262,3 +262,89 @@ def test_an_image_outside_of_the_subsets_is_refused(root, tmp_path, other):
     (tmp_path / "result").rmdir()
     _, items, _, _ = build(root, tmp_path, subset_folders="never")
     assert items["given_subset"].to_list() == [None] * 3
+
+
+def save_masks(root, *masks):
+    for number, mask in enumerate(masks):
+        save(root / "images" / f"{number}.png", Image.new("RGB", (8, 6), (number, 0, 0)))
+        save(root / "masks" / f"{number}.png", mask)
+
+
+def with_palette(values, *used):
+    mask = Image.frombytes("P", (8, 6), grey(values).tobytes())
+    mask.putpalette([0, 0, 0, *(part for colour in used for part in colour)])
+    return mask
+
+
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+
+
+def test_one_colour_of_two_indices_is_refused(root, tmp_path):
+    save_masks(root, with_palette([1, 2], RED, GREEN), with_palette([1, 2], GREEN, RED))
+    message = refused(root, tmp_path)
+    assert "1.png: its palette has #00ff00 as 1, but that of 0.png as 2; the index counts" in message
+
+
+@pytest.mark.parametrize(
+    "masks",
+    [
+        (with_palette([1], RED, GREEN), with_palette([2], RED, GREEN)),
+        (with_palette([1], RED, RED), with_palette([2], RED, RED)),
+        (with_palette([1], RED), with_palette([2], GREEN, BLUE)),
+        (with_palette([1, 2], RED, GREEN), with_palette([1], RED)),
+        (with_palette([1, 2], RED, GREEN), grey([1, 2])),
+    ],
+)
+def test_palettes_that_contradict_nothing_are_read(root, tmp_path, masks):
+    save_masks(root, *masks)
+    report, _, classes, _ = build(root, tmp_path)
+    assert sorted(classes.filter(role="class")["label"]) == ["1", "2"]
+    assert report["warnings"] == []
+
+
+def with_alpha(colour, alpha):
+    mask = Image.new("RGBA", (8, 6), (*colour, 0))
+    mask.putpixel((1, 1), (*colour, alpha))
+    return mask
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_a_shape_in_transparency_alone_is_refused(root, tmp_path, mode):
+    save_masks(root, with_alpha((0, 0, 0), 255).convert(mode))
+    assert "has one colour, and a shape in its transparency" in refused(root, tmp_path)
+
+
+def test_masks_of_nothing_are_told(root, tmp_path):
+    save_masks(root, grey([]), grey([]))
+    assert build(root, tmp_path)[0]["warnings"] == [
+        "no mask shows a class: all pixels of 2 masks are background or unknown"
+    ]
+
+
+def test_numbers_of_single_objects_are_told(root, tmp_path):
+    save_masks(root, grey([1]), grey([1, 2]), grey([1, 2, 3]), grey([]))
+    (warning,) = build(root, tmp_path)[0]["warnings"]
+    assert warning.startswith("values up to 3 occur only where all smaller ones do")
+
+
+@pytest.mark.parametrize(
+    "values", [([1, 2, 3], [1, 2]), ([1], [1, 3], [1, 2, 3]), ([1, 2, 3], [1, 2, 3]), ([5], [5, 6], [5, 6, 7])]
+)
+def test_values_that_may_be_classes_are_not_told(root, tmp_path, values):
+    save_masks(root, *map(grey, values))
+    assert build(root, tmp_path)[0]["warnings"] == []
+
+
+@pytest.mark.parametrize("ending", ["_mask", "-GT", "_Segmentation"])
+def test_one_ending_of_all_masks_is_told(root, tmp_path, ending):
+    for name in ("a", "ab"):
+        save(root / "images" / f"{name}.jpg")
+        save(root / "masks" / f"{name}{ending}.png", grey([1]))
+    assert f"leave {ending!r} out of the names of masks" in refused(root, tmp_path)
+
+
+def test_different_endings_of_masks_are_no_hint(root, tmp_path):
+    for name, ending in (("a", "_mask"), ("b", "_label")):
+        save(root / "images" / f"{name}.jpg")
+        save(root / "masks" / f"{name}{ending}.png", grey([1]))
+    assert "out of the names of masks" not in refused(root, tmp_path)

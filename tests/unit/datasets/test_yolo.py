@@ -373,3 +373,22 @@ def test_the_classes_of_darknet_are_part_of_the_data(darknet):
     (darknet / "obj.names").write_text("cat\nfox\n")
     assert source_digest(source) != before
     assert darknet / "obj" / "a.TXT" in source_files(source).values()
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        ("0 cat\n1 dog\n", "begin with their numbers, such as '0 cat'"),
+        ("0: cat\n1: dog\n", "begin with their numbers, such as '0: cat'"),
+        ("cat, dog\n", "there is one class, called 'cat, dog'"),
+        ("0\n1\n", None),
+        ("cat\n1 dog\n", None),
+        ("traffic light\n2-wheeler\n", None),
+    ],
+)
+def test_names_that_are_written_in_another_way_are_told(tmp_path, names, told):
+    save(tmp_path / "data" / "images" / "a.png")
+    label(tmp_path / "data" / "labels" / "a.txt", "0 0.5 0.5 0.25 0.5")
+    (tmp_path / "data" / "classes.txt").write_text(names)
+    warnings = build(tmp_path / "data", tmp_path)[0]["warnings"]
+    assert [told in warning for warning in warnings] == [True] if told else warnings == []
