@@ -1,5 +1,6 @@
 """What every test shares: repeatable property tests without a deadline, and packages that register entry points."""
 
+import atexit
 import gc
 import sys
 from pathlib import Path
@@ -37,3 +38,9 @@ def install_package(tmp_path, monkeypatch):
     plugins.cache_clear()
     for name in installed:
         sys.modules.pop(name, None)
+
+
+def pytest_collection_finish():
+    """Leave what the imports made out of all further collections of garbage, of which pytest forces some at the end."""
+    gc.freeze()
+    atexit.register(gc.unfreeze)

@@ -14,17 +14,7 @@ from assay.experiments.specs import SpecFiles
 from assay.pipeline import StageConfig
 from assay.storage.partitions import place_of
 from assay.storage.results import Result, ResultStore
-
-
-@dataclass(frozen=True)
-class Section:
-    """Stands in for any stage's section."""
-
-    output_location: str = "data"
-    clear_folder: bool = False
-
-    def content(self):
-        return {}
+from tests.helpers.results import Section
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
 """Commands on experiments in other places: what they say, and that nothing is written when they refuse."""
 
-import sys
+from functools import partial
 
 import pytest
 
-from assay.cli.main import main
 from assay.spec.yaml_text import read_mapping
+from tests.helpers.commands import run_command
 from tests.helpers.stored_experiments import contents, fill
 
 
@@ -19,17 +19,7 @@ def assay(tmp_path, monkeypatch, capsys):
     lines = [f"{name}: {{url: {tmp_path / name}}}\n" for name in ("archive", "attic")]
     (tmp_path / "locations.yaml").write_text("".join(lines))
 
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["assay", *arguments])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        printed = capsys.readouterr()
-        return code, printed.out + printed.err
-
-    return call
+    return partial(run_command, monkeypatch, capsys)
 
 
 def test_locations_are_listed_with_what_they_have(assay, tmp_path):

@@ -19,6 +19,7 @@ from assay.datasets.inspection import (
 from assay.errors import DataError
 from assay.spec.generated_images import ImageFolderSource
 from assay.utils.concurrency import silent
+from tests.campaigns.class_folders import NO_DATA
 
 
 def save(path, level=0, kind="PNG"):
@@ -65,21 +66,7 @@ def test_links_in_a_circle_and_pipes_are_told(tmp_path):
         existing_path(str(tmp_path / "pipe.csv"), want_folder=False)
 
 
-BOOKKEEPING = (
-    *(
-        "@eaDir",
-        "#recycle",
-        "$RECYCLE.BIN",
-        "System Volume Information",
-        "lost+found",
-        ".ipynb_checkpoints",
-        "__MACOSX",
-    ),
-    *(".Trash-1000", "@Recycle", "#snapshot", "__pycache__"),
-)
-
-
-@pytest.mark.parametrize("name", BOOKKEEPING)
+@pytest.mark.parametrize("name", [*NO_DATA, ".Trash-1000", "@Recycle", "#snapshot", "__pycache__"])
 def test_bookkeeping_of_disks_and_tools_is_no_data(tmp_path, name):
     save(tmp_path / "cat" / "1.png", 1)
     save(tmp_path / "dog" / "1.png", 2)

@@ -3,12 +3,11 @@
 import json
 import os
 import shutil
-import sys
 import time
+from functools import partial
 
 import pytest
 
-from assay.cli.main import main
 from assay.errors import StorageError
 from assay.experiments.contents import stage_results
 from assay.experiments.folders import ExperimentFolders
@@ -18,6 +17,7 @@ from assay.storage.files import write_json, write_text
 from assay.storage.locks.acquire import hold
 from assay.storage.partitions import place_of
 from assay.storage.results import SCRATCH
+from tests.helpers.commands import run_command
 from tests.helpers.small_storage import Section
 from tests.helpers.stored_experiments import contents
 
@@ -293,17 +293,7 @@ def assay(lab, monkeypatch, capsys):
         monkeypatch.setenv(f"ASSAY_{name}", str(lab.folder / name.lower()))
     monkeypatch.chdir(lab.folder)
 
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["assay", *arguments])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        printed = capsys.readouterr()
-        return code, printed.out + printed.err
-
-    return call
+    return partial(run_command, monkeypatch, capsys)
 
 
 @pytest.mark.system

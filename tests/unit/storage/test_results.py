@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -19,21 +18,10 @@ from assay.pipeline import StageConfig
 from assay.storage.files import MANIFEST, is_complete
 from assay.storage.locks.holders import holders
 from assay.storage.results import REPORT, ResultStore, verify
-from tests.helpers.results import build
+from tests.helpers.results import Section, build
 
 DEADLINE_S = 60
 """Ends what hangs; nothing is expected to take that long, on however busy a machine."""
-
-
-@dataclass(frozen=True)
-class Section:
-    """Stands in for any stage's section: the store looks at nothing else."""
-
-    output_location: str = "data"
-    clear_folder: bool = False
-
-    def content(self):
-        return {}
 
 
 def config(stage="splits", digest="d", **section):
