@@ -5,6 +5,7 @@ Belongs here: what is wrong with columns, naming rows, statistics. Does not belo
 """
 
 import hashlib
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -182,12 +183,14 @@ def value_problems(frame: pl.DataFrame, spec: TableSource) -> Iterator[str]:
         yield from _missing("group_column", frame[spec.group_column])
     if spec.subset_column is not None:
         yield from _subset_problems(frame, spec)
-    yield from _infinite(f"source.target_column {spec.target_column!r}", frame[spec.target_column])
-    for name in _feature_names(frame, spec):
-        if frame[name].null_count() == len(frame):
-            yield f"column {name!r}: holds no value at all; list it in source.ignore_columns"
-        for problem in _infinite(f"column {name!r}", frame[name]):
-            yield f"{problem}, or list the column in source.ignore_columns"
+    nulls = frame.null_count().row(0, named=True)
+    features = _feature_names(frame, spec)
+    yield from (
+        f"column {name!r}: holds no value at all; list it in source.ignore_columns"
+        for name in features
+        if nulls[name] == len(frame)
+    )
+    yield from _infinite(frame, [spec.target_column, *features], spec)
 
 
 def _feature_names(frame: pl.DataFrame, spec: TableSource) -> list[str]:
@@ -280,13 +283,22 @@ def _missing(key: str, column: pl.Series) -> Iterator[str]:
         yield f"source.{key} {column.name!r}: is missing in {missing.sum()} rows ({row_numbers(missing)})"
 
 
-def _infinite(what: str, column: pl.Series) -> Iterator[str]:
-    """Yield that a column holds infinity, or a number that no float can hold, such as 1e999."""
-    infinite = column.is_infinite().fill_null(False) if column.dtype.is_float() else None
-    if infinite is not None and infinite.any():
+def _infinite(frame: pl.DataFrame, names: list[str], spec: TableSource) -> Iterator[str]:
+    """Yield a line per column that holds infinity, or a number that no float can hold, such as 1e999."""
+    schema = frame.schema
+    floats = frame.select(name for name in names if schema[name].is_float())
+    ends = zip(floats.columns, floats.min().row(0), floats.max().row(0), strict=True) if floats.width else ()
+    for name in (name for name, *both in ends if {-math.inf, math.inf} & set(both)):
+        infinite = floats[name].is_infinite().fill_null(False)
+        is_target = name == spec.target_column
+        where, remedy = (
+            (f"source.target_column {name!r}", "")
+            if is_target
+            else (f"column {name!r}", ", or list the column in source.ignore_columns")
+        )
         yield (
-            f"{what}: is infinite, or too large a number, in {infinite.sum()} of {len(column)} rows "
-            f"({row_numbers(infinite)}); write a finite number there, remove these rows"
+            f"{where}: is infinite, or too large a number, in {infinite.sum()} of {len(frame)} rows "
+            f"({row_numbers(infinite)}); write a finite number there, or remove these rows{remedy}"
         )
 
 

@@ -6,6 +6,7 @@ Belongs here: sentences. Does not belong here: what is refused (``table``), how 
 from collections.abc import Iterator, Sequence
 
 import polars as pl
+import polars.selectors as cs
 
 from assay.datasets.inspection import alike_names
 from assay.datasets.number_texts import gap_notes
@@ -40,14 +41,14 @@ def table_notes(frame: pl.DataFrame, features: Sequence[str], source: TableSourc
         features: Names of its features.
         source: Says what the columns are, and what the experiment does with them.
     """
-    target = frame[source.target_column]
+    target, schema = frame[source.target_column], frame.schema
     used = [name for name in features if source.use.reads(name)]
+    numbers = [*used, target.name] if source.use.learning == "regression" else used
     return [
-        *(note for name in used for note in _text_notes(frame[name], source)),
-        *(note for name in used for note in _number_notes(frame[name], source)),
-        *(note for name in used for note in _copies_of_target(frame[name], target)),
+        *(note for name in used if is_text(schema[name]) for note in _text_notes(frame[name], source)),
+        *(note for name in _with_extreme_stand_ins(frame, numbers) for note in _stand_in_notes(frame[name], source)),
+        *_copies_of_target(frame, used, target),
         *_label_notes(target, source),
-        *(_number_notes(target, source) if source.use.learning == "regression" else []),
         *_gap_notes(frame, features),
     ]
 
@@ -55,7 +56,7 @@ def table_notes(frame: pl.DataFrame, features: Sequence[str], source: TableSourc
 def _text_notes(column: pl.Series, source: TableSource) -> Iterator[str]:
     """Yield what is odd about a column of texts that nobody listed as categories."""
     name = column.name
-    if not is_text(column.dtype) or name in source.text_columns or source.use.means_texts(name):
+    if name in source.text_columns or source.use.means_texts(name):
         return
     texts = column.cast(pl.String)
     yield from gap_notes(texts)
@@ -81,9 +82,19 @@ def is_text(kind: pl.DataType) -> bool:
     return isinstance(kind, (pl.String, pl.Categorical, pl.Enum))
 
 
-def _number_notes(column: pl.Series, source: TableSource) -> Iterator[str]:
+def _with_extreme_stand_ins(frame: pl.DataFrame, names: Sequence[str]) -> list[str]:
+    """Return the columns of numbers whose smallest or largest value may stand for missing ones; reads all at once."""
+    schema = frame.schema
+    numbers = frame.select(name for name in names if schema[name].is_numeric())
+    if not numbers.width or len(frame) < _LEAST_ROWS:
+        return []
+    ends = zip(numbers.columns, numbers.min().row(0), numbers.max().row(0), strict=True)
+    return [name for name, low, high in ends if low in _STAND_INS or high in _STAND_INS]
+
+
+def _stand_in_notes(column: pl.Series, source: TableSource) -> Iterator[str]:
     """Yield that a number may stand for missing values: it is frequent, and far from all others."""
-    if not column.dtype.is_numeric() or source.use.means_texts(column.name):
+    if source.use.means_texts(column.name):
         return
     values = column.cast(pl.Float64).drop_nulls().drop_nans()
     for value in (values.min(), values.max()) if len(values) >= _LEAST_ROWS else ():
@@ -99,19 +110,24 @@ def _number_notes(column: pl.Series, source: TableSource) -> Iterator[str]:
             )
 
 
-def _copies_of_target(column: pl.Series, target: pl.Series) -> Iterator[str]:
-    """Yield that a feature is the target: then there is nothing to learn, and each metric looks perfect."""
-    are_alike = (column.dtype.is_numeric() and target.dtype.is_numeric()) or column.dtype == target.dtype
-    if (
-        are_alike
-        and not column.dtype.is_nested()
-        and target.n_unique() > 1
-        and (column == target).fill_null(False).all()
-    ):
-        yield (
-            f"column {column.name!r}: equals the target in every row, so that there is nothing to learn; list it in "
-            "source.ignore_columns"
-        )
+def _copies_of_target(frame: pl.DataFrame, names: Sequence[str], target: pl.Series) -> list[str]:
+    """Return that a feature is the target: then there is nothing to learn, and each metric looks perfect."""
+    schema, first = frame.schema, frame.row(0, named=True)
+    alike = [
+        name
+        for name in names
+        if first[name] == target[0]
+        and (schema[name] == target.dtype or (schema[name].is_numeric() and target.dtype.is_numeric()))
+    ]
+    if not alike or target.n_unique() < 2:
+        return []
+    same = frame.select((pl.col(name) == target).fill_null(False).all() for name in alike).row(0)
+    return [
+        f"column {name!r}: equals the target in every row, so that there is nothing to learn; list it in "
+        "source.ignore_columns"
+        for name, is_same in zip(alike, same, strict=True)
+        if is_same
+    ]
 
 
 def _label_notes(target: pl.Series, source: TableSource) -> list[str]:
@@ -143,11 +159,9 @@ def _many_classes(where: str, target: pl.Series) -> list[str]:
 
 def _gap_notes(frame: pl.DataFrame, features: Sequence[str]) -> list[str]:
     """Return the warning that features have missing values, which the stage ``normalized`` refuses."""
-    schema = frame.schema
-    missing = {
-        name: frame[name].null_count() + (int(frame[name].is_nan().sum()) if schema[name].is_float() else 0)
-        for name in features
-    }
+    nans = frame.select(cs.float().is_nan().sum()).row(0, named=True) if frame.select(cs.float()).width else {}
+    nulls = frame.null_count().row(0, named=True)
+    missing = {name: nulls[name] + (nans.get(name) or 0) for name in features}
     found = [f"{name!r} in {count}" for name, count in missing.items() if count]
     if not found:
         return []

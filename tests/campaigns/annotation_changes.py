@@ -177,6 +177,17 @@ def _respelled(root: Path, rng: Random, expected: Expected) -> None:
     _change_json(root, change)
 
 
+def _ids_as_texts(root: Path, rng: Random, expected: Expected) -> None:
+    """Write some kinds of IDs as texts, here or there."""
+    keys = [key for key in ("image_id", "category_id") if rng.random() < 0.6] or ["category_id"]
+
+    def change(content: dict[str, Any]) -> None:
+        for entry in content["annotations"]:
+            entry.update({key: str(entry[key]) for key in keys})
+
+    _change_json(root, change)
+
+
 def _root_category(root: Path, rng: Random, expected: Expected) -> None:
     def change(content: dict[str, Any]) -> None:
         name = ["group", "box"][int(rng.integers(2))]
@@ -343,6 +354,21 @@ def _renamed_config(root: Path, rng: Random, expected: Expected) -> None:
     (root / "data.yaml").rename(root / ["coco128.yaml", "classes.txt", "data.yml"][int(rng.integers(3))])
 
 
+def _darknet(root: Path, rng: Random, expected: Expected) -> None:
+    """Say with obj.data, obj.names and lists what data.yaml said, with paths as another program had them."""
+    (root / "data.yaml").unlink()
+    (root / "obj.names").write_text("box\n")
+    prefix = ["", "data/", "/content/darknet/", "./"][int(rng.integers(4))]
+    images = sorted(path.relative_to(root).as_posix() for path in (root / "images").rglob("*.png"))
+    (root / "train.txt").write_text("\n".join(f"{prefix}{name}" for name in images))
+    (root / "obj.data").write_text(f"classes = 1\ntrain = {prefix}train.txt\nnames = {prefix}obj.names\n")
+
+
+def _upper_case_endings(root: Path, rng: Random, expected: Expected) -> None:
+    for path in _labels(root):
+        path.rename(path.with_suffix(".TXT"))
+
+
 def _backslashes(root: Path, rng: Random, expected: Expected) -> None:
     config = root / "data.yaml"
     config.write_text(config.read_text().replace("/", "\\"))
@@ -474,10 +500,11 @@ FILES = [_odd_file, _stray_files]
 ANY = [_odd_file, _stray_files, _decomposed]
 COCO = [
     *(_odd_value, _odd_value, _odd_value, _deleted, _other_unit, _bad_outline, _repeated, _respelled, _root_category),
-    *(_broken_text, *ANY),
+    *(_ids_as_texts, _broken_text, *ANY),
 ]
 YOLO = [
     *(_odd_word, _odd_word, _odd_lines, _pixels, _pose, _moved_label, _odd_config, _renamed_config, _backslashes),
+    *(_darknet, _upper_case_endings),
     *ANY,
 ]
 MASKS = [_smoothed, _other_form, _other_size, _renamed_mask, _huge_mask, *ANY]

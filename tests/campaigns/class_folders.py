@@ -13,6 +13,7 @@ from PIL import Image
 
 from assay.datasets.fingerprints import source_digest
 from assay.datasets.image_folder import build_image_folder
+from assay.datasets.inspection import subset_of
 from assay.errors import AssayError
 from assay.spec.generated_images import ImageFolderSource
 
@@ -68,12 +69,25 @@ def subsets(rng: random.Random, root: Path, wrapper: str = "") -> tuple[Layout, 
 
 
 def wrapped(rng: random.Random, root: Path) -> tuple[Layout, str]:
-    wrapper = rng.choice(["archive", "data/images", "my data"])
-    if rng.random() < 0.5:
+    wrapper = rng.choice(["archive", "data/images", "my data", "train", "Testing", "archive/val"])
+    if rng.random() < 0.5 or subset_of(wrapper.rsplit("/", 1)[-1]):
         return subsets(rng, root, wrapper)
     names = {f"{label}/{number}.png": (label, None) for label in CLASSES for number in range(2)}
     for name in names:
         paint(rng, root / wrapper / name)
+    return names, "read"
+
+
+def doubled(rng: random.Random, root: Path) -> tuple[Layout, str]:
+    """Archives of one subset each, unpacked into a folder of their own: seg_train/seg_train/cat."""
+    chosen = {subset: (rng.choice(SUBSETS[subset]), rng.choice(SUBSETS[subset])) for subset in ("train", "test")}
+    names = {
+        f"{outer}/{inner}/{label}/{subset}.png": (label, subset)
+        for subset, (outer, inner) in chosen.items()
+        for label in CLASSES
+    }
+    for name in names:
+        paint(rng, root / name)
     return names, "read"
 
 
@@ -119,7 +133,7 @@ def circles(rng: random.Random, root: Path) -> tuple[Layout, str]:
     return names, must
 
 
-FOLDERS = (classes_alone, subsets, wrapped, unknown_subsets, beside_no_data, odd_files, circles)
+FOLDERS = (classes_alone, subsets, wrapped, doubled, unknown_subsets, beside_no_data, odd_files, circles)
 
 
 def try_folder(make: Callable[[random.Random, Path], tuple[Layout, str]], rng: random.Random, folder: Path) -> str:
