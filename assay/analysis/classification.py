@@ -18,10 +18,9 @@ from assay.analysis.items import (
     name_confusion,
     read_items,
 )
-from assay.metrics.baselines import predict_certainly, predict_majority
 from assay.metrics.classification import calibration_table
 from assay.metrics.registry import CERTAIN, FREQUENCIES
-from assay.metrics.samples import ClassificationSample
+from assay.metrics.samples import ClassificationSample, predict_certainly, predict_majority
 from assay.plots.classification import confusion_matrix, reliability
 from assay.spec.analysis import ResultAnalyzer
 from assay.storage.files import write_bytes

@@ -17,10 +17,9 @@ from assay.analysis.base import (
     readable_number,
 )
 from assay.analysis.items import draw_class_scores, draw_worst_crops, equal_weights, groups_of, key_columns, read_items
-from assay.metrics.baselines import predict_every_class, predict_frequencies
 from assay.metrics.multi_label import threshold_curves
 from assay.metrics.registry import EVERY_CLASS, FREQUENCIES
-from assay.metrics.samples import Booleans, MultiLabelSample
+from assay.metrics.samples import Booleans, MultiLabelSample, predict_every_class, predict_frequencies
 from assay.plots.classification import draw_threshold_curves
 from assay.spec.analysis import ResultAnalyzer
 from assay.storage.files import write_bytes

@@ -8,9 +8,8 @@ import polars as pl
 
 from assay.analysis.base import Analysis, AnalysisInputs, SubsetData, TaskAnalysis, by_subset, readable_number
 from assay.analysis.items import as_floats, draw_worst_crops, equal_weights, groups_of, key_columns, read_items
-from assay.metrics.baselines import predict_mean
-from assay.metrics.samples import RegressionSample
-from assay.plots.regression import predicted_vs_target, residuals
+from assay.metrics.samples import RegressionSample, predict_mean
+from assay.plots.metrics import predicted_vs_target, residuals
 from assay.spec.analysis import ResultAnalyzer
 from assay.storage.files import write_bytes
 

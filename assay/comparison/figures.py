@@ -10,7 +10,7 @@ import polars as pl
 
 from assay.comparison.load import Entry
 from assay.comparison.ranking import Ranking
-from assay.plots.panels import Curve, Panel, Point
+from assay.plots.common import Curve, Panel, Point
 from assay.spec.yaml_text import shown
 
 MAX_EPOCHS = 200

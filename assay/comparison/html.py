@@ -23,8 +23,8 @@ from assay.comparison.load import ComparisonData, Entry, Score
 from assay.comparison.ranking import Ranking
 from assay.comparison.terminal import interval, note_line, note_on_items, title, verdict_on_best
 from assay.metrics.registry import label_of
+from assay.plots.common import Panel
 from assay.plots.comparison import draw_panels
-from assay.plots.panels import Panel
 from assay.spec.yaml_text import brief
 from assay.storage.files import write_text
 

@@ -12,8 +12,17 @@ import polars as pl
 
 from assay.dashboard.filters import MAX_CHOICES, is_number
 from assay.metrics.registry import label_of
-from assay.plots.colours import EXPERIMENT_COLOURS, GREY, subset_colour
-from assay.plots.panels import LOG_SPAN, WIDE_SPAN, Curve, Panel, Point, value_ratio
+from assay.plots.common import (
+    EXPERIMENT_COLOURS,
+    GREY,
+    LOG_SPAN,
+    WIDE_SPAN,
+    Curve,
+    Panel,
+    Point,
+    subset_colour,
+    value_ratio,
+)
 
 Chart: TypeAlias = alt.LayerChart | alt.FacetChart
 

@@ -297,8 +297,8 @@ def _has_number(entry: Any, key: str) -> bool:
 
 def _is_rotated(entry: Any) -> bool:
     """Return whether an entry has a rotation, as CVAT writes it beside the box before it is rotated."""
-    attributes = entry.get("attributes") if isinstance(entry, dict) else None
-    return any(_has_number(each, "rotation") and bool(each["rotation"]) for each in (entry, attributes))
+    places: list[Any] = [entry, entry.get("attributes")] if isinstance(entry, dict) else []
+    return any(_has_number(each, "rotation") and bool(each["rotation"]) for each in places)
 
 
 @dataclass

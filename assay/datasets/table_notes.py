@@ -97,7 +97,8 @@ def _stand_in_notes(column: pl.Series, source: TableSource) -> Iterator[str]:
     if source.use.means_texts(column.name):
         return
     values = column.cast(pl.Float64).drop_nulls().drop_nans()
-    for value in (values.min(), values.max()) if len(values) >= _LEAST_ROWS else ():
+    ends = values.to_frame().select(low=pl.first().min(), high=pl.first().max()).row(0)
+    for value in ends if len(values) >= _LEAST_ROWS else ():
         others = values.filter(values != value)
         if value not in _STAND_INS or len(values) - len(others) < 2 or others.n_unique() < 3:
             continue

@@ -92,7 +92,7 @@ def decode_with_oddity(content: bytes, max_pixels: int | None = None) -> tuple[I
         require_pixels(image, max_pixels)
         image.load()
         upright, orientation = _eight_bit(ImageOps.exif_transpose(image)), orientation_of(image)
-        is_dark = image.mode in _DEEP_GREY and 0 < upright.getextrema()[1] <= _DARK
+        is_dark = image.mode in _DEEP_GREY and 0 < int(np.asarray(upright).max()) <= _DARK
         has_frames = image.format in _OF_FRAMES and getattr(image, "is_animated", False)
         return upright, orientation, "frames" if has_frames else "dark" if is_dark else ""
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from assay.metrics.registry import label_of
-from assay.plots.colours import BLUE, FAINT, GREEN, INK, ORANGE, PURPLE, SKY, VERMILLION, subset_colour
+from assay.plots.common import BLUE, FAINT, GREEN, INK, ORANGE, PURPLE, SKY, VERMILLION, subset_colour
 from assay.plots.style import headline, literal, render, short
 from assay.utils.text import natural_sort_key
 

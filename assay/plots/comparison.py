@@ -13,8 +13,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from assay.plots.colours import BLUE, EXPERIMENT_COLOURS, FAINT, GREY
-from assay.plots.panels import LOG_SPAN, WIDE_SPAN, Curve, Panel, Point, value_ratio
+from assay.plots.common import (
+    BLUE,
+    EXPERIMENT_COLOURS,
+    FAINT,
+    GREY,
+    LOG_SPAN,
+    WIDE_SPAN,
+    Curve,
+    Panel,
+    Point,
+    value_ratio,
+)
 from assay.plots.style import headline, literal, render_svg, short
 
 PANEL_WIDTH_PX, PANEL_HEIGHT_PX = 380, 300

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from assay.errors import DataError
 from assay.images.resizing import at_most
-from assay.plots.colours import GREY, INK
+from assay.plots.common import GREY, INK
 from assay.storage.files import write_bytes
 
 Colour = tuple[int, int, int]

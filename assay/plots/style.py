@@ -1,7 +1,7 @@
 """The common style of all matplotlib plots, which are drawn without pyplot and have the same bytes every time.
 
 Belongs here: settings, headlines, and how a figure becomes a PNG or an SVG. Does not belong here: colours
-(``assay.plots.colours``), a plot.
+(``assay.plots.common``), a plot.
 """
 
 import io
@@ -19,7 +19,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from PIL import Image
 
-from assay.plots.colours import FAINT, GRID, INK
+from assay.plots.common import FAINT, GRID, INK
 from assay.plots.sheets import MAX_PNG_BYTES, encode_sheet
 
 DPI = 100

@@ -17,9 +17,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
 
-from assay.plots.colours import FAINT, subset_colour
+from assay.plots.common import FAINT, LOG_SPAN, subset_colour, value_ratio
 from assay.plots.overlays import GAP_PX, UNKNOWN, ClassMap, Mark, class_legend, paint_classes, with_marks
-from assay.plots.panels import LOG_SPAN, value_ratio
 from assay.plots.sheets import EDGE, MAX_SHEET_BYTES, PAPER, Colour, class_color, fit_into, rgb, save_small_png, sheet
 from assay.plots.style import headline, literal, render
 

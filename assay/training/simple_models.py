@@ -4,7 +4,7 @@ For rows a linear model and gradient boosting (Friedman, Annals of Statistics 29
 pictures of single objects a linear model on histograms of oriented gradients (Dalal and Triggs, CVPR 2005). The one
 that is best on the validation data is shown.
 
-Belongs here: fitting and applying them. Does not belong here: trivial predictions (``assay.metrics.baselines``).
+Belongs here: fitting and applying them. Does not belong here: trivial predictions (``assay.metrics.samples``).
 """
 
 from collections.abc import Callable, Mapping, Sequence

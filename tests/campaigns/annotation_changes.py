@@ -218,19 +218,13 @@ def _broken_text(root: Path, rng: Random, expected: Expected) -> None:
 
 # YOLO
 
-LAYOUTS = [
-    ("images", "labels"),
-    ("images/train", "labels/train"),
-    ("images", "images"),
-    ("Images", "Labels"),
-    ("train/images", "train/labels"),
-    ("x", "x"),
-]
+IMAGES = ("images", "images/train", "images", "Images", "train/images", "x")
+LABELS = ("labels", "labels/train", "images", "Labels", "train/labels", "x")
 
 
 def _make_yolo(root: Path, seed: int, rng: Random) -> None:
-    images, labels = LAYOUTS[int(rng.integers(len(LAYOUTS)))]
-    make_yolo(root, COUNT, seed, images, labels, outlines=rng.random() < 0.4)
+    layout = int(rng.integers(len(IMAGES)))
+    make_yolo(root, COUNT, seed, IMAGES[layout], LABELS[layout], outlines=rng.random() < 0.4)
 
 
 def _labels(root: Path) -> list[Path]:
@@ -320,25 +314,14 @@ def _moved_label(root: Path, rng: Random, expected: Expected) -> None:
         expected[path.stem + ".png"] = []
 
 
+KEYS_OF_CONFIG = (
+    *("train: gone", "nc: 7", "kpt_shape: [a, 2]", "kpt_shape: [1000000000, 3]", "path: /elsewhere", "path: ~nobody/x"),
+    *("path: [a]", 'path: "a\\0b"', "train: {a: b}", f"train: {'x' * 5000}"),
+)
 CONFIGS = [
-    "names: [box]\ntrain: gone\n",
-    "names: [box, box]\n",
-    "names: [[box]]\n",
-    "names: {0: null}\n",
-    "names: {1: box}\n",
-    "names: 3\n",
-    "names: [box]\nnc: 7\n",
-    "names: [box]\nkpt_shape: [a, 2]\n",
-    "names: [box]\nkpt_shape: [1000000000, 3]\n",
-    "names: [box]\npath: /elsewhere\n",
-    "names: [box]\npath: ~nobody/x\n",
-    "names: [box]\npath: [a]\n",
-    'names: [box]\npath: "a\\0b"\n',
-    "names: [box]\ntrain: {a: b}\n",
-    f"names: [box]\ntrain: {'x' * 5000}\n",
-    "\x00",
-    "",
-    "- a\n",
+    *(f"names: {names}\n" for names in ("[box, box]", "[[box]]", "{0: null}", "{1: box}", "3")),
+    *(f"names: [box]\n{key}\n" for key in KEYS_OF_CONFIG),
+    *("\x00", "", "- a\n"),
 ]
 
 

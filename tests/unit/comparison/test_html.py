@@ -11,8 +11,8 @@ from assay.comparison.figures import MAX_EPOCHS, curve_panels, key_panels
 from assay.comparison.html import comparison_page, element, inline_svg, write_comparison, write_page
 from assay.comparison.load import HISTORY, ComparisonData
 from assay.comparison.ranking import rank
+from assay.plots.common import Curve, Panel
 from assay.plots.comparison import draw_panels
-from assay.plots.panels import Curve, Panel
 
 EVIL = '<img src=x onerror="alert(1)"></script><script>alert(2)</script>&amp;'
 PAGE = Path("/storage/compare/x.html")

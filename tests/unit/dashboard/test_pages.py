@@ -13,7 +13,7 @@ import assay.dashboard
 from assay.dashboard.charts import curve_chart, history_charts, key_chart
 from assay.dashboard.filters import MAX_CHOICES
 from assay.dashboard.views.common import plain
-from assay.plots.panels import Curve, Panel, Point
+from assay.plots.common import Curve, Panel, Point
 from assay.storage.parquet import write_parquet
 from tests.helpers.comparison_cases import run, start, values
 from tests.helpers.dashboard_storage import CHECKS, draw, folder_of, make_storage

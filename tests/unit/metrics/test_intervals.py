@@ -3,12 +3,17 @@
 import numpy as np
 import pytest
 
-from assay.metrics.baselines import predict_certainly, predict_majority, predict_mean
 from assay.metrics.classification import accuracy, calibration_error, log_loss
 from assay.metrics.intervals import OfMean, OfShare, Percentiles, intervals
 from assay.metrics.registry import Metric, get_metric
 from assay.metrics.regression import mean_absolute_error
-from assay.metrics.samples import ClassificationSample, RegressionSample
+from assay.metrics.samples import (
+    ClassificationSample,
+    RegressionSample,
+    predict_certainly,
+    predict_majority,
+    predict_mean,
+)
 from tests.campaigns.coverage import KINDS, measure
 
 

@@ -13,9 +13,8 @@ from PIL import Image
 import assay
 from assay.plots import style
 from assay.plots.classification import class_balance, confusion_matrix, reliability
-from assay.plots.colours import subset_colour
-from assay.plots.metrics import metric_bars
-from assay.plots.regression import predicted_vs_target, residuals
+from assay.plots.common import subset_colour
+from assay.plots.metrics import metric_bars, predicted_vs_target, residuals
 from assay.plots.sheets import MAX_PNG_BYTES
 from assay.plots.training import learning_curves
 
@@ -119,7 +118,7 @@ def test_a_plot_with_too_many_colours_is_reduced_to_fewer():
 @pytest.mark.system
 def test_drawing_never_imports_pyplot():
     code = (
-        "import sys, numpy; from assay.plots.regression import residuals;"
+        "import sys, numpy; from assay.plots.metrics import residuals;"
         "residuals(numpy.zeros(3), numpy.ones(3)); sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

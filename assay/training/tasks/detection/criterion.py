@@ -1,6 +1,6 @@
 """The detector's loss, a focal loss of the heat map and a GIoU loss of the boxes, and its running metric.
 
-Belongs here: weighing the deviation of outputs from targets. Does not belong here: the targets (``box_coding``), the
+Belongs here: weighing the deviation of outputs from targets. Does not belong here: the targets (``boxes``), the
 metrics of the analysis (``assay.metrics.detection``).
 """
 
