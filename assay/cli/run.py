@@ -166,7 +166,7 @@ def _run_anew(experiment_id: str, spec: ExperimentSpec, scratch: Path) -> None:
 
 def demo() -> None:
     """Train three example experiments, real data among them, and print their test metrics beside a baseline."""
-    from assay.datasets.synthetic.handwritten import write_handwritten_digits  # NumPy and Pillow: only here
+    from assay.datasets.synthetic.build import write_handwritten_digits  # NumPy and Pillow: only here
 
     digits = Path("storage/demo/handwritten-digits")
     if not digits.exists():

@@ -7,7 +7,7 @@ the real stages. Training time is that of the stage ``trained_model`` alone, rea
 import tempfile
 from pathlib import Path
 
-from assay.datasets.synthetic.handwritten import write_handwritten_digits
+from assay.datasets.synthetic.build import write_handwritten_digits
 from benchmarks.quality.backgrounds import write_unseen_photos
 from benchmarks.quality.cases import cases, shortened
 from benchmarks.quality.measure import measure

@@ -1,7 +1,6 @@
-"""Building a data set of generated pictures: paint, encode, write, index.
+"""Example data: generated pictures of numbers, painted, encoded, written and indexed; and real handwritten digits.
 
-Belongs here: the loop, the files, the counts of the report, the sample picture for the UI. Does not belong here: what a
-picture shows and what is known about it (``picture``).
+The digits are those of scikit-learn, which need no download, written as class folders as a user would have them.
 """
 
 from collections import Counter
@@ -29,6 +28,7 @@ from assay.images.boxes import Box
 from assay.images.png import encode_png
 from assay.plots.sheets import class_color, draw_boxes, sample_grid, save_small_png
 from assay.spec.generated_images import NumbersSource
+from assay.storage.files import temporary_sibling
 from assay.storage.parquet import write_parquet
 from assay.utils.concurrency import Progress, map_in_order, silent, usable_cores
 
@@ -192,3 +192,32 @@ def _tinted(image: Image.Image, mask: Image.Image) -> Image.Image:
         here = classes == index
         pixels[here] += _TINT * (np.array(class_color(index), np.float32) - pixels[here])
     return Image.fromarray(pixels.round().astype(np.uint8))
+
+
+_BRIGHTEST = 16
+"""Largest grey level of the data set."""
+
+
+def write_handwritten_digits(folder: Path) -> int:
+    """Write 1,797 grey images of 8x8 pixels as ``folder/<digit>/<number>.png`` and return how many.
+
+    The folder appears complete or not at all. Source: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits,
+    UCI Machine Learning Repository, 1998; its test part, as scikit-learn ships it.
+
+    Raises:
+        FileExistsError: The folder exists and is not empty.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise FileExistsError(f"{folder} exists and is not empty; choose another folder or remove it.")
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    levels = (data.images * 255 / _BRIGHTEST).round().astype(np.uint8)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = temporary_sibling(folder)
+    for digit in sorted(set(data.target.tolist())):
+        (draft / str(digit)).mkdir(parents=True)
+    for index, (pixels, digit) in enumerate(zip(levels, data.target.tolist(), strict=True)):
+        (draft / str(digit) / f"{index:04d}.png").write_bytes(encode_png(Image.fromarray(pixels)))
+    draft.rename(folder)
+    return len(levels)

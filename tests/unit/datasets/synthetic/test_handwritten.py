@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from assay.datasets.synthetic.handwritten import write_handwritten_digits
+from assay.datasets.synthetic.build import write_handwritten_digits
 
 
 @pytest.mark.system
