@@ -8,7 +8,6 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
-from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from assay.automation.reconcile import NOT_NEEDED
 from assay.errors import SpecError
@@ -24,7 +23,7 @@ from assets.launchpad import spec_field
 from partitions.experiments import experiments
 from resources.experiment_store import ExperimentStore
 from resources.failures import as_failure
-from resources.instance.run_records import latest_versions
+from resources.instance.run_records import latest_versions, version_tags
 
 
 @dg.multi_asset(
@@ -93,8 +92,8 @@ def log_not_needed(context: dg.AssetExecutionContext, spec: ExperimentSpec) -> N
     for stage in [name for name in STAGES if dg.AssetKey(name) not in selected]:
         reason = why_not_needed(spec, stage)
         if reason and not latest_versions(context.instance, stage, [name]):
-            tags = {DATA_VERSION_TAG: NOT_NEEDED}
-            context.log_event(dg.AssetMaterialization(stage, partition=name, metadata={"summary": reason}, tags=tags))
+            tags, metadata = version_tags(NOT_NEEDED), {"summary": reason}
+            context.log_event(dg.AssetMaterialization(stage, partition=name, metadata=metadata, tags=tags))
 
 
 def require_fitting(job: str, evaluated: Any) -> None:

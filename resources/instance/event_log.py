@@ -17,7 +17,6 @@ import sqlalchemy
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
 from dagster._core.storage.sql import create_engine
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
-from dagster._serdes import ConfigurableClassData
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import NullPool, QueuePool
 
@@ -32,7 +31,7 @@ class LocalEventLog(SqliteEventLogStorage):
     modifies the file, and the web server watches these files for news.
     """
 
-    def __init__(self, inst_data: ConfigurableClassData | None = None, kept_engines: int = KEPT_ENGINES) -> None:
+    def __init__(self, inst_data: Any = None, kept_engines: int = KEPT_ENGINES) -> None:
         self._inst_data = inst_data
         self._kept_engines = kept_engines
         self._engines: OrderedDict[str, Engine] = OrderedDict()
@@ -43,9 +42,7 @@ class LocalEventLog(SqliteEventLogStorage):
         return {}
 
     @classmethod
-    def from_config_value(
-        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
-    ) -> "LocalEventLog":
+    def from_config_value(cls, inst_data: Any, config_value: Mapping[str, Any]) -> "LocalEventLog":
         """Return the event log; its instance is registered later."""
         return cls(inst_data)
 

@@ -18,11 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.origin import JobPythonOrigin
 
 from assay.errors import StorageError
 
 ARGUMENTS = "DAGSTER_RUN_ARGUMENTS"
 """Environment variable with Dagster's arguments of the run, as JSON, which is too long for a command line."""
+
+
+RunOrigin = JobPythonOrigin
+"""Where the code of a run is: its interpreter, and how the definitions are loaded."""
 
 
 @dataclass(frozen=True)
