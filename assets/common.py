@@ -54,6 +54,9 @@ def stage_arguments(name: str, group: str, kinds: set[str]) -> dict[str, Any]:
     }
 
 
+TRAINING_POOL = "training"
+"""Pool of the trainings: how many go on at a time is set under Deployment > Concurrency."""
+
 BY_EXPERIMENT = {"partition_expr": EXPERIMENT_COLUMN}
 """Metadata of assets whose value is a table."""
 
@@ -64,8 +67,9 @@ def table_arguments(name: str, group: str, kinds: set[str]) -> dict[str, Any]:
 
 
 def tags_of(spec: ExperimentSpec) -> dict[str, str]:
-    """Return the tags of an experiment's runs, by which the UI can filter: its task and the tags of its spec."""
-    return {"assay/task": spec.task, **{f"assay/{name}": value for name, value in spec.tags.items()}}
+    """Return the tags of an experiment's runs to filter by: task, tags of the spec, whose model it evaluates."""
+    source = {"assay/evaluates": spec.found.experiment_id} if spec.found else {}
+    return {"assay/task": spec.task, **source, **{f"assay/{name}": value for name, value in spec.tags.items()}}
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from assay.experiments.catalog import experiments_at
 from assay.experiments.contents import stage_results
 from assay.spec.yaml_text import read_mapping
 from assay.storage import warehouse
+from assets.launchpad import configured
+from definitions import defs
 from resources.instance.run_records import InstanceRunRecords
 from tests.pipeline.conftest import SMALL_IMAGES, Lab
 
@@ -175,6 +177,24 @@ def test_a_wrong_configuration_in_the_launchpad_leaves_no_file(lab, spec, proble
     result = ask(lab, "never", spec)
     assert problem in lab.failure(result)
     assert not lab.store.specs.exists("never")
+
+
+def suggested(experiment_id):
+    return defs.resolve_job_def("job_eval").get_run_config_for_partition_key(experiment_id)
+
+
+def test_the_launchpad_of_job_eval_suggests_the_newest_model_to_a_new_partition(lab, monkeypatch, tmp_path):
+    monkeypatch.setenv("ASSAY_STORAGE", str(lab.store.path))
+    monkeypatch.setenv("ASSAY_EXPERIMENTS", str(lab.folder / "experiments"))
+    trained = [each for each in experiments_at(lab.store.locations.open("experiments")) if not each.evaluates]
+    newest = [each.experiment_id for each in trained if "trained_model" in each.results][-1]
+    assert suggested("brand-new") == configured({"existing_experiment": newest})
+    result = lab.run("brand-new", "job_eval", config=suggested("brand-new"))
+    assert result.success, lab.failure(result)
+    assert lab.instance.get_run_by_id(result.run_id).tags["assay/evaluates"] == newest
+    assert suggested("brand-new") == suggested("judged") == suggested("Not An Id") == {}
+    monkeypatch.setenv("ASSAY_STORAGE", str(tmp_path / "empty"))
+    assert suggested("another") == {}
 
 
 def test_job_eval_needs_something_to_evaluate(lab):
