@@ -10,12 +10,12 @@ import dagster as dg
 
 from assets import analysis, checks, crops, experiment, generated_images, normalized, predictions, splits, tabular
 from assets import trained_model as training
-from assets.automation import follow_inputs
+from assets.automation import follow_upstream
 from assets.jobs import JOBS
-from assets.sensors import code_changes, experiment_files, warehouse
+from assets.sensors import follow_code, follow_files, update_warehouse
 from resources.defaults import default_store, resources_for
 
-SENSORS = [experiment_files, follow_inputs, code_changes, warehouse]
+SENSORS = [follow_files, follow_upstream, follow_code, update_warehouse]
 
 ASSET_MODULES = [experiment, generated_images, splits, crops, tabular, normalized, training, predictions, analysis]
 

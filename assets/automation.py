@@ -68,12 +68,12 @@ def _look(view: AssetGraphView, seen: int | None, waiting: frozenset[str]) -> Up
 
 FOLLOWS_INPUTS = FollowsInputs()
 
-follow_inputs = dg.AutomationConditionSensorDefinition(
-    name="follow_inputs",
+follow_upstream = dg.AutomationConditionSensorDefinition(
+    name="follow_upstream",
     target=dg.AssetSelection.all(),
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
     use_user_code_server=True,
     run_tags=RETRY_TAGS,
-    description="Materializes assets again after somebody materialized one of their inputs with a different result.",
+    description="Follows what is made by hand: if it differs from before, the assets made from it are made anew.",
 )
