@@ -18,7 +18,7 @@ from assay.spec.experiment import ExperimentSpec
 from assay.spec.ids import validate_id
 from assay.spec.yaml_text import to_yaml
 from assay.utils.text import code_block
-from assets.common import BY_EXPERIMENT, SECTION_KEYS, lineage, tags_of
+from assets.common import BY_EXPERIMENT, OWNERS, SECTION_KEYS, STORES_TABLE, lineage, tags_of
 from assets.launchpad import spec_field
 from partitions.experiments import experiments
 from resources.experiment_store import ExperimentStore
@@ -33,6 +33,8 @@ from resources.instance.run_records import latest_versions, version_tags
             io_manager_key="tables",
             group_name="experiment",
             kinds={"yaml"},
+            owners=OWNERS,
+            tags=STORES_TABLE,
             metadata={**BY_EXPERIMENT, "table": "experiments"},
         ),
         **{
@@ -41,6 +43,7 @@ from resources.instance.run_records import latest_versions, version_tags
                 io_manager_key="sections",
                 group_name="spec",
                 kinds={"yaml"},
+                owners=OWNERS,
                 description=f"Section `{name}` of the experiment's spec; its data version is a hash of its content.",
             )
             for name, key in SECTION_KEYS.items()

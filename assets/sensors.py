@@ -1,11 +1,11 @@
-"""The sensors: they request runs for experiments that are out of date, and keep the warehouse up to date.
+"""The sensors and the schedule: they request runs for experiments, and keep the warehouse up to date.
 
 Belongs here: turning a plan into Dagster's run requests, partitions and observations. Does not belong here: making the
 plan (``assay.automation``), refreshing the warehouse (``assay.storage.warehouse``).
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,15 +14,16 @@ import dagster as dg
 from assay.automation.reconcile import TESTS, Plan, Reconciliation, Request
 from assay.automation.state import StateFiles
 from assay.automation.watch import code_digest
-from assay.errors import shorten
+from assay.errors import AssayError, shorten
 from assay.pipeline import STAGES, digest_of
+from assay.spec.experiment import ExperimentSpec
 from assay.spec.ids import is_id
 from assay.storage.warehouse import refresh_warehouse
 from assay.utils.text import code_block, escape_markdown
 from assets.checks import TEST_CHECK_KEYS, spec_is_valid
 from assets.common import tags_of
-from assets.jobs import EXPERIMENT_KEYS, job_experiment
-from partitions.experiments import experiments, known_experiments
+from assets.jobs import EXPERIMENT_KEYS, job_eval, job_experiment
+from partitions.experiments import add_experiment, experiments, known_experiments
 from resources.experiment_store import ExperimentStore
 from resources.instance.home import FORMER_SENSORS
 from resources.instance.run_records import InstanceRunRecords
@@ -62,6 +63,44 @@ def follow_code(context: dg.SensorEvaluationContext, store: ExperimentStore) -> 
     return evaluate_sensor(
         context, store, "follow_code", lambda reconciliation: reconciliation.reconcile_all(STAGE_VERSIONS)
     )
+
+
+@dg.schedule(
+    job=job_eval,
+    cron_schedule="0 2 * * *",
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+    description="Every night at 2:00 UTC, evaluates the models that experiments evaluate on their data of that night; "
+    "what has not changed is found. Off until you switch it on.",
+)
+def nightly_evaluation(
+    context: dg.ScheduleEvaluationContext, store: ExperimentStore
+) -> list[dg.RunRequest] | dg.SkipReason:
+    """Request a run of each experiment with an ``existing_experiment`` that can be used and is not at work already.
+
+    Data that nothing watches, such as those of a source of an installed package, are looked at in this way.
+    """
+    found = dict(_evaluations(store, context.log.warning))
+    busy = InstanceRunRecords(context.instance).active(found)
+    requests = []
+    for name, spec in found.items():
+        if name not in busy:
+            add_experiment(context.instance, name)
+            tags = {**tags_of(spec), "assay/reason": "nightly evaluation"}
+            key = f"{name}:{context.scheduled_execution_time.isoformat()}"
+            requests.append(dg.RunRequest(run_key=key, partition_key=name, tags=tags))
+    idle = "All evaluations are at work already." if found else "No experiment evaluates a model."
+    return requests or dg.SkipReason(idle)
+
+
+def _evaluations(store: ExperimentStore, warn: Callable[[str], None]) -> Iterator[tuple[str, ExperimentSpec]]:
+    for name in store.specs.ids():
+        try:
+            spec = store.specs.load(name)
+        except AssayError as error:
+            warn(f"{name}: {error}")
+            continue
+        if spec.existing_experiment is not None:
+            yield name, spec
 
 
 def evaluate_sensor(

@@ -6,6 +6,7 @@ Belongs here: connections. Does not belong here: what is stored and where; both 
 ``dagster.yaml``, Dagster's own class uses the same files.
 """
 
+import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,9 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 KEPT_ENGINES = 16
 """Number of cached engines, with their compiled statements: one per recently used run, and one for the index."""
+
+CLAIM_PAUSE_S = 1.0
+"""Pause in seconds before a run asks again for a slot of a pool that is full."""
 
 
 class LocalEventLog(SqliteEventLogStorage):
@@ -67,6 +71,21 @@ class LocalEventLog(SqliteEventLogStorage):
         if len(self._engines) > self._kept_engines:
             self._engines.popitem(last=False)[1].dispose()
         return engine
+
+    def claim_concurrency_slot(
+        self, concurrency_key: str, run_id: str, step_key: str, priority: int | None = None
+    ) -> Any:
+        """Ask for a slot of a pool; if there is none, answer after a second in which the run may be cancelled.
+
+        Dagster's executor asks in a loop that never pauses and hears no interruption: a run that waits would take a
+        core from those that it waits for, and Ctrl-C would do nothing.
+        """
+        status = super().claim_concurrency_slot(concurrency_key, run_id, step_key, priority)
+        if status.is_claimed:
+            return status
+        with dg.raise_execution_interrupts():
+            time.sleep(CLAIM_PAUSE_S)
+        return status.with_sleep_interval(0.0)
 
     def wipe(self) -> None:
         """Delete all events."""

@@ -53,6 +53,7 @@ PRIVATE = {
 SIGNATURES = {
     (EventLogStorage, "get_latest_tags_by_partition"): "asset_key event_type tag_keys asset_partitions",
     (EventLogStorage, "get_latest_storage_id_by_partition"): "asset_key event_type partitions after_cursor",
+    (EventLogStorage, "claim_concurrency_slot"): "concurrency_key run_id step_key priority",
     (EventLogStorage, "get_concurrency_info"): "concurrency_key",
     (EventLogStorage, "free_concurrency_slots_for_run"): "run_id",
     (dg.DagsterInstance, "all_instigator_state"): "repository_origin_id repository_selector_id instigator_type",
