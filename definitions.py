@@ -4,28 +4,33 @@ Belongs here: wiring. Does not belong here: assets, resources, logic.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from assets import analysis, checks, crops, experiment, generated_images, normalized, predictions, splits, tabular
 from assets import trained_model as training
-from assets.automation import follow_inputs
+from assets.automation import follow_upstream
+from assets.common import with_code_references
 from assets.jobs import JOBS
-from assets.sensors import code_changes, experiment_files, warehouse
+from assets.sensors import follow_code, follow_files, nightly_evaluation, update_warehouse
 from resources.defaults import default_store, resources_for
 
-SENSORS = [experiment_files, follow_inputs, code_changes, warehouse]
+SENSORS = [follow_files, follow_upstream, follow_code, update_warehouse]
 
 ASSET_MODULES = [experiment, generated_images, splits, crops, tabular, normalized, training, predictions, analysis]
+
+ASSETS = with_code_references(dg.load_assets_from_modules(ASSET_MODULES), Path(__file__).parent)
 
 
 def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
     """Return the definitions; tests and ``assay run`` replace some of the resources."""
     return dg.Definitions(
-        assets=dg.load_assets_from_modules(ASSET_MODULES),
+        assets=ASSETS,
         asset_checks=dg.load_asset_checks_from_modules([checks]),
         jobs=JOBS,
+        schedules=[nightly_evaluation],
         sensors=SENSORS,
         resources=resources_for(default_store()) | dict(resources or {}),
         # One process per run: starting a process and its imports takes longer than most stages.

@@ -90,6 +90,10 @@ class StorageError(AssayError):
     """A result that can't be written or read, or that differs from its manifest."""
 
 
+class UnreachableError(StorageError):
+    """A location that can't be reached at the moment; the same may succeed later."""
+
+
 class NotThereYetError(StorageError):
     """Something is missing that may appear later, such as the model of an experiment that is still training."""
 

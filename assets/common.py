@@ -5,8 +5,10 @@ belong here: assets, or computing and drawing what is shown.
 """
 
 import base64
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -24,6 +26,7 @@ from assay.storage.results import Result
 from assay.utils.text import escape_markdown
 from assets.automation import FOLLOWS_INPUTS
 from partitions.experiments import experiments
+from resources.defaults import default_owners
 from resources.experiment_store import ExperimentStore
 from resources.io_managers import SECTION_PREFIX
 
@@ -31,6 +34,14 @@ SECTION_KEYS = {name: dg.AssetKey(f"{SECTION_PREFIX}{name}") for name in SECTION
 
 SECTION_TYPE = dg.PythonObjectDagsterType(StageConfig)
 """Type of a section for Dagster, which can't interpret the annotation ``StageConfig[...]``."""
+
+
+OWNERS = default_owners()
+
+STORES_TABLE = {"assay/stores": "table"}
+
+STORES_FOLDER = {"assay/stores": "folder"}
+"""Tags by which assets can be selected (``tag:"assay/stores"="table"``): those that SQL finds, and the others."""
 
 
 def spec_of(section: str) -> dict[str, dg.AssetIn]:
@@ -43,6 +54,38 @@ def optional(*names: str) -> dict[str, dg.AssetIn]:
     return {name: dg.AssetIn(name, metadata={"optional": True}) for name in names}
 
 
+def with_code_references(assets: Iterable[Any], root: Path) -> list[Any]:
+    """Link each asset to its file, and a stage also to the file that does its work, where these are a checkout's.
+
+    An installed package has no links: whoever reads the UI has no such files.
+
+    Args:
+        assets: The assets.
+        root: Folder of the definitions.
+    """
+    if not (root / "pyproject.toml").is_file():
+        return list(assets)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)  # what they do is held by our own tests
+        linked: list[Any] = list(dg.with_source_code_references(list(assets)))
+        return list(dg.map_asset_specs(partial(_with_stage_file, root), linked))
+
+
+def _with_stage_file(root: Path, spec: dg.AssetSpec) -> dg.AssetSpec:
+    file = root / "assay" / "stages" / f"{spec.key.path[-1]}.py"
+    if not file.is_file():
+        return spec
+    own = spec.metadata[CODE_REFERENCES].code_references
+    work = dg.LocalFileCodeReference(file_path=str(file), line_number=1, label=f"assay/stages/{file.name}")
+    return spec.merge_attributes(
+        metadata={CODE_REFERENCES: dg.CodeReferencesMetadataValue(code_references=[*own, work])}
+    )
+
+
+CODE_REFERENCES = "dagster/code_references"
+"""Dagster's metadata with links to files."""
+
+
 def stage_arguments(name: str, group: str, kinds: set[str]) -> dict[str, Any]:
     """Return the decorator arguments that the assets of all stages have in common."""
     return {
@@ -50,9 +93,14 @@ def stage_arguments(name: str, group: str, kinds: set[str]) -> dict[str, Any]:
         "code_version": STAGES[name].code_version,
         "group_name": group,
         "kinds": kinds,
+        "owners": OWNERS,
+        "tags": STORES_FOLDER,
         "automation_condition": FOLLOWS_INPUTS if STAGES[name].inputs else None,
     }
 
+
+TRAINING_POOL = "training"
+"""Pool of the trainings: how many go on at a time is set under Deployment > Concurrency."""
 
 BY_EXPERIMENT = {"partition_expr": EXPERIMENT_COLUMN}
 """Metadata of assets whose value is a table."""
@@ -60,12 +108,14 @@ BY_EXPERIMENT = {"partition_expr": EXPERIMENT_COLUMN}
 
 def table_arguments(name: str, group: str, kinds: set[str]) -> dict[str, Any]:
     """Return the decorator arguments of a stage whose value is a table."""
-    return {**stage_arguments(name, group, kinds), "io_manager_key": "tables", "metadata": BY_EXPERIMENT}
+    arguments = stage_arguments(name, group, kinds)
+    return {**arguments, "tags": STORES_TABLE, "io_manager_key": "tables", "metadata": BY_EXPERIMENT}
 
 
 def tags_of(spec: ExperimentSpec) -> dict[str, str]:
-    """Return the tags of an experiment's runs, by which the UI can filter: its task and the tags of its spec."""
-    return {"assay/task": spec.task, **{f"assay/{name}": value for name, value in spec.tags.items()}}
+    """Return the tags of an experiment's runs to filter by: task, tags of the spec, whose model it evaluates."""
+    source = {"assay/evaluates": spec.found.experiment_id} if spec.found else {}
+    return {"assay/task": spec.task, **source, **{f"assay/{name}": value for name, value in spec.tags.items()}}
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
-from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from assay.automation.reconcile import NOT_NEEDED
 from assay.errors import SpecError
@@ -19,12 +18,12 @@ from assay.spec.experiment import ExperimentSpec
 from assay.spec.ids import validate_id
 from assay.spec.yaml_text import to_yaml
 from assay.utils.text import code_block
-from assets.common import BY_EXPERIMENT, SECTION_KEYS, lineage, tags_of
+from assets.common import BY_EXPERIMENT, OWNERS, SECTION_KEYS, STORES_TABLE, lineage, tags_of
 from assets.launchpad import spec_field
 from partitions.experiments import experiments
 from resources.experiment_store import ExperimentStore
 from resources.failures import as_failure
-from resources.instance.run_records import latest_versions
+from resources.instance.run_records import latest_versions, version_tags
 
 
 @dg.multi_asset(
@@ -34,6 +33,8 @@ from resources.instance.run_records import latest_versions
             io_manager_key="tables",
             group_name="experiment",
             kinds={"yaml"},
+            owners=OWNERS,
+            tags=STORES_TABLE,
             metadata={**BY_EXPERIMENT, "table": "experiments"},
         ),
         **{
@@ -42,6 +43,7 @@ from resources.instance.run_records import latest_versions
                 io_manager_key="sections",
                 group_name="spec",
                 kinds={"yaml"},
+                owners=OWNERS,
                 description=f"Section `{name}` of the experiment's spec; its data version is a hash of its content.",
             )
             for name, key in SECTION_KEYS.items()
@@ -93,8 +95,8 @@ def log_not_needed(context: dg.AssetExecutionContext, spec: ExperimentSpec) -> N
     for stage in [name for name in STAGES if dg.AssetKey(name) not in selected]:
         reason = why_not_needed(spec, stage)
         if reason and not latest_versions(context.instance, stage, [name]):
-            tags = {DATA_VERSION_TAG: NOT_NEEDED}
-            context.log_event(dg.AssetMaterialization(stage, partition=name, metadata={"summary": reason}, tags=tags))
+            tags, metadata = version_tags(NOT_NEEDED), {"summary": reason}
+            context.log_event(dg.AssetMaterialization(stage, partition=name, metadata=metadata, tags=tags))
 
 
 def require_fitting(job: str, evaluated: Any) -> None:

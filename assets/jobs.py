@@ -1,42 +1,70 @@
 """The jobs of experiments, each a selection of assets; their partitions are those of the assets."""
 
+from typing import Any
+
 import dagster as dg
 
 from assay.backfills.launch import RETRY_TAGS
+from assay.experiments.evaluation import newest_trained
+from assay.spec.ids import is_id
 from assets.common import SECTION_KEYS
-from assets.launchpad import HOW_TO
+from assets.launchpad import configured, how_to
 from assets.maintenance import job_clearlocks, job_copy_exp
+from partitions.experiments import experiments
+from resources.defaults import default_store
 
 EXPERIMENT_KEYS = (dg.AssetKey("experiment"), *SECTION_KEYS.values())
 EXPERIMENT = dg.AssetSelection.assets(*EXPERIMENT_KEYS)
 DATA = dg.AssetSelection.assets("generated_images", "splits", "crops", "tabular", "normalized")
 TRAINING = dg.AssetSelection.assets("trained_model", "training_history", "predictions", "analysis")
 
+
+def evaluation_config(experiment_id: str) -> dict[str, Any]:
+    """Return the configuration that ``job_eval`` begins with: of an experiment without a file, whose model to evaluate.
+
+    Args:
+        experiment_id: The partition; one that has a file is configured by that alone.
+    """
+    store = default_store()
+    if not is_id(experiment_id) or store.specs.exists(experiment_id):
+        return {}
+    newest = newest_trained(store.locations)
+    return configured({"existing_experiment": newest}) if newest else {}
+
+
 job_data_generation = dg.define_asset_job(
     "job_data_generation",
     selection=EXPERIMENT | DATA,
     tags=RETRY_TAGS,
-    description="Prepare an experiment's data: images, splits, crops and tables.",
+    description="Make an experiment's data and no model: images, splits, crops and tables. To look at data before "
+    f"anything is trained on them. {how_to({'task': 'classification', 'splits': {'seed': 1}})}",
 )
 job_train = dg.define_asset_job(
     "job_train",
     selection=EXPERIMENT | TRAINING,
     tags=RETRY_TAGS,
-    description="Train a model on existing data, predict, analyse the predictions and run the experiment tests.",
+    description="Train a model on data that job_data_generation made before, predict, analyse the predictions and run "
+    "the experiment tests. To try another training without waiting for the data. "
+    f"{how_to({'trained_model': {'learner': {'learning_rate': 0.002}}})}",
 )
 job_experiment = dg.define_asset_job(
     "job_experiment",
     selection=EXPERIMENT | DATA | TRAINING,
     tags=RETRY_TAGS,
-    description=f"Run the whole pipeline, from the spec to the analysis and the experiment tests. {HOW_TO}",
+    description="Make the whole experiment: data, model, predictions, analysis and experiment tests; what exists is "
+    "found. What automation and `assay run` start; if the spec names an existing_experiment, its model is evaluated "
+    f"instead of training one. {how_to({'task': 'regression', 'trained_model': {'train_params': {'epochs': 20}}})}",
 )
 
 job_eval = dg.define_asset_job(
     "job_eval",
     selection=EXPERIMENT | DATA | TRAINING,
+    config=dg.PartitionedConfig(experiments, run_config_for_partition_key_fn=evaluation_config),
     tags=RETRY_TAGS,
-    description="Evaluate the model of an existing experiment on this experiment's data, then run the experiment "
-    "tests. In the Launchpad: ops: {experiment: {config: {spec: {existing_experiment: ID}}}}.",
+    description="Evaluate the model of an existing experiment and never train: find that experiment, take over its "
+    "model and what the spec leaves out, make this experiment's own data, predict and analyse them, and run the "
+    "experiment tests. Refuses an experiment that names none; for a new partition, the Launchpad suggests the newest "
+    f"model. {how_to({'existing_experiment': 'ab12'})}",
 )
 
 EXPERIMENT_JOBS = (job_data_generation, job_train, job_eval, job_experiment)

@@ -5,7 +5,8 @@ belong here: assets and jobs.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -15,11 +16,13 @@ from assay.errors import DataError, printable, unknown
 from assay.experiments.contents import outcome
 from assay.pipeline import STAGES, needed_stages
 from assay.spec.experiment import ExperimentSpec
+from assets.common import TRAINING_POOL
 from assets.jobs import EXPERIMENT_JOBS
 from partitions.experiments import add_experiment
 from resources.defaults import default_store, resources_for
 from resources.instance.home import local_instance
-from resources.instance.run_process import RunFiles
+from resources.instance.run_process import RunFiles, free_abandoned_slots
+from resources.instance.run_records import PARTITION_TAG
 from resources.progress import TerminalReporter, terminal
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -52,7 +55,8 @@ def run_experiment(
         store = default_store(TerminalReporter())
         job = build_defs(resources_for(store)).resolve_job_def(job_name)
         run_id = str(uuid4())
-        with RunFiles.of(instance, run_id).held():  # so that the daemon notices when this process is killed
+        # Its file is held so that the daemon notices when this process is killed.
+        with _in_the_pool(instance, run_id), RunFiles.of(instance, run_id).held():
             result = job.execute_in_process(
                 instance=instance,
                 partition_key=experiment_id,
@@ -62,7 +66,7 @@ def run_experiment(
                 run_id=run_id,
             )
         failures = [event for event in result.all_events if event.is_step_failure]
-        if any(map(is_interruption, failures)):
+        if any(map(is_interruption, result.all_events)):
             # Not a failure, which automation would repeat after a change of the code.
             instance.report_run_canceled(result.dagster_run, message="Stopped by hand.")
             print(f"Stopped. What was finished stays; goes on with: assay run {experiment_id}")
@@ -77,6 +81,19 @@ def run_experiment(
     return result.success
 
 
+@contextmanager
+def _in_the_pool(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
+    """Say whom the training will wait for, and leave no slot taken, whether or not there is a daemon to free it."""
+    others = [instance.get_run_by_id(other) for other in free_abandoned_slots(instance, TRAINING_POOL)]
+    if others:
+        names = sorted(run.tags.get(PARTITION_TAG, run.run_id) for run in others if run is not None)
+        print(f"Others train: {', '.join(names)}. A training here waits until the pool {TRAINING_POOL!r} has room.")
+    try:
+        yield
+    finally:
+        instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+
+
 def needed_asset_keys(job: dg.JobDefinition, spec: ExperimentSpec) -> list[dg.AssetKey]:
     """Return the job's assets without the stages that this experiment does not need."""
     unused = set(STAGES) - set(needed_stages(spec))
@@ -84,8 +101,10 @@ def needed_asset_keys(job: dg.JobDefinition, spec: ExperimentSpec) -> list[dg.As
 
 
 def is_interruption(event: dg.DagsterEvent) -> bool:
-    """Return whether a step failed because somebody interrupted this process."""
-    error = event.step_failure_data.error
+    """Return whether a step, or a run between two steps, failed because somebody interrupted this process."""
+    if not (event.is_step_failure or event.is_run_failure):
+        return False
+    error = event.step_failure_data.error if event.is_step_failure else event.job_failure_data.error
     return error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__
 
 

@@ -4,7 +4,7 @@ Belongs here: from the models of the spec to Dagster's config types. Does not be
 (``assay.spec``); validating what was typed, which the asset ``experiment`` does by the models.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
@@ -18,18 +18,18 @@ from assay.spec.exptests import TEST_PLUGINS
 from assay.spec.generated_images import SOURCE_PLUGINS
 from assay.spec.models import MODEL_PLUGINS
 from assay.spec.plugins import plugins
+from assay.spec.yaml_text import to_yaml
 
-EXAMPLE = """\
-ops:
-  experiment:
-    config:
-      spec:
-        task: regression
-        trained_model: {train_params: {epochs: 20}}
-"""
-"""A configuration to paste and change."""
 
-HOW_TO = f"In the Launchpad, keys of the spec may be set for the partition, for example:\n\n```yaml\n{EXAMPLE}```"
+def configured(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the run configuration that sets keys of the spec."""
+    return {"ops": {"experiment": {"config": {"spec": dict(spec)}}}}
+
+
+def how_to(spec: Mapping[str, Any]) -> str:
+    """Return what a job's description says of its configuration, with these keys as an example to paste and change."""
+    return f"Keys of the spec may be set for the partition, for example:\n\n```yaml\n{to_yaml(configured(spec))}```"
+
 
 _SCALARS: dict[Any, Any] = {bool: dg.Bool, int: dg.Int, float: dg.Float, str: dg.String}
 

@@ -8,7 +8,6 @@ configuration, what they show in the UI, events without a run. Does not belong h
 from collections.abc import Callable, Mapping
 
 import dagster as dg
-from dagster._core.definitions.data_version import CODE_VERSION_TAG, DATA_VERSION_TAG
 from pydantic import Field
 
 from assay.automation.reconcile import EXPERIMENT, TESTS
@@ -28,7 +27,7 @@ from partitions.experiments import add_experiment, known_experiments
 from resources.experiment_store import ExperimentStore
 from resources.failures import as_failure
 from resources.instance.home import local_instance
-from resources.instance.run_records import InstanceRunRecords
+from resources.instance.run_records import InstanceRunRecords, version_tags
 from resources.progress import Pause
 
 
@@ -139,9 +138,11 @@ def enter(instance: dg.DagsterInstance, imported: Imported) -> str:
         TESTS: stage_config(imported.spec, name, "exptests").digest,
     }
     for asset, version in versions.items():
-        instance.report_runless_asset_event(_event(name, asset, {DATA_VERSION_TAG: version}))
+        instance.report_runless_asset_event(_event(name, asset, version_tags(version)))
     for stage, result in imported.results.items():
-        instance.report_runless_asset_event(_event(name, stage, _tags(result), result))
+        instance.report_runless_asset_event(
+            _event(name, stage, version_tags(result.fingerprint, result.manifest["code_version"]), result)
+        )
     return f"Experiment {name} lives here now. Next: assay show {name}"
 
 
@@ -168,10 +169,6 @@ def forget_here(name: str, delete: Callable[[], bool]) -> bool:
         if was_partition:
             instance.delete_dynamic_partition(EXPERIMENTS, name)
     return was_known or was_partition
-
-
-def _tags(result: Result) -> dict[str, str]:
-    return {DATA_VERSION_TAG: result.fingerprint, CODE_VERSION_TAG: result.manifest["code_version"]}
 
 
 def _event(

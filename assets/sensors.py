@@ -1,27 +1,31 @@
-"""The sensors: they request runs for experiments that are out of date, and keep the warehouse up to date.
+"""The sensors and the schedule: they request runs for experiments, and keep the warehouse up to date.
 
 Belongs here: turning a plan into Dagster's run requests, partitions and observations. Does not belong here: making the
 plan (``assay.automation``), refreshing the warehouse (``assay.storage.warehouse``).
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import dagster as dg
 
 from assay.automation.reconcile import TESTS, Plan, Reconciliation, Request
 from assay.automation.state import StateFiles
 from assay.automation.watch import code_digest
-from assay.errors import shorten
+from assay.errors import AssayError, shorten
 from assay.pipeline import STAGES, digest_of
+from assay.spec.experiment import ExperimentSpec
 from assay.spec.ids import is_id
 from assay.storage.warehouse import refresh_warehouse
 from assay.utils.text import code_block, escape_markdown
 from assets.checks import TEST_CHECK_KEYS, spec_is_valid
 from assets.common import tags_of
-from assets.jobs import EXPERIMENT_KEYS, job_experiment
-from partitions.experiments import experiments, known_experiments
+from assets.jobs import EXPERIMENT_KEYS, job_eval, job_experiment
+from partitions.experiments import add_experiment, experiments, known_experiments
 from resources.experiment_store import ExperimentStore
+from resources.instance.home import FORMER_SENSORS
 from resources.instance.run_records import InstanceRunRecords
 
 SECONDS_BETWEEN_LOOKS = 15
@@ -41,31 +45,69 @@ STAGE_VERSIONS = digest_of({name: stage.code_version for name, stage in STAGES.i
     job=job_experiment,
     minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Watches experiments/<id>.yaml and users' data: adds partitions and re-materializes what has changed.",
+    description="Follows the files in experiments/ and your own data: adds partitions, makes what has changed anew.",
 )
-def experiment_files(context: dg.SensorEvaluationContext, store: ExperimentStore) -> dg.SensorResult:
+def follow_files(context: dg.SensorEvaluationContext, store: ExperimentStore) -> dg.SensorResult:
     """Check the spec files and request one run per experiment that is out of date."""
-    return evaluate_sensor(context, store, "experiment_files", lambda reconciliation: reconciliation.reconcile(CODE))
+    return evaluate_sensor(context, store, "follow_files", lambda reconciliation: reconciliation.reconcile(CODE))
 
 
 @dg.sensor(
     job=job_experiment,
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.STOPPED,
-    description="Re-materializes results made by an earlier code version of a stage. Off by default.",
+    description="Follows the code: makes anew what an earlier code version made. Off until you switch it on.",
 )
-def code_changes(context: dg.SensorEvaluationContext, store: ExperimentStore) -> dg.SensorResult:
+def follow_code(context: dg.SensorEvaluationContext, store: ExperimentStore) -> dg.SensorResult:
     """Compare every experiment once after each change of a stage's code version."""
     return evaluate_sensor(
-        context, store, "code_changes", lambda reconciliation: reconciliation.reconcile_all(STAGE_VERSIONS)
+        context, store, "follow_code", lambda reconciliation: reconciliation.reconcile_all(STAGE_VERSIONS)
     )
+
+
+@dg.schedule(
+    job=job_eval,
+    cron_schedule="0 2 * * *",
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+    description="Every night at 2:00 UTC, evaluates the models that experiments evaluate on their data of that night; "
+    "what has not changed is found. Off until you switch it on.",
+)
+def nightly_evaluation(
+    context: dg.ScheduleEvaluationContext, store: ExperimentStore
+) -> list[dg.RunRequest] | dg.SkipReason:
+    """Request a run of each experiment with an ``existing_experiment`` that can be used and is not at work already.
+
+    Data that nothing watches, such as those of a source of an installed package, are looked at in this way.
+    """
+    found = dict(_evaluations(store, context.log.warning))
+    busy = InstanceRunRecords(context.instance).active(found)
+    requests = []
+    for name, spec in found.items():
+        if name not in busy:
+            add_experiment(context.instance, name)
+            tags = {**tags_of(spec), "assay/reason": "nightly evaluation"}
+            key = f"{name}:{context.scheduled_execution_time.isoformat()}"
+            requests.append(dg.RunRequest(run_key=key, partition_key=name, tags=tags))
+    idle = "All evaluations are at work already." if found else "No experiment evaluates a model."
+    return requests or dg.SkipReason(idle)
+
+
+def _evaluations(store: ExperimentStore, warn: Callable[[str], None]) -> Iterator[tuple[str, ExperimentSpec]]:
+    for name in store.specs.ids():
+        try:
+            spec = store.specs.load(name)
+        except AssayError as error:
+            warn(f"{name}: {error}")
+            continue
+        if spec.existing_experiment is not None:
+            yield name, spec
 
 
 def evaluate_sensor(
     context: dg.SensorEvaluationContext, store: ExperimentStore, name: str, look: Callable[[Reconciliation], Plan]
 ) -> dg.SensorResult:
     """Make a plan, log it, and return it as a sensor result whose cursor is the name of the new state."""
-    states = StateFiles(store.path / "automation" / name)
+    states = StateFiles(_state_folder(store, name))
     reconciliation = Reconciliation(states.load(context.cursor), store.specs, InstanceRunRecords(context.instance))
     plan = look(reconciliation)
     log_plan(context, plan)
@@ -87,6 +129,15 @@ def evaluate_sensor(
             *(observation(name) for name in plan.recovered),
         ],
     )
+
+
+def _state_folder(store: ExperimentStore, name: str) -> Path:
+    """Return the folder of a sensor's states; the one that was named like the sensor before is taken over."""
+    folder = store.path / "automation" / name
+    if not folder.exists():
+        with suppress(FileNotFoundError):
+            folder.with_name(FORMER_SENSORS[name]).rename(folder)
+    return folder
 
 
 def run_request(request: Request) -> dg.RunRequest:
@@ -151,9 +202,9 @@ def observation(experiment_id: str, problem: str = "") -> dg.AssetObservation:
 @dg.sensor(
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Keeps warehouse.duckdb, the tables of all experiments for other tools, up to date; starts no runs.",
+    description="Refreshes warehouse.duckdb, the tables of all experiments, for SQL and other tools; starts no runs.",
 )
-def warehouse(context: dg.SensorEvaluationContext, store: ExperimentStore) -> dg.SensorResult:
+def update_warehouse(context: dg.SensorEvaluationContext, store: ExperimentStore) -> dg.SensorResult:
     """Refresh the tables of all experiments, and drop partitions that can be none; the reason says what has changed."""
     ghosts = sorted(name for name in known_experiments(context.instance) if not is_id(name))
     for name in ghosts:

@@ -11,7 +11,19 @@ from assay.spec.trained_model import TrainedModelSection
 from assay.stages.trained_model import train
 from assay.storage.results import Result
 from assets.automation import FOLLOWS_INPUTS
-from assets.common import BY_EXPERIMENT, lineage, materialized, model_data, optional, spec_of, table_frame
+from assets.common import (
+    BY_EXPERIMENT,
+    OWNERS,
+    STORES_FOLDER,
+    STORES_TABLE,
+    TRAINING_POOL,
+    lineage,
+    materialized,
+    model_data,
+    optional,
+    spec_of,
+    table_frame,
+)
 from partitions.experiments import experiments
 from resources.experiment_store import ExperimentStore
 
@@ -23,6 +35,8 @@ from resources.experiment_store import ExperimentStore
         "trained_model": dg.AssetOut(
             io_manager_key="results",
             kinds={"pytorch"},
+            owners=OWNERS,
+            tags=STORES_FOLDER,
             description="The trained network: its weights, logs and learning curves; or that of another experiment.",
             automation_condition=FOLLOWS_INPUTS,
         ),
@@ -30,12 +44,15 @@ from resources.experiment_store import ExperimentStore
             io_manager_key="tables",
             metadata=BY_EXPERIMENT,
             kinds={"duckdb"},
+            owners=OWNERS,
+            tags=STORES_TABLE,
             description="The model's metrics after each epoch of training.",
         ),
     },
     group_name="learning",
     code_version=STAGES["trained_model"].code_version,
     partitions_def=experiments,
+    pool=TRAINING_POOL,
 )
 def trained_model(
     context: dg.AssetExecutionContext,

@@ -20,7 +20,7 @@ from assay.experiments.folders import ExperimentFolders
 from assay.pipeline import STAGES, used_inputs
 from assay.spec.yaml_text import to_yaml
 from assay.storage.files import MANIFEST, write_json
-from assets.sensors import experiment_files
+from assets.sensors import follow_files
 from benchmarks.rows import Row, at_most
 from definitions import build_defs
 from resources.defaults import resources_for
@@ -75,14 +75,14 @@ class Scene:
         resources = {"store": self.store}
         with dg.build_sensor_context(instance=self.instance, cursor=self.cursor, resources=resources) as context:
             started = time.perf_counter()
-            result = experiment_files(context)
+            result = follow_files(context)
             seconds = time.perf_counter() - started
         self.cursor = result.cursor
         return seconds, len(result.run_requests)
 
     def memory(self) -> AutomationState:
         """Return what the sensor remembers."""
-        return StateFiles(self.store.path / "automation" / "experiment_files").load(self.cursor)
+        return StateFiles(self.store.path / "automation" / "follow_files").load(self.cursor)
 
     def _fill(self) -> None:
         first = self.names[0]

@@ -19,12 +19,11 @@ import dagster as dg
 import numpy as np
 import polars as pl
 from dagster._core.definitions.resource_definition import ScopedResourcesBuilder
-from dagster._core.storage.db_io_manager import DbTypeHandler
 from dagster_duckdb import DuckDBIOManager
 
 from assay.storage.parquet import write_parquet
 from benchmarks.rows import Row, at_least, at_most
-from resources.io_managers import DuckDBParquetIOManager
+from resources.io_managers import DbTypeHandler, DuckDBParquetIOManager
 
 ROWS, COLUMNS = 500, 100
 PARTITIONS = 15

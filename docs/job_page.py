@@ -7,9 +7,9 @@ belong here: descriptions, which come from the docstrings of specs, assets and o
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -67,7 +67,7 @@ def _shown(name: str) -> str:
     return COLLAPSED.get(name, name)
 
 
-def _edges(graph: AssetGraph, selected: set[str]) -> list[tuple[str, str]]:
+def _edges(graph: Any, selected: set[str]) -> list[tuple[str, str]]:
     """Return the edges between assets, without redundant ones, and the edge from the analysis to the checks."""
     pairs = {
         (_shown(parent.to_user_string()), _shown(key.to_user_string()))
@@ -105,7 +105,7 @@ def _asset(name: str, description: str, ops: Iterable[Op]) -> Iterator[str]:
     yield _table(_rows(own, fields))
 
 
-def _checks(graph: AssetGraph, selected: set[str], ops: Iterable[Op]) -> Iterator[str]:
+def _checks(graph: Any, selected: set[str], ops: Iterable[Op]) -> Iterator[str]:
     names = sorted(
         {
             (check.name, check.asset_key.to_user_string())

@@ -26,6 +26,12 @@ def default_store(reporter: ProgressReporter | None = None) -> ExperimentStore:
     )
 
 
+def default_owners() -> list[str]:
+    """Return whom the UI names as owners of the assets: $ASSAY_OWNERS, e-mail addresses or ``team:…``, with commas."""
+    owners = os.environ.get("ASSAY_OWNERS") or "team:machine-learning"
+    return [each.strip() for each in owners.split(",") if each.strip()]
+
+
 def default_tracker() -> Tracker:
     """Return the tracker for MLflow at $ASSAY_MLFLOW_URI (none) and experiment $ASSAY_MLFLOW_EXPERIMENT (assay)."""
     return Tracker(

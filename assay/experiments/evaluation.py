@@ -90,6 +90,18 @@ def find_evaluated(locations: Locations, reference: ExistingExperiment) -> Store
     return _named(locations, reference)[1]
 
 
+def newest_trained(locations: Locations) -> str:
+    """Return the ID of the newest experiment in this storage that trained its model itself; empty if there is none.
+
+    Raises:
+        StorageError: The storage can't be read.
+    """
+    own = [locations.open(name) for name in locations.names() if not locations.is_external(name)]
+    found = [each for location in own for each in experiments_at(location)]
+    trained = [each for each in found if each.finished and not each.evaluates and "trained_model" in each.results]
+    return max(trained, key=lambda each: each.run_id).experiment_id if trained else ""
+
+
 def _find_source(
     locations: Locations, reference: ExistingExperiment, experiment_id: str, task: str, prefix: str
 ) -> dict[str, Any]:

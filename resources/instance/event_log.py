@@ -6,6 +6,7 @@ Belongs here: connections. Does not belong here: what is stored and where; both 
 ``dagster.yaml``, Dagster's own class uses the same files.
 """
 
+import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,12 +18,14 @@ import sqlalchemy
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
 from dagster._core.storage.sql import create_engine
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
-from dagster._serdes import ConfigurableClassData
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import NullPool, QueuePool
 
 KEPT_ENGINES = 16
 """Number of cached engines, with their compiled statements: one per recently used run, and one for the index."""
+
+CLAIM_PAUSE_S = 1.0
+"""Pause in seconds before a run asks again for a slot of a pool that is full."""
 
 
 class LocalEventLog(SqliteEventLogStorage):
@@ -32,7 +35,7 @@ class LocalEventLog(SqliteEventLogStorage):
     modifies the file, and the web server watches these files for news.
     """
 
-    def __init__(self, inst_data: ConfigurableClassData | None = None, kept_engines: int = KEPT_ENGINES) -> None:
+    def __init__(self, inst_data: Any = None, kept_engines: int = KEPT_ENGINES) -> None:
         self._inst_data = inst_data
         self._kept_engines = kept_engines
         self._engines: OrderedDict[str, Engine] = OrderedDict()
@@ -43,9 +46,7 @@ class LocalEventLog(SqliteEventLogStorage):
         return {}
 
     @classmethod
-    def from_config_value(
-        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
-    ) -> "LocalEventLog":
+    def from_config_value(cls, inst_data: Any, config_value: Mapping[str, Any]) -> "LocalEventLog":
         """Return the event log; its instance is registered later."""
         return cls(inst_data)
 
@@ -70,6 +71,21 @@ class LocalEventLog(SqliteEventLogStorage):
         if len(self._engines) > self._kept_engines:
             self._engines.popitem(last=False)[1].dispose()
         return engine
+
+    def claim_concurrency_slot(
+        self, concurrency_key: str, run_id: str, step_key: str, priority: int | None = None
+    ) -> Any:
+        """Ask for a slot of a pool; if there is none, answer after a second in which the run may be cancelled.
+
+        Dagster's executor asks in a loop that never pauses and hears no interruption: a run that waits would take a
+        core from those that it waits for, and Ctrl-C would do nothing.
+        """
+        status = super().claim_concurrency_slot(concurrency_key, run_id, step_key, priority)
+        if status.is_claimed:
+            return status
+        with dg.raise_execution_interrupts():
+            time.sleep(CLAIM_PAUSE_S)
+        return status.with_sleep_interval(0.0)
 
     def wipe(self) -> None:
         """Delete all events."""

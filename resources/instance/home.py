@@ -1,4 +1,4 @@
-"""Preparing the Dagster home: Assay's settings, complete databases, and automation switched on.
+"""Preparing the Dagster home: Assay's settings, complete databases, automation under its present names.
 
 Belongs here: creating the folder, and state of the instance that no file can set. Does not belong here: the settings
 themselves (``dagster.yaml``).
@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import product
 from pathlib import Path
 
 import dagster as dg
@@ -25,6 +26,15 @@ MOVED_MODULES = {
     "assay.learning": "assay.training",
 }
 """Names in settings that version 0.1.0 wrote into a home, and where these modules are now."""
+
+
+FORMER_SENSORS = {
+    "follow_files": "experiment_files",
+    "follow_upstream": "follow_inputs",
+    "follow_code": "code_changes",
+    "update_warehouse": "warehouse",
+}
+"""The names that version 0.1.0 gave to the sensors."""
 
 
 @contextmanager
@@ -78,12 +88,32 @@ def _update_settings(path: Path) -> None:
 
 
 def prepare(instance: dg.DagsterInstance) -> None:
-    """Unpause Dagster's former automation, whose switch is paused by default.
+    """Let sensors go on where they were under a former name, and unpause Dagster's former automation.
 
-    Sensors ignore this switch, but with it paused every job page in the UI shows "Auto-materialize off".
+    Sensors ignore that switch, but while it is paused, its default, every job page in the UI shows "Auto-materialize
+    off".
     """
+    rename_sensors(instance)
     if get_auto_materialize_paused(instance):
         set_auto_materialize_paused(instance, False)
+
+
+def rename_sensors(instance: dg.DagsterInstance) -> None:
+    """Give each sensor that has another name now its state under the former one: whether it is on, and its cursor.
+
+    Without it, one that was stopped would run, a change made while nothing ran might be missed, and what failed would
+    be run again. It must happen before the daemon's first tick; a state under the present name is left alone.
+    """
+    states = {(state.repository_selector_id, state.name): state for state in instance.all_instigator_state()}
+    ours = {place for place, name in states if name == FORMER_SENSORS["follow_files"]}  # others may have a `warehouse`
+    for place, name in product(ours, FORMER_SENSORS):
+        former = states.get((place, FORMER_SENSORS[name]))
+        if former is None:
+            continue
+        if (place, name) not in states:
+            origin = former.origin._replace(instigator_name=name)
+            instance.add_instigator_state(former._replace(origin=origin))
+        instance.delete_instigator_state(former.instigator_origin_id, former.selector_id)
 
 
 if __name__ == "__main__":

@@ -17,11 +17,10 @@ from typing import Any
 
 import dagster as dg
 from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, RunLauncher, WorkerStatus
-from dagster._core.origin import JobPythonOrigin
 from dagster._grpc.types import ExecuteRunArgs
-from dagster._serdes import ConfigurableClass, ConfigurableClassData, serialize_value
+from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
-from resources.instance.run_process import RunFiles, ended_within, kill, spawn
+from resources.instance.run_process import RunFiles, RunOrigin, ended_within, kill, spawn
 from resources.instance.run_template import TemplateProcess
 
 
@@ -72,14 +71,14 @@ class ProcessRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
         if origin is None:
             raise dg.DagsterInvariantViolationError(f"Run {run.run_id} does not say where its code is.")
         files = RunFiles.of(self._instance, run.run_id)
-        arguments = serialize_value(ExecuteRunArgs(origin, run.run_id, self._instance.get_ref()))
+        arguments = dg.serialize_value(ExecuteRunArgs(origin, run.run_id, self._instance.get_ref()))
         with self._lock:
             pid = self._fork(origin, arguments, files)
             how = "Forked" if pid else "Started"
             pid = pid or self._spawn(origin, arguments, files)
         self._instance.report_engine_event(f"{how} process {pid} for the run; it logs to {files.log}", run)
 
-    def _fork(self, origin: JobPythonOrigin, arguments: str, files: RunFiles) -> int | None:
+    def _fork(self, origin: RunOrigin, arguments: str, files: RunFiles) -> int | None:
         """Fork a run from the template; returns its process ID, or None if there is no template that is ready."""
         if not self._may_fork:
             return None
@@ -92,7 +91,7 @@ class ProcessRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
             return None
         return self._template.fork(arguments, files)
 
-    def _spawn(self, origin: JobPythonOrigin, arguments: str, files: RunFiles) -> int:
+    def _spawn(self, origin: RunOrigin, arguments: str, files: RunFiles) -> int:
         self._children = [child for child in self._children if child.poll() is None]  # polling reaps ended processes
         self._children.append(spawn(origin.executable_path, arguments, files))
         return self._children[-1].pid

@@ -18,11 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.origin import JobPythonOrigin
 
 from assay.errors import StorageError
 
 ARGUMENTS = "DAGSTER_RUN_ARGUMENTS"
 """Environment variable with Dagster's arguments of the run, as JSON, which is too long for a command line."""
+
+
+RunOrigin = JobPythonOrigin
+"""Where the code of a run is: its interpreter, and how the definitions are loaded."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +178,23 @@ def kill(pid: int) -> None:
             os.killpg(pid, signal.SIGKILL)
         else:
             os.kill(pid, signal.SIGKILL)
+
+
+def free_abandoned_slots(instance: dg.DagsterInstance, pool: str) -> set[str]:
+    """Free the slots of a pool that runs hold whose process has died, as the daemon does where one is running.
+
+    Returns:
+        The runs that hold a slot of the pool, if there is none left; else nothing.
+    """
+    storage = instance.event_log_storage
+    holders = {slot.run_id for slot in storage.get_concurrency_info(pool).claimed_slots}
+    for run_id in holders:
+        run, files = instance.get_run_by_id(run_id), RunFiles.of(instance, run_id)
+        if run is None or run.is_finished or (files.known and not files.alive):
+            storage.free_concurrency_slots_for_run(run_id)
+    left = storage.get_concurrency_info(pool)
+    is_full = left.slot_count and left.active_slot_count >= left.slot_count
+    return {slot.run_id for slot in left.claimed_slots} if is_full else set()
 
 
 LOG_TAIL_BYTES = 2000

@@ -6,7 +6,7 @@ Belongs here: queries to the instance. Does not belong here: deciding what follo
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import dagster as dg
-from dagster._core.definitions.data_version import DATA_VERSION_TAG
+from dagster._core.definitions.data_version import CODE_VERSION_TAG, DATA_VERSION_TAG
 
 from assay.automation.reconcile import TESTS, WATCHED, Versions
 from assay.pipeline import STAGES
@@ -101,6 +101,11 @@ def latest_versions(instance: dg.DagsterInstance, asset: str, experiment_ids: Se
         dg.AssetKey(asset.split("/")), MATERIALIZATION, [DATA_VERSION_TAG], list(experiment_ids)
     )
     return {name: values[DATA_VERSION_TAG] for name, values in tags.items() if DATA_VERSION_TAG in values}
+
+
+def version_tags(data_version: str, code_version: str = "") -> dict[str, str]:
+    """Return the tags by which a materialization that no step yields has versions, as one that a step yields has."""
+    return {DATA_VERSION_TAG: data_version, **({CODE_VERSION_TAG: code_version} if code_version else {})}
 
 
 def _batches(experiment_ids: Collection[str]) -> Iterator[list[str]]:

@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
-from dagster._core.origin import JobPythonOrigin
-from dagster._serdes import serialize_value
+import dagster as dg
 
-from resources.instance.run_process import RunFiles
+from resources.instance.run_process import RunFiles, RunOrigin
 
 ANSWER_TIMEOUT_S = 10.0
 """A fork takes milliseconds; a template that does not answer within this time, in seconds, is broken."""
@@ -31,7 +30,7 @@ class TemplateProcess:
         modules: Modules to import besides the definitions.
     """
 
-    def __init__(self, origin: JobPythonOrigin, modules: Sequence[str]) -> None:
+    def __init__(self, origin: RunOrigin, modules: Sequence[str]) -> None:
         self._repository = origin.repository_origin
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             [origin.executable_path, "-m", "resources.instance.run_template_process"],
@@ -42,9 +41,9 @@ class TemplateProcess:
         )
         self._requests, self._answers = cast(IO[str], self._process.stdin), cast(IO[str], self._process.stdout)
         self._ready: dict[str, Any] | None = None
-        self._tell({"origin": serialize_value(origin), "modules": list(modules)})
+        self._tell({"origin": dg.serialize_value(origin), "modules": list(modules)})
 
-    def serves(self, origin: JobPythonOrigin) -> bool:
+    def serves(self, origin: RunOrigin) -> bool:
         """Return whether it loads, or has loaded, the definitions of ``origin``."""
         return self._repository == origin.repository_origin
 

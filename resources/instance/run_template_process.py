@@ -23,12 +23,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from dagster._core.origin import JobPythonOrigin
-from dagster._serdes import deserialize_value
+import dagster as dg
 from dagster._utils.hosted_user_process import recon_repository_from_origin
 
 from assay.utils.concurrency import usable_cores
-from resources.instance.run_process import RunFiles, note_process
+from resources.instance.run_process import RunFiles, RunOrigin, note_process
 from resources.instance.run_worker import execute
 
 HARMLESS_THREADS = {"jemalloc_bg_thd", "polars-ooc-clea"}
@@ -125,7 +124,7 @@ def watched_sources() -> list[str]:
     return sorted(str(path) for path in sources | packages)
 
 
-def load(origin: JobPythonOrigin, modules: list[str]) -> None:
+def load(origin: RunOrigin, modules: list[str]) -> None:
     """Import modules and definitions, and exclude all existing objects from garbage collection."""
     gc.disable()
     for name in modules:
@@ -149,7 +148,7 @@ def main() -> None:
     start = template.read()
     if start is None:
         return
-    load(deserialize_value(start["origin"], JobPythonOrigin), start["modules"])
+    load(dg.deserialize_value(start["origin"], RunOrigin), start["modules"])
     template.answer({"started": started, "watched": watched_sources(), "memory_mb": round(memory_mb())})
     run = template.serve()
     if run is not None:

@@ -63,7 +63,7 @@ class Story:
         assert len(runs) == count, [(run.dagster_run.status, run.dagster_run.tags) for run in runs]
         return runs[-1].dagster_run.status.value
 
-    def tick(self, sensor="experiment_files"):
+    def tick(self, sensor="follow_files"):
         """Wait until a tick that began after this call is over."""
         called = time.time()
 
@@ -80,7 +80,7 @@ class Story:
     def sensor(self, name):
         """Return the state and the latest ticks of a sensor."""
         query = """query($selector: SensorSelector!) { sensorOrError(sensorSelector: $selector) {
-            ... on Sensor { sensorState { status ticks(limit: 5) { timestamp status } } } } }"""
+            ... on Sensor { id sensorState { status ticks(limit: 5) { timestamp status } } } } }"""
         place = {"repositoryName": "__repository__", "repositoryLocationName": "definitions"}
         return self.servers.graphql(query, selector={"sensorName": name, **place})["sensorOrError"]
 

@@ -16,7 +16,7 @@ from assay.spec.loading import load_values, merged
 from assay.spec.yaml_text import to_yaml
 from assay.stages.generated_images import content_digest
 from assay.storage.files import write_text
-from assets.sensors import experiment_files
+from assets.sensors import follow_files
 from definitions import build_defs
 from resources.defaults import resources_for
 from resources.experiment_store import ExperimentStore
@@ -173,7 +173,7 @@ class Automation:
         with dg.build_sensor_context(
             instance=self.lab.instance, cursor=self.cursor, resources={"store": self.lab.store}
         ) as context:
-            result = experiment_files(context)
+            result = follow_files(context)
         self.cursor = result.cursor
         for event in result.asset_events:
             self.lab.instance.report_runless_asset_event(event)

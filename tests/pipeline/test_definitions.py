@@ -1,7 +1,10 @@
 """The definitions: they load, quickly and without heavy imports, and hold what users look for."""
 
+import importlib
+import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import dagster as dg
@@ -11,8 +14,10 @@ import yaml
 from assay.errors import DataError
 from assay.pipeline import STAGES
 from assay.spec.loading import spec_from
+from assets.common import with_code_references
 from assets.launch import run_experiment
-from definitions import build_defs, defs
+from definitions import ASSET_MODULES, build_defs, defs
+from resources.defaults import default_owners
 from resources.io_managers import DuckDBParquetIOManager
 
 ROOT = Path(__file__).parents[2]
@@ -72,6 +77,79 @@ def test_jobs_are_selections_of_assets(job, wanted):
 def test_every_asset_has_a_description_for_the_ui():
     graph = defs.resolve_asset_graph()
     assert [key for key in graph.get_all_asset_keys() if not graph.get(key).description] == []
+
+
+def test_every_asset_has_owners_and_kinds_and_says_what_it_stores():
+    graph = defs.resolve_asset_graph()
+    for key in graph.get_all_asset_keys():
+        assert graph.get(key).owners == ["team:machine-learning"], key
+        assert graph.get(key).kinds, key
+    stores = {name: graph.get(dg.AssetKey(name)).tags["assay/stores"] for name in CHAIN}
+    tables = {"experiment", "tabular", "normalized", "training_history", "predictions", "analysis"}
+    assert {name for name, what in stores.items() if what == "table"} == tables
+    assert {name for name, what in stores.items() if what == "folder"} == CHAIN - tables
+
+
+def test_owners_are_set_by_a_variable(monkeypatch):
+    monkeypatch.setenv("ASSAY_OWNERS", "mia@example.org, team:vision")
+    assert default_owners() == ["mia@example.org", "team:vision"]
+
+
+def files_of(node):
+    references = node.metadata["dagster/code_references"].code_references
+    return [(Path(each.file_path).relative_to(ROOT).as_posix(), each.line_number) for each in references]
+
+
+def test_every_asset_is_linked_to_its_file_and_that_of_its_work():
+    graph = defs.resolve_asset_graph()
+    linked = {key.to_user_string(): files_of(graph.get(key)) for key in graph.get_all_asset_keys()}
+    for files in linked.values():
+        for name, line in files:
+            text = (ROOT / name).read_text(encoding="utf-8").splitlines()
+            assert line == 1 or text[line - 1].startswith("@dg."), (name, line)
+    assert [name for name, _ in linked["crops"]] == ["assets/crops.py", "assay/stages/crops.py"]
+    assert [name for name, _ in linked["experiment"]] == ["assets/experiment.py"]
+    assert all(f"assay/stages/{stage}.py" in dict(linked[stage]) for stage in STAGES)
+
+
+def test_an_installed_package_is_linked_to_nothing(tmp_path):
+    plain = dg.load_assets_from_modules(ASSET_MODULES)
+    for each in with_code_references(plain, tmp_path):
+        assert all("dagster/code_references" not in metadata for metadata in each.metadata_by_key.values())
+
+
+def test_trainings_are_in_a_pool_that_the_settings_limit():
+    op = build_defs().resolve_job_def("job_train").get_node_named("trained_model").definition
+    settings = yaml.safe_load((ROOT / "dagster.yaml").read_text(encoding="utf-8"))["concurrency"]
+    assert op.pool == "training"
+    assert settings["pools"] == {"granularity": "op", "default_limit": settings["runs"]["max_concurrent_runs"]}
+
+
+def test_all_sensors_and_schedules_have_a_sentence_and_only_what_makes_nothing_by_itself_is_on():
+    sensors, (schedule,) = {each.name: each for each in defs.sensors}, defs.schedules
+    assert all(len(each.description) > 40 and each.description.endswith(".") for each in [*sensors.values(), schedule])
+    running = {name for name, each in sensors.items() if each.default_status is dg.DefaultSensorStatus.RUNNING}
+    assert running == {"follow_files", "follow_upstream", "update_warehouse"}
+    assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
+
+
+def test_the_project_of_dg_names_modules_that_are_there():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["dg"]
+    assert project["directory_type"] == "project"
+    target = importlib.import_module(project["project"]["code_location_target_module"])
+    assert isinstance(target.defs, dg.Definitions)
+    for key in ("root_module", "defs_module"):
+        assert importlib.import_module(project["project"][key])
+
+
+@pytest.mark.system
+def test_dagster_finds_the_definitions_of_the_project_valid(tmp_path):
+    """What ``dg check defs`` calls."""
+    command = [sys.executable, "-m", "dagster", "definitions", "validate"]
+    environment = {**os.environ, "DAGSTER_HOME": str(tmp_path)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Validation successful for code location definitions" in done.stdout + done.stderr
 
 
 @pytest.mark.system

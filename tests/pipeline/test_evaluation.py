@@ -1,5 +1,7 @@
 """An evaluation uses another experiment's model and configuration, and predicts the data of its own spec."""
 
+from datetime import UTC, datetime
+
 import dagster as dg
 import polars as pl
 import pytest
@@ -9,6 +11,9 @@ from assay.experiments.catalog import experiments_at
 from assay.experiments.contents import stage_results
 from assay.spec.yaml_text import read_mapping
 from assay.storage import warehouse
+from assets.launchpad import configured
+from assets.sensors import nightly_evaluation
+from definitions import defs
 from resources.instance.run_records import InstanceRunRecords
 from tests.pipeline.conftest import SMALL_IMAGES, Lab
 
@@ -175,6 +180,77 @@ def test_a_wrong_configuration_in_the_launchpad_leaves_no_file(lab, spec, proble
     result = ask(lab, "never", spec)
     assert problem in lab.failure(result)
     assert not lab.store.specs.exists("never")
+
+
+def suggested(experiment_id):
+    return defs.resolve_job_def("job_eval").get_run_config_for_partition_key(experiment_id)
+
+
+def test_the_launchpad_of_job_eval_suggests_the_newest_model_to_a_new_partition(lab, monkeypatch, tmp_path):
+    monkeypatch.setenv("ASSAY_STORAGE", str(lab.store.path))
+    monkeypatch.setenv("ASSAY_EXPERIMENTS", str(lab.folder / "experiments"))
+    trained = [each for each in experiments_at(lab.store.locations.open("experiments")) if not each.evaluates]
+    newest = [each.experiment_id for each in trained if "trained_model" in each.results][-1]
+    assert suggested("brand-new") == configured({"existing_experiment": newest})
+    result = lab.run("brand-new", "job_eval", config=suggested("brand-new"))
+    assert result.success, lab.failure(result)
+    assert lab.instance.get_run_by_id(result.run_id).tags["assay/evaluates"] == newest
+    assert suggested("brand-new") == suggested("judged") == suggested("Not An Id") == {}
+    monkeypatch.setenv("ASSAY_STORAGE", str(tmp_path / "empty"))
+    assert suggested("another") == {}
+
+
+TABLE = {"kind": "table", "target_column": "y"}
+ROWS = "a,b,y\n" + "".join(f"{i % 17},{i % 5},{i % 17 + 2 * (i % 5)}\n" for i in range(60))
+
+
+def nightly(lab, day):
+    """Return what the schedule requests in a night by experiment, and why if that is nothing."""
+    with dg.build_schedule_context(
+        instance=lab.instance,
+        scheduled_execution_time=datetime(2026, 5, day, 2, tzinfo=UTC),
+        resources={"store": lab.store},
+        repository_def=defs.get_repository_def(),
+    ) as context:
+        found = nightly_evaluation.evaluate_tick(context)
+    return {request.partition_key: request for request in found.run_requests}, found.skip_message
+
+
+def test_the_nightly_schedule_evaluates_each_model_on_the_data_of_that_night(tmp_path):
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:  # schedules use no other
+        lab = Lab(tmp_path, instance)
+        lab.write("broken", existing_experiment=7)
+        assert nightly(lab, 1) == ({}, "No experiment evaluates a model.")
+        for name in ("taught", "tonight"):
+            (tmp_path / f"{name}.csv").write_text(ROWS)
+        source = {**TABLE, "path": str(tmp_path / "taught.csv")}
+        lab.write("taught", generated_images={"source": source})
+        assert lab.run("taught").success
+        source = {**TABLE, "path": str(tmp_path / "tonight.csv")}
+        lab.write_plain(
+            "judge",
+            task="regression",
+            existing_experiment="taught",
+            generated_images={"source": source},
+            tags={"a": "b"},
+        )
+        (first,) = nightly(lab, 2)[0].values()
+        assert first.run_config == {}
+        assert first.tags.items() >= {"assay/reason": "nightly evaluation", "assay/a": "b"}.items()
+        assert "judge" in instance.get_dynamic_partitions("experiments")
+        assert lab.run("judge", "job_eval").success
+        before = lab.results("judge")
+        assert lab.run("judge", "job_eval").success
+        assert lab.results("judge") == before
+        (tmp_path / "tonight.csv").write_text(ROWS + "3,4,11\n")
+        assert nightly(lab, 3)[0]["judge"].run_key != first.run_key
+        assert lab.run("judge", "job_eval").success
+        after = lab.results("judge")
+        assert after["trained_model"] == before["trained_model"]
+        assert all(after[stage] != before[stage] for stage in ("generated_images", "predictions", "analysis"))
+        run = dg.DagsterRun("job_eval", status=dg.DagsterRunStatus.STARTED, tags={"dagster/partition": "judge"})
+        instance.add_run(run)
+        assert nightly(lab, 4) == ({}, "All evaluations are at work already.")
 
 
 def test_job_eval_needs_something_to_evaluate(lab):

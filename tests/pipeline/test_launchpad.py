@@ -1,5 +1,7 @@
 """The Launchpad's configuration of ``experiment``: what it completes, checks and lets through to our own messages."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -9,16 +11,15 @@ from assay.experiments.specs import TEMPLATES, template
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.loading import spec_from
 from assay.spec.yaml_text import read_mapping
-from assets.launchpad import EXAMPLE, spec_field
+from assets.jobs import EXPERIMENT_JOBS
+from assets.launchpad import configured, spec_field
 from definitions import defs
+
+PAGE = Path(__file__).parents[2] / "docs" / "jobs.md"
 
 
 def processed(spec: dict[str, Any]) -> Any:
-    return dg.validate_run_config(defs.resolve_job_def("job_experiment"), config_of(spec))
-
-
-def config_of(spec: dict[str, Any]) -> dict[str, Any]:
-    return {"ops": {"experiment": {"config": {"spec": spec}}}}
+    return dg.validate_run_config(defs.resolve_job_def("job_experiment"), configured(spec))
 
 
 def refusal(spec: dict[str, Any]) -> str:
@@ -45,10 +46,43 @@ def test_nothing_is_filled_in():
     }
 
 
-def test_the_example_works():
-    spec = read_mapping(EXAMPLE, "example")["ops"]["experiment"]["config"]["spec"]
-    assert processed(spec)
-    assert spec_from(spec, "example").trained_model.train_params.epochs == 20
+@pytest.mark.parametrize("job", EXPERIMENT_JOBS, ids=lambda job: job.name)
+def test_the_example_of_every_job_can_be_pasted_and_is_also_on_the_page_of_jobs(job):
+    (example,) = re.findall(r"```yaml\n(.*?)```", job.description, flags=re.S)
+    config = read_mapping(example, "example")
+    spec = config["ops"]["experiment"]["config"]["spec"]
+    assert dg.validate_run_config(defs.resolve_job_def(job.name), config)["ops"]["experiment"]["config"]["spec"] == spec
+    if "existing_experiment" not in spec:
+        spec_from({"task": "regression", **spec}, "example")
+    assert f"## Job: {job.name}\n\n{job.description}" in PAGE.read_text(encoding="utf-8")
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(
+    ("spec", "problem"),
+    [
+        ({"sede": 1}, r"sede: unknown key\. Did you mean 'seed'\?"),
+        ({"trained_model": {"train_params": {"epoch": 3}}}, r"train_params\.epoch: .*Did you mean 'epochs'\?"),
+        (
+            {"trained_model": {"train_params": {"epochs": 0}}},
+            r"trained_model\.train_params\.epochs: got 0; .*equal to 1",
+        ),
+        ({"splits": {"max_split": -1}}, r"splits\.max_split: .*-1"),
+        ({"tags": {"owner": ["mia"]}}, r"tags\.owner: "),
+    ],
+)
+def test_what_the_configuration_lets_through_is_told_by_the_run_and_no_file_is_left(lab, spec, problem):
+    result = lab.run("never", config=configured({"task": "regression", **spec}))
+    assert re.search(problem, lab.failure(result)), lab.failure(result)
+    assert "Experiment never" in lab.failure(result)
+    assert not lab.store.specs.exists("never")
+
+
+def test_a_key_beside_spec_is_refused_before_anything_runs():
+    with pytest.raises(
+        dg.DagsterInvalidConfigError, match=r'unexpected config entry "sede" at path .*:config\. .*spec'
+    ):
+        dg.validate_run_config(defs.resolve_job_def("job_experiment"), {"ops": {"experiment": {"config": {"sede": 1}}}})
 
 
 @pytest.mark.parametrize(

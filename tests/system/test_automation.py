@@ -112,8 +112,8 @@ def test_changed_data_are_followed(story):
 
 def test_one_change_never_makes_two_runs(story):
     """The condition that follows inputs was running all the time: it had nothing to add."""
-    story.tick("follow_inputs")
-    story.tick("follow_inputs")
+    story.tick("follow_upstream")
+    story.tick("follow_upstream")
     counts = {name: len(story.runs(name)) for name in ("tab", "tiny", "broken", "failing")}
     assert counts == {"tab": 2, "tiny": 4, "broken": 2, "failing": 2}
 

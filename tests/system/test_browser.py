@@ -103,7 +103,7 @@ def test_paused_automation_starts_nothing_and_a_backfill_of_five_does(story, pag
     for name in names[1:]:
         assert story.wait_for_runs(name, 1) == "SUCCESS"
 
-    switch(story, page, "experiment_files", off=True)
+    switch(story, page, "follow_files", off=True)
     for name in names[1:]:
         story.project.write(name, TINY.replace("epochs: 2", "epochs: 3"))
     open_dialog(story, page)
@@ -119,9 +119,9 @@ def test_paused_automation_starts_nothing_and_a_backfill_of_five_does(story, pag
 
 
 def test_resumed_automation_explains_itself_and_finds_nothing_left_to_do(story, page):
-    switch(story, page, "experiment_files", off=False)
+    switch(story, page, "follow_files", off=False)
     story.tick()
-    page.goto(f"{story.servers.url}/locations/__repository__@definitions/sensors/experiment_files")
+    page.goto(f"{story.servers.url}/locations/__repository__@definitions/sensors/follow_files")
     page.get_by_text("0 runs requested").first.wait_for()
     shot(page, "ticks")
     page.locator("tr", has_text="4 runs requested").get_by_text("View logs").first.click()

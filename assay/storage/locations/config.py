@@ -11,6 +11,7 @@ Belongs here: the keys of that file, opening a location. Does not belong here: w
 (``assay.experiments.catalog``), reading and writing files there (``filesystem``).
 """
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,7 +22,7 @@ from typing import Any, Self
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
-from assay.errors import AssayError, SpecError, StorageError, unknown
+from assay.errors import AssayError, SpecError, StorageError, UnreachableError, unknown
 from assay.spec.base import FolderName, Section
 from assay.spec.loading import load_values
 from assay.spec.secrets import hide, resolved, written_secrets
@@ -172,7 +173,8 @@ def location_errors(name: str) -> Iterator[None]:
     """Turn every error of a file system in the block into a ``StorageError`` that names the location, without secrets.
 
     Raises:
-        StorageError: The location can't be reached, read or written.
+        UnreachableError: The location can't be reached at the moment.
+        StorageError: The location can't be read or written.
     """
     try:
         yield
@@ -181,7 +183,23 @@ def location_errors(name: str) -> Iterator[None]:
     except Exception as error:
         # fsspec's file systems raise their own exception types. The chain is cut because these may show requests.
         reason = hide(str(error)) or type(error).__name__
-        raise StorageError(f"Location {name!r} can't be used: {reason} ({type(error).__name__}).") from None
+        kind = UnreachableError if _may_pass(error) else StorageError
+        raise kind(f"Location {name!r} can't be used: {reason} ({type(error).__name__}).") from None
+
+
+_PASSING = {"ClientConnectionError", "ConnectionError", "HTTPClientError"}
+"""Base classes of the errors of aiohttp and botocore when a server does not answer, or stops in the middle."""
+
+_PASSING_ERRNO = {errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EIO, errno.ENETDOWN, errno.ENETUNREACH, errno.ESTALE}
+"""What the operating system says when a file system on the network is away."""
+
+
+def _may_pass(error: Exception) -> bool:
+    """Return whether an error is one of the connection, which may be gone a moment later."""
+    if isinstance(error, (ConnectionError, TimeoutError)):
+        return True
+    by_number = isinstance(error, OSError) and error.errno in _PASSING_ERRNO
+    return by_number or not _PASSING.isdisjoint(each.__name__ for each in type(error).__mro__)
 
 
 _FILE = TypeAdapter(dict[FolderName, LocationSettings])

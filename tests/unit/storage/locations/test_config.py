@@ -1,10 +1,13 @@
 """Locations by name: read from a file without secrets, and opened."""
 
+import errno
 import os
+import socket
+from contextlib import closing
 
 import pytest
 
-from assay.errors import SpecError, StorageError
+from assay.errors import SpecError, StorageError, UnreachableError
 from assay.storage.files import write_text
 from assay.storage.locations.config import Locations, location_errors
 
@@ -92,3 +95,38 @@ def test_a_name_that_the_storage_keeps_for_itself_is_no_location(tmp_path, name)
 def test_a_damaged_entry_of_the_index_hides_no_location(locations, tmp_path):
     (tmp_path / "storage" / "experiments_index" / "bad.json").write_text("{")
     assert locations.names() == ["archive", "attic", "experiments"]
+
+
+def server_is_away():
+    """Return what botocore raises when nobody listens."""
+    import botocore.session
+    from botocore.config import Config
+
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    session = botocore.session.Session()
+    session.set_credentials("key", "secret")
+    client = session.create_client("s3", "eu-west-1", endpoint_url=url, config=Config(retries={"max_attempts": 0}))
+    with pytest.raises(Exception, match="Could not connect") as caught:
+        client.head_bucket(Bucket="ours")
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ConnectionResetError("reset by peer"), UnreachableError),
+        (TimeoutError("took too long"), UnreachableError),
+        (OSError(errno.ESTALE, "Stale file handle"), UnreachableError),
+        (server_is_away, UnreachableError),
+        (PermissionError("no"), StorageError),
+        (FileNotFoundError("not here"), StorageError),
+        (ValueError("a mistake"), StorageError),
+    ],
+)
+def test_what_may_pass_by_itself_is_told_from_what_will_not(error, kind):
+    raised = error() if callable(error) else error
+    with pytest.raises(StorageError, match="Location 'team' can't be used: ") as caught, location_errors("team"):
+        raise raised
+    assert type(caught.value) is kind

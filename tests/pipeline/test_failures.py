@@ -1,0 +1,52 @@
+"""What is tried again: a location that can't be reached; nothing that is wrong with a spec, data or code."""
+
+import dagster as dg
+import pytest
+
+from assay.errors import SpecError, UnreachableError
+from assets.launch import print_failure
+from resources.failures import MOST_RETRIES, as_failure
+
+
+def attempts(error, until=99):
+    """Run a step whose first attempts raise an error; return its result and the number of attempts."""
+    made = []
+
+    @dg.op
+    def step():
+        with as_failure("Experiment one", pause_s=0):
+            made.append(1)
+            if len(made) < until:
+                raise error
+
+    @dg.job(executor_def=dg.in_process_executor, config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}})
+    def work():
+        step()
+
+    return work.execute_in_process(raise_on_error=False), len(made)
+
+
+AWAY = UnreachableError("Location 'team' can't be used: connection refused.")
+
+
+def test_a_location_that_is_back_a_moment_later_fails_nothing():
+    result, made = attempts(AWAY, until=2)
+    assert result.success
+    assert made == 2
+
+
+def test_one_that_stays_away_is_told_with_its_reason(capsys):
+    result, made = attempts(AWAY)
+    assert not result.success
+    assert made == 1 + MOST_RETRIES
+    for event in result.all_events:
+        if event.is_step_failure:
+            print_failure(event)
+    assert capsys.readouterr().out == "error: Experiment one: Location 'team' can't be used: connection refused.\n"
+
+
+@pytest.mark.parametrize("error", [SpecError("the spec", ["epochs: got 0"]), ValueError("a mistake in the code")])
+def test_a_mistake_is_made_once(error):
+    result, made = attempts(error)
+    assert not result.success
+    assert made == 1
