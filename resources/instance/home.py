@@ -13,7 +13,6 @@ from itertools import product
 from pathlib import Path
 
 import dagster as dg
-from dagster._daemon.asset_daemon import get_auto_materialize_paused, set_auto_materialize_paused
 
 from assay.storage.files import temporary_sibling, write_text
 
@@ -93,6 +92,9 @@ def prepare(instance: dg.DagsterInstance) -> None:
     Sensors ignore that switch, but while it is paused, its default, every job page in the UI shows "Auto-materialize
     off".
     """
+    # A quarter of a second that only preparing needs: it brings all databases that SQLAlchemy knows.
+    from dagster._daemon.asset_daemon import get_auto_materialize_paused, set_auto_materialize_paused
+
     rename_sensors(instance)
     if get_auto_materialize_paused(instance):
         set_auto_materialize_paused(instance, False)
