@@ -16,8 +16,11 @@ from functools import lru_cache
 
 import dagster as dg
 from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
+from dagster._core.definitions.sensor_definition import SensorExecutionData
+from dagster_shared.record import copy
 
-from assay.automation.upstream import UpstreamComparison, compare_changed
+from assay.automation.reasons import REASON_TAG, as_tag, upstream_reason
+from assay.automation.upstream import UpstreamComparison, compare_changed, stale_in
 from assay.backfills.launch import RETRY_TAGS
 from partitions.experiments import experiments
 from resources.defaults import default_store
@@ -68,7 +71,29 @@ def _look(view: AssetGraphView, seen: int | None, waiting: frozenset[str]) -> Up
 
 FOLLOWS_INPUTS = FollowsInputs()
 
-follow_inputs = dg.AutomationConditionSensorDefinition(
+
+class InputSensor(dg.AutomationConditionSensorDefinition):
+    """Dagster's sensor of conditions, whose runs say which input they follow."""
+
+    def evaluate_tick(self, context: dg.SensorEvaluationContext) -> SensorExecutionData:
+        """Evaluate all conditions, and give each requested run its reason as a tag."""
+        found = super().evaluate_tick(context)
+        if not found.run_requests:
+            return found
+        return copy(found, run_requests=[_with_reason(context.instance, request) for request in found.run_requests])
+
+
+def _with_reason(instance: dg.DagsterInstance, request: dg.RunRequest) -> dg.RunRequest:
+    name = request.partition_key
+    if name is None:
+        return request
+    stale = stale_in(InstanceRunRecords(instance).recorded([name])[name], default_store().results, name)
+    lacks = [stale[key] for key in map(dg.AssetKey.to_user_string, request.asset_selection or ()) if key in stale]
+    tag = {REASON_TAG: as_tag([upstream_reason(lacks)])} if lacks else {}
+    return request.with_replaced_attrs(tags={**request.tags, **tag})
+
+
+follow_inputs = InputSensor(
     name="follow_inputs",
     target=dg.AssetSelection.all(),
     minimum_interval_seconds=30,

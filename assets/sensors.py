@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import dagster as dg
 
+from assay.automation.reasons import REASON_TAG, as_tag
 from assay.automation.reconcile import TESTS, Plan, Reconciliation, Request
 from assay.automation.state import StateFiles
 from assay.automation.watch import code_digest
@@ -25,8 +26,6 @@ from resources.experiment_store import ExperimentStore
 from resources.instance.run_records import InstanceRunRecords
 
 SECONDS_BETWEEN_LOOKS = 15
-
-LONGEST_TAG = 200
 
 MOST_CHECKS = 20
 """Runs that only check a file, in one look; of further files the log and their experiments' events tell."""
@@ -100,7 +99,7 @@ def run_request(request: Request) -> dg.RunRequest:
         partition_key=request.experiment_id,
         asset_selection=selection,
         asset_check_keys=[*spec_is_valid.check_keys, *TEST_CHECK_KEYS] if TESTS in request.assets else None,
-        tags={**tags_of(request.spec), "assay/reason": "; ".join(request.reasons)[:LONGEST_TAG]},
+        tags={**tags_of(request.spec), REASON_TAG: as_tag(request.reasons)},
     )
 
 
@@ -119,7 +118,7 @@ def check_requests(plan: Plan) -> list[dg.RunRequest]:
             partition_key=name,
             asset_selection=[],
             asset_check_keys=list(spec_is_valid.check_keys),
-            tags={"assay/reason": reason.partition("\n")[0][:LONGEST_TAG]},
+            tags={REASON_TAG: as_tag([reason.partition("\n")[0]])},
         )
         for name, reason in sorted(reasons.items())[:MOST_CHECKS]
     ]

@@ -4,30 +4,27 @@ Reconciliation is level-triggered: an experiment stays dirty until it has been c
 no run is at work on it. A change during a run, a lost request or a stopped daemon delays a comparison, but never skips
 it.
 
-Belongs here: which experiments are compared, what is out of date and why, the requests that follow. Does not belong
-here: noticing changes of files (``watch``), the state between two passes (``state``).
+Belongs here: which experiments are compared, what is out of date, the requests that follow. Does not belong here:
+noticing changes of files (``watch``), naming them (``reasons``), the state between two passes (``state``).
 """
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
+from assay.automation.reasons import NOT_THERE, data_changes, reasons_for
 from assay.automation.state import AutomationState, SeenFile, known_digest, watched_path
 from assay.automation.watch import file_signature, update_files, update_sources
 from assay.datasets.inspection import walking_until
-from assay.errors import AssayError, NotThereYetError, SpecError, printable
-from assay.experiments.contents import recorded_spec
+from assay.errors import AssayError, NotThereYetError, printable
 from assay.experiments.folders import experiments_with_folder
 from assay.experiments.specs import SpecFiles, was_forgotten
 from assay.pipeline import STAGES, digest_of, needed_stages, stage_config, used_inputs
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.ids import is_id, validate_id
-from assay.spec.secrets import without_keys
-from assay.spec.yaml_text import flatten
 
 MAX_SPECS = 200
 """Specs read in one pass (0.4 s), the most recently saved first; the others stay dirty."""
@@ -71,7 +68,7 @@ class Request:
         experiment_id: The experiment.
         spec: Its current spec.
         assets: The assets that are out of date, in pipeline order.
-        reasons: One line per key that changed, or one line with another reason.
+        reasons: One line per change that it follows, or one line with another reason.
         key: Identifies the request: a run with the same key is never started twice.
     """
 
@@ -267,9 +264,20 @@ class Reconciliation:
                 "run again when its spec, its data or the code changes."
             )
         else:
-            reasons = reasons_for(name, spec, assets, recorded, root)
+            reasons = reasons_for(name, spec, assets, recorded, root, self._data_changes(spec, path))
+            if name in self.state.asked and reasons[0].startswith(NOT_THERE):
+                reasons = ("tried again, because its data or the code changed", *reasons)
             self.state.asked[name] = request_digest
             self.plan.requests.append(Request(name, spec, assets, reasons, f"{name}:{seen.mtime_ns}:{request_digest}"))
+
+    def _data_changes(self, spec: ExperimentSpec, path: str) -> str:
+        """Return which of the user's files changed; also after the run of another experiment has read them again."""
+        changes, known = data_changes(spec.generated_images, self._specs.root), self.state.sources.get(path)
+        if known is None:
+            return changes
+        if changes:
+            self.state.sources[path] = replace(known, changes=changes)
+        return changes or known.changes
 
     def _record_removal(self, name: str) -> None:
         seen = self.state.files.pop(name)
@@ -292,36 +300,6 @@ def removal_notice(experiment_id: str) -> str:
         f"The file of experiment {experiment_id!r} was removed. Its results stay until 'assay gc', its ID is not used "
         "again; the same file put back restores it."
     )
-
-
-def reasons_for(
-    experiment_id: str, spec: ExperimentSpec, assets: Sequence[str], recorded: Versions, root: Path
-) -> tuple[str, ...]:
-    """Return one line per key that changed since the experiment's last run, or one line with another reason.
-
-    Args:
-        experiment_id: The experiment.
-        spec: Its current spec.
-        assets: Its assets that are out of date.
-        recorded: Recorded data versions.
-        root: Storage root.
-
-    Raises:
-        StorageError: Nobody knows where its folder is.
-    """
-    try:
-        former = recorded_spec(root, experiment_id)
-    except SpecError:
-        return ("the configuration in its folder can't be read",)
-    if former is None or not recorded:
-        return ("new experiment",)
-    changes = changes_between(former, spec.as_dict(), hidden=spec.remove_key_list)
-    if changes:
-        return tuple(str(change) for change in changes)
-    missing = [asset for asset in assets if asset not in recorded]
-    if missing:
-        return (f"not there yet: {', '.join(missing)}",)
-    return (f"the data or the code behind {assets[0]} changed",)
 
 
 EXPERIMENT = "experiment"
@@ -357,43 +335,3 @@ def expected_versions(spec: ExperimentSpec, experiment_id: str, source_digest: s
 def outdated(expected: Versions, recorded: Versions) -> tuple[str, ...]:
     """Return the assets whose recorded version is missing or differs from the expected one, in pipeline order."""
     return tuple(name for name in WATCHED if name in expected and recorded.get(name) != expected[name])
-
-
-LONGEST_VALUE = 60
-"""Number of characters of a value that messages show."""
-
-ABSENT = object()
-
-
-class Change(NamedTuple):
-    """A key whose value changed."""
-
-    key: str
-    old: Any
-    new: Any
-
-    def __str__(self) -> str:
-        return f"{self.key}: {_shown(self.old)} → {_shown(self.new)}"
-
-
-def changes_between(
-    old: Mapping[str, Any], new: Mapping[str, Any], hidden: Collection[str] = frozenset()
-) -> list[Change]:
-    """Return the keys that differ, as dotted paths in the order of ``new``; a list counts as one value.
-
-    Args:
-        old: Nested mappings of plain values.
-        new: The same, at a later time.
-        hidden: Names of keys, at any depth, to leave out; keys that look like secrets always are.
-    """
-    before, after = (flatten(without_keys(dict(values), frozenset(hidden))) for values in (old, new))
-    keys = [*after, *(key for key in before if key not in after)]
-    pairs = [Change(key, before.get(key, ABSENT), after.get(key, ABSENT)) for key in keys]
-    return [change for change in pairs if change.old != change.new]
-
-
-def _shown(value: Any) -> str:
-    if value is ABSENT:
-        return "(none)"
-    text = value if isinstance(value, str) and value.isprintable() and value else repr(value)
-    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"

@@ -59,11 +59,13 @@ class SourceSnapshot:
         signature: Hash of their names, sizes and modification times; empty if no user data are read.
         at: Time of the snapshot, in seconds since the epoch.
         took_s: Duration of taking it, in seconds.
+        changes: Which files changed before it was taken, in words; empty if nobody knows.
     """
 
     signature: str
     at: float
     took_s: float
+    changes: str = ""
 
     def is_due(self, now: float) -> bool:
         """Return whether it is time for another snapshot; ``now`` is in seconds since the epoch."""

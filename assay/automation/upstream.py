@@ -79,6 +79,12 @@ def materializations(results: ResultStore, recorded: Versions, evaluates: bool =
     }
 
 
+def stale_in(recorded: Versions, results: ResultStore, experiment_id: str) -> dict[str, str]:
+    """Return the stale assets of an experiment, see ``stale_assets``, by its recorded data versions."""
+    evaluates = source_record_path(results.root, experiment_id).exists()
+    return stale_assets(materializations(results, recorded, evaluates))
+
+
 def _follows(stage: Stage, evaluates: bool) -> bool:
     return bool(stage.inputs) and not (evaluates and stage.name == "trained_model")
 
@@ -147,8 +153,7 @@ def compare_changed(
     found: dict[str, Mapping[str, str]] = {}
     for name, versions in recorded.items():
         try:
-            evaluates = source_record_path(results.root, name).exists()
-            found[name] = stale_assets(materializations(results, versions, evaluates))
+            found[name] = stale_in(versions, results, name)
         except Exception:  # a damaged result of one experiment; all others go on
             _log.exception("Experiment %s could not be compared with its inputs.", name)
     return UpstreamComparison(latest, frozenset(candidates) - frozenset(compared), found)

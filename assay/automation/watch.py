@@ -8,6 +8,7 @@ import math
 import os
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -95,7 +96,9 @@ def _look_at(state: AutomationState, path: str) -> str:
         state.sources[path] = SourceSnapshot(UNLISTED, started, time.time() - started)
         return f"{error} Its changes are not noticed."
     if snapshot is not None:
-        state.sources[path] = snapshot
+        known = state.sources.get(path)
+        is_same = known is not None and known.signature == snapshot.signature
+        state.sources[path] = replace(snapshot, changes=known.changes) if known and is_same else snapshot
     elif (took_s := time.time() - started) > SLOW_S:  # try again later, as if it had come about
         signature = state.sources[path].signature if path in state.sources else ""
         state.sources[path] = SourceSnapshot(signature, started, took_s)

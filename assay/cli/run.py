@@ -52,7 +52,8 @@ def is_finished(experiment_id: str, spec: ExperimentSpec) -> bool:
 
     The store answers in a third of the time that importing Dagster takes. In doubt the answer is no.
     """
-    from assay.automation.reconcile import changes_between, expected_versions
+    from assay.automation.reasons import changes_between
+    from assay.automation.reconcile import expected_versions
     from assay.automation.state import known_digest
     from assay.experiments.checks import recorded_tests
     from assay.experiments.contents import recorded_spec, stage_results, stored_fingerprints

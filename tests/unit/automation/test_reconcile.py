@@ -243,4 +243,4 @@ def test_reasons_name_the_key_the_old_and_the_new_value(project):
     ExperimentFolders(project.specs.root).open("one", project.specs.load("one"))
     project.save("one", trained_model={"learner": {"learning_rate": 0.02}})
     (request,) = project.reconcile().requests
-    assert request.reasons == ("trained_model.learner.learning_rate: 0.004 → 0.02",)
+    assert request.reasons == ("spec: trained_model.learner.learning_rate: 0.004 → 0.02",)
