@@ -4,20 +4,20 @@ Belongs here: selecting the assets that the experiment needs, the Dagster instan
 belong here: assets and jobs.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import uuid4
 
 import dagster as dg
 
-from assay.errors import DataError, printable, unknown
+from assay.errors import DataError, unknown
 from assay.experiments.contents import outcome
 from assay.pipeline import STAGES, needed_stages
 from assay.spec.experiment import ExperimentSpec
 from assets.jobs import EXPERIMENT_JOBS
 from partitions.experiments import add_experiment
 from resources.defaults import default_store, resources_for
+from resources.failures import is_interruption, reason_of_step
 from resources.instance.home import local_instance
 from resources.instance.run_process import RunFiles
 from resources.progress import TerminalReporter, terminal
@@ -71,7 +71,7 @@ def run_experiment(
         if not evaluation.passed:
             print(f"check {evaluation.check_name} ({evaluation.severity.value}): {evaluation.description}")
     for event in failures:
-        print_failure(event)
+        print(f"error: {reason_of_step(event)}")
     if result.success:
         print("\n".join(outcome(store.path, experiment_id)))
     return result.success
@@ -81,19 +81,3 @@ def needed_asset_keys(job: dg.JobDefinition, spec: ExperimentSpec) -> list[dg.As
     """Return the job's assets without the stages that this experiment does not need."""
     unused = set(STAGES) - set(needed_stages(spec))
     return [key for key in job.asset_layer.selected_asset_keys if key.path[-1] not in unused]
-
-
-def is_interruption(event: dg.DagsterEvent) -> bool:
-    """Return whether a step failed because somebody interrupted this process."""
-    error = event.step_failure_data.error
-    return error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__
-
-
-def print_failure(event: dg.DagsterEvent) -> None:
-    """Print why a step failed: the innermost error, without Dagster's stack trace."""
-    error = event.step_failure_data.error
-    while error is not None and error.cause is not None:
-        error = error.cause
-    failure = event.step_failure_data.user_failure_data
-    reason = failure.description if failure and failure.description else (error.message if error else "unknown")
-    print(f"error: {printable(re.sub(r'^assay[.]errors[.][A-Za-z]+: ', '', reason.strip()))}")

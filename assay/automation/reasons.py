@@ -42,7 +42,7 @@ NOT_THERE = "not there yet: "
 
 
 def as_tag(reasons: Sequence[str]) -> str:
-    """Return reasons as the value of a tag: one printable line without secrets, of at most ``LONGEST_TAG`` characters."""
+    """Return reasons as a tag's value: one printable line without secrets, of at most ``LONGEST_TAG`` characters."""
     more = len(reasons) - MOST_NAMED
     text = one_line(hide("; ".join([*reasons[:MOST_NAMED], *([f"and {more} more"] if more > 0 else [])])))
     return text if len(text) <= LONGEST_TAG else f"{text[: LONGEST_TAG - 1]}…"

@@ -21,7 +21,7 @@ from assay.automation.watch import file_signature, update_files, update_sources
 from assay.datasets.inspection import walking_until
 from assay.errors import AssayError, NotThereYetError, printable
 from assay.experiments.folders import experiments_with_folder
-from assay.experiments.specs import SpecFiles, was_forgotten
+from assay.experiments.specs import SpecFiles, removal_notice, was_forgotten
 from assay.pipeline import STAGES, digest_of, needed_stages, stage_config, used_inputs
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.ids import is_id, validate_id
@@ -292,14 +292,6 @@ class Reconciliation:
         elif not is_id(name) or name not in experiments_with_folder(self._specs.root):
             self.plan.notes.append(f"{name}: its file, which was never valid, was removed; nothing is left of it.")
             self.plan.gone.append(name)
-
-
-def removal_notice(experiment_id: str) -> str:
-    """Return what to tell of an experiment whose file was removed."""
-    return (
-        f"The file of experiment {experiment_id!r} was removed. Its results stay until 'assay gc', its ID is not used "
-        "again; the same file put back restores it."
-    )
 
 
 EXPERIMENT = "experiment"

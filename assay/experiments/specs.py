@@ -184,6 +184,14 @@ def template_text(name: str) -> str:
     return (files("assay") / "templates" / f"{name}.yaml").read_text(encoding="utf-8")
 
 
+def removal_notice(experiment_id: str) -> str:
+    """Return what to tell of an experiment whose file was removed."""
+    return (
+        f"The file of experiment {experiment_id!r} was removed. Its results stay until 'assay gc', its ID is not used "
+        "again; the same file put back restores it."
+    )
+
+
 def mark_forgotten(root: Path, experiment_id: str) -> None:
     """Note that an experiment was forgotten on purpose, so that its missing file is no removal."""
     write_text(_forgotten(root, experiment_id), "")

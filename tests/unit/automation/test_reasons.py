@@ -61,8 +61,8 @@ def test_files_that_no_experiment_reads_are_no_reason(project, own):
 
 def test_spec_and_data_are_both_reasons(project, own, tmp_path):
     place(project, own / "Plain/c.png", b"22")
-    save(project, tmp_path, name="b")
-    assert run(project) == ("changed: Plain/c.png", "spec: name: '' → b")
+    save(project, tmp_path, description="b")
+    assert run(project) == ("changed: Plain/c.png", "spec: description: '' → b")
 
 
 def test_an_experiment_that_is_compared_after_anothers_run_has_the_same_reason(project, own, tmp_path):
@@ -125,9 +125,7 @@ def test_names_of_files_are_shortened_counted_and_printable():
     assert shown_changes(FileChanges(added=names)) == "added: 0.png, 1.png, 2.png and 4,998 more"
     assert shown_changes(FileChanges(changed=(names[-1],))) == f"changed: …{'x' * 53}end.png"
     hostile = "a\n\x1b[2Jb\u202e.png"
-    assert shown_changes(FileChanges(removed=(hostile,))) == "removed: a\\\\n\\x1b[2Jb\\u202e.png".replace(
-        "\\\\n", "\\n"
-    )
+    assert shown_changes(FileChanges(removed=(hostile,))) == "removed: a\\n\\x1b[2Jb\\u202e.png"
 
 
 def test_a_tag_is_one_short_line_without_secrets(monkeypatch):
