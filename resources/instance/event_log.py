@@ -19,13 +19,21 @@ import sqlalchemy
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
 from dagster._core.storage.sql import create_engine
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from dagster._core.storage.tags import TAGS_TO_MAYBE_OMIT_ON_RETRY
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import NullPool, QueuePool
 
+from assay.experiments.last_run import FAILURE_TAG, STAGE_TAG
 from resources.failures import failure_tags
 
 _log = logging.getLogger(__name__)
+
+OTHERS_TAG = "assay/all_failures"
+"""Tag of a failed run of a backfill with the command that lists every failure of the backfill."""
+
+# A run that repeats another one gets its tags, and would be said to have failed before it began.
+TAGS_TO_MAYBE_OMIT_ON_RETRY.update((FAILURE_TAG, STAGE_TAG, OTHERS_TAG))
 
 KEPT_ENGINES = 16
 """Number of cached engines, with their compiled statements: one per recently used run, and one for the index."""
@@ -75,7 +83,10 @@ class LocalEventLog(SqliteEventLogStorage):
             [entry.get_dagster_event() for entry in self.get_logs_for_run(run_id, of_type=kind)] for kind in kinds
         )
         if tags := failure_tags(failures, checks):
-            self._instance.add_run_tags(run_id, tags)
+            run = self._instance.get_run_by_id(run_id)
+            backfill_id = run.tags.get("dagster/backfill") if run else None
+            others = {OTHERS_TAG: f"assay backfills {backfill_id}"} if backfill_id else {}
+            self._instance.add_run_tags(run_id, {**tags, **others})
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:

@@ -9,6 +9,7 @@ import dagster as dg
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from assay.automation.reconcile import TESTS, WATCHED, Versions
+from assay.experiments.last_run import PARTITION_TAG
 from assay.pipeline import STAGES
 
 ACTIVE = (
@@ -19,7 +20,6 @@ ACTIVE = (
     dg.DagsterRunStatus.CANCELING,
 )
 MATERIALIZATION = dg.DagsterEventType.ASSET_MATERIALIZATION
-PARTITION_TAG = "dagster/partition"
 
 FORMER_NAMES = {TESTS: "spec/exptests"}
 """Names that version 0.1.0 gave to watched assets."""

@@ -5,9 +5,13 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.instance.runs import run_domain
 
 from assay.cli.main import main
 from assay.experiments.last_run import FAILURE_TAG, STAGE_TAG, last_run
+from definitions import build_defs
+from resources.defaults import resources_for
+from resources.instance.event_log import OTHERS_TAG
 from tests.pipeline.conftest import Lab
 from tests.pipeline.test_runs import make_leaking_folder
 
@@ -88,6 +92,20 @@ def test_a_blocking_check_is_the_reason_and_stays_it_when_the_training_is_tried(
     assert tags(told, "one")[STAGE_TAG] == "splits"
     assert not told.run("one", job="job_train").success
     assert "was never materialized. Materialize crops first." in tags(told, "one")[FAILURE_TAG]
+
+
+def test_a_failed_run_of_a_backfill_names_the_command_that_lists_them_all(told):
+    told.instance.add_dynamic_partitions("experiments", ["one"])
+    told.write("one", generated_images=table(told, target="z"))
+    job = build_defs(resources_for(told.store)).resolve_job_def("job_data_generation")
+    run_tags = {"dagster/backfill": "abcd"}
+    job.execute_in_process(instance=told.instance, partition_key="one", tags=run_tags, raise_on_error=False)
+    assert tags(told, "one")[OTHERS_TAG] == "assay backfills abcd"
+
+
+def test_a_run_that_repeats_a_failed_one_does_not_begin_with_its_failure():
+    """Dagster copies the tags of a run to those that repeat it, but for these; nothing public says which."""
+    assert {FAILURE_TAG, STAGE_TAG, OTHERS_TAG} <= run_domain.TAGS_TO_MAYBE_OMIT_ON_RETRY
 
 
 def test_nothing_is_known_of_an_experiment_that_never_ran_nor_of_a_home_that_is_not_there(told, home, tmp_path):
