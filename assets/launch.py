@@ -4,23 +4,35 @@ Belongs here: selecting the assets that the experiment needs, the Dagster instan
 belong here: assets and jobs.
 """
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
 import dagster as dg
 
+from assay.automation.reasons import REASON_TAG
 from assay.errors import DataError, unknown
 from assay.experiments.contents import outcome
+from assay.experiments.last_run import FAILURE_TAG, PARTITION_TAG
+from assay.experiments.specs import load_run_config
 from assay.pipeline import STAGES, needed_stages
 from assay.spec.experiment import ExperimentSpec
 from assets.jobs import EXPERIMENT_JOBS
 from partitions.experiments import add_experiment
 from resources.defaults import default_store, resources_for
+from resources.experiment_store import ExperimentStore
 from resources.failures import is_interruption, reason_of_step
 from resources.instance.home import local_instance
 from resources.instance.run_process import RunFiles
+from resources.instance.run_records import SUPERSEDED_TAG
 from resources.progress import TerminalReporter, terminal
+
+AT_WORK = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
+
+SENSOR_TAG = "dagster/sensor_name"
+
+SECONDS_BETWEEN_LOOKS = 0.5
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Keeps Dagster's log off the terminal; the instance still stores it for the UI."""
@@ -50,14 +62,18 @@ def run_experiment(
     with local_instance() as instance:
         add_experiment(instance, experiment_id)
         store = default_store(TerminalReporter())
+        if failed := failed_elsewhere(instance, store, experiment_id, spec):
+            print(f"error: {failed}")
+            return False
         job = build_defs(resources_for(store)).resolve_job_def(job_name)
-        run_id = str(uuid4())
+        assets, run_id = needed_asset_keys(job, spec), str(uuid4())
+        give_up_queued(instance, experiment_id, run_id, assets)
         with RunFiles.of(instance, run_id).held():  # so that the daemon notices when this process is killed
             result = job.execute_in_process(
                 instance=instance,
                 partition_key=experiment_id,
                 run_config=QUIET,
-                asset_selection=needed_asset_keys(job, spec),
+                asset_selection=assets,
                 raise_on_error=False,
                 run_id=run_id,
             )
@@ -67,6 +83,16 @@ def run_experiment(
             instance.report_run_canceled(result.dagster_run, message="Stopped by hand.")
             print(f"Stopped. What was finished stays; goes on with: assay run {experiment_id}")
             return False
+        if failures and load_run_config(store.path, run_id, experiment_id) == spec:
+            give_up_queued(instance, experiment_id, run_id, assets)  # of a look at the files just before this run began
+    print_outcome(result, failures, store, experiment_id)
+    return result.success
+
+
+def print_outcome(
+    result: dg.ExecuteInProcessResult, failures: Sequence[dg.DagsterEvent], store: ExperimentStore, experiment_id: str
+) -> None:
+    """Print which checks and steps failed, or else what was found out and where the files are."""
     for evaluation in result.get_asset_check_evaluations():
         if not evaluation.passed:
             print(f"check {evaluation.check_name} ({evaluation.severity.value}): {evaluation.description}")
@@ -74,10 +100,46 @@ def run_experiment(
         print(f"error: {reason_of_step(event)}")
     if result.success:
         print("\n".join(outcome(store.path, experiment_id)))
-    return result.success
 
 
 def needed_asset_keys(job: dg.JobDefinition, spec: ExperimentSpec) -> list[dg.AssetKey]:
     """Return the job's assets without the stages that this experiment does not need."""
     unused = set(STAGES) - set(needed_stages(spec))
     return [key for key in job.asset_layer.selected_asset_keys if key.path[-1] not in unused]
+
+
+def failed_elsewhere(
+    instance: dg.DagsterInstance, store: ExperimentStore, experiment_id: str, spec: ExperimentSpec
+) -> str:
+    """Wait for the run that is at work on an experiment, if there is one; return why it failed with the same spec.
+
+    Another process is waited for even if it makes something else: there is one run per experiment at a time.
+    """
+    at_work = _alive(instance, experiment_id)
+    if not at_work:
+        return ""
+    run = at_work[0]
+    why = run.tags.get(REASON_TAG, "started by hand")
+    print(f"Another run is at work on {experiment_id} ({why}): waiting for it. Ctrl-C ends only the waiting.")
+    while run.run_id in {each.run_id for each in _alive(instance, experiment_id)}:
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    ended = instance.get_run_by_id(run.run_id)
+    frozen = load_run_config(store.path, run.run_id, experiment_id)
+    return ended.tags.get(FAILURE_TAG, "") if frozen == spec and ended and ended.is_failure else ""
+
+
+def _alive(instance: dg.DagsterInstance, experiment_id: str) -> list[dg.DagsterRun]:
+    """Return the runs whose processes are at work on an experiment."""
+    runs = instance.get_runs(dg.RunsFilter(statuses=AT_WORK, tags={PARTITION_TAG: experiment_id}))
+    return [run for run in runs if RunFiles.of(instance, run.run_id).alive]
+
+
+def give_up_queued(
+    instance: dg.DagsterInstance, experiment_id: str, run_id: str, assets: Collection[dg.AssetKey]
+) -> None:
+    """Cancel runs that automation has requested and nobody has begun, if this one makes the same, or fails as they."""
+    waiting = dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED], tags={PARTITION_TAG: experiment_id})
+    for run in instance.get_runs(waiting):
+        if SENSOR_TAG in run.tags and run.asset_selection and run.asset_selection <= set(assets):
+            instance.add_run_tags(run.run_id, {SUPERSEDED_TAG: run_id})
+            instance.report_run_canceled(run, message=f"Given up: 'assay run {experiment_id}' in a terminal does this.")

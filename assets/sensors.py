@@ -12,7 +12,7 @@ import dagster as dg
 from assay.automation.reasons import REASON_TAG, as_tag
 from assay.automation.reconcile import TESTS, Plan, Reconciliation, Request
 from assay.automation.state import StateFiles
-from assay.automation.watch import code_digest
+from assay.automation.watch import code_digest, code_since
 from assay.errors import shorten
 from assay.pipeline import STAGES, digest_of
 from assay.spec.ids import is_id
@@ -30,8 +30,12 @@ SECONDS_BETWEEN_LOOKS = 15
 MOST_CHECKS = 20
 """Runs that only check a file, in one look; of further files the log and their experiments' events tell."""
 
-CODE = code_digest(["assay", "partitions", "resources", "assets", "definitions"])
+PACKAGES = ("assay", "partitions", "resources", "assets", "definitions")
+
+CODE = code_digest(PACKAGES)
 """Digest of the code that this process runs, taken when it is loaded: later edits don't affect the process."""
+
+CODE_SINCE = code_since(PACKAGES)
 
 STAGE_VERSIONS = digest_of({name: stage.code_version for name, stage in STAGES.items()})
 
@@ -65,7 +69,9 @@ def evaluate_sensor(
 ) -> dg.SensorResult:
     """Make a plan, log it, and return it as a sensor result whose cursor is the name of the new state."""
     states = StateFiles(store.path / "automation" / name)
-    reconciliation = Reconciliation(states.load(context.cursor), store.specs, InstanceRunRecords(context.instance))
+    reconciliation = Reconciliation(
+        states.load(context.cursor), store.specs, InstanceRunRecords(context.instance), code_since=CODE_SINCE
+    )
     plan = look(reconciliation)
     log_plan(context, plan)
     names = [request.experiment_id for request in plan.requests] + [name for name in plan.problems if is_id(name)]

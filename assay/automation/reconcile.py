@@ -17,11 +17,11 @@ from typing import Protocol
 
 from assay.automation.reasons import NOT_THERE, data_changes, reasons_for
 from assay.automation.state import AutomationState, SeenFile, known_digest, watched_path
-from assay.automation.watch import file_signature, update_files, update_sources
+from assay.automation.watch import file_signature, last_change, update_files, update_sources
 from assay.datasets.inspection import walking_until
 from assay.errors import AssayError, NotThereYetError, printable
 from assay.experiments.folders import experiments_with_folder
-from assay.experiments.specs import SpecFiles, removal_notice, was_forgotten
+from assay.experiments.specs import SpecFiles, load_run_config, removal_notice, was_forgotten
 from assay.pipeline import STAGES, digest_of, needed_stages, stage_config, used_inputs
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.ids import is_id, validate_id
@@ -38,10 +38,35 @@ MAX_RUNS = 200
 LONGEST_PASS_S = 25.0
 """Longest time for a pass in seconds, half of it for listing users' data: Dagster gives up a sensor after a minute."""
 
+AGAIN = "It is run again when its spec, its data or the code changes."
+
 _log = logging.getLogger(__name__)
 
 Versions = Mapping[str, str]
 """Data version by asset: of ``experiment``, of ``spec_exptests`` and of the stages."""
+
+
+@dataclass(frozen=True)
+class EndedRun:
+    """The latest run of an experiment that was to make something, if it ended without success.
+
+    Attributes:
+        run_id: The orchestrator's ID of the run.
+        created: Time of its request, in seconds since the epoch.
+        cancelled: Whether somebody cancelled it; otherwise it failed.
+        stage: The asset that could not be made; empty if nothing said no, as when its process was killed.
+        assets: The assets that it was to make; None for all of them.
+    """
+
+    run_id: str
+    created: float
+    cancelled: bool = False
+    stage: str = ""
+    assets: frozenset[str] | None = None
+
+    def was_to_make(self, assets: Iterable[str]) -> bool:
+        """Return whether it was to make all of these."""
+        return self.assets is None or self.assets.issuperset(assets)
 
 
 class RunRecords(Protocol):
@@ -53,8 +78,8 @@ class RunRecords(Protocol):
     def active_count(self) -> int:
         """Return the number of queued and running runs."""
 
-    def cancelled(self, experiment_ids: Collection[str]) -> Mapping[str, float]:
-        """Return the experiments whose latest run was cancelled, with its creation time in seconds since the epoch."""
+    def unsuccessful(self, experiment_ids: Collection[str]) -> Mapping[str, EndedRun]:
+        """Return the experiments whose latest run was cancelled or failed, with this run."""
 
     def recorded(self, experiment_ids: Collection[str]) -> Mapping[str, Versions]:
         """Return the latest data version of every watched asset, by experiment."""
@@ -124,6 +149,7 @@ class Reconciliation:
         records: The orchestrator's records.
         max_runs: Runs queued or running beyond which nothing more is requested.
         pass_s: Time for the pass in seconds, after which whatever is left waits for the next one.
+        code_since: Time of the last change of the code, in seconds since the epoch.
     """
 
     def __init__(
@@ -133,6 +159,7 @@ class Reconciliation:
         records: RunRecords,
         max_runs: int = MAX_RUNS,
         pass_s: float = LONGEST_PASS_S,
+        code_since: float = 0.0,
     ) -> None:
         self.state = state
         self.plan = Plan()
@@ -140,6 +167,7 @@ class Reconciliation:
         self._records = records
         self._max_runs = max_runs
         self._pass_s = pass_s
+        self._code_since = code_since
         self._until = time.monotonic() + pass_s
         self._walk_s = pass_s / 3  # one source that has no end leaves time for others
 
@@ -170,14 +198,13 @@ class Reconciliation:
         """Compare the dirty experiments that have no active run with their recorded versions."""
         loaded = dict(self._loaded(self._choose()))
         recorded = self._records.recorded(loaded) if loaded else {}
-        cancelled = self._records.cancelled(loaded) if loaded else {}
+        ended = self._records.unsuccessful(loaded) if loaded else {}
         for number, (name, spec) in enumerate(loaded.items()):
             if number and time.monotonic() > self._until:
                 break  # the others stay dirty
             self.state.dirty.discard(name)
             with self._only_for(name), walking_until(time.monotonic() + self._walk_s):
-                self._compare(name, spec, recorded.get(name, {}))
-        self.plan.requests = [request for request in self.plan.requests if not self._was_cancelled(request, cancelled)]
+                self._compare(name, spec, recorded.get(name, {}), ended.get(name))
         self.plan.unusable = sorted(self.state.invalid)
         return self.plan
 
@@ -208,13 +235,22 @@ class Reconciliation:
         self.state.dirty.discard(name)
         self.state.invalid.add(name)
 
-    def _was_cancelled(self, request: Request, cancelled: Mapping[str, float]) -> bool:
-        """Return whether the latest run was cancelled after the file was saved; it is not repeated then."""
+    def _ended_already(self, request: Request, expected: Versions, path: str, run: EndedRun) -> bool:
+        """Return whether somebody cancelled this work, or it failed in a run that anybody started: not once more."""
         name = request.experiment_id
-        if cancelled.get(name, 0.0) * 1e9 <= self.state.files[name].mtime_ns:
+        if run.cancelled:
+            if run.created * 1e9 <= self.state.files[name].mtime_ns:
+                return False
+            self.state.asked.pop(name, None)
+            self.plan.notes.append(f"{name}: its last run was cancelled; it is run again when its file is saved.")
+            return True
+        changed_at = max(self._code_since, last_change(self.state, path))
+        if not run.stage or not run.was_to_make(request.assets) or changed_at >= run.created:
             return False
-        del self.state.asked[name]
-        self.plan.notes.append(f"{name}: its last run was cancelled; it is run again when its file is saved.")
+        frozen = load_run_config(self._specs.root, run.run_id, name)
+        if frozen is None or digest_of(frozen.as_dict()) != expected[EXPERIMENT]:
+            return False
+        self.plan.notes.append(f"{name}: {run.stage} failed in its last run, and nothing has changed since. {AGAIN}")
         return True
 
     def _choose(self) -> list[str]:
@@ -248,7 +284,7 @@ class Reconciliation:
             self.plan.notes.append(f"{name}: its file is back, unchanged; it no longer counts as removed.")
         return spec
 
-    def _compare(self, name: str, spec: ExperimentSpec, recorded: Versions) -> None:
+    def _compare(self, name: str, spec: ExperimentSpec, recorded: Versions, ended: EndedRun | None) -> None:
         seen, root = self.state.files[name], self._specs.root
         path = watched_path(spec.generated_images.source)
         digest = known_digest(spec.generated_images, root, recorded.get("generated_images", ""))
@@ -260,15 +296,16 @@ class Reconciliation:
             self.state.asked.pop(name, None)
         elif self.state.asked.get(name) == request_digest:
             self.plan.notes.append(
-                f"{name}: {', '.join(assets)} did not come about when asked for; see the experiment's last run. It is "
-                "run again when its spec, its data or the code changes."
+                f"{name}: {', '.join(assets)} did not come about when asked for; see the experiment's last run. {AGAIN}"
             )
         else:
             reasons = reasons_for(name, spec, assets, recorded, root, self._data_changes(spec, path))
             if name in self.state.asked and reasons[0].startswith(NOT_THERE):
                 reasons = ("tried again, because its data or the code changed", *reasons)
+            request = Request(name, spec, assets, reasons, f"{name}:{seen.mtime_ns}:{request_digest}")
             self.state.asked[name] = request_digest
-            self.plan.requests.append(Request(name, spec, assets, reasons, f"{name}:{seen.mtime_ns}:{request_digest}"))
+            if ended is None or not self._ended_already(request, expected, path, ended):
+                self.plan.requests.append(request)
 
     def _data_changes(self, spec: ExperimentSpec, path: str) -> str:
         """Return which of the user's files changed; also after the run of another experiment has read them again."""

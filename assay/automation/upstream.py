@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from assay.automation.reconcile import Versions
+from assay.automation.reconcile import EndedRun, Versions
 from assay.errors import StorageError
 from assay.experiments.evaluation import source_record_path
 from assay.pipeline import STAGES, Stage
@@ -115,6 +115,9 @@ class Events(Protocol):
     def recorded(self, experiment_ids: Collection[str]) -> Mapping[str, Versions]:
         """Return the latest data version of every watched asset, by experiment."""
 
+    def unsuccessful(self, experiment_ids: Collection[str]) -> Mapping[str, EndedRun]:
+        """Return the experiments whose latest run was cancelled or failed, with this run."""
+
 
 @dataclass(frozen=True)
 class UpstreamComparison:
@@ -123,7 +126,8 @@ class UpstreamComparison:
     Attributes:
         seen: ID of the last event that was taken into account.
         waiting: Experiments left for a later pass, because they have an active run or there were too many.
-        stale: For every compared experiment, its stale assets as from ``stale_assets``; empty if there are none.
+        stale: For every compared experiment, its stale assets as from ``stale_assets``; empty if there are none. What
+            its latest run was to make, and did not because it failed or was cancelled, is not among them.
     """
 
     seen: int
@@ -150,10 +154,12 @@ def compare_changed(
     busy = events.active(candidates) if candidates else set()
     compared = [name for name in candidates if name not in busy][:MAX_COMPARED]
     recorded = events.recorded(compared) if compared else {}
+    ended = events.unsuccessful(compared) if compared else {}
     found: dict[str, Mapping[str, str]] = {}
     for name, versions in recorded.items():
         try:
-            found[name] = stale_in(versions, results, name)
+            stale, run = stale_in(versions, results, name), ended.get(name)
+            found[name] = {asset: lack for asset, lack in stale.items() if not (run and run.was_to_make([asset]))}
         except Exception:  # a damaged result of one experiment; all others go on
             _log.exception("Experiment %s could not be compared with its inputs.", name)
     return UpstreamComparison(latest, frozenset(candidates) - frozenset(compared), found)

@@ -112,6 +112,14 @@ def file_signature(state: AutomationState, path: str) -> str:
     return state.sources[path].signature if path in state.sources else ""
 
 
+def last_change(state: AutomationState, path: str) -> float:
+    """Return when the data at ``path`` changed last, in seconds since the epoch: infinite if nobody knows."""
+    if not path:
+        return 0.0
+    changed_at = state.sources[path].changed_at if path in state.sources else None
+    return math.inf if changed_at is None else changed_at
+
+
 def _spec_files(folder: Path) -> dict[str, tuple[int, int]]:
     """Return modification time in ns and size in bytes of every spec file, by its name without the extension.
 
@@ -147,6 +155,11 @@ def code_digest(packages: Iterable[str]) -> str:
         for path in _files(name):
             digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:24]
+
+
+def code_since(packages: Iterable[str]) -> float:
+    """Return when a Python file of packages or modules changed last, in seconds since the epoch."""
+    return max((path.stat().st_mtime for name in packages for path in _files(name)), default=0.0)
 
 
 def _files(name: str) -> list[Path]:
