@@ -83,7 +83,8 @@ def run_experiment(
             instance.report_run_canceled(result.dagster_run, message="Stopped by hand.")
             print(f"Stopped. What was finished stays; goes on with: assay run {experiment_id}")
             return False
-        if failures and load_run_config(store.path, run_id, experiment_id) == spec:
+        frozen = load_run_config(store.path, run_id, experiment_id)
+        if failures and frozen is not None and frozen.as_dict() == spec.as_dict():
             give_up_queued(instance, experiment_id, run_id, assets)  # of a look at the files just before this run began
     print_outcome(result, failures, store, experiment_id)
     return result.success
@@ -125,7 +126,8 @@ def failed_elsewhere(
         time.sleep(SECONDS_BETWEEN_LOOKS)
     ended = instance.get_run_by_id(run.run_id)
     frozen = load_run_config(store.path, run.run_id, experiment_id)
-    return ended.tags.get(FAILURE_TAG, "") if frozen == spec and ended and ended.is_failure else ""
+    is_same = frozen is not None and frozen.as_dict() == spec.as_dict()
+    return ended.tags.get(FAILURE_TAG, "") if is_same and ended and ended.is_failure else ""
 
 
 def _alive(instance: dg.DagsterInstance, experiment_id: str) -> list[dg.DagsterRun]:

@@ -205,6 +205,7 @@ class Reconciliation:
             self.state.dirty.discard(name)
             with self._only_for(name), walking_until(time.monotonic() + self._walk_s):
                 self._compare(name, spec, recorded.get(name, {}), ended.get(name))
+        self._postpone_begun(ended)
         self.plan.unusable = sorted(self.state.invalid)
         return self.plan
 
@@ -234,6 +235,18 @@ class Reconciliation:
         self.plan.problems[name] = text if name in text else f"Experiment {name}: {text}"
         self.state.dirty.discard(name)
         self.state.invalid.add(name)
+
+    def _postpone_begun(self, ended: Mapping[str, EndedRun]) -> None:
+        """Leave experiments for the next pass whose run began, or ended, during this one: somebody was faster."""
+        names = [request.experiment_id for request in self.plan.requests]
+        if not names:
+            return
+        latest = self._records.unsuccessful(names)
+        begun = self._records.active(names) | {name for name in names if latest.get(name) != ended.get(name)}
+        self.plan.requests = [request for request in self.plan.requests if request.experiment_id not in begun]
+        self.state.dirty |= begun
+        for name in begun:
+            del self.state.asked[name]
 
     def _ended_already(self, request: Request, expected: Versions, path: str, run: EndedRun) -> bool:
         """Return whether somebody cancelled this work, or it failed in a run that anybody started: not once more."""

@@ -11,6 +11,7 @@ from assay.automation.state import AutomationState
 from assay.errors import IdError
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.specs import mark_forgotten, store_run_config
+from tests.unit.automation.conftest import InMemoryRecords
 
 ALL_FOR_REGRESSION = (
     "experiment",
@@ -188,6 +189,23 @@ def test_a_failed_training_after_an_edit_is_asked_for_once(project):
     failed(project, "one", time.time(), assets=frozenset(request.assets))
     project.state.dirty.add("one")
     assert project.reconcile().requests == []
+
+
+class Faster(InMemoryRecords):
+    """Records of an orchestrator in which somebody starts a run by hand while automation compares."""
+
+    def unsuccessful(self, experiment_ids):
+        before = super().unsuccessful(experiment_ids)
+        self.busy = {"one"}
+        return before
+
+
+def test_a_run_that_somebody_starts_during_a_pass_is_not_requested_too(project):
+    project.records = Faster()
+    project.save("one")
+    project.save("two")
+    assert [request.experiment_id for request in project.reconcile().requests] == ["two"]
+    assert (project.state.dirty, project.state.asked.keys()) == ({"one"}, {"two"})
 
 
 def test_new_code_alone_does_not_disturb_what_is_up_to_date(project):
