@@ -8,6 +8,7 @@ Dagster's. Without the entry in ``dagster.yaml``, Dagster's own class uses the s
 """
 
 import logging
+import os
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -39,17 +40,35 @@ KEPT_ENGINES = 16
 """Number of cached engines, with their compiled statements: one per recently used run, and one for the index."""
 
 
+SPARED = frozenset(
+    {
+        dg.DagsterEventType.STEP_INPUT,
+        dg.DagsterEventType.LOADED_INPUT,
+        dg.DagsterEventType.HANDLED_OUTPUT,
+    }
+)
+"""Events that are not stored, two of five in a run: that a step got an input or an output was kept, which its other
+events say as well. Nothing in Dagster reads them again, but the log of a run."""
+
+FIRST = dg.DagsterEventType.RUN_START
+
+LAST = frozenset({dg.DagsterEventType.RUN_SUCCESS, dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED})
+
+
 class LocalEventLog(SqliteEventLogStorage):
     """The event log in ``history/runs`` of the instance's own folder.
 
-    The index, which all runs write to, stays open. A run's own database is closed after each event, because closing it
-    modifies the file, and the web server watches these files for news.
+    The index, which all runs write to, stays open, and so does the database of a run in the process that executes it.
+    The web server watches the files for news, but SQLite writes to another file first, until the database is closed:
+    its time is therefore set after each event. All other processes close the databases of runs at once.
     """
 
     def __init__(self, inst_data: ConfigurableClassData | None = None, kept_engines: int = KEPT_ENGINES) -> None:
         self._inst_data = inst_data
         self._kept_engines = kept_engines
         self._engines: OrderedDict[str, Engine] = OrderedDict()
+        self._executed: set[str] = set()
+        self._tables: set[str] = set()
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
@@ -69,13 +88,24 @@ class LocalEventLog(SqliteEventLogStorage):
         super().register_instance(instance)
 
     def store_event(self, event: dg.EventLogEntry) -> None:
-        """Store an event; if it ends a run that failed, the run gets tags with the reason."""
+        """Store an event that says something; if it ends a run that failed, the run gets tags with the reason."""
+        kind, run_id = event.dagster_event_type if event.is_dagster_event else None, event.run_id
+        if kind in SPARED:
+            return
+        if kind is FIRST:
+            self._forget_engine(run_id)
+            self._executed.add(run_id)
         super().store_event(event)
-        if event.is_dagster_event and event.dagster_event_type is dg.DagsterEventType.PIPELINE_FAILURE:
+        if kind is dg.DagsterEventType.RUN_FAILURE:
             try:
-                self._tell_failure(event.run_id)
+                self._tell_failure(run_id)
             except Exception:  # the run failed, which must be recorded, whether or not it can be told why
-                _log.exception("Run %s got no tag that says why it failed.", event.run_id)
+                _log.exception("Run %s got no tag that says why it failed.", run_id)
+        if run_id in self._executed:
+            os.utime(self.path_for_shard(run_id))
+            if kind in LAST:
+                self._executed.discard(run_id)
+                self._forget_engine(run_id)
 
     def _tell_failure(self, run_id: str) -> None:
         kinds = (dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.ASSET_CHECK_EVALUATION)
@@ -98,8 +128,20 @@ class LocalEventLog(SqliteEventLogStorage):
             with engine.connect() as connection, connection.begin():
                 yield connection
 
+    def has_table(self, table_name: str) -> bool:
+        """Return whether a table exists, after a look at the file only until it does: a run asks 200 times."""
+        if table_name not in self._tables and super().has_table(table_name):
+            self._tables.add(table_name)
+        return table_name in self._tables
+
+    def _forget_engine(self, shard: str) -> None:
+        with self._db_lock:
+            if engine := self._engines.pop(shard, None):
+                engine.dispose()
+
     def _engine(self, shard: str) -> Engine:
-        engine = self._engines.pop(shard, None) or _make_engine(self.conn_string_for_shard(shard), shard)
+        stays_open = shard == INDEX_SHARD_NAME or shard in self._executed
+        engine = self._engines.pop(shard, None) or _make_engine(self.conn_string_for_shard(shard), stays_open)
         self._engines[shard] = engine  # the latest comes last
         if len(self._engines) > self._kept_engines:
             self._engines.popitem(last=False)[1].dispose()
@@ -108,6 +150,7 @@ class LocalEventLog(SqliteEventLogStorage):
     def wipe(self) -> None:
         """Delete all events."""
         self._close()
+        self._tables.clear()
         super().wipe()
 
     def dispose(self) -> None:
@@ -121,8 +164,8 @@ class LocalEventLog(SqliteEventLogStorage):
                 self._engines.popitem()[1].dispose()
 
 
-def _make_engine(address: str, shard: str) -> Engine:
-    pool = QueuePool if shard == INDEX_SHARD_NAME else NullPool
+def _make_engine(address: str, stays_open: bool) -> Engine:
+    pool = QueuePool if stays_open else NullPool
     engine = create_engine(address, poolclass=pool, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
     # A power cut may lose the latest events, but never the database; the next run finds their results again.
     sqlalchemy.event.listen(engine, "connect", lambda opened, _: opened.execute("PRAGMA synchronous=NORMAL"))
