@@ -59,7 +59,8 @@ class SourceSnapshot:
         signature: Hash of their names, sizes and modification times; empty if no user data are read.
         at: Time of the snapshot, in seconds since the epoch.
         took_s: Duration of taking it, in seconds.
-        changed_at: Time of the last change of a file or folder, also of its name; None if nobody knows.
+        changed_at: Latest modification time of a file, or of a folder with such files; None if nobody knows. Not the
+            time of a change of its inode, which the hard links of a split change, too.
         changes: Which files changed before it was taken, in words; empty if nobody knows.
     """
 
@@ -196,10 +197,10 @@ def snapshot_source(paths: str) -> SourceSnapshot | None:
                 if started - SETTLED_S < status.st_mtime <= started:
                     return None
                 entries.append([os.fsencode(name).hex(), status.st_size, status.st_mtime_ns])
-                latest = max(latest, status.st_ctime)
+                latest = max(latest, status.st_mtime)
                 if name:
                     folders.add(name.rpartition("/")[0])
-            latest = max([latest, *((path / folder).stat().st_ctime for folder in folders)])
+            latest = max([latest, *((path / folder).stat().st_mtime for folder in folders)])
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RecursionError) as error:

@@ -101,7 +101,7 @@ def test_data_that_changed_after_a_failed_run_are_tried_again_and_others_are_not
     project.state.asked.clear()
     project.state.dirty.add("own")
     assert project.reconcile().requests == []
-    project.records.ended = {"own": replace(run, created=time.time() - 60)}
+    project.records.ended = {"own": replace(run, created=time.time() - 3600)}
     project.state.asked.clear()
     project.state.dirty.add("own")
     assert len(project.reconcile().requests) == 1
@@ -116,4 +116,7 @@ def test_a_removed_file_is_a_later_change_than_what_it_leaves(project, tmp_path)
     time.sleep(0.05)  # the clock of a file system ticks every few ms
     (tmp_path / "images" / "b.png").unlink()
     assert snapshot_source(str(tmp_path / "images")).changed_at > before
+    (tmp_path / "linked.png").hardlink_to(tmp_path / "images" / "a.png")
+    later = snapshot_source(str(tmp_path / "images"))
+    assert later.changed_at == (tmp_path / "images").stat().st_mtime, "a hard link is no change of the data"
     assert snapshot_source(str(tmp_path / "nowhere")).changed_at == 0
