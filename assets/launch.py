@@ -24,13 +24,14 @@ from resources.defaults import default_store, resources_for
 from resources.experiment_store import ExperimentStore
 from resources.failures import is_interruption, reason_of_step
 from resources.instance.home import local_instance
-from resources.instance.run_process import RunFiles
-from resources.instance.run_records import SUPERSEDED_TAG
+from resources.instance.run_process import RunFiles, claimed_by_terminal
+from resources.instance.run_records import SENSOR_TAG, give_up
 from resources.progress import TerminalReporter, terminal
 
 AT_WORK = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 
-SENSOR_TAG = "dagster/sensor_name"
+LONGEST_START_S = 60.0
+"""Time after which a run that was to be started counts as one that never will, as in ``dagster.yaml``."""
 
 SECONDS_BETWEEN_LOOKS = 0.5
 
@@ -62,30 +63,32 @@ def run_experiment(
     with local_instance() as instance:
         add_experiment(instance, experiment_id)
         store = default_store(TerminalReporter())
-        if failed := failed_elsewhere(instance, store, experiment_id, spec):
-            print(f"error: {failed}")
-            return False
         job = build_defs(resources_for(store)).resolve_job_def(job_name)
-        assets, run_id = needed_asset_keys(job, spec), str(uuid4())
-        give_up_queued(instance, experiment_id, run_id, assets)
-        with RunFiles.of(instance, run_id).held():  # so that the daemon notices when this process is killed
-            result = job.execute_in_process(
-                instance=instance,
-                partition_key=experiment_id,
-                run_config=QUIET,
-                asset_selection=assets,
-                raise_on_error=False,
-                run_id=run_id,
-            )
+        keys, run_id = needed_asset_keys(job, spec), str(uuid4())
+        assets = [key.path[-1] for key in keys]
+        with claimed_by_terminal(instance, experiment_id, run_id, assets):
+            if failed := failed_elsewhere(instance, store, experiment_id, spec):
+                print(f"error: {failed}")
+                return False
+            give_up_queued(instance, experiment_id, run_id, assets)
+            with RunFiles.of(instance, run_id).held():  # so that the daemon notices when this process is killed
+                result = job.execute_in_process(
+                    instance=instance,
+                    partition_key=experiment_id,
+                    run_config=QUIET,
+                    asset_selection=keys,
+                    raise_on_error=False,
+                    run_id=run_id,
+                )
+            frozen = load_run_config(store.path, run_id, experiment_id)
+            if not result.success and frozen is not None and frozen.as_dict() == spec.as_dict():
+                give_up_queued(instance, experiment_id, run_id, assets)  # of a look at the files just before this run
         failures = [event for event in result.all_events if event.is_step_failure]
         if any(map(is_interruption, failures)):
             # Not a failure, which automation would repeat after a change of the code.
             instance.report_run_canceled(result.dagster_run, message="Stopped by hand.")
             print(f"Stopped. What was finished stays; goes on with: assay run {experiment_id}")
             return False
-        frozen = load_run_config(store.path, run_id, experiment_id)
-        if failures and frozen is not None and frozen.as_dict() == spec.as_dict():
-            give_up_queued(instance, experiment_id, run_id, assets)  # of a look at the files just before this run began
     print_outcome(result, failures, store, experiment_id)
     return result.success
 
@@ -131,17 +134,20 @@ def failed_elsewhere(
 
 
 def _alive(instance: dg.DagsterInstance, experiment_id: str) -> list[dg.DagsterRun]:
-    """Return the runs whose processes are at work on an experiment."""
+    """Return the runs whose processes are at work on an experiment, or are just being started."""
     runs = instance.get_runs(dg.RunsFilter(statuses=AT_WORK, tags={PARTITION_TAG: experiment_id}))
-    return [run for run in runs if RunFiles.of(instance, run.run_id).alive]
+    return [run for run in runs if RunFiles.of(instance, run.run_id).alive or _is_starting(instance, run)]
 
 
-def give_up_queued(
-    instance: dg.DagsterInstance, experiment_id: str, run_id: str, assets: Collection[dg.AssetKey]
-) -> None:
+def _is_starting(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Return whether a run is about to get its process, and was not to get one so long ago that it never will."""
+    record = instance.get_run_record_by_id(run.run_id) if run.status is dg.DagsterRunStatus.STARTING else None
+    return record is not None and time.time() - record.create_timestamp.timestamp() < LONGEST_START_S
+
+
+def give_up_queued(instance: dg.DagsterInstance, experiment_id: str, run_id: str, assets: Collection[str]) -> None:
     """Cancel runs that automation has requested and nobody has begun, if this one makes the same, or fails as they."""
     waiting = dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED], tags={PARTITION_TAG: experiment_id})
     for run in instance.get_runs(waiting):
-        if SENSOR_TAG in run.tags and run.asset_selection and run.asset_selection <= set(assets):
-            instance.add_run_tags(run.run_id, {SUPERSEDED_TAG: run_id})
-            instance.report_run_canceled(run, message=f"Given up: 'assay run {experiment_id}' in a terminal does this.")
+        if SENSOR_TAG in run.tags:
+            give_up(instance, run, run_id, assets)

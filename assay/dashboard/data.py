@@ -125,7 +125,7 @@ def load_experiments(
         return _retry_when_replaced(lambda: _refresh(root, max_from_files, snapshots))
 
 
-def with_marks(experiments: Sequence[Experiment], store: SpecFiles, root: Path) -> tuple[Experiment, ...]:
+def with_file_notes(experiments: Sequence[Experiment], store: SpecFiles, root: Path) -> tuple[Experiment, ...]:
     """Return experiments with a note on those whose file was removed or can't be used any more.
 
     Only the files that were saved after their experiment ran are read: it could use the others.

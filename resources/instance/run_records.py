@@ -27,6 +27,8 @@ WHOLE_JOBS = ("job_experiment", "job_eval")
 SUPERSEDED_TAG = "assay/superseded_by"
 """Tag of a queued run that was given up because a run in a terminal does its work; its value is that run's ID."""
 
+SENSOR_TAG = "dagster/sensor_name"
+
 RUNS_LOOKED_AT = 10
 """Number of an experiment's latest runs among which one is that was to make something."""
 
@@ -101,6 +103,15 @@ class InstanceRunRecords:
             for experiment_id, event_id in latest.items():
                 found[experiment_id] = max(event_id, found.get(experiment_id, 0))
         return found
+
+
+def give_up(instance: dg.DagsterInstance, run: dg.DagsterRun, other_id: str, assets: Collection[str]) -> bool:
+    """Cancel a run that nobody has begun, if another one makes all of its assets; returns whether it does."""
+    if not run.asset_selection or not {key.path[-1] for key in run.asset_selection} <= set(assets):
+        return False
+    instance.add_run_tags(run.run_id, {SUPERSEDED_TAG: other_id})
+    instance.report_run_canceled(run, message="Given up: 'assay run' in a terminal makes the same.")
+    return True
 
 
 def _makes_something(run: dg.DagsterRun) -> bool:

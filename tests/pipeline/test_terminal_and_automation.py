@@ -12,7 +12,7 @@ from assay.experiments.specs import store_run_config
 from assets.launch import run_experiment
 from definitions import build_defs
 from resources.failures import FAILURE_TAG
-from resources.instance.run_process import RunFiles
+from resources.instance.run_process import RunFiles, claimed_by_terminal, claimed_in_terminal
 from resources.instance.run_records import SUPERSEDED_TAG
 from tests.pipeline.conftest import Automation, Lab
 
@@ -114,6 +114,25 @@ def test_a_terminal_waits_for_the_run_at_work_and_tells_its_failure_unless_the_s
     assert "Another run is at work on one (changed: rows.csv): waiting for it." in shown
     assert succeeded is not is_same_spec
     assert ("error: Experiment one, splits: too few rows" in shown) is is_same_spec
+
+
+def test_a_run_of_automation_is_not_launched_while_a_terminal_makes_the_same(automation):
+    automation.write("one")
+    instance, by_sensor = automation.lab.instance, {"dagster/sensor_name": "files"}
+    status = dg.DagsterRunStatus.STARTING
+    same = add_run(automation, "same", status, **by_sensor)
+    by_hand = add_run(automation, "by hand", status)
+    more = add_run(automation, "more", status, assets=("experiment", "crops"), **by_sensor)
+    elsewhere = add_run(automation, "elsewhere", status, name="two", **by_sensor)
+    launcher = instance.run_launcher
+    with claimed_by_terminal(instance, "one", "terminal", ["experiment", "splits"]):
+        with claimed_by_terminal(instance, "one", "second terminal", ["crops"]):
+            assert claimed_in_terminal(instance, "one") == ("terminal", {"experiment", "splits"})
+        assert launcher._is_given_up(same)
+        assert not any(map(launcher._is_given_up, (by_hand, more, elsewhere)))
+    assert not launcher._is_given_up(same)
+    same = instance.get_run_by_id("same")
+    assert (same.status, same.tags[SUPERSEDED_TAG]) == (dg.DagsterRunStatus.CANCELED, "terminal")
 
 
 def test_a_run_whose_process_is_gone_is_not_waited_for(automation):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.dashboard.data import load_experiments, load_history, started_at, with_marks
+from assay.dashboard.data import load_experiments, load_history, started_at, with_file_notes
 from tests.helpers.comparison_cases import run, start, values
 from tests.helpers.dashboard_storage import make_storage
 
@@ -121,13 +121,13 @@ def test_removed_and_broken_files_are_marked_and_the_others_are_not_read(tmp_pat
     old, new = 1e9, datetime.now(UTC).timestamp() + 60
     for name in store.ids():
         os.utime(store.path(name), (old, old))
-    assert with_marks(experiments, store, store.root) == experiments
+    assert with_file_notes(experiments, store, store.root) == experiments
     store.path("ran").unlink()
     store.path("other").write_text("task: regresion")
     os.utime(store.path("other"), (new, new))
     store.path("failed").write_text("task: [")  # as old as the others: it could be read when it ran
     os.utime(store.path("failed"), (old, old))
-    notes = {each.experiment_id: each.note for each in with_marks(experiments, store, store.root)}
+    notes = {each.experiment_id: each.note for each in with_file_notes(experiments, store, store.root)}
     assert notes["ran"] == "its file was removed; its results stay until 'assay gc'"
     assert "Did you mean 'regression'?" in notes["other"] or "regresion" in notes["other"]
     assert notes["failed"].startswith("its last run did not finish")
