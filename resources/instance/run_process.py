@@ -3,8 +3,8 @@
 A run's process keeps its process file locked for as long as it lives. The operating system frees the lock however the
 process ends, while a process ID alone may belong to another process by now.
 
-Belongs here: process file and log, fresh processes, what a terminal claims. Does not belong here: what happens in a process (``run_worker``),
-when one is started (``run_launcher``), forking from the template (``run_template``).
+Belongs here: process file and log, fresh processes, what a terminal claims. Does not belong here: what happens in a
+process (``run_worker``), when one is started (``run_launcher``), forking from the template (``run_template``).
 """
 
 import fcntl
