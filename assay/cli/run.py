@@ -4,6 +4,7 @@ The Dagster definitions, which are downstream of this package, are imported only
 """
 
 import gc
+import os
 import shutil
 import subprocess
 import sys
