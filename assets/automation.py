@@ -13,11 +13,10 @@ Belongs here: the condition and the sensor that evaluates it. Does not belong he
 
 import json
 from functools import lru_cache
+from typing import Any
 
 import dagster as dg
 from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
-from dagster._core.definitions.sensor_definition import SensorExecutionData
-from dagster_shared.record import copy
 
 from assay.automation.reasons import REASON_TAG, as_tag, upstream_reason
 from assay.automation.upstream import UpstreamComparison, compare_changed, stale_in
@@ -75,12 +74,12 @@ FOLLOWS_INPUTS = FollowsInputs()
 class InputSensor(dg.AutomationConditionSensorDefinition):
     """Dagster's sensor of conditions, whose runs say which input they follow."""
 
-    def evaluate_tick(self, context: dg.SensorEvaluationContext) -> SensorExecutionData:
+    def evaluate_tick(self, context: dg.SensorEvaluationContext) -> Any:
         """Evaluate all conditions, and give each requested run its reason as a tag."""
-        found = super().evaluate_tick(context)
-        if not found.run_requests:
-            return found
-        return copy(found, run_requests=[_with_reason(context.instance, request) for request in found.run_requests])
+        found: Any = super().evaluate_tick(context)
+        if found.run_requests:
+            found.run_requests[:] = [_with_reason(context.instance, request) for request in found.run_requests]
+        return found
 
 
 def _with_reason(instance: dg.DagsterInstance, request: dg.RunRequest) -> dg.RunRequest:
