@@ -14,11 +14,13 @@ Belongs here: the condition and the sensor that evaluates it. Does not belong he
 
 import json
 from functools import lru_cache
+from typing import Any
 
 import dagster as dg
 from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
 
-from assay.automation.upstream import UpstreamComparison, compare_changed
+from assay.automation.reasons import REASON_TAG, as_tag, upstream_reason
+from assay.automation.upstream import UpstreamComparison, compare_changed, stale_in
 from assay.backfills.launch import RETRY_TAGS
 from partitions.experiments import experiments
 from resources.defaults import default_store
@@ -69,7 +71,29 @@ def _look(view: AssetGraphView, seen: int | None, waiting: frozenset[str]) -> Up
 
 FOLLOWS_INPUTS = FollowsInputs()
 
-follow_upstream = dg.AutomationConditionSensorDefinition(
+
+class UpstreamSensor(dg.AutomationConditionSensorDefinition):
+    """Dagster's sensor of conditions, whose runs say which input they follow."""
+
+    def evaluate_tick(self, context: dg.SensorEvaluationContext) -> Any:
+        """Evaluate all conditions, and give each requested run its reason as a tag."""
+        found: Any = super().evaluate_tick(context)
+        if found.run_requests:
+            found.run_requests[:] = [_with_reason(context.instance, request) for request in found.run_requests]
+        return found
+
+
+def _with_reason(instance: dg.DagsterInstance, request: dg.RunRequest) -> dg.RunRequest:
+    name = request.partition_key
+    if name is None:
+        return request
+    stale = stale_in(InstanceRunRecords(instance).recorded([name])[name], default_store().results, name)
+    lacks = [stale[key] for key in map(dg.AssetKey.to_user_string, request.asset_selection or ()) if key in stale]
+    tag = {REASON_TAG: as_tag([upstream_reason(lacks)])} if lacks else {}
+    return request.with_replaced_attrs(tags={**request.tags, **tag})
+
+
+follow_upstream = UpstreamSensor(
     name="follow_upstream",
     target=dg.AssetSelection.all(),
     minimum_interval_seconds=30,

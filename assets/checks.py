@@ -8,10 +8,10 @@ from typing import Any
 
 import dagster as dg
 
-from assay.automation.reconcile import removal_notice
 from assay.checks.registry import CHECKS
 from assay.checks.result import TestResult
 from assay.errors import AssayError, IdError
+from assay.experiments.specs import removal_notice
 from assay.pipeline import StageConfig
 from assay.spec.exptests import ExptestsSection
 from assay.spec.ids import validate_id

@@ -4,26 +4,38 @@ Belongs here: selecting the assets that the experiment needs, the Dagster instan
 belong here: assets and jobs.
 """
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
 import dagster as dg
 
-from assay.errors import DataError, printable, unknown
+from assay.automation.reasons import REASON_TAG
+from assay.errors import DataError, unknown
 from assay.experiments.contents import outcome
+from assay.experiments.last_run import FAILURE_TAG, PARTITION_TAG
+from assay.experiments.specs import load_run_config
 from assay.pipeline import STAGES, needed_stages
 from assay.spec.experiment import ExperimentSpec
 from assets.common import TRAINING_POOL
 from assets.jobs import EXPERIMENT_JOBS
 from partitions.experiments import add_experiment
 from resources.defaults import default_store, resources_for
+from resources.experiment_store import ExperimentStore
+from resources.failures import is_interruption, reason_of_step
 from resources.instance.home import local_instance
-from resources.instance.run_process import RunFiles, free_abandoned_slots
-from resources.instance.run_records import PARTITION_TAG
+from resources.instance.run_process import RunFiles, claimed_by_terminal, free_abandoned_slots
+from resources.instance.run_records import SENSOR_TAG, give_up
 from resources.progress import TerminalReporter, terminal
+
+AT_WORK = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
+
+LONGEST_START_S = 60.0
+"""Time after which a run that was to be started counts as one that never will, as in ``dagster.yaml``."""
+
+SECONDS_BETWEEN_LOOKS = 0.5
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Keeps Dagster's log off the terminal; the instance still stores it for the UI."""
@@ -54,31 +66,47 @@ def run_experiment(
         add_experiment(instance, experiment_id)
         store = default_store(TerminalReporter())
         job = build_defs(resources_for(store)).resolve_job_def(job_name)
-        run_id = str(uuid4())
-        # Its file is held so that the daemon notices when this process is killed.
-        with _in_the_pool(instance, run_id), RunFiles.of(instance, run_id).held():
-            result = job.execute_in_process(
-                instance=instance,
-                partition_key=experiment_id,
-                run_config=QUIET,
-                asset_selection=needed_asset_keys(job, spec),
-                raise_on_error=False,
-                run_id=run_id,
-            )
+        keys, run_id = needed_asset_keys(job, spec), str(uuid4())
+        assets = [key.path[-1] for key in keys]
+        with claimed_by_terminal(instance, experiment_id, run_id, assets):
+            if failed := failed_elsewhere(instance, store, experiment_id, spec):
+                print(f"error: {failed}")
+                return False
+            give_up_queued(instance, experiment_id, run_id, assets)
+            # Its file is held so that the daemon notices when this process is killed.
+            with _in_the_pool(instance, run_id), RunFiles.of(instance, run_id).held():
+                result = job.execute_in_process(
+                    instance=instance,
+                    partition_key=experiment_id,
+                    run_config=QUIET,
+                    asset_selection=keys,
+                    raise_on_error=False,
+                    run_id=run_id,
+                )
+            frozen = load_run_config(store.path, run_id, experiment_id)
+            if not result.success and frozen is not None and frozen.as_dict() == spec.as_dict():
+                give_up_queued(instance, experiment_id, run_id, assets)  # of a look at the files just before this run
         failures = [event for event in result.all_events if event.is_step_failure]
         if any(map(is_interruption, result.all_events)):
             # Not a failure, which automation would repeat after a change of the code.
             instance.report_run_canceled(result.dagster_run, message="Stopped by hand.")
             print(f"Stopped. What was finished stays; goes on with: assay run {experiment_id}")
             return False
+    print_outcome(result, failures, store, experiment_id)
+    return result.success
+
+
+def print_outcome(
+    result: dg.ExecuteInProcessResult, failures: Sequence[dg.DagsterEvent], store: ExperimentStore, experiment_id: str
+) -> None:
+    """Print which checks and steps failed, or else what was found out and where the files are."""
     for evaluation in result.get_asset_check_evaluations():
         if not evaluation.passed:
             print(f"check {evaluation.check_name} ({evaluation.severity.value}): {evaluation.description}")
     for event in failures:
-        print_failure(event)
+        print(f"error: {reason_of_step(event)}")
     if result.success:
         print("\n".join(outcome(store.path, experiment_id)))
-    return result.success
 
 
 @contextmanager
@@ -100,19 +128,42 @@ def needed_asset_keys(job: dg.JobDefinition, spec: ExperimentSpec) -> list[dg.As
     return [key for key in job.asset_layer.selected_asset_keys if key.path[-1] not in unused]
 
 
-def is_interruption(event: dg.DagsterEvent) -> bool:
-    """Return whether a step, or a run between two steps, failed because somebody interrupted this process."""
-    if not (event.is_step_failure or event.is_run_failure):
-        return False
-    error = event.step_failure_data.error if event.is_step_failure else event.job_failure_data.error
-    return error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__
+def failed_elsewhere(
+    instance: dg.DagsterInstance, store: ExperimentStore, experiment_id: str, spec: ExperimentSpec
+) -> str:
+    """Wait for the run that is at work on an experiment, if there is one; return why it failed with the same spec.
+
+    Another process is waited for even if it makes something else: there is one run per experiment at a time.
+    """
+    at_work = _alive(instance, experiment_id)
+    if not at_work:
+        return ""
+    run = at_work[0]
+    why = run.tags.get(REASON_TAG, "started by hand")
+    print(f"Another run is at work on {experiment_id} ({why}): waiting for it. Ctrl-C ends only the waiting.")
+    while run.run_id in {each.run_id for each in _alive(instance, experiment_id)}:
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    ended = instance.get_run_by_id(run.run_id)
+    frozen = load_run_config(store.path, run.run_id, experiment_id)
+    is_same = frozen is not None and frozen.as_dict() == spec.as_dict()
+    return ended.tags.get(FAILURE_TAG, "") if is_same and ended and ended.is_failure else ""
 
 
-def print_failure(event: dg.DagsterEvent) -> None:
-    """Print why a step failed: the innermost error, without Dagster's stack trace."""
-    error = event.step_failure_data.error
-    while error is not None and error.cause is not None:
-        error = error.cause
-    failure = event.step_failure_data.user_failure_data
-    reason = failure.description if failure and failure.description else (error.message if error else "unknown")
-    print(f"error: {printable(re.sub(r'^assay[.]errors[.][A-Za-z]+: ', '', reason.strip()))}")
+def _alive(instance: dg.DagsterInstance, experiment_id: str) -> list[dg.DagsterRun]:
+    """Return the runs whose processes are at work on an experiment, or are just being started."""
+    runs = instance.get_runs(dg.RunsFilter(statuses=AT_WORK, tags={PARTITION_TAG: experiment_id}))
+    return [run for run in runs if RunFiles.of(instance, run.run_id).alive or _is_starting(instance, run)]
+
+
+def _is_starting(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Return whether a run is about to get its process, and was not to get one so long ago that it never will."""
+    record = instance.get_run_record_by_id(run.run_id) if run.status is dg.DagsterRunStatus.STARTING else None
+    return record is not None and time.time() - record.create_timestamp.timestamp() < LONGEST_START_S
+
+
+def give_up_queued(instance: dg.DagsterInstance, experiment_id: str, run_id: str, assets: Collection[str]) -> None:
+    """Cancel runs that automation has requested and nobody has begun, if this one makes the same, or fails as they."""
+    waiting = dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED], tags={PARTITION_TAG: experiment_id})
+    for run in instance.get_runs(waiting):
+        if SENSOR_TAG in run.tags:
+            give_up(instance, run, run_id, assets)

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import dagster as dg
 
+from assay.automation.reasons import REASON_TAG, as_tag
 from assay.automation.reconcile import TESTS, Plan, Reconciliation, Request
 from assay.automation.state import StateFiles
-from assay.automation.watch import code_digest
+from assay.automation.watch import code_digest, code_since
 from assay.errors import AssayError, shorten
 from assay.pipeline import STAGES, digest_of
 from assay.spec.experiment import ExperimentSpec
@@ -30,13 +31,15 @@ from resources.instance.run_records import InstanceRunRecords
 
 SECONDS_BETWEEN_LOOKS = 15
 
-LONGEST_TAG = 200
-
 MOST_CHECKS = 20
 """Runs that only check a file, in one look; of further files the log and their experiments' events tell."""
 
-CODE = code_digest(["assay", "partitions", "resources", "assets", "definitions"])
+PACKAGES = ("assay", "partitions", "resources", "assets", "definitions")
+
+CODE = code_digest(PACKAGES)
 """Digest of the code that this process runs, taken when it is loaded: later edits don't affect the process."""
+
+CODE_SINCE = code_since(PACKAGES)
 
 STAGE_VERSIONS = digest_of({name: stage.code_version for name, stage in STAGES.items()})
 
@@ -108,7 +111,9 @@ def evaluate_sensor(
 ) -> dg.SensorResult:
     """Make a plan, log it, and return it as a sensor result whose cursor is the name of the new state."""
     states = StateFiles(_state_folder(store, name))
-    reconciliation = Reconciliation(states.load(context.cursor), store.specs, InstanceRunRecords(context.instance))
+    reconciliation = Reconciliation(
+        states.load(context.cursor), store.specs, InstanceRunRecords(context.instance), code_since=CODE_SINCE
+    )
     plan = look(reconciliation)
     log_plan(context, plan)
     names = [request.experiment_id for request in plan.requests] + [name for name in plan.problems if is_id(name)]
@@ -151,7 +156,7 @@ def run_request(request: Request) -> dg.RunRequest:
         partition_key=request.experiment_id,
         asset_selection=selection,
         asset_check_keys=[*spec_is_valid.check_keys, *TEST_CHECK_KEYS] if TESTS in request.assets else None,
-        tags={**tags_of(request.spec), "assay/reason": "; ".join(request.reasons)[:LONGEST_TAG]},
+        tags={**tags_of(request.spec), REASON_TAG: as_tag(request.reasons)},
     )
 
 
@@ -170,7 +175,7 @@ def check_requests(plan: Plan) -> list[dg.RunRequest]:
             partition_key=name,
             asset_selection=[],
             asset_check_keys=list(spec_is_valid.check_keys),
-            tags={"assay/reason": reason.partition("\n")[0][:LONGEST_TAG]},
+            tags={REASON_TAG: as_tag([reason.partition("\n")[0]])},
         )
         for name, reason in sorted(reasons.items())[:MOST_CHECKS]
     ]

@@ -1,16 +1,26 @@
-"""Turns the errors of ``assay`` into Dagster failures that show the reason without a stack trace.
+"""Failures of runs, so that people see the reason without a stack trace, and without opening a log.
 
 What is wrong with a spec or data is not tried again; what may pass by itself is, such as a location that can't be
 reached. A retry policy of Dagster can't tell them apart, and would repeat a step that somebody interrupted.
+
+Belongs here: turning the errors of ``assay`` into Dagster failures, and the events of failed steps into sentences and
+tags of their run. Does not belong here: when the tags are set (``resources.instance.event_log``).
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import dagster as dg
 
-from assay.errors import AssayError, UnreachableError
+from assay.errors import AssayError, UnreachableError, one_line, printable
+from assay.experiments.last_run import FAILURE_TAG, STAGE_TAG
+from assay.pipeline import STAGES
 from assay.spec.secrets import hide
+from assay.utils.text import plain_markdown
+
+LONGEST_FAILURE = 600
+"""Characters of the tag that says why a run failed."""
 
 MOST_RETRIES = 2
 
@@ -45,3 +55,46 @@ def as_failure(where: str, pause_s: float = SECONDS_BETWEEN_RETRIES) -> Iterator
         if hide(str(error)) == str(error):
             raise
         raise dg.Failure(hide(f"{where}: {type(error).__name__}: {error}")) from None
+
+
+def is_interruption(event: dg.DagsterEvent) -> bool:
+    """Return whether a step, or a run between two steps, failed because somebody interrupted this process."""
+    if not (event.is_step_failure or event.is_run_failure):
+        return False
+    error = event.step_failure_data.error if event.is_step_failure else event.job_failure_data.error
+    return error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__
+
+
+def reason_of_step(event: dg.DagsterEvent) -> str:
+    """Return why a step failed: the innermost error, without Dagster's stack trace."""
+    error = event.step_failure_data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    failure = event.step_failure_data.user_failure_data
+    reason = failure.description if failure and failure.description else (error.message if error else "unknown")
+    return printable(re.sub(r"^assay[.]errors[.][A-Za-z]+: ", "", reason.strip()))
+
+
+def failure_tags(failures: Sequence[dg.DagsterEvent], checks: Sequence[dg.DagsterEvent]) -> dict[str, str]:
+    """Return the tags of a failed run: the reason in one line, and the asset that could not be made.
+
+    A run that somebody interrupted gets none: nothing is wrong with its experiment.
+
+    Args:
+        failures: The events of its failed steps.
+        checks: The evaluations of its asset checks.
+    """
+    if not failures or any(map(is_interruption, failures)):
+        return {}
+    found = {event.step_key: event.asset_check_evaluation_data for event in checks}
+    evaluations = {key: each for key, each in found.items() if not each.passed}
+    reasons = [
+        f"check {each.check_name}: {plain_markdown(each.description or 'failed')}" if each else reason_of_step(event)
+        for event, each in ((event, evaluations.get(event.step_key)) for event in failures)
+    ]
+    text = one_line(hide("; ".join(" ".join(reason.split()) for reason in dict.fromkeys(reasons))))
+    short = text if len(text) <= LONGEST_FAILURE else f"{text[: LONGEST_FAILURE - 1]}…"
+    first = failures[0].step_key or ""
+    checked = evaluations.get(first)
+    stage = checked.asset_key.path[-1] if checked else first
+    return {FAILURE_TAG: short, **({STAGE_TAG: stage} if stage in (*STAGES, "experiment") else {})}

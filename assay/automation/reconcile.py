@@ -4,30 +4,27 @@ Reconciliation is level-triggered: an experiment stays dirty until it has been c
 no run is at work on it. A change during a run, a lost request or a stopped daemon delays a comparison, but never skips
 it.
 
-Belongs here: which experiments are compared, what is out of date and why, the requests that follow. Does not belong
-here: noticing changes of files (``watch``), the state between two passes (``state``).
+Belongs here: which experiments are compared, what is out of date, the requests that follow. Does not belong here:
+noticing changes of files (``watch``), naming them (``reasons``), the state between two passes (``state``).
 """
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
+from assay.automation.reasons import NOT_THERE, data_changes, reasons_for
 from assay.automation.state import AutomationState, SeenFile, known_digest, watched_path
-from assay.automation.watch import file_signature, update_files, update_sources
+from assay.automation.watch import file_signature, last_change, update_files, update_sources
 from assay.datasets.inspection import walking_until
-from assay.errors import AssayError, NotThereYetError, SpecError, printable
-from assay.experiments.contents import recorded_spec
+from assay.errors import AssayError, NotThereYetError, printable
 from assay.experiments.folders import experiments_with_folder
-from assay.experiments.specs import SpecFiles, was_forgotten
+from assay.experiments.specs import SpecFiles, load_run_config, removal_notice, was_forgotten
 from assay.pipeline import STAGES, digest_of, needed_stages, stage_config, used_inputs
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.ids import is_id, validate_id
-from assay.spec.secrets import without_keys
-from assay.spec.yaml_text import flatten
 
 MAX_SPECS = 200
 """Specs read in one pass (0.4 s), the most recently saved first; the others stay dirty."""
@@ -41,10 +38,35 @@ MAX_RUNS = 200
 LONGEST_PASS_S = 25.0
 """Longest time for a pass in seconds, half of it for listing users' data: Dagster gives up a sensor after a minute."""
 
+AGAIN = "It is run again when its spec, its data or the code changes."
+
 _log = logging.getLogger(__name__)
 
 Versions = Mapping[str, str]
 """Data version by asset: of ``experiment``, of ``spec_exptests`` and of the stages."""
+
+
+@dataclass(frozen=True)
+class EndedRun:
+    """The latest run of an experiment that was to make something, if it ended without success.
+
+    Attributes:
+        run_id: The orchestrator's ID of the run.
+        created: Time of its request, in seconds since the epoch.
+        cancelled: Whether somebody cancelled it; otherwise it failed.
+        stage: The asset that could not be made; empty if nothing said no, as when its process was killed.
+        assets: The assets that it was to make; None for all of them.
+    """
+
+    run_id: str
+    created: float
+    cancelled: bool = False
+    stage: str = ""
+    assets: frozenset[str] | None = None
+
+    def was_to_make(self, assets: Iterable[str]) -> bool:
+        """Return whether it was to make all of these."""
+        return self.assets is None or self.assets.issuperset(assets)
 
 
 class RunRecords(Protocol):
@@ -56,8 +78,8 @@ class RunRecords(Protocol):
     def active_count(self) -> int:
         """Return the number of queued and running runs."""
 
-    def cancelled(self, experiment_ids: Collection[str]) -> Mapping[str, float]:
-        """Return the experiments whose latest run was cancelled, with its creation time in seconds since the epoch."""
+    def unsuccessful(self, experiment_ids: Collection[str]) -> Mapping[str, EndedRun]:
+        """Return the experiments whose latest run was cancelled or failed, with this run."""
 
     def recorded(self, experiment_ids: Collection[str]) -> Mapping[str, Versions]:
         """Return the latest data version of every watched asset, by experiment."""
@@ -71,7 +93,7 @@ class Request:
         experiment_id: The experiment.
         spec: Its current spec.
         assets: The assets that are out of date, in pipeline order.
-        reasons: One line per key that changed, or one line with another reason.
+        reasons: One line per change that it follows, or one line with another reason.
         key: Identifies the request: a run with the same key is never started twice.
     """
 
@@ -127,6 +149,7 @@ class Reconciliation:
         records: The orchestrator's records.
         max_runs: Runs queued or running beyond which nothing more is requested.
         pass_s: Time for the pass in seconds, after which whatever is left waits for the next one.
+        code_since: Time of the last change of the code, in seconds since the epoch.
     """
 
     def __init__(
@@ -136,6 +159,7 @@ class Reconciliation:
         records: RunRecords,
         max_runs: int = MAX_RUNS,
         pass_s: float = LONGEST_PASS_S,
+        code_since: float = 0.0,
     ) -> None:
         self.state = state
         self.plan = Plan()
@@ -143,6 +167,7 @@ class Reconciliation:
         self._records = records
         self._max_runs = max_runs
         self._pass_s = pass_s
+        self._code_since = code_since
         self._until = time.monotonic() + pass_s
         self._walk_s = pass_s / 3  # one source that has no end leaves time for others
 
@@ -173,14 +198,14 @@ class Reconciliation:
         """Compare the dirty experiments that have no active run with their recorded versions."""
         loaded = dict(self._loaded(self._choose()))
         recorded = self._records.recorded(loaded) if loaded else {}
-        cancelled = self._records.cancelled(loaded) if loaded else {}
+        ended = self._records.unsuccessful(loaded) if loaded else {}
         for number, (name, spec) in enumerate(loaded.items()):
             if number and time.monotonic() > self._until:
                 break  # the others stay dirty
             self.state.dirty.discard(name)
             with self._only_for(name), walking_until(time.monotonic() + self._walk_s):
-                self._compare(name, spec, recorded.get(name, {}))
-        self.plan.requests = [request for request in self.plan.requests if not self._was_cancelled(request, cancelled)]
+                self._compare(name, spec, recorded.get(name, {}), ended.get(name))
+        self._postpone_begun(ended)
         self.plan.unusable = sorted(self.state.invalid)
         return self.plan
 
@@ -211,13 +236,34 @@ class Reconciliation:
         self.state.dirty.discard(name)
         self.state.invalid.add(name)
 
-    def _was_cancelled(self, request: Request, cancelled: Mapping[str, float]) -> bool:
-        """Return whether the latest run was cancelled after the file was saved; it is not repeated then."""
+    def _postpone_begun(self, ended: Mapping[str, EndedRun]) -> None:
+        """Leave experiments for the next pass whose run began, or ended, during this one: somebody was faster."""
+        names = [request.experiment_id for request in self.plan.requests]
+        if not names:
+            return
+        latest = self._records.unsuccessful(names)
+        begun = self._records.active(names) | {name for name in names if latest.get(name) != ended.get(name)}
+        self.plan.requests = [request for request in self.plan.requests if request.experiment_id not in begun]
+        self.state.dirty |= begun
+        for name in begun:
+            del self.state.asked[name]
+
+    def _ended_already(self, request: Request, expected: Versions, path: str, run: EndedRun) -> bool:
+        """Return whether somebody cancelled this work, or it failed in a run that anybody started: not once more."""
         name = request.experiment_id
-        if cancelled.get(name, 0.0) * 1e9 <= self.state.files[name].mtime_ns:
+        if run.cancelled:
+            if run.created * 1e9 <= self.state.files[name].mtime_ns:
+                return False
+            self.state.asked.pop(name, None)
+            self.plan.notes.append(f"{name}: its last run was cancelled; it is run again when its file is saved.")
+            return True
+        changed_at = max(self._code_since, last_change(self.state, path))
+        if not run.stage or not run.was_to_make(request.assets) or changed_at >= run.created:
             return False
-        del self.state.asked[name]
-        self.plan.notes.append(f"{name}: its last run was cancelled; it is run again when its file is saved.")
+        frozen = load_run_config(self._specs.root, run.run_id, name)
+        if frozen is None or digest_of(frozen.as_dict()) != expected[EXPERIMENT]:
+            return False
+        self.plan.notes.append(f"{name}: {run.stage} failed in its last run, and nothing has changed since. {AGAIN}")
         return True
 
     def _choose(self) -> list[str]:
@@ -251,7 +297,7 @@ class Reconciliation:
             self.plan.notes.append(f"{name}: its file is back, unchanged; it no longer counts as removed.")
         return spec
 
-    def _compare(self, name: str, spec: ExperimentSpec, recorded: Versions) -> None:
+    def _compare(self, name: str, spec: ExperimentSpec, recorded: Versions, ended: EndedRun | None) -> None:
         seen, root = self.state.files[name], self._specs.root
         path = watched_path(spec.generated_images.source)
         digest = known_digest(spec.generated_images, root, recorded.get("generated_images", ""))
@@ -263,13 +309,25 @@ class Reconciliation:
             self.state.asked.pop(name, None)
         elif self.state.asked.get(name) == request_digest:
             self.plan.notes.append(
-                f"{name}: {', '.join(assets)} did not come about when asked for; see the experiment's last run. It is "
-                "run again when its spec, its data or the code changes."
+                f"{name}: {', '.join(assets)} did not come about when asked for; see the experiment's last run. {AGAIN}"
             )
         else:
-            reasons = reasons_for(name, spec, assets, recorded, root)
+            reasons = reasons_for(name, spec, assets, recorded, root, self._data_changes(spec, path))
+            if name in self.state.asked and reasons[0].startswith(NOT_THERE):
+                reasons = ("tried again, because its data or the code changed", *reasons)
+            request = Request(name, spec, assets, reasons, f"{name}:{seen.mtime_ns}:{request_digest}")
             self.state.asked[name] = request_digest
-            self.plan.requests.append(Request(name, spec, assets, reasons, f"{name}:{seen.mtime_ns}:{request_digest}"))
+            if ended is None or not self._ended_already(request, expected, path, ended):
+                self.plan.requests.append(request)
+
+    def _data_changes(self, spec: ExperimentSpec, path: str) -> str:
+        """Return which of the user's files changed; also after the run of another experiment has read them again."""
+        changes, known = data_changes(spec.generated_images, self._specs.root), self.state.sources.get(path)
+        if known is None:
+            return changes
+        if changes:
+            self.state.sources[path] = replace(known, changes=changes)
+        return changes or known.changes
 
     def _record_removal(self, name: str) -> None:
         seen = self.state.files.pop(name)
@@ -284,44 +342,6 @@ class Reconciliation:
         elif not is_id(name) or name not in experiments_with_folder(self._specs.root):
             self.plan.notes.append(f"{name}: its file, which was never valid, was removed; nothing is left of it.")
             self.plan.gone.append(name)
-
-
-def removal_notice(experiment_id: str) -> str:
-    """Return what to tell of an experiment whose file was removed."""
-    return (
-        f"The file of experiment {experiment_id!r} was removed. Its results stay until 'assay gc', its ID is not used "
-        "again; the same file put back restores it."
-    )
-
-
-def reasons_for(
-    experiment_id: str, spec: ExperimentSpec, assets: Sequence[str], recorded: Versions, root: Path
-) -> tuple[str, ...]:
-    """Return one line per key that changed since the experiment's last run, or one line with another reason.
-
-    Args:
-        experiment_id: The experiment.
-        spec: Its current spec.
-        assets: Its assets that are out of date.
-        recorded: Recorded data versions.
-        root: Storage root.
-
-    Raises:
-        StorageError: Nobody knows where its folder is.
-    """
-    try:
-        former = recorded_spec(root, experiment_id)
-    except SpecError:
-        return ("the configuration in its folder can't be read",)
-    if former is None or not recorded:
-        return ("new experiment",)
-    changes = changes_between(former, spec.as_dict(), hidden=spec.remove_key_list)
-    if changes:
-        return tuple(str(change) for change in changes)
-    missing = [asset for asset in assets if asset not in recorded]
-    if missing:
-        return (f"not there yet: {', '.join(missing)}",)
-    return (f"the data or the code behind {assets[0]} changed",)
 
 
 EXPERIMENT = "experiment"
@@ -357,43 +377,3 @@ def expected_versions(spec: ExperimentSpec, experiment_id: str, source_digest: s
 def outdated(expected: Versions, recorded: Versions) -> tuple[str, ...]:
     """Return the assets whose recorded version is missing or differs from the expected one, in pipeline order."""
     return tuple(name for name in WATCHED if name in expected and recorded.get(name) != expected[name])
-
-
-LONGEST_VALUE = 60
-"""Number of characters of a value that messages show."""
-
-ABSENT = object()
-
-
-class Change(NamedTuple):
-    """A key whose value changed."""
-
-    key: str
-    old: Any
-    new: Any
-
-    def __str__(self) -> str:
-        return f"{self.key}: {_shown(self.old)} → {_shown(self.new)}"
-
-
-def changes_between(
-    old: Mapping[str, Any], new: Mapping[str, Any], hidden: Collection[str] = frozenset()
-) -> list[Change]:
-    """Return the keys that differ, as dotted paths in the order of ``new``; a list counts as one value.
-
-    Args:
-        old: Nested mappings of plain values.
-        new: The same, at a later time.
-        hidden: Names of keys, at any depth, to leave out; keys that look like secrets always are.
-    """
-    before, after = (flatten(without_keys(dict(values), frozenset(hidden))) for values in (old, new))
-    keys = [*after, *(key for key in before if key not in after)]
-    pairs = [Change(key, before.get(key, ABSENT), after.get(key, ABSENT)) for key in keys]
-    return [change for change in pairs if change.old != change.new]
-
-
-def _shown(value: Any) -> str:
-    if value is ABSENT:
-        return "(none)"
-    text = value if isinstance(value, str) and value.isprintable() and value else repr(value)
-    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"

@@ -59,11 +59,16 @@ class SourceSnapshot:
         signature: Hash of their names, sizes and modification times; empty if no user data are read.
         at: Time of the snapshot, in seconds since the epoch.
         took_s: Duration of taking it, in seconds.
+        changed_at: Latest modification time of a file, or of a folder with such files; None if nobody knows. Not the
+            time of a change of its inode, which the hard links of a split change, too.
+        changes: Which files changed before it was taken, in words; empty if nobody knows.
     """
 
     signature: str
     at: float
     took_s: float
+    changed_at: float | None = None
+    changes: str = ""
 
     def is_due(self, now: float) -> bool:
         """Return whether it is time for another snapshot; ``now`` is in seconds since the epoch."""
@@ -182,19 +187,25 @@ def snapshot_source(paths: str) -> SourceSnapshot | None:
     """
     started = time.time()
     entries: list[list[Any]] = []
+    latest = 0.0
     for path in map(Path, paths.split(os.pathsep)):
         try:
             names = [""] if path.is_file() else walk_files(path) if path.is_dir() else []
+            folders: set[str] = set()
             for name in names:
                 status = _status(path / name if name else path)
                 if started - SETTLED_S < status.st_mtime <= started:
                     return None
                 entries.append([os.fsencode(name).hex(), status.st_size, status.st_mtime_ns])
+                latest = max(latest, status.st_mtime)
+                if name:
+                    folders.add(name.rpartition("/")[0])
+            latest = max([latest, *((path / folder).stat().st_mtime for folder in folders)])
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RecursionError) as error:
             entries.append([str(path), type(error).__name__, str(error)])
-    return SourceSnapshot(digest_of(entries), started, time.time() - started)
+    return SourceSnapshot(digest_of(entries), started, time.time() - started, latest)
 
 
 def _status(path: Path) -> os.stat_result:

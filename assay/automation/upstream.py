@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from assay.automation.reconcile import Versions
+from assay.automation.reconcile import EndedRun, Versions
 from assay.errors import StorageError
 from assay.experiments.evaluation import source_record_path
 from assay.pipeline import STAGES, Stage
@@ -79,6 +79,12 @@ def materializations(results: ResultStore, recorded: Versions, evaluates: bool =
     }
 
 
+def stale_in(recorded: Versions, results: ResultStore, experiment_id: str) -> dict[str, str]:
+    """Return the stale assets of an experiment, see ``stale_assets``, by its recorded data versions."""
+    evaluates = source_record_path(results.root, experiment_id).exists()
+    return stale_assets(materializations(results, recorded, evaluates))
+
+
 def _follows(stage: Stage, evaluates: bool) -> bool:
     return bool(stage.inputs) and not (evaluates and stage.name == "trained_model")
 
@@ -109,6 +115,9 @@ class Events(Protocol):
     def recorded(self, experiment_ids: Collection[str]) -> Mapping[str, Versions]:
         """Return the latest data version of every watched asset, by experiment."""
 
+    def unsuccessful(self, experiment_ids: Collection[str]) -> Mapping[str, EndedRun]:
+        """Return the experiments whose latest run was cancelled or failed, with this run."""
+
 
 @dataclass(frozen=True)
 class UpstreamComparison:
@@ -117,7 +126,8 @@ class UpstreamComparison:
     Attributes:
         seen: ID of the last event that was taken into account.
         waiting: Experiments left for a later pass, because they have an active run or there were too many.
-        stale: For every compared experiment, its stale assets as from ``stale_assets``; empty if there are none.
+        stale: For every compared experiment, its stale assets as from ``stale_assets``; empty if there are none. What
+            its latest run was to make, and did not because it failed or was cancelled, is not among them.
     """
 
     seen: int
@@ -144,11 +154,12 @@ def compare_changed(
     busy = events.active(candidates) if candidates else set()
     compared = [name for name in candidates if name not in busy][:MAX_COMPARED]
     recorded = events.recorded(compared) if compared else {}
+    ended = events.unsuccessful(compared) if compared else {}
     found: dict[str, Mapping[str, str]] = {}
     for name, versions in recorded.items():
         try:
-            evaluates = source_record_path(results.root, name).exists()
-            found[name] = stale_assets(materializations(results, versions, evaluates))
+            stale, run = stale_in(versions, results, name), ended.get(name)
+            found[name] = {asset: lack for asset, lack in stale.items() if not (run and run.was_to_make([asset]))}
         except Exception:  # a damaged result of one experiment; all others go on
             _log.exception("Experiment %s could not be compared with its inputs.", name)
     return UpstreamComparison(latest, frozenset(candidates) - frozenset(compared), found)

@@ -8,6 +8,7 @@ import math
 import os
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -95,7 +96,9 @@ def _look_at(state: AutomationState, path: str) -> str:
         state.sources[path] = SourceSnapshot(UNLISTED, started, time.time() - started)
         return f"{error} Its changes are not noticed."
     if snapshot is not None:
-        state.sources[path] = snapshot
+        known = state.sources.get(path)
+        is_same = known is not None and known.signature == snapshot.signature
+        state.sources[path] = replace(snapshot, changes=known.changes) if known and is_same else snapshot
     elif (took_s := time.time() - started) > SLOW_S:  # try again later, as if it had come about
         signature = state.sources[path].signature if path in state.sources else ""
         state.sources[path] = SourceSnapshot(signature, started, took_s)
@@ -107,6 +110,14 @@ def file_signature(state: AutomationState, path: str) -> str:
     if path and path not in state.sources:
         _look_at(state, path)
     return state.sources[path].signature if path in state.sources else ""
+
+
+def last_change(state: AutomationState, path: str) -> float:
+    """Return when the data at ``path`` changed last, in seconds since the epoch: infinite if nobody knows."""
+    if not path:
+        return 0.0
+    changed_at = state.sources[path].changed_at if path in state.sources else None
+    return math.inf if changed_at is None else changed_at
 
 
 def _spec_files(folder: Path) -> dict[str, tuple[int, int]]:
@@ -144,6 +155,11 @@ def code_digest(packages: Iterable[str]) -> str:
         for path in _files(name):
             digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:24]
+
+
+def code_since(packages: Iterable[str]) -> float:
+    """Return when a Python file of packages or modules changed last, in seconds since the epoch."""
+    return max((path.stat().st_mtime for name in packages for path in _files(name)), default=0.0)
 
 
 def _files(name: str) -> list[Path]:

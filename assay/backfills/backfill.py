@@ -13,6 +13,7 @@ from typing import Literal
 
 from assay.backfills.dagster_server import ERRORS, Answer, AssetPath, DagsterServer, expect
 from assay.errors import ServerError, unknown
+from assay.experiments.last_run import PARTITION_TAG
 
 State = Literal["done", "failed", "running", "queued", "cancelled"]
 
@@ -43,8 +44,6 @@ STATUS_NAMES = {
 """Our name of each of Dagster's backfill states."""
 
 UNFINISHED = ("REQUESTED", "CANCELING", "FAILING")
-
-PARTITION_TAG = "dagster/partition"
 
 WILL_RETRY_TAG = "dagster/will_retry"
 

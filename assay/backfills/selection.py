@@ -3,6 +3,7 @@
 Belongs here: spec files as a relation, and filtering it. Does not belong here: what is done with the experiments.
 """
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,13 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from assay.errors import DataError, SpecError, shorten, unknown
+from assay.errors import AssayError, DataError, SpecError, shorten, unknown
 from assay.experiments.folders import ExperimentFolders, experiment_row
 from assay.experiments.specs import SpecFiles
 from assay.spec.experiment import ExperimentSpec
 from assay.storage.warehouse import connect
+
+_log = logging.getLogger(__name__)
 
 COLUMNS = "* REPLACE (spec::JSON AS spec, tags::JSON AS tags)"
 """With JSON columns, a condition such as ``spec.trained_model.learner.learning_rate < 0.001`` is possible."""
@@ -73,7 +76,9 @@ def _load_all(files: SpecFiles) -> tuple[dict[str, ExperimentSpec], list[str]]:
     for name in files.ids():
         try:
             specs[name] = files.load(name)
-        except Exception:  # of one experiment: `assay validate` says why; the valid ones need not wait for it
+        except Exception as error:  # of one experiment: `assay validate` says why; the valid ones need not wait for it
+            if not isinstance(error, AssayError):
+                _log.exception("The file of experiment %s can't be read.", name)
             left_out.append(name)
     return specs, left_out
 

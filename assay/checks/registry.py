@@ -19,7 +19,7 @@ from assay.checks.result import ExperimentFiles, TestResult
 from assay.checks.split_leakage import check_split_leakage
 from assay.spec.exptests import TEST_PLUGINS, TestKind, TestSection
 from assay.spec.plugins import load_plugin
-from assay.storage.files import write_text
+from assay.storage.files import update_text
 
 FURTHER_TESTS = "further_tests"
 """Name of the check for all kinds of test that installed packages add."""
@@ -81,9 +81,9 @@ def run_test(test: TestSection, files: ExperimentFiles) -> TestResult:
 
 
 def write_exp_tests_csv(results: Iterable[TestResult], path: Path) -> None:
-    """Write one row per result, atomically."""
+    """Write one row per result, atomically, unless the file holds these rows already."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(field.name for field in fields(TestResult))
     writer.writerows(astuple(result) for result in results)
-    write_text(path, text.getvalue())
+    update_text(path, text.getvalue())

@@ -8,34 +8,76 @@ from typing import Annotated
 
 import typer
 
-from assay.errors import DataError, StorageError, unknown
-from assay.experiments.workspace import folders, spec_files, storage_root
-from assay.pipeline import STAGES
+from assay.errors import AssayError, DataError, StorageError, unknown
+from assay.experiments.last_run import LastRun, last_run
+from assay.experiments.specs import removal_notice
+from assay.experiments.workspace import dagster_home, folders, spec_files, storage_root
+from assay.pipeline import STAGES, needed_stages
 from assay.spec.experiment import ExperimentSpec
-from assay.spec.ids import validate_id
+from assay.spec.ids import is_id, validate_id
 
 
 def show(experiment_id: Annotated[str, typer.Argument(help="ID of the experiment")]) -> None:
     """Show what an experiment is, which results it has, and its metrics."""
-    spec = spec_files().load(experiment_id)
+    spec = _described(experiment_id)
     folder = folders().find(experiment_id)
-    typer.echo(f"{experiment_id}: {spec.task}, {spec.name or 'no name'}, seed {spec.seed}")
-    if spec.found is not None:
-        typer.echo(f"evaluates the model of {spec.found.experiment_id} ({spec.found.folder})")
-    if spec.tags:
-        typer.echo(f"tags: {', '.join(f'{name} {value}' for name, value in spec.tags.items())}")
+    run = last_run(dagster_home(), experiment_id)
     if folder is None:
-        typer.echo(f"No results yet. Next: assay run {experiment_id}")
+        typer.echo(_of_run(run, experiment_id) if run else f"No results yet. Next: assay run {experiment_id}")
         return
     from assay.experiments.contents import stage_results  # Polars: only here
 
     typer.echo(f"folder: {folder.path}")
     found = stage_results(storage_root(), experiment_id)
+    unused = set(STAGES) - set(needed_stages(spec) if spec else STAGES)
     for stage in STAGES:
-        typer.echo(f"  {stage:17}{found[stage].fingerprint if stage in found else '-'}")
-    if "analysis" in found:
+        absent = "failed" if run and stage == run.stage else "not needed" if stage in unused else "-"
+        typer.echo(f"  {stage:17}{found[stage].fingerprint if stage in found else absent}")
+    if run and run.status != "done":
+        typer.echo(_of_run(run, experiment_id))
+    elif "analysis" in found:
         typer.echo(found["analysis"].report["summary"])
         typer.echo(found["analysis"].report["next"])
+
+
+def _described(experiment_id: str) -> ExperimentSpec | None:
+    """Print what an experiment is; return its spec, or None if its file is broken or was removed, with the reason.
+
+    Raises:
+        AssayError: There never was such an experiment.
+    """
+    try:
+        spec = spec_files().load(experiment_id)
+    except AssayError as error:
+        if not is_id(experiment_id) or folders().find(experiment_id) is None:
+            raise
+        is_there = spec_files().exists(experiment_id)
+        typer.echo(f"{experiment_id}: {error if is_there else removal_notice(experiment_id)}")
+        typer.echo("Its results so far:")
+        return None
+    typer.echo(f"{experiment_id}: {spec.task}, {spec.name or 'no name'}, seed {spec.seed}")
+    if spec.found is not None:
+        typer.echo(f"evaluates the model of {spec.found.experiment_id} ({spec.found.folder})")
+    if spec.tags:
+        typer.echo(f"tags: {', '.join(f'{name} {value}' for name, value in spec.tags.items())}")
+    return spec
+
+
+def _of_run(run: LastRun, experiment_id: str) -> str:
+    """Return what to tell of an experiment's last run, and what to do next."""
+    at = run.at.strftime("%Y-%m-%d %H:%M:%S UTC")
+    if run.status == "running":
+        return f"A run is at work on it since {at}. Its progress: make dev, page /runs/{run.run_id}"
+    if run.status == "waiting":
+        return f"A run of it waits since {at} for a Dagster daemon, such as that of: make dev"
+    if run.status == "cancelled":
+        return f"Its last run was cancelled ({at}). Next, to go on: assay run {experiment_id}"
+    if run.status == "done":
+        return f"No results yet. Next: assay run {experiment_id}"
+    where = f" in {run.stage}" if run.stage else ""
+    why = run.failure or f"it did not say why; its log in the browser: make dev, page /runs/{run.run_id}"
+    after = "correct its file or its data; a running 'make dev' runs it again then"
+    return f"Its last run failed{where} ({at}): {why}\nNext: {after}. By hand: assay run {experiment_id}"
 
 
 def path(

@@ -6,17 +6,21 @@ The Dagster definitions, which are downstream of this package, are imported only
 import gc
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from assay.errors import SpecError, StorageError
-from assay.experiments.workspace import EXPERIMENTS_VARIABLE, STORAGE_VARIABLE, spec_files, storage_root
+from assay.experiments.workspace import (
+    EXPERIMENTS_VARIABLE,
+    STORAGE_VARIABLE,
+    dagster_home,
+    spec_files,
+    storage_root,
+)
 from assay.pipeline import needed_stages, stage_config
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.loading import load_spec
@@ -52,18 +56,19 @@ def is_finished(experiment_id: str, spec: ExperimentSpec) -> bool:
 
     The store answers in a third of the time that importing Dagster takes. In doubt the answer is no.
     """
-    from assay.automation.reconcile import changes_between, expected_versions
+    from assay.automation.reasons import changes_between
+    from assay.automation.reconcile import expected_versions
     from assay.automation.state import known_digest
     from assay.experiments.checks import recorded_tests
     from assay.experiments.contents import recorded_spec, stage_results, stored_fingerprints
+    from assay.experiments.last_run import is_recorded
 
     root, stages = storage_root(), needed_stages(spec)
-    home = Path(os.environ.get("DAGSTER_HOME") or ".dagster_home")
     is_mirrored = spec.exp_out_location != DEFAULT_LOCATION
     if is_mirrored or any(stage_config(spec, experiment_id, name).section.clear_folder for name in stages):
         return False
     former, digest = recorded_spec(root, experiment_id), known_digest(spec.generated_images, root, "")
-    if former is None or digest is None or not _is_recorded(home, experiment_id):
+    if former is None or digest is None or not is_recorded(dagster_home(), experiment_id):
         return False
     if changes_between(former, spec.as_dict(), hidden=spec.remove_key_list):
         return False
@@ -72,18 +77,6 @@ def is_finished(experiment_id: str, spec: ExperimentSpec) -> bool:
     stored = stored_fingerprints(root, experiment_id)
     is_made = all(made.get(name) == stored.get(name) == expected[name] for name in stages)
     return is_made and not any(test.blocking and not test.passed for test in recorded_tests(root, experiment_id))
-
-
-def _is_recorded(home: Path, experiment_id: str) -> bool:
-    """Return whether the Dagster home has the experiment's analysis in its books; read without Dagster."""
-    query = "SELECT 1 FROM event_logs WHERE asset_key = '[\"analysis\"]' AND partition = ? AND dagster_event_type = ?"
-    index = home.expanduser().absolute() / "history" / "runs" / "index.db"
-    try:
-        with closing(sqlite3.connect(f"{index.as_uri()}?mode=ro", uri=True)) as books:
-            found = books.execute(f"{query} LIMIT 1", [experiment_id, "ASSET_MATERIALIZATION"]).fetchone()
-    except sqlite3.Error:  # another kind of storage, or none yet: Dagster itself will tell
-        return False
-    return found is not None
 
 
 def _print_finished(experiment_id: str) -> None:

@@ -6,6 +6,7 @@ experiments (``assay.comparison.ranking``), showing them.
 """
 
 import json
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +17,7 @@ import polars as pl
 
 from assay.analysis.base import ANALYSIS_SCHEMA
 from assay.comparison.tested import items_digests, manifest_of
-from assay.errors import NotThereYetError, StorageError
+from assay.errors import AssayError, NotThereYetError, StorageError
 from assay.experiments.folders import ExperimentFolders, read_folder_manifest
 from assay.experiments.specs import SpecFiles
 from assay.spec.experiment import SECTION_NAMES, learning_of
@@ -26,6 +27,8 @@ from assay.storage import warehouse
 from assay.storage.files import MANIFEST
 from assay.storage.parquet import quote_literal
 from assay.storage.partitions import find_tables
+
+_log = logging.getLogger(__name__)
 
 Spec = Mapping[str, Any]
 
@@ -163,7 +166,7 @@ class _Sources:
 
     def entry(self, name: str) -> Entry:
         """Return one experiment, with the spec that it ran with, which its file may differ from."""
-        spec_of_run, current = self.specs.get(name), _read(self.store, name)
+        spec_of_run, (current, problem) = self.specs.get(name), _read(self.store, name)
         spec = spec_of_run or current or {}
         folder, mismatch = None, ""
         scores = _scores(self.scores[name], self.subset) if spec_of_run and name in self.scores else {}
@@ -183,13 +186,11 @@ class _Sources:
             keys=flatten(without_keys(dict(spec), frozenset(spec.get("remove_key_list", ())))),
             scores={} if mismatch else scores,
             epochs=self.epochs.get(name),
-            note=f"{mismatch}: assay run {name}" if mismatch else self._note(name, bool(scores), current),
+            note=problem or (f"{mismatch}: assay run {name}" if mismatch else self._note(name, bool(scores), current)),
             tested=tested,
         )
 
-    def _note(self, name: str, has_scores: bool, current: Spec | None) -> str:
-        if current is None:
-            return f"its file is not valid: assay validate {name}"
+    def _note(self, name: str, has_scores: bool, current: Spec) -> str:
         if has_scores:
             edited = any(contradict({"": self.specs[name].get(key)}, {"": current[key]}) for key in SECTION_NAMES)
             return f"its file was edited since: assay run {name}" if edited else ""
@@ -199,12 +200,24 @@ class _Sources:
         return f"no results yet: assay run {name}"
 
 
-def _read(store: SpecFiles, name: str) -> Spec | None:
-    """Return the resolved spec of an experiment's file; None if the file is invalid or gone."""
+def file_problem(store: SpecFiles, name: str) -> str:
+    """Return in one line why an experiment's file can't be used: it was removed, or is not valid; empty if it can."""
+    return _read(store, name)[1]
+
+
+def _read(store: SpecFiles, name: str) -> tuple[Spec, str]:
+    """Return the resolved spec of an experiment's file, or none and why the file can't be used."""
+    if not store.exists(name):
+        return {}, "its file was removed; its results stay until 'assay gc'"
     try:
-        return store.load(name).as_dict()
-    except Exception:  # of one experiment: `assay validate` says why; the others are compared
-        return None
+        return store.load(name).as_dict(), ""
+    except NotThereYetError as error:
+        return {}, str(error)
+    except Exception as error:  # of one experiment: the others are compared
+        if not isinstance(error, AssayError):
+            _log.exception("The file of experiment %s can't be read.", name)
+        reason = str(error).partition("\n")[0]
+        return {}, f"its file is not valid ({reason}): assay validate {name}"
 
 
 def _scores(rows: pl.DataFrame, subset: str) -> dict[str, Score]:

@@ -15,6 +15,7 @@ from typing import Any
 from assay.backfills.selection import select_experiments
 from assay.comparison.load import ComparisonData, Entry, Score
 from assay.errors import AssayError, SpecError, unknown
+from assay.experiments.folders import experiments_with_folder
 from assay.experiments.specs import SpecFiles
 from assay.experiments.sweeps import sweep_members, sweep_names
 from assay.metrics.registry import Metric, get_metric
@@ -199,7 +200,7 @@ def chosen_ids(root: Path, store: SpecFiles, ids: Sequence[str], sweep: str | No
     existing = store.ids()
     chosen = dict.fromkeys(validate_id(name) for name in ids)
     for name in chosen:
-        if name not in existing:
+        if name not in existing and name not in experiments_with_folder(root):  # one that was removed has its results
             raise SpecError(str(store.folder), [unknown("Experiment", name, existing)])
     if sweep is not None:
         chosen |= dict.fromkeys(_members(store, sweep))

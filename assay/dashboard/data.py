@@ -7,8 +7,8 @@ choosing some of them (``assay.dashboard.filters``).
 
 import json
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,12 +24,14 @@ from assay.comparison.load import (
     Entry,
     Score,
     Tables,
+    file_problem,
     leading_score,
     results_mismatch,
 )
 from assay.comparison.tested import items_digests
 from assay.errors import StorageError
 from assay.experiments.folders import ExperimentFolder, ExperimentFolders
+from assay.experiments.specs import SpecFiles
 from assay.spec.experiment import learning_of
 from assay.spec.ids import is_id
 from assay.spec.secrets import without_keys
@@ -65,7 +67,7 @@ class Experiment:
         spec: Its resolved spec, without secrets.
         keys: Its values by dotted key.
         scores: By subset, then by metric, in the order of the spec; empty without results.
-        note: Why there are no scores; empty if there are any.
+        note: Why there are no scores, or why its file can't be used any more; otherwise empty.
         tested: Digest of the items that the scores are about, by subset.
     """
 
@@ -121,6 +123,32 @@ def load_experiments(
     """
     with _READING:
         return _retry_when_replaced(lambda: _refresh(root, max_from_files, snapshots))
+
+
+def with_file_notes(experiments: Sequence[Experiment], store: SpecFiles, root: Path) -> tuple[Experiment, ...]:
+    """Return experiments with a note on those whose file was removed or can't be used any more.
+
+    Only the files that were saved after their experiment ran are read: it could use the others.
+
+    Args:
+        experiments: The experiments of a storage.
+        store: The spec files.
+        root: The storage.
+    """
+    saved, ran = store.saved_at(), _find_tables(root).get("experiments")
+    notes = {}
+    for name in (each.experiment_id for each in experiments):
+        if name not in saved or ran is None or name not in ran.versions or saved[name] > _ran_at(ran, name):
+            notes[name] = file_problem(store, name)
+    return tuple(replace(each, note=note) if (note := notes.get(each.experiment_id)) else each for each in experiments)
+
+
+def _ran_at(table: TableFiles, name: str) -> float:
+    """Return when an experiment's row was written, in seconds since the epoch; 0 while it is being replaced."""
+    try:
+        return table.file(name).path.stat().st_mtime
+    except (StorageError, FileNotFoundError):
+        return 0.0
 
 
 def load_history(root: Path, ids: Collection[str]) -> pl.DataFrame:

@@ -8,6 +8,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from assay.datasets.class_folders import new_reading
@@ -84,6 +85,34 @@ def remembered_digest(source: OwnData, cache: Path) -> str | None:
             return None
         entries[name] = entry
     return _combined(entries, _reading(source, files))
+
+
+@dataclass(frozen=True)
+class FileChanges:
+    """How the files of a source differ from those last read; their names, sorted, relative to the source's folder."""
+
+    changed: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+def changed_files(source: OwnData, cache: Path) -> FileChanges:
+    """Return how a source's files differ from those last read, by size and time; nothing if none was ever read.
+
+    Raises:
+        DataError: The folder or file does not exist.
+    """
+    known = _read(cache)
+    files = set(map(str, source_files(source).values()))
+    if not any(path in known for path in files):
+        return FileChanges()
+    changed = [path for path in files if path in known and _remembered(Path(path), known) is None]
+    folders = tuple(f"{folder}{os.sep}" for folder in watched_paths(source))
+    gone = [path for path in known if path.startswith(folders) and path not in files and not os.path.lexists(path)]
+    base = absolute_path(source.path)
+    base = base if base.is_dir() else base.parent
+    names = ([os.path.relpath(path, base) for path in paths] for paths in (changed, files - known.keys(), gone))
+    return FileChanges(*(tuple(sorted(each)) for each in names))
 
 
 def _reading(source: OwnData, files: Files) -> str:

@@ -17,7 +17,7 @@ from assay.experiments.contents import files_to_check, stage_results
 from assay.experiments.folders import ExperimentFolders
 from assay.spec.exptests import TestSection
 from assay.spec.ids import validate_id
-from assay.storage.files import write_json
+from assay.storage.files import update_json
 from assay.storage.locks.acquire import hold
 from assay.storage.records import Verdict, read_stored
 
@@ -96,7 +96,7 @@ def store_verdict(
         failures: Descriptions of the failed tests; empty if all passed.
     """
     path = root / "gates" / validate_id(experiment_id) / stage / f"{kind}.json"
-    write_json(path, {"fingerprint": fingerprint, "failures": list(failures)})
+    update_json(path, {"fingerprint": fingerprint, "failures": list(failures)})
 
 
 def require_passed(root: Path, experiment_id: str, ancestors: Mapping[str, str]) -> None:

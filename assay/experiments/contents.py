@@ -14,7 +14,7 @@ from assay.experiments.folders import ExperimentFolders, read_folder_manifest
 from assay.pipeline import STAGES
 from assay.spec.ids import validate_id
 from assay.spec.loading import load_values
-from assay.storage.files import write_json
+from assay.storage.files import update_json
 from assay.storage.partitions import EXPERIMENT_COLUMN, place_of
 from assay.storage.records import Pointer, read_stored
 from assay.storage.results import Result, ResultStore
@@ -88,7 +88,7 @@ def files_to_check(root: Path, experiment_id: str) -> ExperimentFiles:
 
 def write_pointer(root: Path, experiment_id: str, asset: str, result: Result) -> None:
     """Record which result an asset of an experiment is."""
-    write_json(_path(root, experiment_id, asset), {"stage": result.stage, "fingerprint": result.fingerprint})
+    update_json(_path(root, experiment_id, asset), {"stage": result.stage, "fingerprint": result.fingerprint})
 
 
 def read_pointer(root: Path, experiment_id: str, asset: str) -> Result | None:

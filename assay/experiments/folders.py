@@ -25,7 +25,7 @@ from assay.spec.experiment import SECTION_NAMES, TASK_PREFIX, ExistingExperiment
 from assay.spec.ids import new_run_id, validate_id
 from assay.spec.secrets import without_keys
 from assay.spec.yaml_text import to_yaml
-from assay.storage.files import MANIFEST, link_or_copy, write_json, write_text
+from assay.storage.files import MANIFEST, link_or_copy, update_json, update_text, write_json, write_text
 from assay.storage.locks.acquire import hold
 from assay.storage.records import FolderManifest, IndexEntry, read_stored
 from assay.storage.results import REPORT, Result
@@ -130,7 +130,7 @@ class ExperimentFolders:
             raise StorageError(f"Experiment {experiment_id!r} has no folder yet. Materialize 'experiment' first.")
         with self._locked(experiment_id):
             files = _link_files(result, folder.path)
-            write_text(folder.path / STATISTICS / f"{result.stage}.yaml", to_yaml(result.report))
+            update_text(folder.path / STATISTICS / f"{result.stage}.yaml", to_yaml(result.report))
             _update_manifest(folder.path, result, files)
         return folder.path
 
@@ -180,7 +180,7 @@ def _update_manifest(folder: Path, result: Result, files: Mapping[str, dict[str,
     kept = {name: entry for name, entry in manifest["files"].items() if entry["stage"] != result.stage}
     manifest["results"][result.stage] = result.fingerprint
     manifest["files"] = {**kept, **files}
-    write_json(path, manifest)
+    update_json(path, manifest)
     for name in former:
         if name not in files:
             (folder / name).unlink(missing_ok=True)
@@ -207,13 +207,13 @@ def describe(folder: Path, experiment_id: str, run_id: str, spec: ExperimentSpec
     values = without_keys(spec.as_dict(), removed)
     for name in SECTION_NAMES:
         if name in values:
-            write_text(folder / "configs" / name / "config.yaml", to_yaml(values[name]))
-    write_text(folder / "configs" / "experiment.yaml", to_yaml(values))
+            update_text(folder / "configs" / name / "config.yaml", to_yaml(values[name]))
+    update_text(folder / "configs" / "experiment.yaml", to_yaml(values))
     initializer = spec.trained_model.exp_initializer
     if initializer.git_versions:
-        write_text(folder / "git_versions.yaml", to_yaml(git_versions(Path.cwd())))
+        update_text(folder / "git_versions.yaml", to_yaml(git_versions(Path.cwd())))
     if initializer.environment:
-        write_text(folder / "environment.yaml", to_yaml(environment()))
+        update_text(folder / "environment.yaml", to_yaml(environment()))
     write_text(folder / INFO, to_yaml(info))
 
 

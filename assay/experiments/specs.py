@@ -60,6 +60,17 @@ class SpecFiles:
         names = (path.stem for path in self.folder.glob("*.yaml"))
         return sorted(name for name in names if is_id(name))
 
+    def saved_at(self) -> dict[str, float]:
+        """Return when each spec file was saved, in seconds since the epoch, by ID."""
+        try:
+            with os.scandir(self.folder) as entries:
+                found = {entry.name.removesuffix(".yaml"): entry for entry in entries if entry.name.endswith(".yaml")}
+                return {
+                    name: entry.stat(follow_symlinks=False).st_mtime for name, entry in found.items() if is_id(name)
+                }
+        except FileNotFoundError:
+            return {}
+
     def used_ids(self) -> set[str]:
         """Return every ID that a new experiment can't have, including those of removed experiments."""
         return {*self.ids(), *self.tombstones.ids(), *experiments_with_folder(self.root)}
@@ -182,6 +193,14 @@ def template_text(name: str) -> str:
     if name not in TEMPLATES:
         raise SpecError("new experiment", [unknown("Template", name, TEMPLATES)])
     return (files("assay") / "templates" / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def removal_notice(experiment_id: str) -> str:
+    """Return what to tell of an experiment whose file was removed."""
+    return (
+        f"The file of experiment {experiment_id!r} was removed. Its results stay until 'assay gc', its ID is not used "
+        "again; the same file put back restores it."
+    )
 
 
 def mark_forgotten(root: Path, experiment_id: str) -> None:

@@ -1,4 +1,4 @@
-"""The project's spec files, storage and locations: the same for the command line and for the Dagster definitions."""
+"""The project's spec files, storage, locations and Dagster home: the same for the command line and for Dagster."""
 
 import os
 from pathlib import Path
@@ -10,6 +10,7 @@ from assay.storage.locations.config import Locations
 STORAGE_VARIABLE = "ASSAY_STORAGE"
 EXPERIMENTS_VARIABLE = "ASSAY_EXPERIMENTS"
 LOCATIONS_VARIABLE = "ASSAY_LOCATIONS"
+HOME_VARIABLE = "DAGSTER_HOME"
 
 
 def storage_root() -> Path:
@@ -26,6 +27,11 @@ def spec_files() -> SpecFiles:
 def locations() -> Locations:
     """Return the named locations: in $ASSAY_LOCATIONS or ./locations.yaml, and the storage's own folders."""
     return Locations(Path(os.environ.get(LOCATIONS_VARIABLE) or "locations.yaml"), storage_root())
+
+
+def dagster_home() -> Path:
+    """Return the Dagster home, which need not exist: $DAGSTER_HOME or ./.dagster_home."""
+    return Path(os.environ.get(HOME_VARIABLE) or ".dagster_home").expanduser().absolute()
 
 
 def folders() -> ExperimentFolders:

@@ -12,7 +12,7 @@ import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -78,9 +78,27 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def update_text(path: Path, text: str) -> None:
+    """Write a whole UTF-8 text file atomically, unless it holds this text already: nothing waits for the disk then."""
+    content = text.encode()
+    with suppress(OSError):
+        if path.stat().st_size == len(content) and path.read_bytes() == content:
+            return
+    write_bytes(path, content)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON with sorted keys atomically."""
-    write_text(path, json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, _as_json(value))
+
+
+def update_json(path: Path, value: Any) -> None:
+    """Write indented JSON with sorted keys atomically, unless the file holds it already."""
+    update_text(path, _as_json(value))
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def try_link(source: Path, target: Path) -> bool:

@@ -66,6 +66,11 @@ def escape_markdown(text: str) -> str:
     return _NUMBERED.sub(r"\1\\\2", _MARKDOWN.sub(r"\\\g<0>", "\n".join(lines)))
 
 
+def plain_markdown(text: str) -> str:
+    """Return the text that ``escape_markdown`` was given, for places where Markdown is not interpreted."""
+    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text)
+
+
 def code_block(text: str, language: str = "") -> str:
     """Return text as a block of code in Markdown; no line of it can end the block."""
     longest = max((len(run) for run in re.findall("`+", text)), default=0)

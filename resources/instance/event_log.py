@@ -1,11 +1,14 @@
-"""Dagster's SQLite event log with cached engines, which saves a third of its time per run.
+"""Dagster's SQLite event log with cached engines, which saves a third of its time per run, and reasons of failed runs.
 
-Dagster's own class creates an engine and opens the file for each of a run's 500 queries.
+Dagster's own class creates an engine and opens the file for each of a run's 500 queries. All failures pass by here,
+whoever started the run and before anybody sees it as failed: it gets the reason as a tag, which lists of runs show.
 
-Belongs here: connections. Does not belong here: what is stored and where; both are Dagster's. Without the entry in
-``dagster.yaml``, Dagster's own class uses the same files.
+Belongs here: connections, and when the tags are set. Does not belong here: what is stored and where; both are
+Dagster's. Without the entry in ``dagster.yaml``, Dagster's own class uses the same files.
 """
 
+import logging
+import os
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -18,8 +21,20 @@ import sqlalchemy
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
 from dagster._core.storage.sql import create_engine
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from dagster._core.storage.tags import TAGS_TO_MAYBE_OMIT_ON_RETRY
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import NullPool, QueuePool
+
+from assay.experiments.last_run import FAILURE_TAG, STAGE_TAG
+from resources.failures import failure_tags
+
+_log = logging.getLogger(__name__)
+
+OTHERS_TAG = "assay/all_failures"
+"""Tag of a failed run of a backfill with the command that lists every failure of the backfill."""
+
+# A run that repeats another one gets its tags, and would be said to have failed before it began.
+TAGS_TO_MAYBE_OMIT_ON_RETRY.update((FAILURE_TAG, STAGE_TAG, OTHERS_TAG))
 
 KEPT_ENGINES = 16
 """Number of cached engines, with their compiled statements: one per recently used run, and one for the index."""
@@ -28,17 +43,35 @@ CLAIM_PAUSE_S = 1.0
 """Pause in seconds before a run asks again for a slot of a pool that is full."""
 
 
+SPARED = frozenset(
+    {
+        dg.DagsterEventType.STEP_INPUT,
+        dg.DagsterEventType.LOADED_INPUT,
+        dg.DagsterEventType.HANDLED_OUTPUT,
+    }
+)
+"""Events that are not stored, two of five in a run: that a step got an input or an output was kept, which its other
+events say as well. Nothing in Dagster reads them again, but the log of a run."""
+
+FIRST = dg.DagsterEventType.RUN_START
+
+LAST = frozenset({dg.DagsterEventType.RUN_SUCCESS, dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED})
+
+
 class LocalEventLog(SqliteEventLogStorage):
     """The event log in ``history/runs`` of the instance's own folder.
 
-    The index, which all runs write to, stays open. A run's own database is closed after each event, because closing it
-    modifies the file, and the web server watches these files for news.
+    The index, which all runs write to, stays open, and so does the database of a run in the process that executes it.
+    The web server watches the files for news, but SQLite writes to another file first, until the database is closed:
+    its time is therefore set after each event. All other processes close the databases of runs at once.
     """
 
     def __init__(self, inst_data: Any = None, kept_engines: int = KEPT_ENGINES) -> None:
         self._inst_data = inst_data
         self._kept_engines = kept_engines
         self._engines: OrderedDict[str, Engine] = OrderedDict()
+        self._executed: set[str] = set()
+        self._tables: set[str] = set()
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
@@ -55,6 +88,37 @@ class LocalEventLog(SqliteEventLogStorage):
         super().__init__(str(Path(instance.root_directory) / "history" / "runs"), self._inst_data)
         super().register_instance(instance)
 
+    def store_event(self, event: dg.EventLogEntry) -> None:
+        """Store an event that says something; if it ends a run that failed, the run gets tags with the reason."""
+        kind, run_id = event.dagster_event_type if event.is_dagster_event else None, event.run_id
+        if kind in SPARED:
+            return
+        if kind is FIRST:
+            self._forget_engine(run_id)
+            self._executed.add(run_id)
+        super().store_event(event)
+        if kind is dg.DagsterEventType.RUN_FAILURE:
+            try:
+                self._tell_failure(run_id)
+            except Exception:  # the run failed, which must be recorded, whether or not it can be told why
+                _log.exception("Run %s got no tag that says why it failed.", run_id)
+        if run_id in self._executed:
+            os.utime(self.path_for_shard(run_id))
+            if kind in LAST:
+                self._executed.discard(run_id)
+                self._forget_engine(run_id)
+
+    def _tell_failure(self, run_id: str) -> None:
+        kinds = (dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+        failures, checks = (
+            [entry.get_dagster_event() for entry in self.get_logs_for_run(run_id, of_type=kind)] for kind in kinds
+        )
+        if tags := failure_tags(failures, checks):
+            run = self._instance.get_run_by_id(run_id)
+            backfill_id = run.tags.get("dagster/backfill") if run else None
+            others = {OTHERS_TAG: f"assay backfills {backfill_id}"} if backfill_id else {}
+            self._instance.add_run_tags(run_id, {**tags, **others})
+
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
         with self._db_lock:
@@ -65,8 +129,20 @@ class LocalEventLog(SqliteEventLogStorage):
             with engine.connect() as connection, connection.begin():
                 yield connection
 
+    def has_table(self, table_name: str) -> bool:
+        """Return whether a table exists, after a look at the file only until it does: a run asks 200 times."""
+        if table_name not in self._tables and super().has_table(table_name):
+            self._tables.add(table_name)
+        return table_name in self._tables
+
+    def _forget_engine(self, shard: str) -> None:
+        with self._db_lock:
+            if engine := self._engines.pop(shard, None):
+                engine.dispose()
+
     def _engine(self, shard: str) -> Engine:
-        engine = self._engines.pop(shard, None) or _make_engine(self.conn_string_for_shard(shard), shard)
+        stays_open = shard == INDEX_SHARD_NAME or shard in self._executed
+        engine = self._engines.pop(shard, None) or _make_engine(self.conn_string_for_shard(shard), stays_open)
         self._engines[shard] = engine  # the latest comes last
         if len(self._engines) > self._kept_engines:
             self._engines.popitem(last=False)[1].dispose()
@@ -90,6 +166,7 @@ class LocalEventLog(SqliteEventLogStorage):
     def wipe(self) -> None:
         """Delete all events."""
         self._close()
+        self._tables.clear()
         super().wipe()
 
     def dispose(self) -> None:
@@ -103,8 +180,8 @@ class LocalEventLog(SqliteEventLogStorage):
                 self._engines.popitem()[1].dispose()
 
 
-def _make_engine(address: str, shard: str) -> Engine:
-    pool = QueuePool if shard == INDEX_SHARD_NAME else NullPool
+def _make_engine(address: str, stays_open: bool) -> Engine:
+    pool = QueuePool if stays_open else NullPool
     engine = create_engine(address, poolclass=pool, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
     # A power cut may lose the latest events, but never the database; the next run finds their results again.
     sqlalchemy.event.listen(engine, "connect", lambda opened, _: opened.execute("PRAGMA synchronous=NORMAL"))

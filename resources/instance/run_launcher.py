@@ -20,7 +20,10 @@ from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, 
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
-from resources.instance.run_process import RunFiles, RunOrigin, ended_within, kill, spawn
+from assay.experiments.last_run import PARTITION_TAG
+from assay.spec.ids import is_id
+from resources.instance.run_process import RunFiles, RunOrigin, claimed_in_terminal, ended_within, kill, spawn
+from resources.instance.run_records import SENSOR_TAG, give_up
 from resources.instance.run_template import TemplateProcess
 
 
@@ -70,6 +73,8 @@ class ProcessRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
         origin = run.job_code_origin
         if origin is None:
             raise dg.DagsterInvariantViolationError(f"Run {run.run_id} does not say where its code is.")
+        if self._is_given_up(run):
+            return
         files = RunFiles.of(self._instance, run.run_id)
         arguments = dg.serialize_value(ExecuteRunArgs(origin, run.run_id, self._instance.get_ref()))
         with self._lock:
@@ -77,6 +82,14 @@ class ProcessRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
             how = "Forked" if pid else "Started"
             pid = pid or self._spawn(origin, arguments, files)
         self._instance.report_engine_event(f"{how} process {pid} for the run; it logs to {files.log}", run)
+
+    def _is_given_up(self, run: dg.DagsterRun) -> bool:
+        """Cancel a run that automation has requested, if a run in a terminal makes the same."""
+        experiment_id = run.tags.get(PARTITION_TAG, "")
+        if SENSOR_TAG not in run.tags or not is_id(experiment_id) or not run.asset_selection:
+            return False
+        other, assets = claimed_in_terminal(self._instance, experiment_id)
+        return give_up(self._instance, run, other, assets) if other else False
 
     def _fork(self, origin: RunOrigin, arguments: str, files: RunFiles) -> int | None:
         """Fork a run from the template; returns its process ID, or None if there is no template that is ready."""

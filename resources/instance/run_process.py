@@ -3,16 +3,17 @@
 A run's process keeps its process file locked for as long as it lives. The operating system frees the lock however the
 process ends, while a process ID alone may belong to another process by now.
 
-Belongs here: process file and log, fresh processes. Does not belong here: what happens in a process (``run_worker``),
-when one is started (``run_launcher``), forking from the template (``run_template``).
+Belongs here: process file and log, fresh processes, what a terminal claims. Does not belong here: what happens in a
+process (``run_worker``), when one is started (``run_launcher``), forking from the template (``run_template``).
 """
 
 import fcntl
+import json
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ import dagster as dg
 from dagster._core.origin import JobPythonOrigin
 
 from assay.errors import StorageError
+from assay.spec.ids import validate_id
 
 ARGUMENTS = "DAGSTER_RUN_ARGUMENTS"
 """Environment variable with Dagster's arguments of the run, as JSON, which is too long for a command line."""
@@ -195,6 +197,50 @@ def free_abandoned_slots(instance: dg.DagsterInstance, pool: str) -> set[str]:
     left = storage.get_concurrency_info(pool)
     is_full = left.slot_count and left.active_slot_count >= left.slot_count
     return {slot.run_id for slot in left.claimed_slots} if is_full else set()
+
+
+@contextmanager
+def claimed_by_terminal(
+    instance: dg.DagsterInstance, experiment_id: str, run_id: str, assets: Iterable[str]
+) -> Iterator[None]:
+    """Let the launcher know, for the block, that a run in a terminal is about to make these assets of an experiment.
+
+    The claim is there before the run is, which takes Dagster a second to record as started. Of two terminals, the first
+    one has it.
+    """
+    path = _claim_path(instance, experiment_id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield
+            return
+        file.truncate(0)
+        file.write(json.dumps([run_id, *assets]).encode())
+        file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def claimed_in_terminal(instance: dg.DagsterInstance, experiment_id: str) -> tuple[str, frozenset[str]]:
+    """Return the run in a terminal that is at work on an experiment, and its assets; both empty if there is none."""
+    try:
+        with _claim_path(instance, experiment_id).open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                run_id, *assets = json.loads(file.read() or b'[""]')
+                return run_id, frozenset(assets)
+    except FileNotFoundError:
+        pass
+    return "", frozenset()
+
+
+def _claim_path(instance: dg.DagsterInstance, experiment_id: str) -> Path:
+    return Path(instance.root_directory) / "processes" / f"{validate_id(experiment_id)}.terminal"
 
 
 LOG_TAIL_BYTES = 2000

@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import dagster as dg
 from dagster._core.definitions.data_version import CODE_VERSION_TAG, DATA_VERSION_TAG
 
-from assay.automation.reconcile import TESTS, WATCHED, Versions
+from assay.automation.reconcile import TESTS, WATCHED, EndedRun, Versions
+from assay.experiments.last_run import PARTITION_TAG, STAGE_TAG
 from assay.pipeline import STAGES
 
 ACTIVE = (
@@ -18,8 +19,20 @@ ACTIVE = (
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 )
+UNSUCCESSFUL = (dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.FAILURE)
+
+WHOLE_JOBS = ("job_experiment", "job_eval")
+"""The jobs that make every asset of an experiment."""
+
+SUPERSEDED_TAG = "assay/superseded_by"
+"""Tag of a queued run that was given up because a run in a terminal does its work; its value is that run's ID."""
+
+SENSOR_TAG = "dagster/sensor_name"
+
+RUNS_LOOKED_AT = 10
+"""Number of an experiment's latest runs among which one is that was to make something."""
+
 MATERIALIZATION = dg.DagsterEventType.ASSET_MATERIALIZATION
-PARTITION_TAG = "dagster/partition"
 
 FORMER_NAMES = {TESTS: "spec/exptests"}
 """Names that version 0.1.0 gave to watched assets."""
@@ -46,23 +59,24 @@ class InstanceRunRecords:
         """Return the number of queued and running runs."""
         return self._instance.get_runs_count(dg.RunsFilter(statuses=ACTIVE))
 
-    def cancelled(self, experiment_ids: Collection[str]) -> Mapping[str, float]:
-        """Return the experiments whose latest run was cancelled, with its creation time in seconds since the epoch."""
+    def unsuccessful(self, experiment_ids: Collection[str]) -> Mapping[str, EndedRun]:
+        """Return the experiments whose latest run was cancelled or failed, with this run."""
         found: set[str] = set()
         for ids in _batches(experiment_ids):
-            filters = dg.RunsFilter(statuses=[dg.DagsterRunStatus.CANCELED], tags={PARTITION_TAG: ids})
+            filters = dg.RunsFilter(statuses=[*UNSUCCESSFUL], tags={PARTITION_TAG: ids})
             found |= {run.tags[PARTITION_TAG] for run in self._instance.get_runs(filters)}
         latest = {name: self._latest_run(name) for name in found}
-        is_cancelled = dg.DagsterRunStatus.CANCELED
         return {
-            name: record.create_timestamp.timestamp()
+            name: _ended(record)
             for name, record in latest.items()
-            if record.dagster_run.status is is_cancelled
+            if record is not None and record.dagster_run.status in UNSUCCESSFUL
         }
 
-    def _latest_run(self, experiment_id: str) -> dg.RunRecord:
+    def _latest_run(self, experiment_id: str) -> dg.RunRecord | None:
+        """Return the latest run that was to make something itself."""
         filters = dg.RunsFilter(tags={PARTITION_TAG: experiment_id})
-        return self._instance.get_run_records(filters, limit=1)[0]
+        latest = self._instance.get_run_records(filters, limit=RUNS_LOOKED_AT)
+        return next((record for record in latest if _makes_something(record.dagster_run)), None)
 
     def recorded(self, experiment_ids: Collection[str]) -> Mapping[str, Versions]:
         """Return the latest data version of every watched asset, by experiment."""
@@ -89,6 +103,31 @@ class InstanceRunRecords:
             for experiment_id, event_id in latest.items():
                 found[experiment_id] = max(event_id, found.get(experiment_id, 0))
         return found
+
+
+def give_up(instance: dg.DagsterInstance, run: dg.DagsterRun, other_id: str, assets: Collection[str]) -> bool:
+    """Cancel a run that nobody has begun, if another one makes all of its assets; returns whether it does."""
+    if not run.asset_selection or not {key.path[-1] for key in run.asset_selection} <= set(assets):
+        return False
+    instance.add_run_tags(run.run_id, {SUPERSEDED_TAG: other_id})
+    instance.report_run_canceled(run, message="Given up: 'assay run' in a terminal makes the same.")
+    return True
+
+
+def _makes_something(run: dg.DagsterRun) -> bool:
+    """Return whether a run is no mere check of a file, and was not given up for a run in a terminal."""
+    is_check = run.asset_selection is not None and not run.asset_selection
+    return not is_check and SUPERSEDED_TAG not in run.tags
+
+
+def _ended(record: dg.RunRecord) -> EndedRun:
+    run = record.dagster_run
+    names = None if run.asset_selection is None else frozenset(key.path[-1] for key in run.asset_selection)
+    if names is None and run.job_name not in WHOLE_JOBS:
+        names = frozenset()  # of one of the other jobs, whose assets are not listed: those that automation never starts
+    is_cancelled = run.status is dg.DagsterRunStatus.CANCELED
+    stage = run.tags.get(STAGE_TAG, "")
+    return EndedRun(run.run_id, record.create_timestamp.timestamp(), is_cancelled, stage, names)
 
 
 def latest_versions(instance: dg.DagsterInstance, asset: str, experiment_ids: Sequence[str]) -> dict[str, str]:

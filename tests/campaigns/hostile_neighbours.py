@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from assay.automation.reconcile import Plan, Reconciliation
+from assay.automation.reconcile import EndedRun, Plan, Reconciliation
 from assay.automation.state import AutomationState, load_state
 from assay.backfills.selection import select_experiments
 from assay.comparison.load import collect
@@ -138,7 +138,7 @@ class NothingRuns:
     def active_count(self) -> int:
         return 0
 
-    def cancelled(self, experiment_ids: Collection[str]) -> Mapping[str, float]:
+    def unsuccessful(self, experiment_ids: Collection[str]) -> Mapping[str, EndedRun]:
         return {}
 
     def recorded(self, experiment_ids: Collection[str]) -> Mapping[str, Mapping[str, str]]:

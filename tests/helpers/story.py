@@ -42,6 +42,10 @@ class Story:
         records = self.instance.get_run_records(filters, ascending=True)
         return [record for record in records if record.dagster_run.asset_selection]
 
+    def reasons(self, experiment_id):
+        """Return why each of these runs was started."""
+        return [record.dagster_run.tags.get("assay/reason", "") for record in self.runs(experiment_id)]
+
     def file_check(self, experiment_id):
         """Return whether the check of the experiment's file passed the last time, and what it said."""
         key = dg.AssetCheckKey(dg.AssetKey("experiment"), "spec_is_valid")

@@ -20,6 +20,7 @@ PRIVATE = {
         "dagster._core.storage.event_log.sqlite.sqlite_event_log": ["INDEX_SHARD_NAME", "SqliteEventLogStorage"],
         "dagster._core.storage.sql": ["create_engine"],
         "dagster._core.storage.sqlite": ["SQLITE_BUSY_TIMEOUT_SECONDS"],
+        "dagster._core.storage.tags": ["TAGS_TO_MAYBE_OMIT_ON_RETRY"],
     },
     "resources/instance/home.py": {
         "dagster._daemon.asset_daemon": ["get_auto_materialize_paused", "set_auto_materialize_paused"]

@@ -1,5 +1,6 @@
 """Our event log stores what Dagster's own stores, where it stores it."""
 
+import queue
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -73,3 +74,87 @@ def test_the_event_log_can_be_wiped_and_used_again(instance):
     assert partitions(instance) == set()
     report(instance, "after")
     assert partitions(instance) == {"after"}
+
+
+@dg.op
+def adds(context) -> int:
+    context.log.info("adding")
+    return 1
+
+
+@dg.op
+def takes(number: int) -> None:
+    assert number == 1
+
+
+@dg.job(executor_def=dg.in_process_executor)
+def two_steps():
+    takes(adds())
+
+
+def stored(instance, run_id):
+    return [entry.dagster_event_type.value for entry in instance.all_logs(run_id) if entry.is_dagster_event]
+
+
+@pytest.mark.system
+def test_a_run_stores_what_its_steps_did_and_not_that_they_got_their_inputs(instance):
+    run_id = two_steps.execute_in_process(instance=instance).run_id
+    kinds = stored(instance, run_id)
+    assert kinds.count("STEP_START") == kinds.count("STEP_SUCCESS") == 2
+    assert kinds.count("STEP_OUTPUT") == 2
+    assert not {"STEP_INPUT", "LOADED_INPUT", "HANDLED_OUTPUT"} & set(kinds)
+    assert "adding" in [entry.user_message for entry in instance.all_logs(run_id)]
+
+
+@dg.op
+def fails_once(context, number: int) -> None:
+    if not context.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE])):
+        raise ValueError("the first time")
+    assert number == 1
+
+
+@dg.job(executor_def=dg.in_process_executor)
+def fragile():
+    fails_once(adds())
+
+
+@pytest.mark.system
+def test_a_run_can_be_repeated_from_its_failed_step(instance):
+    """Dagster takes the outputs of the steps that succeeded from the stored events."""
+    with dg.execute_job(dg.reconstructable(fragile), instance, raise_on_error=False) as failed:
+        assert not failed.success
+    options = dg.ReexecutionOptions.from_failure(failed.run_id, instance)
+    with dg.execute_job(dg.reconstructable(fragile), instance, reexecution_options=options) as repeated:
+        assert repeated.success
+    steps = {entry.step_key for entry in instance.all_logs(repeated.run_id) if entry.is_dagster_event}
+    assert "fails_once" in steps
+    assert "adds" not in steps
+
+
+@pytest.mark.system
+def test_a_watcher_is_told_of_each_event_while_the_run_is_at_work(instance, home):
+    seen = queue.Queue()
+
+    @dg.op
+    def waits(context) -> None:
+        context.log.info("begun")
+        told = seen.get(timeout=60)
+        while told != "begun":
+            told = seen.get(timeout=60)
+
+    @dg.job(executor_def=dg.in_process_executor)
+    def watched():
+        waits()
+
+    with dg.DagsterInstance.from_config(str(home)) as web:
+        run_id = "11111111-1111-4111-8111-111111111111"
+        instance.event_log_storage.get_logs_for_run(run_id)  # the file exists before it is watched
+        web.watch_event_logs(run_id, None, lambda entry, _cursor: seen.put(entry.user_message))
+        assert watched.execute_in_process(instance=instance, run_id=run_id).success
+
+
+@pytest.mark.system
+def test_the_database_of_a_run_is_closed_at_its_end(instance, home):
+    run_id = two_steps.execute_in_process(instance=instance).run_id
+    files = {path.name for path in (home / "history" / "runs").glob(f"{run_id}*")}
+    assert files == {f"{run_id}.db"}

@@ -4,8 +4,7 @@ import dagster as dg
 import pytest
 
 from assay.errors import SpecError, UnreachableError
-from assets.launch import print_failure
-from resources.failures import MOST_RETRIES, as_failure
+from resources.failures import MOST_RETRIES, as_failure, reason_of_step
 
 
 def attempts(error, until=99):
@@ -35,14 +34,12 @@ def test_a_location_that_is_back_a_moment_later_fails_nothing():
     assert made == 2
 
 
-def test_one_that_stays_away_is_told_with_its_reason(capsys):
+def test_one_that_stays_away_is_told_with_its_reason():
     result, made = attempts(AWAY)
     assert not result.success
     assert made == 1 + MOST_RETRIES
-    for event in result.all_events:
-        if event.is_step_failure:
-            print_failure(event)
-    assert capsys.readouterr().out == "error: Experiment one: Location 'team' can't be used: connection refused.\n"
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    assert reason_of_step(failure) == "Experiment one: Location 'team' can't be used: connection refused."
 
 
 @pytest.mark.parametrize("error", [SpecError("the spec", ["epochs: got 0"]), ValueError("a mistake in the code")])

@@ -59,6 +59,30 @@ def test_results_follow_a_changed_input_exactly_once(settled, monkeypatch):
     assert len(asked) == 6
 
 
+@pytest.mark.filterwarnings("ignore:Parameter `include_sources`")
+def test_a_run_that_follows_an_input_names_it(settled, monkeypatch):
+    monkeypatch.setenv("ASSAY_STORAGE", str(settled.lab.folder / "storage"))
+    (sensor,) = [
+        each for each in settled.definitions.sensors if isinstance(each, dg.AutomationConditionSensorDefinition)
+    ]
+    repository, cursor, instance = settled.definitions.get_repository_def(), None, settled.lab.instance
+    splits = settled.lab.results("one")["splits"].fingerprint
+
+    def tick():
+        nonlocal cursor
+        with dg.build_sensor_context(instance=instance, cursor=cursor, repository_def=repository) as context:
+            found = sensor.evaluate_tick(context)
+        cursor = found.cursor
+        return found.run_requests or []
+
+    assert tick() == []
+    for version in ("by hand", splits):
+        event = dg.AssetMaterialization("splits", partition="one", tags={"dagster/data_version": version})
+        instance.report_runless_asset_event(event)
+        requests = tick()
+        assert [request.tags["assay/reason"] for request in requests] == ["upstream: splits"] * (version == "by hand")
+
+
 def checked(settled, request):
     """Run a request for nothing but the check of a file; return what it found."""
     assert selected(request) == set()

@@ -7,9 +7,11 @@ from resources.instance.run_records import InstanceRunRecords
 Status = dg.DagsterRunStatus
 
 
-def add_run(instance, run_id, status, experiment_id):
-    run = dg.DagsterRun(job_name="job_experiment", run_id=run_id, status=status)
-    instance.add_run(run.with_tags({"dagster/partition": experiment_id}))
+def add_run(instance, run_id, status, experiment_id, job="job_experiment", assets=None, **tags):
+    selection = None if assets is None else frozenset(map(dg.AssetKey, assets))
+    run = dg.DagsterRun(job_name=job, run_id=run_id, status=status, asset_selection=selection)
+    named = {f"assay/{name}": value for name, value in tags.items()}
+    instance.add_run(run.with_tags({"dagster/partition": experiment_id, **named}))
 
 
 def test_a_cancelled_run_counts_only_while_it_is_the_latest():
@@ -17,9 +19,29 @@ def test_a_cancelled_run_counts_only_while_it_is_the_latest():
         records = InstanceRunRecords(instance)
         add_run(instance, "1", Status.CANCELED, "one")
         add_run(instance, "2", Status.CANCELED, "two")
-        assert records.cancelled(["one", "two", "three"]).keys() == {"one", "two"}
+        assert records.unsuccessful(["one", "two", "three"]).keys() == {"one", "two"}
         add_run(instance, "3", Status.SUCCESS, "one")
-        assert records.cancelled(["one", "two", "three"]).keys() == {"two"}
+        assert records.unsuccessful(["one", "two", "three"]).keys() == {"two"}
+        assert records.unsuccessful(["two"])["two"].cancelled
+
+
+def test_a_failed_run_tells_what_it_was_to_make_and_what_it_could_not():
+    with dg.DagsterInstance.ephemeral() as instance:
+        add_run(instance, "1", Status.FAILURE, "one", assets=["crops", "tabular"], failed_stage="tabular")
+        add_run(instance, "2", Status.FAILURE, "two")
+        add_run(instance, "3", Status.FAILURE, "three", job="job_train")
+        found = InstanceRunRecords(instance).unsuccessful(["one", "two", "three"])
+        assert (found["one"].stage, found["one"].assets) == ("tabular", {"crops", "tabular"})
+        assert found["two"].was_to_make(["analysis"])
+        assert not found["three"].was_to_make(["analysis"])
+
+
+def test_a_run_that_only_checks_a_file_or_was_given_up_is_not_the_latest():
+    with dg.DagsterInstance.ephemeral() as instance:
+        add_run(instance, "1", Status.FAILURE, "one", failed_stage="splits")
+        add_run(instance, "2", Status.SUCCESS, "one", assets=[])
+        add_run(instance, "3", Status.CANCELED, "one", superseded_by="1")
+        assert InstanceRunRecords(instance).unsuccessful(["one"])["one"].run_id == "1"
 
 
 def test_starting_and_running_experiments_are_active():

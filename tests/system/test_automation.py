@@ -12,7 +12,8 @@ from assay.pipeline import STAGES
 from resources.instance.run_records import latest_versions
 from tests.helpers.projects import TINY
 from tests.helpers.servers import wait_until
-from tests.helpers.story import automated_project
+from tests.helpers.story import FINISHED, automated_project
+from tests.system.test_backfill import builds
 
 pytestmark = pytest.mark.system
 
@@ -82,6 +83,19 @@ def test_changes_are_followed_by_exactly_what_depends_on_them(story):
     assert "trained_model.train_params.epochs: 2 → 3" in story.runs("tiny")[-1].dagster_run.tags["assay/reason"]
 
 
+def test_the_reason_of_a_run_names_what_changed(story):
+    """Looks at the runs of the tests before this one."""
+    assert story.reasons("tiny") == ["new experiment", "spec: trained_model.train_params.epochs: 2 → 3"]
+    assert story.reasons("failing") == ["new experiment"]
+    tags = story.runs("failing")[-1].dagster_run.tags
+    assert tags["assay/failed_stage"] == "generated_images"
+    assert "missing.csv" in tags["assay/failure"]
+    code, shown = story.project.assay("show", "failing")
+    assert code == 0
+    assert "Its last run failed in generated_images" in shown
+    assert "missing.csv" in shown
+
+
 def test_an_edit_during_a_run_is_not_lost(story):
     story.project.write("tiny", TINY.replace("epochs: 2", "epochs: 4"))
     frozen = story.project.storage / "runs"
@@ -108,6 +122,7 @@ def test_changed_data_are_followed(story):
     assert story.wait_for_runs("broken", 2) == "SUCCESS"
     added = story.made("tab") - before
     assert added == {name: 1 for name in ("experiment", *STAGES) if name != "crops"}
+    assert story.reasons("tab")[-1] == story.reasons("broken")[-1] == "changed: rows.csv"
 
 
 def test_one_change_never_makes_two_runs(story):
@@ -116,6 +131,48 @@ def test_one_change_never_makes_two_runs(story):
     story.tick("follow_upstream")
     counts = {name: len(story.runs(name)) for name in ("tab", "tiny", "broken", "failing")}
     assert counts == {"tab": 2, "tiny": 4, "broken": 2, "failing": 2}
+
+
+def test_a_training_that_fails_on_new_data_is_tried_once(story):
+    """The data were made anew, and the model could not: following its inputs would only fail once more."""
+    story.project.write("unfit", table(story, epochs=2))
+    assert story.wait_for_runs("unfit", 1) == "SUCCESS"
+    impossible = "train_params: {device: cuda, processes: 16, "
+    text = table(story, epochs=2).replace("train_params: {", impossible) + "splits: {seed: 3}\n"
+    story.project.write("unfit", text)
+    assert story.wait_for_runs("unfit", 2) == "FAILURE"
+    assert story.runs("unfit")[-1].dagster_run.tags["assay/failed_stage"] == "trained_model"
+    for _ in range(2):
+        story.tick()
+        story.tick("follow_inputs")
+    assert len(story.runs("unfit")) == 2
+    story.project.write("unfit", table(story, epochs=2))
+    assert story.wait_for_runs("unfit", 3) == "SUCCESS"
+
+
+def test_what_fails_in_a_terminal_fails_once(story):
+    """Whichever of the two comes first: the terminal tells the failure, and no other run repeats it."""
+    story.project.write("hasty", table(story, epochs=2, name="nowhere.csv"))
+    code, output = story.project.assay("run", "hasty")
+    assert code == 1
+    assert "nowhere.csv" in output
+    story.tick()
+    story.tick()
+    runs = [run.dagster_run for run in story.runs("hasty") if "assay/superseded_by" not in run.dagster_run.tags]
+    assert [run.status.value for run in runs] == ["FAILURE"], [run.tags for run in runs]
+    (story.project.folder / "nowhere.csv").write_text(ROWS.replace("16,", "14,"))
+    wait_until(lambda: story.runs("hasty")[-1].dagster_run.status.value == "SUCCESS", "it is tried with the data")
+
+
+def test_what_a_terminal_runs_is_made_once(story):
+    for seed in (11, 12, 13):
+        story.project.write("both", table(story, epochs=2) + f"splits: {{seed: {seed}}}\n")
+        assert story.project.assay("run", "both")[0] == 0
+    story.tick()
+    story.tick()
+    assert all(run.dagster_run.status.value in FINISHED for run in story.runs("both"))
+    built = builds(story.instance)
+    assert {count for (stage, _), count in built.items() if stage == "trained_model"} == {1}
 
 
 def test_a_removed_file_leaves_its_results_and_its_id_is_not_used_again(story):

@@ -8,9 +8,9 @@ import streamlit as st
 from assay.analysis.base import readable_number
 from assay.comparison.load import Score
 from assay.comparison.terminal import interval
-from assay.dashboard.data import Experiment, load_experiments
+from assay.dashboard.data import Experiment, load_experiments, with_file_notes
 from assay.errors import IdError
-from assay.experiments.workspace import storage_root
+from assay.experiments.workspace import spec_files, storage_root
 from assay.spec.ids import validate_id
 
 OVERVIEW, EXPERIMENT, COMPARE = (f"views/{name}.py" for name in ("overview", "experiment", "compare"))
@@ -36,7 +36,7 @@ def all_experiments() -> tuple[Experiment, ...]:
         st.code("assay new classification --id first\nassay run first", language="bash")
         st.markdown("Or let `make demo` train three examples. `ASSAY_STORAGE` chooses another storage.")
         st.stop()
-    return experiments
+    return with_file_notes(experiments, spec_files(), root)
 
 
 def warn_about_ids(name: str, experiments: Sequence[Experiment]) -> None:

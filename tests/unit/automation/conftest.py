@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.automation.reconcile import MAX_RUNS, Reconciliation, expected_versions
+from assay.automation.reconcile import MAX_RUNS, EndedRun, Reconciliation, expected_versions
 from assay.automation.state import AutomationState, load_state
 from assay.experiments.specs import SpecFiles
 from assay.spec.yaml_text import to_yaml
@@ -20,7 +20,7 @@ class InMemoryRecords:
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
     busy: set[str] = field(default_factory=set)
     others: int = 0
-    stopped: dict[str, float] = field(default_factory=dict)
+    ended: dict[str, EndedRun] = field(default_factory=dict)
 
     def active(self, experiment_ids):
         return self.busy & set(experiment_ids)
@@ -28,8 +28,8 @@ class InMemoryRecords:
     def active_count(self):
         return len(self.busy) + self.others
 
-    def cancelled(self, experiment_ids):
-        return self.stopped
+    def unsuccessful(self, experiment_ids):
+        return {name: run for name, run in self.ended.items() if name in experiment_ids}
 
     def recorded(self, experiment_ids):
         return {name: self.versions.get(name, {}) for name in experiment_ids}
@@ -43,6 +43,7 @@ class Project:
         self.records = InMemoryRecords()
         self.state = AutomationState()
         self.max_runs = MAX_RUNS
+        self.code_since = 0.0
         self._saves = 0
 
     def save(self, name, text=None, **keys):
@@ -62,7 +63,7 @@ class Project:
         state = load_state(self.state.dump())
         # A snapshot of user data that took no time is always due.
         state.sources = {place: replace(snapshot, took_s=0.0) for place, snapshot in state.sources.items()}
-        reconciliation = Reconciliation(state, self.specs, self.records, self.max_runs)
+        reconciliation = Reconciliation(state, self.specs, self.records, self.max_runs, code_since=self.code_since)
         plan = reconciliation.reconcile(code)
         self.state = reconciliation.state
         return plan

@@ -1,6 +1,6 @@
 """Changes between two specs, as messages."""
 
-from assay.automation.reconcile import changes_between
+from assay.automation.reasons import changes_between
 
 
 def shown(old, new, **options):

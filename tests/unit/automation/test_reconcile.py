@@ -2,14 +2,16 @@
 
 import os
 import time
+from dataclasses import replace
 
 import pytest
 
-from assay.automation.reconcile import Reconciliation
+from assay.automation.reconcile import EndedRun, Reconciliation
 from assay.automation.state import AutomationState
 from assay.errors import IdError
 from assay.experiments.folders import ExperimentFolders
-from assay.experiments.specs import mark_forgotten
+from assay.experiments.specs import mark_forgotten, store_run_config
+from tests.unit.automation.conftest import InMemoryRecords
 
 ALL_FOR_REGRESSION = (
     "experiment",
@@ -137,13 +139,73 @@ def test_a_failed_run_is_not_repeated_until_the_spec_or_the_code_changes(project
 
 def test_a_cancelled_run_is_not_repeated_until_the_file_is_saved_again(project):
     project.save("one")
-    project.records.stopped = {"one": time.time() - 3000}
+    project.records.ended = {"one": EndedRun("r", time.time() - 3000, cancelled=True)}
     plan = project.reconcile()
     assert (plan.requests, "its last run was cancelled" in plan.summary) == ([], True)
     assert project.reconcile(code="2").requests == []
     project.save("one")
     project.age(project.specs.path("one"), 100)
     assert len(project.reconcile(code="2").requests) == 1
+
+
+def failed(project, name, created, stage="trained_model", assets=None):
+    """Record a run in which a stage failed with the experiment's current file, started by anybody."""
+    run = EndedRun(f"run-{created}", created, stage=stage, assets=assets)
+    store_run_config(project.specs.root, run.run_id, name, project.specs.load(name))
+    project.records.ended[name] = run
+
+
+def test_what_failed_in_a_run_that_somebody_else_started_is_not_repeated_until_something_changes(project):
+    project.save("one")
+    failed(project, "one", time.time())
+    plan = project.reconcile()
+    assert plan.requests == []
+    assert plan.summary.startswith("one: trained_model failed in its last run, and nothing has changed since.")
+    assert project.reconcile().requests == []
+    assert len(project.reconcile(code="2").requests) == 0
+    project.code_since = time.time() + 60
+    assert len(project.reconcile(code="3").requests) == 1
+    project.save("one", seed=7)
+    assert len(project.reconcile(code="3").requests) == 1
+
+
+@pytest.mark.parametrize("change", ["killed", "other assets", "another spec", "newer code"])
+def test_a_failure_of_something_else_is_no_reason_to_do_nothing(project, change):
+    project.save("one")
+    failed(project, "one", time.time(), assets=frozenset({"splits"}) if change == "other assets" else None)
+    if change == "killed":
+        project.records.ended["one"] = replace(project.records.ended["one"], stage="")
+    if change == "another spec":
+        project.save("one", seed=7)
+    if change == "newer code":
+        project.code_since = time.time() + 60
+    assert len(project.reconcile().requests) == 1
+
+
+def test_a_failed_training_after_an_edit_is_asked_for_once(project):
+    project.settle("one")
+    project.save("one", splits={"seed": 3})
+    (request,) = project.reconcile().requests
+    failed(project, "one", time.time(), assets=frozenset(request.assets))
+    project.state.dirty.add("one")
+    assert project.reconcile().requests == []
+
+
+class Faster(InMemoryRecords):
+    """Records of an orchestrator in which somebody starts a run by hand while automation compares."""
+
+    def unsuccessful(self, experiment_ids):
+        before = super().unsuccessful(experiment_ids)
+        self.busy = {"one"}
+        return before
+
+
+def test_a_run_that_somebody_starts_during_a_pass_is_not_requested_too(project):
+    project.records = Faster()
+    project.save("one")
+    project.save("two")
+    assert [request.experiment_id for request in project.reconcile().requests] == ["two"]
+    assert (project.state.dirty, project.state.asked.keys()) == ({"one"}, {"two"})
 
 
 def test_new_code_alone_does_not_disturb_what_is_up_to_date(project):
@@ -243,4 +305,4 @@ def test_reasons_name_the_key_the_old_and_the_new_value(project):
     ExperimentFolders(project.specs.root).open("one", project.specs.load("one"))
     project.save("one", trained_model={"learner": {"learning_rate": 0.02}})
     (request,) = project.reconcile().requests
-    assert request.reasons == ("trained_model.learner.learning_rate: 0.004 → 0.02",)
+    assert request.reasons == ("spec: trained_model.learner.learning_rate: 0.004 → 0.02",)

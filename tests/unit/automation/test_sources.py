@@ -1,10 +1,14 @@
 """Watched user data: changes request new runs."""
 
 import os
+import time
+from dataclasses import replace
 
 import pytest
 
+from assay.automation.reconcile import EndedRun
 from assay.automation.state import snapshot_source
+from assay.experiments.specs import store_run_config
 from assay.pipeline import stage_config
 from assay.stages.generated_images import content_digest
 
@@ -87,3 +91,32 @@ def test_one_snapshot_covers_files_and_folders(project, tmp_path):
     (tmp_path / "two" / "a.png").write_bytes(b"22")
     project.age(tmp_path / "two" / "a.png")
     assert snapshot_source(place).signature != first
+
+
+def test_data_that_changed_after_a_failed_run_are_tried_again_and_others_are_not(project, rows):
+    run = EndedRun("r", time.time() + 60, stage="generated_images")
+    store_run_config(project.specs.root, "r", "own", project.specs.load("own"))
+    project.records.ended = {"own": run}
+    project.reconcile()  # of data that were never listed, nobody knows when they changed
+    project.state.asked.clear()
+    project.state.dirty.add("own")
+    assert project.reconcile().requests == []
+    project.records.ended = {"own": replace(run, created=time.time() - 3600)}
+    project.state.asked.clear()
+    project.state.dirty.add("own")
+    assert len(project.reconcile().requests) == 1
+
+
+def test_a_removed_file_is_a_later_change_than_what_it_leaves(project, tmp_path):
+    for name in ("a.png", "b.png"):
+        (tmp_path / "images" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "images" / name).write_bytes(b"1")
+        project.age(tmp_path / "images" / name, 1000)
+    before = snapshot_source(str(tmp_path / "images")).changed_at
+    time.sleep(0.05)  # the clock of a file system ticks every few ms
+    (tmp_path / "images" / "b.png").unlink()
+    assert snapshot_source(str(tmp_path / "images")).changed_at > before
+    (tmp_path / "linked.png").hardlink_to(tmp_path / "images" / "a.png")
+    later = snapshot_source(str(tmp_path / "images"))
+    assert later.changed_at == (tmp_path / "images").stat().st_mtime, "a hard link is no change of the data"
+    assert snapshot_source(str(tmp_path / "nowhere")).changed_at == 0

@@ -2,6 +2,7 @@
 
 import pytest
 
+from assay.automation.reconcile import EndedRun
 from assay.automation.upstream import Materialization, compare_changed, stale_assets
 from assay.storage.files import write_json
 from assay.storage.results import ResultStore
@@ -29,10 +30,13 @@ class Events:
     """Materializations of one experiment and whether a run is at work on it."""
 
     def __init__(self):
-        self.last, self.busy, self.versions = 7, set(), {}
+        self.last, self.busy, self.versions, self.ended = 7, set(), {}, {}
 
     def active(self, experiment_ids):
         return self.busy & set(experiment_ids)
+
+    def unsuccessful(self, experiment_ids):
+        return self.ended
 
     def materialized_after(self, event_id):
         return {"one": self.last} if self.last > event_id else {}
@@ -68,3 +72,14 @@ def test_a_deleted_result_is_not_stale(results):
 def test_the_first_pass_only_records_where_to_begin(results):
     look = compare_changed(Events(), results, None, [])
     assert (look.seen, look.stale) == (7, {})
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+def test_what_the_last_run_could_not_make_is_not_asked_for_again(results, cancelled):
+    events = Events()
+    events.versions = {"splits": "s2", "crops": "c1"}
+    assert compare_changed(events, results, 0, []).stale["one"].keys() == {"crops"}
+    events.ended = {"one": EndedRun("r", 0.0, cancelled, "crops", frozenset({"splits", "crops"}))}
+    assert compare_changed(events, results, 0, []).stale == {"one": {}}
+    events.ended = {"one": EndedRun("r", 0.0, cancelled, "splits", frozenset({"splits"}))}
+    assert compare_changed(events, results, 0, []).stale["one"].keys() == {"crops"}

@@ -105,3 +105,16 @@ def test_invalid_files_are_left_out_and_reported(files):
     files.path("broken").write_text("task: [")
     selection = select_experiments(files, files.root, "seed = 1")
     assert (list(selection.specs), selection.left_out) == (["e1"], ("broken",))
+
+
+def test_a_defect_in_reading_one_file_leaves_its_trace_and_the_others_are_chosen(files, monkeypatch, caplog):
+    monkeypatch.setattr(files, "load", lambda name, load=files.load: load(name) if name != "e1" else 1 / 0)
+    selection = select_experiments(files, files.root, "task = 'regression'")
+    assert (list(selection.specs), selection.left_out) == (["e0", "e2"], ("e1",))
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_an_invalid_file_leaves_no_trace(files, caplog):
+    files.path("e1").write_text("task: [")
+    assert select_experiments(files, files.root, "true").left_out == ("e1",)
+    assert caplog.text == ""

@@ -76,8 +76,33 @@ def test_another_subset_is_named(store):
 
 def test_a_file_that_is_not_valid_does_not_hide_the_others(store):
     broken, fine = collect(store.root, store, ["broken", "ran"], "test").entries
-    assert (broken.task, broken.note) == ("", "its file is not valid: assay validate broken")
+    assert broken.task == ""
+    assert broken.note.startswith("its file is not valid (")
+    assert "broken.yaml: " in broken.note
+    assert broken.note.endswith("): assay validate broken")
     assert fine.task == "regression"
+
+
+def test_an_experiment_whose_file_was_removed_is_compared_and_marked(tmp_path):
+    store = SpecFiles(tmp_path / "experiments", tmp_path)
+    store.create(values(0.001), "ran")
+    run(store, "ran", subset="test")
+    store.path("ran").unlink()
+    assert chosen_ids(store.root, store, ["ran"], None, None) == ["ran"]
+    removed = entry(store, "ran")
+    assert removed.scores["mae"].value == 0.5
+    assert removed.note == "its file was removed; its results stay until 'assay gc'"
+
+
+def test_a_defect_in_reading_one_file_leaves_its_trace_and_hides_no_other(store, monkeypatch, caplog):
+    def load(name, own=store.load):
+        return own(name) if name != "new" else 1 / 0
+
+    monkeypatch.setattr(store, "load", load)
+    new, ran = collect(store.root, store, ["new", "ran"], "test").entries
+    assert "division by zero" in new.note
+    assert not ran.note
+    assert "ZeroDivisionError" in caplog.text
 
 
 def test_secrets_and_removed_keys_stay_out(store):

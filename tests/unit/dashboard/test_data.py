@@ -1,12 +1,13 @@
 """All experiments: what each is, that its metrics are its own, and that news are seen at once."""
 
+import os
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from assay.dashboard.data import load_experiments, load_history, started_at
+from assay.dashboard.data import load_experiments, load_history, started_at, with_file_notes
 from tests.helpers.comparison_cases import run, start, values
 from tests.helpers.dashboard_storage import make_storage
 
@@ -111,3 +112,22 @@ def test_a_run_id_without_a_time_has_none(run_id):
 
 def test_a_run_id_begins_with_its_time():
     assert started_at("2026-05-03T12.30.01.500000Z-ab") == datetime(2026, 5, 3, 12, 30, 1, 500000, tzinfo=UTC)
+
+
+@pytest.mark.system
+def test_removed_and_broken_files_are_marked_and_the_others_are_not_read(tmp_path):
+    store = make_storage(tmp_path)
+    experiments = load_experiments(store.root)
+    old, new = 1e9, datetime.now(UTC).timestamp() + 60
+    for name in store.ids():
+        os.utime(store.path(name), (old, old))
+    assert with_file_notes(experiments, store, store.root) == experiments
+    store.path("ran").unlink()
+    store.path("other").write_text("task: regresion")
+    os.utime(store.path("other"), (new, new))
+    store.path("failed").write_text("task: [")  # as old as the others: it could be read when it ran
+    os.utime(store.path("failed"), (old, old))
+    notes = {each.experiment_id: each.note for each in with_file_notes(experiments, store, store.root)}
+    assert notes["ran"] == "its file was removed; its results stay until 'assay gc'"
+    assert "Did you mean 'regression'?" in notes["other"] or "regresion" in notes["other"]
+    assert notes["failed"].startswith("its last run did not finish")

@@ -1,6 +1,7 @@
 """Files on the disk: complete or absent, linked where the file system can and copied where it can't."""
 
 import errno
+import json
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,8 @@ from assay.storage.files import (
     link_or_copy,
     require_inner_names,
     try_link,
+    update_json,
+    update_text,
 )
 
 
@@ -151,3 +154,19 @@ def test_trying_a_link_says_whether_it_was_made(source: Path, tmp_path: Path, mo
 def test_names_that_lead_out_of_a_folder_are_refused(name: str) -> None:
     with pytest.raises(StorageError, match="The manifest lists a file"):
         require_inner_names(["inside/table.parquet", name], "The manifest")
+
+
+def test_a_file_is_replaced_only_by_another_content(tmp_path):
+    path = tmp_path / "a" / "b.json"
+    update_json(path, {"x": 1})
+    inode = path.stat().st_ino
+    update_json(path, {"x": 1})
+    assert path.stat().st_ino == inode
+    kept = path.open()
+    update_json(path, {"x": 2})
+    assert json.loads(path.read_text()) == {"x": 2}
+    with kept:
+        assert json.load(kept) == {"x": 1}, "it was replaced, not written into"
+    update_text(path, "")
+    update_text(path, "")
+    assert path.read_text() == ""
