@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from assay.spec.plugins import plugins
+from assay.spec.plugins import forget_plugins
 
 # Torch and Dagster make a million objects that live as long as the process; looking at them all the time costs a tenth.
 gc.set_threshold(100_000, 50, 50)
@@ -32,10 +32,10 @@ def install_package(tmp_path, monkeypatch):
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: added\nVersion: 1\n")
         (info / "entry_points.txt").write_text(f"[{group}]\n{kind} = {target}\n")
         monkeypatch.syspath_prepend(tmp_path)
-        plugins.cache_clear()
+        forget_plugins()
 
     yield install
-    plugins.cache_clear()
+    forget_plugins()
     for name in installed:
         sys.modules.pop(name, None)
 

@@ -26,7 +26,7 @@ from assay.experiments.specs import SpecFiles, was_forgotten
 from assay.pipeline import STAGES, digest_of, needed_stages, stage_config, used_inputs
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.ids import is_id, validate_id
-from assay.spec.secrets import without_keys
+from assay.spec.secrets import without_removed_keys
 from assay.spec.yaml_text import flatten
 
 MAX_SPECS = 200
@@ -315,7 +315,7 @@ def reasons_for(
         return ("the configuration in its folder can't be read",)
     if former is None or not recorded:
         return ("new experiment",)
-    changes = changes_between(former, spec.as_dict(), hidden=spec.remove_key_list)
+    changes = changes_between(former, spec.as_dict())
     if changes:
         return tuple(str(change) for change in changes)
     missing = [asset for asset in assets if asset not in recorded]
@@ -376,17 +376,14 @@ class Change(NamedTuple):
         return f"{self.key}: {_shown(self.old)} → {_shown(self.new)}"
 
 
-def changes_between(
-    old: Mapping[str, Any], new: Mapping[str, Any], hidden: Collection[str] = frozenset()
-) -> list[Change]:
+def changes_between(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
     """Return the keys that differ, as dotted paths in the order of ``new``; a list counts as one value.
 
     Args:
-        old: Nested mappings of plain values.
-        new: The same, at a later time.
-        hidden: Names of keys, at any depth, to leave out; keys that look like secrets always are.
+        old: Plain values of a spec.
+        new: The same, at a later time; what its lists remove from records, and what looks like a secret, is left out.
     """
-    before, after = (flatten(without_keys(dict(values), frozenset(hidden))) for values in (old, new))
+    before, after = (flatten(without_removed_keys(values, new)) for values in (old, new))
     keys = [*after, *(key for key in before if key not in after)]
     pairs = [Change(key, before.get(key, ABSENT), after.get(key, ABSENT)) for key in keys]
     return [change for change in pairs if change.old != change.new]

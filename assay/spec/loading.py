@@ -11,6 +11,8 @@ from assay.errors import AssayError, FileError, SpecError, nearest, one_line, sh
 from assay.spec.base import element_types, literals_in, models_in
 from assay.spec.defaults import resolve
 from assay.spec.experiment import ExistingExperiment, ExperimentSpec
+from assay.spec.extensions import OrPlugin, plugin_types
+from assay.spec.plugins import CODE_KEYS, code_in, group_at, import_path_refused, not_installed, plugins
 from assay.spec.secrets import written_secrets
 from assay.spec.yaml_text import MAX_CHARACTERS, excess, read_mapping
 from assay.utils.reading import read_text
@@ -60,6 +62,8 @@ def _line(detail: Any, root: type[BaseModel]) -> str:
     keys, models, choices = _walk(detail["loc"], root)
     key = _key(keys) or "the spec"
     kind, given, context = detail["type"], detail["input"], detail.get("ctx", {})
+    if refused := _code_refused(keys, given):
+        return refused
     if kind == "extra_forbidden":
         valid = sorted({name for model in models for name in model.model_fields})
         hint = _place_hint(keys, valid) if root is ExperimentSpec else _hint(keys[-1], valid)
@@ -69,14 +73,31 @@ def _line(detail: Any, root: type[BaseModel]) -> str:
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         tags = [tag.strip(" '") for tag in str(context.get("expected_tags", "")).split(",") if tag] or choices
         tag = str(context.get("tag", ""))
-        return f"{key}.kind: got {shorten(tag)}; expected one of {', '.join(tags)}.{_hint(tag, tags)}"
+        more = _or_installed(key, tag)
+        return f"{key}.kind: got {shorten(tag)}; expected one of {', '.join(tags)}.{_hint(tag, tags)}{more}"
     if kind == "literal_error":
-        return f"{key}: got {shorten(given)}; expected {context['expected']}.{_hint(str(given), choices)}"
+        more = _or_installed(key.removesuffix(".kind"), str(given)) if keys[-1] == "kind" else ""
+        return f"{key}: got {shorten(given)}; expected {context['expected']}.{_hint(str(given), choices)}{more}"
     if kind == "value_error":
         return f"{key}: {context['error']}"
     if kind == "string_type" and isinstance(given, int | float):
         return f"{key}: got {shorten(given)}, a number; expected a text: write it in quotes."
     return f"{key}: got {shorten(given)}; {detail['msg'][0].lower()}{detail['msg'][1:]}."
+
+
+def _code_refused(keys: Sequence[str], given: Any) -> str:
+    """Return the line about a place that names code, as configurations of other programs do; empty if it does not."""
+    place = keys[:-1] if keys and keys[-1] in CODE_KEYS else keys if code_in(given) else None
+    if place is None:
+        return ""
+    group = group_at(".".join(place))
+    return f"{_key(place) or 'the spec'}: names code; {import_path_refused(group.name if group else None)}."
+
+
+def _or_installed(key: str, name: str) -> str:
+    """Return a sentence about packages that may add what is missing; empty where none can, or no name is given."""
+    group = group_at(key) if name else None
+    return f" Or: {not_installed(group.name, name)}." if group else ""
 
 
 def _follows_from_others(detail: Any) -> bool:
@@ -154,9 +175,13 @@ def _walk(location: tuple[int | str, ...], root: type[BaseModel]) -> tuple[list[
     keys: list[str] = []
     types: list[Any] = [root]
     parents: list[type[BaseModel]] = [root]
+    added: list[OrPlugin] = []
     for part in location:
         models = models_in(types)
         parents = models or parents
+        if models and (sections := _sections_of(str(part), added)):
+            types, parents = sections, sections
+            continue
         # A tag chooses one of several models, even if a field has the same name (``kind: metric``).
         if len(models) > 1 and isinstance(part, str) and _is_tag(part, models):
             types = [model for model in models if part in _tags(model)]
@@ -164,11 +189,17 @@ def _walk(location: tuple[int | str, ...], root: type[BaseModel]) -> tuple[list[
         fields = [model.model_fields[part] for model in models if isinstance(part, str) and part in model.model_fields]
         if fields:
             types = [field.annotation for field in fields]
+            added = [each for field in fields for each in plugin_types(field.annotation, field.metadata)]
         else:
             types = [argument for annotation in types for argument in element_types(annotation)]
         keys.append(str(part))
     literals = [str(value) for annotation in types for value in literals_in(annotation)]
     return keys, parents, literals or [tag for model in models_in(types) for tag in _tags(model)]
+
+
+def _sections_of(kind: str, added: Iterable[OrPlugin]) -> list[Any]:
+    """Return the section of a package whose kind is named in the place of an error."""
+    return [each.section_of(kind) for each in added if kind not in each.built_in and kind in plugins(each.group)]
 
 
 def _is_tag(part: str, models: list[type[BaseModel]]) -> bool:
