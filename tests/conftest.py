@@ -20,16 +20,18 @@ settings.load_profile("assay")
 
 @pytest.fixture
 def install_package(tmp_path, monkeypatch):
-    """Give ``install(group, kind, target, **modules)``: puts a package on the path, as pip would."""
+    """Give ``install(group, kind, target, package, version, **modules)``: puts a package on the path, as pip would."""
     installed = []
 
-    def install(group: str, kind: str, target: str, **modules: str) -> None:
+    def install(
+        group: str, kind: str, target: str, *, package: str = "added", version: str = "1", **modules: str
+    ) -> None:
         for name, text in modules.items():
             Path(tmp_path / f"{name}.py").write_text(text)
             installed.append(name)
-        info = tmp_path / "added-1.dist-info"
+        info = tmp_path / f"{package}.dist-info"
         info.mkdir(exist_ok=True)
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: added\nVersion: 1\n")
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
         (info / "entry_points.txt").write_text(f"[{group}]\n{kind} = {target}\n")
         monkeypatch.syspath_prepend(tmp_path)
         forget_plugins()

@@ -47,7 +47,7 @@ def _known_metric(name: str) -> str:
     if name in BUILT_IN_METRIC_NAMES or name in plugins(METRICS):
         return name
     choices = unknown("Metric", name, BUILT_IN_METRIC_NAMES | set(plugins(METRICS)))
-    raise ValueError(f"{choices} Or: {not_installed(METRICS, name)}.")
+    raise ValueError(f"{choices} Or {not_installed(METRICS, name)}.")
 
 
 def added_metrics(names: Iterable[str | None]) -> Iterator[tuple[str, str]]:

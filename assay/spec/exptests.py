@@ -1,7 +1,7 @@
 """Section ``exptests``: tests of an experiment's results, and the keys of each kind of test."""
 
 import fnmatch
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -162,12 +162,13 @@ class TestKind:
 
     Attributes:
         section: Model of the test's keys.
-        run: Called as ``run(test, files)`` with ``assay.checks.result.ExperimentFiles``; returns a ``TestResult``.
+        run: Function, or its import path ``package.module:function``, which is imported only when the test runs. Called
+            as ``run(test, files)`` with ``assay.checks.result.ExperimentFiles``; returns a ``TestResult``.
     """
 
     __test__ = False
 
-    def __init__(self, section: type[TestSection], run: Any) -> None:
+    def __init__(self, section: type[TestSection], run: str | Callable[..., Any]) -> None:
         self.section = section
         self.run = run
 

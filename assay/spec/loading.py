@@ -8,11 +8,22 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from assay.errors import AssayError, FileError, SpecError, nearest, one_line, shorten
+from assay.spec.analysis import BUILT_IN_METRIC_NAMES
 from assay.spec.base import element_types, literals_in, models_in
 from assay.spec.defaults import resolve
 from assay.spec.experiment import ExistingExperiment, ExperimentSpec
 from assay.spec.extensions import OrPlugin, plugin_types
-from assay.spec.plugins import CODE_KEYS, code_in, group_at, import_path_refused, not_installed, plugins
+from assay.spec.plugins import (
+    CODE_KEYS,
+    METRICS,
+    Plugin,
+    code_in,
+    group_at,
+    import_path_refused,
+    load_plugin,
+    not_installed,
+    plugins,
+)
 from assay.spec.secrets import written_secrets
 from assay.spec.yaml_text import MAX_CHARACTERS, excess, read_mapping
 from assay.utils.reading import read_text
@@ -54,6 +65,11 @@ def explain(error: ValidationError, root: type[BaseModel]) -> list[str]:
         root: The model that was validated.
     """
     details = [detail for detail in error.errors(include_url=False) if not _follows_from_others(detail)]
+    kinds = {
+        detail["loc"][:-1] for detail in details if detail["type"] == "literal_error" and detail["loc"][-1] == "kind"
+    }
+    # The keys of a kind that is not known are not known either.
+    details = [detail for detail in details if detail["type"] != "extra_forbidden" or detail["loc"][:-1] not in kinds]
     lines = list(dict.fromkeys(_line(detail, root) for detail in details[:MOST_DETAILS]))
     return [*lines, *(f"{_key(detail['loc'])}: is wrong, too" for detail in details[MOST_DETAILS:])]
 
@@ -97,7 +113,7 @@ def _code_refused(keys: Sequence[str], given: Any) -> str:
 def _or_installed(key: str, name: str) -> str:
     """Return a sentence about packages that may add what is missing; empty where none can, or no name is given."""
     group = group_at(key) if name else None
-    return f" Or: {not_installed(group.name, name)}." if group else ""
+    return f" Or {not_installed(group.name, name)}." if group else ""
 
 
 def _follows_from_others(detail: Any) -> bool:
@@ -308,6 +324,34 @@ def merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, A
 
 def _same_kind(value: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
     return bool(value.get("kind", old.get("kind")) == old.get("kind"))
+
+
+def plugin_problem(plugin: Plugin) -> str:
+    """Import a plug-in, and return why a spec can't use it; empty if it can."""
+    added = [each for model in _models_below(ExperimentSpec) for each in _plugin_types_of(model)]
+    try:
+        for each in added:
+            if each.group == plugin.group:
+                each.section_of(plugin.name)
+        if plugin.group == METRICS:
+            load_plugin(plugin.group, plugin.name, object)
+            if plugin.name in BUILT_IN_METRIC_NAMES:
+                return f"{plugin.name!r} is a built-in metric, which no package can replace; register another name."
+    except AssayError as error:
+        return str(error)
+    return ""
+
+
+def _plugin_types_of(model: type[BaseModel]) -> Iterator[OrPlugin]:
+    for field in model.model_fields.values():
+        yield from plugin_types(field.annotation, field.metadata)
+
+
+def _models_below(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    yield model
+    for field in model.model_fields.values():
+        for inner in models_in([field.annotation]):
+            yield from _models_below(inner)
 
 
 def json_schema() -> dict[str, Any]:

@@ -137,7 +137,7 @@ def plugin_named(group: str, name: str) -> Plugin:
     """
     found = _installed()[group].get(name, [])
     if not found:
-        raise AssayError(f"got {shorten(name)}; {not_installed(group, name)}")
+        raise AssayError(f"got {shorten(name)}; expected {not_installed(group, name)}")
     if len(found) > 1:
         several = " and ".join(f"{each.package} {each.version}" for each in found)
         raise AssayError(f"{name!r} is registered in {group!r} by {several}; uninstall one of them (pip uninstall).")
@@ -167,11 +167,14 @@ def load_plugin(group: str, name: str, expected: type) -> Any:
 
 @dataclass(frozen=True)
 class _Imported:
-    """An imported object, or why it can't be imported, and how long the import took."""
+    """An imported object, or why it can't be imported."""
 
     value: Any
     problem: str
-    seconds: float
+
+
+_TOOK: dict[Plugin, float] = {}
+"""Seconds that imports took in this process."""
 
 
 @cache
@@ -183,12 +186,19 @@ def _imported(plugin: Plugin) -> _Imported:
     except (Exception, SystemExit) as error:  # the module of a package may do anything
         reason = f"{type(error).__name__}: {error}"
         value, problem = None, f"The plug-in {plugin} can't be imported: {reason}. Repair or uninstall the package."
-    return _Imported(value, problem, time.perf_counter() - start)
+    _TOOK[plugin] = time.perf_counter() - start
+    return _Imported(value, problem)
+
+
+def slow_plugins() -> Iterator[Plugin]:
+    """Yield the plug-ins that this process imported and that took longer than ``SLOW_S``."""
+    return (plugin for plugin in all_plugins() if _TOOK.get(plugin, 0.0) > SLOW_S)
 
 
 def import_seconds(plugin: Plugin) -> float:
     """Return how long importing a plug-in took in this process, or takes now."""
-    return _imported(plugin).seconds
+    _imported(plugin)
+    return _TOOK[plugin]
 
 
 def import_function(path: str, what: str) -> Callable[..., Any]:
@@ -224,13 +234,13 @@ def _is_at(wanted: list[str], parts: list[str]) -> bool:
 
 
 def not_installed(group: str, name: str) -> str:
-    """Return what to do about a name that no installed package registers."""
+    """Return what was expected in place of a name that no installed package registers, and what to do."""
     if is_import_path(name):
-        return import_path_refused(group)
+        return f"a name: {import_path_refused(group)}"
     here = ", ".join(plugins(group)) or "none"
     return (
-        f"packages add {GROUPS[group].what} by an entry point in {group!r} (installed here: {here}). If one has "
-        f"{shorten(name)}, install it into this environment: pip install PACKAGE. See {PAGE}"
+        f"the name of {GROUPS[group].what} that an installed package registers in {group!r} (here: {here}); if one has "
+        f"{shorten(name)}: pip install PACKAGE, see {PAGE}"
     )
 
 
