@@ -59,6 +59,8 @@ class OrPlugin:
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         added = [handler(section.__pydantic_core_schema__) for section in self.usable_sections()]
+        if added and self.plain is not None:
+            added.append({"enum": list(plugins(self.group))})
         own = handler(schema)
         return {"anyOf": [own, *added]} if added else own
 

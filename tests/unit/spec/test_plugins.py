@@ -202,7 +202,7 @@ def test_a_tag_that_names_code_is_refused_with_the_way_to_name_it():
 
 def test_the_schema_for_editors_has_the_keys_of_installed_packages(network):
     model = json_schema()["$defs"]["TrainedModelSection"]["properties"]["model"]
-    (net,) = [each for each in model["anyOf"][0]["anyOf"] if each.get("title") == "Net"]
+    (net,) = [each for each in model["anyOf"] if each.get("title") == "Net"]
     assert net["properties"]["layers"]["type"] == "integer"
 
 
