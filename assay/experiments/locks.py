@@ -102,6 +102,11 @@ def _added_lock(
             stack.enter_context(held)
         except TimeoutError as error:
             raise InUseError(f"The lock {lock.kind!r} on {lock.location} was not free in time: {error}.") from error
+        except (AssayError, OSError):
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise AssayError(f"The lock {lock.kind!r} on {lock.location} can't be acquired: {reason}") from error
         stack.enter_context(holder_file(path, lock.kind, purpose, {}))
         yield
 
