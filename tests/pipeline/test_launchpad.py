@@ -1,6 +1,7 @@
 """The Launchpad's configuration of ``experiment``: what it completes, checks and lets through to our own messages."""
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +109,28 @@ def test_every_key_has_its_description_and_bounds():
     assert all(field.description for field in fields.values())
     epochs = fields["trained_model"].config_type.fields["train_params"].config_type.fields["epochs"]
     assert "at least 1" in epochs.description
+
+
+NET = """
+from typing import Literal
+from assay.spec.models import ModelKind, ModelSection
+class Net(ModelSection):
+    kind: Literal["net"] = "net"
+KIND = ModelKind(Net, "no_such_module:build")
+"""
+
+
+def test_the_kinds_of_installed_packages_are_choices_where_they_may_stand_and_nowhere_else(install_package):
+    install_package("assay.models", "net", "nets:KIND", package="acme", nets=NET)
+    install_package("assay.learners", "huber", "broken:KIND", package="broken", broken="1 / 0")
+    fields = spec_field().config_type.fields["trained_model"].config_type.fields
+    model = fields["model"].config_type.inner_type if fields["model"].config_type.is_noneable else fields["model"]
+    assert {value.config_value for value in model.fields["kind"].config_type.enum_values} == {
+        *("mlp", "cnn", "unet", "detector", "net")
+    }
+    assert [value.config_value for value in fields["learner"].config_type.fields["kind"].config_type.enum_values] == [
+        "huber"
+    ]
+    source = spec_field().config_type.fields["generated_images"].config_type.fields["source"].config_type
+    assert "net" not in {value.config_value for value in source.fields["kind"].config_type.enum_values}
+    assert "nets" not in sys.modules
