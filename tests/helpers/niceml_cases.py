@@ -93,7 +93,7 @@ def folder(lab, name):
 
 def saved(section, key):
     """See whether a key is in a saved configuration."""
-    return lambda lab, name: key in (folder(lab, name) / "configs" / section / "config.yaml").read_text()
+    return lambda lab, name: f"{key}:" in (folder(lab, name) / "configs" / section / "config.yaml").read_text()
 
 
 def info(key):
