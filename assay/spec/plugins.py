@@ -96,14 +96,14 @@ def _installed() -> dict[str, dict[str, list[Plugin]]]:
     for distribution in distributions():
         try:
             points = [point for point in distribution.entry_points if point.group in GROUPS]
-            name, version = (distribution.name, distribution.version) if points else ("", "")
+            name, version = (str(distribution.name), str(distribution.version)) if points else ("", "")
         except Exception:  # noqa: S112 - damaged metadata of one package, which no experiment may use
             continue
         if not points or name.lower() in seen:
             continue  # of two copies on the path, Python imports the first
         seen.add(name.lower())
         for point in points:
-            found[point.group].setdefault(point.name, []).append(_plugin(point, str(name), str(version)))
+            found[point.group].setdefault(point.name, []).append(_plugin(point, name, version))
     return found
 
 
