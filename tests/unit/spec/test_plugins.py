@@ -7,7 +7,7 @@ import pytest
 from assay.errors import AssayError, SpecError
 from assay.pipeline import STAGES, stage_config
 from assay.spec.loading import json_schema, plugin_problem, spec_from
-from assay.spec.plugins import GROUPS, all_plugins, forget_plugins, group_at, plugins
+from assay.spec.plugins import GROUPS, all_plugins, forget_plugins, group_at, plugins, slow_plugins
 from assay.spec.yaml_text import read_mapping
 
 NETWORK = """
@@ -222,3 +222,11 @@ def test_a_broken_plug_in_is_told_apart_from_those_that_can_be_used(install_pack
     assert {plugin.name: bool(plugin_problem(plugin)) for plugin in all_plugins()} == {"net": False, "wide": True}
     with pytest.raises(AssayError, match="ZeroDivisionError"):
         loaded(normalized={"scalar_feature_keys": "wide"})
+
+
+@pytest.mark.system
+def test_a_slow_import_is_told_by_the_package_that_made_everybody_wait(install_package, network):
+    slow = "import time\ntime.sleep(1.2)\n" + FEATURES
+    install_package("assay.features", "wide", "wides:KIND", package="slow", wides=slow)
+    loaded(**NET, normalized={"scalar_feature_keys": "wide"})
+    assert [plugin.package for plugin in slow_plugins()] == ["slow"]
