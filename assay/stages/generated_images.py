@@ -59,7 +59,7 @@ def check_source(source: Source) -> list[str]:
     Raises:
         DataError: What the stage would refuse, as far as that shows without opening an image.
     """
-    warnings: list[str] = _function(_CHECKS[source.kind])(source) if source.kind in _CHECKS else []
+    warnings: list[str] = _code(_CHECKS[source.kind])(source) if source.kind in _CHECKS else []
     return warnings
 
 
