@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from assay.spec.experiment import ExperimentSpec, FoundExperiment
+from assay.spec.extensions import packages_of
 from assay.utils.text import canonical_json
 
 FINGERPRINT_LENGTH = 24
@@ -128,7 +129,18 @@ def stage_config(spec: ExperimentSpec, experiment_id: str, stage: str) -> StageC
         content["class_weights"] = CLASS_WEIGHTS_VERSION
     if stage == "normalized" and spec.found is not None and spec.found.scaling:
         content["scaling"] = spec.found.scaling
+    if packages := packages_used(spec, stage):
+        content["packages"] = packages
     return StageConfig(experiment_id, stage, spec.learning, seed, section, digest_of(content), spec.found)
+
+
+def packages_used(spec: ExperimentSpec, stage: str) -> dict[str, str]:
+    """Return the version of each installed package that a stage's result depends on, by the package's name."""
+    packages = packages_of(spec.section(stage))
+    if stage == "predictions" and spec.trained_model.model is not None:
+        # In an evaluation, the model's fingerprint is that of its training, maybe with another version of its network.
+        packages = {**packages_of(spec.trained_model.model), **packages}
+    return packages
 
 
 def needed_stages(spec: ExperimentSpec) -> tuple[str, ...]:

@@ -14,9 +14,7 @@ from pydantic.fields import FieldInfo
 
 from assay.spec.base import Section, alternatives, element_types, literals_in, models_in
 from assay.spec.experiment import ExperimentSpec
-from assay.spec.exptests import TEST_PLUGINS
-from assay.spec.generated_images import SOURCE_PLUGINS
-from assay.spec.models import MODEL_PLUGINS
+from assay.spec.extensions import OrPlugin, plugin_types
 from assay.spec.plugins import plugins
 from assay.spec.yaml_text import to_yaml
 
@@ -39,7 +37,7 @@ _BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less tha
 def spec_field() -> dg.Field:
     """Return the field ``spec`` of the asset ``experiment``: keys of the spec, all of them optional."""
     return dg.Field(
-        _shape([ExperimentSpec]),
+        _shape([ExperimentSpec], []),
         is_required=False,
         default_value={},
         description="Keys of the spec to set or change, stored in the experiment's file; empty: use the file, or the "
@@ -47,31 +45,30 @@ def spec_field() -> dg.Field:
     )
 
 
-def _shape(models: Iterable[type[BaseModel]]) -> dg.Permissive:
-    """Return the keys of a model; of several models, those of all.
+def _shape(models: Iterable[type[BaseModel]], added: Iterable[OrPlugin]) -> dg.Permissive:
+    """Return the keys of a model; of several models, those of all, and the kinds that installed packages add.
 
-    Keys that none of them has are let through, because the models' own message names the nearest key.
+    Keys that none of them has are let through, because the models' own message names the nearest key, and because
+    packages are not imported here.
     """
     fields: dict[str, list[FieldInfo]] = {}
     for model in models:
         for name, info in model.model_fields.items():
             fields.setdefault(name, []).append(info)
-    shape: dg.Permissive = dg.Permissive(  # type: ignore[no-untyped-call]
-        {name: _field(infos, _packages() if name == "kind" else ()) for name, infos in fields.items()}
-    )
+    kinds = tuple(kind for each in added for kind in plugins(each.group) if kind not in each.built_in)
+    shaped = {name: _field(infos, kinds if name == "kind" else ()) for name, infos in fields.items()}
+    if kinds and "kind" not in fields:
+        shaped["kind"] = dg.Field(_choice(kinds), is_required=False, description="A kind that a package adds.")
+    shape: dg.Permissive = dg.Permissive(shaped)  # type: ignore[no-untyped-call]
     return shape
-
-
-def _packages() -> tuple[str, ...]:
-    """Return the kinds that installed packages add."""
-    return tuple(kind for group in (SOURCE_PLUGINS, MODEL_PLUGINS, TEST_PLUGINS) for kind in plugins(group))
 
 
 def _field(infos: list[FieldInfo], more: tuple[str, ...]) -> dg.Field:
     types: list[Any] = [inner for info in infos for inner in alternatives(info.annotation)]
     types += [Literal[each] for each in more]
+    added = [each for info in infos for each in plugin_types(info.annotation, info.metadata)]
     lines = dict.fromkeys(filter(None, (_described(info) for info in infos)))
-    return dg.Field(_config_type(types), is_required=False, description=" Or: ".join(lines) or None)
+    return dg.Field(_config_type(types, added), is_required=False, description=" Or: ".join(lines) or None)
 
 
 def _described(info: FieldInfo) -> str:
@@ -86,21 +83,21 @@ def _described(info: FieldInfo) -> str:
     return " ".join(filter(None, [info.description, f"({'; '.join(notes)})" if notes else ""]))
 
 
-def _config_type(types: list[Any]) -> Any:
+def _config_type(types: list[Any], added: list[OrPlugin]) -> Any:
     """Return the config type for alternatives of a field; Any where Dagster has none for their mixture."""
     given = [kind for kind in types if kind is not NoneType]
-    one = _without_null(given)
+    one = _without_null(given, added)
     return dg.Noneable(one) if len(given) < len(types) and one is not Any else one
 
 
-def _without_null(types: list[Any]) -> Any:
+def _without_null(types: list[Any], added: list[OrPlugin]) -> Any:
     models, literals = models_in(types), [value for kind in types for value in literals_in(kind)]
     if len(models) == len(types):
-        return _shape(models) if not any(map(_reads_text, models)) else Any
+        return _shape(models, added) if not any(map(_reads_text, models)) else Any
     if types and all(literals_in(kind) for kind in types) and all(isinstance(value, str) for value in literals):
         return _choice(tuple(dict.fromkeys(literals)))
     if len(set(types)) == 1:
-        return _plain(types[0])
+        return _plain(types[0], added)
     return Any
 
 
@@ -111,12 +108,12 @@ def _reads_text(model: type[BaseModel]) -> bool:
     return any(each.info.mode in ("before", "wrap", "plain") for name, each in validators.items() if name not in shared)
 
 
-def _plain(kind: Any) -> Any:
+def _plain(kind: Any, added: list[OrPlugin]) -> Any:
     origin = get_origin(kind)
     if origin in (list, tuple, frozenset, set):
         inner = element_types(kind)
         is_sequence = origin is not tuple or get_args(kind)[-1] is Ellipsis
-        return [_config_type(alternatives(inner[0]))] if inner and is_sequence else Any
+        return [_config_type(alternatives(inner[0]), added)] if inner and is_sequence else Any
     if origin is dict:
         return dict
     return _SCALARS.get(kind, Any)

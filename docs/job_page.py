@@ -122,7 +122,10 @@ def _checks(graph: Any, selected: set[str], ops: Iterable[Op]) -> Iterator[str]:
 def _locks(ops: Iterable[Op]) -> Iterator[str]:
     own = [op for op in ops if op.home == EVERYWHERE]
     if own:
-        text = "Each asset holds the locks of the spec while it works and always releases them ([locks](locks.md))."
+        text = (
+            "Each asset holds the locks of the spec while it works, or a run holds them from training to analysis; "
+            "they are always released ([locks](locks.md))."
+        )
         yield _heading("Locks", EVERYWHERE, text, own)
         yield _table(_rows(own, dict(_top_level()), only_named=True))
 
@@ -187,8 +190,6 @@ def _one_line(text: str | None) -> str:
 
 FOLDER = {"exp_folder_pattern": "exp_folder_pattern", "exp_out_location": "exp_out_location"}
 
-REMOVED = {"remove_key_list": "remove_key_list"}
-
 LOCKED = {"filelock_dict": "filelock_dict"}
 
 
@@ -239,30 +240,25 @@ DATA = (
 TRAIN = Op(
     "train",
     "trained_model",
-    {
-        **_below(
-            "trained_model",
-            *("data_description", "data_train", "data_validation", "exp_initializer", "learner", "model"),
-            "train_params",
-        ),
-        **REMOVED,
-    },
+    _below(
+        "trained_model",
+        *("data_description", "data_train", "data_validation", "exp_initializer", "learner", "model"),
+        *("train_params", "remove_key_list"),
+    ),
 )
 
 EVALUATION = (
     Op(
         "prediction",
         "predictions",
-        {
-            **_below(
-                "predictions",
-                *("datasets", "model_loader", "prediction_function", "prediction_handler", "prediction_steps"),
-            ),
-            **REMOVED,
-        },
+        _below(
+            "predictions",
+            *("datasets", "model_loader", "prediction_function", "prediction_handler", "prediction_steps"),
+            "remove_key_list",
+        ),
     ),
-    Op("analysis", "analysis", {**_below("analysis", "result_analyzer"), **REMOVED}),
-    Op("exptests", "exptests", {**_below("exptests", "tests"), **REMOVED}),
+    Op("analysis", "analysis", _below("analysis", "result_analyzer", "remove_key_list")),
+    Op("exptests", "exptests", _below("exptests", "tests", "remove_key_list")),
 )
 
 EXISTING_EXPERIMENT = (

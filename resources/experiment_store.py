@@ -5,21 +5,24 @@ Belongs here: connecting Dagster's contexts to the stores of ``assay``. Does not
 
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import polars as pl
+from pydantic import PrivateAttr
 
 from assay.checks.result import TestResult
+from assay.errors import StorageError
 from assay.experiments.building import build_stage, fetch_evaluated, mirror, publish_evaluated_model
 from assay.experiments.checks import require_passed, run_tests
 from assay.experiments.folders import ExperimentFolders
+from assay.experiments.locks import RunLocks
 from assay.experiments.specs import SpecFiles, load_run_config, store_run_config
 from assay.pipeline import StageConfig, StageSection, used_inputs, why_not_needed
-from assay.spec.experiment import ExperimentSpec, FileLockSpec
+from assay.spec.experiment import ExperimentSpec, LockSection
 from assay.spec.exptests import TestSection
 from assay.spec.ids import validate_id
 from assay.storage.locations.config import Locations
@@ -49,6 +52,7 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
     """Reports the progress of stages."""
     tracker: Tracker
     """Sends finished results to MLflow."""
+    _run_locks: RunLocks = PrivateAttr(default_factory=RunLocks)
 
     @property
     def path(self) -> Path:
@@ -124,7 +128,8 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
         progress = self.reporter.start(context, spec.stage)
         with (
             as_failure(f"Experiment {spec.experiment_id}, {spec.stage}"),
-            build_stage(self.locations, spec, inputs, self._locks(context), self._waiting(context, spec)) as build,
+            self._locks(context, spec) as locks,
+            build_stage(self.locations, spec, inputs, locks, self._waiting(context, spec)) as build,
         ):
             build.progress = progress
             yield build
@@ -151,8 +156,8 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
             dagster.Failure: The model no longer exists at any location.
         """
         self.reporter.start(context, spec.stage)
-        with as_failure(f"Experiment {spec.experiment_id}, {spec.stage}"):
-            result = publish_evaluated_model(self.locations, spec, self._locks(context), self._waiting(context, spec))
+        with as_failure(f"Experiment {spec.experiment_id}, {spec.stage}"), self._locks(context, spec) as locks:
+            result = publish_evaluated_model(self.locations, spec, locks, self._waiting(context, spec))
         self._finish(context, spec, f"that of {spec.found.experiment_id}" if spec.found else "")
         return result
 
@@ -167,8 +172,17 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
         with as_failure(f"Experiment {spec.experiment_id}, {spec.stage}"):
             return data_source(fetch_evaluated(self.locations, spec, "normalized")).norm_info
 
-    def _locks(self, context: dg.AssetExecutionContext) -> Mapping[str, FileLockSpec]:
-        return self.spec_of_run(context.run.run_id, validate_id(context.partition_key)).filelock_dict
+    def _locks(
+        self, context: dg.AssetExecutionContext, spec: StageConfig[Any]
+    ) -> AbstractContextManager[dict[str, LockSection]]:
+        locks = self.spec_of_run(context.run.run_id, validate_id(context.partition_key)).filelock_dict
+        waiting = self._waiting(context, spec)
+        return self._run_locks.during(self.locations, spec.stage, spec.experiment_id, locks, waiting)
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        """Release what the run still holds, whatever its outcome; a lock that was lost meanwhile is lost already."""
+        with suppress(StorageError):
+            self._run_locks.release()
 
     def _waiting(self, context: dg.AssetExecutionContext, spec: StageConfig[Any]) -> Waiting:
         return partial(self.reporter.wait, context, spec.stage)

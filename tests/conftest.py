@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from assay.spec.plugins import plugins
+from assay.spec.plugins import forget_plugins
 
 # Torch and Dagster make a million objects that live as long as the process; looking at them all the time costs a tenth.
 gc.set_threshold(100_000, 50, 50)
@@ -20,22 +20,24 @@ settings.load_profile("assay")
 
 @pytest.fixture
 def install_package(tmp_path, monkeypatch):
-    """Give ``install(group, kind, target, **modules)``: puts a package on the path, as pip would."""
+    """Give ``install(group, kind, target, package, version, **modules)``: puts a package on the path, as pip would."""
     installed = []
 
-    def install(group: str, kind: str, target: str, **modules: str) -> None:
+    def install(
+        group: str, kind: str, target: str, *, package: str = "added", version: str = "1", **modules: str
+    ) -> None:
         for name, text in modules.items():
             Path(tmp_path / f"{name}.py").write_text(text)
             installed.append(name)
-        info = tmp_path / "added-1.dist-info"
+        info = tmp_path / f"{package}.dist-info"
         info.mkdir(exist_ok=True)
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: added\nVersion: 1\n")
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
         (info / "entry_points.txt").write_text(f"[{group}]\n{kind} = {target}\n")
         monkeypatch.syspath_prepend(tmp_path)
-        plugins.cache_clear()
+        forget_plugins()
 
     yield install
-    plugins.cache_clear()
+    forget_plugins()
     for name in installed:
         sys.modules.pop(name, None)
 

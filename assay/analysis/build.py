@@ -32,11 +32,14 @@ from assay.analysis.detection import DETECTION
 from assay.analysis.multi_label import MULTI_LABEL
 from assay.analysis.regression import REGRESSION
 from assay.analysis.segmentation import SEGMENTATION
+from assay.errors import AssayError, shorten
 from assay.metrics.intervals import intervals
 from assay.metrics.registry import Metric, get_metric, get_metrics
 from assay.metrics.samples import Floats, Sample
 from assay.plots.metrics import metric_bars
 from assay.spec.analysis import AnalysisSection, ResultAnalyzer
+from assay.spec.extensions import added_function
+from assay.spec.plugins import RESULT_ANALYZERS
 from assay.storage.files import write_bytes
 from assay.storage.parquet import read_parquet, write_parquet
 from assay.training.image_targets import ImageTarget
@@ -76,8 +79,45 @@ def build_analysis(
     for name, table in analysis.tables.items():
         write_parquet(table, folder / f"{name}.parquet")
     draw_plots(analysis, inputs, spec.result_analyzer, folder / "pictures")
+    report = report_of(analysis, TASK_ANALYSES[inputs.task], intervals=spec.result_analyzer.bootstrap_samples > 0)
+    report |= further_findings(spec.result_analyzer, analysis, inputs, folder)
     progress(steps, steps, "")
-    return report_of(analysis, TASK_ANALYSES[inputs.task], intervals=spec.result_analyzer.bootstrap_samples > 0)
+    return report
+
+
+def further_findings(
+    analyzer: ResultAnalyzer, analysis: Analysis, inputs: AnalysisInputs, folder: Path
+) -> dict[str, Any]:
+    """Let the analyzer of an installed package add tables, plots (PNG files in ``pictures/``) and numbers.
+
+    Args:
+        analyzer: Its section; nothing is done for Assay's own.
+        analysis: All numbers so far.
+        inputs: What the analysis reads.
+        folder: The result's folder, with every file that Assay writes.
+
+    Returns:
+        What to add to the report, under the kind of the analyzer.
+
+    Raises:
+        AssayError: It failed, returned something else than numbers and texts by name, or changed a file of Assay's.
+    """
+    analyse = added_function(RESULT_ANALYZERS, analyzer)
+    if analyse is None:
+        return {}
+    kind, before = str(getattr(analyzer, "kind", "")), _state_of(folder)
+    found = analyse(analysis, inputs, folder)
+    if changed := sorted(name for name, state in before.items() if _state_of(folder).get(name) != state):
+        raise AssayError(f"The result analyzer {kind!r} changed {', '.join(changed)}; expected files of its own.")
+    if not isinstance(found, Mapping) or not all(isinstance(value, str | int | float) for value in found.values()):
+        raise AssayError(f"The result analyzer {kind!r} returned {shorten(found)}; expected numbers and texts by name.")
+    return {kind: dict(found)} if found else {}
+
+
+def _state_of(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return size and modification time of each file, by its path in the folder."""
+    files = [(path.relative_to(folder).as_posix(), path.stat()) for path in folder.rglob("*") if path.is_file()]
+    return {name: (status.st_size, status.st_mtime_ns) for name, status in files}
 
 
 def compute_analysis(

@@ -8,7 +8,7 @@ Belongs here: from two states to texts. Does not belong here: deciding what is o
 """
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from assay.experiments.contents import recorded_spec
 from assay.pipeline import STAGES
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.generated_images import GeneratedImagesSection, OwnData
-from assay.spec.secrets import hide, without_keys
+from assay.spec.secrets import hide, without_removed_keys
 from assay.spec.yaml_text import flatten
 from assay.stages.generated_images import DIGEST_CACHE
 from assay.storage.results import ResultStore
@@ -70,7 +70,7 @@ def reasons_for(
         return ("the configuration in its folder can't be read",)
     if former is None or not recorded:
         return ("new experiment",)
-    changes = changes_between(former, spec.as_dict(), hidden=spec.remove_key_list)
+    changes = changes_between(former, spec.as_dict())
     found = [
         *([data] if data and "generated_images" in assets else []),
         *_code_changes(spec, assets, recorded, root),
@@ -160,17 +160,14 @@ class Change(NamedTuple):
         return f"{self.key}: {_shown(self.old)} → {_shown(self.new)}"
 
 
-def changes_between(
-    old: Mapping[str, Any], new: Mapping[str, Any], hidden: Collection[str] = frozenset()
-) -> list[Change]:
+def changes_between(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
     """Return the keys that differ, as dotted paths in the order of ``new``; a list counts as one value.
 
     Args:
-        old: Nested mappings of plain values.
-        new: The same, at a later time.
-        hidden: Names of keys, at any depth, to leave out; keys that look like secrets always are.
+        old: Plain values of a spec.
+        new: The same, at a later time; what its lists remove from records, and what looks like a secret, is left out.
     """
-    before, after = (flatten(without_keys(dict(values), frozenset(hidden))) for values in (old, new))
+    before, after = (flatten(without_removed_keys(values, new)) for values in (old, new))
     keys = [*after, *(key for key in before if key not in after)]
     pairs = [Change(key, before.get(key, ABSENT), after.get(key, ABSENT)) for key in keys]
     return [change for change in pairs if change.old != change.new]

@@ -17,8 +17,10 @@ from assay.checks.files import check_files_exist, check_models_saved, check_no_m
 from assay.checks.metrics import check_beats_baseline, check_metric
 from assay.checks.result import ExperimentFiles, TestResult
 from assay.checks.split_leakage import check_split_leakage
-from assay.spec.exptests import TEST_PLUGINS, TestKind, TestSection
-from assay.spec.plugins import load_plugin
+from assay.errors import AssayError
+from assay.spec.exptests import TestKind, TestSection
+from assay.spec.extensions import guarded
+from assay.spec.plugins import TESTS, load_plugin
 from assay.storage.files import update_text
 
 FURTHER_TESTS = "further_tests"
@@ -43,8 +45,11 @@ class Check:
 
 
 def _run_plugin(test: TestSection, files: ExperimentFiles) -> TestResult:
-    kind: TestKind = load_plugin(TEST_PLUGINS, test.kind, TestKind)
-    result: TestResult = kind.run(test, files)
+    kind: TestKind = load_plugin(TESTS, test.kind, TestKind)
+    result = guarded(TESTS, test.kind, kind.run)(test, files)
+    if not isinstance(result, TestResult):
+        wanted = "assay.checks.result.verdict"
+        raise AssayError(f"The experiment test {test.kind!r} returned a {type(result).__name__}; expected {wanted}(…).")
     return result
 
 

@@ -14,7 +14,7 @@ import typer
 from assay.cli.backfills import backfill, backfills
 from assay.cli.results import compare, dashboard, diff, export, path, show, sql
 from assay.cli.run import demo, run, verify_experiment
-from assay.cli.specs import evaluate, new, schema, sweep, validate
+from assay.cli.specs import evaluate, list_plugins, new, schema, sweep, validate
 from assay.cli.storage import copy, forget, gc, import_, list_locations, locks
 from assay.errors import AssayError, printable
 from assay.spec.secrets import hide
@@ -52,6 +52,7 @@ app.command("eval")(evaluate)
 app.command("import")(import_)
 app.command("locations")(list_locations)
 app.command("verify")(verify_experiment)
+app.command("plugins")(list_plugins)
 
 
 def script() -> None:

@@ -70,7 +70,7 @@ def is_finished(experiment_id: str, spec: ExperimentSpec) -> bool:
     former, digest = recorded_spec(root, experiment_id), known_digest(spec.generated_images, root, "")
     if former is None or digest is None or not is_recorded(dagster_home(), experiment_id):
         return False
-    if changes_between(former, spec.as_dict(), hidden=spec.remove_key_list):
+    if changes_between(former, spec.as_dict()):
         return False
     expected = expected_versions(spec, experiment_id, digest)
     made = {name: result.fingerprint for name, result in stage_results(root, experiment_id).items()}

@@ -26,7 +26,16 @@ from assay.experiments.workspace import spec_files
 from assay.spec.experiment import ExistingExperiment, ExperimentSpec
 from assay.spec.generated_images import OwnData
 from assay.spec.ids import suggest_id
-from assay.spec.loading import existing_experiment, json_schema, load_spec, load_values, merged, spec_from
+from assay.spec.loading import (
+    existing_experiment,
+    json_schema,
+    load_spec,
+    load_values,
+    merged,
+    plugin_problem,
+    spec_from,
+)
+from assay.spec.plugins import GROUPS, PAGE, all_plugins, import_seconds, slow_plugins
 from assay.spec.yaml_text import nest, read_value, short_names, shown
 from assay.utils.text import text_table
 
@@ -74,13 +83,16 @@ def validate(
     """Check spec files; prints every problem of every file and fails when there is one."""
     store = spec_files()
     paths = [path_of(target, store) for target in targets] if targets else [store.path(name) for name in store.ids()]
-    problems = []
+    problems: list[str] = []
     for path in paths:
         problem, warnings = _check(path, data)
         problems += [problem] if problem else []
         for line in (problem, *(f"warning: {path}: {warning}" for warning in warnings)):
             if line:
                 typer.echo(printable(line), err=True)
+    for plugin in slow_plugins():
+        advice = "import torch and other large libraries in the modules of the functions, which are imported on use"
+        typer.echo(f"warning: importing the plug-in {plugin} took {import_seconds(plugin):.1f} s; {advice}.", err=True)
     typer.echo(f"{len(paths) - len(problems)} of {len(paths)} experiments are valid.")
     if problems:
         raise typer.Exit(1)
@@ -138,6 +150,23 @@ def _missing_data(spec: ExperimentSpec) -> Iterator[str]:
 def schema() -> None:
     """Print the JSON Schema of spec files, for editors that complete and check YAML."""
     typer.echo(json.dumps(json_schema(), indent=2))
+
+
+def list_plugins() -> None:
+    """List what installed packages add to specs, whether it can be used, and how long importing it takes."""
+    rows, usable = [], True
+    for plugin in all_plugins():
+        problem = plugin_problem(plugin)
+        usable = usable and not problem
+        state = problem or f"imported in {1000 * import_seconds(plugin):.0f} ms"
+        rows.append([GROUPS[plugin.group].key, plugin.name, f"{plugin.package} {plugin.version}", plugin.group, state])
+    if rows:
+        typer.echo("\n".join(text_table(["key of the spec", "name", "package", "entry point", "state"], rows)))
+    else:
+        groups = ", ".join(GROUPS)
+        typer.echo(f"No installed package adds anything. {PAGE} says how to write one. Entry points: {groups}.")
+    if not usable:
+        raise typer.Exit(1)
 
 
 def evaluate(

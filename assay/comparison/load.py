@@ -21,7 +21,7 @@ from assay.errors import AssayError, NotThereYetError, StorageError
 from assay.experiments.folders import ExperimentFolders, read_folder_manifest
 from assay.experiments.specs import SpecFiles
 from assay.spec.experiment import SECTION_NAMES, learning_of
-from assay.spec.secrets import without_keys
+from assay.spec.secrets import without_removed_keys
 from assay.spec.yaml_text import flatten
 from assay.storage import warehouse
 from assay.storage.files import MANIFEST
@@ -183,7 +183,7 @@ class _Sources:
             task=learning_of(spec),
             name=spec.get("name", ""),
             folder=folder.path if folder else None,
-            keys=flatten(without_keys(dict(spec), frozenset(spec.get("remove_key_list", ())))),
+            keys=flatten(without_removed_keys(spec)),
             scores={} if mismatch else scores,
             epochs=self.epochs.get(name),
             note=problem or (f"{mismatch}: assay run {name}" if mismatch else self._note(name, bool(scores), current)),

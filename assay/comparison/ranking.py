@@ -173,7 +173,8 @@ def differing_keys(specs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     A section's seed that only follows the experiment's own is left out.
     """
     keys = dict.fromkeys(chain.from_iterable(specs))
-    differing = [key for key in keys if not key.startswith(IGNORED_KEYS) and _differ([spec.get(key) for spec in specs])]
+    relevant = [key for key in keys if not key.startswith(IGNORED_KEYS) and not key.endswith(".remove_key_list")]
+    differing = [key for key in relevant if _differ([spec.get(key) for spec in specs])]
     seeds = {f"{name}.seed" for name in SECTION_NAMES}
     own = [key for key in differing if key not in seeds or any(spec.get(key) != spec.get("seed") for spec in specs)]
     return short_names(own)

@@ -34,7 +34,7 @@ from assay.experiments.folders import ExperimentFolder, ExperimentFolders
 from assay.experiments.specs import SpecFiles
 from assay.spec.experiment import learning_of
 from assay.spec.ids import is_id
-from assay.spec.secrets import without_keys
+from assay.spec.secrets import without_removed_keys
 from assay.spec.yaml_text import flatten
 from assay.storage.partitions import TableFiles, find_tables
 
@@ -272,7 +272,7 @@ def _by_experiment(rows: pl.DataFrame) -> dict[str, dict[str, dict[str, Score]]]
 def _experiment(
     root: Path, name: str, run_id: str, spec: Mapping[str, Any], epochs: int | None, scores: Scores
 ) -> Experiment:
-    shown = without_keys(dict(spec), frozenset(spec.get("remove_key_list", ())))
+    shown = without_removed_keys(spec)
     folder, mismatch = _folder_and_mismatch(root, name, spec) if scores else (None, "no results yet")
     shown_scores = {} if mismatch else scores
     return Experiment(

@@ -15,7 +15,7 @@ from assay.experiments.folders import ExperimentFolders
 from assay.experiments.importing import fetch_result
 from assay.experiments.locks import named_locks
 from assay.pipeline import StageConfig, StageSection
-from assay.spec.experiment import FileLockSpec
+from assay.spec.experiment import LockSection
 from assay.storage.locations.config import Locations
 from assay.storage.locks.acquire import Waiting
 from assay.storage.results import Build, Result, ResultStore
@@ -26,7 +26,7 @@ def build_stage(
     locations: Locations,
     spec: StageConfig[StageSection],
     inputs: Mapping[str, Result | str],
-    locks: Mapping[str, FileLockSpec],
+    locks: Mapping[str, LockSection],
     waiting: Waiting | None = None,
 ) -> Iterator[Build]:
     """Yield the build of a stage's result to the block, then publish the result into the experiment's folder.
@@ -35,7 +35,7 @@ def build_stage(
         locations: The storage, and the other locations where experiments are kept.
         spec: The stage's section of the spec.
         inputs: Results of other stages, or digests of external data, by name.
-        locks: The spec's ``filelock_dict``; these locks are held meanwhile.
+        locks: Those of the spec's ``filelock_dict`` that the run does not hold yet; they are held meanwhile.
         waiting: Called with the holder of a lock that has to be waited for.
 
     Raises:
@@ -51,7 +51,7 @@ def build_stage(
 def publish_evaluated_model(
     locations: Locations,
     spec: StageConfig[StageSection],
-    locks: Mapping[str, FileLockSpec],
+    locks: Mapping[str, LockSection],
     waiting: Waiting | None = None,
 ) -> Result:
     """Find, or fetch, the model that the experiment evaluates, and publish it into the experiment's folder.

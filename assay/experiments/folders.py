@@ -23,7 +23,7 @@ import assay
 from assay.errors import StorageError
 from assay.spec.experiment import SECTION_NAMES, TASK_PREFIX, ExistingExperiment, ExperimentSpec
 from assay.spec.ids import new_run_id, validate_id
-from assay.spec.secrets import without_keys
+from assay.spec.secrets import without_removed_keys
 from assay.spec.yaml_text import to_yaml
 from assay.storage.files import MANIFEST, link_or_copy, update_json, update_text, write_json, write_text
 from assay.storage.locks.acquire import hold
@@ -192,7 +192,6 @@ INFO = "experiment_info.yaml"
 
 def describe(folder: Path, experiment_id: str, run_id: str, spec: ExperimentSpec) -> None:
     """Write the experiment's info file, its configuration, and, if configured, code versions and environment."""
-    removed = frozenset(spec.remove_key_list)
     info = {
         "experiment_id": experiment_id,
         "run_id": run_id,
@@ -204,7 +203,7 @@ def describe(folder: Path, experiment_id: str, run_id: str, spec: ExperimentSpec
         **({"source": _source_of(spec.existing_experiment)} if spec.existing_experiment else {}),
         "updated": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    values = without_keys(spec.as_dict(), removed)
+    values = without_removed_keys(spec.as_dict())
     for name in SECTION_NAMES:
         if name in values:
             update_text(folder / "configs" / name / "config.yaml", to_yaml(values[name]))

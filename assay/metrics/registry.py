@@ -7,15 +7,15 @@ a ``Metric``.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from assay.errors import AssayError, unknown
 from assay.metrics import classification, detection, multi_label, regression, segmentation
 from assay.metrics.intervals import OF_ANYTHING, OfDeviations, OfMean, OfShare, OfSquares, Rule
 from assay.metrics.samples import Floats
-from assay.spec.analysis import METRIC_PLUGINS
-from assay.spec.plugins import load_plugin, plugins
+from assay.spec.extensions import guarded
+from assay.spec.plugins import METRICS, load_plugin, plugins
 
 FREQUENCIES = "train frequencies"
 CERTAIN = "certain of every prediction"
@@ -243,13 +243,13 @@ def get_metric(name: str, task: str = "") -> Metric:
     for candidate in [task] if task else [*BUILT_IN_METRICS]:
         if name in BUILT_IN_METRICS.get(candidate, {}):
             return BUILT_IN_METRICS[candidate][name]
-    if name in plugins(METRIC_PLUGINS):
-        metric: Metric = load_plugin(METRIC_PLUGINS, name, Metric)
+    if name in plugins(METRICS):
+        metric: Metric = load_plugin(METRICS, name, Metric)
         if task in ("", metric.task):
-            return metric
+            return replace(metric, compute=guarded(METRICS, name, metric.compute))
     if others := [each for each, metrics in BUILT_IN_METRICS.items() if name in metrics]:
         raise AssayError(f"{name} is not a metric of {task}, but of {', '.join(others)}.")
-    raise AssayError(unknown("Metric", name, [*_built_in_names(), *plugins(METRIC_PLUGINS)]))
+    raise AssayError(unknown("Metric", name, [*_built_in_names(), *plugins(METRICS)]))
 
 
 def get_metrics(names: Iterable[str], task: str, class_count: int | None = None) -> dict[str, Metric]:

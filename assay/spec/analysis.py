@@ -1,12 +1,14 @@
 """Section ``analysis``: the metrics computed from the predictions, and their confidence intervals."""
 
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
 from assay.errors import unknown
-from assay.spec.base import Location, Section, Switch
-from assay.spec.plugins import plugins
+from assay.spec.base import Location, RemovedKeys, Section, Switch
+from assay.spec.extensions import Extension, OrPlugin
+from assay.spec.plugins import METRICS, RESULT_ANALYZERS, not_installed, plugins
 
 TASK_METRICS: dict[str, tuple[str, ...]] = {
     "regression": ("mae", "rmse", "mse", "r2"),
@@ -38,15 +40,19 @@ TASK_METRICS: dict[str, tuple[str, ...]] = {
 }
 """The built-in metrics of each kind of learning; the first is the main metric of headlines and default tests."""
 
-METRIC_PLUGINS = "assay.metrics"
-"""Entry point group whose names are further metrics."""
+BUILT_IN_METRIC_NAMES = frozenset(name for names in TASK_METRICS.values() for name in names)
 
 
 def _known_metric(name: str) -> str:
-    built_in = {metric for metrics in TASK_METRICS.values() for metric in metrics}
-    if name in built_in or name in plugins(METRIC_PLUGINS):
+    if name in BUILT_IN_METRIC_NAMES or name in plugins(METRICS):
         return name
-    raise ValueError(unknown("Metric", name, built_in | set(plugins(METRIC_PLUGINS))))
+    choices = unknown("Metric", name, BUILT_IN_METRIC_NAMES | set(plugins(METRICS)))
+    raise ValueError(f"{choices} Or {not_installed(METRICS, name)}.")
+
+
+def added_metrics(names: Iterable[str | None]) -> Iterator[tuple[str, str]]:
+    """Yield group and name of the metrics that installed packages add."""
+    return ((METRICS, name) for name in names if name and name not in BUILT_IN_METRIC_NAMES)
 
 
 MetricName = Annotated[str, AfterValidator(_known_metric)]
@@ -74,6 +80,10 @@ class ResultAnalyzer(Section):
     unit: str = Field(default="", max_length=40)
     """Unit of a regression target, such as ``mm``, shown with its metrics."""
 
+    def added_names(self) -> Iterator[tuple[str, str]]:
+        """Yield group and name of the metrics that installed packages add."""
+        return added_metrics(self.metrics or ())
+
     def metrics_for(self, task: str) -> tuple[str, ...]:
         """Return the metrics to compute for a kind of learning, in the order of the spec.
 
@@ -92,13 +102,20 @@ class ResultAnalyzer(Section):
         return tuple(dict.fromkeys(self.metrics))
 
 
+AnyAnalyzer = Annotated[ResultAnalyzer, OrPlugin(RESULT_ANALYZERS, Extension, ResultAnalyzer)]
+"""The built-in analysis, or one that an installed package extends."""
+
+
 class AnalysisSection(Section):
     """Metrics with intervals and baselines, pictures, and the worst predictions."""
 
-    result_analyzer: ResultAnalyzer = ResultAnalyzer()
+    result_analyzer: AnyAnalyzer = ResultAnalyzer()
     """Metrics, intervals and lists."""
     seed: int | None = Field(default=None, ge=0, lt=2**63)
     """Seed of the bootstrap; null uses the experiment's."""
+    remove_key_list: RemovedKeys = None
+    """Keys to remove, at any depth, from this section's saved configuration; null: those of the experiment's
+    ``remove_key_list``."""
     output_location: Location = "data"
     """Folder below the storage root."""
     clear_folder: Switch = False

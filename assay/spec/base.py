@@ -1,12 +1,12 @@
 """The base of all spec sections: frozen, typed, without unknown keys; and tools for their types.
 
-Belongs here: the base model, field types of several sections, inspecting annotations, sections chosen by ``kind`` that
-installed packages add. Does not belong here: any section, finding packages (``plugins``).
+Belongs here: the base model, field types of several sections, inspecting annotations. Does not belong here: any
+section, kinds that installed packages add (``extensions``).
 """
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -15,14 +15,11 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
     model_validator,
 )
 from pydantic.fields import FieldInfo
 
 from assay.errors import shorten
-from assay.spec.plugins import load_plugin, plugins
 
 
 class Section(BaseModel):
@@ -49,6 +46,10 @@ class Section(BaseModel):
         These are all but those marked ``PLACE_ONLY``, and but those marked ``ADDED`` that have their default.
         """
         return self.model_dump(mode="json", exclude=self.placed())
+
+    def added_names(self) -> Iterator[tuple[str, str]]:
+        """Yield group and name of what this section names and an installed package has; sections with kinds aside."""
+        return iter(())
 
     def placed(self) -> dict[str, Any]:
         """Return the fields that ``content`` leaves out, in the form of pydantic's ``exclude``."""
@@ -103,6 +104,9 @@ Location = Annotated[FolderName, PLACE_ONLY]
 
 Switch = Annotated[bool, PLACE_ONLY]
 """A flag that does not affect the content of a result."""
+
+RemovedKeys = Annotated[tuple[str, ...] | None, PLACE_ONLY, Field(exclude_if=lambda names: names is None)]
+"""Keys that the saved configuration of a section lacks; null, which no record mentions: the experiment's."""
 
 SecretReference = Annotated[str, Field(pattern=r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$")]
 """A secret in a plugin's section: ``${NAME}``, with the name of an environment variable. The spec and all its copies
@@ -175,21 +179,3 @@ def element_types(annotation: Any) -> list[Any]:
 def literals_in(annotation: Any) -> list[Any]:
     """Return the values of a literal type."""
     return [value for inner in alternatives(annotation) if get_origin(inner) is Literal for value in get_args(inner)]
-
-
-def or_plugin(group: str, built_in: Collection[str], registered: type) -> WrapValidator:
-    """Return a validator that validates kinds of installed packages with the package's own section.
-
-    Args:
-        group: Entry point group, such as ``assay.models``; the names of its entry points are the additional kinds.
-        built_in: Built-in kinds, which no package can replace.
-        registered: Type of the entry points' objects, with an attribute ``section``.
-    """
-
-    def validate(value: Any, built_in_section: ValidatorFunctionWrapHandler) -> Any:
-        kind = value.get("kind") if isinstance(value, Mapping) else getattr(value, "kind", None)
-        if not isinstance(kind, str) or kind in built_in or kind not in plugins(group):
-            return built_in_section(value)
-        return load_plugin(group, kind, registered).section.model_validate(value)
-
-    return WrapValidator(validate)

@@ -132,7 +132,8 @@ def resolve(spec: ExperimentSpec) -> ExperimentSpec:
         # There is nothing to fit a scaling on: a model that reads rows comes with its own, the others need none.
         changes["normalized"] = changes["normalized"].model_copy(update={"fit_on": "all"})
     changes["analysis"] = _with_metrics(changes["analysis"], spec.learning)
-    changes["exptests"] = ExptestsSection(tests=spec.exptests.tests_for(spec.learning, headline_subset(spec)))
+    tests = spec.exptests.tests_for(spec.learning, headline_subset(spec))
+    changes["exptests"] = changes["exptests"].model_copy(update={"tests": tests})
     _check_tested_subsets(spec.predictions.datasets, changes["exptests"])
     return spec.model_copy(update=changes)
 
@@ -176,7 +177,7 @@ def _with_use(spec: ExperimentSpec, section: GeneratedImagesSection, model: Trai
     if not isinstance(section.source, TableSource):
         return section
     normalized = spec.normalized
-    categories = (*(normalized.binary_feature_keys or ()), *(normalized.categorical_feature_keys or ()))
+    categories = (*normalized.listed("binary_feature_keys"), *normalized.listed("categorical_feature_keys"))
     described = model.data_description
     use = ColumnUse(spec.learning, described.target, described.inputs, categories)
     return section.model_copy(update={"source": section.source.used_as(use)})

@@ -16,9 +16,11 @@ from assay.spec.analysis import AnalysisSection
 from assay.spec.base import FolderName, Section
 from assay.spec.crops import CropsSection
 from assay.spec.exptests import ExptestsSection
+from assay.spec.extensions import Extension, OrPlugin
 from assay.spec.generated_images import GeneratedImagesSection
 from assay.spec.ids import validate_id
 from assay.spec.normalized import NormalizedSection
+from assay.spec.plugins import LOCKS
 from assay.spec.predictions import PredictionsSection
 from assay.spec.splits import SplitsSection
 from assay.spec.tabular import TabularSection
@@ -114,15 +116,30 @@ class ExistingExperiment(Section):
         return {"experiment_id": value} if isinstance(value, str) else value
 
 
-class FileLockSpec(Section):
-    """A lock on a named location, held while an asset of the experiment is being materialized."""
+class LockSection(Section):
+    """The keys that all locks share. Subclasses add ``kind`` and their own keys."""
 
-    kind: Literal["read", "write"] = "read"
-    """``read``: shared with other readers; ``write``: exclusive."""
+    kind: str
+    """Kind of the lock."""
     location: str = Field(max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*$")
     """Name of the location, such as ``labels`` or ``team/labels``; equal in all experiments that share the lock."""
     timeout_s: float = Field(default=3600.0, gt=0)
     """Longest wait for the lock, in seconds."""
+    hold: Literal["asset", "training_to_analysis"] = Field(default="asset", exclude_if=lambda value: value == "asset")
+    """``asset``: held while an asset is materialized; ``training_to_analysis``: without a gap from the first of
+    trained_model, predictions and analysis that a run makes to the last. Those whose location comes before that of such
+    a lock in the alphabet are held as long, so that two experiments never wait for each other."""
+
+
+class FileLockSpec(LockSection):
+    """A lock on a named location, shared by readers or exclusive."""
+
+    kind: Literal["read", "write"] = "read"
+    """``read``: shared with other readers; ``write``: exclusive."""
+
+
+AnyLock = Annotated[FileLockSpec, OrPlugin(LOCKS, Extension, LockSection, ("read", "write"))]
+"""A lock of the storage, or of a kind that an installed package adds."""
 
 
 class ExperimentSpec(Section):
@@ -151,9 +168,11 @@ class ExperimentSpec(Section):
     """Location of the experiment's folder: a folder below the storage root, or the name of a location in
     locations.yaml, which then gets a mirror that follows every change."""
     remove_key_list: tuple[str, ...] = ()
-    """Keys to remove, at any depth, from every configuration saved in the experiment's folder."""
-    filelock_dict: dict[str, FileLockSpec] = {}
-    """Additional locks, by name, that each asset holds while it is materialized."""
+    """Keys to remove, at any depth, from every configuration saved in the experiment's folder; a section may have a
+    list of its own instead."""
+    filelock_dict: dict[str, AnyLock] = {}
+    """Additional locks, by name, that each asset holds while it is materialized, or that are held from training to
+    analysis."""
     generated_images: GeneratedImagesSection = GeneratedImagesSection()
     """The source of the data."""
     splits: SplitsSection = SplitsSection()
@@ -193,7 +212,7 @@ class ExperimentSpec(Section):
     @model_validator(mode="after")
     def _the_model_is_that_of_the_existing_experiment(self) -> Self:
         evaluated = self.existing_experiment
-        own = self.trained_model.model_fields_set - {"output_location", "clear_folder"}
+        own = self.trained_model.model_fields_set - {"output_location", "clear_folder", "remove_key_list"}
         if evaluated is not None and evaluated.found is None and own:
             raise ValueError(
                 f"trained_model.{min(own)} is given, but existing_experiment names the experiment whose model is "

@@ -1,13 +1,16 @@
 """Section ``exptests``: tests of an experiment's results, and the keys of each kind of test."""
 
 import fnmatch
+from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, SerializeAsAny
+from pydantic import AfterValidator, Field
 
-from assay.spec.analysis import TASK_METRICS, MetricName
-from assay.spec.base import MOST_STEPS, Section, or_plugin
+from assay.spec.analysis import TASK_METRICS, MetricName, added_metrics
+from assay.spec.base import MOST_STEPS, RemovedKeys, Section
+from assay.spec.extensions import OrPlugin
+from assay.spec.plugins import TESTS
 
 
 class TestSection(Section):
@@ -119,6 +122,10 @@ class MetricTest(TestSection):
     tolerance: float = Field(default=1e-9, ge=0)
     """Largest difference from ``value`` that ``=`` accepts, in the metric's unit."""
 
+    def added_names(self) -> Iterator[tuple[str, str]]:
+        """Yield group and name of the metric, if an installed package adds it."""
+        return added_metrics([self.metric])
+
 
 class BeatsBaselineTest(TestSection):
     """A metric is better than that of the baseline, a prediction made from the training data without the network."""
@@ -135,6 +142,10 @@ class BeatsBaselineTest(TestSection):
     """trivial: from the training targets only; simple: the best of a linear model and gradient boosting
     (analysis.result_analyzer.simple_models)."""
 
+    def added_names(self) -> Iterator[tuple[str, str]]:
+        """Yield group and name of the metric, if an installed package adds it."""
+        return added_metrics([self.metric])
+
 
 BUILT_IN_TESTS: dict[str, type[TestSection]] = {
     "models_saved": ModelsSavedTest,
@@ -145,21 +156,19 @@ BUILT_IN_TESTS: dict[str, type[TestSection]] = {
     "beats_baseline": BeatsBaselineTest,
 }
 
-TEST_PLUGINS = "assay.tests"
-"""Entry point group of additional kinds of tests; each object is a ``TestKind``."""
-
 
 class TestKind:
     """A kind of test registered by an installed package: a section with its own ``kind``, and the function to run it.
 
     Attributes:
         section: Model of the test's keys.
-        run: Called as ``run(test, files)`` with ``assay.checks.result.ExperimentFiles``; returns a ``TestResult``.
+        run: Function, or its import path ``package.module:function``, which is imported only when the test runs. Called
+            as ``run(test, files)`` with ``assay.checks.result.ExperimentFiles``; returns a ``TestResult``.
     """
 
     __test__ = False
 
-    def __init__(self, section: type[TestSection], run: Any) -> None:
+    def __init__(self, section: type[TestSection], run: str | Callable[..., Any]) -> None:
         self.section = section
         self.run = run
 
@@ -169,7 +178,7 @@ BuiltInTest = Annotated[
     Field(discriminator="kind"),
 ]
 
-AnyTest = Annotated[SerializeAsAny[BuiltInTest], or_plugin(TEST_PLUGINS, BUILT_IN_TESTS, TestKind)]
+AnyTest = Annotated[BuiltInTest, OrPlugin(TESTS, TestKind, TestSection, tuple(BUILT_IN_TESTS))]
 
 
 class ExptestsSection(Section):
@@ -177,6 +186,9 @@ class ExptestsSection(Section):
 
     tests: tuple[AnyTest, ...] | None = None
     """The tests; null: the default tests, which every experiment should pass."""
+    remove_key_list: RemovedKeys = None
+    """Keys to remove, at any depth, from this section's saved configuration; null: those of the experiment's
+    ``remove_key_list``."""
 
     def tests_for(self, task: str, subset: str = "test") -> tuple[TestSection, ...]:
         """Return the tests to run, with unique names.

@@ -12,9 +12,11 @@ from fnmatch import fnmatchcase
 from pathlib import PurePath
 from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import Field, PrivateAttr, SerializeAsAny, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
-from assay.spec.base import ADDED, ImageSize, Location, Section, Switch, UserPath, or_plugin
+from assay.spec.base import ADDED, ImageSize, Location, Section, Switch, UserPath
+from assay.spec.extensions import OrPlugin
+from assay.spec.plugins import SOURCES
 
 DEFAULT_ROTATION_DEGREES = 45.0
 
@@ -396,9 +398,6 @@ OwnData = ImageFolderSource | CocoSource | YoloSource | MaskFolderSource | Table
 
 BuiltInSource = Annotated[NumbersSource | OwnData, Field(discriminator="kind")]
 
-SOURCE_PLUGINS = "assay.sources"
-"""Entry point group of additional kinds of sources; each object is a ``SourceKind``."""
-
 BUILT_IN_SOURCES = ("numbers", "image_folder", "coco", "yolo", "masks", "table")
 
 
@@ -420,7 +419,7 @@ class SourceKind:
         self.digest = digest
 
 
-Source = Annotated[SerializeAsAny[BuiltInSource], or_plugin(SOURCE_PLUGINS, BUILT_IN_SOURCES, SourceKind)]
+Source = Annotated[BuiltInSource, OrPlugin(SOURCES, SourceKind, Section, BUILT_IN_SOURCES)]
 
 
 class GeneratedImagesSection(Section):

@@ -8,9 +8,22 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from assay.errors import AssayError, FileError, SpecError, nearest, one_line, shorten
+from assay.spec.analysis import BUILT_IN_METRIC_NAMES
 from assay.spec.base import element_types, literals_in, models_in
 from assay.spec.defaults import resolve
 from assay.spec.experiment import ExistingExperiment, ExperimentSpec
+from assay.spec.extensions import OrPlugin, plugin_types
+from assay.spec.plugins import (
+    CODE_KEYS,
+    METRICS,
+    Plugin,
+    code_in,
+    group_at,
+    import_path_refused,
+    load_plugin,
+    not_installed,
+    plugins,
+)
 from assay.spec.secrets import written_secrets
 from assay.spec.yaml_text import MAX_CHARACTERS, excess, read_mapping
 from assay.utils.reading import read_text
@@ -52,6 +65,11 @@ def explain(error: ValidationError, root: type[BaseModel]) -> list[str]:
         root: The model that was validated.
     """
     details = [detail for detail in error.errors(include_url=False) if not _follows_from_others(detail)]
+    kinds = {
+        detail["loc"][:-1] for detail in details if detail["type"] == "literal_error" and detail["loc"][-1] == "kind"
+    }
+    # The keys of a kind that is not known are not known either.
+    details = [detail for detail in details if detail["type"] != "extra_forbidden" or detail["loc"][:-1] not in kinds]
     lines = list(dict.fromkeys(_line(detail, root) for detail in details[:MOST_DETAILS]))
     return [*lines, *(f"{_key(detail['loc'])}: is wrong, too" for detail in details[MOST_DETAILS:])]
 
@@ -60,6 +78,8 @@ def _line(detail: Any, root: type[BaseModel]) -> str:
     keys, models, choices = _walk(detail["loc"], root)
     key = _key(keys) or "the spec"
     kind, given, context = detail["type"], detail["input"], detail.get("ctx", {})
+    if refused := _code_refused(keys, given):
+        return refused
     if kind == "extra_forbidden":
         valid = sorted({name for model in models for name in model.model_fields})
         hint = _place_hint(keys, valid) if root is ExperimentSpec else _hint(keys[-1], valid)
@@ -69,14 +89,31 @@ def _line(detail: Any, root: type[BaseModel]) -> str:
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         tags = [tag.strip(" '") for tag in str(context.get("expected_tags", "")).split(",") if tag] or choices
         tag = str(context.get("tag", ""))
-        return f"{key}.kind: got {shorten(tag)}; expected one of {', '.join(tags)}.{_hint(tag, tags)}"
+        more = _or_installed(key, tag)
+        return f"{key}.kind: got {shorten(tag)}; expected one of {', '.join(tags)}.{_hint(tag, tags)}{more}"
     if kind == "literal_error":
-        return f"{key}: got {shorten(given)}; expected {context['expected']}.{_hint(str(given), choices)}"
+        more = _or_installed(key.removesuffix(".kind"), str(given)) if keys[-1] == "kind" else ""
+        return f"{key}: got {shorten(given)}; expected {context['expected']}.{_hint(str(given), choices)}{more}"
     if kind == "value_error":
         return f"{key}: {context['error']}"
     if kind == "string_type" and isinstance(given, int | float):
         return f"{key}: got {shorten(given)}, a number; expected a text: write it in quotes."
     return f"{key}: got {shorten(given)}; {detail['msg'][0].lower()}{detail['msg'][1:]}."
+
+
+def _code_refused(keys: Sequence[str], given: Any) -> str:
+    """Return the line about a place that names code, as configurations of other programs do; empty if it does not."""
+    place = keys[:-1] if keys and keys[-1] in CODE_KEYS else keys if code_in(given) else None
+    if place is None:
+        return ""
+    group = group_at(".".join(place))
+    return f"{_key(place) or 'the spec'}: names code; {import_path_refused(group.name if group else None)}."
+
+
+def _or_installed(key: str, name: str) -> str:
+    """Return a sentence about packages that may add what is missing; empty where none can, or no name is given."""
+    group = group_at(key) if name else None
+    return f" Or {not_installed(group.name, name)}." if group else ""
 
 
 def _follows_from_others(detail: Any) -> bool:
@@ -154,9 +191,13 @@ def _walk(location: tuple[int | str, ...], root: type[BaseModel]) -> tuple[list[
     keys: list[str] = []
     types: list[Any] = [root]
     parents: list[type[BaseModel]] = [root]
+    added: list[OrPlugin] = []
     for part in location:
         models = models_in(types)
         parents = models or parents
+        if models and (sections := _sections_of(str(part), added)):
+            types, parents = sections, sections
+            continue
         # A tag chooses one of several models, even if a field has the same name (``kind: metric``).
         if len(models) > 1 and isinstance(part, str) and _is_tag(part, models):
             types = [model for model in models if part in _tags(model)]
@@ -164,11 +205,17 @@ def _walk(location: tuple[int | str, ...], root: type[BaseModel]) -> tuple[list[
         fields = [model.model_fields[part] for model in models if isinstance(part, str) and part in model.model_fields]
         if fields:
             types = [field.annotation for field in fields]
+            added = [each for field in fields for each in plugin_types(field.annotation, field.metadata)]
         else:
             types = [argument for annotation in types for argument in element_types(annotation)]
         keys.append(str(part))
     literals = [str(value) for annotation in types for value in literals_in(annotation)]
     return keys, parents, literals or [tag for model in models_in(types) for tag in _tags(model)]
+
+
+def _sections_of(kind: str, added: Iterable[OrPlugin]) -> list[Any]:
+    """Return the section of a package whose kind is named in the place of an error."""
+    return [each.section_of(kind) for each in added if kind not in each.built_in and kind in plugins(each.group)]
 
 
 def _is_tag(part: str, models: list[type[BaseModel]]) -> bool:
@@ -277,6 +324,34 @@ def merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, A
 
 def _same_kind(value: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
     return bool(value.get("kind", old.get("kind")) == old.get("kind"))
+
+
+def plugin_problem(plugin: Plugin) -> str:
+    """Import a plug-in, and return why a spec can't use it; empty if it can."""
+    added = [each for model in _models_below(ExperimentSpec) for each in _plugin_types_of(model)]
+    try:
+        for each in added:
+            if each.group == plugin.group:
+                each.section_of(plugin.name)
+        if plugin.group == METRICS:
+            load_plugin(plugin.group, plugin.name, object)
+            if plugin.name in BUILT_IN_METRIC_NAMES:
+                return f"{plugin.name!r} is a built-in metric, which no package can replace; register another name."
+    except AssayError as error:
+        return str(error)
+    return ""
+
+
+def _plugin_types_of(model: type[BaseModel]) -> Iterator[OrPlugin]:
+    for field in model.model_fields.values():
+        yield from plugin_types(field.annotation, field.metadata)
+
+
+def _models_below(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    yield model
+    for field in model.model_fields.values():
+        for inner in models_in([field.annotation]):
+            yield from _models_below(inner)
 
 
 def json_schema() -> dict[str, Any]:

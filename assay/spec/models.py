@@ -5,12 +5,11 @@ Belongs here: the parameters of a network. Does not belong here: the networks (`
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, SerializeAsAny
+from pydantic import Field
 
-from assay.spec.base import Section, or_plugin
-
-MODEL_PLUGINS = "assay.models"
-"""Entry point group of additional kinds of networks; each object is a ``ModelKind``."""
+from assay.spec.base import Section
+from assay.spec.extensions import OrPlugin
+from assay.spec.plugins import MODELS
 
 
 class ModelSection(Section):
@@ -92,8 +91,7 @@ BUILT_IN_MODELS: dict[str, ModelKind] = {
 }
 
 
-AnyModel = Annotated[
-    SerializeAsAny[Annotated[MlpModel | CnnModel | UnetModel | DetectorModel, Field(discriminator="kind")]],
-    or_plugin(MODEL_PLUGINS, BUILT_IN_MODELS, ModelKind),
-]
+BuiltInModel = Annotated[MlpModel | CnnModel | UnetModel | DetectorModel, Field(discriminator="kind")]
+
+AnyModel = Annotated[BuiltInModel, OrPlugin(MODELS, ModelKind, ModelSection, tuple(BUILT_IN_MODELS))]
 """A built-in network, or one that an installed package adds."""

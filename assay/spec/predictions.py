@@ -4,24 +4,40 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from assay.spec.base import MOST_STEPS, Location, Probability, Section, Switch, repeated
+from assay.spec.base import MOST_STEPS, Location, Probability, RemovedKeys, Section, Switch, repeated
+from assay.spec.extensions import Extension, OrPlugin
+from assay.spec.plugins import MODEL_LOADERS, PREDICTION_FUNCTIONS, PREDICTION_HANDLERS
 
 
-class ModelLoader(Section):
+class LoaderSection(Section):
+    """What all loaders share. Subclasses add ``kind`` and their own keys."""
+
+    kind: str
+    """Kind of the loader."""
+
+
+class ModelLoader(LoaderSection):
     """The saved weights to use."""
 
     kind: Literal["chosen", "last"] = "chosen"
     """``chosen``: those of the epoch chosen by ``trained_model.train_params.choose_epoch``; ``last``: the last."""
 
 
-class PlainFunction(Section):
+class FunctionSection(Section):
+    """What all ways to predict an item share. Subclasses add ``kind`` and their own keys."""
+
+    kind: str
+    """Kind of the function."""
+
+
+class PlainFunction(FunctionSection):
     """Each item is predicted once, unchanged."""
 
     kind: Literal["plain"] = "plain"
     """plain."""
 
 
-class AugmentedFunction(Section):
+class AugmentedFunction(FunctionSection):
     """Each item is predicted several times with the augmentation of the training, and the outputs are averaged."""
 
     kind: Literal["augmented"] = "augmented"
@@ -46,6 +62,16 @@ class PredictionHandler(Section):
     """Largest number of boxes per image; the most confident are kept. Detection only."""
 
 
+AnyLoader = Annotated[ModelLoader, OrPlugin(MODEL_LOADERS, Extension, LoaderSection, ("chosen", "last"))]
+
+AnyFunction = Annotated[
+    Annotated[PlainFunction | AugmentedFunction, Field(discriminator="kind")],
+    OrPlugin(PREDICTION_FUNCTIONS, Extension, FunctionSection, ("plain", "augmented")),
+]
+
+AnyHandler = Annotated[PredictionHandler, OrPlugin(PREDICTION_HANDLERS, Extension, PredictionHandler)]
+
+
 class PredictionsSection(Section):
     """The data to predict, and how."""
 
@@ -55,14 +81,17 @@ class PredictionsSection(Section):
     """Number of batches of each subset to predict; null: all."""
     batch_size: int = Field(default=512, ge=1, le=65_536)
     """Number of items per batch, the unit of ``prediction_steps``; whole images are predicted in smaller portions."""
-    model_loader: ModelLoader = ModelLoader()
+    model_loader: AnyLoader = ModelLoader()
     """The weights to use."""
-    prediction_function: Annotated[PlainFunction | AugmentedFunction, Field(discriminator="kind")] = PlainFunction()
+    prediction_function: AnyFunction = PlainFunction()
     """How one item is predicted."""
-    prediction_handler: PredictionHandler = PredictionHandler()
+    prediction_handler: AnyHandler = PredictionHandler()
     """What is stored."""
     seed: int | None = Field(default=None, ge=0, lt=2**63)
     """Seed of the augmented copies; null uses the experiment's."""
+    remove_key_list: RemovedKeys = None
+    """Keys to remove, at any depth, from this section's saved configuration; null: those of the experiment's
+    ``remove_key_list``."""
     output_location: Location = "data"
     """Folder below the storage root."""
     clear_folder: Switch = False

@@ -38,6 +38,29 @@ def without_keys(value: Any, removed: frozenset[str]) -> Any:
     return value
 
 
+def without_removed_keys(values: Mapping[str, Any], spec: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return plain values of a whole spec as they may be saved and shown: without the keys that its lists remove.
+
+    The ``remove_key_list`` of a section holds for the section, that of the experiment for everything else.
+
+    Args:
+        values: The values.
+        spec: The plain values of the spec whose lists are followed; None: the same.
+    """
+    follow = values if spec is None else spec
+    removed = _key_list(follow)
+    own = {name: _key_list(follow.get(name)) for name in values}
+    lists = {name: removed if each is None else each for name, each in own.items()}
+    kept = without_keys({name: None for name in values}, frozenset(removed or ()))
+    return {name: without_keys(values[name], frozenset(lists[name] or ())) for name in kept}
+
+
+def _key_list(values: Any) -> list[str] | None:
+    """Return the ``remove_key_list`` of plain values; None if there is none."""
+    found = values.get("remove_key_list") if isinstance(values, Mapping) else None
+    return [str(name) for name in found] if isinstance(found, list | tuple) else None
+
+
 def hide(text: str) -> str:
     """Return a text without passwords in URLs and without the values of secret environment variables."""
     text = _URL_PARAMETER.sub(rf"\1{HIDDEN}", _URL_LOGIN.sub(rf"\1{HIDDEN}@", text))

@@ -16,9 +16,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from assay.errors import FileError
-from assay.spec.base import MOST_STEPS, PLACE_ONLY, Location, Probability, Section, Switch, UserPath
+from assay.spec.base import MOST_STEPS, PLACE_ONLY, Location, Probability, RemovedKeys, Section, Switch, UserPath
 from assay.spec.classes import DataDescription, did_you_mean
+from assay.spec.extensions import OrPlugin
 from assay.spec.models import AnyModel
+from assay.spec.plugins import LEARNERS
 from assay.utils.reading import user_path
 
 
@@ -182,6 +184,28 @@ class Learner(Section):
     """Layers with frozen weights, as names or patterns with ``*``; a group's name means all its layers."""
 
 
+class LearnerKind:
+    """A learner registered by an installed package: a section with its own keys, and what it does otherwise.
+
+    Attributes:
+        section: Subclass of ``Learner`` with a ``kind``; its module should not import torch.
+        loss: Import path ``package.module:function``, called as ``function(learner, target)`` with the target of the
+            model's card; returns ``loss(outputs, targets)``, a differentiable mean over the batch. Empty: the key
+            ``loss``.
+        optimizer: Import path of a function, called as ``function(learner, parameters)``, which returns an
+            ``assay.training.optimizers.Optimizer``. Empty: the key ``optimizer``.
+    """
+
+    def __init__(self, section: type[Learner], loss: str = "", optimizer: str = "") -> None:
+        self.section = section
+        self.loss = loss
+        self.optimizer = optimizer
+
+
+AnyLearner = Annotated[Learner, OrPlugin(LEARNERS, LearnerKind, Learner)]
+"""The built-in losses and optimizers, or those that an installed package adds."""
+
+
 class EarlyStopping(Section):
     """Stop the training when the validation metric no longer improves; the best epoch is kept."""
 
@@ -273,7 +297,7 @@ class TrainedModelSection(Section):
     """The network; null: unet for segmentation, detector for detection, cnn for crops, mlp for rows."""
     starting_weights: StartingWeights | None = None
     """Initial weights from a local file; null: random."""
-    learner: Learner = Learner()
+    learner: AnyLearner = Learner()
     """Loss function and optimizer."""
     train_params: TrainParams = TrainParams()
     """Length of the training, and the epoch to keep."""
@@ -283,6 +307,9 @@ class TrainedModelSection(Section):
     """Information about code and machine."""
     seed: int | None = Field(default=None, ge=0, lt=2**63)
     """Seed of weights, order and augmentation; null uses the experiment's."""
+    remove_key_list: RemovedKeys = None
+    """Keys to remove, at any depth, from this section's saved configuration; null: those of the experiment's
+    ``remove_key_list``."""
     output_location: Location = "data"
     """Folder below the storage root."""
     clear_folder: Switch = False

@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 import yaml
 
 from assay.errors import SpecError, printable, shorten
+from assay.spec.plugins import import_path_refused
 
 MAX_CHARACTERS = 1_000_000
 
@@ -201,6 +202,8 @@ def _check_tag(event: yaml.NodeEvent) -> None:
     tag = getattr(event, "tag", None)
     if tag and tag not in _PLAIN_TAGS:
         name = tag.replace(_TAG, "!!")
+        if name.startswith("!!python/"):
+            raise _limit(event, f"the tag {shorten(name)} is not allowed: {import_path_refused('assay.…')}")
         raise _limit(event, f"the tag {shorten(name)} is not allowed; expected plain values, texts in quotes")
 
 

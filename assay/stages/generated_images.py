@@ -6,15 +6,12 @@ built in or from an installed package. Does not belong here: reading or generati
 """
 
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from assay.errors import AssayError
 from assay.pipeline import StageConfig
 from assay.spec.generated_images import (
     BUILT_IN_SOURCES,
-    SOURCE_PLUGINS,
     CocoSource,
     GeneratedImagesSection,
     ImageFolderSource,
@@ -25,7 +22,8 @@ from assay.spec.generated_images import (
     TableSource,
     YoloSource,
 )
-from assay.spec.plugins import load_plugin
+from assay.spec.plugins import SOURCES as SOURCE_GROUP
+from assay.spec.plugins import import_function, load_plugin
 from assay.utils.concurrency import Progress, silent
 
 DIGEST_CACHE = "source_digests.json"
@@ -61,7 +59,7 @@ def check_source(source: Source) -> list[str]:
     Raises:
         DataError: What the stage would refuse, as far as that shows without opening an image.
     """
-    warnings: list[str] = _function(_CHECKS[source.kind])(source) if source.kind in _CHECKS else []
+    warnings: list[str] = _code(_CHECKS[source.kind])(source) if source.kind in _CHECKS else []
     return warnings
 
 
@@ -80,7 +78,7 @@ def build_source(
         AssayError: The code of a kind that a package adds can't be imported.
     """
     source = spec.section.source
-    report: dict[str, Any] = _function(source_kind(source.kind).build)(source, spec.seed, folder, progress)
+    report: dict[str, Any] = _code(source_kind(source.kind).build)(source, spec.seed, folder, progress)
     return report
 
 
@@ -95,7 +93,7 @@ def check_stored(spec: StageConfig[GeneratedImagesSection], folder: Path) -> Non
         DataError: A table's columns mean something else in this experiment.
     """
     if isinstance(spec.section.source, TableSource):
-        _function("assay.datasets.table:check_stored_rows")(spec.section.source, folder)
+        _code("assay.datasets.table:check_stored_rows")(spec.section.source, folder)
 
 
 def content_digest(spec: StageConfig[GeneratedImagesSection], root: Path) -> str:
@@ -107,7 +105,7 @@ def content_digest(spec: StageConfig[GeneratedImagesSection], root: Path) -> str
     """
     source = spec.section.source
     path = source_kind(source.kind).digest
-    digest: str = _function(path)(source, root / DIGEST_CACHE) if path else ""
+    digest: str = _code(path)(source, root / DIGEST_CACHE) if path else ""
     return digest
 
 
@@ -115,15 +113,9 @@ def source_kind(kind: str) -> SourceKind:
     """Return the kind of source registered under a name, whether built in or added by an installed package."""
     if kind in BUILT_IN_SOURCES:
         return SOURCES[kind]
-    registered: SourceKind = load_plugin(SOURCE_PLUGINS, kind, SourceKind)
+    registered: SourceKind = load_plugin(SOURCE_GROUP, kind, SourceKind)
     return registered
 
 
-def _function(path: str) -> Callable[..., Any]:
-    """Import the function that ``module:function`` names."""
-    module, _, name = path.partition(":")
-    try:
-        function: Callable[..., Any] = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise AssayError(f"The source's code {path!r} can't be imported: {error}.") from error
-    return function
+def _code(path: str) -> Callable[..., Any]:
+    return import_function(path, "The source's code")

@@ -22,8 +22,10 @@ from assay.datasets.scaling import (
     read_normalization,
 )
 from assay.datasets.schema import TableInfo, read_table_info
-from assay.errors import DataError, nearest
-from assay.spec.normalized import NormalizedSection
+from assay.errors import DataError, nearest, shorten
+from assay.spec.extensions import added_function
+from assay.spec.normalized import KEY_FIELDS, FeatureFunction, FeatureKeys, NormalizedSection
+from assay.spec.plugins import FEATURES
 from assay.spec.splits import TRAIN
 from assay.storage.parquet import write_parquet
 from assay.utils.concurrency import Progress, silent
@@ -141,12 +143,40 @@ def _from_model(scaling: Path, table: pl.DataFrame) -> NormalizationInfo:
 
 def _fitted(table: pl.DataFrame, info: TableInfo, spec: NormalizedSection) -> NormalizationInfo:
     """Return the scaling fitted on the rows that the spec allows."""
-    kinds = choose_columns(table.schema, info, spec)
     fitted = table if spec.fit_on == "all" else table.filter(pl.col("subset") == TRAIN)
     if fitted.is_empty():
         raise DataError(f"normalized.fit_on is {spec.fit_on!r}, but the table has no row of the subset {TRAIN!r}.")
+    kinds = choose_columns(table.schema, info, with_chosen_columns(spec, fitted, info))
     infos = fit_scaling(fitted, kinds, spec.unseen_categories == "code")
     return NormalizationInfo(fit_on=spec.fit_on, fitted_rows=len(fitted), norm_infos=infos)
+
+
+def with_chosen_columns(spec: NormalizedSection, fitted: pl.DataFrame, info: TableInfo) -> NormalizedSection:
+    """Return the section with the columns that functions of installed packages choose in place of their names.
+
+    A function sees the features and the target of the rows that the scaling is fitted on, and no others, so that no
+    test data decide which columns are used.
+
+    Raises:
+        DataError: A function returned something else than names of features.
+        AssayError: A function failed, or its package can't be used.
+    """
+    chosen: dict[str, FeatureKeys] = {}
+    for field in KEY_FIELDS:
+        keys = getattr(spec, field)
+        if isinstance(keys, FeatureFunction) and (function := added_function(FEATURES, keys)):
+            names = function(fitted.select(*info.features, info.target_column), info.target_column)
+            chosen[field] = _checked(names, f"normalized.{field}: the function {keys.kind!r}", info)
+    return spec.model_copy(update=chosen)
+
+
+def _checked(names: Any, what: str, info: TableInfo) -> FeatureKeys:
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise DataError(f"{what} returned {shorten(names)}; expected a list of names of columns.")
+    wrong = [name for name in names if name not in info.features]
+    if wrong:
+        raise DataError(f"{what} returned names of no features: {', '.join(map(shorten, wrong[:_SHOWN_VALUES]))}.")
+    return tuple(dict.fromkeys(names))
 
 
 def choose_columns(schema: Mapping[str, pl.DataType], info: TableInfo, spec: NormalizedSection) -> dict[str, Kind]:
@@ -163,7 +193,7 @@ def choose_columns(schema: Mapping[str, pl.DataType], info: TableInfo, spec: Nor
     problems: list[str] = []
     chosen: dict[str, tuple[Kind, str]] = {}
     for kind in KINDS:
-        for key in getattr(spec, field_of(kind)) or ():
+        for key in spec.listed(field_of(kind)):
             names = _matches(key, info)
             if not names:
                 problems.append(f"{field_of(kind)} {key!r}: {_no_match(key, schema, info)}")

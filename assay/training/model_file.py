@@ -7,7 +7,6 @@ belong here: which weights are saved.
 import fnmatch
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -17,8 +16,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from assay.errors import AssayError, DataError, StorageError, unknown
-from assay.spec.models import BUILT_IN_MODELS, MODEL_PLUGINS, ModelKind, ModelSection
-from assay.spec.plugins import load_plugin, plugins
+from assay.spec.extensions import guarded
+from assay.spec.loading import explain
+from assay.spec.models import BUILT_IN_MODELS, ModelKind, ModelSection
+from assay.spec.plugins import MODELS, import_function, load_plugin, plugins
 from assay.spec.trained_model import ADVICE, StartingWeights
 from assay.storage.files import atomic_path
 from assay.training.checkpoint import Weights
@@ -67,7 +68,8 @@ def read_card(path: Path) -> ModelCard:
     try:
         return ModelCard.model_validate_json(text)
     except ValidationError as error:
-        raise StorageError(f"{path}: the description of the model is not valid: {error}") from error
+        problems = "; ".join(explain(error, ModelCard))
+        raise StorageError(f"{path}: the description of the model is not valid: {problems}") from error
 
 
 def load_model(path: Path) -> LoadedModel:
@@ -100,9 +102,9 @@ def get_model_kind(kind: str) -> ModelKind:
     """
     if kind in BUILT_IN_MODELS:
         return BUILT_IN_MODELS[kind]
-    if kind not in plugins(MODEL_PLUGINS):
-        raise AssayError(unknown("model.kind", kind, [*BUILT_IN_MODELS, *plugins(MODEL_PLUGINS)]))
-    registered: ModelKind = load_plugin(MODEL_PLUGINS, kind, ModelKind)
+    if kind not in plugins(MODELS):
+        raise AssayError(unknown("model.kind", kind, [*BUILT_IN_MODELS, *plugins(MODELS)]))
+    registered: ModelKind = load_plugin(MODELS, kind, ModelKind)
     return registered
 
 
@@ -117,13 +119,11 @@ def build_network(section: ModelSection, input_shape: tuple[int, ...], output_co
     Raises:
         AssayError: The kind is unknown or its code can't be imported.
     """
-    target = get_model_kind(section.kind).build
-    module, _, function = target.partition(":")
-    try:
-        build = getattr(import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise AssayError(f"model.kind {section.kind!r}: {target} can't be imported: {error}.") from error
+    target, is_built_in = get_model_kind(section.kind).build, section.kind in BUILT_IN_MODELS
+    build = import_function(target, "The network") if is_built_in else guarded(MODELS, section.kind, target)
     network: nn.Module = build(section, input_shape, output_count)
+    if not isinstance(network, nn.Module):
+        raise AssayError(f"model.kind {section.kind!r} built a {type(network).__name__}; expected a torch.nn.Module.")
     # Weights of convolutions in the layout of the images; another layout rounds differently.
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 

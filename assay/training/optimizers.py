@@ -9,14 +9,17 @@ processors. The average is that of Polyak & Juditsky, *Acceleration of Stochasti
 import copy
 import math
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from functools import partial
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd
 
-from assay.spec.trained_model import Learner
+from assay.spec.extensions import guarded, is_added
+from assay.spec.plugins import LEARNERS, load_plugin
+from assay.spec.trained_model import Learner, LearnerKind
 
 SECOND_BETA = 0.999
 
@@ -160,7 +163,24 @@ OPTIMIZERS: dict[str, Callable[[list[nn.Parameter], float, float], Optimizer]] =
 def build_optimizer(learner: Learner, network: nn.Module) -> Optimizer:
     """Return the optimizer of a resolved spec, for all parameters that are not frozen."""
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    if added := learner_function(learner, "optimizer"):
+        optimizer: Optimizer = added(trainable)
+        return optimizer
     return OPTIMIZERS[learner.optimizer or "adamw"](trainable, learner.momentum or 0.0, learner.weight_decay)
+
+
+def learner_function(learner: Learner, name: Literal["loss", "optimizer"]) -> Callable[..., Any] | None:
+    """Return the function of an installed package's learner for its loss or optimizer; None where it has none.
+
+    Raises:
+        AssayError: The package can't be used.
+    """
+    if not is_added(learner):
+        return None
+    kind = str(getattr(learner, "kind", ""))
+    registered: LearnerKind = load_plugin(LEARNERS, kind, LearnerKind)
+    path = registered.loss if name == "loss" else registered.optimizer
+    return partial(guarded(LEARNERS, kind, path), learner) if path else None
 
 
 LINEAR, CUBIC, QUINTIC = 3.4445, -4.7750, 2.0315

@@ -12,9 +12,11 @@ from PIL import Image
 from torch import Tensor
 
 from assay.datasets.schema import PREDICTED_ITEMS_FILE, PREDICTIONS_FILE
-from assay.errors import DataError
+from assay.errors import AssayError, DataError
 from assay.plots.sheets import class_color
-from assay.spec.predictions import PredictionsSection
+from assay.spec.extensions import added_function
+from assay.spec.plugins import MODEL_LOADERS, PREDICTION_HANDLERS
+from assay.spec.predictions import LoaderSection, PredictionHandler, PredictionsSection
 from assay.storage.parquet import write_parquet
 from assay.training.annotations import Annotations
 from assay.training.data import DataSource, read_subsets, row_counts
@@ -57,8 +59,7 @@ def build_predictions(
         DataError: The model is for another task, or the data lack a subset or have classes that it does not know.
         StorageError: The model can't be read.
     """
-    name = CHOSEN if spec.model_loader.kind == "chosen" else LAST
-    model = load_model(model_folder / name)
+    name, model = loaded_model(spec.model_loader, model_folder)
     check_task(model, task)
     subsets = read_subsets(source, spec.datasets, model.card.target.column)
     chosen = {subset: _first_batches(rows, spec) for subset, rows in subsets.items()}
@@ -66,13 +67,62 @@ def build_predictions(
     parts = []
     with deterministic(request.threads, seed):
         for done, (subset, rows) in enumerate(chosen.items(), start=1):
-            parts.append(module.predict(request, subset, rows))
+            parts.append(handled(request, rows, module.predict(request, subset, rows)))
             progress(done, len(subsets), f"{subset}: {len(rows)} items")
     write_parquet(pl.concat(parts), folder / PREDICTIONS)
     if source.kind == "splits":
         write_parquet(pl.concat([_index_of(rows) for rows in chosen.values()]), folder / PREDICTED_ITEMS_FILE)
     data = data_statistics(task, request.annotations, model.card.target, chosen)
     return {"rows": row_counts(subsets), "predicted": row_counts(chosen), "data": data, **_model_report(name, model)}
+
+
+def loaded_model(loader: LoaderSection, model_folder: Path) -> tuple[str, LoadedModel]:
+    """Return the weights to use, and their name: a file of ``trained_model``, or the kind of an added loader.
+
+    Raises:
+        StorageError: A file can't be read.
+        AssayError: The loader of an installed package failed, or returned something else.
+    """
+    load = added_function(MODEL_LOADERS, loader)
+    if load is None:
+        name = CHOSEN if loader.kind == "chosen" else LAST
+        return name, load_model(model_folder / name)
+    model = load(model_folder)
+    if not isinstance(model, LoadedModel):
+        wanted = "assay.training.model_file.LoadedModel"
+        raise AssayError(f"The model loader {loader.kind!r} returned a {type(model).__name__}; expected a {wanted}.")
+    return loader.kind, LoadedModel(model.card, model.network.eval())
+
+
+def handled(request: PredictionRequest, rows: pl.DataFrame, predictions: pl.DataFrame) -> pl.DataFrame:
+    """Return the predictions of one subset as the spec's handler wants them stored: with columns of its own.
+
+    Args:
+        request: What is predicted, with the folder for further files.
+        rows: The items, with every column of the data.
+        predictions: What Assay stores: one row per item, detection, or pair of classes of an image.
+
+    Raises:
+        DataError: The handler of an installed package lost or changed rows or columns that the analysis reads.
+    """
+    handler = request.section.prediction_handler
+    handle = added_function(PREDICTION_HANDLERS, handler)
+    if handle is None:
+        return predictions
+    table = handle(predictions, rows, request.folder)
+    if not isinstance(table, pl.DataFrame):
+        raise AssayError(
+            f"The prediction handler {_kind(handler)} returned a {type(table).__name__}; expected a table."
+        )
+    kept = [name for name in predictions.columns if name in table.columns]
+    if not table.select(kept).equals(predictions):
+        wanted = "the rows and columns that it was given, and columns of its own"
+        raise DataError(f"The prediction handler {_kind(handler)} returned another table; expected {wanted}.")
+    return table
+
+
+def _kind(handler: PredictionHandler) -> str:
+    return repr(getattr(handler, "kind", ""))
 
 
 def _model_report(name: str, model: LoadedModel) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from assay.training.device import resolve_device
 from assay.training.inputs import Inputs
 from assay.training.interfaces import TrainingTask
 from assay.training.model_card import AnyTarget, ModelCard
+from assay.training.optimizers import learner_function
 from assay.training.targets import target_column
 from assay.training.tasks.base import TrainingRequest, task_of
 
@@ -48,10 +49,23 @@ def prepare_training(request: TrainingRequest) -> Prepared:
     subsets = read_subsets(source, subset_names(spec), column)
     inputs, target = task.describe(request, subsets[spec.data_train.subset])
     request = replace(request, section=resolve_device(resolve_section(spec, request.task, inputs.view)))
-    training_task = task.prepare(request, inputs, target, subsets)
+    training_task = with_added_loss(task.prepare(request, inputs, target, subsets), target)
     if len(training_task.train) < 2:
         raise DataError(f"The subset {spec.data_train.subset!r} has 1 item; training needs at least 2.")
     return Prepared(training_task, first_card(request, inputs, target, row_counts(subsets)), subsets)
+
+
+def with_added_loss(training_task: TrainingTask, target: AnyTarget) -> TrainingTask:
+    """Return the task with the loss of an installed package's learner, which also compares epochs; else as it is.
+
+    Raises:
+        AssayError: The package can't be used.
+    """
+    loss = learner_function(training_task.section.learner, "loss")
+    if loss is None:
+        return training_task
+    added = loss(target)
+    return replace(training_task, loss=added, plain_loss=added)
 
 
 def resolve_section(spec: TrainedModelSection, task: str, view: View) -> TrainedModelSection:

@@ -93,7 +93,7 @@ def folder(lab, name):
 
 def saved(section, key):
     """See whether a key is in a saved configuration."""
-    return lambda lab, name: key in (folder(lab, name) / "configs" / section / "config.yaml").read_text()
+    return lambda lab, name: f"{key}:" in (folder(lab, name) / "configs" / section / "config.yaml").read_text()
 
 
 def info(key):
@@ -158,7 +158,11 @@ CASES: dict[tuple[str, str], Case] = {
         report("trained_model", "parameters"),
     ),
     ("train", "remove_key_list"): Case(
-        "numbers", {"remove_key_list": ["learner"]}, "experiment", saved("trained_model", "learner"), False
+        "numbers",
+        {"trained_model": {"remove_key_list": ["learner"]}},
+        "experiment",
+        saved("trained_model", "learner"),
+        False,
     ),
     ("train", "train_params"): Case(
         "numbers",
@@ -198,7 +202,11 @@ CASES: dict[tuple[str, str], Case] = {
         {"validation": 2, "test": 2},
     ),
     ("prediction", "remove_key_list"): Case(
-        "numbers", {"remove_key_list": ["datasets"]}, "experiment", saved("predictions", "datasets"), False
+        "numbers",
+        {"predictions": {"remove_key_list": ["datasets"]}},
+        "experiment",
+        saved("predictions", "datasets"),
+        False,
     ),
     ("analysis", "result_analyzer"): Case(
         "numbers",
@@ -208,7 +216,11 @@ CASES: dict[tuple[str, str], Case] = {
         ["mae"],
     ),
     ("analysis", "remove_key_list"): Case(
-        "numbers", {"remove_key_list": ["confidence"]}, "experiment", saved("analysis", "confidence"), False
+        "numbers",
+        {"analysis": {"remove_key_list": ["confidence"]}},
+        "experiment",
+        saved("analysis", "confidence"),
+        False,
     ),
     ("exptests", "tests"): Case(
         "numbers",
@@ -218,7 +230,7 @@ CASES: dict[tuple[str, str], Case] = {
         ["False"],
     ),
     ("exptests", "remove_key_list"): Case(
-        "numbers", {"remove_key_list": ["severity"]}, "experiment", saved("exptests", "severity"), False
+        "numbers", {"exptests": {"remove_key_list": ["severity"]}}, "experiment", saved("exptests", "severity"), False
     ),
     ("localize_experiment", "existing_experiment"): Case(
         "evaluation",

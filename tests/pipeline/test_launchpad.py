@@ -1,6 +1,7 @@
 """The Launchpad's configuration of ``experiment``: what it completes, checks and lets through to our own messages."""
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +109,27 @@ def test_every_key_has_its_description_and_bounds():
     assert all(field.description for field in fields.values())
     epochs = fields["trained_model"].config_type.fields["train_params"].config_type.fields["epochs"]
     assert "at least 1" in epochs.description
+
+
+NET = """
+from typing import Literal
+from assay.spec.models import ModelKind, ModelSection
+class Net(ModelSection):
+    kind: Literal["net"] = "net"
+KIND = ModelKind(Net, "no_such_module:build")
+"""
+
+
+def kinds_of(shape):
+    return [value.config_value for value in shape.fields["kind"].config_type.enum_values]
+
+
+def test_the_kinds_of_installed_packages_are_choices_where_they_may_stand_and_nowhere_else(install_package):
+    install_package("assay.models", "net", "nets:KIND", package="acme", nets=NET)
+    install_package("assay.learners", "huber", "broken:KIND", package="broken", broken="1 / 0")
+    fields = spec_field().config_type.fields["trained_model"].config_type.fields
+    assert kinds_of(fields["model"].config_type.inner_type) == ["mlp", "cnn", "unet", "detector", "net"]
+    assert kinds_of(fields["learner"].config_type) == ["huber"]
+    source = spec_field().config_type.fields["generated_images"].config_type.fields["source"].config_type
+    assert "net" not in kinds_of(source)
+    assert "nets" not in sys.modules

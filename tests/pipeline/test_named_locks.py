@@ -56,6 +56,47 @@ def test_locks_are_held_while_an_asset_works_and_released_after_it(locked):
     assert holders(named) == []
 
 
+HELD = {"gpu": {"kind": "write", "location": "gpu", "hold": "training_to_analysis", "timeout_s": 0.3}}
+
+
+class FilesReporter(ProgressReporter):
+    """Records, at the beginning of each stage, which holder files there are; the locks of the stage come after it."""
+
+    folder: str
+
+    def start(self, context, stage):
+        began.append((stage, [each.path.name for each in holders(Path(self.folder))]))
+        return super().start(context, stage)
+
+
+began = []
+
+
+def test_one_holder_keeps_a_lock_from_training_to_analysis(lab):
+    named = lab.store.path / NAMED
+    lab.write("one", filelock_dict=HELD)
+    began.clear()
+    store = lab.store_telling(FilesReporter(folder=str(named)))
+    assert lab.run("one", resources={"store": store}).success
+    held = dict(began)
+    assert all(held[stage] == [] for stage in ("generated_images", "splits", "tabular", "normalized", "trained_model"))
+    assert len(held["predictions"]) == 1
+    assert held["predictions"] == held["analysis"]
+    assert holders(named) == []
+
+
+def test_a_lock_from_training_to_analysis_is_free_after_a_failed_training(lab):
+    named = lab.store.path / NAMED
+    lab.write("one", filelock_dict=HELD)
+    assert lab.run("one", "job_data_generation").success
+    lab.write("one", filelock_dict=HELD, trained_model={"data_description": {"target": "px_0_0", "inputs": ["no"]}})
+    assert "Experiment one, trained_model" in lab.failure(lab.run("one", "job_train"))
+    assert holders(lab.store.path / "locks") == []
+    with hold(named, "gpu", "write", timeout_s=0):
+        reason = lab.failure(lab.run("one", "job_train"))
+    assert "Experiment one, trained_model: filelock_dict.gpu: The write lock on gpu was not free" in reason
+
+
 @pytest.mark.defect("B5")
 def test_a_writer_of_a_location_blocks_data_generation_and_the_failure_names_it(locked):
     with hold(locked.store.path / NAMED, "labels", "write", "editing labels"):

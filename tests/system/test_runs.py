@@ -19,6 +19,7 @@ SLOW = TINY.replace("epochs: 2", "epochs: 400").replace("max_amount: 3", "max_am
 SLOW += "filelock_dict: {labels: {location: labels, kind: write}}\n"
 FORKED = SLOW.replace("task: regression", "task: regression\nseed: 7")
 CANCELLED = SLOW.replace("task: regression", "task: regression\nseed: 8")
+CANCELLED = CANCELLED.replace("kind: write}", "kind: write, hold: training_to_analysis}")
 """Trained anew, so that there is time to cancel it; the others find what the first one made."""
 
 LAUNCH = """mutation($params: ExecutionParams!) { launchRun(executionParams: $params) {
@@ -153,6 +154,7 @@ def test_a_cancelled_run_ends_and_can_be_run_again(runs):
     assert answer["__typename"] == "TerminateRunSuccess", answer
     runs.wait_for(run_id, "CANCELED")
     wait_until(lambda: not runs.alive(run_id), f"process {process.pid} ends")
+    assert holders(runs.named) == []
     with hold(runs.named, "labels", "write", timeout_s=0):
         pass
     runs.wait_until_free()

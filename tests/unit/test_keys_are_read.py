@@ -34,6 +34,16 @@ VALIDATORS = {"field_validator", "model_validator", "field_serializer", "model_s
 
 READ_ELSEWHERE = {
     "assay.spec.experiment.FoundExperiment.run_id": "written by Assay, not by users: a record, saved whole",
+    **dict.fromkeys(
+        (
+            "assay.spec.experiment.ExperimentSpec.remove_key_list",
+            "assay.spec.trained_model.TrainedModelSection.remove_key_list",
+            "assay.spec.predictions.PredictionsSection.remove_key_list",
+            "assay.spec.analysis.AnalysisSection.remove_key_list",
+            "assay.spec.exptests.ExptestsSection.remove_key_list",
+        ),
+        "followed by assay.spec.secrets.without_removed_keys, in the plain values of specs of any version",
+    ),
 }
 """Keys that no code reads one by one, each with the reason."""
 

@@ -5,7 +5,7 @@ Belongs here: the functions of ``Task`` for these, their dataset and running met
 """
 
 import fnmatch
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -13,7 +13,10 @@ import polars as pl
 import torch
 from torch import Generator, Tensor
 
-from assay.errors import DataError
+from assay.errors import AssayError, DataError
+from assay.spec.extensions import added_function
+from assay.spec.plugins import PREDICTION_FUNCTIONS
+from assay.spec.predictions import AugmentedFunction, FunctionSection
 from assay.spec.trained_model import Augmentation
 from assay.training.annotations import Annotations
 from assay.training.augmentation import augment
@@ -67,10 +70,9 @@ def prepare(
 def predict(request: PredictionRequest, subset: str, rows: pl.DataFrame) -> pl.DataFrame:
     """Return one row per item, in the order of the rows."""
     spec, card = request.section, request.card
-    function = spec.prediction_function
-    copies = function.copies if function.kind == "augmented" else 0
     items = load_inputs(card.inputs, request.source, rows, request.threads)
-    predictions = predict_items(request.model, items, spec.batch_size, spec.prediction_steps, copies, request.seed)
+    how = way_to_predict(request.model, spec.prediction_function)
+    predictions = predict_items(items, spec.batch_size, spec.prediction_steps, how, request.seed)
     named = [pl.col("item"), *([pl.col("image")] if "image" in rows.columns else []), pl.lit(subset).alias("subset")]
     copied = copied_columns(rows, spec.prediction_handler.copy_columns)
     table = rows.select(named).hstack(card.item_target.columns(predictions, rows))
@@ -160,26 +162,66 @@ def running_metric_of(target: ItemTarget) -> RunningMetric:
     return LabelsRunningMetric(target) if isinstance(target, LabelsTarget) else MeanRunningMetric(target)
 
 
+WayToPredict = Callable[[Tensor, Generator], Tensor]
+"""From a batch of ``load_inputs`` and a source of randomness to float64 (B, outputs)."""
+
+
 @torch.no_grad()
-def predict_items(
-    model: LoadedModel, items: Tensor, batch_size: int, steps: int | None, copies: int, seed: int
-) -> Tensor:
-    """Return the model's predictions, in the order of the items.
+def predict_items(items: Tensor, batch_size: int, steps: int | None, how: WayToPredict, seed: int) -> Tensor:
+    """Return a model's predictions, in the order of the items.
 
     Args:
-        model: Not changed.
         items: (n, ...) from ``load_inputs``.
         batch_size: Items per batch.
         steps: Largest number of batches to predict; None for all.
-        copies: Number of randomly augmented copies whose predictions are averaged with the item's own.
-        seed: Seed of the augmentation.
+        how: Predicts a batch.
+        seed: Seed of all randomness.
 
     Returns:
         float64 (m, outputs): probabilities of the classes, or the standardized number.
     """
     generator = Generator().manual_seed(seed)
     batches: Iterator[Tensor] = islice(iter(torch.split(items, batch_size)), steps)
-    return torch.cat([_averaged(model, batch, copies, generator) for batch in batches])
+    return torch.cat([how(batch, generator) for batch in batches])
+
+
+def way_to_predict(model: LoadedModel, function: FunctionSection) -> WayToPredict:
+    """Return how a batch is predicted: once, averaged over augmented copies, or as an installed package does it.
+
+    Raises:
+        AssayError: The package can't be used; when a batch is predicted: it returned another shape.
+    """
+    added = added_function(PREDICTION_FUNCTIONS, function)
+    if added is None:
+        copies = function.copies if isinstance(function, AugmentedFunction) else 0
+        return lambda items, generator: _averaged(model, items, copies, generator)
+    predictor = Predictor(model)
+
+    def predict_batch(items: Tensor, generator: Generator) -> Tensor:
+        batch = as_batch(model.card.inputs, items)
+        predictions = added(predictor, batch, generator)
+        wanted = (len(batch), model.card.item_target.output_count)
+        if not isinstance(predictions, Tensor) or tuple(predictions.shape) != wanted:
+            got = tuple(predictions.shape) if isinstance(predictions, Tensor) else type(predictions).__name__
+            raise AssayError(f"The prediction function {function.kind!r} returned {got}; expected a tensor {wanted}.")
+        return predictions.double()
+
+    return predict_batch
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A trained model, for prediction functions of installed packages.
+
+    Attributes:
+        model: The network, in evaluation mode, and its card.
+    """
+
+    model: LoadedModel
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        """Return the predictions float64 (B, outputs) of a batch: probabilities, or the standardized number."""
+        return _predictions(self.model, batch, self.model.card.section.train_params.precision == "bf16")
 
 
 def _averaged(model: LoadedModel, items: Tensor, copies: int, generator: Generator) -> Tensor:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from assay.analysis.base import AnalysisInputs, SimplePredictions
 from assay.analysis.build import TASK_ANALYSES, build_analysis, compute_analysis, report_of
-from assay.errors import DataError
+from assay.errors import AssayError, DataError
 from assay.spec.analysis import TASK_METRICS, AnalysisSection
 
 DIGITS = ("0", "1", "2")
@@ -384,3 +384,59 @@ def test_labels_that_the_model_holds_for_wrong_are_listed_and_spoken_of(analyse,
 
 def test_every_task_has_an_analysis():
     assert set(TASK_ANALYSES) == set(TASK_METRICS)
+
+
+ANALYZER = """
+from typing import Literal
+from assay.spec.analysis import ResultAnalyzer
+from assay.spec.extensions import Extension
+class Mine(ResultAnalyzer):
+    kind: Literal["mine"] = "mine"
+    answer: str = "numbers"
+KIND = Extension(Mine, "analyzers:analyse")
+def analyse(section, analysis, inputs, folder):
+    (folder / "mine.txt").write_text(inputs.task)
+    if section.answer == "change":
+        (folder / "analysis.parquet").write_bytes(b"")
+    rows = len(inputs.read_predictions())
+    answers = {"numbers": {"rows": rows}, "nothing": {}, "change": {}, "table": {"rows": [rows]}, "none": None}
+    return answers[section.answer]
+"""
+
+
+@pytest.fixture
+def mine(ask, tmp_path, install_package):
+    """Build an analysis with the analyzer of a package; returns the report and the folder."""
+    install_package("assay.result_analyzers", "mine", "analyzers:KIND", analyzers=ANALYZER)
+
+    def run(answer):
+        folder = tmp_path / "mine"
+        folder.mkdir()
+        inputs, _ = ask(regression_frame({"test": 20}))
+        keys = {"kind": "mine", "answer": answer, **QUICK}
+        return build_analysis(inputs, AnalysisSection.model_validate({"result_analyzer": keys}), 1, folder), folder
+
+    return run
+
+
+@pytest.mark.parametrize(("answer", "added"), [("numbers", {"mine": {"rows": 20}}), ("nothing", {})])
+def test_the_analyzer_of_a_package_adds_files_and_numbers(mine, build, answer, added):
+    report, folder = mine(answer)
+    plain, _ = build(regression_frame({"test": 20}))
+    assert {key: value for key, value in report.items() if key not in plain} == added
+    assert {key: report[key] for key in plain} == plain
+    assert (folder / "mine.txt").read_text() == "regression"
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ("change", r"result analyzer 'mine' changed analysis.parquet; expected files of its own"),
+        ("table", r"result analyzer 'mine' returned \{'rows': \[20\]\}; expected numbers and texts by name"),
+        ("none", r"result analyzer 'mine' returned None; expected numbers and texts by name"),
+        ("odd", r"The plug-in 'mine' of the package added 1 \(analyzers:KIND\) failed: KeyError: 'odd'"),
+    ],
+)
+def test_an_analyzer_that_does_something_else_is_one_error(mine, answer, reason):
+    with pytest.raises(AssayError, match=reason):
+        mine(answer)

@@ -3,8 +3,8 @@
 from assay.automation.reasons import changes_between
 
 
-def shown(old, new, **options):
-    return [str(change) for change in changes_between(old, new, **options)]
+def shown(old, new):
+    return [str(change) for change in changes_between(old, new)]
 
 
 def test_a_change_names_key_old_and_new_value():
@@ -22,4 +22,11 @@ def test_long_values_are_cut():
 
 def test_secrets_and_hidden_keys_are_not_shown():
     assert shown({"api_key": "s3cret"}, {"api_key": "0ther"}) == []
-    assert shown({"x": {"private": 1}}, {"x": {"private": 2}}, hidden=["private"]) == []
+    hidden = {"remove_key_list": ["private"]}
+    assert shown({"x": {"private": 1}, **hidden}, {"x": {"private": 2}, **hidden}) == []
+
+
+def test_keys_that_one_section_hides_are_shown_in_others():
+    old = {"x": {"private": 1, "remove_key_list": ["private"]}, "y": {"private": 1}, "remove_key_list": []}
+    new = {"x": {"private": 2, "remove_key_list": ["private"]}, "y": {"private": 2}, "remove_key_list": []}
+    assert shown(old, new) == ["y.private: 1 → 2"]

@@ -12,7 +12,8 @@ from assay.errors import DataError, IdError, SpecError, StorageError
 from assay.experiments.checks import require_passed, store_verdict
 from assay.experiments.folders import ExperimentFolders, environment, git_versions
 from assay.experiments.specs import SpecFiles, load_run_config, run_config_path, store_run_config, template
-from assay.spec.loading import spec_from
+from assay.pipeline import stage_config
+from assay.spec.loading import load_values, spec_from
 from assay.spec.secrets import without_keys
 from assay.spec.yaml_text import read_mapping
 
@@ -187,6 +188,32 @@ def test_a_pattern_that_gives_a_taken_name_is_refused(tmp_path):
 def test_secrets_and_removed_keys_are_not_saved():
     values = {"a": 1, "password": "p", "deep": [{"api_key": "k", "gone": 1, "kept": 2}]}
     assert without_keys(values, frozenset({"gone"})) == {"a": 1, "deep": [{"kept": 2}]}
+
+
+def test_a_section_removes_its_own_keys_and_the_others_those_of_the_experiment(tmp_path):
+    keys = {"analysis": {"remove_key_list": ["confidence"]}, "predictions": {"remove_key_list": []}}
+    spec = spec_from({"task": "regression", "remove_key_list": ["seed", "unit"], **keys}, "x")
+    folder = ExperimentFolders(tmp_path).open("ab12", spec).path
+    for path in (folder / "configs" / "experiment.yaml", None):
+        saved = {
+            name: load_values(path)[name] if path else load_values(folder / "configs" / name / "config.yaml")
+            for name in ("trained_model", "predictions", "analysis")
+        }
+        assert "seed" not in saved["trained_model"]
+        assert "seed" in saved["predictions"]
+        assert "confidence" not in saved["analysis"]["result_analyzer"]
+        assert "unit" in saved["analysis"]["result_analyzer"]
+    assert "seed" not in load_values(folder / "configs" / "experiment.yaml")
+
+
+def test_a_list_of_its_own_changes_no_fingerprint_and_is_recorded_only_where_it_is_given():
+    plain = spec_from({"task": "regression"}, "x")
+    sections = ("trained_model", "predictions", "analysis", "exptests")
+    other = spec_from({"task": "regression", **{name: {"remove_key_list": ["seed"]} for name in sections}}, "x")
+    for name in sections:
+        assert stage_config(plain, "ab12", name).digest == stage_config(other, "ab12", name).digest
+        assert "remove_key_list" not in plain.as_dict()[name]
+        assert other.as_dict()[name]["remove_key_list"] == ["seed"]
 
 
 def test_environment_variables_are_never_saved(tmp_path, monkeypatch):

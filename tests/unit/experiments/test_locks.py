@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from assay.errors import SpecError, StorageError
-from assay.experiments.locks import lock_folder_of, lock_folders, named_locks
+from assay.experiments.locks import RunLocks, lock_folder_of, lock_folders, locks_of_run, named_locks
 from assay.spec.experiment import FileLockSpec
 from assay.spec.loading import spec_from
 from assay.storage.locations.config import Locations
@@ -95,3 +95,111 @@ def test_only_folders_can_be_shared(tmp_path):
     (tmp_path / "locations.yaml").write_text("team: {url: 's3://b/x', shared: true}")
     with pytest.raises(SpecError, match="shared is true, but url is no folder"):
         here(tmp_path).names()
+
+
+HELD = {"gpu": FileLockSpec(kind="write", location="gpu", hold="training_to_analysis")}
+OTHERS = {"early": FileLockSpec(location="a"), "late": FileLockSpec(location="z")}
+
+
+def held_in(root):
+    return [(each.lock, each.purpose) for each in holders(root / "locks")]
+
+
+def test_a_lock_from_training_to_analysis_is_never_free_in_between(tmp_path):
+    run = RunLocks()
+    with run.during(here(tmp_path), "crops", "ab12", HELD) as locks_of_stage:
+        assert locks_of_stage == HELD
+    assert held_in(tmp_path) == []
+    for stage in ("trained_model", "predictions", "analysis"):
+        with run.during(here(tmp_path), stage, "ab12", HELD) as locks_of_stage:
+            assert locks_of_stage == {}
+            assert held_in(tmp_path) == [("named/gpu", "training to analysis of ab12")]
+            assert all(each.path.exists() for each in holders(tmp_path / "locks"))
+        assert held_in(tmp_path) == ([] if stage == "analysis" else [("named/gpu", "training to analysis of ab12")])
+
+
+def test_a_run_that_fails_or_makes_no_analysis_releases_its_locks_at_its_end(tmp_path):
+    run = RunLocks()
+    with pytest.raises(StorageError, match="disk full"), run.during(here(tmp_path), "trained_model", "ab12", HELD):
+        raise StorageError("disk full")
+    assert held_in(tmp_path) == [("named/gpu", "training to analysis of ab12")]  # it may be tried again
+    run.release()
+    run.release()
+    assert held_in(tmp_path) == []
+
+
+def test_locks_before_one_of_the_run_are_held_as_long_so_that_nobody_waits_in_a_circle(tmp_path):
+    assert list(locks_of_run({**OTHERS, **HELD})) == ["early", "gpu"]
+    assert locks_of_run(OTHERS) == {}
+    run = RunLocks()
+    with run.during(here(tmp_path), "predictions", "ab12", {**OTHERS, **HELD}) as locks_of_stage:
+        assert list(locks_of_stage) == ["late"]
+        assert [lock for lock, _ in held_in(tmp_path)] == ["named/a", "named/gpu"]
+    run.release()
+
+
+def test_a_lock_that_is_not_free_leaves_none_of_the_run_held(tmp_path):
+    short = {"gpu": HELD["gpu"].model_copy(update={"timeout_s": 0.1})}
+    run = RunLocks()
+    with hold(lock_folder_of(here(tmp_path), "gpu"), "gpu", "read", "testing"):
+        with (
+            pytest.raises(StorageError, match=r"filelock_dict.gpu: The write lock on gpu was not free"),
+            run.during(here(tmp_path), "trained_model", "ab12", {**OTHERS, **short}),
+        ):
+            pytest.fail("worked without a lock")
+        assert [lock for lock, _ in held_in(tmp_path)] == ["named/gpu"]
+
+
+def test_how_long_a_lock_is_held_is_written_only_where_it_is_not_the_default():
+    assert "hold" not in FileLockSpec(location="a").model_dump()
+    assert HELD["gpu"].model_dump()["hold"] == "training_to_analysis"
+
+
+ADDED = """
+from contextlib import contextmanager
+from typing import Literal
+from assay.spec.experiment import LockSection
+from assay.spec.extensions import Extension
+class Door(LockSection):
+    kind: Literal["door"] = "door"
+    answer: str = "open"
+KIND = Extension(Door, "doors:enter")
+@contextmanager
+def enter(section, purpose):
+    if section.answer == "late":
+        raise TimeoutError("nobody came")
+    if section.answer == "broken":
+        raise KeyError("handle")
+    yield
+"""
+
+
+@pytest.fixture
+def door(install_package):
+    install_package("assay.locks", "door", "doors:KIND", doors=ADDED)
+
+    def lock(answer="open"):
+        keys = {"door": {"kind": "door", "location": "house", "answer": answer}}
+        return spec_from({"task": "regression", "filelock_dict": keys}, "x").filelock_dict
+
+    return lock
+
+
+def test_a_lock_of_a_package_is_held_and_listed_for_the_block(door, tmp_path):
+    with named_locks(here(tmp_path), door(), "crops of ab12"):
+        (holder,) = holders(tmp_path / "locks")
+        assert (holder.lock, holder.mode, holder.purpose, holder.alive) == ("door/house", "door", "crops of ab12", True)
+    assert holders(tmp_path / "locks") == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ("late", r"filelock_dict.door: The lock 'door' on house was not free in time: nobody came. Run again when"),
+        ("broken", r"filelock_dict.door: The lock 'door' on house can't be acquired: KeyError: 'handle'"),
+    ],
+)
+def test_a_lock_of_a_package_that_can_not_be_held_is_one_error(door, tmp_path, answer, reason):
+    with pytest.raises(StorageError, match=reason), named_locks(here(tmp_path), door(answer), "crops"):
+        pytest.fail("worked without a lock")
+    assert holders(tmp_path / "locks") == []

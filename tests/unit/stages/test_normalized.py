@@ -1,5 +1,6 @@
 """The stage ``normalized``: what is fitted, which columns, what is refused."""
 
+import sys
 from functools import partial
 from itertools import count
 
@@ -8,7 +9,7 @@ import pytest
 
 from assay.datasets.scaling import read_normalization
 from assay.datasets.schema import TableInfo, read_table_info
-from assay.errors import DataError
+from assay.errors import AssayError, DataError
 from assay.pipeline import StageConfig
 from assay.spec.normalized import NormalizedSection
 from assay.stages.normalized import build_normalized
@@ -214,3 +215,55 @@ def test_equal_input_gives_equal_bytes(normalize):
     one, two = (normalize(result=name)[2] for name in ("one", "two"))
     for path in one.iterdir():
         assert path.read_bytes() == (two / path.name).read_bytes()
+
+
+CHOOSER = """
+from typing import Literal
+from assay.spec.extensions import Extension
+from assay.spec.normalized import FeatureFunction
+class Chosen(FeatureFunction):
+    kind: Literal["chosen"] = "chosen"
+    answer: str = "largest"
+KIND = Extension(Chosen, "choosers:choose")
+seen = []
+def choose(section, rows, target):
+    seen.append((rows.columns, rows["size"].to_list(), target))
+    if section.answer == "fail":
+        raise ValueError("no idea")
+    return {"largest": ["size"], "number": 3, "target": ["price"], "twice": ["size", "size"]}[section.answer]
+"""
+
+
+@pytest.fixture
+def chooser(install_package):
+    """A package with a function that chooses columns; returns the module."""
+    install_package("assay.features", "chosen", "choosers:KIND", choosers=CHOOSER)
+    return lambda: sys.modules["choosers"]
+
+
+def test_a_function_of_a_package_chooses_columns_by_the_fitted_rows_only(normalize, chooser):
+    report, table, folder = normalize(scalar_feature_keys="chosen")
+    assert chooser().seen == [(["size", "rooms", "new", "color", "price"], [0.0, 10.0], "price")]
+    assert [info.name for info in read_infos(folder) if info.kind == "scalar"] == ["size"]
+    assert table["rooms"].to_list() == TABLE["rooms"]
+    assert report["scalar_columns"] == 1
+    assert normalize(result="twice", scalar_feature_keys={"kind": "chosen", "answer": "twice"})[1].equals(table)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ("number", "normalized.scalar_feature_keys: the function 'chosen' returned 3; expected a list of names of col"),
+        ("target", "the function 'chosen' returned names of no features: 'price'"),
+        ("fail", "The plug-in 'chosen' of the package added 1 (choosers:KIND) failed: ValueError: no idea"),
+    ],
+)
+def test_a_function_that_answers_wrongly_is_one_error(normalize, chooser, answer, reason):
+    with pytest.raises(AssayError) as caught:
+        normalize(scalar_feature_keys={"kind": "chosen", "answer": answer})
+    assert reason in str(caught.value)
+
+
+def test_columns_that_a_function_chooses_for_two_keys_are_an_error(normalize, chooser):
+    keys = {"scalar_feature_keys": "chosen", "categorical_feature_keys": ["size"]}
+    assert "'size' is matched by scalar_feature_keys 'size' already" in refused(normalize, **keys)

@@ -5,8 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from assay.spec.trained_model import Learner
+from assay.spec.trained_model import Learner, TrainedModelSection
 from assay.training.optimizers import AdamW, Muon, Sgd, build_optimizer, orthogonal
+from assay.training.prepare import with_added_loss
+from assay.training.targets import NumberTarget
+from tests.helpers.training_tasks import training_task
 
 
 def trained(network, make_step, steps=5):
@@ -100,3 +103,52 @@ def test_weight_decay_shrinks_a_weight_that_the_loss_does_not_need():
     before = network.weight.detach().clone()
     build_optimizer(Learner(optimizer="sgd", weight_decay=0.5), network).step(0.1)
     assert torch.allclose(network.weight, before * 0.95)
+
+
+LEARNER = """
+from typing import Literal
+from assay.spec.trained_model import Learner, LearnerKind
+class Mine(Learner):
+    kind: Literal["mine"] = "mine"
+    scale: float = 3.0
+KIND = LearnerKind(Mine, loss="learners:loss", optimizer="learners:optimizer")
+ONLY_LOSS = LearnerKind(Mine, loss="learners:loss")
+def loss(section, target):
+    return lambda outputs, targets: section.scale * (outputs[:, 0] - targets).abs().mean()
+class Descent:
+    def __init__(self, parameters):
+        self.parameters = parameters
+    def state(self):
+        return {}
+    def step(self, learning_rate):
+        for parameter in self.parameters:
+            parameter.data -= learning_rate * parameter.grad
+def optimizer(section, parameters):
+    return Descent(parameters)
+"""
+
+
+def of_package(install_package, target):
+    install_package("assay.learners", "mine", f"learners:{target}", learners=LEARNER)
+    section = TrainedModelSection.model_validate({"learner": {"kind": "mine", "scale": 2.0}})
+    assert section.content()["learner"]["scale"] == 2.0
+    return section.learner
+
+
+def test_the_optimizer_of_a_package_steps(install_package):
+    learner, network = of_package(install_package, "KIND"), nn.Linear(2, 1)
+    before = network.weight.detach().clone()
+    network(torch.ones(1, 2)).sum().backward()
+    build_optimizer(learner, network).step(0.5)
+    assert torch.equal(network.weight.detach(), before - 0.5)
+
+
+def test_a_package_may_add_a_loss_alone(install_package):
+    learner = of_package(install_package, "ONLY_LOSS")
+    assert isinstance(build_optimizer(learner, nn.Linear(2, 1)), AdamW)
+    task = training_task(learner={"kind": "mine", "scale": 2.0})
+    added = with_added_loss(task, NumberTarget(column="target", mean=0.0, std=1.0))
+    outputs, targets = torch.tensor([[1.0], [2.0]]), torch.tensor([0.0, 0.0])
+    assert added.loss(outputs, targets) == added.plain_loss(outputs, targets) == 3.0
+    plain = training_task()
+    assert with_added_loss(plain, NumberTarget(column="target", mean=0.0, std=1.0)) is plain

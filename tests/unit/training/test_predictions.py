@@ -8,9 +8,10 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from assay.datasets.scaling import ScalarInfo
-from assay.errors import DataError, StorageError
+from assay.errors import AssayError, DataError, StorageError
 from assay.spec.predictions import PredictionsSection
 from assay.storage.parquet import read_parquet
+from assay.training.model_file import read_card
 from assay.training.predictions import PREDICTIONS, build_predictions, require_same_data
 from assay.training.trained_model import CHOSEN, LAST, build_trained_model
 from tests.unit.training.conftest import turned_around, write_rows
@@ -171,3 +172,83 @@ def test_columns_of_the_data_are_copied_on_request(trained, predict):
         predict(source, model, prediction_handler={"copy_columns": ["colour"]})
     with pytest.raises(DataError, match="already have columns of these names"):
         predict(source, model, prediction_handler={"copy_columns": ["target"]})
+
+
+ADDED = """
+from typing import Literal
+import polars as pl
+from assay.spec.extensions import Extension
+from assay.spec.predictions import FunctionSection, LoaderSection, PredictionHandler
+from assay.training.model_file import load_model
+class Handler(PredictionHandler):
+    kind: Literal["mine"] = "mine"
+    answer: str = "columns"
+class Loader(LoaderSection):
+    kind: Literal["mine"] = "mine"
+    answer: str = "last"
+class Function(FunctionSection):
+    kind: Literal["mine"] = "mine"
+    answer: str = "doubled"
+HANDLER, LOADER = Extension(Handler, "added_predictions:handle"), Extension(Loader, "added_predictions:load")
+FUNCTION = Extension(Function, "added_predictions:predict")
+def handle(section, predictions, items, folder):
+    (folder / "mine.txt").write_text(str(len(items)))
+    return {
+        "columns": predictions.with_columns(twice=2 * pl.col("prediction"), pixel=items["px_0_0"]),
+        "fewer": predictions.head(1),
+        "changed": predictions.with_columns(prediction=pl.lit(0.0)),
+        "lost": predictions.drop("target"),
+        "none": None,
+    }[section.answer]
+def load(section, folder):
+    return load_model(folder / "models" / "last.safetensors") if section.answer == "last" else folder
+def predict(section, predict, batch, generator):
+    return {"doubled": lambda: 2 * predict(batch), "flat": lambda: predict(batch)[:, 0], "none": lambda: None}[
+        section.answer
+    ]()
+"""
+
+
+@pytest.fixture
+def added(install_package):
+    for number, name in enumerate(("handler", "loader", "function")):
+        group = {"handler": "prediction_handlers", "loader": "model_loaders", "function": "prediction_functions"}[name]
+        install_package(
+            f"assay.{group}", "mine", f"added_predictions:{name.upper()}", package=f"p{number}", added_predictions=ADDED
+        )
+
+
+@pytest.mark.system
+def test_handler_loader_and_function_of_packages_do_what_they_are_for(trained, predict, added):
+    source, model = trained(epochs=8, misleading=True)
+    table, report = predict(source, model, prediction_handler={"kind": "mine"}, model_loader={"kind": "mine"})
+    plain, _ = predict(source, model, model_loader={"kind": "last"})
+    assert report["model"] == "mine"
+    assert table.drop("twice", "pixel").equals(plain)
+    assert table["twice"].to_list() == (2 * plain["prediction"]).to_list()
+    doubled, _ = predict(source, model, model_loader={"kind": "last"}, prediction_function={"kind": "mine"})
+    target = read_card(model / LAST).item_target
+    standardized, twice = ((each["prediction"] - target.mean) / target.std for each in (plain, doubled))
+    assert twice.to_list() == pytest.approx((2 * standardized).to_list(), rel=1e-4, abs=1e-4)
+
+
+WRONG = {
+    ("prediction_handler", "fewer"): "prediction handler 'mine' returned another table; expected the rows and columns",
+    ("prediction_handler", "changed"): "prediction handler 'mine' returned another table",
+    ("prediction_handler", "lost"): "prediction handler 'mine' returned another table",
+    ("prediction_handler", "none"): "prediction handler 'mine' returned a NoneType; expected a table",
+    (
+        "prediction_handler",
+        "unknown",
+    ): "The plug-in 'mine' of the package p0 1 (added_predictions:HANDLER) failed: KeyE",
+    ("model_loader", "folder"): "model loader 'mine' returned a PosixPath; expected a assay.training.model_file.Loaded",
+    ("prediction_function", "flat"): "prediction function 'mine' returned (16,); expected a tensor (16, 1)",
+    ("prediction_function", "none"): "prediction function 'mine' returned NoneType; expected a tensor (16, 1)",
+}
+
+
+@pytest.mark.parametrize(("key", "answer"), WRONG)
+def test_what_a_package_returns_wrongly_is_one_error(trained, predict, added, key, answer):
+    with pytest.raises(AssayError) as caught:
+        predict(*trained(), datasets=("validation",), **{key: {"kind": "mine", "answer": answer}})
+    assert WRONG[key, answer] in str(caught.value)

@@ -1,0 +1,1 @@
+"""Regression that outliers don't spoil, for Assay: see docs/extending.md."""
