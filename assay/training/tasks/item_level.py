@@ -179,10 +179,12 @@ def predict_items(
     """
     generator = Generator().manual_seed(seed)
     batches: Iterator[Tensor] = islice(iter(torch.split(items, batch_size)), steps)
-    return torch.cat([_averaged(model, batch, copies, generator) for batch in batches])
+    return torch.cat([averaged_predictions(model, batch, copies, generator) for batch in batches])
 
 
-def _averaged(model: LoadedModel, items: Tensor, copies: int, generator: Generator) -> Tensor:
+@torch.no_grad()
+def averaged_predictions(model: LoadedModel, items: Tensor, copies: int, generator: Generator) -> Tensor:
+    """Return the predictions of one batch, see ``predict_items``; the generator makes the augmented copies."""
     section, inputs = model.card.section, model.card.inputs
     bf16 = section.train_params.precision == "bf16"
     plain = as_batch(inputs, items)
