@@ -31,7 +31,7 @@ from assay.inference.pictures import (
     prepare_picture,
 )
 from assay.inference.stored import StoredModel, find_model, require_kind
-from assay.inference.tables import scaled_rows, table_parts
+from assay.inference.tables import ignored_columns, scaled_rows, table_parts
 from assay.spec.loading import load_values
 from assay.stages.tabular import pixel_columns
 from assay.storage.parquet import read_parquet
@@ -96,12 +96,14 @@ class PredictedPart:
         problems: Name of each picture that can't be read, and why.
         masks: For segmentation, the class of every pixel of each picture by its name: uint8 (height, width), 0 for the
             background, else the class's place in ``card.classes`` plus 1.
+        ignored: Columns of a table that the model does not read.
     """
 
     table: pl.DataFrame
     items: pl.DataFrame
     problems: tuple[tuple[str, str], ...] = ()
     masks: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
 
 
 class Model:
@@ -207,9 +209,9 @@ class Model:
             size = inputs.image_size
             values = torch.empty((len(pictures), 3, size, size), dtype=torch.uint8)
             for row, each in enumerate(pictures):
-                values[row] = torch.from_numpy(each.value).permute(2, 0, 1)
+                values[row] = torch.from_numpy(np.asarray(each.value)).permute(2, 0, 1)
         else:
-            grey = np.stack([each.value for each in pictures]) if pictures else np.empty((0, 1, 1), np.float32)
+            grey = np.array([each.value for each in pictures], np.float32)
             values = self._tensor(self._pixel_rows(names, grey))
         return self._table(names, values, generator)
 
@@ -231,7 +233,9 @@ class Model:
                 self._table(scaled["item"][start : start + size], values[start : start + size], generator)
                 for start in range(0, len(scaled), size)
             ] or [self._table(scaled["item"], values, generator)]
-            yield PredictedPart(pl.concat(tables), scaled.select("item"))
+            yield PredictedPart(
+                pl.concat(tables), scaled.select("item"), ignored=tuple(ignored_columns(self.stored, part))
+            )
 
     def _tensor(self, scaled: pl.DataFrame) -> Tensor:
         values = scaled.select(pl.col(self.loaded.card.inputs.columns).cast(pl.Float32))

@@ -29,7 +29,7 @@ from assay.spec.generated_images import TABLE_EXTENSIONS, ImageSource
 from assay.stages.tabular import grey_pixels
 from assay.training.inputs import fitted_pixels
 from assay.training.tasks.images import ResizedImage, resized_image
-from assay.utils.reading import read_bytes
+from assay.utils.reading import read_bytes, user_path
 
 PictureLike: TypeAlias = str | Path | Image.Image | NDArray[Any]
 """Path of a file; an image of any mode; or uint8 (H, W) in grey, (H, W, 3) in RGB or (H, W, 4) with transparency."""
@@ -87,8 +87,10 @@ def _matches(text: str) -> list[Path] | None:
 
 
 def _existing(text: str) -> Path:
+    """Return a path as it was given, so that items have the names that the user knows."""
     try:
-        return existing_path(text, want_folder=None)
+        existing_path(text, want_folder=None)
+        return user_path(text)
     except DataError as error:
         raise DataError(str(error).removeprefix("source.path: ")) from None
 
@@ -115,7 +117,7 @@ def prepare_picture(model: StoredModel, item: str, picture: PictureLike) -> Prep
     """Return a picture as the network reads it, or why it can't be read.
 
     Args:
-        model: Says how; each picture is one item, as an image with a class of its own is in training: nothing is cut out.
+        model: Says how; each picture is one item, as an image of a class folder is in training: nothing is cut out.
         item: Name of the picture.
         picture: The picture.
     """
@@ -174,6 +176,6 @@ def named_pictures(pictures: Iterable[PictureLike]) -> Iterator[tuple[str, Pictu
             yield f"{place:09d}", picture
         else:
             raise DataError(
-                f"Picture {place} is a {type(picture).__name__}; expected a path, an image of Pillow, or an array uint8 "
-                "(H, W, 3)."
+                f"Picture {place} is a {type(picture).__name__}; expected a path, an image of Pillow, or an array "
+                "uint8 (H, W, 3)."
             )

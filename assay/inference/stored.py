@@ -1,7 +1,7 @@
 """Finding a trained model by the ID of its experiment or by a path, with everything that predicting needs.
 
-A model is applied as the stage ``predictions`` applied it, so what the stages recorded counts, not what the experiment's
-file says by now.
+A model is applied as the stage ``predictions`` applied it: what the stages recorded counts, not what the experiment's file
+says by now.
 
 Belongs here: from a name to files and sections, and what to tell of an experiment that can't be used. Does not belong
 here: the network, predicting (``model``).
@@ -61,10 +61,10 @@ class StoredModel:
     weights: Path
     card: ModelCard
     kind: str
-    predictions: PredictionsSection = PredictionsSection()
+    predictions: PredictionsSection = field(default_factory=PredictionsSection)
     seed: int = 0
-    crops: CropsSection = CropsSection()
-    tabular: TabularSection = TabularSection()
+    crops: CropsSection = field(default_factory=CropsSection)
+    tabular: TabularSection = field(default_factory=TabularSection)
     scaling: NormalizationInfo | None = None
     source: Mapping[str, Any] = field(default_factory=dict)
 

@@ -109,8 +109,8 @@ def _require_columns(model: StoredModel, rows: pl.DataFrame) -> None:
         actual = {each.lower(): each for each in extra}.get(guess or "")
         lines.append(f"{name}{f': is it {actual!r}?' if actual else ''}")
     raise DataError(
-        f"{model.name} needs {len(model.card.inputs.columns)} columns, and {len(missing)} of them are not in the table, "
-        f"which has {', '.join(rows.columns[:10])}{', …' * (len(rows.columns) > 10)}. Add or rename them.",
+        f"{model.name} needs {len(model.card.inputs.columns)} columns, and {len(missing)} of them are not in the "
+        f"table, which has {', '.join(rows.columns[:10])}{', …' * (len(rows.columns) > 10)}. Add or rename them.",
         lines,
     )
 

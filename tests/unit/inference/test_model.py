@@ -142,7 +142,8 @@ def test_a_table_is_read_as_the_trainings_was(families):
 def test_importing_takes_neither_dagster_nor_plots(families):
     code = (
         "import sys, assay; assert 'torch' not in sys.modules; model = assay.load_model('table'); "
-        "model.predict('houses.csv'); print([each for each in ('dagster', 'matplotlib', 'mlflow') if each in sys.modules])"
+        "model.predict('houses.csv'); "
+        "print([each for each in ('dagster', 'matplotlib', 'mlflow') if each in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -225,10 +226,10 @@ def test_an_experiment_that_does_not_exist_or_is_not_trained_says_what_to_do(fam
     with pytest.raises(StorageError, match=r"'softmx' does not exist\. Did you mean 'softmax'"):
         assay.load_model("softmx")
     families.write("fresh", {"task": "regression"})
-    with pytest.raises(StorageError, match="not trained yet. Next: assay run fresh"):
+    with pytest.raises(StorageError, match=r"not trained yet\. Next: assay run fresh"):
         assay.load_model("fresh")
     families.run("fresh", until="generated_images")
-    with pytest.raises(StorageError, match="not trained yet. Next: assay run fresh"):
+    with pytest.raises(StorageError, match=r"not trained yet\. Next: assay run fresh"):
         assay.load_model("fresh")
     with pytest.raises(StorageError, match="no folder of an experiment"):
         assay.load_model(families.folder)
