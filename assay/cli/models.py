@@ -97,7 +97,8 @@ def _write(loaded: "Model", parts: "Iterator[PredictedPart]", unit: str, out: Pa
     from assay.inference.writing import predictions_file
 
     problems: list[tuple[str, str]] = []
-    count, ignored = 0, ()
+    count = 0
+    ignored: tuple[str, ...] = ()
     parts = _after_the_first(parts, problems)
     with predictions_file(loaded, out, sys.stdout) as writer:
         for part in parts:
@@ -127,7 +128,7 @@ def _after_the_first(parts: "Iterator[PredictedPart]", problems: list[tuple[str,
     Raises:
         DataError: No picture can be read.
     """
-    empty = []
+    empty: list[PredictedPart] = []
     for part in parts:
         if len(part.items):
             return chain(empty, [part], parts)

@@ -17,7 +17,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 import assay
 from assay.errors import AssayError, DataError
@@ -36,7 +36,7 @@ from assay.spec.loading import load_values
 from assay.stages.tabular import pixel_columns
 from assay.storage.parquet import read_parquet
 from assay.training.device import deterministic
-from assay.training.model_file import load_model
+from assay.training.model_file import LoadedModel, load_model
 from assay.training.tasks.detection.task import SCHEMA as BOXES
 from assay.training.tasks.detection.task import box_target, detect, detection_rows
 from assay.training.tasks.images import ResizedImage
@@ -109,9 +109,17 @@ class PredictedPart:
 class Model:
     """A trained model; make one with ``assay.load_model``."""
 
-    def __init__(self, stored: StoredModel) -> None:
+    def __init__(self, stored: StoredModel, loaded: LoadedModel | None = None) -> None:
+        """Load a model's weights, unless they are given."""
         self.stored = stored
-        self.loaded = load_model(stored.weights)
+        self.loaded = loaded or load_model(stored.weights)
+
+    def with_network(self, network: nn.Module) -> "Model":
+        """Return the same model with another network, which computes in float32."""
+        card = self.loaded.card
+        params = card.section.train_params.model_copy(update={"precision": "fp32"})
+        section = card.section.model_copy(update={"train_params": params})
+        return Model(self.stored, LoadedModel(card.model_copy(update={"section": section}), network))
 
     @cached_property
     def card(self) -> Card:

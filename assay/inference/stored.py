@@ -1,7 +1,7 @@
 """Finding a trained model by the ID of its experiment or by a path, with everything that predicting needs.
 
-A model is applied as the stage ``predictions`` applied it: what the stages recorded counts, not what the experiment's file
-says by now.
+A model is applied as the stage ``predictions`` applied it: what the stages recorded counts, not what the experiment's
+file says by now.
 
 Belongs here: from a name to files and sections, and what to tell of an experiment that can't be used. Does not belong
 here: the network, predicting (``model``).
@@ -53,6 +53,8 @@ class StoredModel:
         tabular: How a crop becomes a row.
         scaling: How columns are scaled; None for images.
         source: Plain values of the section ``generated_images.source``; empty where it is not known.
+        ancestors: Fingerprint of each result that it was trained on, by stage; empty for a single file.
+        root: Storage that the folder belongs to; None for one that was copied elsewhere.
     """
 
     name: str
@@ -67,6 +69,14 @@ class StoredModel:
     tabular: TabularSection = field(default_factory=TabularSection)
     scaling: NormalizationInfo | None = None
     source: Mapping[str, Any] = field(default_factory=dict)
+    ancestors: Mapping[str, str] = field(default_factory=dict)
+    root: Path | None = None
+
+    def made_from(self, stage: str) -> Path | None:
+        """Return the folder of the result of a stage that the model was trained on; None if it is not stored here."""
+        fingerprint = self.ancestors.get(stage)
+        found = ResultStore(self.root).find(stage, fingerprint) if self.root and fingerprint else None
+        return found.folder if found else None
 
 
 def find_model(name: str | Path) -> StoredModel:
@@ -163,6 +173,8 @@ def _in_folder(folder: Path, name: str, experiment_id: str, weights: Path | None
         tabular=records.section("tabular", TabularSection),
         scaling=_scaling_of(records, trained) if kind == "normalized" else None,
         source=records.values("generated_images").get("source", {}),
+        ancestors=trained["ancestors"],
+        root=records.root,
     )
 
 

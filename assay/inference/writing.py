@@ -81,8 +81,8 @@ def predictions_file(model: Model, path: Path | None, stream: IO[str]) -> Iterat
     if path is None:
         yield CsvWriter(model, stream)
     elif not path.suffix:
-        with _new_folder(path) as temporary, PictureWriters(model, temporary) as writer:
-            yield writer
+        with _new_folder(path) as temporary, PictureWriters(model, temporary) as pictures:
+            yield pictures
     else:
         with atomic_path(path) as temporary, ExitStack() as stack:
             writer = _file_writer(model, path, temporary, stack)
