@@ -5,6 +5,7 @@ Belongs here: the files, and what each format's file gives for the test items. D
 """
 
 import shutil
+import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -146,7 +147,11 @@ def _write_safetensors(model: Model, path: Path) -> None:
 def _write_torch(model: Model, path: Path) -> None:
     from assay.inference.network_program import network_program
 
-    torch.export.save(network_program(model), path)
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore"
+        )  # weights laid out as images are no "complete tensors"; they are saved all the same
+        torch.export.save(network_program(model), path)
 
 
 def _predicted_by_safetensors(model: Model, path: Path, items: list[Path] | pl.DataFrame) -> Predicted:

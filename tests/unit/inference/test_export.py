@@ -52,7 +52,7 @@ def script(tmp_path_factory):
     (block,) = [each for each in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "onnxruntime" in each]
     path = tmp_path_factory.mktemp("docs") / "use_onnx.py"
     path.write_text(block)
-    assert len(block.splitlines()) < 40
+    assert len(block.splitlines()) <= 40
     return path
 
 
@@ -69,7 +69,8 @@ def test_the_documented_script_runs_every_family_with_onnxruntime_alone(families
         paths = sorted(source.rglob("*.png"))[:3]
         expected = model.predict(paths)
     end = "; sys.exit(any(each in sys.modules for each in ('assay', 'torch', 'polars')))"
-    code = f"import sys, runpy; sys.argv = {['x', str(onnx_folders / name), *map(str, paths)]!r}; runpy.run_path({str(script)!r}){end}"
+    arguments = ["script", str(onnx_folders / name), *map(str, paths)]
+    code = f"import sys, runpy; sys.argv = {arguments!r}; runpy.run_path({str(script)!r}){end}"
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines()]
@@ -152,7 +153,7 @@ def test_parity_sees_other_numbers(families, name):
     elif name == "detection":
         theirs = (table.with_columns(pl.col("x_px") + 1), masks, items)
     else:
-        theirs = (table.with_columns(pl.selectors.float() + 0.001), masks, items)
+        theirs = (table.with_columns(pl.selectors.float() * 1.01 + 0.001), masks, items)
     assert not compare_predictions(model, ours, theirs).passed
     if name == "detection":
         assert not compare_predictions(model, ours, (table.head(3), masks, items)).passed
