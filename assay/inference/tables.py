@@ -15,7 +15,7 @@ from assay.datasets.table_file import read_table
 from assay.errors import DataError, nearest
 from assay.inference.stored import StoredModel
 from assay.spec.generated_images import TABLE_EXTENSIONS, TableSource
-from assay.stages.normalized import apply_scaling, missing_values
+from assay.stages.normalized import apply_scaling, unusable_values
 
 ROWS_AT_ONCE = 65_536
 """Rows of a Parquet file that are in memory at once."""
@@ -74,7 +74,7 @@ def scaled_rows(model: StoredModel, rows: pl.DataFrame, first: int = 0) -> pl.Da
     columns = model.card.inputs.columns
     _require_columns(model, rows)
     table = rows.select(item_names(rows, first), *columns)
-    if problems := missing_values(table, columns):
+    if problems := unusable_values(table, columns):
         raise DataError("The table has missing or infinite values where the model needs numbers. Fill them.", problems)
     scaling = model.scaling or NormalizationInfo(fitted_rows=0)
     infos = tuple(info for info in scaling.norm_infos if info.name in columns)

@@ -1,4 +1,4 @@
-"""Predictions written as they come: a table, JSON, COCO's JSON, or a folder of pictures; complete or absent.
+"""Predictions written as they come: a table, JSON, COCO's JSON, or a folder of pictures drawn; complete or absent.
 
 Belongs here: the files. Does not belong here: predicting (``model``), what the command tells.
 """
@@ -17,13 +17,21 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from PIL import Image
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
+from assay.datasets.inspection import MOST_IMAGE_BYTES
 from assay.errors import DataError, FileError
+from assay.images.decoding import decode
+from assay.images.png import encode_png
 from assay.inference.model import Model, PredictedPart
 from assay.inference.stored import is_table_model
+from assay.plots.overlays import Mark, paint_classes, with_marks
+from assay.plots.sheets import class_color
 from assay.storage.files import atomic_path, put_in_place, temporary_sibling, write_bytes
 from assay.training.class_targets import LabelsTarget
+from assay.training.predictions import save_mask
+from assay.utils.reading import read_bytes
 
 BETWEEN_LABELS = ";"
 """Stands between an item's labels in CSV files, unless the training's table had another separator."""
@@ -228,9 +236,6 @@ class PictureWriters(Writer):
 
     def add(self, part: PredictedPart) -> None:
         """Write the predictions of some items."""
-        from assay.inference.drawing import drawn_prediction  # fonts and colours: only here
-        from assay.training.predictions import save_mask
-
         self._csv.add(part)
         rows = {str(key[0]): rows for key, rows in part.table.group_by("item", maintain_order=True)}
         for item in part.items["item"]:
@@ -244,16 +249,62 @@ class PictureWriters(Writer):
                 )
             with suppress(FileError, FileNotFoundError):  # gone since it was predicted
                 image = drawn_prediction(self.model, item, rows.get(item), mask)
-                write_bytes(self.folder / "pictures" / name, _png(image))
-
-
-def _png(image: Image.Image) -> bytes:
-    from assay.images.png import encode_png
-
-    return encode_png(image)
+                write_bytes(self.folder / "pictures" / name, encode_png(image))
 
 
 def _inner_name(item: str) -> Path:
     """Return the path of a picture as one inside of a folder."""
     path = PurePath(item)
     return Path(*(part for part in path.parts if part not in (path.anchor, "..", ".")))
+
+
+LEAST_CONFIDENCE = 0.3
+"""Least confidence of a box that is drawn; the table has all of them."""
+
+CAPTION_PX, LEAST_WIDTH_PX = 14, 160
+
+
+def drawn_prediction(model: Model, item: str, rows: pl.DataFrame | None, mask: NDArray[np.uint8] | None) -> Image.Image:
+    """Return a picture in colour with its prediction.
+
+    Args:
+        model: What predicted.
+        item: Path of the picture.
+        rows: Its rows of the predictions; None if it has none.
+        mask: Class of every pixel, for segmentation.
+    """
+    image = decode(read_bytes(Path(item), MOST_IMAGE_BYTES)).convert("RGB")
+    if mask is not None:
+        return paint_classes(image, mask)
+    if model.task == "detection":
+        return with_marks(image, _marks(model, rows), 1.0)
+    return _captioned(image, _caption(rows))
+
+
+def _marks(model: Model, rows: pl.DataFrame | None) -> list[Mark]:
+    shown = rows.filter(pl.col("confidence") >= LEAST_CONFIDENCE).reverse() if rows is not None else None
+    columns = ("x_px", "y_px", "width_px", "height_px", "predicted_class", "confidence")
+    places = {name: place for place, name in enumerate(model.card.classes)}
+    return [
+        Mark((x, y, width, height), f"{name} {confidence:.2f}", class_color(places[name]))
+        for x, y, width, height, name, confidence in (shown.select(columns).iter_rows() if shown is not None else ())
+    ]
+
+
+def _caption(rows: pl.DataFrame | None) -> str:
+    row = rows.row(0, named=True) if rows is not None and len(rows) else {}
+    if "prediction" in row:
+        return f"{row['prediction']:.4g}"
+    if "predicted_labels" in row:
+        return ", ".join(row["predicted_labels"]) or "no label"
+    return f"{row['predicted_class']} {row['confidence']:.2f}" if row else ""
+
+
+def _captioned(image: Image.Image, caption: str) -> Image.Image:
+    """Return an image with a line of text below; a small one is enlarged by a whole factor."""
+    factor = max(1, LEAST_WIDTH_PX // max(image.size))
+    large = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    canvas = Image.new("RGB", (max(large.width, LEAST_WIDTH_PX), large.height + CAPTION_PX + 4), "white")
+    canvas.paste(large, (0, 0))
+    ImageDraw.Draw(canvas).text((2, large.height), caption, "black", ImageFont.load_default(CAPTION_PX - 2))
+    return canvas

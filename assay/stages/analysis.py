@@ -41,9 +41,8 @@ def analyse(
     from assay.analysis.base import SimplePredictions
     from assay.analysis.build import build_analysis, inputs_of_model
     from assay.training.data import data_source
-    from assay.training.model_file import read_card
+    from assay.training.model_file import CHOSEN, read_card
     from assay.training.simple_models import simple_predictions
-    from assay.training.trained_model import CHOSEN
 
     simple, model = None, inputs["trained_model"].folder
     if spec.section.result_analyzer.simple_models:

@@ -106,7 +106,7 @@ def _without_rows(table: pl.DataFrame, info: TableInfo, spec: NormalizedSection,
 
 def _require_values(table: pl.DataFrame, info: TableInfo) -> None:
     """Raise if a feature or the target has missing or infinite values."""
-    problems = missing_values(table, [*info.features, info.target_column])
+    problems = unusable_values(table, [*info.features, info.target_column])
     if problems:
         raise DataError(
             "The table has missing or infinite values. Fill them, or leave the columns out: "
@@ -115,7 +115,7 @@ def _require_values(table: pl.DataFrame, info: TableInfo) -> None:
         )
 
 
-def missing_values(table: pl.DataFrame, columns: Iterable[str]) -> list[str]:
+def unusable_values(table: pl.DataFrame, columns: Iterable[str]) -> list[str]:
     """Return one line for each of the columns that has missing or infinite values; ``item`` names its rows."""
     used, schema = list(columns), table.schema
     counts = table.select(_unusable(name, schema[name]).sum().alias(name) for name in used).row(0)
