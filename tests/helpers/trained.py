@@ -42,7 +42,7 @@ def _values(task: str, **trained: Any) -> dict[str, Any]:
         "task": task,
         "generated_images": {"source": NUMBERS},
         "trained_model": {"train_params": params, "net_data": {"samples": 0}, **trained},
-        "analysis": {"result_analyzer": {"bootstrap_samples": 20}},
+        "analysis": {"result_analyzer": {"bootstrap_samples": 20, "simple_models": False}},
     }
 
 
@@ -148,7 +148,7 @@ def _build(config: Any, made: dict[str, Result], folder: Path) -> dict[str, Any]
         case "predictions":
             return predict(config, made["trained_model"], _data(config, made), rows, folder)
     predictions = pl.scan_parquet(folders["predictions"] / "predictions.parquet")
-    return analyse(config, predictions, inputs, _data(config, made), folder)
+    return analyse(config, predictions, inputs, _data(config, made), rows, folder)
 
 
 def _data(config: Any, made: dict[str, Result]) -> Result:
