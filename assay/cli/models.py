@@ -41,11 +41,10 @@ def predict(
     """
     gc.set_threshold(100_000, 20, 20)  # torch makes a million objects that live as long as this short process
     from assay.inference.model import open_model
-    from assay.inference.stored import experiment_named
     from assay.inference.writing import require_output
 
     _require_model_first(model, paths)
-    loaded = open_model(model if experiment_named(model) else Path(model) if Path(model).exists() else model)
+    loaded = open_model(model)
     if out is not None:
         require_output(loaded, out, overwrite)
     parts, unit = _parts(loaded, paths)

@@ -20,6 +20,7 @@ from assay.errors import DataError
 from assay.images.decoding import decode
 from assay.inference.model import Model
 from assay.inference.parity import Parity, Predicted, compare_predictions, own_items, predicted_by
+from assay.inference.stored import is_table_model
 from assay.inference.tables import item_names
 from assay.storage.files import put_in_place, temporary_sibling, write_bytes, write_json
 from assay.training.class_targets import ClassTarget, LabelsTarget
@@ -121,7 +122,7 @@ def describe_export(model: Model) -> dict[str, Any]:
         "precision": "fp32",
         "trained_in": str(card.section.train_params.precision),
     }
-    if card.inputs.view == "columns":
+    if is_table_model(stored):
         infos = (
             {info.name: info.model_dump(mode="json") for info in stored.scaling.norm_infos} if stored.scaling else {}
         )
@@ -160,10 +161,10 @@ def _predicted_by_safetensors(model: Model, path: Path, items: list[Path] | pl.D
 
 def _predicted_by_torch(model: Model, path: Path, items: list[Path] | pl.DataFrame) -> Predicted:
     program = torch.export.load(path).module()
-    return predicted_by(model.with_network(_OnOneDevice(program)), items)
+    return predicted_by(model.with_network(_ProgramNetwork(program)), items)
 
 
-class _OnOneDevice(torch.nn.Module):
+class _ProgramNetwork(torch.nn.Module):
     """A loaded program, which has no evaluation mode of its own, as a network."""
 
     def __init__(self, program: torch.nn.Module) -> None:

@@ -131,7 +131,7 @@ class Model:
         """The kind of learning, as in ``card``."""
         return self.stored.card.task
 
-    def predict(self, items: pl.DataFrame | PictureLike | Iterable[PictureLike]) -> pl.DataFrame:
+    def predict(self, items: pl.DataFrame | pl.LazyFrame | PictureLike | Iterable[PictureLike]) -> pl.DataFrame:
         """Return the predictions of pictures or rows.
 
         Args:
@@ -172,7 +172,9 @@ class Model:
                 raise DataError("A picture can't be read.", [": ".join(each) for each in part.problems])
             yield from part.masks.items()
 
-    def parts(self, items: pl.DataFrame | PictureLike | Iterable[PictureLike]) -> Iterator[PredictedPart]:
+    def parts(
+        self, items: pl.DataFrame | pl.LazyFrame | PictureLike | Iterable[PictureLike]
+    ) -> Iterator[PredictedPart]:
         """Yield the predictions in parts; pictures that can't be read are listed, and the others predicted.
 
         Memory does not grow with the number of pictures.
@@ -180,6 +182,10 @@ class Model:
         Raises:
             DataError: The items are not what the model was trained on.
         """
+        if type(items).__module__.startswith("pandas."):
+            raise DataError("A frame of pandas was given; expected one of polars: polars.from_pandas(frame).")
+        if isinstance(items, pl.LazyFrame):
+            items = items.collect()
         if isinstance(items, pl.DataFrame):
             require_kind(self.stored, "a table", "a frame")
             yield from self._rows(iter([items]))

@@ -26,6 +26,7 @@ from assay.inference.onnx_graph import (
     whole_image_batch,
 )
 from assay.inference.onnx_heads import box_outputs, item_outputs, mask_output
+from assay.inference.stored import is_table_model
 from assay.training.model_card import require_item_target
 from assay.training.tasks.detection.task import box_target
 from assay.training.tasks.segmentation.task import mask_target
@@ -58,8 +59,7 @@ def onnx_model(model: Model, description: dict[str, Any]) -> onnx.ModelProto:
     """
     _require_plain(model)
     nodes = Nodes()
-    card = model.stored.card
-    inputs, batch, shapes = _columns(nodes, model) if card.inputs.view == "columns" else _pictures(nodes, model)
+    inputs, batch, shapes = _columns(nodes, model) if is_table_model(model.stored) else _pictures(nodes, model)
     nodes.nodes.append(helper.make_node("Identity", [batch], [BATCH]))
     outputs = _outputs(nodes, model, shapes)
     network = _network(model)

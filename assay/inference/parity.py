@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from assay.datasets.schema import CROPS_FILE, ITEMS_FILE, root_of
 from assay.errors import DataError
 from assay.inference.model import Model
-from assay.inference.stored import StoredModel
+from assay.inference.stored import StoredModel, is_table_model
 from assay.stages.tabular import TABULAR_FILE
 from assay.storage.parquet import read_parquet
 from assay.training.class_targets import LabelsTarget
@@ -65,11 +65,9 @@ def own_items(stored: StoredModel, most: int = MOST_ITEMS) -> Items:
     Raises:
         DataError: They are not stored here.
     """
-    view = stored.card.inputs.view
-    stage, file = {"images": ("splits", ITEMS_FILE), "columns": ("tabular", TABULAR_FILE)}.get(
-        view, ("crops", CROPS_FILE)
-    )
-    if stored.source.get("kind") == "table":
+    is_whole = stored.card.inputs.view == "images"
+    stage, file = ("splits", ITEMS_FILE) if is_whole else ("crops", CROPS_FILE)
+    if is_table_model(stored):
         stage, file = "tabular", TABULAR_FILE
     folder = stored.made_from(stage)
     if folder is None:

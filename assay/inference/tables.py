@@ -4,13 +4,13 @@ Belongs here: reading tables in parts, which columns are needed, scaling. Does n
 (``pictures``), the network (``model``).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
 from pydantic import ValidationError
 
-from assay.datasets.scaling import NormalizationInfo, ScalarInfo
+from assay.datasets.scaling import BinaryInfo, CategoricalInfo, NormalizationInfo, NormInfo
 from assay.datasets.table_file import read_table
 from assay.errors import DataError, nearest
 from assay.inference.stored import StoredModel
@@ -74,11 +74,11 @@ def scaled_rows(model: StoredModel, rows: pl.DataFrame, first: int = 0) -> pl.Da
     columns = model.card.inputs.columns
     _require_columns(model, rows)
     table = rows.select(item_names(rows, first), *columns)
-    if problems := unusable_values(table, columns):
-        raise DataError("The table has missing or infinite values where the model needs numbers. Fill them.", problems)
     scaling = model.scaling or NormalizationInfo(fitted_rows=0)
     infos = tuple(info for info in scaling.norm_infos if info.name in columns)
-    _require_numbers(infos, table, columns)
+    if problems := unusable_values(table, columns):
+        raise DataError("The table has missing or infinite values where the model needs some. Fill them.", problems)
+    _require_types(infos, table, columns)
     advice = (
         f"The table has values that the training data of {model.name} lacked. Correct them, leave those rows out, or "
         "train with normalized.unseen_categories: code."
@@ -115,12 +115,25 @@ def _require_columns(model: StoredModel, rows: pl.DataFrame) -> None:
     )
 
 
-def _require_numbers(infos: tuple[object, ...], table: pl.DataFrame, columns: tuple[str, ...]) -> None:
-    others = {info.name for info in infos if not isinstance(info, ScalarInfo)}  # type: ignore[attr-defined]
+def _require_types(infos: Sequence[NormInfo], table: pl.DataFrame, columns: Sequence[str]) -> None:
+    """Refuse columns of another type than the training's, which could not be scaled as they were."""
+    by_name = {info.name: info for info in infos}
     wrong = [
-        f"column {name!r}: holds {table.schema[name]}, such as {table[name][0]!r}"
+        f"column {name!r}: holds {table.schema[name]}, such as {table[name][0]!r}; expected {expected}"
         for name in columns
-        if name not in others and not (table.schema[name].is_numeric() or table.schema[name] == pl.Boolean)
+        if (expected := _expected(table.schema[name], by_name.get(name)))
     ]
     if wrong and len(table):
-        raise DataError("The model was trained on numbers in these columns. Write numbers there.", wrong)
+        raise DataError("Columns hold other types than those that the model was trained on. Convert them.", wrong)
+
+
+def _expected(kind: pl.DataType, info: NormInfo | None) -> str:
+    """Return what a column should hold; empty if it does."""
+    if not isinstance(info, BinaryInfo | CategoricalInfo):
+        return "" if kind.is_numeric() or kind == pl.Boolean else "numbers"
+    first = info.values[0]
+    if isinstance(first, bool):
+        return "" if kind == pl.Boolean else "true or false"
+    if isinstance(first, str):
+        return "" if isinstance(kind, (pl.String, pl.Categorical, pl.Enum)) else "texts"
+    return "" if kind.is_integer() else "whole numbers"

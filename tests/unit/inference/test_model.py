@@ -160,7 +160,9 @@ FRAME = pl.DataFrame({"size": [80.0], "rooms": [3], "town": ["Ulm"], "garden": [
         (FRAME.with_columns(town=pl.lit("Rom")), ["'Rom'", "only 'Bonn', 'Kiel', 'Ulm'", "unseen_categories: code"]),
         (FRAME.with_columns(size=pl.lit(None, pl.Float64)), ["column 'size': 1 of 1 rows", "Fill them"]),
         (FRAME.with_columns(size=pl.lit(float("inf"))), ["column 'size'"]),
-        (FRAME.with_columns(size=pl.lit("many")), ["column 'size': holds String", "Write numbers"]),
+        (FRAME.with_columns(size=pl.lit("many")), ["column 'size': holds String", "expected numbers"]),
+        (FRAME.with_columns(town=pl.lit(3)), ["column 'town': holds Int32, such as 3; expected texts"]),
+        (FRAME.with_columns(garden=pl.lit("yes")), ["column 'garden': holds String", "expected true or false"]),
     ],
 )
 def test_a_table_that_does_not_fit_is_refused(families, frame, told):
