@@ -1,6 +1,6 @@
 """Post-processing as an ONNX graph: from the network's outputs to probabilities, numbers, boxes and masks.
 
-The steps are those of the targets and of ``segmentation.decode`` and ``detection.box_coding``, which say why. Does not
+The steps are those of the targets and of ``segmentation.decode`` and ``boxes``, which say why. Does not
 belong here: the network, pre-processing (``onnx_graph``).
 """
 
@@ -13,8 +13,7 @@ from assay.training.class_targets import ClassTarget, LabelsTarget
 from assay.training.image_targets import MaskTarget
 from assay.training.models.detector import CELL
 from assay.training.targets import ItemTarget
-from assay.training.tasks.detection.box_coding import CANDIDATES, REACH, SIMILAR
-from assay.training.tasks.detection.boxes import TINY
+from assay.training.tasks.detection.boxes import CANDIDATES, REACH, SIMILAR, TINY
 from assay.training.tasks.segmentation.decode import CENTER_REACH
 
 
