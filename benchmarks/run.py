@@ -35,6 +35,7 @@ BENCHMARKS = {
         "elsewhere",
         "locks",
         "dashboard",
+        "inference",
         "own_code",
     )
 }

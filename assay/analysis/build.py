@@ -43,11 +43,10 @@ from assay.spec.plugins import RESULT_ANALYZERS
 from assay.storage.files import write_bytes
 from assay.storage.parquet import read_parquet, write_parquet
 from assay.training.image_targets import ImageTarget
-from assay.training.model_file import read_card
+from assay.training.model_file import CHOSEN, read_card
 from assay.training.predictions import PREDICTIONS
 from assay.training.summary import TRAINING_SUMMARY
 from assay.training.targets import NumberTarget
-from assay.training.trained_model import CHOSEN
 from assay.utils.concurrency import Progress, silent
 
 

@@ -12,6 +12,7 @@ import traceback
 import typer
 
 from assay.cli.backfills import backfill, backfills
+from assay.cli.models import predict
 from assay.cli.results import compare, dashboard, diff, export, path, show, sql
 from assay.cli.run import demo, run, verify_experiment
 from assay.cli.specs import evaluate, list_plugins, new, schema, sweep, validate
@@ -37,6 +38,7 @@ for command in (
     backfills,
     compare,
     diff,
+    predict,
     dashboard,
     show,
     path,

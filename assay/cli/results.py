@@ -201,25 +201,47 @@ MOST_BETWEEN = 500
 
 
 class ExportFormat(Enum):
-    """Formats of other tools."""
+    """Formats of other tools: of predictions, and of models."""
 
     coco = "coco"
     yolo = "yolo"
+    onnx = "onnx"
+    safetensors = "safetensors"
+    torch = "torch"
+
+
+MODEL_FORMATS = (ExportFormat.onnx, ExportFormat.safetensors, ExportFormat.torch)
 
 
 def export(
-    experiment_id: Annotated[str, typer.Argument(help="ID of the experiment, of detection or segmentation")],
+    experiment_id: Annotated[str, typer.Argument(help="ID of the experiment")],
     format: Annotated[
-        ExportFormat, typer.Option("--format", help="coco: JSON; yolo: a text file per image, boxes only")
+        ExportFormat,
+        typer.Option(
+            "--format",
+            help="the model: onnx, safetensors or torch; predicted boxes or masks: coco (JSON), yolo (boxes only)",
+        ),
     ],
-    to: Annotated[Path, typer.Option("--to", help="new or empty folder")],
+    to: Annotated[
+        Path | None, typer.Option("--to", help="new or empty folder; of a model, ID-FORMAT when left out")
+    ] = None,
     like: Annotated[
         Path | None,
         typer.Option("--like", help="your COCO file, data.yaml or classes.txt, whose IDs and class numbers are taken"),
     ] = None,
 ) -> None:
-    """Write predicted boxes or masks in the format of another tool."""
+    """Write the trained model for other programs, or predicted boxes or masks in the format of another tool.
+
+    A model is written only if it gives the trained one's numbers and decisions on up to 256 test items.
+    """
+    if format in MODEL_FORMATS:
+        _export_model(experiment_id, format, to, like)
+        return
     spec = spec_files().load(validate_id(experiment_id))
+    if to is None:
+        raise DataError(
+            f"--format {format.value} needs --to, a new or empty folder: --to {experiment_id}-{format.value}"
+        )
     from assay.export.predictions import require_empty  # Polars: only here
 
     require_empty(to)
@@ -228,6 +250,22 @@ def export(
     else:
         found, written = _boxes(experiment_id, spec, format, to, like)
     typer.echo(f"{found}: {', '.join(str(path) for path in written[:2])}{', …' * (len(written) > 2)}")
+
+
+def _export_model(experiment_id: str, format: ExportFormat, to: Path | None, like: Path | None) -> None:
+    from assay.export.predictions import require_empty
+    from assay.inference.export import export_model  # torch: only here
+    from assay.inference.model import open_model
+
+    if like is not None:
+        raise DataError(f"--like is for boxes and masks, but --format {format.value} writes a model; leave it out.")
+    folder = to or Path(f"{Path(experiment_id).name}-{format.value}")
+    require_empty(folder)
+    parity = export_model(open_model(experiment_id), format.value, folder)
+    typer.echo(
+        f"{folder}: the trained model's numbers on {parity.items} test items, within {parity.largest_difference:.2g}; "
+        "model.json describes it"
+    )
 
 
 def _boxes(

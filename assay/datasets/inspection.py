@@ -455,7 +455,7 @@ def unread_images(root: Path, files: Iterable[str], source: ImageSource) -> list
     endings = _OTHER_IMAGES | {*ImageSource().extensions, *ImageSource.ALSO_READ}
     ending = {name for name in others if PurePosixPath(name).suffix.lower() in endings}
     without = [name for name in others if name not in ending][:_MOST_LOOKED_INTO]
-    found = sorted([*ending, *(name for name in without if _starts_like_image(root / name))])
+    found = sorted([*ending, *(name for name in without if starts_with_image(root / name))])
     if not found:
         return []
     shown = ", ".join(map(repr, found[:3])) + (", …" if len(found) > 3 else "")
@@ -466,7 +466,8 @@ def unread_images(root: Path, files: Iterable[str], source: ImageSource) -> list
     ]
 
 
-def _starts_like_image(path: Path) -> bool:
+def starts_with_image(path: Path) -> bool:
+    """Return whether a regular file begins as images do, read by Assay or not."""
     try:
         with open_regular(path) as file:
             return starts_like_image(file.read(16))

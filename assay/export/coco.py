@@ -44,7 +44,7 @@ def export_coco(detections: StoredDetections, folder: Path, like: Path | None = 
         detections.images,
         detections.classes,
         detections.boxes["predicted_class"],
-        predictions=partial(_predicted_boxes, detections.boxes),
+        predictions=partial(box_entries, detections.boxes),
         ground_truth=partial(_true_boxes, detections.objects),
     )
     return write_coco_files(contents, folder, like)
@@ -58,7 +58,8 @@ class CocoIds:
     categories: dict[str, Id]
 
 
-def _predicted_boxes(boxes: pl.DataFrame, ids: CocoIds) -> list[dict[str, Any]]:
+def box_entries(boxes: pl.DataFrame, ids: CocoIds) -> list[dict[str, Any]]:
+    """Return predicted boxes as COCO's entries, in their order."""
     columns = boxes.select("item", "predicted_class", "confidence", *_BOX)
     return [
         {
@@ -225,10 +226,15 @@ def export_coco_masks(masks: PredictedMasks, folder: Path, like: Path | None = N
 
 
 def _predicted_masks(masks: PredictedMasks, ids: CocoIds) -> list[dict[str, Any]]:
+    items = masks.images["item"]
+    return [entry for item in items for entry in mask_entries(item, masks.predicted(item), masks.classes, ids)]
+
+
+def mask_entries(item: str, mask: IndexMask, classes: tuple[str, ...], ids: CocoIds) -> list[dict[str, Any]]:
+    """Return a predicted mask as COCO's entries, one per class that it shows, with the score 1."""
     return [
         {"image_id": ids.images[item], "category_id": ids.categories[label], "segmentation": rle, "score": 1.0}
-        for item in masks.images["item"]
-        for label, rle, _ in _class_entries(masks.predicted(item), masks.classes)
+        for label, rle, _ in _class_entries(mask, classes)
     ]
 
 

@@ -20,8 +20,7 @@ from assay.spec.experiment import ExperimentSpec
 from assay.storage.parquet import read_parquet
 from assay.storage.results import Result
 from assay.training.image_targets import MaskTarget
-from assay.training.model_file import read_card
-from assay.training.trained_model import CHOSEN
+from assay.training.model_file import CHOSEN, read_card
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ def decode_with_oddity(content: bytes, max_pixels: int | None = None) -> tuple[I
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         require_pixels(image, max_pixels)
         image.load()
-        upright, orientation = _eight_bit(ImageOps.exif_transpose(image)), orientation_of(image)
+        upright, orientation = eight_bit(ImageOps.exif_transpose(image)), orientation_of(image)
         is_dark = image.mode in _DEEP_GREY and 0 < int(np.asarray(upright).max()) <= _DARK
         has_frames = image.format in _OF_FRAMES and getattr(image, "is_animated", False)
         return upright, orientation, "frames" if has_frames else "dark" if is_dark else ""
@@ -114,7 +114,12 @@ def orientation_of(image: Image.Image) -> int:
     return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
+def eight_bit(image: Image.Image) -> Image.Image:
+    """Return an image in 8-bit grey (L) or colour (RGB), see ``decode``.
+
+    Raises:
+        ValueError: Its pixels can't be converted to 8 bits.
+    """
     if image.mode in ("L", "RGB"):
         return image
     if image.mode in _DEEP_GREY:

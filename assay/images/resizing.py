@@ -7,6 +7,7 @@ Belongs here: the weights and the product. Does not belong here: image files, bo
 """
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,10 +31,31 @@ def area_resize(pixels: NDArray[np.float32], size: tuple[int, int]) -> NDArray[n
     old_height, old_width = pixels.shape[:2]
     # Over all pixels float32 is the faster one, and exact for the sums of columns of up to 65,793 pixels.
     exact = pixels if 255 * old_height < 2**24 else pixels.astype(np.float64)
-    rows = np.tensordot(coverage(old_height, height), exact, axes=1)  # (height, old width[, channels])
-    totals = np.tensordot(rows.astype(np.float64), coverage(old_width, width), axes=((1,), (1,)))
+    rows = _covered(exact, height)  # (height, old width[, channels])
+    totals = _covered(np.swapaxes(rows, 0, 1).astype(np.float64), width)  # (width, height[, channels])
     resized: NDArray[np.float32] = (totals / (old_height * old_width)).astype(np.float32)
-    return resized if pixels.ndim == 2 else np.moveaxis(resized, 1, 2)  # (height, width[, channels])
+    return np.swapaxes(resized, 0, 1)
+
+
+def _covered(pixels: NDArray[Any], new: int) -> NDArray[Any]:
+    """Return the weighted sums of what each new pixel covers of the first axis: a few old ones, not all of them."""
+    places, weights = _bands(len(pixels), new)
+    shape = (new, *(1 for _ in pixels.shape[1:]))
+    total = np.zeros((new, *pixels.shape[1:]), pixels.dtype)
+    for place, weight in zip(places, weights, strict=True):
+        total += pixels[place] * weight.reshape(shape).astype(pixels.dtype)
+    return total
+
+
+@lru_cache(maxsize=1024)
+def _bands(old: int, new: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the old pixels that each new one covers, and their weights: (k, new) each; a weight may be 0."""
+    covered = coverage(old, new)
+    starts = np.arange(new) * old // new
+    most = int((covered > 0).sum(axis=1).max())
+    places = starts + np.arange(most)[:, None]
+    inside = np.minimum(places, old - 1)
+    return inside, np.where(places < old, covered[np.arange(new), inside], np.float32(0))
 
 
 @lru_cache(maxsize=1024)

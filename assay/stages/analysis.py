@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from assay.pipeline import StageConfig
-from assay.spec.analysis import AnalysisSection
+from assay.spec.analysis import AnalysisSection, ResultAnalyzer
 from assay.storage.results import Result
 from assay.utils.concurrency import Progress, silent
 
@@ -41,12 +41,12 @@ def analyse(
     from assay.analysis.base import SimplePredictions
     from assay.analysis.build import build_analysis, inputs_of_model
     from assay.training.data import data_source
-    from assay.training.model_file import read_card
+    from assay.training.model_file import CHOSEN, read_card
     from assay.training.simple_models import simple_predictions
-    from assay.training.trained_model import CHOSEN
 
     simple, model = None, inputs["trained_model"].folder
-    if spec.section.result_analyzer.simple_models:
+    analyzer: ResultAnalyzer = spec.section.result_analyzer
+    if analyzer.simple_models:
         progress(0, 1, "simple models of the same data")
         subsets = predictions.select("subset").unique(maintain_order=True).collect()["subset"].to_list()
         source = data_source(data, rows if data.stage == "normalized" else None)

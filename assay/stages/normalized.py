@@ -87,7 +87,7 @@ def build_normalized(
     _require_values(table, info)
     normalization = _fitted(table, info, spec) if scaling is None else _from_model(scaling, table)
     progress(1, 3, f"{len(normalization.norm_infos)} columns to scale")
-    scaled = _apply(normalization, table)
+    scaled = apply_scaling(normalization, table, _IN_TRAINING)
     progress(2, 3, "columns scaled")
     write_parquet(scaled, folder / NORMALIZED_FILE)
     normalization.write(folder / spec.output_norm_feature_info_file_name)
@@ -108,19 +108,24 @@ def _without_rows(table: pl.DataFrame, info: TableInfo, spec: NormalizedSection,
 
 def _require_values(table: pl.DataFrame, info: TableInfo) -> None:
     """Raise if a feature or the target has missing or infinite values."""
-    used = [*info.features, info.target_column]
-    counts = table.select(_unusable(name, table.schema[name]).sum().alias(name) for name in used).row(0)
-    problems = [
-        f"column {name!r}: {count} of {len(table)} rows, the first is item {_first(table, name)!r}"
-        for name, count in zip(used, counts, strict=True)
-        if count
-    ]
+    problems = unusable_values(table, [*info.features, info.target_column])
     if problems:
         raise DataError(
             "The table has missing or infinite values. Fill them, or leave the columns out: "
             "generated_images.source.ignore_columns.",
             problems,
         )
+
+
+def unusable_values(table: pl.DataFrame, columns: Iterable[str]) -> list[str]:
+    """Return one line for each of the columns that has missing or infinite values; ``item`` names its rows."""
+    used, schema = list(columns), table.schema
+    counts = table.select(_unusable(name, schema[name]).sum().alias(name) for name in used).row(0)
+    return [
+        f"column {name!r}: {count} of {len(table)} rows, the first is item {_first(table, name)!r}"
+        for name, count in zip(used, counts, strict=True)
+        if count
+    ]
 
 
 def _unusable(name: str, kind: pl.DataType) -> pl.Expr:
@@ -302,8 +307,23 @@ def fit_scaling(rows: pl.DataFrame, kinds: Mapping[str, Kind], code_unseen: bool
     return tuple(infos)
 
 
-def _apply(normalization: NormalizationInfo, table: pl.DataFrame) -> pl.DataFrame:
-    """Scale all columns; raise one error that names every column with values that the fitted rows lack."""
+_IN_TRAINING = (
+    "Other subsets hold values that train lacks. Give them a code of their own (normalized.unseen_categories: "
+    "code), leave the column out (generated_images.source.ignore_columns) or split again (splits.seed)."
+)
+
+
+def apply_scaling(normalization: NormalizationInfo, table: pl.DataFrame, advice: str) -> pl.DataFrame:
+    """Return a table with all its scaled columns scaled.
+
+    Args:
+        normalization: Fitted on the training rows.
+        table: Has every scaled column.
+        advice: What to do about values that the fitted rows lack.
+
+    Raises:
+        DataError: There are such values: the advice, and every column with them.
+    """
     problems, columns = [], []
     for info in normalization.norm_infos:
         try:
@@ -311,11 +331,7 @@ def _apply(normalization: NormalizationInfo, table: pl.DataFrame) -> pl.DataFram
         except DataError as error:
             problems.append(str(error))
     if problems:
-        raise DataError(
-            "Other subsets hold values that train lacks. Give them a code of their own (normalized.unseen_categories: "
-            "code), leave the column out (generated_images.source.ignore_columns) or split again (splits.seed).",
-            problems,
-        )
+        raise DataError(advice, problems)
     return table.with_columns(columns)
 
 

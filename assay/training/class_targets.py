@@ -72,10 +72,14 @@ class ClassTarget(Section):
 
     def columns(self, probabilities: Tensor, rows: pl.DataFrame) -> pl.DataFrame:
         """Return target, prediction, confidence and probabilities of the n rows, from probabilities (n, k)."""
+        return pl.DataFrame([self.ground_truth(rows), *self.predicted_columns(probabilities)])
+
+    def predicted_columns(self, probabilities: Tensor) -> list[pl.Series]:
+        """Return prediction, confidence and probabilities of n items, from probabilities (n, k)."""
         confidence, best = probabilities.max(1)
         predicted = pl.Series("predicted_class", self.decode(best), pl.String)
         columns = [predicted, pl.Series("confidence", confidence.float().numpy())]
-        return pl.DataFrame([self.ground_truth(rows), *columns, *probability_columns(self.classes, probabilities)])
+        return [*columns, *probability_columns(self.classes, probabilities)]
 
     def _class_of(self, labels: Labels) -> str:
         return self.mapping.get(labels[0], labels[0])
@@ -147,8 +151,12 @@ class LabelsTarget(Section):
 
     def columns(self, probabilities: Tensor, rows: pl.DataFrame) -> pl.DataFrame:
         """Return true and predicted classes and all probabilities of the n rows, from probabilities (n, k)."""
+        return pl.DataFrame([self.ground_truth(rows), *self.predicted_columns(probabilities)])
+
+    def predicted_columns(self, probabilities: Tensor) -> list[pl.Series]:
+        """Return predicted classes and all probabilities of n items, from probabilities (n, k)."""
         predicted = pl.Series("predicted_labels", self.decode(self.decide(probabilities)), pl.List(pl.String))
-        return pl.DataFrame([self.ground_truth(rows), predicted, *probability_columns(self.classes, probabilities)])
+        return [predicted, *probability_columns(self.classes, probabilities)]
 
     def _labels(self, rows: pl.DataFrame) -> list[Labels | None]:
         labels = labels_of_rows(rows, self.column, self.separator)

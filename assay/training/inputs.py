@@ -192,7 +192,11 @@ def _decode(path: Path, size: int) -> NDArray[np.uint8] | str:
     """Return an image as (size, size, 3), or the problem as text."""
     try:
         with Image.open(path) as image:
-            fitted = ImageOps.pad(image.convert("RGB"), (size, size), Image.Resampling.BILINEAR)
-            return np.array(fitted)
+            return fitted_pixels(image, size)
     except (OSError, UnidentifiedImageError, ValueError) as error:
         return str(error)
+
+
+def fitted_pixels(image: Image.Image, size: int) -> NDArray[np.uint8]:
+    """Return an image of any mode as (size, size, 3), resized to fit and padded with black to a square."""
+    return np.array(ImageOps.pad(image.convert("RGB"), (size, size), Image.Resampling.BILINEAR))

@@ -25,6 +25,9 @@ from assay.storage.files import atomic_path
 from assay.training.checkpoint import Weights
 from assay.training.model_card import ModelCard
 
+CHOSEN, LAST = "models/model.safetensors", "models/last.safetensors"
+"""Files in the result of ``trained_model``: weights of the chosen epoch, and of the last."""
+
 METADATA_KEY = "assay"
 """The only metadata key: the order of several keys, and so the bytes of the file, would be random."""
 

@@ -21,10 +21,9 @@ from assay.storage.parquet import write_parquet
 from assay.training.annotations import Annotations
 from assay.training.data import DataSource, read_subsets, row_counts
 from assay.training.device import deterministic
-from assay.training.model_file import LoadedModel, load_model, read_card
+from assay.training.model_file import CHOSEN, LAST, LoadedModel, load_model, read_card
 from assay.training.tasks.base import PredictionRequest, task_of
 from assay.training.tasks.statistics import data_statistics
-from assay.training.trained_model import CHOSEN, LAST
 from assay.utils.concurrency import Progress, silent
 
 PREDICTIONS = PREDICTIONS_FILE

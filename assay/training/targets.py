@@ -62,7 +62,11 @@ class NumberTarget(Section):
 
     def columns(self, predictions: Tensor, rows: pl.DataFrame) -> pl.DataFrame:
         """Return target and prediction of the n rows in the column's unit, from standardized predictions (n, 1)."""
-        return pl.DataFrame([self.ground_truth(rows), pl.Series("prediction", self.decode(predictions[:, 0]).numpy())])
+        return pl.DataFrame([self.ground_truth(rows), *self.predicted_columns(predictions)])
+
+    def predicted_columns(self, predictions: Tensor) -> list[pl.Series]:
+        """Return the predictions in the column's unit, from standardized predictions (n, 1)."""
+        return [pl.Series("prediction", self.decode(predictions[:, 0]).numpy())]
 
 
 ItemTarget = ClassTarget | LabelsTarget | NumberTarget

@@ -24,7 +24,7 @@ from assay.training.image_targets import MaskTarget
 from assay.training.interfaces import EvaluationDataset
 from assay.training.metrics import with_thresholds
 from assay.training.model_card import ModelCard
-from assay.training.model_file import network_of, save_model
+from assay.training.model_file import CHOSEN, LAST, network_of, save_model
 from assay.training.net_data import write_net_data
 from assay.training.prepare import Prepared, prepare_training
 from assay.training.summary import TRAINING_SUMMARY, training_summary
@@ -34,8 +34,6 @@ from assay.training.tasks.statistics import Statistics, data_statistics
 from assay.training.trainer import fit
 from assay.training.worker import worker_processes
 from assay.utils.concurrency import Progress, silent
-
-CHOSEN, LAST = "models/model.safetensors", "models/last.safetensors"
 
 HISTORY, LOGS, CARD = "training_history.parquet", "train_logs.csv", "model.json"
 

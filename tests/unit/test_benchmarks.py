@@ -90,7 +90,8 @@ def test_small_sizes_are_neither_judged_nor_kept_but_crash_like_large_ones(run, 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "expected"), [(["--from", "locks"], ["locks", "dashboard", "own_code"]), (["runs"], ["runs"])]
+    ("arguments", "expected"),
+    [(["--from", "locks"], ["locks", "dashboard", "inference", "own_code"]), (["runs"], ["runs"])],
 )
 def test_measuring_goes_on_by_name(monkeypatch, arguments, expected):
     asked = []

@@ -68,10 +68,15 @@ def read_image(path: Path, longest_px: int) -> ResizedImage:
         DataError: It can't be read.
     """
     try:
-        image = decode(path.read_bytes()).convert("RGB")
+        image = decode(path.read_bytes())
     except DECODE_ERRORS as error:
         raise DataError(f"{path}: the image can't be read ({error}). Materialize splits again.") from error
-    pixels = np.array(at_most(image, longest_px))  # (h, w, 3)
+    return resized_image(image, longest_px)
+
+
+def resized_image(image: Image.Image, longest_px: int) -> ResizedImage:
+    """Return a decoded image in colour, reduced to a longest side but never enlarged."""
+    pixels = np.array(at_most(image.convert("RGB"), longest_px))  # (h, w, 3)
     return ResizedImage(torch.from_numpy(pixels).permute(2, 0, 1).contiguous(), *image.size)
 
 

@@ -194,9 +194,10 @@ def way_to_predict(model: LoadedModel, function: FunctionSection) -> WayToPredic
     added = added_function(PREDICTION_FUNCTIONS, function)
     if added is None:
         copies = function.copies if isinstance(function, AugmentedFunction) else 0
-        return lambda items, generator: _averaged(model, items, copies, generator)
+        return lambda items, generator: averaged_predictions(model, items, copies, generator)
     predictor = Predictor(model)
 
+    @torch.no_grad()
     def predict_batch(items: Tensor, generator: Generator) -> Tensor:
         batch = as_batch(model.card.inputs, items)
         predictions = added(predictor, batch, generator)
@@ -224,7 +225,9 @@ class Predictor:
         return _predictions(self.model, batch, self.model.card.section.train_params.precision == "bf16")
 
 
-def _averaged(model: LoadedModel, items: Tensor, copies: int, generator: Generator) -> Tensor:
+@torch.no_grad()
+def averaged_predictions(model: LoadedModel, items: Tensor, copies: int, generator: Generator) -> Tensor:
+    """Return the predictions of one batch, see ``predict_items``; the generator makes the augmented copies."""
     section, inputs = model.card.section, model.card.inputs
     bf16 = section.train_params.precision == "bf16"
     plain = as_batch(inputs, items)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from assay.errors import AssayError, DataError
+from assay.spec.predictions import PredictionHandler
 from assay.training.annotations import Annotations, boxes_of_rows, objects_of
 from assay.training.device import all_to_device
 from assay.training.engine import forward
@@ -20,6 +21,7 @@ from assay.training.image_targets import BoxTarget, fit_image_classes
 from assay.training.inputs import Inputs
 from assay.training.interfaces import CROWD, NO_OBJECT, TrainingTask
 from assay.training.model_card import AnyTarget
+from assay.training.model_file import LoadedModel
 from assay.training.tasks.base import PredictionRequest, TrainingRequest
 from assay.training.tasks.dense import balance_subset, describe_images, has_ground_truth, images_to_predict, labelled
 from assay.training.tasks.detection.boxes import Detections, area, clip, decode_detections
@@ -176,27 +178,39 @@ def predict(request: PredictionRequest, subset: str, rows: pl.DataFrame) -> pl.D
     """Return one row per detection, those of each image in descending order of their confidence."""
     target = box_target(request.card.target)
     parts = [
-        _rows(item, subset, detections, image, target)
+        detection_rows(item, subset, detections, image, target)
         for item, (image, detections) in zip(rows["item"], _detections(request, rows), strict=True)
     ]
     return pl.concat([SCHEMA.to_frame(), *parts])
 
 
-@torch.no_grad()
 def _detections(request: PredictionRequest, rows: pl.DataFrame) -> Iterator[tuple[ResizedImage, Detections]]:
-    handler, card = request.section.prediction_handler, request.card
     for image in images_to_predict(request, rows):
-        batch = image_batch([image.pixels], card.inputs.standardize)
-        outputs = forward(request.model.network, batch, card.section.train_params.precision == "bf16")
-        height, width = image.pixels.shape[1:]
-        sizes = torch.tensor([[width, height]])
-        (detections,) = decode_detections(
-            outputs, sizes, handler.min_confidence, handler.max_boxes, handler.most_overlap
-        )
-        yield image, detections
+        yield image, detect(request.model, request.section.prediction_handler, image)
 
 
-def _rows(item: str, subset: str, detections: Detections, image: ResizedImage, target: BoxTarget) -> pl.DataFrame:
+@torch.no_grad()
+def detect(model: LoadedModel, handler: PredictionHandler, image: ResizedImage) -> Detections:
+    """Return the detections in one image, in pixels of the reduced image.
+
+    Args:
+        model: Not changed.
+        handler: Which detections are kept.
+        image: At the size of ``model.card.inputs``.
+    """
+    card = model.card
+    batch = image_batch([image.pixels], card.inputs.standardize)
+    outputs = forward(model.network, batch, card.section.train_params.precision == "bf16")
+    height, width = image.pixels.shape[1:]
+    sizes = torch.tensor([[width, height]])
+    (detections,) = decode_detections(outputs, sizes, handler.min_confidence, handler.max_boxes, handler.most_overlap)
+    return detections
+
+
+def detection_rows(
+    item: str, subset: str, detections: Detections, image: ResizedImage, target: BoxTarget
+) -> pl.DataFrame:
+    """Return detections as rows of ``predictions.parquet``, in pixels of the original image."""
     across, down = image.scale
     left, top, right, bottom = (detections.boxes / torch.tensor([across, down, across, down])).unbind(1)
     return pl.DataFrame(

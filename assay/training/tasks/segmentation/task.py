@@ -19,6 +19,7 @@ from assay.training.inputs import Inputs
 from assay.training.interfaces import TrainingTask
 from assay.training.losses import class_weights
 from assay.training.model_card import AnyTarget
+from assay.training.model_file import LoadedModel
 from assay.training.predictions import save_mask
 from assay.training.tasks.base import PredictionRequest, TrainingRequest
 from assay.training.tasks.dense import balance_subset, describe_images, has_ground_truth, images_to_predict, labelled
@@ -99,19 +100,20 @@ def predict(request: PredictionRequest, subset: str, rows: pl.DataFrame) -> pl.D
         row, predicted = pair
         item = row["item"].item()
         save_mask(request.folder / "masks" / f"{item}.png", predicted, len(target.classes))
-        return _counts(item, subset, _true_mask(request, target, row), predicted, target.classes)
+        return pixel_counts(item, subset, _true_mask(request, target, row), predicted, target.classes)
 
-    maps = (_predicted(request, image) for image in images_to_predict(request, rows))
+    maps = (segment(request.model, image) for image in images_to_predict(request, rows))
     pairs = zip(rows.iter_slices(1), maps, strict=True)
     # Masks are compared and saved while the network predicts the next image.
     return pl.concat([SCHEMA.to_frame(), *map_in_order(saved, pairs, request.threads)])
 
 
-def _predicted(request: PredictionRequest, image: ResizedImage) -> Tensor:
+@torch.no_grad()
+def segment(model: LoadedModel, image: ResizedImage) -> Tensor:
     """Return the predicted class of every pixel of the original image: uint8 (height, width)."""
-    card = request.card
+    card = model.card
     batch = image_batch([image.pixels], card.inputs.standardize)
-    outputs = forward(request.model.network, batch, card.section.train_params.precision == "bf16")
+    outputs = forward(model.network, batch, card.section.train_params.precision == "bf16")
     height, width = image.pixels.shape[1:]
     target = mask_target(card.target)
     classes = class_map(outputs, len(target.classes), width, height, target.least_middle)
@@ -124,7 +126,9 @@ def _true_mask(request: PredictionRequest, target: MaskTarget, row: pl.DataFrame
     return read_class_maps(request.annotations, row, target, FULL_SIZE, 1)[0] if known else None
 
 
-def _counts(item: str, subset: str, true: Tensor | None, predicted: Tensor, classes: tuple[str, ...]) -> pl.DataFrame:
+def pixel_counts(
+    item: str, subset: str, true: Tensor | None, predicted: Tensor, classes: tuple[str, ...]
+) -> pl.DataFrame:
     """Return one row per pair of classes that occurs, without pixels whose class is unknown."""
     names = np.array([BACKGROUND, *classes])
     if true is None:

@@ -1,0 +1,145 @@
+"""Commands that use a trained model: ``predict``."""
+
+import gc
+import sys
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from assay.errors import DataError, one_line
+
+if TYPE_CHECKING:
+    from assay.inference.model import Model, PredictedPart
+    from assay.inference.stored import StoredModel
+    from assay.inference.writing import Writer
+
+SOME_FAILED = 3
+"""Exit code where pictures could not be read, and the others were predicted."""
+
+MOST_LISTED = 20
+
+
+def predict(
+    model: Annotated[str, typer.Argument(help="ID of an experiment, or the path of its folder or of a model's file")],
+    paths: Annotated[
+        list[str], typer.Argument(help="pictures: files, folders, patterns in quotes; or one CSV or Parquet file")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", help=".csv, .parquet, .json, coco.json, or a folder for pictures; CSV on the screen when left out"
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace what --out names")] = False,
+) -> None:
+    """Predict new pictures or rows with a trained model; no labels are needed.
+
+    Every picture is one item. Those that can't be read are listed, the others predicted; the exit code is then 3.
+    """
+    gc.set_threshold(100_000, 20, 20)  # torch makes a million objects that live as long as this short process
+    from assay.inference.model import open_model
+    from assay.inference.writing import require_output
+
+    _require_model_first(model, paths)
+    loaded = open_model(model)
+    if out is not None:
+        require_output(loaded, out, overwrite)
+    parts, unit = _parts(loaded, paths)
+    if note := _note_on_crops(loaded.stored):
+        typer.echo(note, err=True)
+    failed = _write(loaded, parts, unit, out)
+    if failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _require_model_first(model: str, paths: list[str]) -> None:
+    """Refuse a call whose first argument is data: the most likely mistake."""
+    suffix = Path(model).suffix.lower()
+    if suffix in (".csv", ".parquet", ".png", ".jpg", ".jpeg"):
+        raise DataError(
+            f"{model} is no model. Give the experiment's ID first: assay predict ID {model} {' '.join(paths)}"
+        )
+
+
+def _parts(loaded: "Model", paths: list[str]) -> tuple["Iterator[PredictedPart]", str]:
+    """Return the predictions in parts, and what an item is called."""
+    from assay.inference.pictures import files_of, is_table_file
+    from assay.inference.stored import is_table_model, require_kind
+
+    tables = [path for path in paths if is_table_file(path)]
+    if tables and len(paths) > 1:
+        raise DataError(f"{tables[0]} is a table; give one table alone, or pictures.")
+    if tables:
+        if not Path(tables[0]).is_file():
+            raise DataError(f"{tables[0]} does not exist, or is no file. Give a CSV or Parquet file.")
+        return loaded.parts(tables[0]), "rows"
+    if is_table_model(loaded.stored):
+        require_kind(loaded.stored, "pictures", paths[0])
+    return loaded.parts(files_of(paths)), "pictures"
+
+
+def _note_on_crops(stored: "StoredModel") -> str:
+    """Return what to know where the model was trained on objects cut out of larger pictures."""
+    if stored.kind == "splits" or stored.source.get("kind") in ("image_folder", "table", None):
+        return ""
+    return (
+        "The model was trained on objects cut out of larger pictures. Here each picture is one object: nothing is "
+        "searched for or cut out."
+    )
+
+
+def _write(loaded: "Model", parts: "Iterator[PredictedPart]", unit: str, out: Path | None) -> int:
+    """Write the predictions, tell progress and result, and return how many pictures can't be read."""
+    from assay.inference.writing import predictions_file
+
+    problems: list[tuple[str, str]] = []
+    count = 0
+    ignored: tuple[str, ...] = ()
+    parts = _after_the_first(parts, problems)
+    with predictions_file(loaded, out, sys.stdout) as writer:
+        for part in parts:
+            count, ignored = count + _add(writer, part, problems), part.ignored
+            _tell(f"{count:,} {unit}")
+    _tell("")
+    where = f": {out}" if out is not None else ""
+    typer.echo(f"{count:,} {unit} predicted{where}", err=True)
+    if ignored:
+        typer.echo(f"  columns that the model does not read: {', '.join(map(one_line, ignored))}", err=True)
+    for item, problem in problems[:MOST_LISTED]:
+        typer.echo(f"  not predicted: {one_line(item)}: {problem}", err=True)
+    if len(problems) > MOST_LISTED:
+        typer.echo(f"  … and {len(problems) - MOST_LISTED:,} more", err=True)
+    return len(problems)
+
+
+def _add(writer: "Writer", part: "PredictedPart", problems: list[tuple[str, str]]) -> int:
+    writer.add(part)
+    problems += part.problems
+    return len(part.items)
+
+
+def _after_the_first(parts: "Iterator[PredictedPart]", problems: list[tuple[str, str]]) -> Any:
+    """Return all parts, once one of them has an item: what has none at all is an error, and leaves no file.
+
+    Raises:
+        DataError: No picture can be read.
+    """
+    empty: list[PredictedPart] = []
+    for part in parts:
+        if len(part.items):
+            return chain(empty, [part], parts)
+        empty.append(part)
+    lines = [f"{item}: {problem}" for part in empty for item, problem in part.problems]
+    if lines:
+        raise DataError(f"None of the {len(lines):,} pictures can be read.", lines)
+    return iter(empty)
+
+
+def _tell(text: str) -> None:
+    """Replace the line of progress on a terminal."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[K{text}")
+        sys.stderr.flush()

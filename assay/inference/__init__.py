@@ -1,0 +1,1 @@
+"""Using a trained model: finding it, predicting new pictures and tables, writing the predictions."""

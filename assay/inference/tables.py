@@ -1,0 +1,139 @@
+"""Rows to predict: the user's tables, read and scaled as the training's were.
+
+Belongs here: reading tables in parts, which columns are needed, scaling. Does not belong here: pictures
+(``pictures``), the network (``model``).
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import polars as pl
+from pydantic import ValidationError
+
+from assay.datasets.scaling import BinaryInfo, CategoricalInfo, NormalizationInfo, NormInfo
+from assay.datasets.table_file import read_table
+from assay.errors import DataError, nearest
+from assay.inference.stored import StoredModel
+from assay.spec.generated_images import TABLE_EXTENSIONS, TableSource
+from assay.stages.normalized import apply_scaling, unusable_values
+
+ROWS_AT_ONCE = 65_536
+"""Rows of a Parquet file that are in memory at once."""
+
+_ITEM_DIGITS = 9
+
+
+def table_parts(model: StoredModel, path: Path) -> Iterator[pl.DataFrame]:
+    """Yield the rows of a file in parts: Parquet as it is read; a CSV file, whose types depend on all rows, at once.
+
+    Raises:
+        DataError: The file is no table, or can't be read as the training's file was.
+    """
+    if path.suffix.lower() not in TABLE_EXTENSIONS:
+        raise DataError(f"{path}: expected a table, a file that ends in .csv or .parquet.")
+    source = _source_for(model, path)
+    if source.is_csv:
+        try:
+            yield read_table(path, source)[0]
+        except DataError as error:
+            told = str(error).replace("source.path ", "").replace(repr(str(path)), str(path))
+            raise DataError(f"{told} It is read as the training's table was.") from error
+        return
+    rows, first = pl.scan_parquet(path, glob=False), 0
+    try:
+        while not (part := rows.slice(first, ROWS_AT_ONCE).collect()).is_empty() or not first:
+            yield part
+            first += ROWS_AT_ONCE
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"{path} can't be read as Parquet: {str(error).splitlines()[0]}") from error
+
+
+def _source_for(model: StoredModel, path: Path) -> TableSource:
+    """Return how the training's table was read, applied to another file."""
+    usual = {"kind": "table", "path": str(path), "target_column": model.card.item_target.column}
+    kept = {name: value for name, value in model.source.items() if name in TableSource.model_fields}
+    if path.suffix.lower() != ".csv":
+        kept = {name: kept[name] for name in ("target_column", "text_columns", "ignore_columns") if name in kept}
+    try:
+        return TableSource.model_validate({**kept, **usual})
+    except ValidationError:
+        return TableSource.model_validate(usual)
+
+
+def scaled_rows(model: StoredModel, rows: pl.DataFrame, first: int = 0) -> pl.DataFrame:
+    """Return item and the model's input columns, scaled.
+
+    Args:
+        model: A model of rows.
+        rows: In the units of the training's table; other columns may be there and are not looked at.
+        first: Number of the first row, from 0, for names of items.
+
+    Raises:
+        DataError: Columns are missing, hold another type, have missing values, or categories that the training lacked.
+    """
+    columns = model.card.inputs.columns
+    _require_columns(model, rows)
+    table = rows.select(item_names(rows, first), *columns)
+    scaling = model.scaling or NormalizationInfo(fitted_rows=0)
+    infos = tuple(info for info in scaling.norm_infos if info.name in columns)
+    if problems := unusable_values(table, columns):
+        raise DataError("The table has missing or infinite values where the model needs some. Fill them.", problems)
+    _require_types(infos, table, columns)
+    advice = (
+        f"The table has values that the training data of {model.name} lacked. Correct them, leave those rows out, or "
+        "train with normalized.unseen_categories: code."
+    )
+    return apply_scaling(scaling.model_copy(update={"norm_infos": infos}), table, advice)
+
+
+def item_names(rows: pl.DataFrame, first: int = 0) -> pl.Series:
+    """Return the names of rows: their column ``item``, or else their numbers from ``first``."""
+    if "item" in rows.columns:
+        return rows["item"].cast(pl.String)
+    return pl.Series("item", [f"{row:0{_ITEM_DIGITS}d}" for row in range(first, first + len(rows))], pl.String)
+
+
+def ignored_columns(model: StoredModel, rows: pl.DataFrame) -> list[str]:
+    """Return the columns of a table that the model does not read."""
+    return [name for name in rows.columns if name not in (*model.card.inputs.columns, "item")]
+
+
+def _require_columns(model: StoredModel, rows: pl.DataFrame) -> None:
+    missing = [name for name in model.card.inputs.columns if name not in rows.columns]
+    if not missing:
+        return
+    extra = ignored_columns(model, rows)
+    lines = []
+    for name in missing:
+        guess = nearest(name, {each.lower(): each for each in extra})
+        actual = {each.lower(): each for each in extra}.get(guess or "")
+        lines.append(f"{name}{f': is it {actual!r}?' if actual else ''}")
+    raise DataError(
+        f"{model.name} needs {len(model.card.inputs.columns)} columns, and {len(missing)} of them are not in the "
+        f"table, which has {', '.join(rows.columns[:10])}{', …' * (len(rows.columns) > 10)}. Add or rename them.",
+        lines,
+    )
+
+
+def _require_types(infos: Sequence[NormInfo], table: pl.DataFrame, columns: Sequence[str]) -> None:
+    """Refuse columns of another type than the training's, which could not be scaled as they were."""
+    by_name = {info.name: info for info in infos}
+    wrong = [
+        f"column {name!r}: holds {table.schema[name]}, such as {table[name][0]!r}; expected {expected}"
+        for name in columns
+        if (expected := _expected(table.schema[name], by_name.get(name)))
+    ]
+    if wrong and len(table):
+        raise DataError("Columns hold other types than those that the model was trained on. Convert them.", wrong)
+
+
+def _expected(kind: pl.DataType, info: NormInfo | None) -> str:
+    """Return what a column should hold; empty if it does."""
+    if not isinstance(info, BinaryInfo | CategoricalInfo):
+        return "" if kind.is_numeric() or kind == pl.Boolean else "numbers"
+    first = info.values[0]
+    if isinstance(first, bool):
+        return "" if kind == pl.Boolean else "true or false"
+    if isinstance(first, str):
+        return "" if isinstance(kind, (pl.String, pl.Categorical, pl.Enum)) else "texts"
+    return "" if kind.is_integer() else "whole numbers"

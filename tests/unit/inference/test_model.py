@@ -1,0 +1,256 @@
+"""A loaded model gives the numbers of its experiment's predictions, and says plainly what it can't predict."""
+
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+from polars.testing import assert_frame_equal
+
+import assay
+from assay.datasets.schema import root_of
+from assay.errors import AssayError, DataError, StorageError
+from assay.experiments.contents import stage_results
+from assay.images.decoding import decode
+from tests.helpers.trained import FAMILIES, TrainedProject
+
+pytestmark = pytest.mark.system
+
+PICTURES = [name for name in FAMILIES if name != "table"]
+
+
+def own_test_items(project: TrainedProject, name: str) -> tuple[pl.DataFrame, list]:
+    """Return the rows of a stage that are the experiment's test items, and the picture files of each."""
+    results = stage_results(project.storage, name)
+    if name == "table":
+        rows = pl.read_parquet(results["tabular"].folder / "tabular.parquet")
+        return rows.filter(pl.col("subset") == "test"), []
+    whole = name in ("segmentation", "detection")
+    folder = results["splits" if whole else "crops"].folder
+    rows = pl.read_parquet(folder / ("items.parquet" if whole else "crops.parquet")).filter(pl.col("subset") == "test")
+    base = root_of(folder) if whole else folder
+    return rows, [base / file for file in rows["file"]]
+
+
+def stored_predictions(project: TrainedProject, name: str) -> pl.DataFrame:
+    """Return the test rows of the experiment's predictions, without what is true."""
+    folder = stage_results(project.storage, name)["predictions"].folder
+    rows = pl.read_parquet(folder / "predictions.parquet").filter(pl.col("subset") == "test")
+    if name == "segmentation":
+        rows = rows.group_by("item", "predicted_class", maintain_order=True).agg(pl.col("pixels").sum())
+    return rows.select(pl.exclude("subset", "image", "^target.*$")).sort("item", maintain_order=True)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_own_test_items_get_the_very_numbers_of_the_predictions(families, name):
+    rows, files = own_test_items(families, name)
+    model = assay.load_model(name)
+    found = model.predict(files or rows)
+    names = dict(zip(map(str, files), rows["item"], strict=True)) if files else {}
+    found = found.with_columns(pl.col("item").replace(names)).sort("item", maintain_order=True)
+    order = ["item", "predicted_class"] if name == "segmentation" else ["item"]
+    stored = stored_predictions(families, name)
+    assert len(stored) > 0
+    assert_frame_equal(
+        found.sort(order, maintain_order=True), stored.sort(order, maintain_order=True), check_exact=True
+    )
+
+
+def test_masks_are_those_that_were_stored(families):
+    rows, files = own_test_items(families, "segmentation")
+    folder = stage_results(families.storage, "segmentation")["predictions"].folder / "masks"
+    masks = dict(assay.load_model("segmentation").masks(files))
+    assert any(mask.any() for mask in masks.values())
+    for item, file in zip(rows["item"], files, strict=True):
+        with Image.open(folder / f"{item}.png") as stored:
+            assert np.array_equal(masks[str(file)], np.asarray(stored))
+
+
+def test_pictures_come_as_files_folders_images_and_arrays(families, tmp_path):
+    _, files = own_test_items(families, "softmax")
+    for place, file in enumerate(files):
+        shutil.copy(file, tmp_path / f"{place:03}.png")
+    images = [decode(file.read_bytes()) for file in files]
+    model = assay.load_model("softmax")
+    of_files, of_folder, of_images, of_arrays = (
+        model.predict(each).drop("item") for each in (files, tmp_path, images, [np.asarray(each) for each in images])
+    )
+    for other in (of_folder, of_images, of_arrays):
+        assert_frame_equal(other, of_files, check_exact=True)
+    one = model.predict(np.asarray(images[0]))
+    assert one["item"].to_list() == ["000000000"]
+    assert one["predicted_class"][0] == of_files["predicted_class"][0]
+
+
+def test_grey_and_transparent_pictures_are_read_as_in_training(families):
+    model = assay.load_model("softmax")
+    grey = np.full((40, 30), 90, np.uint8)
+    colour = np.repeat(grey[..., None], 3, 2)
+    opaque = np.dstack([colour, np.full_like(grey, 255)])
+    first, *others = (model.predict(each).drop("item") for each in (grey, colour, opaque, Image.fromarray(grey)))
+    for other in others:
+        assert_frame_equal(other, first, check_exact=True)
+
+
+@pytest.mark.parametrize("place", ["experiment", "result", "file", "elsewhere"])
+@pytest.mark.parametrize("name", ["regression", "table", "detection"])
+def test_a_model_is_found_by_its_path(families, name, place, tmp_path, monkeypatch):
+    results = stage_results(families.storage, name)
+    folder = next(each for each in (families.storage / "experiments").iterdir() if each.name.endswith(f"id_{name}"))
+    rows, files = own_test_items(families, name)
+    if place == "elsewhere":
+        shutil.copytree(folder, tmp_path / "copy")
+        monkeypatch.setenv("ASSAY_STORAGE", str(tmp_path / "none"))
+    path = {
+        "experiment": folder,
+        "result": results["trained_model"].folder,
+        "file": folder / "models" / "model.safetensors",
+        "elsewhere": tmp_path / "copy",
+    }[place]
+    found = assay.load_model(path).predict(files or rows)
+    monkeypatch.undo()
+    families.enter(monkeypatch)
+    expected = assay.load_model(name).predict(files or rows)
+    if place == "result" and name == "detection":  # a training does not say which boxes a prediction keeps
+        expected = expected.filter(pl.col("confidence") >= 0.02)
+        found = found.filter(pl.col("item").is_in(expected["item"].to_list()))
+        assert found["confidence"].max() == expected["confidence"].max()
+        return
+    assert_frame_equal(found, expected, check_exact=True)
+
+
+def test_the_card_says_what_the_model_is(families):
+    card = assay.load_model("multilabel").card
+    assert card.task == "multi_label"
+    assert card.classes == (*"0123456789", "even")
+    assert card.inputs["view"] == "crops"
+    assert set(card.rows) == {"train", "validation"}
+    assert {row["metric"] for row in card.metrics} >= {"macro_f1", "exact_match"}
+    assert {"assay", "torch", "numpy", "python"} <= set(card.versions)
+    assert card.as_dict()["experiment_id"] == "multilabel"
+
+
+def test_a_table_is_read_as_the_trainings_was(families):
+    frame = assay.load_model("table").predict("houses.csv")
+    assert frame.columns == ["item", "prediction"]
+    assert len(frame) == 80
+
+
+def test_importing_takes_neither_dagster_nor_plots(families):
+    code = (
+        "import sys, assay; assert 'torch' not in sys.modules; model = assay.load_model('table'); "
+        "model.predict('houses.csv'); "
+        "print([each for each in ('dagster', 'matplotlib', 'mlflow') if each in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+FRAME = pl.DataFrame({"size": [80.0], "rooms": [3], "town": ["Ulm"], "garden": [True]})
+
+
+@pytest.mark.parametrize(
+    ("frame", "told"),
+    [
+        (FRAME.drop("size"), ["needs 4 columns", "size"]),
+        (FRAME.rename({"rooms": "Rooms"}), ["rooms: is it 'Rooms'?"]),
+        (FRAME.with_columns(town=pl.lit("Rom")), ["'Rom'", "only 'Bonn', 'Kiel', 'Ulm'", "unseen_categories: code"]),
+        (FRAME.with_columns(size=pl.lit(None, pl.Float64)), ["column 'size': 1 of 1 rows", "Fill them"]),
+        (FRAME.with_columns(size=pl.lit(float("inf"))), ["column 'size'"]),
+        (FRAME.with_columns(size=pl.lit("many")), ["column 'size': holds String", "expected numbers"]),
+        (FRAME.with_columns(town=pl.lit(3)), ["column 'town': holds Int32, such as 3; expected texts"]),
+        (FRAME.with_columns(garden=pl.lit("yes")), ["column 'garden': holds String", "expected true or false"]),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused(families, frame, told):
+    with pytest.raises(DataError) as error:
+        assay.load_model("table").predict(frame)
+    assert all(each in str(error.value) for each in told), str(error.value)
+
+
+def test_other_columns_are_not_looked_at(families):
+    model = assay.load_model("table")
+    more = FRAME.with_columns(price=pl.lit("unknown"), note=pl.lit(None, pl.String))
+    assert_frame_equal(model.predict(more.select(sorted(more.columns))), model.predict(FRAME))
+
+
+def test_the_other_kind_of_input_is_refused_with_both(families):
+    with pytest.raises(
+        DataError, match=r"'table' is a regression model that predicts a table .*but what is given is pict"
+    ):
+        assay.load_model("table").predict(np.zeros((4, 4), np.uint8))
+    with pytest.raises(DataError, match=r"'softmax' is a classification model .*pictures, but houses.csv is a table"):
+        assay.load_model("softmax").predict("houses.csv")
+    with pytest.raises(DataError, match="predicts no masks"):
+        next(assay.load_model("softmax").masks([]))
+
+
+@pytest.mark.parametrize(
+    ("picture", "told"),
+    [
+        (np.zeros((3, 20, 20), np.uint8), "the channels come last"),
+        (np.zeros((20, 20, 3)), "expected uint8"),
+        (np.zeros((0, 20), np.uint8), "expected uint8"),
+        (Image.new("F", (8, 8)), "floating point"),
+        ("nowhere.png", "does not exist"),
+    ],
+)
+def test_a_picture_of_another_mode_is_refused(families, picture, told):
+    with pytest.raises(DataError, match=told):
+        assay.load_model("softmax").predict([picture])
+
+
+def test_pictures_that_cannot_be_read_are_listed_and_the_others_predicted(families, tmp_path):
+    _, files = own_test_items(families, "detection")
+    (tmp_path / "broken.png").write_bytes(files[0].read_bytes()[:200])
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    parts = list(assay.load_model("detection").parts([files[0], tmp_path / "broken.png", tmp_path / "empty.jpg"]))
+    assert [item for part in parts for item, _ in part.problems] == [
+        str(tmp_path / name) for name in ("broken.png", "empty.jpg")
+    ]
+    assert parts[0].items["item"].to_list() == [str(files[0])]
+    with pytest.raises(DataError, match="2 picture"):
+        assay.load_model("detection").predict([files[0], tmp_path / "broken.png", tmp_path / "empty.jpg"])
+
+
+def test_nothing_to_predict_is_an_empty_table_with_the_right_columns(families):
+    for name in PICTURES:
+        model = assay.load_model(name)
+        (part,) = model.parts([np.zeros((3, 3), np.float32)])
+        assert len(part.problems) == 1
+        assert part.table.columns == model.predict([np.zeros((40, 40), np.uint8)]).columns
+
+
+def test_an_experiment_that_does_not_exist_or_is_not_trained_says_what_to_do(families):
+    with pytest.raises(StorageError, match=r"'softmx' does not exist\. Did you mean 'softmax'"):
+        assay.load_model("softmx")
+    families.write("fresh", {"task": "regression"})
+    with pytest.raises(StorageError, match=r"not trained yet\. Next: assay run fresh"):
+        assay.load_model("fresh")
+    families.run("fresh", until="generated_images")
+    with pytest.raises(StorageError, match=r"not trained yet\. Next: assay run fresh"):
+        assay.load_model("fresh")
+    with pytest.raises(StorageError, match="no folder of an experiment"):
+        assay.load_model(families.folder)
+    with pytest.raises(AttributeError):
+        _ = assay.load_modle
+
+
+def test_a_folder_without_what_predicting_needs_is_refused(families, tmp_path):
+    folder = next(each for each in (families.storage / "experiments").iterdir() if each.name.endswith("id_table"))
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / "normalized" / "normalization_info.yaml").unlink()
+    with pytest.raises(StorageError, match="how the columns of the model were scaled is not known"):
+        assay.load_model(copy)
+    weights = shutil.copy(folder / "models" / "model.safetensors", tmp_path / "alone.safetensors")
+    with pytest.raises(StorageError, match="does not say how they were scaled"):
+        assay.load_model(weights)
+    (copy / "models" / "model.safetensors").write_bytes(b"nothing")
+    with pytest.raises(StorageError, match="not a readable model file"):
+        assay.load_model(copy)
+    (copy / "results" / "trained_model" / "manifest.json").write_text("{}")
+    with pytest.raises(AssayError, match="Next: assay run"):
+        assay.load_model(copy)

@@ -1,0 +1,201 @@
+"""``assay predict``: every kind of output, complete or absent, and one sentence for what can't be predicted."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from faster_coco_eval import COCO
+from PIL import Image
+from polars.testing import assert_frame_equal
+from typer.testing import CliRunner
+
+import assay
+from assay.cli.main import app, explained
+from assay.experiments.contents import stage_results
+
+pytestmark = pytest.mark.system
+
+
+def predict(*arguments: object) -> tuple[int, str, str]:
+    """Return exit code, standard output and standard error (or the message) of the command."""
+    done = CliRunner().invoke(app, ["predict", *map(str, arguments)])
+    message = "" if done.exception is None or isinstance(done.exception, SystemExit) else explained(done.exception)
+    return done.exit_code, done.stdout, done.stderr + message
+
+
+@pytest.fixture
+def photos(families, tmp_path):
+    """Give a folder of six whole pictures in an odd layout, beside files that are none."""
+    folder = tmp_path / "photos"
+    source = stage_results(families.storage, "detection")["generated_images"].folder
+    for place, file in enumerate(sorted(source.rglob("*.png"))[:6]):
+        target = folder / ("a" if place % 2 else "b/c") / f"{place}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, target)
+    (folder / "notes.txt").write_text("no picture")
+    (folder / ".hidden.png").write_bytes(b"")
+    return folder
+
+
+def pictures_in(folder: Path) -> list[str]:
+    return sorted(str(path) for path in folder.rglob("?.png"))
+
+
+@pytest.mark.parametrize("name", ["softmax", "multilabel", "regression", "detection", "segmentation"])
+def test_tables_of_every_format_hold_the_predictions(photos, name, tmp_path):
+    expected = assay.load_model(name).predict(photos)
+    for ending in ("csv", "parquet", "json"):
+        code, printed, told = predict(name, photos, "--out", tmp_path / f"out.{ending}")
+        assert (code, printed) == (0, ""), told
+        assert f"6 pictures predicted: {tmp_path / f'out.{ending}'}" in told
+    assert_frame_equal(pl.read_parquet(tmp_path / "out.parquet"), expected)
+    from_json = pl.read_json(tmp_path / "out.json", schema=expected.schema)
+    assert_frame_equal(from_json, expected)
+    labels = pl.col(name_ for name_, kind in expected.schema.items() if isinstance(kind, pl.List)).list.join(";")
+    flat = expected.with_columns(labels) if name == "multilabel" else expected
+    from_csv = pl.read_csv(tmp_path / "out.csv", schema=flat.schema)
+    assert_frame_equal(from_csv, flat.with_columns(pl.col(pl.String).replace("", None)))
+    assert sorted(set(expected["item"])) == pictures_in(photos) or name == "detection"
+
+
+def test_without_a_file_the_table_goes_to_the_screen(photos):
+    code, printed, _ = predict("softmax", photos / "a")
+    assert code == 0
+    assert printed.splitlines()[0].startswith("item,predicted_class,confidence,prob_")
+    assert len(printed.splitlines()) == 4
+
+
+@pytest.mark.parametrize("name", ["detection", "segmentation"])
+def test_cocos_tools_read_what_is_written(photos, name, tmp_path):
+    code, _, told = predict(name, photos, "--out", tmp_path / "coco.json")
+    assert code == 0, told
+    content = json.loads((tmp_path / "coco.json").read_text())
+    assert [each["file_name"] for each in content["images"]] == pictures_in(photos)
+    coco = COCO(tmp_path / "coco.json")
+    assert len(coco.getImgIds()) == 6
+    model = assay.load_model(name)
+    table = model.predict(photos)
+    if name == "detection":
+        assert [each["score"] for each in content["annotations"]] == [round(each, 6) for each in table["confidence"]]
+        first = content["annotations"][0]
+        assert first["bbox"] == [round(each, 3) for each in table.row(0)[3:]]
+        return
+    masks = dict(model.masks(photos))
+    for each in coco.loadAnns(coco.getAnnIds()):
+        item = coco.loadImgs(each["image_id"])[0]["file_name"]
+        assert np.array_equal(coco.annToMask(each), masks[item] == each["category_id"])
+
+
+@pytest.mark.parametrize("name", ["softmax", "regression", "multilabel", "detection", "segmentation"])
+def test_a_folder_of_pictures_has_one_of_each(photos, name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, told = predict(name, "photos", "--out", "seen")
+    assert code == 0, told
+    seen = tmp_path / "seen"
+    names = [str(Path(each).relative_to(tmp_path)) for each in pictures_in(photos)]
+    assert sorted(str(each.relative_to(seen / "pictures")) for each in (seen / "pictures").rglob("*.png")) == [
+        f"{each}.png" for each in names
+    ]
+    assert (seen / "predictions.csv").read_text().startswith("item,")
+    assert (seen / "masks").is_dir() == (name == "segmentation")
+    with Image.open(seen / "pictures" / f"{names[0]}.png") as drawn:
+        assert drawn.mode == "RGB"
+
+
+def test_globs_and_files_are_given_together(photos):
+    code, printed, _ = predict("softmax", f"{photos}/**/0.png", photos / "a" / "1.png")
+    assert code == 0
+    assert [line.split(",")[0] for line in printed.splitlines()[1:]] == [
+        str(photos / "b/c/0.png"),
+        str(photos / "a/1.png"),
+    ]
+
+
+def test_pictures_that_cannot_be_read_are_listed_and_the_exit_code_says_so(photos, tmp_path):
+    (photos / "a" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    code, _, told = predict("softmax", photos, "--out", tmp_path / "out.csv")
+    assert code == 3
+    assert "6 pictures predicted" in told
+    assert f"not predicted: {photos}/a/broken.jpg: " in told
+    assert len(pl.read_csv(tmp_path / "out.csv")) == 6
+
+
+def test_nothing_readable_is_an_error_and_leaves_no_file(photos, tmp_path):
+    for path in photos.rglob("?.png"):
+        path.write_bytes(b"\x89PNG\r\n\x1a\n")
+    for out in ("out.csv", "out.parquet", "coco.json", "seen"):
+        code, _, told = predict("detection", photos, "--out", tmp_path / out)
+        assert code == 1
+        assert "None of the 6 pictures can be read" in told
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+def test_an_error_on_the_way_leaves_no_file_and_the_former_one_as_it_was(families, tmp_path):
+    frame = pl.DataFrame({"size": [80.0] * 70_000, "rooms": 3, "town": "Ulm", "garden": True})
+    frame = frame.with_columns(town=pl.when(pl.int_range(70_000) == 69_999).then(pl.lit("Rom")).otherwise("town"))
+    frame.write_parquet(tmp_path / "rows.parquet")
+    (tmp_path / "out.csv").write_text("former")
+    code, _, told = predict("table", tmp_path / "rows.parquet", "--out", tmp_path / "out.csv", "--overwrite")
+    assert code == 1
+    assert "'Rom' in 1 rows" in told
+    assert (tmp_path / "out.csv").read_text() == "former"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_file_is_replaced_only_when_asked(photos, tmp_path):
+    (tmp_path / "out.csv").write_text("mine")
+    (tmp_path / "seen").mkdir()
+    for out in ("out.csv", "seen"):
+        code, _, told = predict("softmax", photos, "--out", tmp_path / out)
+        assert code == 1
+        assert "exists already" in told
+        assert "--overwrite" in told
+    assert (tmp_path / "out.csv").read_text() == "mine"
+    assert predict("softmax", photos, "--out", tmp_path / "out.csv", "--overwrite")[0] == 0
+    assert predict("softmax", photos, "--out", tmp_path / "seen", "--overwrite")[0] == 0
+    assert (tmp_path / "out.csv").read_text().startswith("item,")
+
+
+def test_a_table_is_predicted_from_csv_and_parquet(families, tmp_path):
+    code, printed, told = predict("table", "houses.csv")
+    assert code == 0, told
+    assert "80 rows predicted" in told
+    assert "columns that the model does not read: price" in told
+    rows = stage_results(families.storage, "table")["tabular"].folder / "tabular.parquet"
+    code, other, _ = predict("table", rows)
+    assert code == 0
+    assert sorted(printed.splitlines()) == sorted(other.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["softmax", "houses.csv"], "pictures, but houses.csv is a table"),
+        (["table", "."], "predicts a table with the columns size, rooms, town, garden"),
+        (["table", "nothere.csv"], "nothere.csv does not exist"),
+        (["table", "houses.csv", "more.csv"], "one table alone"),
+        (["softmax", "nowhere"], "does not exist"),
+        (["softmax", "no*where"], "matches no file"),
+        (["houses.csv", "softmax"], "assay predict ID houses.csv softmax"),
+        (["softmx", "."], "Did you mean 'softmax'"),
+        (["softmax", ".", "--out", "out.xlsx"], "the ending '.xlsx'"),
+        (["softmax", ".", "--out", "coco.json"], "COCO holds boxes or masks"),
+        (["table", "houses.csv", "--out", "folder"], "rows, which are no pictures"),
+        (["softmax", "experiments"], "holds no pictures"),
+    ],
+)
+def test_what_cannot_be_predicted_is_one_sentence(families, arguments, told):
+    before = sorted(path.name for path in families.folder.iterdir())
+    code, printed, said = predict(*arguments)
+    assert code == 1
+    assert told in said
+    assert printed == ""
+    assert sorted(path.name for path in families.folder.iterdir()) == before
+
+
+def test_a_model_of_crops_says_that_nothing_is_cut_out(photos):
+    assert "each picture is one object" in predict("softmax", photos)[2]
+    assert "each picture is one object" not in predict("detection", photos)[2]
