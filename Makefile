@@ -32,9 +32,8 @@ $(DAGSTER_HOME)/dagster.yaml: dagster.yaml
 demo: $(VENV)/runtime $(DAGSTER_HOME)/dagster.yaml ## train three example experiments and print their results
 	@$(BIN)/assay demo
 
-dev: $(VENV)/runtime $(DAGSTER_HOME)/dagster.yaml ## open the Dagster UI on http://127.0.0.1:3000
-	@$(BIN)/python -m resources.instance.home
-	$(BIN)/python -m resources.instance.web dev --host 127.0.0.1 --port $${PORT:-3000}
+dev: $(VENV)/runtime $(DAGSTER_HOME)/dagster.yaml ## start the Dagster UI, its address is printed last (PORT=3001: there)
+	@exec $(BIN)/python -m resources.instance.web dev $(if $(PORT),--port $(PORT))
 
 FAST := $(BIN)/python -m pytest -q --dist worksteal -m "not system" --ignore tests/system
 test: $(VENV)/dev ## the fast suite: under a minute on two cores

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from assay.experiments.workspace import HOME_VARIABLE, dagster_home
 from assay.storage.files import temporary_sibling, write_text
 
 DATABASES = ("history", "schedules")
@@ -39,8 +40,8 @@ FORMER_SENSORS = {
 @contextmanager
 def local_instance() -> Iterator[dg.DagsterInstance]:
     """Yield the instance of $DAGSTER_HOME, or else of ./.dagster_home, which ``make dev`` uses too."""
-    home = Path(os.environ.get("DAGSTER_HOME") or ".dagster_home").expanduser().absolute()
-    os.environ["DAGSTER_HOME"] = str(home)  # Dagster accepts no relative path; its child processes read this variable
+    home = dagster_home()
+    os.environ[HOME_VARIABLE] = str(home)  # Dagster accepts no relative path; its child processes read this variable
     make_home(home)
     with dg.DagsterInstance.get() as instance:
         yield instance
