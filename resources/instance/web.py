@@ -192,9 +192,7 @@ def free_port(host: str, first: int = FIRST_PORT) -> int:
 
 
 def _prepare() -> None:
-    print(
-        f"Starting Dagster, which takes some seconds. Ctrl-C ends it; its log: {dagster_home() / LOG}", flush=True
-    )
+    print(f"Starting Dagster, which takes some seconds. Ctrl-C ends it; its log: {dagster_home() / LOG}", flush=True)
     with local_instance() as instance:
         prepare(instance)
     if not spec_files().ids():
@@ -326,7 +324,7 @@ def _left() -> str:
     with local_instance() as instance:
         runs = instance.get_runs_count(dg.RunsFilter(statuses=going))
         queued = instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED]))
-    shown = {"go on": runs, "stay in the queue": queued}
+    shown = {"going on": runs, "in the queue": queued}
     return "Runs: " + ", ".join(f"{count} {what}" for what, count in shown.items() if count) if runs or queued else ""
 
 

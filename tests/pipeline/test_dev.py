@@ -85,7 +85,7 @@ def test_the_address_is_known_for_as_long_as_the_server_lives(tmp_path):
             pass
         tell("http://127.0.0.1:3001")
         assert running_url(home) == "http://127.0.0.1:3001"
-        with pytest.raises(ServerError, match="runs already: http://127[.]0[.]0[.]1:3001"), claimed_address(home):
+        with pytest.raises(ServerError, match=r"runs already: http://127[.]0[.]0[.]1:3001"), claimed_address(home):
             pass
     assert running_url(home) == ""
 

@@ -49,7 +49,7 @@ def test_the_terminal_shows_the_address_errors_of_the_user_and_a_quiet_end(proje
     assert process.wait(60) == 0
     assert lines(servers)[-1].startswith("Stopped.")
     assert not [line for line in lines(servers) if "INFO" in line or "WARN" in line or "Traceback" in line]
-    assert servers.everything() == []
+    wait_until(lambda: servers.everything() == [], "only runs outlive it, and this one has ended too")
     assert "http://127.0.0.1:3000" in project.assay("backfills")[1]
 
 
