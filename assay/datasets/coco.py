@@ -89,7 +89,7 @@ def read_coco(spec: CocoSource) -> AnnotatedDataset:
 
 
 def _each_once(notes: Iterable[str]) -> list[str]:
-    """Return the notes, ``file: what``; one that several files give is one line, with the first file and their number."""
+    """Return the notes, ``file: what``; one that several files give is one line with the first of them."""
     files: dict[str, list[str]] = {}
     for note in notes:
         file, _, what = note.partition(": ")

@@ -35,10 +35,16 @@ from dagster_webserver import app as dagster_app
 from dagster_webserver.cli import dagster_webserver
 from dagster_webserver.webserver import DagsterWebserver
 from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
 
 from assay.backfills.dagster_server import claimed_address
-from assay.errors import ServerError
-from assay.experiments.workspace import dagster_home, spec_files
+from assay.errors import FileError, ServerError
+from assay.experiments.workspace import dagster_home, spec_files, storage_root
+from assay.pipeline import STAGES
+from assay.storage.results import PICTURES, ResultStore
+from assay.utils.reading import read_bytes
 from assay.utils.same_origin import (
     HOST,
     REFUSES,
@@ -53,6 +59,9 @@ from assay.utils.same_origin import (
 from resources.instance.home import local_instance, prepare
 
 READ_METHODS = ("GET", "HEAD")
+
+PNG = b"\x89PNG\r\n"
+"""The beginning of every PNG file."""
 
 JSON = "application/json"
 """A page of another server can't send it without asking first, which is refused; it can send forms and plain text."""
@@ -104,6 +113,27 @@ class GuardedWebserver(DagsterWebserver[Any, Any]):
         """Return Dagster's middleware, after ours."""
         json_only = Middleware(JsonOnlyMiddleware, graphql=f"{self._app_path_prefix}/graphql")
         return [Middleware(SameOriginMiddleware), json_only, *super().build_middleware()]
+
+    def build_routes(self) -> list[BaseRoute]:
+        """Return Dagster's routes after that of the pictures of results, to which metadata refer."""
+        pictures = Route(f"{PICTURES}/{{stage}}/{{fingerprint}}/{{name:path}}", picture_of)
+        return [pictures, *super().build_routes()]  # type: ignore[no-untyped-call]
+
+
+async def picture_of(request: Request) -> Response:
+    """Answer with a picture of a result in the storage, and of nothing else: 404 without one."""
+    asked = request.path_params
+    is_stage = asked["stage"] in STAGES
+    result = ResultStore(storage_root()).find(asked["stage"], asked["fingerprint"]) if is_stage else None
+    path = result.shown_pictures.get(asked["name"]) if result else None
+    try:
+        content = read_bytes(path) if path else b""
+    except (OSError, FileError):
+        content = b""
+    if not content.startswith(PNG):
+        return Response("There is no such picture any more.", 404, media_type="text/plain")
+    kept = {"Cache-Control": "private, max-age=86400", "X-Content-Type-Options": "nosniff"}
+    return Response(content, media_type="image/png", headers=kept)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from assay.comparison.load import Entry
 from assay.comparison.ranking import Ranking
 from assay.comparison.terminal import items_name, verdict_on_best
 from assay.dashboard.data import Experiment
@@ -58,7 +59,7 @@ def _show_best(ranked: Sequence[Ranking], subset: str) -> None:
         st.caption(f"The best of {len(found) - len(shown):,} smaller sets are not shown here; filter, or compare some.")
 
 
-def _show_cards(row: Sequence[tuple[Ranking, Experiment]], subset: str) -> None:
+def _show_cards(row: Sequence[tuple[Ranking, Entry]], subset: str) -> None:
     for column, (ranking, best) in zip(st.columns(CARDS_IN_A_ROW), row, strict=False):
         with column.container(border=True):
             word = "best " if len(ranking.ranked) > 1 else ""
