@@ -260,10 +260,13 @@ def _holds_numbers(values: Mapping[str, Any]) -> bool:
 
 
 def linked_picture(result: Result, name: str) -> dg.MarkdownMetadataValue:
-    """Return one of a result's pictures as Markdown that is short enough for Dagster's UI to show it at once."""
-    address = f"{PICTURES}/{result.stage}/{result.fingerprint}/{name}"
+    """Return one of a result's pictures as Markdown that is short enough for Dagster's UI to show it at once.
+
+    It is shown small; a click opens the whole picture.
+    """
+    address = quote(f"{PICTURES}/{result.stage}/{result.fingerprint}/{name}")
     title = escape_markdown(name.translate({ord("["): "(", ord("]"): ")"}))  # brackets would end it, in pairs or not
-    return dg.MetadataValue.md(f"![{title}]({quote(address)})")
+    return dg.MetadataValue.md(f"[![{title}]({address}?small)]({address})")
 
 
 def picture(path: Path) -> dg.MarkdownMetadataValue:

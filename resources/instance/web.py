@@ -42,6 +42,9 @@ from starlette.routing import BaseRoute, Route
 from assay.backfills.dagster_server import claimed_address
 from assay.errors import FileError, ServerError
 from assay.experiments.workspace import dagster_home, spec_files, storage_root
+from assay.images.decoding import DECODE_ERRORS, decode
+from assay.images.png import encode_png
+from assay.images.resizing import at_most
 from assay.pipeline import STAGES
 from assay.storage.results import PICTURES, ResultStore
 from assay.utils.reading import read_bytes
@@ -56,12 +59,15 @@ from assay.utils.same_origin import (
     header_values,
     refuse_request,
 )
-from resources.instance.home import local_instance, prepare
+from resources.instance.home import EXAMPLE, local_instance, offer_example, prepare
 
 READ_METHODS = ("GET", "HEAD")
 
-PNG = b"\x89PNG\r\n"
-"""The beginning of every PNG file."""
+SMALL_PX = 560
+"""Width and height of a picture beside others of an asset."""
+
+MOST_PIXELS = 50_000_000
+"""Larger pictures are not shown: no plot has as many."""
 
 JSON = "application/json"
 """A page of another server can't send it without asking first, which is refused; it can send forms and plain text."""
@@ -120,18 +126,22 @@ class GuardedWebserver(DagsterWebserver[Any, Any]):
         return [pictures, *super().build_routes()]  # type: ignore[no-untyped-call]
 
 
-async def picture_of(request: Request) -> Response:
-    """Answer with a picture of a result in the storage, and of nothing else: 404 without one."""
+def picture_of(request: Request) -> Response:
+    """Answer with a picture of a result in the storage, and of nothing else: 404 without one.
+
+    With ``?small`` it fits into a column of Dagster's tables.
+    """
     asked = request.path_params
     is_stage = asked["stage"] in STAGES
     result = ResultStore(storage_root()).find(asked["stage"], asked["fingerprint"]) if is_stage else None
     path = result.shown_pictures.get(asked["name"]) if result else None
     try:
-        content = read_bytes(path) if path else b""
-    except (OSError, FileError):
-        content = b""
-    if not content.startswith(PNG):
+        image = decode(read_bytes(path), MOST_PIXELS).convert("RGB") if path else None
+    except (*DECODE_ERRORS, FileError):
+        image = None
+    if image is None:
         return Response("There is no such picture any more.", 404, media_type="text/plain")
+    content = encode_png(at_most(image, SMALL_PX) if "small" in request.query_params else image)
     kept = {"Cache-Control": "private, max-age=86400", "X-Content-Type-Options": "nosniff"}
     return Response(content, media_type="image/png", headers=kept)
 
@@ -225,8 +235,12 @@ def _prepare() -> None:
     print(f"Starting Dagster, which takes some seconds. Ctrl-C ends it; its log: {dagster_home() / LOG}", flush=True)
     with local_instance() as instance:
         prepare(instance)
-    if not spec_files().ids():
-        print("No experiments yet. Save a file there, such as: cp experiments/examples/regression.yaml experiments/")
+        is_new = offer_example(instance, spec_files())
+    if is_new:
+        print(
+            f"No experiments yet. In the UI, materialize the partition {EXAMPLE!r} that is there; or save a file, such "
+            "as: cp experiments/examples/regression.yaml experiments/"
+        )
 
 
 def _serve(options: Sequence[str]) -> str:

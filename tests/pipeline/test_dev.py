@@ -1,12 +1,15 @@
-"""What ``make dev`` shows of all that Dagster says, and which port it takes."""
+"""What ``make dev`` shows of all that Dagster says, which port it takes, and which pictures its server has."""
 
+import io
 import socket
 
 import pytest
+from PIL import Image
+from starlette.requests import Request
 
 from assay.backfills.dagster_server import claimed_address, running_url
 from assay.errors import ServerError
-from resources.instance.web import Errors, free_port
+from resources.instance.web import Errors, free_port, picture_of
 
 DAEMON = "\x1b[32m2026-11-26 14:16:14 +0000\x1b[0m - dagster.daemon.SensorDaemon - \x1b[{color}m{level}\x1b[0m - {text}"
 SENSOR = "2026-11-26 14:16:15 +0000 - dagster - {level} - __repository__ - experiment_files - {text}"
@@ -93,3 +96,50 @@ def test_the_address_is_known_for_as_long_as_the_server_lives(tmp_path):
 def test_an_address_that_a_killed_server_left_is_not_believed(tmp_path):
     (tmp_path / "web-server.txt").write_text("http://127.0.0.1:3001")
     assert running_url(tmp_path) == ""
+
+
+FINGERPRINT = "0123456789abcdef01234567"
+
+
+@pytest.fixture
+def ask(tmp_path, monkeypatch):
+    """Give a function that asks for a picture of a storage with one result, and returns status and size in pixels."""
+    folder = tmp_path / "data" / "analysis" / FINGERPRINT
+    (folder / "pictures").mkdir(parents=True)
+    Image.new("RGB", (1200, 300)).save(folder / "pictures" / "errors.png")
+    (folder / "pictures" / "text.png").write_text("no image")
+    (folder / "pictures" / "link.png").symlink_to("/dev/zero")
+    (folder / "secret.png").write_bytes((folder / "pictures" / "errors.png").read_bytes())
+    (folder / "manifest.json").write_text("{}")
+    monkeypatch.setenv("ASSAY_STORAGE", str(tmp_path))
+
+    def ask(name, stage="analysis", fingerprint=FINGERPRINT, query=b""):
+        path = {"stage": stage, "fingerprint": fingerprint, "name": name}
+        answer = picture_of(Request({"type": "http", "query_string": query, "path_params": path}))
+        return answer.status_code, Image.open(io.BytesIO(answer.body)).size if answer.status_code == 200 else None
+
+    return ask
+
+
+def test_a_picture_of_a_result_is_shown_whole_or_small(ask):
+    assert ask("picture/errors") == (200, (1200, 300))
+    assert ask("picture/errors", query=b"small") == (200, (560, 140))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"name": "picture/none"},
+        {"name": "picture/text"},
+        {"name": "picture/link"},
+        {"name": "secret"},
+        {"name": "../secret"},
+        {"name": "picture/../../secret"},
+        {"name": "picture/errors", "stage": "*"},
+        {"name": "picture/errors", "stage": ".."},
+        {"name": "picture/errors", "fingerprint": "*"},
+        {"name": "picture/errors", "fingerprint": "0" * 24},
+    ],
+)
+def test_nothing_but_pictures_of_results_is_shown(ask, asked):
+    assert ask(**asked) == (404, None)
