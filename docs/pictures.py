@@ -17,7 +17,7 @@ from typing import Any
 
 from PIL import Image
 
-from assay.datasets.synthetic.handwritten import write_handwritten_digits
+from assay.datasets.synthetic.build import write_handwritten_digits
 from tests.helpers.browser import open_page
 from tests.helpers.projects import ROOT, Project, make_project
 from tests.helpers.servers import free_port
