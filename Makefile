@@ -10,7 +10,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 # Compiled files are kept, also where the environment forbids it: compiling 400 files is a third of a process's start.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo dev test test-environments test-all test-system lint types docs bench score-card campaigns all clean browser
+.PHONY: help demo dev test test-environments test-all test-system lint types docs pictures bench score-card campaigns all clean browser
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -32,9 +32,8 @@ $(DAGSTER_HOME)/dagster.yaml: dagster.yaml
 demo: $(VENV)/runtime $(DAGSTER_HOME)/dagster.yaml ## train three example experiments and print their results
 	@$(BIN)/assay demo
 
-dev: $(VENV)/runtime $(DAGSTER_HOME)/dagster.yaml ## open the Dagster UI on http://127.0.0.1:3000
-	@$(BIN)/python -m resources.instance.home
-	$(BIN)/python -m resources.instance.web dev --host 127.0.0.1 --port $${PORT:-3000}
+dev: $(VENV)/runtime $(DAGSTER_HOME)/dagster.yaml ## start the Dagster UI, its address is printed last (PORT=3001: there)
+	@exec $(BIN)/python -m resources.instance.web dev $(if $(PORT),--port $(PORT))
 
 FAST := $(BIN)/python -m pytest -q --dist worksteal -m "not system" --ignore tests/system
 test: $(VENV)/dev ## the fast suite: under a minute on two cores
@@ -80,6 +79,9 @@ types: $(VENV)/dev ## strict static types
 
 docs: $(VENV)/dev ## write docs/jobs.md from the definitions
 	$(BIN)/python -m docs.job_page
+
+pictures: $(VENV)/dev browser ## take the pictures in docs/ again, in some minutes (some: ONLY="graph compare")
+	$(BIN)/python -m docs.pictures $(ONLY)
 
 bench: $(VENV)/dev ## measure, write benchmarks/RESULTS.md, fail where a target is missed (some: ONLY="runs locks")
 	-@$(MAKE) --no-print-directory browser

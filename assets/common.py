@@ -22,8 +22,8 @@ from assay.spec.experiment import SECTION_NAMES, ExperimentSpec, FoundExperiment
 from assay.storage.columns import folded_names
 from assay.storage.parquet import StoredTable, stored_frame
 from assay.storage.partitions import EXPERIMENT_COLUMN
-from assay.storage.results import Result
-from assay.utils.text import escape_markdown
+from assay.storage.results import PICTURES, Result
+from assay.utils.text import escape_markdown, readable_size, rounded
 from assets.automation import FOLLOWS_INPUTS
 from partitions.experiments import experiments
 from resources.defaults import default_owners
@@ -206,25 +206,21 @@ def lineage(source: FoundExperiment | None) -> dict[str, Any]:
 
 
 def metadata_of(result: Result) -> dict[str, Any]:
-    """Return a result's metadata: summary and next step, plots, other texts, numbers, fingerprint, size and folder."""
+    """Return a result's metadata: summary and next step, plots, other texts, numbers, fingerprint, size and folder.
+
+    Plots are shown at once by links to our web server. For other servers they are embedded at the end, where Dagster
+    hides them behind a click, because they are long.
+    """
     texts = {key: value for key, value in result.report.items() if isinstance(value, str) and value}
     return {
         **{key: texts.pop(key) for key in FIRST if key in texts},
-        **{name: picture(path) for name, path in shown_pictures(result).items() if _is_small(path)},
+        **{name: linked_picture(result, name) for name in result.shown_pictures},
         **texts,
         **from_report({key: value for key, value in result.report.items() if not isinstance(value, str)}),
         "fingerprint": result.fingerprint,
-        "size_bytes": result.size_bytes,
+        "size": readable_size(result.size_bytes),
         "folder": dg.MetadataValue.path(str(result.folder)),
-    }
-
-
-def shown_pictures(result: Result) -> dict[str, Path]:
-    """Return the images to show by name: all plots, and the first and last sheet of what a network saw."""
-    seen = result.net_data
-    return {
-        **{f"picture/{path.stem}": path for path in result.pictures},
-        **{f"net_data/{path.stem}": path for path in (*seen[:1], *seen[-1:])},
+        **{f"embedded/{path.stem}": picture(path) for path in result.shown_pictures.values() if _is_small(path)},
     }
 
 
@@ -236,6 +232,7 @@ def from_report(report: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return a report as metadata: each number as an entry of its own, which Dagster can plot, the rest as JSON.
 
     ``{"rows": {"train": 3}}`` becomes ``{"rows/train": 3}``; a metric with an interval is shown as its value alone.
+    Numbers are rounded to four digits; the exact ones are in the result's files.
     """
     metadata: dict[str, Any] = {}
     for key, value in report.items():
@@ -243,7 +240,7 @@ def from_report(report: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(shown, Mapping) and 0 < len(shown) <= MAX_NUMBERS and _holds_numbers(shown):
             metadata |= from_report(shown, f"{name}/")
         elif isinstance(shown, (str, int, float, bool)):
-            metadata[name] = shown
+            metadata[name] = rounded(shown) if isinstance(shown, float) else shown
         elif shown is not None:
             metadata[name] = dg.MetadataValue.json(shown)
     return metadata
@@ -262,14 +259,24 @@ def _holds_numbers(values: Mapping[str, Any]) -> bool:
     )
 
 
+def linked_picture(result: Result, name: str) -> dg.MarkdownMetadataValue:
+    """Return one of a result's pictures as Markdown that is short enough for Dagster's UI to show it at once.
+
+    It is shown small; a click opens the whole picture.
+    """
+    address = quote(f"{PICTURES}/{result.stage}/{result.fingerprint}/{name}")
+    title = escape_markdown(name.translate({ord("["): "(", ord("]"): ")"}))  # brackets would end it, in pairs or not
+    return dg.MetadataValue.md(f"[![{title}]({address}?small)]({address})")
+
+
 def picture(path: Path) -> dg.MarkdownMetadataValue:
-    """Return a PNG file as Markdown, the only way to show an image in Dagster's UI."""
+    """Return a PNG file as Markdown that holds it, which any server of Dagster's UI can show."""
     encoded = base64.b64encode(path.read_bytes()).decode()
     return dg.MetadataValue.md(f"![{escape_markdown(path.stem)}](data:image/png;base64,{encoded})")
 
 
 MAX_PICTURE_BYTES = 150_000
-"""Larger images are not shown, to keep the event log's database small."""
+"""Larger images are not embedded, to keep the event log's database small."""
 
 MAX_NUMBERS = 30
 """A mapping with more entries, such as the counts of a thousand classes, is shown as JSON."""

@@ -57,7 +57,12 @@ from resources.instance.run_records import latest_versions, version_tags
     partitions_def=experiments,
 )
 def experiment(context: dg.AssetExecutionContext, store: ExperimentStore) -> Iterator[dg.MaterializeResult[Any]]:
-    """The experiment's spec: its file, or the template of its task, with the changes made in the Launchpad."""
+    """The experiment's spec: its file, or the template of its task, with the changes made in the Launchpad.
+
+    One partition per experiment. To add one, save a file `experiments/ID.yaml` (worked examples are in
+    `experiments/examples/`), or choose **Materialize** and *Add a partition*. In a new project, the partition `example`
+    is there to try.
+    """
     experiment_id, overrides = context.partition_key, context.op_execution_context.op_config["spec"]
     with as_failure(f"Experiment {experiment_id}"):
         spec = _read_spec(store, context.run, validate_id(experiment_id), overrides)

@@ -20,7 +20,7 @@ from assay.storage.locks.holders import describe
 from assay.storage.locks.maintenance import clear
 from assay.storage.results import Result
 from assay.utils.concurrency import NO_VALUES, Progress
-from assay.utils.text import escape_markdown
+from assay.utils.text import escape_markdown, readable_size
 from assets.common import metadata_of
 from partitions.experiments import NAME as EXPERIMENTS
 from partitions.experiments import add_experiment, known_experiments
@@ -61,8 +61,8 @@ def copy_exp(context: dg.OpExecutionContext, config: CopyConfig, store: Experime
             "summary": report.sentence,
             "files": report.written.files,
             "copied": report.written.copied,
-            "size_bytes": report.written.size_bytes,
-            "duration_s": report.duration_s,
+            "size": readable_size(report.written.size_bytes),
+            "duration": f"{report.duration_s:.1f} s",
         }
     )
 

@@ -31,6 +31,7 @@ from assay.storage.parquet import table_of
 from assay.storage.results import Build, Result, ResultStore
 from assay.training.data import data_source
 from assay.utils.concurrency import usable_cores
+from assay.utils.text import readable_size
 from resources.failures import as_failure
 from resources.progress import ProgressReporter
 from resources.tracking import Tracker
@@ -223,7 +224,7 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
 
 def _outcome(result: Result) -> str:
     how = "found, nothing to do" if result.reused else "built"
-    return ", ".join([how, f"{result.size_bytes / 1e6:.1f} MB", *counts(result)])
+    return ", ".join([how, readable_size(result.size_bytes), *counts(result)])
 
 
 MOST_CLASSES_SHOWN = 5

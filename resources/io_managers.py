@@ -31,6 +31,7 @@ from assay.storage.columns import column_lines
 from assay.storage.parquet import StoredTable, select, stored_frame, table_of, widen
 from assay.storage.partitions import EXPERIMENT_COLUMN, Partition, place_of
 from assay.storage.results import Result
+from assay.utils.text import readable_size
 from resources.experiment_store import ExperimentStore
 
 DEFAULT_SCHEMA = "main"
@@ -290,7 +291,7 @@ def _missing(table_slice: TableSlice, keys: Sequence[str]) -> str:
 
 
 def metadata_of_tables(stored: Sequence[StoredTable], is_partitioned: bool) -> dict[str, Any]:
-    """Return rows, columns, size in bytes and path of a table, under Dagster's standard keys where they exist.
+    """Return rows, columns, size and path of a table, under Dagster's standard keys where they exist.
 
     Args:
         stored: The files that were written; most often one.
@@ -304,7 +305,7 @@ def metadata_of_tables(stored: Sequence[StoredTable], is_partitioned: bool) -> d
             [dg.TableColumn(line.name, line.kind, line.description or None) for line in column_lines(schema)]
         ),
         "table_columns": len(schema),
-        "table_size_bytes": sum(table.path.stat().st_size for table in stored),
+        "table_size": readable_size(sum(table.path.stat().st_size for table in stored)),
         "table_path": dg.MetadataValue.path(str(stored[0].path)),
     }
 

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 import dagster as dg
 
 from assay.utils.concurrency import NO_VALUES, Progress
+from assay.utils.text import rounded
 
 
 class Pause:
@@ -61,7 +62,7 @@ class ProgressReporter(dg.ConfigurableResource[Any]):
 
         def observe(values: Mapping[str, float]) -> None:
             if values and observation.is_over():
-                metadata = {name: dg.MetadataValue.float(float(value)) for name, value in values.items()}
+                metadata = {name: dg.MetadataValue.float(rounded(float(value))) for name, value in values.items()}
                 context.log_event(dg.AssetObservation(stage, partition=context.partition_key, metadata=metadata))
 
         return observe

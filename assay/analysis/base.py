@@ -194,7 +194,8 @@ def summarize(row: Row, metric: Metric, items: str, intervals: bool = True) -> s
         interval = f" [{readable_number(row['ci_low'])}, {readable_number(row['ci_high'])}]"
     measured = f"{metric.label}{of_class} {readable_number(row['value'])}{interval}{unit}"
     simple = f", {row['simple_model']} {readable_number(row['simple_value'])}" if row["simple_model"] else ""
-    return f"{measured} on {row['subset']}, {items}; {row['baseline_name']} {readable_number(row['baseline'])}{simple}."
+    baseline = baseline_text(row["baseline_name"], row["baseline"])
+    return f"{measured} on {row['subset']}, {items}; {baseline}{simple}."
 
 
 def baseline_warning(row: Row, metric: Metric) -> str:
@@ -233,7 +234,15 @@ def pluralize(count: int, noun: str) -> str:
 
 
 def readable_number(value: float | None) -> str:
-    """Return a number with about four digits; ``not defined`` for None."""
+    """Return a number with about four digits, without an exponent below ten million; ``not defined`` for None."""
     if value is None:
         return "not defined"
-    return f"{value:.3f}" if 0.001 <= abs(value) < 10 or value == 0 else f"{value:.4g}"
+    if 0.001 <= abs(value) < 10 or value == 0:
+        return f"{value:.3f}"
+    short = f"{value:.4g}"
+    return f"{float(short):.0f}" if 1e4 <= abs(value) < 1e7 else short
+
+
+def baseline_text(name: str, value: float | None) -> str:
+    """Return what the trivial prediction of a name reaches in the metric just told: ``baseline (train mean) 2.450``."""
+    return f"baseline ({name}) {readable_number(value)}"

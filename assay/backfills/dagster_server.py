@@ -1,13 +1,18 @@
 """A client for Dagster's web server: GraphQL over HTTP, and Assay's definitions as the server has them.
 
-Belongs here: sending queries, errors in answers, finding the names of assets, jobs and partitions, so that none is
-written down twice. Does not belong here: queries about backfills (``backfill``, ``launch``).
+Belongs here: where the server is, sending queries, errors in answers, finding the names of assets, jobs and partitions,
+so that none is written down twice. Does not belong here: queries about backfills (``backfill``, ``launch``).
 """
 
+import fcntl
 import json
-from collections.abc import Mapping, Sequence
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
+from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
@@ -15,6 +20,12 @@ from urllib.request import Request, urlopen
 
 from assay.errors import ServerError, unknown
 from assay.utils.same_origin import REFUSES
+
+DEFAULT_URL = "http://127.0.0.1:3000"
+"""Where Dagster's web server is when nothing else is known."""
+
+ADDRESS_FILE = "web-server.txt"
+"""File in the Dagster home with the URL of the running web server, which keeps it locked for as long as it lives."""
 
 ERRORS = "... on Error { message }"
 """Fragment for the error members of a union, used in every query."""
@@ -86,6 +97,57 @@ class DagsterServer:
             f"No Dagster web server answers at {self.url} ({reason}). Start it in another terminal with 'make dev', "
             "name another one with --url, or run a single experiment without a server: assay run ID"
         )
+
+
+@contextmanager
+def claimed_address(home: Path) -> Iterator[Callable[[str], None]]:
+    """Claim a Dagster home for the web server of this process; yields a function that makes its URL known.
+
+    The operating system frees the claim however the process ends, so a URL is never believed after its server's end.
+
+    Raises:
+        ServerError: A living process has claimed it.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    file = os.open(home / ADDRESS_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    if not _is_locked_now(file):
+        os.close(file)
+        url = running_url(home)
+        where = f"runs already: {url}" if url else "is about to start in another terminal"
+        raise ServerError(f"Dagster {where}. Two at once in {home} would do all work twice.")
+    try:
+        os.ftruncate(file, 0)
+        yield lambda url: os.ftruncate(file, os.pwrite(file, url.encode(), 0))
+    finally:
+        os.ftruncate(file, 0)
+        os.close(file)
+
+
+def _is_locked_now(file: int) -> bool:
+    """Lock a file that others lock for a moment when they look; returns whether it could be."""
+    for _ in range(5):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.02)
+        else:
+            return True
+    return False
+
+
+def running_url(home: Path) -> str:
+    """Return the URL of the web server that runs in a Dagster home; empty if there is none, or it isn't ready."""
+    try:
+        file = os.open(home / ADDRESS_FILE, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.read(file, MOST_SAID).decode("utf-8", "replace").strip()
+    finally:
+        os.close(file)
+    return ""
 
 
 def _parse(text: bytes) -> Answer:

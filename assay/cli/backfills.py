@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from assay.errors import DataError
-from assay.experiments.workspace import spec_files, storage_root
+from assay.experiments.workspace import dagster_home, spec_files, storage_root
 from assay.spec.experiment import ExperimentSpec
 from assay.utils.text import text_table
 
@@ -16,9 +16,14 @@ if TYPE_CHECKING:  # imported by these commands only, when they are called
     from assay.backfills.dagster_server import DagsterServer
 
 
-DEFAULT_URL = "http://127.0.0.1:3000"
+Url = Annotated[str, typer.Option(help="address of Dagster's web server; by default that of the running `make dev`")]
 
-Url = Annotated[str, typer.Option(help="address of Dagster's web server")]
+
+def connected(url: str) -> "DagsterServer":
+    """Return the server of a URL; of an empty one that which runs in this Dagster home, or else at the usual port."""
+    from assay.backfills.dagster_server import DEFAULT_URL, DagsterServer, running_url
+
+    return DagsterServer(url or running_url(dagster_home()) or DEFAULT_URL)
 
 
 def backfills(
@@ -27,7 +32,7 @@ def backfills(
     resume: Annotated[bool, typer.Option("--resume", help="go on with everything that is not done")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="run the failed ones again, alone")] = False,
     limit: Annotated[int, typer.Option(min=1, help="how many to list, newest first")] = 10,
-    url: Url = DEFAULT_URL,
+    url: Url = "",
 ) -> None:
     """List backfills, or show, cancel, resume or retry one of them."""
     actions = [name for name, on in {"cancel": cancel, "resume": resume, "retry": retry_failed}.items() if on]
@@ -35,9 +40,7 @@ def backfills(
         raise DataError("Choose one of --cancel, --resume and --retry-failed.")
     if actions and not backfill_id:
         raise DataError("Say which backfill; 'assay backfills' lists them.")
-    from assay.backfills.dagster_server import DagsterServer
-
-    server = DagsterServer(url)
+    server = connected(url)
     if not backfill_id:
         _list(server, limit)
     elif actions:
@@ -72,7 +75,7 @@ def _act(server: "DagsterServer", backfill_id: str, action: str) -> None:
         typer.echo(f"Cancelling {backfill.id}. Later go on with: assay backfills {backfill.id} --resume")
         return
     started = resume(server, backfill) if action == "resume" else retry_failed(server, backfill)
-    announce(server.url, started.id, len(started.experiment_ids))
+    announce(server, started.id, len(started.experiment_ids))
 
 
 def _show(server: "DagsterServer", backfill_id: str) -> None:
@@ -113,7 +116,7 @@ def backfill(
     where: Annotated[str, typer.Option(help="SQL condition over experiments, such as: task = 'regression'")] = "",
     ids: Annotated[list[str] | None, typer.Option("--id", help="this experiment; may be repeated")] = None,
     job: Annotated[str, typer.Option(help="job_experiment, job_data_generation or job_train")] = "job_experiment",
-    url: Url = DEFAULT_URL,
+    url: Url = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only show which experiments and assets")] = False,
 ) -> None:
     """Materialize the experiments that a condition selects, as one backfill of a running Dagster."""
@@ -126,44 +129,42 @@ def backfill(
         typer.echo(f"Left out, not valid: {name_list(selection.left_out)}. See: assay validate", err=True)
     if dry_run:
         typer.echo(f"{counted(len(selection.specs))}: {', '.join(selection.specs)}")
-        _show_selected(url, job, selection.specs)
+        _show_selected(connected(url), job, selection.specs)
     else:
-        _start(url, job, selection.specs, where.strip())
+        _start(connected(url), job, selection.specs, where.strip())
 
 
-def _show_selected(url: str, job: str, specs: Mapping[str, ExperimentSpec]) -> None:
-    from assay.backfills.dagster_server import DagsterServer, load_workspace
+def _show_selected(server: "DagsterServer", job: str, specs: Mapping[str, ExperimentSpec]) -> None:
+    from assay.backfills.dagster_server import load_workspace
     from assay.backfills.launch import needed_assets
 
-    workspace = load_workspace(DagsterServer(url))
+    workspace = load_workspace(server)
     assets = needed_assets(workspace.assets_of(job), specs.values())
     typer.echo(f"{len(assets)} assets each: {', '.join('/'.join(path) for path in assets)}")
     new = workspace.unknown_experiments(list(specs))
     typer.echo(f"{counted(len(new))} would become new partitions. Nothing was started.")
 
 
-def _start(url: str, job: str, specs: Mapping[str, ExperimentSpec], where: str) -> None:
-    from assay.backfills.dagster_server import DagsterServer, load_workspace
+def _start(server: "DagsterServer", job: str, specs: Mapping[str, ExperimentSpec], where: str) -> None:
+    from assay.backfills.dagster_server import load_workspace
     from assay.backfills.launch import launch, needed_assets
 
-    server = DagsterServer(url)
     workspace = load_workspace(server)
     assets = needed_assets(workspace.assets_of(job), specs.values())
     workspace.add_experiments(workspace.unknown_experiments(list(specs)))
     title = f"{job}: {where or name_list(list(specs))}"
     backfill_id = launch(server, assets, list(specs), title, command_line(job, where, list(specs)))
-    announce(url, backfill_id, len(specs))
+    announce(server, backfill_id, len(specs))
 
 
-def announce(url: str, backfill_id: str, experiments: int) -> None:
+def announce(server: "DagsterServer", backfill_id: str, experiments: int) -> None:
     """Print the ID of a started backfill to standard output, and what to do next to standard error."""
-    from assay.backfills.dagster_server import DagsterServer
     from assay.backfills.launch import daemon_is_alive
 
     typer.echo(backfill_id)
     typer.echo(f"Started {counted(experiments)}. How far: assay backfills {backfill_id}", err=True)
-    typer.echo(f"In the browser: {url}/runs/b/{backfill_id}", err=True)
-    if not daemon_is_alive(DagsterServer(url)):
+    typer.echo(f"In the browser: {server.url}/runs/b/{backfill_id}", err=True)
+    if not daemon_is_alive(server):
         typer.echo("Waiting, because no Dagster daemon is running: 'make dev' starts one.", err=True)
 
 

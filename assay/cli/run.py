@@ -204,6 +204,9 @@ def _print_results() -> None:
 
 def _print_next() -> None:
     query = "select experiment_id, metric, value from analysis where subset = 'test'"
-    print("\nNext: look at pictures, checks and lineage in the browser:   make dev")
+    from assay.backfills.dagster_server import running_url
+
+    place = running_url(dagster_home()) or "make dev"
+    print(f"\nNext: look at pictures, checks and lineage in the browser:   {place}")
     print(f'      compare experiments in SQL:   .venv/bin/assay sql "{query}"')
     print(f"      your own images:   see README.md; results are below {storage_root()}")

@@ -48,12 +48,15 @@ class ItemSets:
     Attributes:
         sets: Number of different sets of items.
         experiments: Number of experiments with results.
-        keys: The keys about data in which they differ; empty if the data changed under the same spec.
+        keys: The keys about data in which they differ, those that all have first; empty if the data changed under the
+            same spec.
+        first: Digest of the set whose ranking comes first.
     """
 
     sets: int
     experiments: int
     keys: tuple[str, ...]
+    first: str
 
 
 @dataclass(frozen=True)
@@ -138,20 +141,22 @@ def _rank(entries: Sequence[Entry], requested: str | None) -> Iterator[Ranking]:
     for entry in entries:
         if metric in entry.scores:
             groups.setdefault(entry.tested, []).append(entry)
-    apart = _apart(list(groups.values()))
-    for tested, group in sorted(groups.items(), key=lambda pair: -len(pair[1])):
+    large_first = dict(sorted(groups.items(), key=lambda pair: -len(pair[1])))
+    apart = _apart(large_first)
+    for tested, group in large_first.items():
         yield Ranking(task, metric, _ordered(group, metric), others, tested, apart)
         others = ()
     if not groups:
         yield Ranking(task, metric, (), others)
 
 
-def _apart(groups: Sequence[Sequence[Entry]]) -> ItemSets | None:
+def _apart(groups: Mapping[str, Sequence[Entry]]) -> ItemSets | None:
     if len(groups) < 2:
         return None
-    differing = differing_keys([group[0].keys for group in groups])
-    keys = tuple(key for key in differing if key.startswith(DATA_KEYS))
-    return ItemSets(len(groups), sum(len(group) for group in groups), keys)
+    specs = [group[0].keys for group in groups.values()]
+    keys = [key for key in differing_keys(specs) if key.startswith(DATA_KEYS)]
+    keys.sort(key=lambda key: not all(key in spec for spec in specs))  # such as the kind of source before its own keys
+    return ItemSets(len(groups), sum(len(group) for group in groups.values()), tuple(keys), next(iter(groups)))
 
 
 def _ordered(entries: Sequence[Entry], metric: str) -> tuple[Entry, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from assay.analysis.base import pluralize, readable_number
+from assay.analysis.base import baseline_text, pluralize, readable_number
 from assay.comparison.load import Entry, Score
 from assay.comparison.ranking import Ranking
 from assay.spec.yaml_text import brief
@@ -135,16 +135,23 @@ def _named_items(ranking: Ranking) -> str:
 
 
 def note_on_items(ranking: Ranking) -> str:
-    """Return that other experiments of the task were tested on other items, and why; empty if none was."""
+    """Return that experiments of the task were tested on different items, and why.
+
+    It is said once, with the first ranking of the task; empty for the others, and where all were tested on the same.
+    """
     apart = ranking.apart
-    if apart is None:
+    if apart is None or ranking.tested != apart.first:
         return ""
     names = ", ".join(apart.keys[:MAX_NAMED_KEYS]) + (", …" if len(apart.keys) > MAX_NAMED_KEYS else "")
     why = f"they differ in {names}" if names else "the data changed between their runs"
+    if apart.sets == apart.experiments:
+        return (
+            f"Each of the {apart.experiments} experiments of task {ranking.task} was tested on items of its own "
+            f"({why}): nothing to rank."
+        )
     return (
         f"Tested on different items: {apart.experiments} experiments on {apart.sets} sets of items ({why}). Numbers "
-        f"about different items can't be compared, so each set has its own ranking; this is the one of "
-        f"{pluralize(len(ranking.ranked), 'experiment')} on the items {items_name(ranking)}."
+        "about different items can't be compared, so each set has its own ranking."
     )
 
 
@@ -152,18 +159,18 @@ def verdict_on_best(ranking: Ranking) -> str:
     """Return how good the best experiment is, whether it beats the baseline, and whether others are clearly worse."""
     best = ranking.ranked[0]
     score = ranking.score(best)
-    baseline = (
-        f"{score.baseline_name} {readable_number(score.baseline)}" if score.baseline is not None else "no baseline"
-    )
+    baseline = baseline_text(score.baseline_name, score.baseline) if score.baseline is not None else "no baseline"
     items = pluralize(score.count, "item")
-    measured = f"Best: {best.experiment_id}, {value_with_interval(score)} on {items}{_of_set(ranking)}; {baseline}."
+    name = f"Best: {best.experiment_id}," if len(ranking.ranked) > 1 else f"{best.experiment_id}:"
+    measured = f"{name} {value_with_interval(score)} on {items}{_of_set(ranking)}; {baseline}."
     return " ".join(
         sentence for sentence in (measured, _against_baseline(ranking), _among_themselves(ranking)) if sentence
     )
 
 
 def _of_set(ranking: Ranking) -> str:
-    return f" of set {items_name(ranking)}, not compared with other sets" if ranking.apart else ""
+    is_ranked = ranking.apart is not None and len(ranking.ranked) > 1
+    return f" of set {items_name(ranking)}, not compared with other sets" if is_ranked else ""
 
 
 def _against_baseline(ranking: Ranking) -> str:

@@ -5,7 +5,7 @@ what all annotated images have in common (``annotations``, ``index``).
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,11 +81,21 @@ def read_coco(spec: CocoSource) -> AnnotatedDataset:
             "images_not_listed": max(0, listed_elsewhere),
         },
         warnings=(
-            *(note for each in files for note in each.file.notes),
+            *_each_once(note for each in files for note in each.file.notes),
             *_warnings(read, len(repeated_ids)),
             *_not_listed(listed_elsewhere, len(images)),
         ),
     )
+
+
+def _each_once(notes: Iterable[str]) -> list[str]:
+    """Return the notes, ``file: what``; one that several files give is one line with the first of them."""
+    files: dict[str, list[str]] = {}
+    for note in notes:
+        file, _, what = note.partition(": ")
+        files.setdefault(what, []).append(file)
+    more = {what: f" and {len(names) - 1} more" if len(names) > 1 else "" for what, names in files.items()}
+    return [f"{names[0]}{more[what]}: {what}" for what, names in files.items()]
 
 
 def _warnings(read: Sequence[CocoAnnotations], repeated_ids: int) -> list[str]:

@@ -36,6 +36,9 @@ SCRATCH = ".scratch"
 
 REPORT = "report.json"
 
+PICTURES = "/assay/pictures"
+"""Where our web server has the pictures of results: ``/assay/pictures/<stage>/<fingerprint>/<name>``."""
+
 Report = dict[str, Any]
 """Statistics about a result that are shown to users: JSON values by name."""
 
@@ -89,6 +92,15 @@ class Result:
     def net_data(self) -> list[Path]:
         """PNG files of the network's training inputs, sorted by epoch."""
         return sorted((self.folder / "net_data").glob("*.png"), key=lambda path: natural_sort_key(path.name))
+
+    @property
+    def shown_pictures(self) -> dict[str, Path]:
+        """The pictures to show, by name: all plots, and the first and last sheet of what a network saw."""
+        seen = self.net_data
+        return {
+            **{f"picture/{path.stem}": path for path in self.pictures},
+            **{f"net_data/{path.stem}": path for path in (*seen[:1], *seen[-1:])},
+        }
 
     @property
     def size_bytes(self) -> int:

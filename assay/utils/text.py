@@ -1,9 +1,10 @@
-"""Text: natural sorting, plain tables for the terminal, users' texts in Markdown, and canonical JSON.
+"""Text: natural sorting, numbers for people, plain tables for the terminal, users' texts in Markdown, canonical JSON.
 
 ``text_table`` is our own because rich wraps at 80 columns and interprets ``[red]`` as markup when output is piped.
 """
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -12,11 +13,28 @@ from assay.errors import one_line
 
 GAP = "  "
 
+UNITS = ("bytes", "kB", "MB", "GB", "TB")
+
 
 def natural_sort_key(name: str) -> list[tuple[bool, int, str]]:
     """Return a sort key that puts "10" after "9", and numbers before words."""
     parts = [part for part in re.split(r"(\d+)", name) if part]
     return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
+
+
+def rounded(value: float) -> float:
+    """Return a number as people read it: to four digits, or to a whole number where that has more."""
+    if not math.isfinite(value):
+        return value
+    return float(f"{value:.4g}") if abs(value) < 1000 else float(round(value))
+
+
+def readable_size(size_bytes: int) -> str:
+    """Return a size as people read it: ``312 bytes``, ``4.1 kB``, ``26 MB``."""
+    size, unit = float(size_bytes), 0
+    while size >= 999.5 and unit < len(UNITS) - 1:
+        size, unit = size / 1000, unit + 1
+    return f"{size:.{1 if unit and size < 9.95 else 0}f} {UNITS[unit]}"
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: frozenset[str] = frozenset()) -> list[str]:

@@ -1,7 +1,7 @@
 """Preparing the Dagster home: Assay's settings, complete databases, automation under its present names.
 
-Belongs here: creating the folder, and state of the instance that no file can set. Does not belong here: the settings
-themselves (``dagster.yaml``).
+Belongs here: creating the folder, and state of the instance that no file can set, such as a first partition. Does not
+belong here: the settings themselves (``dagster.yaml``).
 """
 
 import os
@@ -14,7 +14,10 @@ from pathlib import Path
 
 import dagster as dg
 
+from assay.experiments.specs import SpecFiles
+from assay.experiments.workspace import HOME_VARIABLE, dagster_home
 from assay.storage.files import temporary_sibling, write_text
+from partitions.experiments import NAME, add_experiment, known_experiments
 
 DATABASES = ("history", "schedules")
 """The folders of a home in which Dagster keeps its databases."""
@@ -39,8 +42,8 @@ FORMER_SENSORS = {
 @contextmanager
 def local_instance() -> Iterator[dg.DagsterInstance]:
     """Yield the instance of $DAGSTER_HOME, or else of ./.dagster_home, which ``make dev`` uses too."""
-    home = Path(os.environ.get("DAGSTER_HOME") or ".dagster_home").expanduser().absolute()
-    os.environ["DAGSTER_HOME"] = str(home)  # Dagster accepts no relative path; its child processes read this variable
+    home = dagster_home()
+    os.environ[HOME_VARIABLE] = str(home)  # Dagster accepts no relative path; its child processes read this variable
     make_home(home)
     with dg.DagsterInstance.get() as instance:
         yield instance
@@ -116,6 +119,23 @@ def rename_sensors(instance: dg.DagsterInstance) -> None:
             origin = former.origin._replace(instigator_name=name)
             instance.add_instigator_state(former._replace(origin=origin))
         instance.delete_instigator_state(former.instigator_origin_id, former.selector_id)
+
+
+EXAMPLE = "example"
+"""Partition that stands in a UI without experiments; materialized, it is an experiment of its task's template."""
+
+
+def offer_example(instance: dg.DagsterInstance, specs: SpecFiles) -> bool:
+    """Give a UI without experiments a partition to try; returns whether there are no experiments.
+
+    An example that nobody tried goes when there are experiments, where it would only count as missing.
+    """
+    known, used = known_experiments(instance), specs.used_ids()
+    if not known and not used:
+        add_experiment(instance, EXAMPLE)
+    elif EXAMPLE in known and EXAMPLE not in used and (len(known) > 1 or used):
+        instance.delete_dynamic_partition(NAME, EXAMPLE)
+    return not used and known <= {EXAMPLE}
 
 
 if __name__ == "__main__":

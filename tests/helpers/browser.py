@@ -1,6 +1,6 @@
 """A headless Chromium, driven by Playwright.
 
-Belongs here: opening pages, taking screenshots. Does not belong here: what a test checks.
+Belongs here: opening pages, Dagster's dialog, taking screenshots. Does not belong here: what a test checks.
 """
 
 import shutil
@@ -39,6 +39,24 @@ def open_page(width: int = 1600, height: int = 1000) -> Iterator[Any]:
         page = browser.new_page(viewport={"width": width, "height": height})
         page.set_default_timeout(60_000)
         yield page
+
+
+def open_dialog(url: str, page: Any) -> None:
+    """Open Dagster's dialog that materializes all assets of an experiment."""
+    page.goto(f"{url}/locations/__repository__@definitions/jobs/job_experiment")
+    page.get_by_role("button", name="Materialize all").click()
+    page.get_by_text("Partition selection").wait_for()
+    page.wait_for_timeout(2000)  # it asks for the partitions; what is typed before the answer is lost
+
+
+def enter_config(page: Any, text: str) -> None:
+    """Enter a configuration in the open dialog, as the Launchpad's editor takes it, without an error."""
+    page.get_by_text("Config", exact=True).click()
+    page.get_by_role("button", name="Add config").click()
+    editor = page.locator(".cm-s-config-editor")
+    editor.wait_for()
+    editor.evaluate("(element, text) => element.CodeMirror.setValue(text)", text)
+    page.get_by_text("No errors").wait_for()
 
 
 def shot(page: Any, name: str, whole: bool = False) -> None:

@@ -77,6 +77,14 @@ class Story:
 
         return wait_until(later, f"a tick of {sensor}", timeout_s=90)
 
+    def switch_on(self, sensor):
+        """Start a sensor, as the switch in the UI does."""
+        mutation = """mutation($selector: SensorSelector!) { startSensor(sensorSelector: $selector) {
+            __typename ... on Error { message } } }"""
+        place = {"repositoryName": "__repository__", "repositoryLocationName": "definitions"}
+        started = self.servers.graphql(mutation, selector={"sensorName": sensor, **place})["startSensor"]
+        assert started["__typename"] == "Sensor", started
+
     def is_running(self, sensor):
         """Return whether a sensor is switched on."""
         return self.sensor(sensor)["sensorState"]["status"] == "RUNNING"

@@ -6,7 +6,8 @@ import dagster as dg
 import pytest
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 
-from resources.instance.home import DATABASES, local_instance, make_home
+from assay.experiments.specs import SpecFiles
+from resources.instance.home import DATABASES, local_instance, make_home, offer_example
 
 
 def use(home):
@@ -79,3 +80,26 @@ def test_databases_that_were_not_finished_are_made_again(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["dagster.yaml"]
     make_home(tmp_path)
     assert use(tmp_path) == ["one"]
+
+
+def test_a_home_without_experiments_offers_one_until_there_are_others(tmp_path):
+    make_home(tmp_path / "home")
+    specs = SpecFiles(tmp_path / "experiments", tmp_path / "storage")
+    with dg.DagsterInstance.from_config(str(tmp_path / "home")) as instance:
+        assert offer_example(instance, specs)
+        assert instance.get_dynamic_partitions("experiments") == ["example"]
+        assert offer_example(instance, specs)
+        specs.create({"task": "regression"}, "mine")
+        assert not offer_example(instance, specs)
+        assert instance.get_dynamic_partitions("experiments") == []
+
+
+def test_an_example_that_was_tried_stays(tmp_path):
+    make_home(tmp_path / "home")
+    specs = SpecFiles(tmp_path / "experiments", tmp_path / "storage")
+    with dg.DagsterInstance.from_config(str(tmp_path / "home")) as instance:
+        assert offer_example(instance, specs)
+        specs.create({"task": "regression"}, "example")
+        instance.add_dynamic_partitions("experiments", ["mine"])
+        assert not offer_example(instance, specs)
+        assert instance.get_dynamic_partitions("experiments") == ["example", "mine"]

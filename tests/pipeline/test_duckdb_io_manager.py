@@ -13,6 +13,7 @@ from assay.storage.files import sha256_of
 from assay.storage.parquet import StoredTable, stored_frame, table_of, write_parquet
 from assay.storage.partitions import place_of
 from assay.storage.warehouse import query
+from assay.utils.text import readable_size
 from resources.io_managers import DuckDBParquetIOManager
 
 EXPERIMENTS = dg.DynamicPartitionsDefinition(name="experiments")
@@ -281,7 +282,7 @@ def test_the_ui_shows_rows_columns_size_and_place(run) -> None:
         "c": "Float64",
     }
     assert shown["Query"] == "SELECT * FROM main.features WHERE\nexperiment_id in ('ab12')"
-    assert Path(shown["table_path"]).stat().st_size == shown["table_size_bytes"]
+    assert shown["table_size"] == readable_size(Path(shown["table_path"]).stat().st_size)
 
 
 @pytest.mark.system

@@ -8,7 +8,7 @@ from markdown_it import MarkdownIt
 from assay.spec.experiment import FoundExperiment
 from assay.storage.results import Result
 from assets.checks import TEST_CHECKS
-from assets.common import column_lineage, from_report, lineage, shown_pictures
+from assets.common import column_lineage, from_report, lineage, linked_picture
 from assets.sensors import observation
 
 EVIL = "```\n~~~\n# out ![x](http://evil.example/x.png) <script>alert(1)</script> | `` | [a](b)\n\n- item"
@@ -45,9 +45,23 @@ def test_of_what_a_network_saw_the_first_and_the_last_sheet_are_shown(tmp_path):
     for name in ("pictures/curves.png", *(f"net_data/epoch_{epoch}.png" for epoch in ("0001", "9000", "10000"))):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    shown = shown_pictures(Result("trained_model", "ffff", tmp_path))
+    shown = Result("trained_model", "ffff", tmp_path).shown_pictures
     assert list(shown) == ["picture/curves", "net_data/epoch_0001", "net_data/epoch_10000"]
-    assert shown_pictures(Result("crops", "ffff", tmp_path / "pictures")) == {}
+    assert Result("crops", "ffff", tmp_path / "pictures").shown_pictures == {}
+
+
+def test_numbers_are_rounded_and_counts_are_not():
+    found = from_report({"a": 0.9916897506925207, "b": 0.0000123456, "c": 138123.4567, "d": 12345, "e": float("inf")})
+    assert found == {"a": 0.9917, "b": 0.00001235, "c": 138123.0, "d": 12345, "e": float("inf")}
+
+
+def test_a_picture_is_a_short_image_whose_name_means_nothing_in_markdown(tmp_path):
+    name = "picture/x](http://evil.example) ![y"
+    markdown = linked_picture(Result("analysis", "f" * 24, tmp_path), name).value
+    assert kinds(markdown) == {"paragraph_open", "inline", "paragraph_close", "image", "link_open", "link_close"}
+    _, image, _ = MARKDOWN.parse(markdown)[1].children
+    assert image.attrs["src"].startswith(f"/assay/pictures/analysis/{'f' * 24}/picture/x")
+    assert len(markdown) < 1000
 
 
 def origins(metadata):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from assay.analysis.base import readable_number
+from assay.analysis.base import baseline_text, readable_number
 from assay.comparison.load import Score
 from assay.comparison.terminal import interval
 from assay.dashboard.data import Experiment, load_experiments, with_file_notes
@@ -52,16 +52,16 @@ def warn_about_ids(name: str, experiments: Sequence[Experiment]) -> None:
 
 def score_card(label: str, score: Score, help_: str | None = None) -> None:
     """Show a metric in large type, with its interval and baseline below."""
-    baseline = None if score.baseline is None else f"baseline {readable_number(score.baseline)}"
     st.metric(
         label,
         f"{readable_number(score.value)} {plain(score.unit)}".strip(),
         interval(score) or None,
         delta_color="off",
         delta_arrow="off",
-        delta_description=baseline,
         help=help_,
     )
+    if score.baseline is not None:  # on a line of its own: beside the interval it is cut off
+        st.caption(plain(baseline_text(score.baseline_name, score.baseline)))
 
 
 def open_experiment(experiment_id: str) -> None:

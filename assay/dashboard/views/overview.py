@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from assay.comparison.load import Entry
 from assay.comparison.ranking import Ranking
 from assay.comparison.terminal import items_name, verdict_on_best
 from assay.dashboard.data import Experiment
@@ -21,6 +22,9 @@ from assay.dashboard.views.table import experiment_table
 
 MAX_BEST = 6
 """Number of rankings whose best experiment is shown above the table."""
+
+CARDS_IN_A_ROW = 3
+"""More of them cut each other's titles and intervals off."""
 
 
 def show() -> None:
@@ -42,10 +46,25 @@ def _show_best(ranked: Sequence[Ranking], subset: str) -> None:
     """Show the best experiment of every task and set of test items, and why a task has several."""
     found = [(ranking, best) for ranking in ranked if (best := best_of(ranking))]
     shown = found[:MAX_BEST]
-    for column, (ranking, best) in zip(st.columns(max(3, len(shown))), shown, strict=False):
+    for start in range(0, len(shown), CARDS_IN_A_ROW):
+        _show_cards(shown[start : start + CARDS_IN_A_ROW], subset)
+    apart = {ranking.task: ranking.apart for ranking in ranked if ranking.apart}
+    if apart:
+        counts = [f"{task_name(task)}: {each.experiments:,} on {each.sets:,} sets" for task, each in apart.items()]
+        st.caption(
+            f"Experiments were tested on different sets of items ({plain(', '.join(counts))}). Numbers about different "
+            "items can't be compared; see the column Items."
+        )
+    if len(found) > len(shown):
+        st.caption(f"The best of {len(found) - len(shown):,} smaller sets are not shown here; filter, or compare some.")
+
+
+def _show_cards(row: Sequence[tuple[Ranking, Entry]], subset: str) -> None:
+    for column, (ranking, best) in zip(st.columns(CARDS_IN_A_ROW), row, strict=False):
         with column.container(border=True):
+            word = "best " if len(ranking.ranked) > 1 else ""
             items = f", items {items_name(ranking)}" if ranking.apart else ""
-            heading = f"{task_name(ranking.task)}: best {ranking.metric.label} on {subset}{items}"
+            heading = f"{task_name(ranking.task)}: {word}{ranking.metric.label} on {subset}{items}"
             score_card(plain(heading), ranking.score(best), help_=plain(verdict_on_best(ranking)))
             st.page_link(
                 EXPERIMENT,
@@ -53,14 +72,6 @@ def _show_best(ranked: Sequence[Ranking], subset: str) -> None:
                 icon=":material/arrow_forward:",
                 query_params={"id": best.experiment_id},
             )
-    apart = {ranking.task: ranking.apart for ranking in ranked if ranking.apart}
-    for task, sets in apart.items():
-        st.caption(
-            f"{plain(task_name(task))}: {sets.experiments:,} experiments were tested on {sets.sets:,} different sets "
-            "of items. Numbers about different items can't be compared; see the column Items."
-        )
-    if len(found) > len(shown):
-        st.caption(f"The best of {len(found) - len(shown):,} smaller sets are not shown here; filter, or compare some.")
 
 
 def _show_table(experiments: Sequence[Experiment], columns: Sequence[Column]) -> None:

@@ -114,7 +114,7 @@ def test_classification_gives_tables_plots_and_two_sentences(build):
         "worst_items.parquet",
     ]
     assert report["summary"].startswith("accuracy 0.")
-    assert "on test, 300 items; majority class 0." in report["summary"]
+    assert "on test, 300 items; baseline (majority class) 0." in report["summary"]
     assert report["next"].startswith("Most frequent mistake: ")
     assert all(path.stat().st_size <= 100_000 for path in (folder / "pictures").iterdir())
     json.dumps(report, allow_nan=False)
@@ -128,7 +128,7 @@ def test_regression_gives_tables_plots_and_two_sentences(build):
         "predicted_vs_target.png",
         "residuals.png",
     }
-    assert "] mm on test, 100 items; train mean 2." in report["summary"]
+    assert "] mm on test, 100 items; baseline (train mean) 2." in report["summary"]
     assert report["next"].startswith("Worst item: test_")
     assert not (folder / "confusion_matrix.parquet").exists()
 

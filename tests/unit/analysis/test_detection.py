@@ -54,7 +54,7 @@ def test_the_analysis_of_boxes_has_average_precision_per_class_that_tests_can_as
     report, tables = analyse(boxes(*WRONG))
     assert set(tables["analysis"].filter(pl.col("metric") == "ap50_95")["class"]) == {"cat", "dog"}
     assert report["summary"].startswith("mAP@50:95 0.")
-    assert "on test, 3 images; mean box of each class 0." in report["summary"]
+    assert "on test, 3 images; baseline (mean box of each class) 0." in report["summary"]
     json.dumps(report, allow_nan=False)
     files = written(tables, tmp_path)
     missing = run_test(NoMissingValuesTest(), files)

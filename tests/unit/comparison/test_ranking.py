@@ -69,16 +69,29 @@ def test_the_same_items_are_one_ranking_without_a_note(compare, entry):
     assert "items aaaaaa" not in verdict_on_best(ranking) + title(ranking, "test")
 
 
-def test_every_ranking_says_how_many_sets_there_are_and_why(compare, entry):
+def test_it_is_said_once_how_many_sets_there_are_and_why(compare, entry):
     keys = {"aaaaaaaa": {"splits.seed": 1}, "bbbbbbbb": {"splits.seed": 2}}
-    for ranking in rank(compare(0, *on_items(entry, "aaaaaaaa", "bbbbbbbb", **keys))):
-        name = ranking.tested[:6]
-        assert "2 experiments on 2 sets of items (they differ in splits.seed)" in note_on_items(ranking)
-        assert f"1 experiment on the items {name}" in note_on_items(ranking)
-        assert f"of set {name}, not compared with other sets" in verdict_on_best(ranking)
-        assert f"on test (items {name})" in title(ranking, "test")
-    same_spec = rank(compare(0, *on_items(entry, "aaaaaaaa", "bbbbbbbb")))
-    assert "(the data changed between their runs)" in note_on_items(same_spec[0])
+    first, second = rank(compare(0, *on_items(entry, "aaaaaaaa", "bbbbbbbb", "aaaaaaaa", **keys)))
+    assert "3 experiments on 2 sets of items (they differ in splits.seed)" in note_on_items(first)
+    assert note_on_items(second) == ""
+    assert "of set aaaaaa, not compared with other sets" in verdict_on_best(first)
+    assert [title(each, "test").count(f"on test (items {each.tested[:6]})") for each in (first, second)] == [1, 1]
+
+
+def test_experiments_that_were_each_tested_on_items_of_their_own_are_not_called_best(compare, entry):
+    first, second = rank(compare(0, *on_items(entry, "aaaaaaaa", "bbbbbbbb")))
+    assert "was tested on items of its own (the data changed between their runs): nothing to rank" in note_on_items(
+        first
+    )
+    assert note_on_items(second) == ""
+    assert verdict_on_best(first).startswith("lr-00: ")
+
+
+def test_keys_that_all_have_are_named_before_those_of_one_kind_of_source(compare, entry):
+    kinds = [{"splits.a": 1, "splits.kind": "numbers"}, {"splits.b": 1, "splits.kind": "coco"}]
+    keys = dict(zip(("aaaaaaaa", "bbbbbbbb"), kinds, strict=True))
+    first, _ = rank(compare(0, *on_items(entry, "aaaaaaaa", "bbbbbbbb", **keys)))
+    assert first.apart.keys == ("splits.kind", "splits.a", "splits.b")
 
 
 def test_experiments_without_results_are_listed_once(compare, entry):
@@ -114,5 +127,6 @@ def test_the_verdict_says_whether_the_order_is_certain(compare, entry, score):
     assert "overlaps with 1 of 2 others'" in verdict_on_best(ranking((0.8, 0.9), (0.5, 0.81), (0.2, 0.3)))
     assert "reaches the majority class" in verdict_on_best(ranking((0.05, 0.9)))
     assert (
-        verdict_on_best(ranking((0.8, 0.9))) == "Best: lr-00, 0.850 [0.800, 0.900] on 200 items; majority class 0.100."
+        verdict_on_best(ranking((0.8, 0.9)))
+        == "lr-00: 0.850 [0.800, 0.900] on 200 items; baseline (majority class) 0.100."
     )

@@ -468,3 +468,13 @@ def test_keys_that_say_that_boxes_are_not_what_they_seem_are_told(tmp_path, keys
     write_coco(root, content)
     warnings = Index("coco", root, tmp_path / "index").report["warnings"]
     assert [told in warning for warning in warnings] == [True] if told else warnings == []
+
+
+def test_what_is_the_same_in_several_files_is_said_once(tmp_path):
+    root = [{"id": 0, "name": "pets", "supercategory": "none"}, {"id": 7, "name": "dog", "supercategory": "pets"}]
+    for subset in ("train", "valid", "test"):
+        folder = tmp_path / "data" / subset
+        save(folder / f"{subset}.png")
+        write(folder / "_annotations.coco.json", [image(1, f"{subset}.png")], [box(1, 1, [1, 1, 9, 9])], root)
+    (note,) = build(tmp_path)[0]["warnings"]
+    assert note.startswith("test/_annotations.coco.json and 2 more: category 'pets' (id 0) names the group of all")

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from assay.utils.text import code_block, escape_markdown, text_table
+from assay.utils.text import code_block, escape_markdown, readable_size, text_table
 
 MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 
@@ -74,3 +74,18 @@ def test_no_made_up_text_leaves_its_code_block(text):
 def test_a_cell_can_neither_break_a_row_nor_move_the_cursor():
     lines = text_table(["a", "b"], [["x\ny", "\x1b[2J\r1"]])
     assert lines == ["a     b", r"x\ny  \x1b[2J\r1"]
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "shown"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1000, "1.0 kB"),
+        (25_600, "26 kB"),
+        (999_600, "1.0 MB"),
+        (5 * 10**15, "5000 TB"),
+    ],
+)
+def test_a_size_has_two_digits_and_a_unit(size_bytes, shown):
+    assert readable_size(size_bytes) == shown
