@@ -1,1 +1,3 @@
-"""Using a trained model: finding it, predicting new pictures and tables, writing the predictions."""
+"""Applying a trained model: to pictures and tables, in Python, by command, and as an export to other programs."""
+
+import assay.training  # noqa: F401  It lets idle threads sleep, which torch asks once, when it is imported.
