@@ -68,6 +68,7 @@ class TrainingTask:
         seed: Seed of the order of the items and of augmentation.
         classes: Class of each training item (n,) int64, or (n, k) of 0 and 1 where an item may have several; None for
             tasks without classes.
+        warnings: What the user should know about the data before trusting the model.
     """
 
     section: TrainedModelSection
@@ -78,3 +79,4 @@ class TrainingTask:
     running_metric: Callable[[], RunningMetric]
     seed: int
     classes: Tensor | None = None
+    warnings: tuple[str, ...] = ()

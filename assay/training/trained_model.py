@@ -88,6 +88,7 @@ def build_trained_model(
         **_report(chosen, network, len(training.history)),
         "data": statistics,
         "stopped": training.stopped,
+        **({"warnings": list(training_task.warnings)} if training_task.warnings else {}),
     }
 
 

@@ -107,6 +107,29 @@ def boxes_in_window(targets: Tensor, side: int) -> Tensor:
     return ordered[:, : int((classes != NO_OBJECT).sum(1).max())]
 
 
+def too_large(dataset: DetectionDataset, image_size: int) -> tuple[str, ...]:
+    """Return a warning if no window shows enough of some objects, of which the network then learns nothing.
+
+    Args:
+        dataset: The training images.
+        image_size: Longest side in pixels to which they were reduced.
+    """
+    sides = torch.cat([each[:, 3:] - each[:, 1:3] for each in dataset.objects]).clamp(min=1e-6)  # (n, 2)
+    window = dataset.window_size
+    visible = (sides.clamp(max=window) / sides).prod(1)
+    count = int((visible < VISIBLE_SHARE).sum())
+    if not count:
+        return ()
+    wanted = VISIBLE_SHARE**0.5 * sides.max().item()  # of a square object, as much of each side is enough
+    larger = min(-(-int(wanted + 1) // 16) * 16, 4096)
+    smaller = max(int(image_size * window / wanted), 4)
+    return (
+        f"{count:,} of {len(sides):,} training objects are too large for the training windows of {window} px: none shows "
+        f"{VISIBLE_SHARE:.0%} of them, so that the network learns nothing about them and will miss such objects. Set "
+        f"trained_model.data_description.window_size: {larger}, or reduce the images with image_size: {smaller}.",
+    )
+
+
 def stacked_boxes(boxes: Sequence[Tensor]) -> Tensor:
     """Return the boxes (m, 5) of several images as one tensor (B, M, 5), padded with rows of class -1."""
     most = max((len(own) for own in boxes), default=0)
@@ -159,6 +182,7 @@ def prepare(
         running_metric=lambda: DetectionRunningMetric(len(boxes_target.classes)),
         seed=request.seed,
         classes=item_classes,
+        warnings=too_large(datasets[section.data_train.subset], inputs.image_size),
     )
 
 

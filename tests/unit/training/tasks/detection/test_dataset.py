@@ -1,7 +1,7 @@
 import torch
 
 from assay.spec.trained_model import Augmentation
-from assay.training.tasks.detection.task import DetectionDataset
+from assay.training.tasks.detection.task import DetectionDataset, too_large
 
 BRIGHT = 250
 STRENGTH = Augmentation(zoom=0.2, invert_probability=0.5, colour_shift=0.5, contrast=0.3, noise=0.01)
@@ -60,3 +60,18 @@ def test_whole_images_come_in_order_with_all_their_boxes():
     assert [images.shape for images, _ in batches] == [(2, 3, 96, 160), (1, 3, 80, 80)]
     assert [targets.shape for _, targets in batches] == [(2, 1, 5), (1, 0, 5)]
     assert batches[0][1][1, 0].tolist() == [1, 5, 6, 15, 16]
+
+
+def test_objects_that_no_window_shows_are_told_with_the_keys_that_help():
+    assert too_large(some_items(), 160) == ()
+    images, boxes = zip(one_object(300, 300, (10, 10, 290, 290)), one_object(90, 160, (100, 30, 120, 60)), strict=True)
+    (warning,) = too_large(DetectionDataset(images, boxes, window_size=96), 300)
+    assert warning.startswith("1 of 2 training objects are too large for the training windows of 96 px")
+    assert "data_description.window_size: 224" in warning
+    assert "image_size: 132" in warning
+    assert too_large(DetectionDataset(images, boxes, window_size=224), 300) == ()
+
+
+def test_an_object_of_which_enough_is_shown_is_not_too_large():
+    images, boxes = zip(one_object(200, 400, (0, 0, 150, 90)), strict=True)  # 96 x 90 of 150 x 90 are 64%
+    assert too_large(DetectionDataset(images, boxes, window_size=96), 400) == ()
