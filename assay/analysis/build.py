@@ -27,7 +27,7 @@ from assay.analysis.base import (
     simple_model_advice,
     summarize,
 )
-from assay.analysis.classification import CLASSIFICATION
+from assay.analysis.classification import CLASSIFICATION, rare_class_advice
 from assay.analysis.detection import DETECTION
 from assay.analysis.multi_label import MULTI_LABEL
 from assay.analysis.regression import REGRESSION
@@ -265,7 +265,8 @@ def report_of(analysis: Analysis, task: TaskAnalysis, intervals: bool = True) ->
 
 def _next_step(analysis: Analysis, task: TaskAnalysis, row: Row, metric: Metric) -> str:
     """Return what to do next: about the baseline where it is not beaten, else about where the model fails most."""
-    warning = baseline_warning(row, metric) or simple_model_advice(row, metric)
+    warning = rare_class_advice(analysis.tables["analysis"], row["subset"]) if task is CLASSIFICATION else ""
+    warning = warning or baseline_warning(row, metric) or simple_model_advice(row, metric)
     if warning:
         return warning
     if analysis.of_headline("worst_items").is_empty():

@@ -7,7 +7,15 @@ from typing import Any, cast
 import numpy as np
 import polars as pl
 
-from assay.analysis.base import Analysis, AnalysisInputs, SubsetData, TaskAnalysis, by_subset, pluralize
+from assay.analysis.base import (
+    Analysis,
+    AnalysisInputs,
+    SubsetData,
+    TaskAnalysis,
+    by_subset,
+    pluralize,
+    readable_number,
+)
 from assay.analysis.items import (
     class_indices,
     confusion_rows,
@@ -102,6 +110,31 @@ def _draw(analysis: Analysis, inputs: AnalysisInputs, analyzer: ResultAnalyzer, 
 
 def _caption(row: Mapping[str, Any]) -> str:
     return f"{row['target_class']} as {row['predicted_class']} {row['confidence']:.2f}"
+
+
+def rare_class_advice(table: pl.DataFrame, subset: str) -> str:
+    """Return what to do about a rare class that is never predicted; empty where there is none.
+
+    Args:
+        table: All metrics, columns of ``ANALYSIS_SCHEMA``.
+        subset: The subset that the sentence is about.
+    """
+    recalls = table.filter((pl.col("subset") == subset) & (pl.col("metric") == "recall") & (pl.col("count") > 0))
+    rare = pl.col("count") < recalls["count"].sum() / (3 * max(len(recalls), 1))
+    missed = recalls.filter(rare & (pl.col("value") == 0)).sort("count", descending=True)
+    if missed.is_empty():
+        return ""
+    row = missed.row(0, named=True)
+    ranking = table.filter((pl.col("subset") == subset) & (pl.col("metric") == "roc_auc"))["value"].to_list()
+    ranked = (
+        f", although the ranking is good (ROC AUC {readable_number(ranking[0])})"
+        if ranking and (ranking[0] or 0) > 0.8
+        else ""
+    )
+    return (
+        f"Class {row['class']}, {pluralize(row['count'], 'item')} of {subset}, is never predicted{ranked}: it is rare. "
+        "Set trained_model.learner.class_weights: balanced, and look at balanced accuracy and recall, not at accuracy."
+    )
 
 
 MANY = 0.02

@@ -364,6 +364,22 @@ def test_only_the_items_that_the_network_predicted_count_for_the_simple_model(as
     assert row_of(analysis.tables, "test", "mae")["simple_value"] == pytest.approx(0.0)
 
 
+def test_a_rare_class_that_is_never_predicted_gets_the_advice_that_helps(analyse):
+    frame = classification_frame({"test": 300}, accuracy=1.0).filter(pl.col("target_class") != "2")
+    is_rare = pl.int_range(pl.len()) < 5
+    frame = frame.with_columns(
+        target_class=pl.when(is_rare).then(pl.lit("1")).otherwise(pl.lit("0")), predicted_class=pl.lit("0")
+    )
+    report, _ = analyse(frame)
+    assert report["next"].startswith(
+        "Class 1, 5 items of test, is never predicted: it is rare. Set trained_model.learner."
+    )
+    evenly = frame.with_columns(
+        target_class=pl.when(pl.int_range(pl.len()) % 2 == 0).then(pl.lit("1")).otherwise(pl.lit("0"))
+    )
+    assert "is never predicted" not in analyse(evenly)[0]["next"]
+
+
 @pytest.mark.parametrize("hard", [False, True])
 def test_labels_that_the_model_holds_for_wrong_are_listed_and_spoken_of(analyse, hard):
     """A model that also makes mistakes of which it is not sure is not good enough to judge labels."""

@@ -124,9 +124,9 @@ def too_large(dataset: DetectionDataset, image_size: int) -> tuple[str, ...]:
     larger = min(-(-int(wanted + 1) // 16) * 16, 4096)
     smaller = max(int(image_size * window / wanted), 4)
     return (
-        f"{count:,} of {len(sides):,} training objects are too large for the training windows of {window} px: none shows "
-        f"{VISIBLE_SHARE:.0%} of them, so that the network learns nothing about them and will miss such objects. Set "
-        f"trained_model.data_description.window_size: {larger}, or reduce the images with image_size: {smaller}.",
+        f"{count:,} of {len(sides):,} training objects are too large for the training windows of {window} px: none "
+        f"shows {VISIBLE_SHARE:.0%} of them, so that the network learns nothing about them and will miss such objects. "
+        f"Set trained_model.data_description.window_size: {larger}, or reduce the images with image_size: {smaller}.",
     )
 
 
