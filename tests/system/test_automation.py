@@ -144,7 +144,7 @@ def test_a_training_that_fails_on_new_data_is_tried_once(story):
     assert story.runs("unfit")[-1].dagster_run.tags["assay/failed_stage"] == "trained_model"
     for _ in range(2):
         story.tick()
-        story.tick("follow_inputs")
+        story.tick("follow_upstream")
     assert len(story.runs("unfit")) == 2
     story.project.write("unfit", table(story, epochs=2))
     assert story.wait_for_runs("unfit", 3) == "SUCCESS"
