@@ -85,6 +85,12 @@ class Story:
         started = self.servers.graphql(mutation, selector={"sensorName": sensor, **place})["startSensor"]
         assert started["__typename"] == "Sensor", started
 
+    def switch_off(self, sensor):
+        """Stop a sensor, as the switch in the UI does."""
+        mutation = """mutation($id: String!) { stopSensor(id: $id) { __typename ... on Error { message } } }"""
+        stopped = self.servers.graphql(mutation, id=self.sensor(sensor)["id"])["stopSensor"]
+        assert stopped["__typename"] == "StopSensorMutationResult", stopped
+
     def is_running(self, sensor):
         """Return whether a sensor is switched on."""
         return self.sensor(sensor)["sensorState"]["status"] == "RUNNING"

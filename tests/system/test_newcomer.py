@@ -158,6 +158,8 @@ def test_a_file_that_breaks_or_goes_is_red_in_the_catalog_and_a_forgotten_one_is
 
 
 def test_ctrl_c_beside_the_daemon_ends_in_a_cancelled_run_that_nobody_repeats(story, page):
+    if story.is_running(FOLLOWS_FILES):
+        story.switch_off(FOLLOWS_FILES)  # else it may be first, and the terminal would only wait for its run
     story.project.write("slow", TINY.replace("epochs: 2", "epochs: 4000"))
     process = story.project.start(
         "assay", "run", "slow", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -166,6 +168,7 @@ def test_ctrl_c_beside_the_daemon_ends_in_a_cancelled_run_that_nobody_repeats(st
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=120)
     assert output.splitlines()[-1] == "Stopped. What was finished stays; goes on with: assay run slow"
+    story.switch_on(FOLLOWS_FILES)
     story.tick(FOLLOWS_FILES)
     story.tick(FOLLOWS_FILES)
     assert [run.dagster_run.status.value for run in story.runs("slow")] == ["CANCELED"]
