@@ -206,7 +206,7 @@ def baseline_warning(row: Row, metric: Metric) -> str:
     if not metric.beats(value, baseline):
         return (
             f"The model is no better than the {row['baseline_name']}: look for wrong targets among the worst items, "
-            "then train longer (trained_model.train_params.epochs)."
+            "then train longer: leave trained_model.train_params.epochs out, or raise it."
         )
     if row["ci_low"] is None:
         return ""
@@ -224,7 +224,7 @@ def simple_model_advice(row: Row, metric: Metric) -> str:
     return (
         f"A simple model on the same training data is better: {row['simple_model']}, {metric.label} "
         f"{readable_number(simple)}. Use it, or give the network more to learn from: more items, longer training "
-        "(trained_model.train_params.epochs), other inputs."
+        "(leave trained_model.train_params.epochs out, or raise it), other inputs."
     )
 
 

@@ -263,6 +263,10 @@ def report_of(analysis: Analysis, task: TaskAnalysis, intervals: bool = True) ->
     }
 
 
+LOOSE = 0.7
+"""mAP@50:95 below which boxes that are all found still lie badly."""
+
+
 def _next_step(analysis: Analysis, task: TaskAnalysis, row: Row, metric: Metric) -> str:
     """Return what to do next: about the baseline where it is not beaten, else about where the model fails most."""
     warning = rare_class_advice(analysis.tables["analysis"], row["subset"]) if task is CLASSIFICATION else ""
@@ -270,6 +274,11 @@ def _next_step(analysis: Analysis, task: TaskAnalysis, row: Row, metric: Metric)
     if warning:
         return warning
     if analysis.of_headline("worst_items").is_empty():
+        if task is DETECTION and row["value"] is not None and row["value"] < LOOSE:
+            return (
+                f"Every object of {row['subset']} is found, but its box is loose: train longer (leave "
+                "train_params.epochs out, or raise it), or read larger images (data_description.image_size)."
+            )
         return f"There is no mistake on {row['subset']}: make sure that split_leakage passed, then try harder data."
     return task.advise(analysis)
 

@@ -85,8 +85,9 @@ IMAGE_SCHEMA = pl.Schema(
 """Columns of the tables of best and worst images."""
 
 ADVICE = (
-    "Most are missed: add training images that show it, or read larger ones (data_description.image_size).",
-    "Most are confused: compare the two classes in worst_items.png, then add examples of both.",
+    "Most mistakes are missed objects: train longer, add images that show it, or read larger ones "
+    "(data_description.image_size).",
+    "Most mistakes are confusions: compare the two classes in worst_items.png, then add examples of both.",
     "Most mistakes are boxes without an object: look for objects without labels in worst_items.png.",
 )
 """What to do where most mistakes are missed objects, confused classes or boxes without an object, in this order."""

@@ -195,7 +195,7 @@ def _print_results() -> None:
         rows = read_parquet(stage_results(storage_root(), experiment_id)["analysis"].folder / "analysis.parquet")
         for row in rows.iter_rows(named=True):
             if row["subset"] == "test" and row["metric"] in DEMO_METRICS[task] and not row["class"]:
-                interval = "too few items"
+                interval = "none"
                 if row["ci_low"] is not None:
                     interval = f"[{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
                 line = f"{experiment_id:22}{row['metric']:14}{row['value']:8.3f}  {interval:20}{row['baseline']:9.3f}"

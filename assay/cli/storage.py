@@ -62,7 +62,7 @@ def forget(
     from assay.experiments.garbage import forget_experiment  # Polars: only here
     from assets.maintenance import forget_here  # Dagster
 
-    if not yes:
+    if not yes and experiment_id in spec_files().ids():
         typer.confirm(f"Delete the spec file, folder and tables of {experiment_id!r}?", abort=True)
 
     def delete() -> bool:

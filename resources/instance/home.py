@@ -39,6 +39,10 @@ FORMER_SENSORS = {
 """The names that version 0.1.0 gave to the sensors."""
 
 
+COMPUTE_LOGS = "compute_logs: {module: resources.instance.compute_logs, class: QuietComputeLogManager}\n"
+"""Setting that homes of version 0.1.0 lack."""
+
+
 @contextmanager
 def local_instance() -> Iterator[dg.DagsterInstance]:
     """Yield the instance of $DAGSTER_HOME, or else of ./.dagster_home, which ``make dev`` uses too."""
@@ -80,9 +84,11 @@ def make_home(home: Path) -> None:
 
 
 def _update_settings(path: Path) -> None:
-    """Replace the names of modules that have moved; whatever else users set stays."""
+    """Replace the names of modules that have moved, and add what is new; whatever else users set stays."""
     settings = path.read_text(encoding="utf-8")
     updated = settings
+    if "resources.instance.event_log" in settings and "compute_logs:" not in settings:
+        updated += COMPUTE_LOGS
     for former, current in MOVED_MODULES.items():
         updated = re.sub(rf"(?<![\w.]){re.escape(former)}\b", current, updated)
     if updated != settings:

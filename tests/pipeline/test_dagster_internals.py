@@ -16,6 +16,9 @@ from tests.helpers.imports import ROOT, python_files, syntax_tree
 
 PRIVATE = {
     "assets/automation.py": {"dagster._core.asset_graph_view.asset_graph_view": ["AssetGraphView"]},
+    "resources/instance/compute_logs.py": {
+        "dagster._core.storage.local_compute_log_manager": ["LocalComputeLogManager"]
+    },
     "resources/instance/event_log.py": {
         "dagster._core.storage.event_log.sqlite.sqlite_event_log": ["INDEX_SHARD_NAME", "SqliteEventLogStorage"],
         "dagster._core.storage.sql": ["create_engine"],

@@ -1,5 +1,6 @@
 """What happens to a run when something dies: its process, the daemon, or the user's patience."""
 
+import os
 import signal
 
 import dagster as dg
@@ -212,7 +213,13 @@ def test_a_run_stopped_in_the_terminal_is_cancelled_in_one_sentence(tmp_path):
     project = make_project(tmp_path)
     project.write("slow", TINY.replace("epochs: 2", "epochs: 4000"))
     # Whoever runs the tests in the background ignores SIGINT, and so would the child.
-    process = project.start("assay", "run", "slow", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    process = project.start(
+        "assay",
+        "run",
+        "slow",
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        start_new_session=True,
+    )
     with dg.DagsterInstance.from_config(project.environment["DAGSTER_HOME"]) as instance:
 
         def training():
@@ -224,7 +231,7 @@ def test_a_run_stopped_in_the_terminal_is_cancelled_in_one_sentence(tmp_path):
             )
 
         wait_until(training, "the model is being trained", timeout_s=120)
-        process.send_signal(signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: every process of the command gets it
         output, _ = process.communicate(timeout=60)
         (run,) = instance.get_runs(dg.RunsFilter(tags={"dagster/partition": "slow"}))
     assert run.status is dg.DagsterRunStatus.CANCELED
