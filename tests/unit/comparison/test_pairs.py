@@ -26,7 +26,7 @@ def pair(**changes):
         "stages": {"trained_model": "its own keys"},
         "metrics": (MetricDifference("accuracy", (0.5, 0.6), 0.02, 0.18),),
         "moved": moved,
-        "chance": 0.5,
+        "chance": 0.02,
         "explained": (),
     }
     return Pair(**(fields | changes))
@@ -48,7 +48,7 @@ def test_an_interval_without_zero_says_which_is_better(metric, low, high, verdic
 def test_the_lines_say_which_is_better_by_how_much_why_and_where():
     lines = as_lines(pair(explained=(("lr-02", (RATE,), 0.55),)), "test")
     assert lines[0] == (
-        "lr-01 is better: accuracy 0.500 and 0.600; 2 items only lr-01 has right, 1 only lr-00, p = 0.5."
+        "lr-01 is better: accuracy 0.500 and 0.600; 2 items only lr-01 has right, 1 only lr-00, p = 0.02."
     )
     text = "\n".join(lines)
     assert "accuracy  0.500  0.600  +0.1        [+0.02, +0.18]" in text
@@ -80,3 +80,18 @@ def test_what_can_not_be_compared_is_refused(changes, message, tmp_path):
     data = ComparisonData("test", (ONE, other), pl.DataFrame())
     with pytest.raises(AssayError, match=message):
         compare_pair(tmp_path, data, "lr-00", "lr-01")
+
+
+def test_few_items_call_neither_experiment_better():
+    found = pair(metrics=(MetricDifference("accuracy", (0.0, 1.0), float("nan"), float("nan")),), tested=3)
+    assert as_lines(found, "test")[0].startswith(
+        "Too few items of test to tell which is better (3 of 40): accuracy 0.000 and 1.000; 2 items only lr-01"
+    )
+
+
+@pytest.mark.parametrize(
+    ("metric", "chance", "better"),
+    [("accuracy", 0.125, ""), ("accuracy", 0.03, "second"), ("exact_match", 0.125, ""), ("macro_f1", 0.125, "second")],
+)
+def test_an_interval_of_few_mistakes_needs_the_exact_test_to_agree(metric, chance, better):
+    assert pair(metrics=(MetricDifference(metric, (0.9, 0.95), 0.01, 0.1),), chance=chance).better == better
