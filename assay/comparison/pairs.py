@@ -181,9 +181,9 @@ def _metrics(task: str, subsets: Sequence[SubsetData], seed: int, paired: bool) 
 def _moved(results: Sequence[Mapping[str, Result]], subsets: Sequence[SubsetData], subset: str) -> pl.DataFrame:
     """Return the items on which one is better, the most different first; for numbers, a tenth of all items."""
     samples = [data.sample for data in subsets]
+    if not isinstance(samples[0], RegressionSample | ClassificationSample | MultiLabelSample):
+        return pl.DataFrame()  # whole images have no single answer per item
     one, other = (_answers(found, subset) for found in results)
-    if one is None or other is None:
-        return pl.DataFrame()
     errors = [_errors(sample) for sample in samples]
     better = errors[0] - errors[1]
     table = one.rename({"answer": "first"}).with_columns(
@@ -195,12 +195,10 @@ def _moved(results: Sequence[Mapping[str, Result]], subsets: Sequence[SubsetData
     return changed if not isinstance(samples[0], RegressionSample) else changed.head(max(len(table) // 10, 1))
 
 
-def _answers(found: Mapping[str, Result], subset: str) -> pl.DataFrame | None:
-    """Return item, target and prediction, as text, of the items whose target is known; None for whole images."""
+def _answers(found: Mapping[str, Result], subset: str) -> pl.DataFrame:
+    """Return item, target and prediction, as text, of the items whose target is known."""
     rows = read_parquet(found["predictions"].folder / PREDICTIONS).filter(pl.col("subset") == subset)
-    target = next((name for name in ("target", "target_class", "target_labels") if name in rows.columns), None)
-    if target is None:
-        return None
+    target = next(name for name in ("target", "target_class", "target_labels") if name in rows.columns)
     predicted = {"target": "prediction", "target_class": "predicted_class", "target_labels": "predicted_labels"}[target]
     known = rows.filter(pl.col(target).is_not_null()).sort("item", maintain_order=True)
     return known.select("item", _as_text(known[target], "target"), _as_text(known[predicted], "answer"))
@@ -216,16 +214,14 @@ def _joined(value: Any) -> str:
     return ", ".join(value) or "none" if isinstance(value, list) else str(value)
 
 
-def _errors(sample: Any) -> Floats:
+def _errors(sample: RegressionSample | ClassificationSample | MultiLabelSample) -> Floats:
     """Return how wrong each prediction is: absolute error, or 1 for a wrong class or set of labels."""
     if isinstance(sample, RegressionSample):
         return absolute_errors(sample)
     if isinstance(sample, ClassificationSample):
         wrong = sample.predicted != sample.target
-    elif isinstance(sample, MultiLabelSample):
-        wrong = (sample.predicted != sample.target).any(axis=1)
     else:
-        raise AssayError("Whole images have no single answer per item.")
+        wrong = (sample.predicted != sample.target).any(axis=1)
     return np.asarray(wrong, np.float64)
 
 

@@ -6,6 +6,8 @@ import pytest
 from assay.comparison.load import ComparisonData
 from assay.comparison.pairs import MetricDifference, Pair, as_lines, compare_pair
 from assay.errors import AssayError
+from assay.spec.analysis import ResultAnalyzer
+from tests.helpers.trained import FAMILIES, TINY, make_trained_project
 from tests.unit.comparison.conftest import RATE, made_up_entry
 
 ONE, OTHER = made_up_entry(0, 3, tested="t"), made_up_entry(1, 3, tested="t")
@@ -95,3 +97,26 @@ def test_few_items_call_neither_experiment_better():
 )
 def test_an_interval_of_few_mistakes_needs_the_exact_test_to_agree(metric, chance, better):
     assert pair(metrics=(MetricDifference(metric, (0.9, 0.95), 0.01, 0.1),), chance=chance).better == better
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder, families = tmp_path_factory.mktemp("pairs"), {}
+    for name in ("table", "softmax", "multilabel", "segmentation", "detection"):
+        learned = FAMILIES[name]["trained_model"]
+        quick = {**learned, "train_params": {**learned["train_params"], **TINY}}
+        families[name] = {**FAMILIES[name], "trained_model": quick}
+    return make_trained_project(folder, families)
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("name", ["table", "softmax", "multilabel", "segmentation", "detection"])
+def test_experiments_of_every_task_have_metrics_beside_each_other(trained, name):
+    task = trained.specs.load(name).learning
+    entry = made_up_entry(0, 1, experiment_id=name, task=task, tested="t")
+    found = compare_pair(trained.storage, ComparisonData("test", (entry,), pl.DataFrame()), name, name)
+    assert [each.name for each in found.metrics][:1] == [*ResultAnalyzer().metrics_for(task)][:1]
+    assert all(each.values[0] == each.values[1] for each in found.metrics if each.values[0] == each.values[0])
+    assert len(found.moved) == 0
+    assert 0 < found.tested < 40
+    assert as_lines(found, "test")[0] == f"{name} and {name} are the same experiment."
