@@ -214,7 +214,7 @@ def _joined(value: Any) -> str:
     return ", ".join(value) or "none" if isinstance(value, list) else str(value)
 
 
-def _errors(sample: RegressionSample | ClassificationSample | MultiLabelSample) -> Floats:
+def _errors(sample: Any) -> Floats:
     """Return how wrong each prediction is: absolute error, or 1 for a wrong class or set of labels."""
     if isinstance(sample, RegressionSample):
         return absolute_errors(sample)
