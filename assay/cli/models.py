@@ -46,8 +46,8 @@ def predict(
     _require_model_first(model, paths)
     loaded = open_model(model)
     if out is not None:
-        require_output(loaded, out, overwrite)
-    parts, unit = _parts(loaded, paths)
+        require_output(loaded, out, overwrite, paths)
+    parts, unit = _parts(loaded, paths, out)
     if note := _note_on_crops(loaded.stored):
         typer.echo(note, err=True)
     failed = _write(loaded, parts, unit, out)
@@ -64,8 +64,8 @@ def _require_model_first(model: str, paths: list[str]) -> None:
         )
 
 
-def _parts(loaded: "Model", paths: list[str]) -> tuple["Iterator[PredictedPart]", str]:
-    """Return the predictions in parts, and what an item is called."""
+def _parts(loaded: "Model", paths: list[str], out: Path | None) -> tuple["Iterator[PredictedPart]", str]:
+    """Return the predictions in parts, and what an item is called; former output in ``out`` is no input."""
     from assay.inference.pictures import files_of, is_table_file
     from assay.inference.stored import is_table_model, require_kind
 
@@ -78,7 +78,10 @@ def _parts(loaded: "Model", paths: list[str]) -> tuple["Iterator[PredictedPart]"
         return loaded.parts(tables[0]), "rows"
     if is_table_model(loaded.stored):
         require_kind(loaded.stored, "pictures", paths[0])
-    return loaded.parts(files_of(paths)), "pictures"
+    files = files_of(paths)
+    if out is not None and not out.suffix:
+        files = (file for file in files if not file.absolute().is_relative_to(out.absolute()))
+    return loaded.parts(files), "pictures"
 
 
 def _note_on_crops(stored: "StoredModel") -> str:

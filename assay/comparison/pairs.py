@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from assay.analysis.base import SubsetData, readable_number
+from assay.analysis.base import SubsetData, pluralize, readable_number
 from assay.analysis.build import TASK_ANALYSES, inputs_of_model
 from assay.comparison.load import ComparisonData, Entry
 from assay.comparison.ranking import differing_keys
 from assay.datasets.schema import PREDICTED_ITEMS_FILE
 from assay.errors import AssayError, DataError, shorten
 from assay.experiments.contents import stage_results
-from assay.metrics.intervals import NONE, paired_intervals
+from assay.metrics.intervals import LEAST_PAIRED, NONE, paired_intervals
 from assay.metrics.registry import get_metric, get_metrics
 from assay.metrics.regression import absolute_errors
 from assay.metrics.samples import ClassificationSample, Floats, MultiLabelSample, RegressionSample
@@ -31,6 +31,8 @@ from assay.training.predictions import PREDICTIONS
 from assay.utils.text import text_table
 
 RESAMPLES, CONFIDENCE = 2000, 0.95
+COUNTED = ("accuracy", "exact_match")
+"""Metrics that are the share of items with a right answer, about which McNemar's test is."""
 MOST_ITEMS = 10
 """Items that are listed on each side."""
 
@@ -74,6 +76,7 @@ class Pair:
         chance: Probability that as uneven a split of the items that changed sides is chance (McNemar's exact test);
             None without such items.
         explained: Experiments in between: ID, keys in which it differs from the first, value of the main metric.
+        tested: Number of items that the metrics rest on, or of images where the items of an image are drawn together.
     """
 
     entries: tuple[Entry, Entry]
@@ -83,6 +86,17 @@ class Pair:
     moved: pl.DataFrame
     chance: float | None
     explained: tuple[tuple[str, tuple[str, ...], float], ...]
+    tested: int = LEAST_PAIRED
+
+    @property
+    def better(self) -> str:
+        """Which one is surely better by the main metric: ``first``, ``second`` or, where chance explains it, nothing.
+
+        The interval of few mistakes is narrower than it should be, so the exact test of these must agree.
+        """
+        main = self.metrics[0]
+        explained = main.name in COUNTED and self.chance is not None and self.chance >= 1 - CONFIDENCE
+        return "" if explained else main.verdict
 
 
 def compare_pair(root: Path, data: ComparisonData, first: str, second: str, seed: int = 0) -> Pair:
@@ -110,15 +124,17 @@ def compare_pair(root: Path, data: ComparisonData, first: str, second: str, seed
             )
     results = tuple(stage_results(root, entry.experiment_id) for entry in entries)
     metrics: tuple[MetricDifference, ...] = ()
-    moved, chance = pl.DataFrame(), None
+    moved, chance, tested = pl.DataFrame(), None, 0
     if entries[0].tested == entries[1].tested:
         subsets = tuple(_subset(found, data.subset) for found in results)
         metrics = _metrics(entries[0].task, subsets, seed, paired=_in_one_order(results, data.subset))
         moved = _moved(results, subsets, data.subset)
         chance = _chance(moved) if len(moved) else None
+        tested = len(np.unique(subsets[0].groups))
     keys = [dict(entry.keys) for entry in entries]
     differing = {key: (keys[0].get(key), keys[1].get(key)) for key in differing_keys(keys)}
-    return Pair(entries, differing, _stages(results), metrics, moved, chance, _in_between(data, entries, differing))
+    between = _in_between(data, entries, differing)
+    return Pair(entries, differing, _stages(results), metrics, moved, chance, between, tested)
 
 
 def _subset(results: Mapping[str, Result], subset: str) -> SubsetData:
@@ -165,9 +181,9 @@ def _metrics(task: str, subsets: Sequence[SubsetData], seed: int, paired: bool) 
 def _moved(results: Sequence[Mapping[str, Result]], subsets: Sequence[SubsetData], subset: str) -> pl.DataFrame:
     """Return the items on which one is better, the most different first; for numbers, a tenth of all items."""
     samples = [data.sample for data in subsets]
+    if not isinstance(samples[0], RegressionSample | ClassificationSample | MultiLabelSample):
+        return pl.DataFrame()  # whole images have no single answer per item
     one, other = (_answers(found, subset) for found in results)
-    if one is None or other is None:
-        return pl.DataFrame()
     errors = [_errors(sample) for sample in samples]
     better = errors[0] - errors[1]
     table = one.rename({"answer": "first"}).with_columns(
@@ -179,12 +195,10 @@ def _moved(results: Sequence[Mapping[str, Result]], subsets: Sequence[SubsetData
     return changed if not isinstance(samples[0], RegressionSample) else changed.head(max(len(table) // 10, 1))
 
 
-def _answers(found: Mapping[str, Result], subset: str) -> pl.DataFrame | None:
-    """Return item, target and prediction, as text, of the items whose target is known; None for whole images."""
+def _answers(found: Mapping[str, Result], subset: str) -> pl.DataFrame:
+    """Return item, target and prediction, as text, of the items whose target is known."""
     rows = read_parquet(found["predictions"].folder / PREDICTIONS).filter(pl.col("subset") == subset)
-    target = next((name for name in ("target", "target_class", "target_labels") if name in rows.columns), None)
-    if target is None:
-        return None
+    target = next(name for name in ("target", "target_class", "target_labels") if name in rows.columns)
     predicted = {"target": "prediction", "target_class": "predicted_class", "target_labels": "predicted_labels"}[target]
     known = rows.filter(pl.col(target).is_not_null()).sort("item", maintain_order=True)
     return known.select("item", _as_text(known[target], "target"), _as_text(known[predicted], "answer"))
@@ -206,10 +220,8 @@ def _errors(sample: Any) -> Floats:
         return absolute_errors(sample)
     if isinstance(sample, ClassificationSample):
         wrong = sample.predicted != sample.target
-    elif isinstance(sample, MultiLabelSample):
-        wrong = (sample.predicted != sample.target).any(axis=1)
     else:
-        raise AssayError("Whole images have no single answer per item.")
+        wrong = (sample.predicted != sample.target).any(axis=1)
     return np.asarray(wrong, np.float64)
 
 
@@ -282,12 +294,16 @@ def _headline(pair: Pair, subset: str) -> str:
     label, chance = get_metric(main.name).label, ""
     if pair.chance is not None and pair.entries[0].task != "regression":
         sides = pair.moved["better"].to_list()
-        chance = f"; {sides.count('second')} items only {second} has right, {sides.count('first')} only {first}"
+        chance = (
+            f"; {pluralize(sides.count('second'), 'item')} only {second} has right, {sides.count('first')} only {first}"
+        )
         chance += f", p = {pair.chance:.2g}"
     if not pair.keys and not pair.stages:
         return f"{first} and {second} are the same experiment."
-    better = {"first": first, "second": second}.get(main.verdict)
+    better = {"first": first, "second": second}.get(pair.better)
     change = f"{label} {readable_number(main.values[0])} and {readable_number(main.values[1])}"
+    if pair.tested < LEAST_PAIRED:
+        return f"Too few items of {subset} to tell which is better ({pair.tested} of {LEAST_PAIRED}): {change}{chance}."
     if better is None:
         return f"Neither is surely better: {change}, chance may explain it{chance}."
     return f"{better} is better: {change}{chance}."
@@ -311,6 +327,6 @@ def _moved_lines(pair: Pair) -> list[str]:
         if len(rows):
             shown = [tuple(row) for row in rows.head(MOST_ITEMS).select("item", "target", "first", "second").rows()]
             more = f", the first {MOST_ITEMS}" if len(rows) > MOST_ITEMS else ""
-            lines.append(f"Better in {name} ({len(rows)} items{more}):")
+            lines.append(f"Better in {name} ({pluralize(len(rows), 'item')}{more}):")
             lines += [f"  {line}" for line in text_table(("item", "target", first, second), shown)]
     return lines

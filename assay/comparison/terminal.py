@@ -182,15 +182,20 @@ def _against_baseline(ranking: Ranking) -> str:
 
 
 def _among_themselves(ranking: Ranking) -> str:
-    others, near = len(ranking.ranked) - 1, len(ranking.not_separable)
-    if not others or ranking.score(ranking.ranked[0]).low is None:
+    known = [entry for entry in ranking.ranked[1:] if ranking.score(entry).low is not None]
+    others, near = len(known), len(ranking.not_separable)
+    if ranking.score(ranking.ranked[0]).low is None or len(ranking.ranked) == 1:
         return ""
+    without = len(ranking.ranked) - 1 - others
+    rest = f" {without} of the others {'has' if without == 1 else 'have'} no interval." if without else ""
+    if not others:
+        return rest.strip()
     if not near:
-        return "Its interval overlaps with no other's."
+        return f"Its interval overlaps with no other's.{rest}"
     whose = f"{near} of {others} others'"
     if near == others:
         whose = "the other's" if others == 1 else f"all {others} others'"
-    return f"Its interval overlaps with {whose}: the order among these is not certain."
+    return f"Its interval overlaps with {whose}: the order among these is not certain.{rest}"
 
 
 def notes(ranking: Ranking) -> list[str]:

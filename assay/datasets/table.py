@@ -178,7 +178,9 @@ def _same_but_for_case(names: Iterable[str]) -> Iterator[str]:
 
 def value_problems(frame: pl.DataFrame, spec: TableSource) -> Iterator[str]:
     """Yield one line per column of which some values can't be used; all columns that the spec names exist."""
-    yield from _missing("target_column", frame[spec.target_column])
+    labels = "; if an empty cell is an item without any label: source.null_values: ['NA']"
+    are_labels = spec.is_csv and spec.use.are_labels(spec.target_column) and "" in spec.null_values
+    yield from _missing("target_column", frame[spec.target_column], labels if are_labels else "")
     if spec.group_column is not None:
         yield from _missing("group_column", frame[spec.group_column])
     if spec.subset_column is not None:
@@ -277,10 +279,10 @@ def check_stored_rows(spec: TableSource, folder: Path) -> None:
         )
 
 
-def _missing(key: str, column: pl.Series) -> Iterator[str]:
+def _missing(key: str, column: pl.Series, advice: str = "") -> Iterator[str]:
     missing = column.is_null() | (column.is_nan() if column.dtype.is_float() else False)
     if missing.any():
-        yield f"source.{key} {column.name!r}: is missing in {missing.sum()} rows ({row_numbers(missing)})"
+        yield f"source.{key} {column.name!r}: is missing in {missing.sum()} rows ({row_numbers(missing)}){advice}"
 
 
 def _infinite(frame: pl.DataFrame, names: list[str], spec: TableSource) -> Iterator[str]:

@@ -160,8 +160,14 @@ def _read_csv(path: Path, source: TableSource) -> tuple[pl.DataFrame, list[str]]
     names = _header(text, source)
     overrides = {name: pl.String for name in source.text_columns if name in names}
     is_plain = source.decimal == "." and source.thousands is None
+    empty_is_text = source.use.are_labels(source.target_column) and "" not in source.null_values
     read = partial(
-        pl.read_csv, text.content, separator=source.delimiter, null_values=list(source.null_values), glob=False
+        pl.read_csv,
+        text.content,
+        separator=source.delimiter,
+        null_values=list(source.null_values),
+        empty_string_is_null=not empty_is_text,
+        glob=False,
     )
     try:
         frame = read(infer_schema_length=None if is_plain else 0, schema_overrides=overrides or None)
@@ -175,6 +181,9 @@ def _read_csv(path: Path, source: TableSource) -> tuple[pl.DataFrame, list[str]]
         raise _UnreadableError(_UNCLOSED)
     if len(names) == len(frame.columns):  # Polars keeps the doubled quotes of quoted names
         frame = frame.rename({old: new for old, new in zip(frame.columns, names, strict=True) if new.strip()})
+    if empty_is_text:  # of labels only
+        others = [name for name, kind in frame.schema.items() if kind == pl.String and name != source.target_column]
+        frame = frame.with_columns(pl.col(others).replace("", None))
     frame, notes = _without_nameless(frame, names, source)
     notes += [
         *_line_break_notes(frame),

@@ -38,8 +38,8 @@ class StageVerdict:
         return f"{self.problem}{by}" if self.problem else f"{self.files} files, every byte the same"
 
     def is_within(self, tolerance: float) -> bool:
-        """Return whether nothing differs by more than this."""
-        return self.largest is not None and self.largest <= tolerance
+        """Return whether nothing differs by more than this; 0: whether every byte is the same."""
+        return not self.problem or (tolerance > 0 and self.largest is not None and self.largest <= tolerance)
 
 
 def compare_results(root: Path, again: Path, experiment_id: str) -> Iterator[StageVerdict]:
@@ -50,12 +50,16 @@ def compare_results(root: Path, again: Path, experiment_id: str) -> Iterator[Sta
         again: Storage in which they were made anew.
         experiment_id: The experiment, in both.
     """
-    made = stage_results(again, experiment_id)
-    for stage, result in stage_results(root, experiment_id).items():
+    stored, made = stage_results(root, experiment_id), stage_results(again, experiment_id)
+    for stage in [*stored, *(name for name in made if name not in stored)]:
         if stage not in made:
             yield StageVerdict(stage, 0, "was not made again", None)
+        elif stage not in stored:
+            yield StageVerdict(
+                stage, 0, f"was deleted, so that nothing can be compared: assay run {experiment_id}", None
+            )
         else:
-            yield _compared(stage, result, made[stage])
+            yield _compared(stage, stored[stage], made[stage])
 
 
 def _compared(stage: str, one: Result, other: Result) -> StageVerdict:
@@ -97,7 +101,8 @@ def _largest(one: Path, other: Path) -> float | None:
         return None
     largest = 0.0
     for name in first.select(numeric).columns:
-        if not first[name].is_null().equals(second[name].is_null()):
+        missing = [each.fill_nan(None).is_null() for each in (first[name], second[name])]
+        if not missing[0].equals(missing[1]):
             return None
         values, deviations = (each.abs().fill_nan(None).max() for each in (first[name], first[name] - second[name]))
         largest = max(largest, cast(float, deviations or 0.0) / max(cast(float, values or 0.0), 1e-30))

@@ -5,6 +5,7 @@ Belongs here: which files a path means, from one picture to a tensor. Does not b
 """
 
 import glob
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,17 +62,20 @@ class PreparedPicture:
 def files_of(paths: Iterable[str | Path]) -> Iterator[Path]:
     """Yield the picture files that paths mean: files as they are, all pictures below folders, and what globs match.
 
-    Hidden files are left out, and in folders all files that are no pictures.
+    Hidden files are left out, in folders all files that are no pictures, and what an earlier path meant already.
 
     Raises:
         DataError: A path or glob leads to nothing, with the nearest name that does; or a folder holds no picture.
     """
+    seen: set[str] = set()
     for path in paths:
         matches = _matches(str(path))
-        if matches is not None:
-            yield from (each for match in matches for each in _below(match))
-        else:
-            yield from _below(_existing(str(path)))
+        for match in [_existing(str(path))] if matches is None else matches:
+            for file in _below(match):
+                place = os.path.abspath(file)  # noqa: PTH100 - pathlib keeps "..", so that a file had several places
+                if place not in seen:
+                    seen.add(place)
+                    yield file
 
 
 def _matches(text: str) -> list[Path] | None:
@@ -122,7 +126,7 @@ def prepare_picture(model: StoredModel, item: str, picture: PictureLike) -> Prep
         picture: The picture.
     """
     try:
-        image = _decoded(picture)
+        image = _decoded(picture, max(ImageSource().max_pixels, model.source.get("max_pixels", 0)))
         return PreparedPicture(item, image.width, image.height, _prepared(model, image))
     except FileNotFoundError:
         return PreparedPicture(item, problem="does not exist")
@@ -143,8 +147,7 @@ def _prepared(model: StoredModel, image: Image.Image) -> Prepared:
     return grey_pixels(crop, (size.width, size.height), model.tabular.border)
 
 
-def _decoded(picture: PictureLike) -> Image.Image:
-    most = ImageSource().max_pixels
+def _decoded(picture: PictureLike, most: int) -> Image.Image:
     if isinstance(picture, str | Path):
         content = read_bytes(Path(picture), MOST_IMAGE_BYTES)
         if not content:

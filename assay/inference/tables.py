@@ -4,12 +4,14 @@ Belongs here: reading tables in parts, which columns are needed, scaling. Does n
 (``pictures``), the network (``model``).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from pydantic import ValidationError
 
+from assay.datasets.number_texts import as_numbers
 from assay.datasets.scaling import BinaryInfo, CategoricalInfo, NormalizationInfo, NormInfo
 from assay.datasets.table_file import read_table
 from assay.errors import DataError, nearest
@@ -21,6 +23,8 @@ ROWS_AT_ONCE = 65_536
 """Rows of a Parquet file that are in memory at once."""
 
 _ITEM_DIGITS = 9
+_MOST_LOOKED_AT = 1000
+NUMBERS = "numbers"
 
 
 def table_parts(model: StoredModel, path: Path) -> Iterator[pl.DataFrame]:
@@ -37,10 +41,11 @@ def table_parts(model: StoredModel, path: Path) -> Iterator[pl.DataFrame]:
             yield read_table(path, source)[0]
         except DataError as error:
             told = str(error).replace("source.path ", "").replace(repr(str(path)), str(path))
-            raise DataError(f"{told} It is read as the training's table was.") from error
+            raise DataError(f"{told.rstrip('.')}. It is read as the training's table was: {_form(source)}.") from error
         return
-    rows, first = pl.scan_parquet(path, glob=False), 0
+    first = 0
     try:
+        rows = _with_texts(pl.scan_parquet(path, glob=False), model.source.get("text_columns", ()))
         while not (part := rows.slice(first, ROWS_AT_ONCE).collect()).is_empty() or not first:
             yield part
             first += ROWS_AT_ONCE
@@ -48,12 +53,38 @@ def table_parts(model: StoredModel, path: Path) -> Iterator[pl.DataFrame]:
         raise DataError(f"{path} can't be read as Parquet: {str(error).splitlines()[0]}") from error
 
 
+def _form(source: TableSource) -> str:
+    """Return how a CSV file has to be written."""
+    thousands = f", {source.thousands!r} between thousands" if source.thousands else ""
+    signs = f"{source.delimiter!r} between values, {source.decimal!r} before decimals{thousands}"
+    return f"{signs}, {source.encoding or 'UTF-8'}"
+
+
+def _with_texts(rows: pl.LazyFrame, names: Collection[str]) -> pl.LazyFrame:
+    """Return rows whose columns of these names are texts, as reading the training's table made them."""
+    schema = rows.collect_schema()
+    texts = [name for name, kind in schema.items() if name in names and not kind.is_nested()]
+    return rows.with_columns(pl.col(texts).cast(pl.String, strict=False)) if texts else rows
+
+
+def _text_inputs(model: StoredModel) -> set[str]:
+    """Return the input columns that held texts in training, where a few rows may hold none but numbers."""
+    infos = model.scaling.norm_infos if model.scaling else ()
+    return {
+        info.name
+        for info in infos
+        if isinstance(info, BinaryInfo | CategoricalInfo) and isinstance(info.values[0], str)
+    }
+
+
 def _source_for(model: StoredModel, path: Path) -> TableSource:
     """Return how the training's table was read, applied to another file."""
     usual = {"kind": "table", "path": str(path), "target_column": model.card.item_target.column}
     kept = {name: value for name, value in model.source.items() if name in TableSource.model_fields}
-    if path.suffix.lower() != ".csv":
-        kept = {name: kept[name] for name in ("target_column", "text_columns", "ignore_columns") if name in kept}
+    if path.suffix.lower() == ".csv":
+        kept["text_columns"] = sorted({*kept.get("text_columns", ()), *_text_inputs(model)})
+    else:
+        kept = {name: kept[name] for name in ("target_column", "ignore_columns") if name in kept}
     try:
         return TableSource.model_validate({**kept, **usual})
     except ValidationError:
@@ -74,11 +105,13 @@ def scaled_rows(model: StoredModel, rows: pl.DataFrame, first: int = 0) -> pl.Da
     columns = model.card.inputs.columns
     _require_columns(model, rows)
     table = rows.select(item_names(rows, first), *columns)
+    if table.is_empty():
+        return table.with_columns(pl.col(columns).cast(pl.Float64, strict=False))
     scaling = model.scaling or NormalizationInfo(fitted_rows=0)
     infos = tuple(info for info in scaling.norm_infos if info.name in columns)
     if problems := unusable_values(table, columns):
         raise DataError("The table has missing or infinite values where the model needs some. Fill them.", problems)
-    _require_types(infos, table, columns)
+    _require_types(model, infos, table)
     advice = (
         f"The table has values that the training data of {model.name} lacked. Correct them, leave those rows out, or "
         "train with normalized.unseen_categories: code."
@@ -115,22 +148,31 @@ def _require_columns(model: StoredModel, rows: pl.DataFrame) -> None:
     )
 
 
-def _require_types(infos: Sequence[NormInfo], table: pl.DataFrame, columns: Sequence[str]) -> None:
+def _require_types(model: StoredModel, infos: Sequence[NormInfo], table: pl.DataFrame) -> None:
     """Refuse columns of another type than the training's, which could not be scaled as they were."""
     by_name = {info.name: info for info in infos}
     wrong = [
-        f"column {name!r}: holds {table.schema[name]}, such as {table[name][0]!r}; expected {expected}"
-        for name in columns
+        f"column {name!r}: holds {table.schema[name]}, such as {_first_wrong(model, table[name], expected)!r}; "
+        f"expected {expected}"
+        for name in model.card.inputs.columns
         if (expected := _expected(table.schema[name], by_name.get(name)))
     ]
-    if wrong and len(table):
+    if wrong:
         raise DataError("Columns hold other types than those that the model was trained on. Convert them.", wrong)
+
+
+def _first_wrong(model: StoredModel, column: pl.Series, expected: str) -> Any:
+    """Return the value to show: of texts in place of numbers, the first that is none."""
+    if column.dtype != pl.String or expected != NUMBERS:
+        return column[0]
+    source, texts = _source_for(model, Path("rows.csv")), column.unique(maintain_order=True).head(_MOST_LOOKED_AT)
+    return next((text for text in texts if as_numbers(pl.Series("", [text]), source) is None), column[0])
 
 
 def _expected(kind: pl.DataType, info: NormInfo | None) -> str:
     """Return what a column should hold; empty if it does."""
     if not isinstance(info, BinaryInfo | CategoricalInfo):
-        return "" if kind.is_numeric() or kind == pl.Boolean else "numbers"
+        return "" if kind.is_numeric() or kind == pl.Boolean else NUMBERS
     first = info.values[0]
     if isinstance(first, bool):
         return "" if kind == pl.Boolean else "true or false"

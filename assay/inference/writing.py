@@ -6,8 +6,9 @@ Belongs here: the files. Does not belong here: predicting (``model``), what the 
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import chain, count
 from pathlib import Path, PurePath
 from shutil import rmtree
 from typing import IO, Any
@@ -38,7 +39,8 @@ BETWEEN_LABELS = ";"
 
 FORMATS = ".csv, .parquet, .json, coco.json (COCO), or a folder without an ending (pictures)"
 
-_TABLES = "predictions.csv"
+_TABLES, _PICTURES, _MASKS = "predictions.csv", "pictures", "masks"
+"""What a folder of predictions holds."""
 
 
 class Writer(ABC):
@@ -57,11 +59,18 @@ def is_coco(path: Path) -> bool:
     return path.suffix.lower() == ".json" and re.split(r"[\W_]", path.stem.lower())[-1] == "coco"
 
 
-def require_output(model: Model, path: Path, overwrite: bool) -> None:
+def require_output(model: Model, path: Path, overwrite: bool, inputs: Iterable[str] = ()) -> None:
     """Refuse an output that can't be written, before anything is predicted.
 
+    Args:
+        model: What predicts.
+        path: The file or folder.
+        overwrite: Whether a former one may be replaced.
+        inputs: Paths of what is predicted, which is never replaced.
+
     Raises:
-        DataError: It exists, its ending is none of ``FORMATS``, or the model has no such output.
+        DataError: It exists, its ending is none of ``FORMATS``, the model has no such output, or something other than
+            predictions would be lost.
     """
     if (path.exists() or path.is_symlink()) and not overwrite:
         raise DataError(f"{path} exists already. Choose another name for --out, or add --overwrite.")
@@ -74,6 +83,21 @@ def require_output(model: Model, path: Path, overwrite: bool) -> None:
     if not path.suffix and is_table_model(model.stored):
         raise DataError(
             f"--out {path}: {model.stored.name} predicts rows, which are no pictures. Write .csv or .parquet."
+        )
+    if path.exists():
+        _require_replaceable(path, inputs)
+
+
+def _require_replaceable(path: Path, inputs: Iterable[str]) -> None:
+    """Refuse to replace what is predicted, and folders that hold more than predictions."""
+    out = path.resolve()
+    for each in inputs:
+        if Path(each).resolve().is_relative_to(out):
+            raise DataError(f"--out {path} would replace {each}, which is to be predicted. Choose another name for it.")
+    others = sorted({entry.name for entry in out.iterdir()} - {_TABLES, _PICTURES, _MASKS}) if out.is_dir() else []
+    if others:
+        raise DataError(
+            f"--out {path} holds {others[0]!r}, which is no part of predictions and would be lost. Choose another name."
         )
 
 
@@ -227,6 +251,7 @@ class PictureWriters(Writer):
         self.model, self.folder = model, folder
         self._file = (folder / _TABLES).open("w", encoding="utf-8", newline="")
         self._csv = CsvWriter(model, self._file)
+        self._names: set[Path] = set()
 
     def __enter__(self) -> "PictureWriters":
         return self
@@ -239,23 +264,26 @@ class PictureWriters(Writer):
         self._csv.add(part)
         rows = {str(key[0]): rows for key, rows in part.table.group_by("item", maintain_order=True)}
         for item in part.items["item"]:
-            name = f"{_inner_name(item)}.png"
+            name = self._name_of(item)
             mask = part.masks.get(item)
             if mask is not None:
                 save_mask(
-                    self.folder / "masks" / name,
+                    self.folder / _MASKS / name,
                     torch.from_numpy(np.ascontiguousarray(mask)),
                     len(self.model.card.classes),
                 )
             with suppress(FileError, FileNotFoundError):  # gone since it was predicted
                 image = drawn_prediction(self.model, item, rows.get(item), mask)
-                write_bytes(self.folder / "pictures" / name, encode_png(image))
+                write_bytes(self.folder / _PICTURES / name, encode_png(image))
 
-
-def _inner_name(item: str) -> Path:
-    """Return the path of a picture as one inside of a folder."""
-    path = PurePath(item)
-    return Path(*(part for part in path.parts if part not in (path.anchor, "..", ".")))
+    def _name_of(self, item: str) -> Path:
+        """Return the path of a picture as one inside of a folder; ``../a.jpg`` beside ``a.jpg`` gets a number."""
+        path = PurePath(item)
+        inner = Path(*(part for part in path.parts if part not in (path.anchor, "..", ".")))
+        numbered = (inner.with_name(f"{inner.name}{number}.png") for number in chain([""], map("-{}".format, count(2))))
+        name = next(each for each in numbered if each not in self._names)
+        self._names.add(name)
+        return name
 
 
 LEAST_CONFIDENCE = 0.3

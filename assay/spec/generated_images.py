@@ -301,8 +301,11 @@ class ColumnUse(NamedTuple):
 
     def means_texts(self, name: str) -> bool:
         """Return whether a column's values are names, whatever they look like."""
-        is_labels = self.learning == "multi_label" and name == self.target
-        return is_labels or _matches(name, self.categories)
+        return self.are_labels(name) or _matches(name, self.categories)
+
+    def are_labels(self, name: str) -> bool:
+        """Return whether a column holds several labels per row, of which an empty text has none."""
+        return self.learning == "multi_label" and name == self.target
 
     def reads(self, name: str) -> bool:
         """Return whether a feature may become an input of the model."""

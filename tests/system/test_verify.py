@@ -36,19 +36,40 @@ def test_what_was_not_made_again_is_named(finished, tmp_path):
     assert not any(each.is_within(1.0) for each in verdicts)
 
 
+def test_a_result_that_was_deleted_is_named(finished, tmp_path):
+    gone = tmp_path / "storage"
+    shutil.copytree(finished.storage, gone, symlinks=True)
+    shutil.rmtree(stage_results(gone, "tiny")["predictions"].folder)
+    verdicts = {each.stage: each for each in compare_results(gone, finished.storage, "tiny")}
+    assert verdicts["predictions"].problem == "was deleted, so that nothing can be compared: assay run tiny"
+    assert not verdicts["predictions"].is_within(1.0)
+
+
+def changed_predictions(storage, change):
+    """Change the predictions as they are stored, and return the verdict on them beside those of a storage."""
+    result = stage_results(storage, "tiny")["predictions"]
+    file, manifest = result.folder / "predictions.parquet", result.folder / "manifest.json"
+    for path in (result.folder, file, manifest):
+        path.chmod(0o755)
+    pl.read_parquet(file).with_columns(change).write_parquet(file)
+    sha256 = result.manifest["files"]["predictions.parquet"]["sha256"]
+    manifest.write_text(manifest.read_text().replace(sha256, "0" * 64))
+
+
+def test_other_bytes_are_within_no_tolerance_of_zero_and_nan_is_no_number(finished, tmp_path):
+    again = tmp_path / "storage"
+    shutil.copytree(finished.storage, again, symlinks=True)
+    for change, tolerated in ((pl.col("prediction"), True), (pl.col("prediction") * float("nan"), False)):
+        changed_predictions(again, change)
+        verdict = {each.stage: each for each in compare_results(finished.storage, again, "tiny")}["predictions"]
+        assert not verdict.is_within(0.0)
+        assert verdict.is_within(1e-3) is tolerated
+
+
 def test_a_table_that_differs_a_little_is_within_a_tolerance(finished, tmp_path):
     again = tmp_path / "storage"
     shutil.copytree(finished.storage, again, symlinks=True)
-    result = stage_results(again, "tiny")["predictions"]
-    file = result.folder / "predictions.parquet"
-    file.chmod(0o644)
-    result.folder.chmod(0o755)
-    table = pl.read_parquet(file).with_columns(pl.col("prediction") * (1 + 1e-6))
-    table.write_parquet(file)
-    manifest = result.folder / "manifest.json"
-    manifest.chmod(0o644)
-    sha256 = result.manifest["files"]["predictions.parquet"]["sha256"]
-    manifest.write_text(manifest.read_text().replace(sha256, "0" * 64))
+    changed_predictions(again, pl.col("prediction") * (1 + 1e-6))
     verdict = {each.stage: each for each in compare_results(finished.storage, again, "tiny")}["predictions"]
     assert re.fullmatch(r"1 of \d+ files differ: predictions.parquet", verdict.problem)
     assert verdict.is_within(1e-5)

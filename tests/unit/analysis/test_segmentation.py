@@ -72,7 +72,7 @@ def value(tables, metric, class_name="", column="value"):
 def test_the_analysis_of_masks_has_iou_per_class_that_tests_can_ask_for(analyse, tmp_path):
     report, tables = analyse(counted(true_masks(), flawed_masks()))
     assert report["summary"].startswith("mean IoU 0.")
-    assert "on test, 3 images; commonest object class 0." in report["summary"]
+    assert "on test, 3 images; baseline (commonest object class) 0." in report["summary"]
     json.dumps(report, allow_nan=False)
     for name, table in tables.items():
         table.write_parquet(tmp_path / f"{name}.parquet")

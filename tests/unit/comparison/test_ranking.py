@@ -125,6 +125,10 @@ def test_the_verdict_says_whether_the_order_is_certain(compare, entry, score):
     assert "overlaps with no other's" in verdict_on_best(ranking((0.8, 0.9), (0.5, 0.7)))
     assert "overlaps with the other's" in verdict_on_best(ranking((0.8, 0.9), (0.5, 0.81)))
     assert "overlaps with 1 of 2 others'" in verdict_on_best(ranking((0.8, 0.9), (0.5, 0.81), (0.2, 0.3)))
+    unknown = entry(3, scores={"accuracy": score(0.4)})
+    few = rank(compare(0, entry(0, scores={"accuracy": score(0.85, 0.8, 0.9)}), unknown))[0]
+    assert verdict_on_best(few).endswith("1 of the others has no interval.")
+    assert "overlaps" not in verdict_on_best(few)
     assert "reaches the majority class" in verdict_on_best(ranking((0.05, 0.9)))
     assert (
         verdict_on_best(ranking((0.8, 0.9)))

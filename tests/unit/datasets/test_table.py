@@ -418,3 +418,19 @@ def test_a_column_of_another_case_is_the_nearest_name(build, key, named, column)
     assert f"source.{key}: Column {named!r} does not exist. Did you mean {column!r}?" in refused(
         build, f"{column},z,w\n1,2,3\n4,5,6\n", **keys
     )
+
+
+LABELLED = "size,color,labels\n1,red,p|q\n2,,\n,blue,q\n4,red,NA\n"
+
+
+def test_an_empty_cell_is_an_item_without_labels_once_null_values_says_so(build, tmp_path):
+    use = ColumnUse("multi_label", "labels")
+    message = refused(build, LABELLED, target_column="labels", use=use)
+    assert "is missing in 2 rows" in message
+    assert "if an empty cell is an item without any label: source.null_values: ['NA']" in message
+    (tmp_path / "result").rmdir()
+    text = LABELLED.replace("4,red,NA\n", "")
+    _, rows, _ = build(text, target_column="labels", use=use, null_values=["NA"])
+    assert rows["labels"].to_list() == ["p|q", "", "q"]
+    assert rows["color"].to_list() == ["red", None, "blue"]
+    assert rows["size"].to_list() == [1, 2, None]

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -11,10 +12,14 @@ from PIL import Image
 from polars.testing import assert_frame_equal
 
 import assay
+from assay.datasets.scaling import CategoricalInfo, NormalizationInfo
 from assay.datasets.schema import root_of
 from assay.errors import AssayError, DataError, StorageError
 from assay.experiments.contents import stage_results
 from assay.images.decoding import decode
+from assay.inference.pictures import files_of, prepare_picture
+from assay.inference.stored import find_model
+from assay.inference.tables import table_parts
 from tests.helpers.trained import FAMILIES, TrainedProject
 
 pytestmark = pytest.mark.system
@@ -137,6 +142,60 @@ def test_a_table_is_read_as_the_trainings_was(families):
     frame = assay.load_model("table").predict("houses.csv")
     assert frame.columns == ["item", "prediction"]
     assert len(frame) == 80
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_texts_stay_texts_where_a_few_rows_hold_nothing_but_numbers(families, ending, tmp_path):
+    stored, rows = find_model("table"), pl.DataFrame({"size": [80.5], "town": [7], "garden": [True]})
+    texts = CategoricalInfo(name="town", dtype="String", values=("7", "B1"))
+    source = {
+        **stored.source,
+        "delimiter": ",",
+        "decimal": ".",
+        "text_columns": ["town"] if ending == "parquet" else [],
+    }
+    model = replace(stored, scaling=NormalizationInfo(fitted_rows=9, norm_infos=(texts,)), source=source)
+    path = tmp_path / f"new.{ending}"
+    rows.write_csv(path) if ending == "csv" else rows.write_parquet(path)
+    (read,) = table_parts(model, path)
+    assert read["town"].to_list() == ["7"]
+    assert read["size"].to_list() == [80.5]
+
+
+def test_a_column_without_numbers_is_refused_by_the_first_value_that_is_none(families, tmp_path):
+    (tmp_path / "new.csv").write_text("size;rooms;town;garden\n80,5;3;Ulm;true\n90.5;3;Ulm;true\n")
+    with pytest.raises(DataError, match=r"column 'size': holds String, such as '90\.5'; expected numbers"):
+        assay.load_model("table").predict(tmp_path / "new.csv")
+
+
+def test_a_table_in_another_form_is_told_the_trainings(families, tmp_path):
+    (tmp_path / "new.csv").write_text("size,rooms,town,garden\n80.5,3,Ulm,true\n")
+    with pytest.raises(DataError, match=r"was: ';' between values, ',' before decimals, UTF-8\.$"):
+        assay.load_model("table").predict(tmp_path / "new.csv")
+
+
+def test_a_parquet_file_without_rows_is_an_empty_table(families, tmp_path):
+    FRAME.select(pl.lit(None).alias(name) for name in FRAME.columns).clear().write_parquet(tmp_path / "none.parquet")
+    frame = assay.load_model("table").predict(tmp_path / "none.parquet")
+    assert frame.schema == {"item": pl.String, "prediction": pl.Float64}
+    assert len(frame) == 0
+
+
+def test_pictures_as_large_as_the_trainings_are_read(families, tmp_path):
+    stored = find_model("softmax")
+    path = tmp_path / "large.png"
+    Image.fromarray(np.zeros((7200, 7200), np.uint8)).save(path)
+    assert "expected at most 50,000,000" in prepare_picture(stored, "large", path).problem
+    trained = replace(stored, source={**stored.source, "max_pixels": 60_000_000})
+    assert not prepare_picture(trained, "large", path).problem
+
+
+def test_a_file_that_several_paths_mean_is_one_item(tmp_path):
+    for name in ("a", "b"):
+        Image.new("L", (9, 9)).save(tmp_path / f"{name}.png")
+    paths = [tmp_path / "b.png", tmp_path, f"{tmp_path}/*.png", tmp_path / "x" / ".." / "a.png"]
+    (tmp_path / "x").mkdir()
+    assert [path.name for path in files_of(paths)] == ["b.png", "a.png"]
 
 
 def test_importing_takes_neither_dagster_nor_plots(families):

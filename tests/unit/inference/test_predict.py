@@ -159,6 +159,38 @@ def test_a_file_is_replaced_only_when_asked(photos, tmp_path):
     assert (tmp_path / "out.csv").read_text().startswith("item,")
 
 
+def test_what_is_predicted_and_folders_of_other_things_are_never_replaced(photos):
+    before = sorted(photos.rglob("*"))
+    for arguments in (
+        (photos, "--out", photos),
+        (photos / "a", "--out", photos),
+        (photos / "a" / "*.png", "--out", photos / "a"),
+        (photos / "a", "--out", photos / "b"),
+    ):
+        code, _, told = predict("softmax", *arguments, "--overwrite")
+        assert code == 1
+        assert "would replace" in told or "would be lost" in told
+        assert sorted(photos.rglob("*")) == before
+    table = photos.parent / "houses.csv"
+    shutil.copy("houses.csv", table)
+    assert "would replace" in predict("table", table, "--out", table, "--overwrite")[2]
+
+
+def test_former_output_among_the_pictures_is_not_predicted(photos):
+    for overwrite in ([], ["--overwrite"]):
+        code, _, told = predict("softmax", photos, "--out", photos / "seen", *overwrite)
+        assert code == 0
+        assert "6 pictures predicted" in told
+
+
+def test_pictures_of_one_name_in_and_above_the_folder_are_drawn_each(photos, monkeypatch):
+    (photos / "b" / "a").mkdir()
+    shutil.copy(photos / "a" / "1.png", photos / "b" / "a" / "1.png")
+    monkeypatch.chdir(photos / "b")
+    assert predict("softmax", "a/1.png", "../a/1.png", "--out", photos / "seen")[0] == 0
+    assert sorted(path.name for path in (photos / "seen" / "pictures" / "a").iterdir()) == ["1.png-2.png", "1.png.png"]
+
+
 def test_a_table_is_predicted_from_csv_and_parquet(families, tmp_path):
     code, printed, told = predict("table", "houses.csv")
     assert code == 0, told
