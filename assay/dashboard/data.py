@@ -136,6 +136,8 @@ def with_file_notes(experiments: Sequence[Experiment], store: SpecFiles, root: P
         root: The storage.
     """
     saved, ran = store.saved_at(), _find_tables(root).get("experiments")
+    if not saved:  # a storage without its spec files, as somebody else's is: nothing was removed
+        return tuple(experiments)
     notes = {}
     for name in (each.experiment_id for each in experiments):
         if name not in saved or ran is None or name not in ran.versions or saved[name] > _ran_at(ran, name):

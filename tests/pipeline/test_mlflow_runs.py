@@ -75,7 +75,9 @@ def test_an_experiment_is_one_run_however_often_it_is_run(lab, tracked):
     table = pl.read_parquet(results["analysis"].folder / "analysis.parquet")
     mae = table.filter((pl.col("subset") == "test") & (pl.col("metric") == "mae")).to_dicts()[0]
     assert told["test/mae"] == [(0, mae["value"])]
-    assert told["test/mae_ci_low"] == [(0, mae["ci_low"])]
+    assert told["test/mae_baseline"] == [(0, mae["baseline"])]
+    assert mae["ci_low"] is None  # too few items
+    assert "test/mae_ci_low" not in told
 
     files = files_of(run)
     model = results["trained_model"].folder / "models" / "model.safetensors"

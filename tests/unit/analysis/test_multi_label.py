@@ -74,7 +74,7 @@ def test_several_labels_give_tables_plots_and_two_sentences(ask, tmp_path):
         "worst_items.parquet",
     ]
     assert report["summary"].startswith("macro F1 0.")
-    assert "guess of every class 0." in report["summary"]
+    assert "baseline (guess of every class) 0." in report["summary"]
     assert report["next"].startswith("Worst class: ")
 
 
