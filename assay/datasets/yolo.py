@@ -30,7 +30,7 @@ from assay.datasets.yolo_labels import (
     label_file,
     read_labels,
 )
-from assay.datasets.yolo_paths import YoloPaths, find_yolo_paths, listed_choices, text_with_gaps
+from assay.datasets.yolo_paths import PASCAL_VOC, YoloPaths, find_yolo_paths, listed_choices, text_with_gaps
 from assay.errors import DataError, FileError
 from assay.spec.generated_images import YoloSource
 from assay.spec.splits import TRAIN
@@ -70,7 +70,14 @@ def read_yolo(spec: YoloSource) -> AnnotatedDataset:
         root=root,
         images=tuple(images),
         classes=paths.names,
-        problems=(*paths.problems, *missing, *unused.problems, *_shared_labels(files, paths), *subset_problems),
+        problems=(
+            *paths.problems,
+            *missing,
+            *_pascal_voc(without, paths),
+            *unused.problems,
+            *_shared_labels(files, paths),
+            *subset_problems,
+        ),
         bad_annotations=tuple(problem for own in labels.values() for problem in own.problems),
         statistics={
             "duplicates_left_out": sum(own.duplicates for own in labels.values()),
@@ -116,6 +123,15 @@ def _without_doubtful(labels: dict[Path, LabelFile], spec: YoloSource) -> dict[P
                 right.append(each if spec.masks else replace(each, outline=None))
         found[image] = replace(own, annotations=tuple(right), problems=tuple(problems))
     return found
+
+
+def _pascal_voc(without: Sequence[Path], paths: YoloPaths) -> list[str]:
+    """Return that images without a label file have boxes in another form beside them, which nobody would have seen."""
+    found = [image for image in without if image.with_suffix(".xml").is_file()]
+    if not found:
+        return []
+    shown = _shown(found[0].with_suffix(".xml"), paths)
+    return [f"{shown}: {len(found)} images have an .xml file but no label file: {PASCAL_VOC}"]
 
 
 _MOST_WITHOUT = 0.5

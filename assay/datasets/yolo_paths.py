@@ -18,6 +18,11 @@ from assay.spec.generated_images import YoloSource
 from assay.spec.yaml_text import read_mapping
 from assay.utils.reading import read_bytes
 
+PASCAL_VOC = (
+    "boxes of Pascal VOC are not read; save them as YOLO (in labelImg, the button below Save) or convert them to COCO"
+)
+"""What to do with files that labelImg writes unless told otherwise."""
+
 
 @dataclass(frozen=True)
 class YoloPaths:
@@ -76,9 +81,10 @@ def find_yolo_paths(source: YoloSource) -> YoloPaths:
     path = existing_path(source.path, want_folder=None)
     config = _config_in(path) if path.is_dir() else path
     if config is None:
+        voc = f" Its .xml files: {PASCAL_VOC}." if any(path.glob("*.xml")) else ""
         raise DataError(
             f"source.path {source.path!r} holds neither data.yaml nor classes.txt nor obj.names, which name the "
-            "classes. Add classes.txt with one name per line."
+            f"classes. Add classes.txt with one name per line.{voc}"
         )
     if config.suffix.lower() in YAML_ENDINGS:
         return _from_yaml(config)

@@ -106,6 +106,24 @@ def test_labels_may_lie_beside_the_images(tmp_path):
     assert boxes_of(objects) == [("a.png", "cat", 0, 0, 40, 20)]
 
 
+@pytest.mark.parametrize(
+    ("has_classes", "message"),
+    [
+        (False, r"holds neither data.yaml nor .* boxes of Pascal VOC are not read; save them as YOLO"),
+        (True, r"a.xml: 1 images have an .xml file but no label file: boxes of Pascal VOC are not read"),
+    ],
+)
+def test_boxes_of_pascal_voc_are_no_images_without_objects(tmp_path, has_classes, message):
+    for name in ("a", "b"):
+        save(tmp_path / "data" / f"{name}.png")
+    label(tmp_path / "data" / "b.txt", "0 0.5 0.5 1 1")
+    (tmp_path / "data" / "a.xml").write_text("<annotation><object/></annotation>")
+    if has_classes:
+        (tmp_path / "data" / "classes.txt").write_text("cat\n")
+    with pytest.raises(DataError, match=message):
+        build(tmp_path / "data", tmp_path)
+
+
 def test_subsets_with_folders_of_their_own_are_found(tmp_path):
     for subset in ("train", "valid"):
         save(tmp_path / "data" / subset / "images" / f"{subset}.jpg")
