@@ -87,10 +87,10 @@ def _update_settings(path: Path) -> None:
     """Replace the names of modules that have moved, and add what is new; whatever else users set stays."""
     settings = path.read_text(encoding="utf-8")
     updated = settings
-    if "resources.instance.event_log" in settings and "compute_logs:" not in settings:
-        updated += COMPUTE_LOGS
     for former, current in MOVED_MODULES.items():
         updated = re.sub(rf"(?<![\w.]){re.escape(former)}\b", current, updated)
+    if "resources.instance.event_log" in updated and "compute_logs:" not in updated:
+        updated = f"{updated.rstrip()}\n{COMPUTE_LOGS}"
     if updated != settings:
         write_text(path, updated)
 

@@ -46,6 +46,7 @@ concurrency: {runs: {max_concurrent_runs: 7}}
     settings = (tmp_path / "dagster.yaml").read_text()
     assert "preload: [assay.training.trained_model, assay.training.predictions]" in settings
     assert "max_concurrent_runs: 7" in settings
+    assert settings.count("compute_logs: {module: resources.instance.compute_logs, ") == 1
     make_home(tmp_path)
     assert (tmp_path / "dagster.yaml").read_text() == settings
 

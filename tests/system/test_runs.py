@@ -155,7 +155,7 @@ def test_a_cancelled_run_ends_and_can_be_run_again(runs):
     assert answer["__typename"] == "TerminateRunSuccess", answer
     runs.wait_for(run_id, "CANCELED")
     wait_until(lambda: not runs.alive(run_id), f"process {process.pid} ends")
-    assert holders(runs.named) == []
+    assert process.pid not in {holder.pid for holder in holders(runs.named)}
     with hold(runs.named, "labels", "write", timeout_s=0):
         pass
     runs.wait_until_free()
