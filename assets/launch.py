@@ -28,7 +28,7 @@ from resources.failures import is_interruption, reason_of_step
 from resources.instance.home import local_instance
 from resources.instance.run_process import RunFiles, claimed_by_terminal, free_abandoned_slots
 from resources.instance.run_records import SENSOR_TAG, give_up
-from resources.progress import TerminalReporter, terminal
+from resources.progress import TerminalReporter, interrupts_kept, terminal
 
 AT_WORK = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 
@@ -74,7 +74,7 @@ def run_experiment(
                 return False
             give_up_queued(instance, experiment_id, run_id, assets)
             # Its file is held so that the daemon notices when this process is killed.
-            with _in_the_pool(instance, run_id), RunFiles.of(instance, run_id).held():
+            with interrupts_kept(), _in_the_pool(instance, run_id), RunFiles.of(instance, run_id).held():
                 result = job.execute_in_process(
                     instance=instance,
                     partition_key=experiment_id,

@@ -4,8 +4,11 @@ Belongs here: when and how progress is shown. Does not belong here: measuring it
 """
 
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, TextIO
 
@@ -96,6 +99,40 @@ def write(text: str) -> None:
     terminal().flush()
 
 
+@contextmanager
+def interrupts_kept() -> Iterator[None]:
+    """Keep every Ctrl-C of the block for ``raise_if_interrupted``.
+
+    Dagster forgets one that arrives while it stores an event, so that a run went on although somebody had stopped it.
+    """
+    reading, writing = os.pipe()
+    for end in (reading, writing):
+        os.set_blocking(end, False)
+    former = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    _interrupts.append(reading)
+    try:
+        yield
+    finally:
+        _interrupts.remove(reading)
+        signal.set_wakeup_fd(former)
+        os.close(reading)
+        os.close(writing)
+
+
+def raise_if_interrupted() -> None:
+    """Raise what an interruption raises in a run, if one came and the run still goes on; in the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for each in _interrupts:
+        with suppress(BlockingIOError):
+            if signal.SIGINT in os.read(each, 64):
+                raise dg.DagsterExecutionInterruptedError
+
+
+_interrupts: list[int] = []
+"""Pipes into which Python writes the number of each signal."""
+
+
 class TerminalReporter(ProgressReporter):
     """Prints one line per stage: its progress while it works, then its duration in seconds and its outcome."""
 
@@ -103,6 +140,7 @@ class TerminalReporter(ProgressReporter):
 
     def start(self, context: dg.AssetExecutionContext, stage: str) -> Progress:
         """Return a callback that updates the stage's line; prints nothing if the output goes to a file."""
+        raise_if_interrupted()
         started = _started[stage] = time.monotonic()
         observe, line = self.observer(context, stage), Pause(self.seconds_between_lines)
         live = terminal().isatty()
@@ -110,6 +148,7 @@ class TerminalReporter(ProgressReporter):
             write(f"{CLEAR_LINE}{stage:<17} …")
 
         def report(done: int, total: int, note: str = "", values: Mapping[str, float] = NO_VALUES) -> None:
+            raise_if_interrupted()
             if live and line.is_over():
                 left_s = (time.monotonic() - started) / max(done, 1) * (total - done)
                 left = "" if "seconds_left" in values else f"{left_s:.0f} s left  "

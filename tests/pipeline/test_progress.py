@@ -1,9 +1,12 @@
 """The progress of a stage reaches Dagster at once, not at the end of the run."""
 
+import os
+import signal
+
 import dagster as dg
 import pytest
 
-from resources.progress import ProgressReporter
+from resources.progress import ProgressReporter, interrupts_kept, raise_if_interrupted
 
 
 def run(told, instance, reporter):
@@ -46,3 +49,16 @@ def test_the_run_log_shows_the_progress(instance):
     (record,) = instance.get_run_records()
     messages = [entry.user_message for entry in instance.all_logs(record.dagster_run.run_id)]
     assert "trained_model: 3 of 9, loss 0.5, 1,200 items/s, 12 min left" in messages
+
+
+def test_an_interruption_that_nobody_heard_is_raised_once_at_the_next_report():
+    former = signal.signal(signal.SIGINT, lambda *_: None)  # as Dagster's while it stores an event
+    try:
+        with interrupts_kept():
+            raise_if_interrupted()
+            os.kill(os.getpid(), signal.SIGINT)
+            with pytest.raises(dg.DagsterExecutionInterruptedError):
+                raise_if_interrupted()
+            raise_if_interrupted()
+    finally:
+        signal.signal(signal.SIGINT, former)
