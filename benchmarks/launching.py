@@ -160,6 +160,6 @@ def training_alone(daemon: Daemon, name: str) -> float:
     for _ in range(4):
         with tempfile.TemporaryDirectory() as folder:
             started = time.perf_counter()
-            train(part, data, Path(folder))
+            train(part, data, None, Path(folder))
             seconds.append(time.perf_counter() - started)
     return median(seconds[1:])
