@@ -217,13 +217,13 @@ def baseline_warning(row: Row, metric: Metric) -> str:
 
 
 def simple_model_advice(row: Row, metric: Metric) -> str:
-    """Return what to do first where a simple model is better than the network; empty where none is."""
-    value, simple = row["value"], row["simple_value"]
-    if value is None or simple is None or not metric.beats(simple, value):
+    """Return what to do first where a simple model is better than the network's interval; empty where none is."""
+    best, simple = row["ci_high"] if metric.higher_is_better else row["ci_low"], row["simple_value"]
+    if best is None or simple is None or not metric.beats(simple, best):
         return ""
     return (
         f"A simple model on the same training data is better: {row['simple_model']}, {metric.label} "
-        f"{readable_number(simple)}. Use it, or give the network more to learn from: more items, longer training "
+        f"{readable_number(simple)}. Give the network more to learn from: more items, longer training "
         "(leave trained_model.train_params.epochs out, or raise it), other inputs."
     )
 

@@ -7,14 +7,14 @@ run anyway.
 Belongs here: how these processes are started. Does not belong here: what is kept and where, which is Dagster's.
 """
 
-import os
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+
+from assay.experiments.workspace import dagster_home
 
 
 class QuietComputeLogManager(LocalComputeLogManager):
@@ -28,7 +28,7 @@ class QuietComputeLogManager(LocalComputeLogManager):
     @classmethod
     def from_config_value(cls, inst_data: Any, config_value: Any) -> "QuietComputeLogManager":
         """Return the manager of this Dagster home."""
-        return cls(base_dir=str(Path(os.environ.get("DAGSTER_HOME", "")) / "storage"), inst_data=inst_data)
+        return cls(base_dir=str(dagster_home() / "storage"), inst_data=inst_data)
 
     @contextmanager
     def capture_logs(self, log_key: Sequence[str]) -> Iterator[Any]:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
 from tests.helpers.servers import ARTIFACTS
 
 FLAGS = [
@@ -39,6 +41,18 @@ def open_page(width: int = 1600, height: int = 1000) -> Iterator[Any]:
         page = browser.new_page(viewport={"width": width, "height": height})
         page.set_default_timeout(60_000)
         yield page
+
+
+@contextmanager
+def photographed_page(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """Yield an empty page, of which a picture is kept if the test fails."""
+    failed_before = request.session.testsfailed
+    with open_page() as page:
+        try:
+            yield page
+        finally:
+            if request.session.testsfailed > failed_before:
+                shot(page, f"failed-{request.node.name}")
 
 
 def open_dialog(url: str, page: Any) -> None:

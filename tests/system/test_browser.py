@@ -5,7 +5,7 @@ One story, in the order of the file: materialize a new partition, look at what c
 
 import pytest
 
-from tests.helpers.browser import enter_config, open_dialog, open_page, shot
+from tests.helpers.browser import enter_config, open_dialog, photographed_page, shot
 from tests.helpers.projects import TINY
 from tests.helpers.servers import wait_until
 from tests.helpers.story import automated_project
@@ -33,13 +33,8 @@ def story(tmp_path_factory, request):
 
 @pytest.fixture
 def page(story, request):
-    failed_before = request.session.testsfailed
-    with open_page() as page:
-        try:
-            yield page
-        finally:
-            if request.session.testsfailed > failed_before:
-                shot(page, f"failed-{request.node.name}")
+    with photographed_page(request) as page:
+        yield page
 
 
 def test_a_newcomer_materializes_a_new_partition_with_overrides_and_without_a_file(story, page):

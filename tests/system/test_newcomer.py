@@ -12,7 +12,7 @@ import pytest
 from assay.experiments.specs import SpecFiles
 from definitions import SENSORS
 from resources.instance.home import EXAMPLE, offer_example
-from tests.helpers.browser import enter_config, open_dialog, open_page, shot
+from tests.helpers.browser import enter_config, open_dialog, photographed_page, shot
 from tests.helpers.projects import TINY
 from tests.helpers.servers import wait_until
 from tests.helpers.story import automated_project
@@ -53,13 +53,8 @@ def story(tmp_path_factory, request):
 
 @pytest.fixture
 def page(story, request):
-    failed_before = request.session.testsfailed
-    with open_page() as page:
-        try:
-            yield page
-        finally:
-            if request.session.testsfailed > failed_before:
-                shot(page, f"failed-{request.node.name}")
+    with photographed_page(request) as page:
+        yield page
 
 
 def look(page, address, text, name):

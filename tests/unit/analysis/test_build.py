@@ -355,6 +355,18 @@ def test_a_simple_model_stands_beside_the_network_and_is_recommended_where_it_is
         assert ("A simple model on the same training data is better" in report["next"]) is advised
 
 
+def test_a_simple_model_within_the_interval_or_beside_too_few_items_is_not_recommended(ask):
+    for count in (60, 20):
+        frame = regression_frame({"test": count})
+        inputs, spec = ask(frame)
+        mae = row_of(compute_analysis(inputs, spec.result_analyzer, 1).tables, "test", "mae")["value"]
+        simple = SimplePredictions("linear model", frame.with_columns(prediction=pl.col("target") + mae * 0.98))
+        report = report_of(
+            compute_analysis(replace(inputs, simple=simple), spec.result_analyzer, 1), TASK_ANALYSES["regression"]
+        )
+        assert "A simple model" not in report["next"]
+
+
 def test_only_the_items_that_the_network_predicted_count_for_the_simple_model(ask):
     frame = regression_frame({"test": 60})
     wrong = pl.when(pl.int_range(pl.len()) >= 50).then(1000.0).otherwise(0.0)
