@@ -13,6 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -89,24 +90,35 @@ class LocalEventLog(SqliteEventLogStorage):
         super().register_instance(instance)
 
     def store_event(self, event: dg.EventLogEntry) -> None:
-        """Store an event that says something; if it ends a run that failed, the run gets tags with the reason."""
+        """Store an event that says something; one that ends a failed run, after its status and tags with the reason."""
         kind, run_id = event.dagster_event_type if event.is_dagster_event else None, event.run_id
         if kind in SPARED:
             return
         if kind is FIRST:
             self._forget_engine(run_id)
             self._executed.add(run_id)
-        super().store_event(event)
         if kind is dg.DagsterEventType.RUN_FAILURE:
-            try:
-                self._tell_failure(run_id)
-            except Exception:  # the run failed, which must be recorded, whether or not it can be told why
-                _log.exception("Run %s got no tag that says why it failed.", run_id)
+            self._record_failure(event)
+        super().store_event(event)
         if run_id in self._executed:
             os.utime(self.path_for_shard(run_id))
             if kind in LAST:
                 self._executed.discard(run_id)
                 self._forget_engine(run_id)
+
+    def _record_failure(self, event: dg.EventLogEntry) -> None:
+        """Give a run its tags and its status before its failure can be seen in the log.
+
+        Dagster sets the status after the event. A daemon that looks in between takes the run for a living one, goes on
+        behind the event and never tries the run again.
+        """
+        run_id = event.run_id
+        try:
+            self._tell_failure(run_id)
+        except Exception:  # the run failed, which must be recorded, whether or not it can be told why
+            _log.exception("Run %s got no tag that says why it failed.", run_id)
+        ended = datetime.fromtimestamp(event.timestamp, UTC)
+        self._instance.run_storage.handle_run_event(run_id, event.get_dagster_event(), ended)
 
     def _tell_failure(self, run_id: str) -> None:
         kinds = (dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.ASSET_CHECK_EVALUATION)

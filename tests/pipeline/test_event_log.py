@@ -1,13 +1,16 @@
 """Our event log stores what Dagster's own stores, where it stores it."""
 
+import logging
 import queue
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import dagster as dg
 import pytest
 import yaml
+from dagster._core.events import RunFailureReason
 
 from resources.instance.event_log import LocalEventLog
 
@@ -104,6 +107,25 @@ def test_a_run_stores_what_its_steps_did_and_not_that_they_got_their_inputs(inst
     assert kinds.count("STEP_OUTPUT") == 2
     assert not {"STEP_INPUT", "LOADED_INPUT", "HANDLED_OUTPUT"} & set(kinds)
     assert "adding" in [entry.user_message for entry in instance.all_logs(run_id)]
+
+
+@pytest.mark.system
+def test_a_failure_that_the_daemon_sees_is_already_in_the_runs_status(instance):
+    """The daemon goes on behind the failure of a run that still counts as running, which is then never tried again."""
+    run = instance.create_run_for_job(two_steps, status=dg.DagsterRunStatus.STARTED)
+    failure = dg.DagsterEvent.job_failure(run.job_name, "The process is gone.", RunFailureReason.RUN_EXCEPTION)
+    entry = dg.EventLogEntry(
+        error_info=None,
+        level=logging.ERROR,
+        user_message="",
+        run_id=run.run_id,
+        timestamp=time.time(),
+        job_name=run.job_name,
+        dagster_event=failure,
+    )
+    instance.event_log_storage.store_event(entry)  # what Dagster does first
+    seen = instance.get_run_by_id(run.run_id)
+    assert (seen.status, seen.tags["dagster/failure_reason"]) == (dg.DagsterRunStatus.FAILURE, "RUN_EXCEPTION")
 
 
 @dg.op

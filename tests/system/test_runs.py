@@ -97,7 +97,12 @@ class Runs:
         def retries():
             return self.instance.get_runs(dg.RunsFilter(tags=tags))
 
-        (retry,) = wait_until(retries, "the run is tried again", timeout_s=120)
+        try:
+            (retry,) = wait_until(retries, "the run is tried again", timeout_s=120)
+        except AssertionError as error:
+            error.add_note(f"tags: {self.instance.get_run_by_id(run_id).tags}")
+            error.add_note("\n".join(entry.message for entry in self.instance.all_logs(run_id)[-8:]))
+            raise
         return retry.run_id
 
     def wait_until_free(self):
