@@ -9,7 +9,6 @@ from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
 import dagster as dg
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from assay.spec.base import Section, alternatives, element_types, literals_in, models_in
@@ -45,7 +44,7 @@ def spec_field() -> dg.Field:
     )
 
 
-def _shape(models: Iterable[type[BaseModel]], added: Iterable[OrPlugin]) -> dg.Permissive:
+def _shape(models: Iterable[type[Section]], added: Iterable[OrPlugin]) -> dg.Permissive:
     """Return the keys of a model; of several models, those of all, and the kinds that installed packages add.
 
     Keys that none of them has are let through, because the models' own message names the nearest key, and because
@@ -53,7 +52,7 @@ def _shape(models: Iterable[type[BaseModel]], added: Iterable[OrPlugin]) -> dg.P
     """
     fields: dict[str, list[FieldInfo]] = {}
     for model in models:
-        for name, info in model.model_fields.items():
+        for name, info in model.described_fields().items():
             fields.setdefault(name, []).append(info)
     kinds = tuple(kind for each in added for kind in plugins(each.group) if kind not in each.built_in)
     shaped = {name: _field(infos, kinds if name == "kind" else ()) for name, infos in fields.items()}
@@ -101,7 +100,7 @@ def _without_null(types: list[Any], added: list[OrPlugin]) -> Any:
     return Any
 
 
-def _reads_text(model: type[BaseModel]) -> bool:
+def _reads_text(model: type[Section]) -> bool:
     """Return whether a model may be written as something else than its keys, which Dagster can't express."""
     shared = Section.__pydantic_decorators__.model_validators
     validators = model.__pydantic_decorators__.model_validators

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 import definitions
-from assay.spec.base import models_in
+from assay.spec.base import Section, models_in
 from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
 from assay.storage.files import write_text
 
@@ -159,21 +158,21 @@ def _rows(ops: Iterable[Op], fields: Mapping[str, FieldInfo], only_named: bool =
 
 def _field(place: str) -> FieldInfo:
     """Return the field of the spec that a dotted key names."""
-    model: type[BaseModel] = ExperimentSpec
+    model: type[Section] = ExperimentSpec
     *parents, last = place.split(".")
     for name in parents:
         (model,) = models_in([model.model_fields[name].annotation])
-    return model.model_fields[last]
+    return model.described_fields()[last]
 
 
 def _fields(section: str) -> Iterator[tuple[str, FieldInfo]]:
     (model,) = models_in([ExperimentSpec.model_fields[section].annotation])
-    for name, info in model.model_fields.items():
+    for name, info in model.described_fields().items():
         yield f"{section}.{name}", info
 
 
 def _top_level() -> Iterator[tuple[str, FieldInfo]]:
-    for name, info in ExperimentSpec.model_fields.items():
+    for name, info in ExperimentSpec.described_fields().items():
         if name not in SECTION_NAMES:
             yield name, info
 

@@ -4,9 +4,14 @@ Belongs here: the base model, field types of several sections, inspecting annota
 section, kinds that installed packages add (``extensions``).
 """
 
+import ast
+import inspect
 import os
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from itertools import pairwise
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -15,19 +20,60 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     model_validator,
 )
 from pydantic.fields import FieldInfo
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from assay.errors import shorten
+
+
+@cache
+def _texts_below(model: type) -> dict[str, str]:
+    """Return the text below each annotated attribute of a class, from its source; empty where there is no source."""
+    try:
+        source = textwrap.dedent(inspect.getsource(model))
+    except (OSError, TypeError):  # such as a class of an interactive session
+        return {}
+    return {
+        field.target.id: inspect.cleandoc(below.value.value)
+        for definition in ast.parse(source).body
+        if isinstance(definition, ast.ClassDef)
+        for field, below in pairwise(definition.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) and isinstance(below.value.value, str)
+    }
 
 
 class Section(BaseModel):
     """Base of all spec models: immutable, and a key that does not exist is an error."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False, validate_default=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+    @classmethod
+    def described_fields(cls) -> dict[str, FieldInfo]:
+        """Return the fields, each described by the text below it in its class.
+
+        Pydantic's ``use_attribute_docstrings`` parses the source of every section at import, which was a fifth of the
+        time of a command's start; only the schema, the Launchpad and the documentation show the descriptions.
+        """
+        for name, field in cls.model_fields.items():
+            if field.description is None:
+                owner = next(each for each in cls.__mro__ if name in vars(each).get("__annotations__", ()))
+                field.description = _texts_below(owner).get(name)
+        return cls.model_fields
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Return the schema with descriptions of the fields."""
+        written = handler(schema)
+        properties = handler.resolve_ref_schema(written).get("properties", {})
+        for name, field in cls.described_fields().items():
+            if field.description and name in properties:
+                properties[name].setdefault("description", field.description)
+        return written
 
     @model_validator(mode="before")
     @classmethod
@@ -164,10 +210,10 @@ def alternatives(annotation: Any) -> list[Any]:
     return [annotation]
 
 
-def models_in(annotations: Iterable[Any]) -> list[type[BaseModel]]:
-    """Return the pydantic models among the alternatives of some types."""
+def models_in(annotations: Iterable[Any]) -> list[type[Section]]:
+    """Return the sections among the alternatives of some types."""
     flat = [inner for annotation in annotations for inner in alternatives(annotation)]
-    return [inner for inner in flat if isinstance(inner, type) and issubclass(inner, BaseModel)]
+    return [inner for inner in flat if isinstance(inner, type) and issubclass(inner, Section)]
 
 
 def element_types(annotation: Any) -> list[Any]:

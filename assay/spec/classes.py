@@ -47,7 +47,7 @@ class ClassDescription(Section):
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """Return the schema of both forms: a name, or an object."""
-        written = handler.resolve_ref_schema(handler(schema))
+        written = handler.resolve_ref_schema(super().__get_pydantic_json_schema__(schema, handler))
         name = {"type": "string", "minLength": 1, "description": "Name of a class without subclasses."}
         return {"anyOf": [name, dict(written)], "description": cls.__doc__ or ""}
 

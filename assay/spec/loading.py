@@ -5,11 +5,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from assay.errors import AssayError, FileError, SpecError, nearest, one_line, shorten
 from assay.spec.analysis import BUILT_IN_METRIC_NAMES
-from assay.spec.base import element_types, literals_in, models_in
+from assay.spec.base import Section, element_types, literals_in, models_in
 from assay.spec.defaults import resolve
 from assay.spec.experiment import ExistingExperiment, ExperimentSpec
 from assay.spec.extensions import OrPlugin, plugin_types
@@ -57,7 +57,7 @@ SYNONYMS = {
 """Words of other tools for our keys that no similarity finds."""
 
 
-def explain(error: ValidationError, root: type[BaseModel]) -> list[str]:
+def explain(error: ValidationError, root: type[Section]) -> list[str]:
     """Return one line per invalid key: its value, what was expected, and the nearest valid choice.
 
     Args:
@@ -74,7 +74,7 @@ def explain(error: ValidationError, root: type[BaseModel]) -> list[str]:
     return [*lines, *(f"{_key(detail['loc'])}: is wrong, too" for detail in details[MOST_DETAILS:])]
 
 
-def _line(detail: Any, root: type[BaseModel]) -> str:
+def _line(detail: Any, root: type[Section]) -> str:
     keys, models, choices = _walk(detail["loc"], root)
     key = _key(keys) or "the spec"
     kind, given, context = detail["type"], detail["input"], detail.get("ctx", {})
@@ -171,7 +171,7 @@ def spec_keys() -> dict[str, list[str]]:
     return found
 
 
-def _keys_in(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, list[str]]]:
+def _keys_in(model: type[Section], prefix: str) -> Iterator[tuple[str, list[str]]]:
     for name, field in model.model_fields.items():
         yield f"{prefix}{name}", _tags(model)
         for inner in models_in([field.annotation]):
@@ -182,7 +182,7 @@ def _choices(choices: list[str]) -> str:
     return f" Expected one of {', '.join(choices)}." if choices else ""
 
 
-def _walk(location: tuple[int | str, ...], root: type[BaseModel]) -> tuple[list[str], list[type[BaseModel]], list[str]]:
+def _walk(location: tuple[int | str, ...], root: type[Section]) -> tuple[list[str], list[type[Section]], list[str]]:
     """Follow an error's location through the models, without the union tags that pydantic inserts.
 
     Returns:
@@ -190,7 +190,7 @@ def _walk(location: tuple[int | str, ...], root: type[BaseModel]) -> tuple[list[
     """
     keys: list[str] = []
     types: list[Any] = [root]
-    parents: list[type[BaseModel]] = [root]
+    parents: list[type[Section]] = [root]
     added: list[OrPlugin] = []
     for part in location:
         models = models_in(types)
@@ -218,11 +218,11 @@ def _sections_of(kind: str, added: Iterable[OrPlugin]) -> list[Any]:
     return [each.section_of(kind) for each in added if kind not in each.built_in and kind in plugins(each.group)]
 
 
-def _is_tag(part: str, models: list[type[BaseModel]]) -> bool:
+def _is_tag(part: str, models: list[type[Section]]) -> bool:
     return any(part in _tags(model) for model in models)
 
 
-def _tags(model: type[BaseModel]) -> list[str]:
+def _tags(model: type[Section]) -> list[str]:
     field = model.model_fields.get("kind")
     return [str(value) for value in literals_in(field.annotation)] if field else []
 
@@ -342,12 +342,12 @@ def plugin_problem(plugin: Plugin) -> str:
     return ""
 
 
-def _plugin_types_of(model: type[BaseModel]) -> Iterator[OrPlugin]:
+def _plugin_types_of(model: type[Section]) -> Iterator[OrPlugin]:
     for field in model.model_fields.values():
         yield from plugin_types(field.annotation, field.metadata)
 
 
-def _models_below(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+def _models_below(model: type[Section]) -> Iterator[type[Section]]:
     yield model
     for field in model.model_fields.values():
         for inner in models_in([field.annotation]):
