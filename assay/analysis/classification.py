@@ -131,9 +131,10 @@ def rare_class_advice(table: pl.DataFrame, subset: str) -> str:
         if ranking and (ranking[0] or 0) > 0.8
         else ""
     )
+    remedy = "train_params.decision: tuned" if len(recalls) == 2 else "learner.class_weights: balanced"
     return (
         f"Class {row['class']}, {pluralize(row['count'], 'item')} of {subset}, is never predicted{ranked}: it is rare. "
-        "Set trained_model.learner.class_weights: balanced, and look at balanced accuracy and recall, not at accuracy."
+        f"Set trained_model.{remedy}, and look at balanced accuracy and recall, not at accuracy."
     )
 
 

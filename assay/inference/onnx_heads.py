@@ -22,8 +22,10 @@ def item_outputs(nodes: Nodes, outputs: str, target: ItemTarget) -> dict[str, st
     values = nodes.cast(outputs, F64)
     if isinstance(target, ClassTarget):
         probabilities = nodes.op("Softmax", values, axis=1)
-        best = nodes.op("ArgMax", probabilities, axis=1, keepdims=0)
-        return {"class_index": best, "probabilities": nodes.cast(probabilities, F32)}
+        return {
+            "class_index": _class_index(nodes, probabilities, target),
+            "probabilities": nodes.cast(probabilities, F32),
+        }
     if isinstance(target, LabelsTarget):
         probabilities = nodes.op("Sigmoid", values)
         decided = nodes.op("GreaterOrEqual", probabilities, nodes.real(list(target.thresholds)))
@@ -31,6 +33,15 @@ def item_outputs(nodes: Nodes, outputs: str, target: ItemTarget) -> dict[str, st
     column = nodes.op("Squeeze", values, nodes.const([1]))
     number = nodes.op("Add", nodes.op("Mul", column, nodes.real(target.std)), nodes.real(target.mean))
     return {"prediction": number}
+
+
+def _class_index(nodes: Nodes, probabilities: str, target: ClassTarget) -> str:
+    if target.rarer is None:
+        return nodes.op("ArgMax", probabilities, axis=1, keepdims=0)
+    place = target.classes.index(target.rarer)
+    own = nodes.op("Gather", probabilities, nodes.const(place), axis=1)
+    is_rarer = nodes.op("GreaterOrEqual", own, nodes.real(target.threshold))
+    return nodes.op("Where", is_rarer, nodes.const(place), nodes.const(1 - place))
 
 
 def mask_output(nodes: Nodes, outputs: str, target: MaskTarget, reduced: str, original: str) -> dict[str, str]:

@@ -18,7 +18,8 @@ from assay.inference.model import Model
 from assay.inference.stored import StoredModel, is_table_model
 from assay.stages.tabular import TABULAR_FILE
 from assay.storage.parquet import read_parquet
-from assay.training.class_targets import LabelsTarget
+from assay.training.class_targets import ClassTarget, LabelsTarget
+from assay.training.model_card import AnyTarget
 from assay.training.targets import NumberTarget
 
 MOST_ITEMS = 256
@@ -112,10 +113,17 @@ def compare_predictions(model: Model, ours: Predicted, theirs: Predicted) -> Par
         doubtful = (np.abs(own - np.array(target.thresholds)) <= TOLERANCE).any(axis=1)
     else:
         decided = [each[0]["predicted_class"].to_list() for each in (ours, theirs)]
-        ordered = np.sort(own, axis=1)
-        doubtful = ordered[:, -1] - ordered[:, -2] <= 2 * TOLERANCE
+        doubtful = _doubtful(own, target)
     pairs = zip(*decided, doubtful.tolist(), strict=True)
     return Parity(count, largest, sum(one != another and not doubt for one, another, doubt in pairs))
+
+
+def _doubtful(probabilities: NDArray[np.float64], target: AnyTarget) -> NDArray[np.bool_]:
+    """Return which of n items, with probabilities (n, k), would have another class within the tolerance."""
+    if not isinstance(target, ClassTarget) or target.rarer is None:
+        ordered = np.sort(probabilities, axis=1)
+        return ordered[:, -1] - ordered[:, -2] <= 2 * TOLERANCE
+    return np.abs(probabilities[:, target.classes.index(target.rarer)] - target.threshold) <= TOLERANCE
 
 
 def _numbers(table: pl.DataFrame, columns: str) -> NDArray[np.float64]:

@@ -227,8 +227,9 @@ class TrainParams(Section):
     steps_per_epoch: int | None = Field(default=None, ge=1, le=MOST_STEPS)
     """Number of batches per epoch; null: as many complete ones as the subset has."""
     decision: Literal["fixed", "tuned"] | None = None
-    """Probability threshold from which an item has a class: ``fixed``: 0.5; ``tuned``: for each class, the threshold
-    with the best F1 on the validation data. Null: fixed. With data_description.multi_label only."""
+    """When an item has a class: ``fixed``: from a probability of 0.5 with several labels, else if no class is likelier;
+    ``tuned``: from the probability with the best F1 of the class on the validation data, which finds rare classes: with
+    data_description.multi_label for each class, and for the rarer one of two classes. Null: fixed."""
     early_stopping: EarlyStopping | None = None
     """When to stop before the last epoch; null: never."""
     choose_epoch: Literal["best", "last"] = "best"

@@ -100,7 +100,7 @@ READ_BY: dict[str, tuple[Applies, str]] = {
     "learner.focal_alpha": (lambda _, learning: learning == "multi_label", "data_description.multi_label"),
     "learner.milestones": (lambda section, _: section.learner.schedule == "step", "the schedule step"),
     "learner.gamma": (lambda section, _: section.learner.schedule == "step", "the schedule step"),
-    "train_params.decision": (lambda _, learning: learning == "multi_label", "data_description.multi_label"),
+    "train_params.decision": (lambda _, learning: learning in OF_CLASSES, "classification"),
 }
 """Keys that only some trainings read: when they are read, and by what."""
 

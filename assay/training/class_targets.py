@@ -10,6 +10,7 @@ from typing import Literal
 
 import polars as pl
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from assay.errors import DataError
@@ -35,6 +36,10 @@ class ClassTarget(Section):
     """Classes in the order of the outputs."""
     mapping: dict[str, str] = {}
     """Class of each label; empty: every label is its own class."""
+    rarer: str | None = Field(default=None, exclude_if=lambda name: name is None)
+    """Of two classes, the one that is predicted from a probability of ``threshold``; null: the likelier class is."""
+    threshold: float = Field(default=0.5, ge=0, le=1, exclude_if=lambda value: value == 0.5)
+    """Decision threshold of ``rarer``."""
 
     @property
     def output_count(self) -> int:
@@ -70,14 +75,22 @@ class ClassTarget(Section):
         """Return probabilities (n, k) from the network's outputs (n, k)."""
         return outputs.double().softmax(1)
 
+    def decide(self, probabilities: Tensor) -> Tensor:
+        """Return the index of the predicted class of each of n items, from probabilities (n, k): int64 (n,)."""
+        if self.rarer is None:
+            return probabilities.max(1).indices
+        place = self.classes.index(self.rarer)
+        return torch.where(probabilities[:, place] >= self.threshold, place, 1 - place)
+
     def columns(self, probabilities: Tensor, rows: pl.DataFrame) -> pl.DataFrame:
         """Return target, prediction, confidence and probabilities of the n rows, from probabilities (n, k)."""
         return pl.DataFrame([self.ground_truth(rows), *self.predicted_columns(probabilities)])
 
     def predicted_columns(self, probabilities: Tensor) -> list[pl.Series]:
-        """Return prediction, confidence and probabilities of n items, from probabilities (n, k)."""
-        confidence, best = probabilities.max(1)
-        predicted = pl.Series("predicted_class", self.decode(best), pl.String)
+        """Return prediction, its probability and all probabilities of n items, from probabilities (n, k)."""
+        chosen = self.decide(probabilities)
+        confidence = probabilities.gather(1, chosen[:, None])[:, 0]
+        predicted = pl.Series("predicted_class", self.decode(chosen), pl.String)
         columns = [predicted, pl.Series("confidence", confidence.float().numpy())]
         return [*columns, *probability_columns(self.classes, probabilities)]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from assay.training.class_targets import LabelsTarget
+from assay.training.class_targets import ClassTarget, LabelsTarget
 from assay.training.engine import forward
 from assay.training.interfaces import EvaluationDataset
 from assay.training.model_card import ModelCard
@@ -91,7 +91,9 @@ def with_thresholds(
         validation: Items on which thresholds are tuned.
     """
     target, section = card.target, card.section
-    if not isinstance(target, LabelsTarget) or section.train_params.decision != "tuned" or validation is None:
+    if validation is None or section.train_params.decision != "tuned":
+        return card
+    if not isinstance(target, ClassTarget | LabelsTarget):
         return card
     network.load_state_dict(weights)
     network.eval()
@@ -99,8 +101,16 @@ def with_thresholds(
     bf16 = section.train_params.precision == "bf16"
     batches = validation.batches(size)
     pairs = [(target.predictions(forward(network, inputs, bf16)), targets) for inputs, targets in batches]
-    thresholds = best_thresholds(*(torch.cat(parts).cpu() for parts in zip(*pairs, strict=True)))
-    return card.model_copy(update={"target": target.model_copy(update={"thresholds": thresholds})})
+    probabilities, true = (torch.cat(parts).cpu() for parts in zip(*pairs, strict=True))
+    return card.model_copy(update={"target": _tuned(target, probabilities, true)})
+
+
+def _tuned(target: ClassTarget | LabelsTarget, probabilities: Tensor, true: Tensor) -> ClassTarget | LabelsTarget:
+    if isinstance(target, LabelsTarget):
+        return target.model_copy(update={"thresholds": best_thresholds(probabilities, true)})
+    place = int(true.bincount(minlength=2).argmin())
+    (threshold,) = best_thresholds(probabilities[:, [place]], (true == place)[:, None])
+    return target.model_copy(update={"rarer": target.classes[place], "threshold": threshold})
 
 
 def best_thresholds(probabilities: Tensor, has: Tensor) -> tuple[float, ...]:

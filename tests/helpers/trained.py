@@ -53,7 +53,7 @@ TABLE = {"kind": "table", "path": "houses.csv", "target_column": "price", "delim
 FAMILIES: dict[str, dict[str, Any]] = {
     "regression": _values("regression"),
     "table": {**_values("regression"), "generated_images": {"source": TABLE}},
-    "binary": _values("classification", data_description={"class_mapping": BINARY}),
+    "binary": _values("classification", data_description={"class_mapping": BINARY}, train_params={"decision": "tuned"}),
     "softmax": _values("classification"),
     "multilabel": _values(
         "classification", data_description={"multi_label": True, "classes": LABELS}, train_params={"decision": "tuned"}

@@ -13,14 +13,14 @@ import polars as pl
 import torch
 from torch import Generator, Tensor
 
-from assay.errors import AssayError, DataError
+from assay.errors import AssayError, DataError, one_line
 from assay.spec.extensions import added_function
 from assay.spec.plugins import PREDICTION_FUNCTIONS
 from assay.spec.predictions import AugmentedFunction, FunctionSection
 from assay.spec.trained_model import Augmentation
 from assay.training.annotations import Annotations
 from assay.training.augmentation import augment
-from assay.training.class_targets import LabelsTarget
+from assay.training.class_targets import ClassTarget, LabelsTarget
 from assay.training.data import require_columns
 from assay.training.device import to_device
 from assay.training.engine import forward
@@ -36,10 +36,20 @@ from assay.training.tasks.statistics import Statistics, class_statistics, number
 
 
 def describe(request: TrainingRequest, train: pl.DataFrame) -> tuple[Inputs, ItemTarget]:
-    """Return how items become tensors, and the target fitted on the training rows."""
+    """Return how items become tensors, and the target fitted on the training rows.
+
+    Raises:
+        DataError: The target can't be used, or a threshold is to be tuned between more than two classes.
+    """
     section = request.section
     column = target_column(section.data_description, request.task, request.source.kind)
     target = fit_target(section.data_description, request.task, column, train)
+    if section.train_params.decision == "tuned" and isinstance(target, ClassTarget) and len(target.classes) > 2:
+        raise DataError(
+            f"trained_model.train_params.decision is 'tuned', which weighs two classes against each other, but there "
+            f"are {len(target.classes)} ({one_line(', '.join(target.classes))}); leave it out, or set "
+            "trained_model.data_description.multi_label: true."
+        )
     return describe_inputs(section, request.source, train, column), target
 
 

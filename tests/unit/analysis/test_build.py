@@ -384,7 +384,7 @@ def test_a_rare_class_that_is_never_predicted_gets_the_advice_that_helps(analyse
     )
     report, _ = analyse(frame)
     assert report["next"].startswith(
-        "Class 1, 5 items of test, is never predicted: it is rare. Set trained_model.learner."
+        "Class 1, 5 items of test, is never predicted: it is rare. Set trained_model.train_params.decision: tuned"
     )
     evenly = frame.with_columns(
         target_class=pl.when(pl.int_range(pl.len()) % 2 == 0).then(pl.lit("1")).otherwise(pl.lit("0"))

@@ -104,7 +104,7 @@ def test_resolving_twice_changes_nothing():
     [
         ({"learner": {"loss": "mse"}}, "classification", "crops", "expected cross_entropy"),
         ({"learner": {"loss": "cross_entropy"}}, "multi_label", "crops", "expected binary_cross_entropy"),
-        ({"train_params": {"decision": "tuned"}}, "classification", "crops", "train_params.decision is set, but task"),
+        ({"train_params": {"decision": "tuned"}}, "regression", "crops", "train_params.decision is set, but task"),
         ({"train_params": {"metric": "accuracy"}}, "regression", "pixels", "expected loss or mae or rmse"),
         ({"learner": {"class_weights": "balanced"}}, "regression", "pixels", "read by classification"),
         (

@@ -1,10 +1,17 @@
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from sklearn.metrics import f1_score
 
-from assay.training.class_targets import LabelsTarget
+from assay.errors import DataError
+from assay.spec.predictions import PredictionsSection
+from assay.storage.parquet import read_parquet
+from assay.training.class_targets import ClassTarget, LabelsTarget
 from assay.training.metrics import LabelsRunningMetric, best_thresholds
+from assay.training.model_file import read_card
+from assay.training.predictions import PREDICTIONS, build_predictions
+from assay.training.trained_model import CHOSEN, build_trained_model
 
 
 def test_no_other_threshold_has_a_better_f1():
@@ -38,3 +45,61 @@ def test_the_running_metric_equals_scikit_learn_over_several_batches():
     values = metric.values()
     assert values["macro_f1"] == pytest.approx(f1_score(targets, outputs >= 0, average="macro"))
     assert values["exact_match"] == pytest.approx((targets == (outputs >= 0)).all(axis=1).mean())
+
+
+@pytest.mark.parametrize(("rarer", "predicted"), [("yes", ["no", "yes", "yes"]), ("no", ["no", "no", "yes"])])
+def test_of_two_classes_the_rarer_one_is_predicted_from_its_threshold(rarer, predicted):
+    target = ClassTarget(column="label", classes=("no", "yes"), rarer=rarer, threshold=0.25)
+    decided = target.predicted_columns(torch.tensor([[0.9, 0.1], [0.75, 0.25], [0.2, 0.8]]))
+    assert decided[0].to_list() == predicted
+    of_predicted = [0.9, 0.25 if rarer == "yes" else 0.75, 0.8]
+    assert decided[1].to_list() == pytest.approx(of_predicted)
+
+
+def test_a_target_without_a_threshold_is_stored_as_before():
+    assert set(ClassTarget(column="label", classes=("a", "b")).model_dump()) == {"kind", "column", "classes", "mapping"}
+
+
+@pytest.fixture
+def train(pixel_rows, store_rows, tiny_spec, tmp_path):
+    """A function that trains on other labels of four pictures without noise, and returns source and model folder."""
+    pixels = {f"px_{y}_{x}": 0.15 + 0.6 * (pl.col("target") == y).cast(pl.Float32) for y in range(4) for x in range(4)}
+
+    def run(labels, decision, **keys):
+        rows = pixel_rows.with_columns(label=labels, **pixels)
+        source, folder = store_rows(rows, decision), tmp_path / decision
+        folder.mkdir()
+        params = {"epochs": 60, "decision": decision}
+        spec = tiny_spec(data_description={"input": "normalized"}, train_params=params, **keys)
+        build_trained_model(spec, "classification", 1, source, folder)
+        return source, folder
+
+    return run
+
+
+def test_a_threshold_between_more_than_two_classes_is_refused(train):
+    with pytest.raises(DataError, match=r"decision is 'tuned', which weighs two classes .* are 4 \(0, 1, 2, 3\)"):
+        train(pl.col("label"), "tuned")
+
+
+@pytest.mark.system
+def test_a_tuned_threshold_finds_a_rare_class_that_is_never_the_likelier_one(train, tmp_path):
+    """One of four equal pictures is rare, so that none is likelier to be."""
+    every_fourth = pl.int_range(pl.len()).over("subset", "target") % 4 == 0
+    labels = pl.when((pl.col("target") == 2) & every_fourth).then(pl.lit("rare")).otherwise(pl.lit("usual"))
+    recalls = {}
+    for decision in ("fixed", "tuned"):
+        source, model = train(labels, decision, model={"kind": "mlp", "width": 16})
+        folder = tmp_path / f"predicted-{decision}"
+        folder.mkdir()
+        section = PredictionsSection(datasets=("train", "validation", "test"))
+        build_predictions(section, "classification", 1, source, model, folder)
+        table = read_parquet(folder / PREDICTIONS)
+        rare = table.filter(pl.col("target_class") == "rare")
+        recalls[decision] = (rare["predicted_class"] == "rare").mean()
+    target = read_card(model / CHOSEN).target
+    assert target.rarer == "rare"
+    assert target.threshold < 0.5
+    said = pl.when(pl.col("prob_rare") >= target.threshold).then(pl.lit("rare")).otherwise(pl.lit("usual"))
+    assert table["predicted_class"].equals(table.select(said.alias("predicted_class")).to_series())
+    assert recalls["tuned"] > recalls["fixed"] + 0.5
