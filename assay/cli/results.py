@@ -1,4 +1,4 @@
-"""Commands that read results: ``show``, ``path``, ``sql``, ``compare``, ``diff``, ``export`` and ``dashboard``."""
+"""Commands that read results: ``show``, ``path``, ``report``, ``sql``, ``compare``, ``diff``, ``export`` and others."""
 
 import shutil
 import sys
@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from assay.errors import AssayError, DataError, StorageError, unknown
+from assay.experiments.folders import ExperimentFolder
 from assay.experiments.last_run import LastRun, last_run
 from assay.experiments.specs import removal_notice
 from assay.experiments.workspace import dagster_home, folders, spec_files, storage_root
@@ -87,15 +88,7 @@ def path(
     ] = None,
 ) -> None:
     """Print the folder of an experiment, or of one of its stages' results."""
-    folder = folders().find(validate_id(experiment_id))
-    if folder is None:
-        known = spec_files().ids()
-        hint = (
-            f"Next: assay run {experiment_id}"
-            if experiment_id in known
-            else unknown("Experiment", experiment_id, known)
-        )
-        raise StorageError(f"Experiment {experiment_id!r} has no folder. {hint}")
+    folder = require_folder(experiment_id)
     if stage is None:
         typer.echo(folder.path)
         return
@@ -105,6 +98,42 @@ def path(
     if stage not in found:
         raise StorageError(f"Experiment {experiment_id!r}: {unknown('Result', stage, found)}")
     typer.echo(found[stage].folder)
+
+
+def require_folder(experiment_id: str) -> ExperimentFolder:
+    """Return an experiment's folder.
+
+    Raises:
+        IdError: The ID is not valid.
+        StorageError: It has none; the message says whether there is such an experiment, and which are similar.
+    """
+    folder = folders().find(validate_id(experiment_id))
+    if folder is None:
+        known = spec_files().ids()
+        hint = (
+            f"Next: assay run {experiment_id}"
+            if experiment_id in known
+            else unknown("Experiment", experiment_id, known)
+        )
+        raise StorageError(f"Experiment {experiment_id!r} has no folder. {hint}")
+    return folder
+
+
+def report(
+    experiment_id: Annotated[str, typer.Argument(help="ID of the experiment")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="HTML file; report.html in the experiment's folder when left out")
+    ] = None,
+) -> None:
+    """Write one self-contained page about an experiment: data, training, metrics, pictures, tests, origin.
+
+    The page needs no network and no other file, so it can be sent to others. Of an unfinished experiment it shows what
+    there is.
+    """
+    require_folder(experiment_id)
+    from assay.dashboard.report import write_report  # Polars: only here
+
+    typer.echo(write_report(storage_root(), experiment_id, out))
 
 
 def sql(

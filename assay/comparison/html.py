@@ -1,16 +1,15 @@
 """The page of a comparison: one self-contained HTML file, which needs no network.
 
-The page is built as a tree of elements, so that names, tags and other texts of users can't become markup. Belongs here:
-layout, the table, and HTML as a tree. Does not belong here: which curves are drawn (``assay.comparison.figures``).
+Belongs here: layout and the table. Does not belong here: HTML as a tree (``assay.utils.html``), which curves are drawn
+(``assay.comparison.figures``).
 """
 
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.resources import files
 from os.path import relpath
 from pathlib import Path
 from typing import Any
@@ -27,11 +26,7 @@ from assay.plots.common import Panel
 from assay.plots.comparison import draw_panels
 from assay.spec.yaml_text import brief
 from assay.storage.files import write_text
-
-Element = ElementTree.Element
-Content = Element | str
-
-WHISKER_WIDTH, WHISKER_HEIGHT = 150, 18
+from assay.utils.html import Content, Element, element, page_head, shipped_text, whisker, write_page
 
 _NAMESPACE = re.compile(r"\{[^}]*\}")
 
@@ -53,25 +48,14 @@ def write_comparison(path: Path, name: str, rankings: list[Ranking], collection:
 
 def comparison_page(path: Path, name: str, rankings: list[Ranking], collection: ComparisonData) -> Element:
     """Return the page as a tree; the arguments are those of ``write_comparison``."""
-    style, script = (_shipped(f"compare.{kind}") for kind in ("css", "js"))
+    style, script = (shipped_text(f"compare.{kind}") for kind in ("css", "js"))
     # Should a text become markup by mistake, it still could not run: the policy allows only this script.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=policy),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("title", f"{name}: comparison"),
-        element("style", style),
-    )
+    head = page_head(f"{name}: comparison", policy, style)
     sections = [_section(ranking, path, collection) for ranking in rankings]
     body = element("body", _header(name, collection), *sections, element("script", script))
     return element("html", head, body, lang="en")
-
-
-def _shipped(name: str) -> str:
-    return (files("assay") / "templates" / name).read_text(encoding="utf-8")
 
 
 def _header(name: str, collection: ComparisonData) -> Element:
@@ -107,30 +91,6 @@ def _figure(heading: str, panels: list[Panel], ranking: Ranking) -> list[Content
             part.insert(0, element("title", names[int(part.attrib["data-row"])]))
     svg.set("aria-label", heading)
     return [element("h3", heading), element("figure", svg)]
-
-
-def element(tag: str, *content: Content, **attributes: str) -> Element:
-    """Return an element; in names of attributes, a trailing ``_`` is dropped and others become ``-``."""
-    names = {name.rstrip("_").replace("_", "-"): value for name, value in attributes.items()}
-    parent = Element(tag, names)
-    append(parent, content)
-    return parent
-
-
-def append(parent: Element, content: Iterable[Content]) -> None:
-    """Append texts and elements to the content of an element."""
-    for part in content:
-        if not isinstance(part, str):
-            parent.append(part)
-        elif len(parent):
-            parent[-1].tail = (parent[-1].tail or "") + part
-        else:
-            parent.text = (parent.text or "") + part
-
-
-def write_page(html: Element) -> str:
-    """Return a whole page as text."""
-    return f"<!doctype html>\n{ElementTree.tostring(html, encoding='unicode', method='html')}\n"
 
 
 def inline_svg(text: str) -> Element:
@@ -247,21 +207,7 @@ def _range(scores: Sequence[Score]) -> tuple[float, float]:
 
 
 def _whisker(score: Score, low: float, high: float) -> Element:
-    """Return a small plot: the value as a dot, its interval as a line, the baseline as a mark."""
-
-    def x(value: float) -> str:
-        return f"{4 + (WHISKER_WIDTH - 8) * (value - low) / ((high - low) or 1.0):.1f}"
-
-    y = str(WHISKER_HEIGHT // 2)
-    marks: list[Content] = []
-    if score.baseline is not None and low <= score.baseline <= high:
-        at = x(score.baseline)
-        marks.append(element("line", x1=at, x2=at, y1="2", y2=str(WHISKER_HEIGHT - 2), class_="baseline"))
-    if score.low is not None and score.high is not None:
-        marks.append(element("line", x1=x(score.low), x2=x(score.high), y1=y, y2=y, class_="interval"))
-    if score.value is not None:
-        marks.append(element("circle", cx=x(score.value), cy=y, r="3.5"))
-    return element("svg", *marks, width=str(WHISKER_WIDTH), height=str(WHISKER_HEIGHT), aria_hidden="true")
+    return whisker(score.value, (score.low, score.high), score.baseline, (low, high))
 
 
 def _key(key: str, name: str) -> _Column:

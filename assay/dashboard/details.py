@@ -1,6 +1,9 @@
 """The contents of one experiment's page: metrics and checks as tables, the spec as text, and the files of its plots.
 
-Does not belong here: widgets (``assay.dashboard.views.experiment``), curves (``assay.dashboard.charts``).
+``FolderRecords`` is what an experiment's folder alone says, for pages about experiments of any version and origin.
+
+Does not belong here: widgets (``assay.dashboard.views.experiment``), curves (``assay.dashboard.charts``), the report
+(``assay.dashboard.report``).
 """
 
 import csv
@@ -9,18 +12,35 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
-from assay.comparison.load import Score
+from assay.comparison.load import Score, differing_stage
 from assay.comparison.terminal import interval
 from assay.dashboard.data import Experiment
 from assay.errors import AssayError, StorageError
 from assay.experiments.checks import EXP_TESTS
 from assay.experiments.contents import stage_results
-from assay.experiments.folders import ExperimentFolders
+from assay.experiments.folders import (
+    INFO,
+    PLACES,
+    RESULTS,
+    STATISTICS,
+    ExperimentFolders,
+    folder_name,
+    read_folder_manifest,
+)
 from assay.metrics.registry import get_metric, label_of
+from assay.pipeline import STAGES, needed_stages
+from assay.spec.experiment import learning_of
+from assay.spec.loading import load_values, spec_from
+from assay.spec.secrets import without_removed_keys
 from assay.spec.yaml_text import to_yaml
+from assay.storage.files import MANIFEST
+from assay.storage.parquet import read_parquet
+from assay.storage.records import MOST_MANIFEST_BYTES, ResultManifest, StageReport, read_stored
+from assay.storage.results import REPORT, ResultStore
 from assay.utils.text import natural_sort_key
 
 METRICS = pl.Schema(
@@ -172,3 +192,118 @@ def _in_folder(folder: Path) -> list[Plot]:
 def _named(paths: Iterable[Path]) -> Iterable[Plot]:
     for path in paths:
         yield Plot(path.stem.replace("_", " ").capitalize(), path)
+
+
+@dataclass(frozen=True)
+class FolderRecords:
+    """What an experiment's folder says of it, wherever and by whatever version it was made.
+
+    Attributes:
+        experiment_id: ID of the experiment.
+        folder: The folder.
+        info: Name, description, task, tags and run ID, as plain values.
+        spec: The spec that it ran with, as plain values without secrets.
+        fingerprints: Of its results, by stage, in pipeline order.
+        reports: What each stage reported; only of stages with a result.
+        versions: Of Assay's code and the project's; empty if not recorded.
+        environment: Python, packages and machine of its first run; empty if not recorded.
+        note: Why what is stored is not of its spec; empty if it is.
+    """
+
+    experiment_id: str
+    folder: Path
+    info: Mapping[str, Any]
+    spec: Mapping[str, Any]
+    fingerprints: Mapping[str, str]
+    reports: Mapping[str, Mapping[str, Any]]
+    versions: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    note: str = ""
+
+    @property
+    def task(self) -> str:
+        """What is learned: the task of the spec, or multi_label."""
+        return learning_of(self.spec)
+
+    @property
+    def missing(self) -> list[str]:
+        """The stages that its analysis depends on and that were not made yet."""
+        try:
+            needed = needed_stages(spec_from(self.spec, self.experiment_id))
+        except AssayError:  # a spec of another version, or of a package that is not installed
+            needed = ("trained_model", "predictions", "analysis")
+        return [stage for stage in needed if stage not in self.fingerprints]
+
+    def table(self, stage: str, name: str, columns: Iterable[str] = ()) -> pl.DataFrame | None:
+        """Return a table of a stage; None if the stage was not made, or has none of this name.
+
+        Args:
+            stage: A stage whose files are part of the folder.
+            name: Name of the table, without suffix.
+            columns: What is needed of it.
+
+        Raises:
+            StorageError: It is damaged, or of a version that did not have these columns.
+        """
+        path = self.folder / folder_name(stage, f"{name}.parquet")
+        if stage not in self.fingerprints or not path.is_file():
+            return None
+        table = read_parquet(path)
+        lacking = [column for column in columns if column not in table.columns]
+        if lacking:
+            raise StorageError(
+                f"Experiment {self.experiment_id!r}: {path.name} has no column {lacking[0]!r}; it was made by another "
+                f"version of Assay. Next: assay run {self.experiment_id}"
+            )
+        return table
+
+    def manifest(self, root: Path, stage: str) -> Mapping[str, Any]:
+        """Return what a stage's result was made from; empty where neither folder nor storage has that any more."""
+        if stage in PLACES:
+            with suppress(FileNotFoundError):
+                return read_stored(self.folder / RESULTS / stage / MANIFEST, ResultManifest, MOST_MANIFEST_BYTES)
+        found = ResultStore(root).find(stage, self.fingerprints[stage])
+        return found.manifest if found else {}
+
+
+def read_records(root: Path, experiment_id: str) -> FolderRecords:
+    """Return what an experiment's folder says of it.
+
+    Raises:
+        IdError: The ID is not valid.
+        StorageError: It has no folder yet, or one of its records is damaged.
+    """
+    folder = ExperimentFolders(root).require(experiment_id).path
+    spec = _values(folder / "configs" / "experiment.yaml")
+    if not spec:
+        raise StorageError(
+            f"{folder} has no configs/experiment.yaml, so nobody knows what the experiment is. Next: assay run "
+            f"{experiment_id}"
+        )
+    made = (read_folder_manifest(folder) or {"results": {}})["results"]
+    fingerprints = {stage: made[stage] for stage in STAGES if stage in made}
+    outdated = None
+    with suppress(StorageError):  # of copies, and where results were deleted, nobody can tell
+        outdated = differing_stage(root, folder, spec) if "analysis" in fingerprints else None
+    return FolderRecords(
+        experiment_id,
+        folder,
+        _values(folder / INFO),
+        without_removed_keys(spec),
+        fingerprints,
+        {stage: _report(folder, stage) for stage in fingerprints},
+        *(_values(folder / name) for name in ("git_versions.yaml", "environment.yaml")),
+        f"Its last run did not finish: {outdated} is of an earlier spec." if outdated else "",
+    )
+
+
+def _report(folder: Path, stage: str) -> Mapping[str, Any]:
+    """Return what a stage reported; of results that are not part of the folder, it only has the statistics."""
+    if stage in PLACES:
+        with suppress(FileNotFoundError):
+            return read_stored(folder / folder_name(stage, REPORT), StageReport)
+    return _values(folder / STATISTICS / f"{stage}.yaml")
+
+
+def _values(path: Path) -> dict[str, Any]:
+    return load_values(path) if path.is_file() else {}

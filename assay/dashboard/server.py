@@ -17,7 +17,6 @@ from typing import Any, BinaryIO
 
 from assay.errors import AssayError, ServerError, StorageError
 from assay.experiments.folders import ExperimentFolders
-from assay.spec.ids import validate_id
 from assay.storage.files import entries_below, is_leftover, require_inner_names
 from assay.utils.same_origin import HOST, HOSTS, SameOriginMiddleware
 
@@ -174,9 +173,7 @@ def zip_experiment(root: Path, experiment_id: str) -> BinaryIO:
         IdError: The ID is not valid.
         StorageError: The experiment has no folder, a run kept writing to it, or a file's name is no text.
     """
-    folder = ExperimentFolders(root).find(validate_id(experiment_id))
-    if folder is None:
-        raise StorageError(f"Experiment {experiment_id!r} has no folder. Next: assay run {experiment_id}")
+    folder = ExperimentFolders(root).require(experiment_id)
     if folder.path.is_symlink() or folder.path.parent.is_symlink():
         raise StorageError(f"{folder.path} is reached by a link; nothing outside the storage is sent.")
     for _ in range(ZIP_ATTEMPTS):

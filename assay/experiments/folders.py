@@ -81,6 +81,18 @@ class ExperimentFolders:
             return None
         return ExperimentFolder(experiment_id, content["run_id"], self.root / content["folder"])
 
+    def require(self, experiment_id: str) -> ExperimentFolder:
+        """Return an experiment's folder.
+
+        Raises:
+            IdError: The ID is not valid.
+            StorageError: It has none yet; see also ``find``.
+        """
+        folder = self.find(experiment_id)
+        if folder is None or not folder.path.is_dir():
+            raise StorageError(f"Experiment {experiment_id!r} has no folder. Next: assay run {experiment_id}")
+        return folder
+
     def open(self, experiment_id: str, spec: ExperimentSpec) -> ExperimentFolder:
         """Return an experiment's folder with an updated description; it is created if it does not exist.
 

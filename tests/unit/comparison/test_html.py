@@ -8,11 +8,12 @@ import polars as pl
 import pytest
 
 from assay.comparison.figures import MAX_EPOCHS, curve_panels, key_panels
-from assay.comparison.html import comparison_page, element, inline_svg, write_comparison, write_page
+from assay.comparison.html import comparison_page, inline_svg, write_comparison
 from assay.comparison.load import HISTORY, ComparisonData
 from assay.comparison.ranking import rank
 from assay.plots.common import Curve, Panel
 from assay.plots.comparison import draw_panels
+from assay.utils.html import element, write_page
 
 EVIL = '<img src=x onerror="alert(1)"></script><script>alert(2)</script>&amp;'
 PAGE = Path("/storage/compare/x.html")
