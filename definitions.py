@@ -9,7 +9,18 @@ from typing import Any
 
 import dagster as dg
 
-from assets import analysis, checks, crops, experiment, generated_images, normalized, predictions, splits, tabular
+from assets import (
+    analysis,
+    checks,
+    crops,
+    experiment,
+    generated_images,
+    normalized,
+    predictions,
+    report,
+    splits,
+    tabular,
+)
 from assets import trained_model as training
 from assets.automation import follow_upstream
 from assets.common import with_code_references
@@ -19,7 +30,18 @@ from resources.defaults import default_store, resources_for
 
 SENSORS = [follow_files, follow_upstream, follow_code, update_warehouse]
 
-ASSET_MODULES = [experiment, generated_images, splits, crops, tabular, normalized, training, predictions, analysis]
+ASSET_MODULES = [
+    experiment,
+    generated_images,
+    splits,
+    crops,
+    tabular,
+    normalized,
+    training,
+    predictions,
+    analysis,
+    report,
+]
 
 ASSETS = with_code_references(dg.load_assets_from_modules(ASSET_MODULES), Path(__file__).parent)
 

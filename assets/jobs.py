@@ -67,7 +67,15 @@ job_eval = dg.define_asset_job(
     f"model. {how_to({'existing_experiment': 'ab12'})}",
 )
 
+job_report = dg.define_asset_job(
+    "job_report",
+    selection=dg.AssetSelection.assets("report"),
+    tags=RETRY_TAGS,
+    description="Write one page about an experiment, which needs no network: data, training, metrics, pictures, tests, "
+    "origin. Of an unfinished experiment it shows what there is. On the command line: `assay report ID`.",
+)
+
 EXPERIMENT_JOBS = (job_data_generation, job_train, job_eval, job_experiment)
 """The jobs that run for one experiment at a time."""
 
-JOBS = (*EXPERIMENT_JOBS, job_copy_exp, job_clearlocks)
+JOBS = (*EXPERIMENT_JOBS, job_report, job_copy_exp, job_clearlocks)

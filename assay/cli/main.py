@@ -13,7 +13,7 @@ import typer
 
 from assay.cli.backfills import backfill, backfills
 from assay.cli.models import predict
-from assay.cli.results import compare, dashboard, diff, export, path, report, show, sql
+from assay.cli.results import compare, dashboard, diff, export, path, report_experiment, show, sql
 from assay.cli.run import demo, run, verify_experiment
 from assay.cli.specs import evaluate, list_plugins, new, schema, sweep, validate
 from assay.cli.storage import copy, forget, gc, import_, list_locations, locks
@@ -42,7 +42,6 @@ for command in (
     dashboard,
     show,
     path,
-    report,
     export,
     sql,
     locks,
@@ -56,6 +55,7 @@ app.command("import")(import_)
 app.command("locations")(list_locations)
 app.command("verify")(verify_experiment)
 app.command("plugins")(list_plugins)
+app.command("report")(report_experiment)
 
 
 def script() -> None:

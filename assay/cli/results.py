@@ -88,7 +88,7 @@ def path(
     ] = None,
 ) -> None:
     """Print the folder of an experiment, or of one of its stages' results."""
-    folder = require_folder(experiment_id)
+    folder = existing_folder(experiment_id)
     if stage is None:
         typer.echo(folder.path)
         return
@@ -100,7 +100,7 @@ def path(
     typer.echo(found[stage].folder)
 
 
-def require_folder(experiment_id: str) -> ExperimentFolder:
+def existing_folder(experiment_id: str) -> ExperimentFolder:
     """Return an experiment's folder.
 
     Raises:
@@ -119,7 +119,7 @@ def require_folder(experiment_id: str) -> ExperimentFolder:
     return folder
 
 
-def report(
+def report_experiment(
     experiment_id: Annotated[str, typer.Argument(help="ID of the experiment")],
     out: Annotated[
         Path | None, typer.Option("--out", help="HTML file; report.html in the experiment's folder when left out")
@@ -130,7 +130,7 @@ def report(
     The page needs no network and no other file, so it can be sent to others. Of an unfinished experiment it shows what
     there is.
     """
-    require_folder(experiment_id)
+    existing_folder(experiment_id)
     from assay.dashboard.report import write_report  # Polars: only here
 
     typer.echo(write_report(storage_root(), experiment_id, out))

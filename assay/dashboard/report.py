@@ -27,20 +27,15 @@ from assay.dashboard.report_sections import (
 )
 from assay.errors import FileError, StorageError
 from assay.experiments.checks import recorded_tests
+from assay.experiments.folders import REPORT_PAGE
 from assay.metrics.registry import label_of
 from assay.storage.files import write_bytes
 from assay.storage.locks.acquire import hold
-from assay.utils.html import Content, Element, append, element, page_head, shipped_text, write_page
+from assay.utils.html import STATIC_POLICY, Content, Element, append, element, page_head, shipped_text, write_page
 from assay.utils.reading import open_regular
-
-NAME = "report.html"
-"""File in an experiment's folder."""
 
 GENERATOR = '<meta name="generator" content="Assay report">'
 """By which a report is recognized, so that no other file is replaced by one."""
-
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-"""Content Security Policy of the page: nothing is fetched, and nothing runs."""
 
 MOST_CARDS = 4
 
@@ -66,8 +61,8 @@ def write_report(root: Path, experiment_id: str, out: Path | None = None) -> Pat
         write_bytes(out, content)
         return out
     with hold(root / "locks", f"experiments/{experiment_id}", "write", "writing its report"):
-        write_bytes(records.folder / NAME, content)
-    return records.folder / NAME
+        write_bytes(records.folder / REPORT_PAGE, content)
+    return records.folder / REPORT_PAGE
 
 
 def page_text(page: Element) -> bytes:
@@ -108,7 +103,7 @@ def report_page(root: Path, records: FolderRecords) -> Element:
     scores = records.table("analysis", "analysis", ("subset", "metric", "class", "value", "ci_low", "ci_high", "count"))
     sources = Sources(root, records, recorded_tests(root, name), plots_of(root, name), scores)
     sections = [(title, build(sources)) for title, build in SECTIONS]
-    head = page_head(f"{name}: report", POLICY, shipped_text("report.css"))
+    head = page_head(f"{name}: report", STATIC_POLICY, shipped_text("report.css"))
     head.insert(1, element("meta", name="generator", content="Assay report"))
     append(head, [element("link", rel="icon", href="data:,")])
     links = element("nav", *(element("a", title, href=f"#{_anchor(title)}") for title, _ in sections))

@@ -198,6 +198,9 @@ def _update_manifest(folder: Path, result: Result, files: Mapping[str, dict[str,
             (folder / name).unlink(missing_ok=True)
 
 
+REPORT_PAGE = "report.html"
+"""File of an experiment's folder with its report, once somebody has asked for one."""
+
 INFO = "experiment_info.yaml"
 """File of an experiment's folder with its ID, task and tags, by which it is recognized."""
 

@@ -39,6 +39,9 @@ REPORT = "report.json"
 PICTURES = "/assay/pictures"
 """Where our web server has the pictures of results: ``/assay/pictures/<stage>/<fingerprint>/<name>``."""
 
+REPORTS = "/assay/reports"
+"""Where our web server has the reports of experiments: ``/assay/reports/<experiment>``."""
+
 Report = dict[str, Any]
 """Statistics about a result that are shown to users: JSON values by name."""
 

@@ -11,6 +11,9 @@ from xml.etree import ElementTree
 Element = ElementTree.Element
 Content = Element | str
 
+STATIC_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+"""Content Security Policy of pages that fetch nothing, and where nothing runs."""
+
 WHISKER_WIDTH, WHISKER_HEIGHT = 150, 18
 
 

@@ -40,13 +40,15 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from assay.backfills.dagster_server import claimed_address
-from assay.errors import FileError, ServerError
-from assay.experiments.workspace import dagster_home, spec_files, storage_root
+from assay.errors import AssayError, FileError, ServerError
+from assay.experiments.folders import REPORT_PAGE
+from assay.experiments.workspace import dagster_home, folders, spec_files, storage_root
 from assay.images.decoding import DECODE_ERRORS, decode
 from assay.images.png import encode_png
 from assay.images.resizing import at_most
 from assay.pipeline import STAGES
-from assay.storage.results import PICTURES, ResultStore
+from assay.storage.results import PICTURES, REPORTS, ResultStore
+from assay.utils.html import STATIC_POLICY
 from assay.utils.reading import read_bytes
 from assay.utils.same_origin import (
     HOST,
@@ -121,9 +123,10 @@ class GuardedWebserver(DagsterWebserver[Any, Any]):
         return [Middleware(SameOriginMiddleware), json_only, *super().build_middleware()]
 
     def build_routes(self) -> list[BaseRoute]:
-        """Return Dagster's routes after that of the pictures of results, to which metadata refer."""
+        """Return Dagster's routes after those of pictures and reports, to which metadata refer."""
         pictures = Route(f"{PICTURES}/{{stage}}/{{fingerprint}}/{{name:path}}", picture_of)
-        return [pictures, *super().build_routes()]  # type: ignore[no-untyped-call]
+        reports = Route(f"{REPORTS}/{{experiment_id}}", report_page_of)
+        return [pictures, reports, *super().build_routes()]  # type: ignore[no-untyped-call]
 
 
 def picture_of(request: Request) -> Response:
@@ -144,6 +147,23 @@ def picture_of(request: Request) -> Response:
     content = encode_png(at_most(image, SMALL_PX) if "small" in request.query_params else image)
     kept = {"Cache-Control": "private, max-age=86400", "X-Content-Type-Options": "nosniff"}
     return Response(content, media_type="image/png", headers=kept)
+
+
+def report_page_of(request: Request) -> Response:
+    """Answer with the report of an experiment as it was last written: 404 without one.
+
+    The page is of another kind than Dagster's: should a text of a user become markup in it, nothing of it could run.
+    """
+    try:
+        page = read_bytes(folders().require(request.path_params["experiment_id"]).path / REPORT_PAGE)
+    except (AssayError, FileNotFoundError):
+        return Response("There is no such report any more. Materialize 'report'.", 404, media_type="text/plain")
+    headers = {
+        "Content-Security-Policy": f"{STATIC_POLICY}; sandbox",
+        "Cache-Control": "no-cache",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return Response(page, media_type="text/html", headers=headers)
 
 
 def main(arguments: Sequence[str]) -> None:
