@@ -6,6 +6,7 @@ from urllib.parse import quote
 import dagster as dg
 
 from assay.dashboard.report import write_report
+from assay.pipeline import FINGERPRINT_LENGTH
 from assay.storage.files import sha256_of
 from assay.storage.results import REPORTS
 from assay.utils.text import readable_size
@@ -37,5 +38,5 @@ def report(context: dg.AssetExecutionContext, store: ExperimentStore) -> dg.Mate
             "file": dg.MetadataValue.path(str(path)),
             "size": readable_size(path.stat().st_size),
         },
-        data_version=dg.DataVersion(sha256_of(path)[:24]),
+        data_version=dg.DataVersion(sha256_of(path)[:FINGERPRINT_LENGTH]),
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assay.cli.results import existing_folder
 from assay.errors import AssayError
 from assay.experiments.workspace import locations, spec_files
 from assay.storage.locations.config import DEFAULT_LOCATION
@@ -22,6 +23,7 @@ from assay.experiments.workspace import storage_root
 from assay.spec.ids import is_id
 from assay.storage.locks.holders import Holder, age_of, holders, state_of
 from assay.storage.locks.maintenance import clear, clearable, share, unshare
+from assay.utils.reading import user_path
 from assay.utils.text import text_table
 
 
@@ -160,16 +162,57 @@ def copy(
         _enter(report.imported)
 
 
-def import_(
+def pack(
     experiment_id: Annotated[str, typer.Argument(help="ID of the experiment")],
-    source: Annotated[str, typer.Option("--from", help="a location of locations.yaml, or a folder of experiments")],
+    out: Annotated[Path | None, typer.Option("--out", help="the file; ID.zip in this folder when left out")] = None,
+) -> None:
+    """Write an experiment as one file, which `assay import FILE` takes on another machine.
+
+    The same experiment gives the same bytes. Images are not part of it; generated ones are made again when needed.
+    """
+    existing_folder(experiment_id)
+    from assay.experiments.copying import pack_experiment  # Polars: only here
+
+    file = out or Path(f"{experiment_id}.zip")
+    packed = pack_experiment(spec_files(), experiment_id, file)
+    typer.echo(f"{file}: {packed.files} files, {packed.size_bytes / 1e6:.1f} MB. Elsewhere: assay import {file.name}")
+
+
+def import_(
+    what: Annotated[str, typer.Argument(help="a file of `assay pack`; with --from, the ID of an experiment")],
+    source: Annotated[
+        str | None, typer.Option("--from", help="a location of locations.yaml, or a folder of experiments")
+    ] = None,
 ) -> None:
     """Import an experiment of another storage into this one: folder, results, tables, spec."""
-    from assay.experiments.importing import import_experiment  # Polars: only here
+    if source is None:
+        _require_file(what)
+    elif not is_id(what) and Path(what).is_file():
+        raise DataError(f"{what} is a file, which --from does not go with. Next: assay import {what}")
+    from assay.experiments.importing import import_experiment, import_pack  # Polars: only here
 
-    imported = import_experiment(spec_files(), locations().open_any(source), experiment_id, _show)
+    if source is None:
+        imported = import_pack(spec_files(), user_path(what), _show)
+    else:
+        imported = import_experiment(spec_files(), locations().open_any(source), what, _show)
     typer.echo(f"{imported.folder}: {imported.written.files} files, {', '.join(imported.results)}.")
     _enter(imported)
+
+
+def _require_file(what: str) -> None:
+    """Refuse what is no file, with the call that was most likely meant."""
+    path = user_path(what)
+    if path.is_dir():
+        raise DataError(f"{what} is a folder. Next, with an ID of an experiment in it: assay import ID --from {what}")
+    if not path.exists() and is_id(what):
+        known = ", ".join(locations().names())
+        raise DataError(
+            f"There is no file {what!r}. To import an experiment of this ID, say where it is: assay import {what} "
+            f"--from LOCATION. Locations: {known}; or a folder of experiments."
+        )
+    if not path.exists():
+        near = unknown("File", what, [each.name for each in path.parent.glob("*.zip")])
+        raise DataError(f"{near} A pack is written by: assay pack ID")
 
 
 def list_locations() -> None:

@@ -23,6 +23,7 @@ from assay.errors import AssayError, StorageError
 from assay.experiments.checks import EXP_TESTS
 from assay.experiments.contents import stage_results
 from assay.experiments.folders import (
+    ENVIRONMENT_FILES,
     INFO,
     PLACES,
     RESULTS,
@@ -234,13 +235,16 @@ class FolderRecords:
             needed = ("trained_model", "predictions", "analysis")
         return [stage for stage in needed if stage not in self.fingerprints]
 
-    def table(self, stage: str, name: str, columns: Iterable[str] = ()) -> pl.DataFrame | None:
+    def table(
+        self, stage: str, name: str, schema: Mapping[str, Any], optional: Iterable[str] = ()
+    ) -> pl.DataFrame | None:
         """Return a table of a stage; None if the stage was not made, or has none of this name.
 
         Args:
             stage: A stage whose files are part of the folder.
             name: Name of the table, without suffix.
-            columns: What is needed of it.
+            schema: Types of its columns; further ones are returned as they are.
+            optional: Those of them that it may lack.
 
         Raises:
             StorageError: It is damaged, or of a version that did not have these columns.
@@ -249,13 +253,17 @@ class FolderRecords:
         if stage not in self.fingerprints or not path.is_file():
             return None
         table = read_parquet(path)
-        lacking = [column for column in columns if column not in table.columns]
-        if lacking:
-            raise StorageError(
-                f"Experiment {self.experiment_id!r}: {path.name} has no column {lacking[0]!r}; it was made by another "
-                f"version of Assay. Next: assay run {self.experiment_id}"
-            )
-        return table
+        lacking = [column for column in schema if column not in table.columns and column not in optional]
+        problem = f"no column {lacking[0]!r}" if lacking else ""
+        if not problem:
+            try:
+                return table.cast({column: kind for column, kind in schema.items() if column in table.columns})
+            except pl.exceptions.PolarsError:
+                problem = "columns of other types"
+        raise StorageError(
+            f"Experiment {self.experiment_id!r}: {path.name} has {problem}; it was made by another version of Assay. "
+            f"Next: assay run {self.experiment_id}"
+        )
 
     def manifest(self, root: Path, stage: str) -> Mapping[str, Any]:
         """Return what a stage's result was made from; empty where neither folder nor storage has that any more."""
@@ -292,7 +300,7 @@ def read_records(root: Path, experiment_id: str) -> FolderRecords:
         without_removed_keys(spec),
         fingerprints,
         {stage: _report(folder, stage) for stage in fingerprints},
-        *(_values(folder / name) for name in ("git_versions.yaml", "environment.yaml")),
+        *(_values(folder / name) for name in ENVIRONMENT_FILES),
         f"Its last run did not finish: {outdated} is of an earlier spec." if outdated else "",
     )
 

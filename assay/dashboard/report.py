@@ -10,7 +10,7 @@ Belongs here: writing the page, its head and beginning. Does not belong here: it
 
 from pathlib import Path
 
-from assay.analysis.base import baseline_text, readable_number
+from assay.analysis.base import ANALYSIS_SCHEMA, baseline_text, readable_number
 from assay.comparison.terminal import interval
 from assay.dashboard.data import started_at
 from assay.dashboard.details import FolderRecords, plots_of, read_records
@@ -100,7 +100,8 @@ def report_page(root: Path, records: FolderRecords) -> Element:
         StorageError: A table is damaged, or of a version without what a report needs.
     """
     name = records.experiment_id
-    scores = records.table("analysis", "analysis", ("subset", "metric", "class", "value", "ci_low", "ci_high", "count"))
+    added_later = ("baseline", "baseline_name", "unit", "simple_value", "simple_model")
+    scores = records.table("analysis", "analysis", ANALYSIS_SCHEMA, added_later)
     sources = Sources(root, records, recorded_tests(root, name), plots_of(root, name), scores)
     sections = [(title, build(sources)) for title, build in SECTIONS]
     head = page_head(f"{name}: report", STATIC_POLICY, shipped_text("report.css"))

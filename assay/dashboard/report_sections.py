@@ -33,6 +33,14 @@ MOST_ROWS = 40
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
+SUBSET = {"subset": pl.String()}
+"""What is needed of a table of items."""
+
+MOST_CHARACTERS = 2000
+"""Of a text that somebody wrote."""
+
+MOST_SPEC_CHARACTERS = 200_000
+
 LEADING_PACKAGES = ("torch", "numpy", "polars", "scikit-learn", "pillow", "dagster")
 
 
@@ -107,7 +115,7 @@ def _what(sources: Sources) -> list[Content]:
                 "Seed": spec.get("seed"),
             }
         ),
-        _folded("The whole spec", element("pre", shown_text(to_yaml(dict(spec))))),
+        _folded("The whole spec", element("pre", shown_text(to_yaml(dict(spec)), MOST_SPEC_CHARACTERS))),
     ]
 
 
@@ -125,7 +133,7 @@ def _data(sources: Sources) -> list[Content]:
         for name in _in_order(items)
     ]
     content: list[Content] = [_grid(["Subset", "Items", *map(_heading, columns)], rows)]
-    content += [note(str(warning)) for warning in splits.get("warnings") or ()]
+    content += [note(str(warning)) for warning in _listed(splits.get("warnings"))]
     content += _class_counts(splits, seen)
     if images:
         content.append(_folded("What was read", _facts({_heading(name): each for name, each in images.items()})))
@@ -157,7 +165,7 @@ def _leakage(sources: Sources) -> list[Content]:
 
 def _untested(sources: Sources, kind: str, what: str) -> Element:
     """Return why a test has no outcome: it is not asked for, or has not run yet."""
-    wanted = as_mapping(sources.records.spec.get("exptests")).get("tests") or ()
+    wanted = _listed(as_mapping(sources.records.spec.get("exptests")).get("tests"))
     kinds = [as_mapping(test).get("kind") for test in wanted]
     if kind and kind not in kinds:
         return note(f"The spec does not ask {what}. Next: add '- kind: {kind}' to exptests.tests.")
@@ -275,7 +283,10 @@ def _worst(sources: Sources) -> list[Content]:
 def _suspicious(sources: Sources) -> list[Content]:
     if sources.records.task != "classification":
         return [element("p", "Labels are doubted in classifications only.", class_="faint")]
-    if "analysis" in sources.records.fingerprints and sources.records.table("analysis", "suspicious_labels") is None:
+    if (
+        "analysis" in sources.records.fingerprints
+        and sources.records.table("analysis", "suspicious_labels", SUBSET) is None
+    ):
         again = f"assay run {sources.records.experiment_id}"
         return [note(f"The analysis is of a version of Assay that did not look for wrong labels. Next: {again}")]
     content = _items(sources, "suspicious_labels", f"No label of {sources.subset} is suspicious.")
@@ -285,7 +296,7 @@ def _suspicious(sources: Sources) -> list[Content]:
 
 def _items(sources: Sources, name: str, nothing: str) -> list[Content]:
     """Return a table of items of the leading subset, and their picture."""
-    table = sources.records.table("analysis", name, ("subset",))
+    table = sources.records.table("analysis", name, SUBSET)
     if table is None:
         return [_missing(sources, "analysis")]
     rows = table.filter(pl.col("subset") == sources.subset).drop("subset")
@@ -423,14 +434,19 @@ def _text(value: Any) -> str:
     return shown_text(str(value))
 
 
-def shown_text(text: str) -> str:
+def shown_text(text: object, most: int = MOST_CHARACTERS) -> str:
     """Return a text of somebody else without secrets, and without characters that act on what stands around them."""
-    return printable(hide(str(text)))
+    shown = printable(hide(str(text)))
+    return shown if len(shown) <= most else f"{shown[:most]}… ({len(shown):,} characters)"
 
 
 def as_mapping(value: Any) -> Mapping[str, Any]:
     """Return a mapping as it is, and nothing in place of anything else: records may be of any version."""
     return value if isinstance(value, Mapping) else {}
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else ()
 
 
 def _in_order(subsets: Iterable[str]) -> list[str]:

@@ -7,12 +7,13 @@ Belongs here: choosing, running and recording tests. Does not belong here: the t
 """
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from assay.checks.registry import CHECKS, check_of, run_test, write_exp_tests_csv
 from assay.checks.result import TestResult
-from assay.errors import DataError
+from assay.errors import DataError, FileError, StorageError
 from assay.experiments.contents import files_to_check, stage_results
 from assay.experiments.folders import ExperimentFolders
 from assay.spec.exptests import TestSection
@@ -20,6 +21,7 @@ from assay.spec.ids import validate_id
 from assay.storage.files import update_json
 from assay.storage.locks.acquire import hold
 from assay.storage.records import Verdict, read_stored
+from assay.utils.reading import read_text
 
 EXP_TESTS = "exp_tests.csv"
 
@@ -62,11 +64,16 @@ def recorded_tests(root: Path, experiment_id: str) -> list[TestResult]:
 
 
 def _read(path: Path) -> list[TestResult]:
-    if not path.is_file():
+    try:
+        rows = csv.DictReader(io.StringIO(read_text(path), newline=""))
+        return [_from_row(row) for row in rows]
+    except FileNotFoundError:
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return [_from_row(row) for row in rows]
+    except FileError as error:
+        raise StorageError(str(error)) from error
+    except (csv.Error, KeyError) as error:
+        reason = f"it has no column {error}" if isinstance(error, KeyError) else error
+        raise StorageError(f"{path} is no list of tests ({reason}). Delete it: the next run writes it anew.") from error
 
 
 def _from_row(row: dict[str, str]) -> TestResult:

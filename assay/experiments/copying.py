@@ -1,26 +1,42 @@
 """Copying experiments between locations, and mirroring an experiment's folder at its ``exp_out_location``.
 
-Copies are verified and can be resumed; the source is not changed unless its deletion is requested.
+Copies are verified and can be resumed; the source is not changed unless its deletion is requested. A pack is a copy in
+one file.
 
 Belongs here: requests, refusals, the order of the steps. Does not belong here: copying files
-(``assay.storage.locations.sync``), making an experiment part of this storage (``importing``).
+(``assay.storage.locations.sync``), the format of packs (``assay.storage.packs``), making an experiment part of this
+storage (``importing``).
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from assay.errors import StorageError
+from assay.errors import FileError, StorageError
 from assay.experiments.catalog import StoredExperiment, experiments_at, find_experiment, tree_of
-from assay.experiments.folders import ExperimentFolder, ExperimentFolders
+from assay.experiments.checks import EXP_TESTS
+from assay.experiments.folders import (
+    ENVIRONMENT_FILES,
+    INFO,
+    RESULTS,
+    STATISTICS,
+    ExperimentFolder,
+    ExperimentFolders,
+    read_folder_manifest,
+)
 from assay.experiments.importing import Imported, import_locked, lock_experiment
 from assay.experiments.specs import SpecFiles
 from assay.spec.ids import validate_id
+from assay.spec.secrets import hide
 from assay.storage.files import MANIFEST
 from assay.storage.locations.config import Location, Locations, location_errors
 from assay.storage.locations.filesystem import Tree
 from assay.storage.locations.sync import INCOMING, SyncResult, sync_folder
 from assay.storage.locks.acquire import hold
+from assay.storage.packs import is_pack, write_pack
 from assay.utils.concurrency import Progress, silent
+from assay.utils.reading import MOST_BYTES, read_bytes
 
 
 @dataclass(frozen=True)
@@ -167,3 +183,70 @@ def mirror_experiment(locations: Locations, folder: ExperimentFolder) -> SyncRes
     lock = f"experiments/{folder.experiment_id}"
     with hold(locations.root / "locks", lock, "write", f"copying to {name}"), location_errors(name):
         return sync_folder(Tree.of(folder.path), location.tree.below(folder.path.name))
+
+
+def pack_experiment(specs: SpecFiles, experiment_id: str, out: Path) -> SyncResult:
+    """Write an experiment as one file that another storage can import: the same bytes each time.
+
+    Packed is what Assay has written: results, tables, spec, records. Other files in its folder are left out.
+
+    Args:
+        specs: The spec files of this storage.
+        experiment_id: ID of the experiment.
+        out: The pack; an existing one is replaced.
+
+    Returns:
+        What was packed.
+
+    Raises:
+        IdError: The ID is not valid.
+        StorageError: The experiment has nothing to pack, or was changed by somebody; ``out`` is something else than a
+            pack; a text holds a secret.
+    """
+    _require_pack(out, experiment_id)
+    folder = ExperimentFolders(specs.root).require(experiment_id).path
+    with lock_experiment(specs, experiment_id, "packing"):
+        manifest = read_folder_manifest(folder)
+        if manifest is None:
+            raise StorageError(f"Experiment {experiment_id!r} has no results yet. Next: assay run {experiment_id}")
+        listed = {name: str(entry["sha256"]) for name, entry in manifest["files"].items()}
+        sizes = {name: size for name, size in Tree.of(folder).files().items() if name in listed or _is_record(name)}
+        if missing := [name for name in listed if name not in sizes]:
+            raise StorageError(f"{folder} has no {missing[0]} any more. Next: assay run {experiment_id}")
+        _require_no_secrets(folder, [name for name in sizes if sizes[name] <= MOST_BYTES])
+        write_pack(out, folder, sizes, listed)
+    return SyncResult(len(sizes), sum(sizes.values()), len(sizes))
+
+
+def _require_pack(out: Path, experiment_id: str) -> None:
+    """Refuse to replace anything but a pack."""
+    if out.is_dir():
+        raise StorageError(f"{out} is a folder. Name a file: --out {out / f'{experiment_id}.zip'}")
+    if out.suffix.lower() != ".zip":
+        raise StorageError(f"{out} does not end in .zip. Nearest valid: --out {out.with_suffix('.zip')}")
+    try:
+        if not is_pack(out):
+            raise StorageError(f"{out} exists and is no pack of Assay. Choose another name, or remove it first.")
+    except FileNotFoundError:
+        return
+    except FileError as error:
+        raise StorageError(str(error)) from error
+
+
+def _is_record(name: str) -> bool:
+    """Return whether Assay writes a file of this name into the folder of an experiment, without listing it."""
+    parts = name.split("/")
+    is_own = name in (MANIFEST, INFO, EXP_TESTS, *ENVIRONMENT_FILES)
+    is_config = parts[0] == "configs" and parts[-1] in ("experiment.yaml", "config.yaml")
+    return is_own or is_config or parts[0] == STATISTICS or (parts[0] == RESULTS and parts[-1] == MANIFEST)
+
+
+def _require_no_secrets(folder: Path, names: Sequence[str]) -> None:
+    """Refuse a pack with the value of a secret variable, or a login, in one of its texts."""
+    for name in names:
+        if name.endswith((".yaml", ".json", ".csv")):
+            text = read_bytes(folder / name).decode("utf-8", "replace")
+            if hide(text) != text:
+                raise StorageError(
+                    f"{folder / name} holds a login, or the value of a secret environment variable. Nothing was packed."
+                )

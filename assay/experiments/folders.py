@@ -205,6 +205,10 @@ INFO = "experiment_info.yaml"
 """File of an experiment's folder with its ID, task and tags, by which it is recognized."""
 
 
+ENVIRONMENT_FILES = ("git_versions.yaml", "environment.yaml")
+"""What an experiment's first run ran on: versions of the code; Python, packages and machine."""
+
+
 def describe(folder: Path, experiment_id: str, run_id: str, spec: ExperimentSpec) -> None:
     """Write the experiment's info file, its configuration, and, if configured, code versions and environment."""
     info = {
@@ -225,9 +229,9 @@ def describe(folder: Path, experiment_id: str, run_id: str, spec: ExperimentSpec
     update_text(folder / "configs" / "experiment.yaml", to_yaml(values))
     initializer = spec.trained_model.exp_initializer
     if initializer.git_versions:
-        update_text(folder / "git_versions.yaml", to_yaml(git_versions(Path.cwd())))
+        update_text(folder / ENVIRONMENT_FILES[0], to_yaml(git_versions(Path.cwd())))
     if initializer.environment:
-        update_text(folder / "environment.yaml", to_yaml(environment()))
+        update_text(folder / ENVIRONMENT_FILES[1], to_yaml(environment()))
     write_text(folder / INFO, to_yaml(info))
 
 

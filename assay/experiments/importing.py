@@ -9,14 +9,14 @@ copying files (``assay.storage.locations``), registering partitions with Dagster
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from assay.errors import AssayError, IdError, StorageError
-from assay.experiments.catalog import StoredExperiment, find_experiment, mapping_from, spec_at, tree_of
+from assay.errors import AssayError, FileError, IdError, StorageError
+from assay.experiments.catalog import StoredExperiment, experiments_at, find_experiment, mapping_from, spec_at, tree_of
 from assay.experiments.contents import TABLES, write_pointer
 from assay.experiments.evaluation import source_record_path
 from assay.experiments.folders import (
@@ -48,6 +48,7 @@ from assay.storage.locations.config import Location, Locations, location_errors
 from assay.storage.locations.filesystem import Tree, side_by_side
 from assay.storage.locations.sync import SyncResult, copy_verified, sync_folder
 from assay.storage.locks.acquire import hold
+from assay.storage.packs import unpack
 from assay.storage.parquet import StoredTable, scan_parquet
 from assay.storage.partitions import place_of, require_key
 from assay.storage.records import FolderManifest, Record, ResultManifest, StageReport, parse_stored, read_stored
@@ -97,6 +98,37 @@ def import_experiment(
     found = find_experiment(location, validate_id(experiment_id))
     with lock_experiment(specs, experiment_id, f"importing from {location.name}"):
         return import_locked(specs, location, found, progress)
+
+
+def import_pack(specs: SpecFiles, path: Path, progress: Progress = silent) -> Imported:
+    """Import the experiment in a pack, or in a download of the dashboard.
+
+    The file is unpacked beside the results, looked at like the folder of a stranger, and removed again in any case.
+
+    Args:
+        specs: The spec files of this storage.
+        path: The file.
+        progress: Called with the number of files that are ready.
+
+    Raises:
+        FileError: It is no such file, is damaged, or holds anything else than one whole experiment.
+        IdError, StorageError: See ``import_experiment``.
+    """
+    place = temporary_sibling(specs.root / "pack")
+    try:
+        unpack(path, place)
+        location = Location(path.name, replace(Tree.of(place), shown=str(path)), is_storage=False)
+        found = experiments_at(location)
+        if not found:
+            raise FileError(path, f"holds no experiment, whose folder has {INFO}; expected a file of 'assay pack ID'")
+        if not found[0].finished:
+            why = found[0].problem or f"it lacks {MANIFEST}"
+            raise FileError(path, f"does not hold the whole experiment ({why}). Pack it again: 'assay pack ID'")
+        return import_experiment(specs, location, found[0].experiment_id, progress)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+        with suppress(OSError):  # of a storage that did not exist and was refused something
+            specs.root.rmdir()
 
 
 def lock_experiment(specs: SpecFiles, experiment_id: str, purpose: str) -> AbstractContextManager[None]:
