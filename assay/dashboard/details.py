@@ -293,15 +293,17 @@ def read_records(root: Path, experiment_id: str) -> FolderRecords:
     outdated = None
     with suppress(StorageError):  # of copies, and where results were deleted, nobody can tell
         outdated = differing_stage(root, folder, spec) if "analysis" in fingerprints else None
+    versions, environment = (_values(folder / name) for name in ENVIRONMENT_FILES)
     return FolderRecords(
         experiment_id,
         folder,
-        _values(folder / INFO),
-        without_removed_keys(spec),
-        fingerprints,
-        {stage: _report(folder, stage) for stage in fingerprints},
-        *(_values(folder / name) for name in ENVIRONMENT_FILES),
-        f"Its last run did not finish: {outdated} is of an earlier spec." if outdated else "",
+        info=_values(folder / INFO),
+        spec=without_removed_keys(spec),
+        fingerprints=fingerprints,
+        reports={stage: _report(folder, stage) for stage in fingerprints},
+        versions=versions,
+        environment=environment,
+        note=f"Its last run did not finish: {outdated} is of an earlier spec." if outdated else "",
     )
 
 

@@ -17,14 +17,12 @@ from assay.dashboard.details import FolderRecords, plots_of, read_records
 from assay.dashboard.report_sections import (
     SECTIONS,
     Sources,
-    as_mapping,
     model_kind,
-    note,
     row_score,
     rows_over_all_classes,
-    shown_text,
     simple_model_text,
 )
+from assay.dashboard.report_values import as_mapping, note, shown_text
 from assay.errors import FileError, StorageError
 from assay.experiments.checks import recorded_tests
 from assay.experiments.folders import REPORT_PAGE

@@ -17,9 +17,22 @@ from assay.checks.result import TestResult
 from assay.comparison.load import Score, leading_score
 from assay.comparison.terminal import interval
 from assay.dashboard.details import FolderRecords, Plot, baseline_verdict, net_data_of
-from assay.errors import FileError, printable
+from assay.dashboard.report_values import (
+    MOST_ROWS,
+    as_list,
+    as_mapping,
+    count_with_share,
+    fact_list,
+    folded,
+    grid,
+    heading_of,
+    is_span,
+    note,
+    shown_text,
+    span_text,
+)
+from assay.errors import FileError
 from assay.metrics.registry import label_of
-from assay.spec.secrets import hide
 from assay.spec.yaml_text import flatten, to_yaml
 from assay.utils.html import Content, Element, element, whisker
 from assay.utils.reading import MOST_BYTES, read_bytes
@@ -28,16 +41,10 @@ from assay.utils.text import readable_size
 MOST_PICTURE_BYTES = 3_500_000
 """Size of all pictures together; as text they are a third larger, and a page has at most 5 MB."""
 
-MOST_ROWS = 40
-"""Rows of a table that are shown; the files have all of them."""
-
 PNG = b"\x89PNG\r\n\x1a\n"
 
 SUBSET = {"subset": pl.String()}
 """What is needed of a table of items."""
-
-MOST_CHARACTERS = 2000
-"""Of a text that somebody wrote."""
 
 MOST_SPEC_CHARACTERS = 200_000
 
@@ -100,7 +107,7 @@ def _what(sources: Sources) -> list[Content]:
     keys, target = flatten(spec), as_mapping(card.get("target"))
     evaluated = keys.get("existing_experiment.found.experiment_id")
     return [
-        _facts(
+        fact_list(
             {
                 "Task": sources.records.task.replace("_", " "),
                 "Predicts": target.get("column") or target.get("kind"),
@@ -115,7 +122,7 @@ def _what(sources: Sources) -> list[Content]:
                 "Seed": spec.get("seed"),
             }
         ),
-        _folded("The whole spec", element("pre", shown_text(to_yaml(dict(spec)), MOST_SPEC_CHARACTERS))),
+        folded("The whole spec", element("pre", shown_text(to_yaml(dict(spec)), MOST_SPEC_CHARACTERS))),
     ]
 
 
@@ -127,16 +134,16 @@ def _data(sources: Sources) -> list[Content]:
     if not items:
         return [_missing(sources, "splits")]
     shares = as_mapping(splits.get("share_per_subset"))
-    columns = sorted({key for each in seen.values() for key, value in each.items() if _is_span(value)})
-    rows = [
-        [name, _counted(items[name], shares.get(name)), *(_span(seen.get(name, {}).get(key)) for key in columns)]
-        for name in _in_order(items)
-    ]
-    content: list[Content] = [_grid(["Subset", "Items", *map(_heading, columns)], rows)]
-    content += [note(str(warning)) for warning in _listed(splits.get("warnings"))]
+    columns = sorted({key for each in seen.values() for key, value in each.items() if is_span(value)})
+    rows = []
+    for name in _in_order(items):
+        ranges = [span_text(seen.get(name, {}).get(column)) for column in columns]
+        rows.append([name, count_with_share(items[name], shares.get(name)), *ranges])
+    content: list[Content] = [grid(["Subset", "Items", *map(heading_of, columns)], rows)]
+    content += [note(str(warning)) for warning in as_list(splits.get("warnings"))]
     content += _class_counts(splits, seen)
     if images:
-        content.append(_folded("What was read", _facts({_heading(name): each for name, each in images.items()})))
+        content.append(folded("What was read", fact_list({heading_of(name): each for name, each in images.items()})))
     return [*content, *sources.figures(*sources.plots.get("Data", ()))]
 
 
@@ -152,8 +159,8 @@ def _class_counts(splits: Mapping[str, Any], seen: Mapping[str, Mapping[str, Any
     classes = list(dict.fromkeys(name for each in counts.values() for name in each))
     subsets = _in_order(counts)
     rows = [[name, *(counts[subset].get(name, 0) for subset in subsets)] for name in classes]
-    heading = element("h3", shown_text(_heading(title) or "Classes"))
-    return [heading, _grid(["Class", *subsets], rows)] if rows else []
+    heading = element("h3", shown_text(heading_of(title) or "Classes"))
+    return [heading, grid(["Class", *subsets], rows)] if rows else []
 
 
 def _leakage(sources: Sources) -> list[Content]:
@@ -165,7 +172,7 @@ def _leakage(sources: Sources) -> list[Content]:
 
 def _untested(sources: Sources, kind: str, what: str) -> Element:
     """Return why a test has no outcome: it is not asked for, or has not run yet."""
-    wanted = _listed(as_mapping(sources.records.spec.get("exptests")).get("tests"))
+    wanted = as_list(as_mapping(sources.records.spec.get("exptests")).get("tests"))
     kinds = [as_mapping(test).get("kind") for test in wanted]
     if kind and kind not in kinds:
         return note(f"The spec does not ask {what}. Next: add '- kind: {kind}' to exptests.tests.")
@@ -193,13 +200,13 @@ def _training(sources: Sources) -> list[Content]:
     seen = net_data_of(sources.root, sources.records.experiment_id)
     shown = sorted({*list(seen)[:1], *list(seen)[-1:]})
     inputs = [Plot(f"First training samples of epoch {epoch}, as the network got them", seen[epoch]) for epoch in shown]
-    return [_facts(facts), *sources.figures(*sources.plots.get("Training", ()), *inputs)]
+    return [fact_list(facts), *sources.figures(*sources.plots.get("Training", ()), *inputs)]
 
 
 def _measured(card: Mapping[str, Any]) -> dict[str, str]:
     """Return what was measured on the validation data in the epoch that is used: its key in the report, and a name."""
     names = [name for name in card if name.startswith("validation_")]
-    return {name: _heading(f"{label_of(name.removeprefix('validation_'))} on validation") for name in names}
+    return {name: heading_of(f"{label_of(name.removeprefix('validation_'))} on validation") for name in names}
 
 
 def _metrics(sources: Sources) -> list[Content]:
@@ -210,7 +217,7 @@ def _metrics(sources: Sources) -> list[Content]:
     for subset in sorted(subsets, key=lambda name: name != sources.subset):
         rows = [_metric_cells(row) for row in rows_over_all_classes(sources, subset)]
         heads = ["Metric", "Value", "Interval", "", "Baseline", "Simple model", "Better than the baseline", "Items"]
-        content += [element("h3", shown_text(f"On {subset}")), _grid(heads, rows)]
+        content += [element("h3", shown_text(f"On {subset}")), grid(heads, rows)]
     return [*content, *_by_class(sources), *sources.figures(*sources.named("Analysis", "metrics", "classes"))]
 
 
@@ -246,7 +253,7 @@ def _by_class(sources: Sources) -> list[Content]:
         by_class.setdefault(row["class"], {"items": row["count"]})[row["metric"]] = shown
     cells = [[name, each["items"], *(each.get(metric, "–") for metric in metrics)] for name, each in by_class.items()]
     heads = ["Class", "Count", *map(label_of, metrics)]
-    return [element("h3", shown_text(f"By class, on {sources.subset}")), _grid(heads, cells)] if cells else []
+    return [element("h3", shown_text(f"By class, on {sources.subset}")), grid(heads, cells)] if cells else []
 
 
 def _pictures(sources: Sources) -> list[Content]:
@@ -267,7 +274,7 @@ def _tests(sources: Sources) -> list[Content]:
 
 def _tests_table(tests: Iterable[TestResult]) -> Element:
     rows = [[_outcome(test), test.name, test.description, test.expected] for test in tests]
-    return _grid(["Outcome", "Test", "Found", "Expected"], rows, "prose")
+    return grid(["Outcome", "Test", "Found", "Expected"], rows, "prose")
 
 
 def _outcome(test: TestResult) -> Element:
@@ -282,11 +289,9 @@ def _worst(sources: Sources) -> list[Content]:
 
 def _suspicious(sources: Sources) -> list[Content]:
     if sources.records.task != "classification":
-        return [element("p", "Labels are doubted in classifications only.", class_="faint")]
-    if (
-        "analysis" in sources.records.fingerprints
-        and sources.records.table("analysis", "suspicious_labels", SUBSET) is None
-    ):
+        return [element("p", "Wrong labels are looked for where each item has one class.", class_="faint")]
+    is_analysed = "analysis" in sources.records.fingerprints
+    if is_analysed and sources.records.table("analysis", "suspicious_labels", SUBSET) is None:
         again = f"assay run {sources.records.experiment_id}"
         return [note(f"The analysis is of a version of Assay that did not look for wrong labels. Next: {again}")]
     content = _items(sources, "suspicious_labels", f"No label of {sources.subset} is suspicious.")
@@ -303,8 +308,8 @@ def _items(sources: Sources, name: str, nothing: str) -> list[Content]:
     if rows.is_empty():
         return [element("p", nothing)]
     columns = [column for column in rows.columns if rows[column].null_count() < len(rows)]
-    grid = _grid([*map(_heading, columns)], rows.select(columns).rows())
-    return [grid, *sources.figures(*sources.named("Analysis", name))]
+    shown = grid([*map(heading_of, columns)], rows.select(columns).head(MOST_ROWS).rows(), total=len(rows))
+    return [shown, *sources.figures(*sources.named("Analysis", name))]
 
 
 def _lineage(sources: Sources) -> list[Content]:
@@ -321,7 +326,7 @@ def _lineage(sources: Sources) -> list[Content]:
     explanation = "Equal fingerprints stand for equal results: each is a hash of all that determines one."
     return [
         element("p", explanation, class_="faint"),
-        _grid(["Stage", "Fingerprint", "Code version", "Made from"], rows),
+        grid(["Stage", "Fingerprint", "Code version", "Made from"], rows),
     ]
 
 
@@ -344,7 +349,7 @@ def _versions(sources: Sources) -> list[Content]:
         "Memory": readable_size(memory) if isinstance(memory, int) else None,
         "Folder": sources.records.folder.name,
     }
-    return [_facts(facts), *([_folded(f"All {len(packages)} packages", _facts(packages))] if packages else [])]
+    return [fact_list(facts), *([folded(f"All {len(packages)} packages", fact_list(packages))] if packages else [])]
 
 
 def _code_version(git: Mapping[str, Any]) -> str:
@@ -374,110 +379,11 @@ def _missing(sources: Sources, stage: str) -> Element:
     return note(f"Not made yet: {stage}. Next: assay run {sources.records.experiment_id}")
 
 
-def note(text: str) -> Element:
-    """Return a sentence that stands out: what is missing or in doubt, and what to do."""
-    return element("p", shown_text(text), class_="note")
-
-
-def _folded(title: str, content: Element) -> Element:
-    return element("details", element("summary", title), content)
-
-
-def _facts(values: Mapping[str, Any]) -> Element:
-    """Return names with values; those that are unknown are left out."""
-    shown = [(name, value) for name, value in values.items() if value not in (None, "", [], {})]
-    pairs = [element("div", element("dt", shown_text(name)), element("dd", _text(value))) for name, value in shown]
-    return element("dl", *pairs)
-
-
-def _grid(heads: Sequence[str], rows: Sequence[Sequence[Any]], kind: str = "numbers") -> Element:
-    """Return a table of at most ``MOST_ROWS`` rows; elements are shown as they are, other values as text.
-
-    Args:
-        heads: One per column.
-        rows: Their cells.
-        kind: ``prose`` for cells with sentences, which are wrapped.
-    """
-    kinds = ["number" if _is_number(value) else "text" for value in (rows[0] if rows else heads)]
-    names = (element("th", shown_text(name), scope="col", class_=each) for name, each in zip(heads, kinds, strict=True))
-    body = element("tbody", *(element("tr", *map(_cell, row)) for row in rows[:MOST_ROWS]))
-    table = element("div", element("table", element("thead", element("tr", *names)), body), class_=f"wide {kind}")
-    if len(rows) <= MOST_ROWS:
-        return table
-    return element("div", table, element("p", f"… and {len(rows) - MOST_ROWS:,} more rows", class_="faint"))
-
-
-def _cell(value: Any) -> Element:
-    content = value if isinstance(value, Element) else _text(value)
-    return element("td", content, class_="number" if _is_number(value) else "text")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _text(value: Any) -> str:
-    """Return any plain value as people read it."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if value is None:
-        return "–"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return readable_number(value)
-    if isinstance(value, Mapping):
-        return ", ".join(f"{shown_text(str(name))} {_text(each)}" for name, each in list(value.items())[:MOST_ROWS])
-    if isinstance(value, list | tuple):
-        more = f" and {len(value) - MOST_ROWS:,} more" if len(value) > MOST_ROWS else ""
-        return ", ".join(map(_text, value[:MOST_ROWS])) + more
-    return shown_text(str(value))
-
-
-def shown_text(text: object, most: int = MOST_CHARACTERS) -> str:
-    """Return a text of somebody else without secrets, and without characters that act on what stands around them."""
-    shown = printable(hide(str(text)))
-    return shown if len(shown) <= most else f"{shown[:most]}… ({len(shown):,} characters)"
-
-
-def as_mapping(value: Any) -> Mapping[str, Any]:
-    """Return a mapping as it is, and nothing in place of anything else: records may be of any version."""
-    return value if isinstance(value, Mapping) else {}
-
-
-def _listed(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, list | tuple) else ()
-
-
 def _in_order(subsets: Iterable[str]) -> list[str]:
     names = list(subsets)
     return [name for name in STANDARD_SUBSETS if name in names] + [
         name for name in names if name not in STANDARD_SUBSETS
     ]
-
-
-def _heading(name: str) -> str:
-    """Return the name of a column or key as people write it."""
-    words = name.replace("_", " ")
-    return words[:1].upper() + words[1:]
-
-
-def _counted(count: Any, share: Any) -> str:
-    return f"{_text(count)} ({100 * share:.1f}%)" if isinstance(share, int | float) else _text(count)
-
-
-def _is_span(value: Any) -> bool:
-    return isinstance(value, Mapping) and {"min", "max"} <= value.keys()
-
-
-def _span(value: Any) -> str:
-    """Return the range of a number, and its middle."""
-    if not _is_span(value):
-        return "–"
-    if value["min"] == value["max"]:
-        return _text(value["min"])
-    middle = next((f", {name} {_text(value[name])}" for name in ("median", "mean") if name in value), "")
-    return f"{_text(value['min'])} to {_text(value['max'])}{middle}"
 
 
 Section = Callable[[Sources], list[Content]]
