@@ -19,7 +19,7 @@ import polars as pl
 from assay.comparison.load import Score, differing_stage
 from assay.comparison.terminal import interval
 from assay.dashboard.data import Experiment
-from assay.errors import AssayError, StorageError
+from assay.errors import AssayError, SpecError, StorageError
 from assay.experiments.checks import EXP_TESTS
 from assay.experiments.contents import stage_results
 from assay.experiments.folders import (
@@ -300,19 +300,24 @@ def read_records(root: Path, experiment_id: str) -> FolderRecords:
         info=_values(folder / INFO),
         spec=without_removed_keys(spec),
         fingerprints=fingerprints,
-        reports={stage: _report(folder, stage) for stage in fingerprints},
+        reports={stage: _report(root, folder, stage, fingerprints[stage]) for stage in fingerprints},
         versions=versions,
         environment=environment,
         note=f"Its last run did not finish: {outdated} is of an earlier spec." if outdated else "",
     )
 
 
-def _report(folder: Path, stage: str) -> Mapping[str, Any]:
+def _report(root: Path, folder: Path, stage: str, fingerprint: str) -> Mapping[str, Any]:
     """Return what a stage reported; of results that are not part of the folder, it only has the statistics."""
-    if stage in PLACES:
-        with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError):
+        if stage in PLACES:
             return read_stored(folder / folder_name(stage, REPORT), StageReport)
-    return _values(folder / STATISTICS / f"{stage}.yaml")
+    found = ResultStore(root).find(stage, fingerprint)
+    if found is not None:
+        return found.report
+    with suppress(SpecError):  # counts of so many labels that they are no YAML of ours any more
+        return _values(folder / STATISTICS / f"{stage}.yaml")
+    return {}
 
 
 def _values(path: Path) -> dict[str, Any]:

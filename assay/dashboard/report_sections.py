@@ -376,6 +376,8 @@ def simple_model_text(row: Mapping[str, Any]) -> str:
 
 
 def _missing(sources: Sources, stage: str) -> Element:
+    if stage in sources.records.fingerprints:
+        return note(f"What {stage} reported is not here, or is of another version.")
     return note(f"Not made yet: {stage}. Next: assay run {sources.records.experiment_id}")
 
 
