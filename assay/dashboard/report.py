@@ -27,6 +27,7 @@ from assay.errors import FileError, StorageError
 from assay.experiments.checks import recorded_tests
 from assay.experiments.folders import REPORT_PAGE
 from assay.metrics.registry import label_of
+from assay.spec.secrets import hide
 from assay.storage.files import write_bytes
 from assay.storage.locks.acquire import hold
 from assay.utils.html import STATIC_POLICY, Content, Element, append, element, page_head, shipped_text, write_page
@@ -108,7 +109,19 @@ def report_page(root: Path, records: FolderRecords) -> Element:
     links = element("nav", *(element("a", title, href=f"#{_anchor(title)}") for title, _ in sections))
     parts = [element("section", element("h2", title), *content, id=_anchor(title)) for title, content in sections]
     body = element("body", _header(sources), links, element("main", *_lead(sources), *parts))
+    _hide_secrets(body)
     return element("html", head, body, lang="en")
+
+
+def _hide_secrets(body: Element) -> None:
+    """Take logins and the values of secret environment variables out of all texts, most likely of none."""
+    texts = "\n".join(body.itertext())
+    if hide(texts) == texts:
+        return
+    for part in body.iter():
+        part.text, part.tail = hide(part.text or ""), hide(part.tail or "")
+        if "alt" in part.attrib:
+            part.set("alt", hide(part.attrib["alt"]))
 
 
 def _anchor(title: str) -> str:
