@@ -96,12 +96,13 @@ def is_pack(path: Path) -> bool:
         return file.read() == MARK
 
 
-def unpack(path: Path, target: Path) -> None:
+def unpack(path: Path, target: Path, most_files: int = MOST_FILES) -> None:
     """Write the files of a ZIP file of one folder below a new folder; all names are looked at before anything is.
 
     Args:
         path: The file.
         target: Need not exist; the caller removes it, also after an error.
+        most_files: A file that holds more of them is refused.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -112,7 +113,10 @@ def unpack(path: Path, target: Path) -> None:
         _require_zip(file, path)
         size = file.seek(0, 2)
         with zipfile.ZipFile(cast(Any, _Cautious(file))) as archive:
-            members = _checked(archive.infolist(), size, path)
+            members = archive.infolist()
+            if len(members) > most_files:
+                raise FileError(path, f"holds {len(members):,} files; expected at most {most_files:,}")
+            members = _checked(members, size, path)
             for info in members:
                 with archive.open(info) as read, _new_file(target / info.filename) as write:
                     _copy(read, write, info.file_size, f"{path}: {info.filename}")
@@ -204,8 +208,6 @@ def _checked(members: Sequence[zipfile.ZipInfo], size: int, path: Path) -> list[
         size: Size of the ZIP file, in bytes.
         path: The ZIP file.
     """
-    if len(members) > MOST_FILES:
-        raise FileError(path, f"holds {len(members):,} files; expected at most {MOST_FILES:,}")
     files = [info for info in members if not (info.is_dir() and info.file_size == 0)]
     names = [info.orig_filename.removesuffix("/") for info in members]
     try:

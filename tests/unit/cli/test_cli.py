@@ -31,8 +31,8 @@ def call(monkeypatch, *arguments) -> int:
 
 COMMANDS = {
     *("new", "validate", "verify", "schema", "sweep", "eval", "run", "demo", "diff", "backfill", "backfills"),
-    *("compare", "dashboard", "show", "path", "export", "sql", "predict", "plugins"),
-    *("locks", "forget", "gc", "copy", "import", "locations"),
+    *("compare", "dashboard", "show", "path", "export", "sql", "predict", "plugins", "report"),
+    *("locks", "forget", "gc", "copy", "import", "locations", "pack"),
 }
 
 
