@@ -68,6 +68,27 @@ def test_missing_results_are_built_and_nothing_is_trained_again(journey):
     assert away.outdated("one") == ()
 
 
+def test_a_report_is_made_on_demand_and_makes_nothing_else_outdated(journey):
+    _, away, _, _ = journey
+    before = away.outdated("one"), InstanceRunRecords(away.instance).recorded(["one"])
+    made = away.run("one", "job_report")
+    assert made.success, away.failure(made)
+    assert [event.asset_key.to_user_string() for event in made.get_asset_materialization_events()] == ["report"]
+    (event,) = away.instance.fetch_materializations(dg.AssetKey("report"), limit=5).records
+    page = away.store.folders.find("one").path / "report.html"
+    metadata = event.asset_materialization.metadata
+    assert metadata["report"].value == "[Open the report of one](/assay/reports/one)"
+    assert metadata["file"].value == str(page)
+    assert "<h1>one</h1>" in page.read_text()
+    assert (away.outdated("one"), InstanceRunRecords(away.instance).recorded(["one"])) == before
+
+
+def test_a_report_of_an_experiment_that_never_ran_fails_with_the_next_step(journey):
+    _, away, _, _ = journey
+    result = away.run("never", "job_report")
+    assert "Experiment 'never' has no folder. Next: assay run never" in away.failure(result)
+
+
 def test_a_second_import_changes_nothing(journey):
     _, away, _, _ = journey
     config = {"experiment_id": "one", "input_loc_name": "archive", "output_loc_name": "experiments"}

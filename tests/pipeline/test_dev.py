@@ -9,7 +9,8 @@ from starlette.requests import Request
 
 from assay.backfills.dagster_server import claimed_address, running_url
 from assay.errors import ServerError
-from resources.instance.web import Errors, free_port, picture_of
+from assay.storage.files import write_json, write_text
+from resources.instance.web import Errors, free_port, picture_of, report_page_of
 
 DAEMON = "\x1b[32m2026-11-26 14:16:14 +0000\x1b[0m - dagster.daemon.SensorDaemon - \x1b[{color}m{level}\x1b[0m - {text}"
 SENSOR = "2026-11-26 14:16:15 +0000 - dagster - {level} - __repository__ - experiment_files - {text}"
@@ -143,3 +144,22 @@ def test_a_picture_of_a_result_is_shown_whole_or_small(ask):
 )
 def test_nothing_but_pictures_of_results_is_shown(ask, asked):
     assert ask(**asked) == (404, None)
+
+
+def test_a_report_is_shown_as_a_page_in_which_nothing_can_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("ASSAY_STORAGE", str(tmp_path))
+    write_json(tmp_path / "experiments_index" / "ab12.json", {"run_id": "r", "folder": "experiments/REG-1"})
+
+    def ask(name):
+        return report_page_of(Request({"type": "http", "path_params": {"experiment_id": name}}))
+
+    assert ask("ab12").status_code == 404
+    write_text(tmp_path / "experiments" / "REG-1" / "report.html", "<p>the report</p>")
+    answer = ask("ab12")
+    assert (answer.status_code, answer.body) == (200, b"<p>the report</p>")
+    assert answer.headers["content-type"].startswith("text/html")
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; img-src data:")
+    assert policy.endswith("; sandbox")
+    for name in ("cd34", "../ab12", "*", ""):
+        assert ask(name).status_code == 404

@@ -2,7 +2,9 @@
 
 import pytest
 
+from assay.dashboard.report import write_report
 from assay.errors import SpecError
+from assay.experiments.copying import pack_experiment
 
 pytestmark = pytest.mark.system
 
@@ -52,6 +54,8 @@ def test_a_secret_that_is_used_is_written_nowhere(vault, lab):
     lab.write("one", generated_images={"source": source})
     result = lab.run("one", "job_data_generation")
     assert result.success, lab.failure(result)
+    write_report(lab.store.path, "one")
+    pack_experiment(lab.store.specs, "one", lab.folder / "one.zip")
     found = everything(lab, result)
     assert len(found) > 30
     assert [name for name, content in found.items() if TOKEN.encode() in content] == []

@@ -116,6 +116,23 @@ def test_resumed_automation_explains_itself_and_finds_nothing_left_to_do(story, 
     assert [len(story.runs(name)) for name in ("mine", "other1", "other4")] == [2, 2, 2]
 
 
+def test_a_report_is_made_by_a_job_and_opened_from_its_page(story, page):
+    page.goto(f"{story.servers.url}/locations/__repository__@definitions/jobs/job_report")
+    page.get_by_role("button", name="Materialize all").click()
+    page.get_by_text("Partition selection").wait_for()
+    page.wait_for_timeout(2000)  # it asks for the partitions; what is typed before the answer is lost
+    shot(page, "report-dialog")
+    page.get_by_role("button", name="Launch 1 run").click()
+    wait_until(lambda: list((story.project.folder / "storage").glob("experiments/*/report.html")), "a report")
+    page.goto(f"{story.servers.url}/assets/report?view=partitions&partition=other4")
+    shot(page, "report-asset")
+    link = page.get_by_role("link", name="Open the report")
+    link.first.wait_for()
+    page.goto(story.servers.url + link.first.get_attribute("href"))
+    page.get_by_role("heading", name="Data and splits").wait_for()
+    shot(page, "report")
+
+
 def switch(story, page, sensor, off):
     """Turn a sensor off or on, on the page of all automations; a click that comes too early has no effect."""
 

@@ -90,3 +90,43 @@ def test_the_file_of_an_evaluation_has_only_its_own_keys(assay, tmp_path):
         "existing_experiment": {"experiment_id": "ab12", "location": "archive"},
         "seed": 7,
     }
+
+
+@pytest.mark.system
+def test_an_experiment_travels_as_a_file(assay, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert assay("import", "ab12", "--from", "archive")[0] == 0
+    code, text = assay("pack", "ab12")
+    assert (code, text.split(":")[0]) == (0, "ab12.zip")
+    assert text.endswith("Elsewhere: assay import ab12.zip\n")
+    for name in ("STORAGE", "EXPERIMENTS"):
+        monkeypatch.setenv(f"ASSAY_{name}", str(tmp_path / "elsewhere" / name.lower()))
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "elsewhere" / "home"))
+    code, text = assay("import", "ab12.zip")
+    assert code == 0
+    assert "Experiment ab12 lives here now. Next: assay show ab12" in text
+    assert assay("report", "ab12", "--out", "page.html") == (0, "page.html\n")
+    assert "<h1>ab12</h1>" in (tmp_path / "page.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("import", "ab12"), "To import an experiment of this ID, say where it is: assay import ab12 --from LOCATION."),
+        (("import", "ab12.zi"), "File 'ab12.zi' does not exist. Did you mean 'ab12.zip'?"),
+        (("import", "archive"), "archive is a folder. Next, with an ID of an experiment in it: assay import ID --from"),
+        (("import", "ab12.zip"), "ab12.zip: is no ZIP file; expected a pack, the file that 'assay pack ID' writes"),
+        (("import", "ab12.zip", "--from", "archive"), "ab12.zip is a file, which --from does not go with."),
+        (("pack", "ab12"), "Experiment 'ab12' has no folder. Experiment 'ab12' does not exist."),
+        (("report", "ab12"), "Experiment 'ab12' has no folder. Experiment 'ab12' does not exist."),
+        (("report", "../x"), "Experiment ID '../x' is not valid"),
+    ],
+)
+def test_a_file_or_an_id_that_is_none_is_told_what_was_meant(assay, tmp_path, monkeypatch, arguments, told):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ab12.zip").write_text("mine")
+    code, text = assay(*arguments)
+    assert code == 1
+    assert told in text
+    assert not (tmp_path / "storage").exists()
+    assert (tmp_path / "ab12.zip").read_text() == "mine"
