@@ -53,7 +53,8 @@ def _job(job: dg.JobDefinition, defs: dg.Definitions) -> Iterator[str]:
         yield from _ops(job)
         return
     edges = _edges(graph, selected)
-    yield "```mermaid\ngraph LR\n" + "".join(f"  {one} --> {other};\n" for one, other in edges) + "```\n"
+    if edges:
+        yield "```mermaid\ngraph LR\n" + "".join(f"  {one} --> {other};\n" for one, other in edges) + "```\n"
     ordered = dict.fromkeys(_shown(key.to_user_string()) for key in graph.toposorted_asset_keys)
     for name in [each for each in ordered if each in selected]:
         yield from _asset(name, str(graph.get(dg.AssetKey(name)).description), OPS.get(job.name, ()))
@@ -99,9 +100,9 @@ class Op:
 
 def _asset(name: str, description: str, ops: Iterable[Op]) -> Iterator[str]:
     own = [op for op in ops if op.home == name]
-    fields = dict(_fields(name) if name in SECTION_NAMES else _top_level())
     yield _heading("Asset", name, description, own)
-    yield _table(_rows(own, fields))
+    if name in SECTION_NAMES or name == "experiment":  # others, such as the report, read no spec
+        yield _table(_rows(own, dict(_fields(name) if name in SECTION_NAMES else _top_level())))
 
 
 def _checks(graph: Any, selected: set[str], ops: Iterable[Op]) -> Iterator[str]:
