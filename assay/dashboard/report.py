@@ -11,7 +11,6 @@ Belongs here: writing the page, its head and beginning. Does not belong here: it
 from pathlib import Path
 
 from assay.analysis.base import ANALYSIS_SCHEMA, baseline_text, readable_number
-from assay.comparison.terminal import interval
 from assay.dashboard.data import started_at
 from assay.dashboard.details import FolderRecords, plots_of, read_records
 from assay.dashboard.report_sections import (
@@ -20,7 +19,6 @@ from assay.dashboard.report_sections import (
     model_kind,
     row_score,
     rows_over_all_classes,
-    simple_model_text,
 )
 from assay.dashboard.report_values import as_mapping, note, shown_text
 from assay.errors import FileError, StorageError
@@ -172,7 +170,9 @@ def _cards(sources: Sources) -> list[Content]:
     cards = []
     for row in rows:
         score = row_score(row)
-        parts = [interval(score), baseline_text(score.baseline_name, score.baseline), simple_model_text(row)]
+        baseline = baseline_text(score.baseline_name, score.baseline) if score.baseline is not None else ""
+        simple = f"{row['simple_model']} {readable_number(row['simple_value'])}" if row.get("simple_model") else ""
+        parts = [sources.interval_text(row), baseline, simple]
         under = [element("small", shown_text(part)) for part in parts if part]
         value = element("b", shown_text(f"{readable_number(score.value)} {score.unit}".strip()))
         cards.append(

@@ -41,6 +41,9 @@ from assay.utils.text import readable_size
 MOST_PICTURE_BYTES = 3_500_000
 """Size of all pictures together; as text they are a third larger, and a page has at most 5 MB."""
 
+TOO_FEW = "too few items"
+"""In place of an interval."""
+
 PNG = b"\x89PNG\r\n\x1a\n"
 
 SUBSET = {"subset": pl.String()}
@@ -71,6 +74,12 @@ class Sources:
         """The subset that the page is about first: test, or else the last."""
         found = [] if self.scores is None else self.scores["subset"].unique(maintain_order=True).to_list()
         return "test" if "test" in found or not found else str(found[-1])
+
+    def interval_text(self, row: Mapping[str, Any]) -> str:
+        """Return the interval of a metric; where there is none although one was asked for, why."""
+        score = row_score(row)
+        wanted = flatten(self.records.spec).get("analysis.result_analyzer.bootstrap_samples", 0)
+        return interval(score) or (TOO_FEW if wanted and score.value is not None else "")
 
     def figures(self, *plots: Plot) -> list[Content]:
         """Return pictures as elements; those that are too large are named instead."""
@@ -135,11 +144,14 @@ def _data(sources: Sources) -> list[Content]:
         return [_missing(sources, "splits")]
     shares = as_mapping(splits.get("share_per_subset"))
     columns = sorted({key for each in seen.values() for key, value in each.items() if is_span(value)})
+    objects = {name: each.get("items") for name, each in seen.items()}
+    counted = ["Objects"] if any(count not in (None, items.get(name)) for name, count in objects.items()) else []
     rows = []
     for name in _in_order(items):
+        others = [objects.get(name) for _ in counted]
         ranges = [span_text(seen.get(name, {}).get(column)) for column in columns]
-        rows.append([name, count_with_share(items[name], shares.get(name)), *ranges])
-    content: list[Content] = [grid(["Subset", "Items", *map(heading_of, columns)], rows)]
+        rows.append([name, count_with_share(items[name], shares.get(name)), *others, *ranges])
+    content: list[Content] = [grid(["Subset", "Items", *counted, *map(heading_of, columns)], rows)]
     content += [note(str(warning)) for warning in as_list(splits.get("warnings"))]
     content += _class_counts(splits, seen)
     if images:
@@ -215,26 +227,28 @@ def _metrics(sources: Sources) -> list[Content]:
     content: list[Content] = []
     subsets = sources.scores["subset"].unique(maintain_order=True).to_list()
     for subset in sorted(subsets, key=lambda name: name != sources.subset):
-        rows = [_metric_cells(row) for row in rows_over_all_classes(sources, subset)]
+        rows = [_metric_cells(row, sources.interval_text(row)) for row in rows_over_all_classes(sources, subset)]
         heads = ["Metric", "Value", "Interval", "", "Baseline", "Simple model", "Better than the baseline", "Items"]
         content += [element("h3", shown_text(f"On {subset}")), grid(heads, rows)]
     return [*content, *_by_class(sources), *sources.figures(*sources.named("Analysis", "metrics", "classes"))]
 
 
-def _metric_cells(row: Mapping[str, Any]) -> list[Any]:
+def _metric_cells(row: Mapping[str, Any], shown_interval: str) -> list[Any]:
     score = row_score(row)
     ends = [each for each in (score.value, score.low, score.high, score.baseline) if each is not None] or [0.0]
     plot = whisker(score.value, (score.low, score.high), score.baseline, (min(ends), max(ends)))
     value = element("b", shown_text(f"{readable_number(score.value)} {score.unit}".strip()))
     baseline = f"{readable_number(score.baseline)} ({score.baseline_name})" if score.baseline is not None else "–"
     verdict = (baseline_verdict(row["metric"], score) or "–").partition(":")[0]
+    if verdict == "yes" and shown_interval == TOO_FEW:
+        verdict = "not surely"
     return [
         label_of(row["metric"]),
         value,
-        interval(score) or "–",
+        shown_interval or "–",
         plot,
         baseline,
-        simple_model_text(row) or "–",
+        _simple(row) or "–",
         verdict,
         score.count,
     ]
@@ -370,7 +384,7 @@ def row_score(row: Mapping[str, Any]) -> Score:
     return leading_score({"baseline": None, "baseline_name": "", "unit": "", **row})
 
 
-def simple_model_text(row: Mapping[str, Any]) -> str:
+def _simple(row: Mapping[str, Any]) -> str:
     """Return what a simple model reaches; empty without one."""
     return f"{readable_number(row['simple_value'])} ({row['simple_model']})" if row.get("simple_model") else ""
 

@@ -86,11 +86,13 @@ class ExperimentFolders:
 
         Raises:
             IdError: The ID is not valid.
-            StorageError: It has none yet; see also ``find``.
+            StorageError: It has none yet, or it is reached by a link; see also ``find``.
         """
         folder = self.find(experiment_id)
         if folder is None or not folder.path.is_dir():
             raise StorageError(f"Experiment {experiment_id!r} has no folder. Next: assay run {experiment_id}")
+        if folder.path.is_symlink() or folder.path.parent.is_symlink():
+            raise StorageError(f"{folder.path} is reached by a link; nothing outside the storage is sent or written.")
         return folder
 
     def open(self, experiment_id: str, spec: ExperimentSpec) -> ExperimentFolder:

@@ -92,4 +92,5 @@ def whisker(
         marks.append(element("line", x1=x(interval[0]), x2=x(interval[1]), y1=y, y2=y, class_="interval"))
     if value is not None:
         marks.append(element("circle", cx=x(value), cy=y, r="3.5"))
-    return element("svg", *marks, width=str(WHISKER_WIDTH), height=str(WHISKER_HEIGHT), aria_hidden="true")
+    sizes = {"width": str(WHISKER_WIDTH), "height": str(WHISKER_HEIGHT)}
+    return element("svg", *marks, viewBox=f"0 0 {WHISKER_WIDTH} {WHISKER_HEIGHT}", aria_hidden="true", **sizes)

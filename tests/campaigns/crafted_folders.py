@@ -1,8 +1,9 @@
 """Folders of a stranger, and places to copy to, crafted to lead out of themselves: refused, or used, but never obeyed.
 
 Each seed takes one crafted folder (``tests.helpers.crafted``) and one thing that people do with folders of others:
-import, evaluate, list, copy, download; or a good folder and a crafted place to copy it to. What is refused leaves
-nothing behind; what is used consists of regular files of the folder, each with the SHA-256 of its manifest.
+import, evaluate, list, copy, download, pack, report; or a good folder and a crafted place to copy it to. What is
+refused leaves nothing behind; what is used consists of regular files of the folder, each with the SHA-256 of its
+manifest.
 """
 
 import hashlib
@@ -17,14 +18,15 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from assay.dashboard.report import write_report
 from assay.dashboard.server import zip_experiment
 from assay.errors import AssayError
 from assay.experiments.catalog import experiments_at
 from assay.experiments.contents import stage_results
-from assay.experiments.copying import CopyRequest, copy_experiment
+from assay.experiments.copying import CopyRequest, copy_experiment, pack_experiment
 from assay.experiments.evaluation import with_source_values
 from assay.experiments.garbage import survey
-from assay.experiments.importing import fetch_result, import_experiment
+from assay.experiments.importing import fetch_result, import_experiment, import_pack
 from assay.experiments.specs import SpecFiles
 from assay.spec.loading import spec_from
 from assay.spec.yaml_text import to_yaml
@@ -163,8 +165,8 @@ def copies(place: Place) -> str:
     return _differences(place)
 
 
-def downloads(place: Place) -> str:
-    """Download the crafted folder as one of the storage's own."""
+def make_own(place: Place) -> None:
+    """Make the crafted folder one of the storage's own, without files that would take minutes."""
     folder = place.storage / "experiments" / place.crafted.name
     folder.parent.mkdir()
     place.crafted.rename(folder)
@@ -174,6 +176,41 @@ def downloads(place: Place) -> str:
     large = [name for name, status in entries_below(folder) if status.st_size > 2**27]
     for name in large:
         (folder / name).unlink()
+
+
+def packs(place: Place) -> str:
+    """Pack the crafted folder as one of the storage's own, and import the pack elsewhere."""
+    make_own(place)
+    pack, other = place.folder / "archive" / "reg.zip", place.folder / "other"
+    specs = SpecFiles(other / "experiments", other / "storage", Locations(other / "locations.yaml", other / "storage"))
+    try:
+        pack_experiment(place.specs, "reg", pack)
+    except AssayError as error:
+        return "refused, but left a pack" if pack.exists() else _unclear(error)
+    with zipfile.ZipFile(pack) as archive:
+        if held := [name for name in archive.namelist() if archive.read(name) == SECRET]:
+            return f"holds {held}"
+    try:
+        import_pack(specs, pack)
+    except AssayError as error:
+        left = list(pictured(other / "storage")) if (other / "storage").exists() else []
+        return f"refused, but left {sorted(left)[:3]}" if left else _unclear(error)
+    return "; ".join(problem for result in stage_results(specs.root, "reg").values() for problem in verify(result))
+
+
+def reports(place: Place) -> str:
+    """Write a page about the crafted folder as one of the storage's own."""
+    make_own(place)
+    try:
+        page = write_report(place.storage, "reg").read_bytes()
+    except AssayError as error:
+        return _unclear(error)
+    return "shows a secret" if SECRET in page or len(page) > 5_000_000 else ""
+
+
+def downloads(place: Place) -> str:
+    """Download the crafted folder as one of the storage's own."""
+    make_own(place)
     try:
         with zip_experiment(place.storage, "reg") as file, zipfile.ZipFile(file) as archive:
             held = [name for name in archive.namelist() if archive.read(name) == SECRET]
@@ -274,7 +311,7 @@ def copies_onto(place: Place, change: Change) -> str:
 
 
 WAYS: dict[str, Callable[[Place], str]] = {
-    each.__name__: each for each in (imports, evaluates, lists, copies, downloads)
+    each.__name__: each for each in (imports, evaluates, lists, copies, downloads, packs, reports)
 }
 
 CASES = [

@@ -200,6 +200,24 @@ def test_an_unfinished_experiment_says_what_is_missing_and_how_to_make_it(folder
     assert "Nobody has tested yet whether an item, or a copy of one, is in two subsets." in text
 
 
+def test_an_interval_that_is_not_there_says_why_and_the_verdict_is_careful(folder):
+    folder.finish()
+    row = {**score("test", "accuracy", 0.9), "ci_low": None, "ci_high": None}
+    folder.table("analysis", pl.DataFrame([row], ANALYSIS_SCHEMA))
+    assert "too few items" not in folder.read().text
+    folder.spec["analysis"] = {"result_analyzer": {"bootstrap_samples": 1000}}
+    folder.save(*STAGES)
+    text = folder.read().text
+    assert "accuracy on test 0.900 too few items baseline (majority class) 0.200 HOG with a linear SVM 0.550" in text
+    assert "0.550 (HOG with a linear SVM) not surely 60" in text
+
+
+def test_objects_are_counted_beside_the_images_that_hold_them(folder):
+    folder.finish()
+    folder.report("predictions", data={"test": {"items": 99}})
+    assert "Subset Items Objects train 30 – test 60 99" in folder.read().text
+
+
 def test_a_test_that_the_spec_does_not_ask_for_is_offered(folder):
     folder.spec["exptests"] = {"tests": []}
     folder.save(*STAGES)

@@ -1,6 +1,7 @@
 """Packs: the same bytes for the same files; a stranger's file is unpacked whole, or refused before it does harm."""
 
 import os
+import random
 import stat
 import struct
 import zipfile
@@ -205,3 +206,21 @@ def test_what_is_no_file_is_refused(tmp_path):
         unpack(tmp_path / "nothing", tmp_path / "out")
     (tmp_path / "short").write_bytes(MARK[:3])
     assert not is_pack(tmp_path / "short")
+
+
+def test_whatever_happens_to_a_pack_it_is_unpacked_as_it_was_or_refused(folder, tmp_path):
+    write_pack(tmp_path / "one.zip", folder, sizes(folder), {})
+    content = (tmp_path / "one.zip").read_bytes()
+    for seed in range(50):
+        drawn = random.Random(seed)
+        altered = bytearray(content)
+        for _ in range(drawn.randint(1, 3)):
+            at = drawn.choice([drawn.randrange(len(content)), -drawn.randrange(1, 500)])
+            altered[at] = drawn.randrange(256)
+        (tmp_path / "changed.zip").write_bytes(altered[: drawn.choice([len(content), drawn.randrange(len(content))])])
+        target = tmp_path / f"out{seed}"
+        try:
+            unpack(tmp_path / "changed.zip", target)
+        except (FileError, StorageError):
+            continue
+        assert sorted(contents(target).values()) == sorted(FILES.values()), seed
