@@ -4,6 +4,7 @@ Belongs here: from plain values to elements, whatever version they are of. Does 
 (``assay.dashboard.report_sections``).
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -101,7 +102,7 @@ def as_list(value: Any) -> Sequence[Any]:
 
 def heading_of(name: str) -> str:
     """Return the name of a column or key as people write it."""
-    words = name.replace("_", " ")
+    words = re.sub(r"\biou\b", "IoU", name.replace("_", " "))
     return words[:1].upper() + words[1:]
 
 
