@@ -210,6 +210,7 @@ def _find_source(store: SpecFiles, reference: ExistingExperiment) -> StoredExper
 
 
 TRAINING_SEED = "trained_model.seed"
+FOLDS, FOLD = "splits.folds", "splits.fold"
 
 
 def sweep(
@@ -219,17 +220,31 @@ def sweep(
     ] = None,
     name: Annotated[str | None, typer.Option(help="name of the sweep; made from the base when left out")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="repeat every combination with so many training seeds")] = 1,
+    folds: Annotated[
+        int | None,
+        typer.Option(help="cross-validation: one experiment per fold, each tested on another part of the items"),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="show the experiments, write nothing")] = False,
 ) -> None:
-    """Write one experiment per combination of values, all tagged with the sweep's name."""
+    """Write one experiment per combination of values, all tagged with the sweep's name.
+
+    --folds 5 writes one per fold of the data, --seeds 3 one per training seed; both may be combined with --grid.
+    """
     store = spec_files()
-    if not grid and seeds == 1:
-        raise SpecError("--grid", ["is missing; expected KEY=VALUE,VALUE, such as --grid epochs=5,10, or --seeds 3"])
+    if not grid and seeds == 1 and folds is None:
+        expected = "expected KEY=VALUE,VALUE, such as --grid epochs=5,10, or --seeds 3, or --folds 5"
+        raise SpecError("--grid", [f"is missing; {expected}"])
     path = path_of(base, store)
     values = load_values(path)
+    if folds is not None:
+        values = merged(values, nest({FOLDS: folds, FOLD: 0}))
     resolved = spec_from(values, str(path)).as_dict()
     keys = sweepable_keys(resolved)
     axes = [read_axis(text, keys) for text in grid or []]
+    if folds is not None:
+        if FOLDS in [axis.key for axis in axes]:
+            raise SpecError("--grid", [f"{FOLDS} is given by --folds {folds} as well; leave one of them out"])
+        axes.append(Axis(FOLD, tuple(range(folds))))
     if seeds > 1:
         first = resolved["trained_model"]["seed"]
         axes.append(Axis(TRAINING_SEED, tuple(range(first, first + seeds))))

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from assay.spec.base import Location, Section, Switch, repeated
+from assay.spec.base import ADDED, Location, Section, Switch, repeated
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 """Names of the standard subsets."""
@@ -14,6 +14,9 @@ MASK_FOLDER = "masks"
 
 SubFolder = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,62}(/[A-Za-z0-9][A-Za-z0-9_.-]{0,62})*)?$")]
 """A relative folder such as ``images`` or ``a/b``; empty for none."""
+
+
+MOST_FOLDS = 1000
 
 
 class SetInfo(Section):
@@ -53,6 +56,15 @@ class SplitsSection(Section):
     """Seed of the division; null uses the experiment's."""
     recursive: bool = True
     """Include files in subfolders of the class folders; false leaves them out."""
+    folds: Annotated[int | None, ADDED, Field(ge=2, le=MOST_FOLDS)] = None
+    """Cross-validation: divide the items into so many folds of equal size, one of which is ``test``; the other subsets
+    share the rest in proportion to their fractions. Null: no folds."""
+    fold: Annotated[int | None, ADDED, Field(ge=0, lt=MOST_FOLDS)] = None
+    """Which fold is ``test``, from 0 to ``folds`` - 1; null: 0. ``assay sweep BASE --folds 5`` writes one experiment
+    per fold, and ``assay compare`` shows their mean and spread."""
+    leave_out: Annotated[tuple[str, ...], ADDED] = ()
+    """Items that are in no subset, such as images whose label is wrong: their names as ``assay impact`` and the tables
+    of the analysis show them."""
     sub_dir: SubFolder = ""
     """Folder for the linked files, below each subset's folder."""
     output_location: Location = "data"
@@ -77,6 +89,28 @@ class SplitsSection(Section):
         if abs(total - 1) > 1e-6:
             parts = " + ".join(f"{info.probability:g}" for info in self.set_infos)
             raise ValueError(f"set_infos: the values of probability sum to {total:g} ({parts}); expected 1")
+        return self
+
+    @model_validator(mode="after")
+    def _folds_leave_something_to_learn_from(self) -> Self:
+        if self.folds is None:
+            if self.fold is not None:
+                raise ValueError(f"fold is {self.fold}, but there are no folds; give their number as folds")
+            return self
+        if TEST not in self.set_names or len(self.set_names) < 2:
+            names = ", ".join(self.set_names)
+            raise ValueError(
+                f"folds: one fold is the subset {TEST!r} and the others are the rest, but set_infos makes only "
+                f"{names}; expected {TEST!r} and another set_name"
+            )
+        if self.fold is not None and self.fold >= self.folds:
+            raise ValueError(f"fold is {self.fold}, but there are {self.folds} folds; expected 0 to {self.folds - 1}")
+        return self
+
+    @model_validator(mode="after")
+    def _leaves_out_each_item_once(self) -> Self:
+        if twice := repeated(self.leave_out):
+            raise ValueError(f"leave_out: {', '.join(twice)} is given twice")
         return self
 
     @model_validator(mode="after")

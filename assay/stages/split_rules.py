@@ -17,7 +17,7 @@ import polars as pl
 
 from assay.datasets.table import row_numbers
 from assay.errors import DataError, unknown
-from assay.spec.splits import TRAIN, SplitsSection
+from assay.spec.splits import TEST, TRAIN, SplitsSection
 
 _MIDPOINT = 0.5
 
@@ -47,9 +47,12 @@ def divide(items: pl.DataFrame, objects: pl.DataFrame | None, spec: SplitsSectio
         seed: Seed of the order.
 
     Raises:
-        DataError: The data comes with subsets that the spec does not list; or as in ``with_groups`` and
-            ``list_groups``.
+        DataError: The data comes with subsets that the spec does not list, or that folds would mix; there are more
+            folds than groups; or as in ``with_groups`` and ``list_groups``.
     """
+    if spec.folds is not None:
+        _refuse_given(items, spec)
+        return _divide_into_folds(with_groups(items, spec), objects, spec, seed).sort("item")
     if not uses_given(items, spec):
         return _divide(with_groups(items, spec), objects, spec, exact_shares(spec), seed).sort("item")
     given = set(items["given_subset"])
@@ -65,12 +68,54 @@ def divide(items: pl.DataFrame, objects: pl.DataFrame | None, spec: SplitsSectio
 
 def uses_given(items: pl.DataFrame, spec: SplitsSection) -> bool:
     """Return whether the items come with subsets of their own and the spec keeps these."""
-    return spec.use_given_subsets and items["given_subset"].null_count() < len(items)
+    return spec.use_given_subsets and spec.folds is None and items["given_subset"].null_count() < len(items)
 
 
 def exact_shares(spec: SplitsSection) -> dict[str, Fraction]:
-    """Return the share of each subset as the decimal that the user wrote: 0.1 is one tenth."""
-    return {info.set_name: Fraction(str(info.probability)) for info in spec.set_infos}
+    """Return the share of each subset as the decimal that the user wrote: 0.1 is one tenth.
+
+    With folds, that of the test subset is one fold, and the others share the rest.
+    """
+    shares = {info.set_name: Fraction(str(info.probability)) for info in spec.set_infos}
+    if spec.folds is None:
+        return shares
+    test = Fraction(1, spec.folds)
+    rest = sum(share for name, share in shares.items() if name != TEST)
+    return {name: test if name == TEST else (1 - test) * share / rest for name, share in shares.items()}
+
+
+def _refuse_given(items: pl.DataFrame, spec: SplitsSection) -> None:
+    """Refuse folds of data that come divided: their test items are kept apart for a reason."""
+    given = sorted(set(items["given_subset"].drop_nulls()) - {TRAIN})
+    if given and spec.use_given_subsets:
+        raise DataError(
+            f"splits.folds divides all items, but the data come with the subset {', '.join(given)}. Set "
+            "splits.use_given_subsets: false to divide these as well, or leave splits.folds out."
+        )
+
+
+def _divide_into_folds(
+    items: pl.DataFrame, objects: pl.DataFrame | None, spec: SplitsSection, seed: int
+) -> pl.DataFrame:
+    """Return the items, which have a column ``group``, with the subset of their group; one fold is the test subset.
+
+    The folds do not depend on which of them is the test subset, so that those of all experiments together are the
+    whole. The rest is divided in another order for each fold, or the same items would never be learned from.
+    """
+    count, fold = spec.folds or 0, spec.fold or 0
+    groups = items["group"].n_unique()
+    if groups < count:
+        of_groups = f"{len(items)} items are in {groups} groups that stay together" if groups < len(items) else ""
+        raise DataError(
+            f"splits.folds: got {count}, but {of_groups or f'there are {len(items)} items'}; expected at most {groups}."
+        )
+    equal = {str(number): Fraction(1, count) for number in range(count)}
+    folds = _divide(items, objects, spec, equal, seed)
+    is_test = pl.col("subset") == str(fold)
+    shares = {name: share for name, share in exact_shares(spec).items() if name != TEST}
+    shares = {name: share / sum(shares.values()) for name, share in shares.items()}
+    rest = _divide(folds.filter(~is_test).drop("subset"), objects, spec, shares, seed + fold)
+    return pl.concat([rest, folds.filter(is_test).with_columns(subset=pl.lit(TEST)).select(rest.columns)])
 
 
 def _keep_given(items: pl.DataFrame, objects: pl.DataFrame | None, spec: SplitsSection, seed: int) -> pl.DataFrame:

@@ -16,7 +16,7 @@ import polars as pl
 
 from assay.datasets.inspection import class_not_in_train, subset_of
 from assay.datasets.schema import ITEMS_FILE, MASK_CLASSES_FILE, OBJECTS_FILE, is_nested, mask_root_of, root_of
-from assay.errors import DataError
+from assay.errors import MAX_CHOICES, DataError, unknown
 from assay.spec.splits import MASK_FOLDER, TRAIN, SplitsSection
 from assay.stages.split_rules import divide, exact_shares, label_counts, uses_given
 from assay.storage.files import try_link
@@ -51,7 +51,8 @@ def build_splits(
         DataError: A subset would be empty, a class could not be learned, or files are missing.
     """
     items = read_parquet(source_folder / ITEMS_FILE)
-    taken = _taken(items, spec)
+    not_nested = _not_nested(items, spec)
+    taken = _without_left_out(not_nested, spec)
     objects = _objects(source_folder, taken)
     divided = divide(taken, objects, spec, seed)
     given = uses_given(taken, spec)
@@ -68,14 +69,15 @@ def build_splits(
     return {
         **report,
         **roots,
-        "left_out_nested": len(items) - len(taken),
+        "left_out_nested": len(items) - len(not_nested),
         "given_subsets_kept": given,
         "warnings": warnings(divided, spec, given),
+        **({"left_out": len(spec.leave_out)} if spec.leave_out else {}),
     }
 
 
-def _taken(items: pl.DataFrame, spec: SplitsSection) -> pl.DataFrame:
-    """Return the items that are split: all of them, or those directly in their class folder."""
+def _not_nested(items: pl.DataFrame, spec: SplitsSection) -> pl.DataFrame:
+    """Return all items, or those directly in their class folder."""
     taken = items if spec.recursive or "folder" not in items.columns else items.filter(~is_nested())
     if taken.is_empty():
         raise DataError(
@@ -83,6 +85,24 @@ def _taken(items: pl.DataFrame, spec: SplitsSection) -> pl.DataFrame:
             "set splits.recursive: true."
         )
     return taken
+
+
+_MOST_COMPARED = 10_000
+"""With more items, the one whose name is nearest is not searched for: that would take longer than the stage."""
+
+
+def _without_left_out(items: pl.DataFrame, spec: SplitsSection) -> pl.DataFrame:
+    """Return the items without those to leave out; a mistyped name would keep in what was meant to be out."""
+    if not spec.leave_out:
+        return items
+    known = set(items["item"])
+    if wrong := [name for name in spec.leave_out if name not in known]:
+        choices = known if len(known) <= _MOST_COMPARED else sorted(known)[:MAX_CHOICES]
+        raise DataError(f"splits.leave_out: {unknown('Item', wrong[0], choices)}")
+    kept = items.filter(~pl.col("item").is_in(list(spec.leave_out)))
+    if kept.is_empty():
+        raise DataError(f"splits.leave_out names all {len(items)} items; nothing is left to divide.")
+    return kept
 
 
 def _objects(source_folder: Path, items: pl.DataFrame) -> pl.DataFrame | None:
@@ -125,10 +145,8 @@ def _cause(items: pl.DataFrame, spec: SplitsSection) -> str:
             f"{'; or set splits.stratify: false' if spec.stratify else ''}."
         )
     minimum = f"at least {needed}{' of each class' if spec.stratify else ''} are needed"
-    return (
-        f"There are {len(items)} items; {minimum} for a probability of {float(smallest):g}. Add items, or raise the "
-        "probability."
-    )
+    change = "raise the probability" if spec.folds is None else "lower splits.folds"
+    return f"There are {len(items)} items; {minimum} for a probability of {float(smallest):g}. Add items, or {change}."
 
 
 def _not_in_train(items: pl.DataFrame) -> list[str]:
@@ -222,7 +240,7 @@ def _report(items: pl.DataFrame, labels: pl.DataFrame, spec: SplitsSection) -> d
         "items": len(items),
         "items_per_subset": {name: counts[name] for name in spec.set_names},
         "share_per_subset": {name: round(counts[name] / len(items), 4) for name in spec.set_names},
-        "wanted_per_subset": {info.set_name: info.probability for info in spec.set_infos},
+        "wanted_per_subset": {name: float(share) for name, share in exact_shares(spec).items()},
         "groups": len(sizes),
         "largest_group": max(sizes),
         "labels_per_subset": _labels_per_subset(items, labels, spec),

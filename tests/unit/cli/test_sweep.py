@@ -72,3 +72,38 @@ def test_an_invalid_sweep_is_one_message_and_writes_nothing(folder, call, argume
     assert code == 1
     assert expected in err
     assert not folder.exists()
+
+
+def test_a_sweep_over_folds_has_one_experiment_per_fold_and_combination(folder, call):
+    code, out, _ = call("base.yaml", "--folds", "3", "--grid", "epochs=5,10", "--name", "cv")
+    assert code == 0
+    assert out.splitlines()[:2] == ["experiment  epochs  fold", "cv-01            5     0  new"]
+    assert "Wrote 6 experiments" in out
+    written = (folder / "cv-03.yaml").read_text()
+    assert "folds: 3" in written
+    assert "fold: 2" in written
+    assert (
+        "Wrote 0 experiments; 6 exist already."
+        in call("base.yaml", "--folds", "3", "--grid", "epochs=5,10", "--name", "cv")[1]
+    )
+
+
+def test_more_folds_of_a_base_that_has_some_replace_these(folder, call):
+    (folder.parent / "folded.yaml").write_text("task: regression\nsplits: {folds: 5, fold: 4}\n")
+    assert call("folded.yaml", "--folds", "2")[0] == 0
+    assert len(list(folder.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--folds", "3", "--grid", "folds=2,3"], "splits.folds is given by --folds 3 as well"),
+        (["--folds", "3", "--grid", "fold=0,1"], "splits.fold is given twice"),
+        (["--folds", "1"], "splits.folds: got 1; input should be greater than or equal to 2"),
+    ],
+)
+def test_folds_that_make_no_sense_are_refused(folder, call, arguments, expected):
+    code, _, err = call("base.yaml", *arguments)
+    assert code != 0
+    assert expected in " ".join(err.split())
+    assert not folder.exists()

@@ -57,6 +57,12 @@ def table(path="x.csv", **keys):
         (lambda: SplitsSection(set_infos=[*infos(train=0.5)["set_infos"]] * 2), "set_name train is given twice"),
         (lambda: SplitsSection(**infos(train=1.0, test=0.0)), "greater than 0"),
         (lambda: SplitsSection(**infos(train=0.5, masks=0.5)), "got set_name 'masks', the folder of all masks"),
+        (lambda: SplitsSection(folds=1), "folds"),
+        (lambda: SplitsSection(fold=1), "fold is 1, but there are no folds; give their number as folds"),
+        (lambda: SplitsSection(folds=3, fold=3), "fold is 3, but there are 3 folds; expected 0 to 2"),
+        (lambda: SplitsSection(folds=3, **infos(train=1.0)), "set_infos makes only train; expected 'test' and another"),
+        (lambda: SplitsSection(folds=3, **infos(test=1.0)), "set_infos makes only test; expected 'test' and another"),
+        (lambda: SplitsSection(leave_out=["a", "b", "a"]), "leave_out: a is given twice"),
         (lambda: SplitsSection(max_split=2), "max_split has no effect without name_delimiter"),
         (lambda: SplitsSection(name_delimiter="_", group_key="folder"), "group_key and name_delimiter both"),
         (lambda: SplitsSection(sub_dir="../x"), "should match pattern"),
@@ -137,3 +143,8 @@ def test_new_keys_leave_the_content_of_existing_specs_alone():
         "null_values": ["", "NA", "NaN", "nan", "null"],
     }
     assert TableSource(path="x.csv", target_column="y", decimal=",").content()["decimal"] == ","
+
+
+def test_keys_of_folds_and_items_left_out_change_no_fingerprint_of_a_spec_without_them():
+    assert {"folds", "fold", "leave_out"}.isdisjoint(SplitsSection().content())
+    assert SplitsSection(folds=5, fold=0, leave_out=["a"]).content().keys() >= {"folds", "fold", "leave_out"}

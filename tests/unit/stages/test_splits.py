@@ -391,3 +391,87 @@ def test_rows_of_one_given_group_stay_together(divide, tmp_path):
 def test_whole_numbers_of_a_table_need_not_all_be_in_train(divide, tmp_path):
     report, _, _ = divide(index_rows(tmp_path / "source", [str(index) for index in range(40)]))
     assert report["items"] == 40
+
+
+def folds_of(divide, source, count, **keys):
+    """Divide a source by each fold; return the items' subsets, one mapping per fold."""
+    places = [f"{source.name}-{fold}-of-{count}-{len(keys)}" for fold in range(count)]
+    return [
+        subsets_of(divide(source, result=place, folds=count, fold=fold, **keys)[1]) for fold, place in enumerate(places)
+    ]
+
+
+def items_tested(division):
+    return {item for item, subset in division.items() if subset == "test"}
+
+
+@pytest.mark.parametrize("count", [2, 5, 7, 23])
+def test_the_test_folds_are_disjoint_and_together_the_whole(divide, tmp_path, count):
+    names = names_of(23)
+    divisions = folds_of(divide, index_images(tmp_path / "source", names), count)
+    tested = [item for division in divisions for item in items_tested(division)]
+    assert sorted(tested) == names
+    assert {len(items_tested(division)) for division in divisions} <= {23 // count, -(-23 // count)}
+    assert all(set(division.values()) == {"train", "validation", "test"} for division in divisions if count > 2)
+
+
+def test_the_rest_of_a_fold_is_divided_in_proportion_and_every_item_is_learned_from(divide, tmp_path):
+    source = index_images(tmp_path / "source", names_of(100))
+    report, _, _ = divide(source, folds=5, fold=3)
+    assert report["items_per_subset"] == {"train": 70, "validation": 10, "test": 20}
+    assert report["wanted_per_subset"] == {"train": 0.7, "validation": 0.1, "test": 0.2}
+    assert report["warnings"] == []
+    divisions = folds_of(divide, source, 5)
+    learned = {item for division in divisions for item, subset in division.items() if subset == "train"}
+    assert len(learned) == 100
+    assert divisions == folds_of(divide, index_images(tmp_path / "again", names_of(100)), 5)
+    assert divisions[0] != subsets_of(divide(source, result="other", folds=5, seed=7)[1])
+
+
+def test_folds_keep_groups_together_and_classes_in_proportion(divide, tmp_path):
+    names = [f"{label}/{number:02d}_{side}.png" for label in ("cat", "dog") for number in range(20) for side in "lr"]
+    source = index_images(tmp_path / "source", names)
+    for division in folds_of(divide, source, 4, stratify=True, name_delimiter="_"):
+        subset_of_pair = {(name.split("_")[0].split("/")[1], subset) for name, subset in division.items()}
+        assert len(subset_of_pair) == 20  # 00_l.png of cats and of dogs have the same group
+    for division in folds_of(divide, source, 5, stratify=True):
+        tested = items_tested(division)
+        assert sum(name.startswith("cat") for name in tested) == sum(name.startswith("dog") for name in tested) == 8
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"folds": 7}, "splits.folds: got 7, but there are 6 items; expected at most 6."),
+        (
+            {"folds": 4, "name_delimiter": "_"},
+            "splits.folds: got 4, but 6 items are in 3 groups that stay together; expected at most 3.",
+        ),
+    ],
+)
+def test_more_folds_than_groups_are_refused(divide, tmp_path, keys, message):
+    source = index_images(tmp_path / "source", ["a_1.png", "a_2.png", "b_1.png", "b_2.png", "c_1.png", "c_2.png"])
+    assert refused(divide, source, **keys) == message
+
+
+def test_folds_do_not_mix_in_test_items_that_the_data_come_with(divide, tmp_path):
+    names = names_of(20)
+    source = index_images(tmp_path / "source", names, given_subset=["train"] * 15 + ["test"] * 5)
+    message = refused(divide, source, folds=4)
+    assert "the data come with the subset test. Set splits.use_given_subsets: false" in message
+    _, items, _ = divide(source, result="again", folds=4, use_given_subsets=False)
+    assert items["subset"].value_counts().sort("count")["count"].to_list() == [2, 5, 13]
+    only_train = index_images(tmp_path / "train", names, given_subset=["train"] * 20)
+    assert divide(only_train, result="train-only", folds=4)[0]["items_per_subset"]["test"] == 5
+
+
+def test_items_to_leave_out_are_in_no_subset_and_a_wrong_name_is_refused(divide, tmp_path):
+    source = index_images(tmp_path / "source", names_of(20))
+    report, items, folder = divide(source, leave_out=["003.png", "007.png"])
+    assert (len(items), report["left_out"], report["left_out_nested"]) == (18, 2, 0)
+    assert {"003.png", "007.png"}.isdisjoint(items["item"])
+    assert not list(folder.rglob("003.png"))
+    assert "splits.leave_out: Item '003.jpg' does not exist. Did you mean '003.png'?" in refused(
+        divide, source, result="again", leave_out=["003.jpg"]
+    )
+    assert "splits.leave_out names all 20 items" in refused(divide, source, result="none", leave_out=names_of(20))
