@@ -188,7 +188,8 @@ def compare(
     from assay.comparison.html import write_comparison
     from assay.comparison.load import collect  # Polars, DuckDB and matplotlib: only here
     from assay.comparison.ranking import chosen_ids, rank, selection_name
-    from assay.comparison.terminal import as_text
+    from assay.comparison.repeats import repeats_in, without_repeats
+    from assay.comparison.terminal import as_text, repeats_text
 
     root, store = storage_root(), spec_files()
     chosen = chosen_ids(root, store, ids or [], sweep, where)
@@ -198,12 +199,15 @@ def compare(
         return
     collection = collect(root, store, chosen, subset)
     rankings = rank(collection, metric)
+    repeats = repeats_in(collection, rankings)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else UNLIMITED
-    typer.echo("\n\n".join("\n".join(as_text(ranking, subset, width)) for ranking in rankings))
+    texts = [repeats_text(groups, task, subset, width) for task, groups in repeats.items()]
+    texts += [as_text(ranking, subset, width) for ranking in without_repeats(rankings, repeats)]
+    typer.echo("\n\n".join("\n".join(lines) for lines in texts))
     if any(ranking.ranked for ranking in rankings):
         name = selection_name(ids or [], sweep, where)
         page = html or root / "compare" / f"{name}.html"
-        write_comparison(page, sweep or name, rankings, collection)
+        write_comparison(page, sweep or name, rankings, collection, repeats)
         typer.echo(f"\nPage with curves: {page}")
 
 

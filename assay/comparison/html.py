@@ -7,7 +7,7 @@ Belongs here: layout and the table. Does not belong here: HTML as a tree (``assa
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from os.path import relpath
@@ -20,7 +20,17 @@ from assay.analysis.base import readable_number
 from assay.comparison.figures import curve_panels, key_panels
 from assay.comparison.load import ComparisonData, Entry, Score
 from assay.comparison.ranking import Ranking
-from assay.comparison.terminal import interval, note_line, note_on_items, title, verdict_on_best
+from assay.comparison.repeats import Repeats
+from assay.comparison.terminal import (
+    each_repeat,
+    interval,
+    note_line,
+    note_on_items,
+    repeat_columns,
+    title,
+    verdict_on_best,
+    verdict_on_repeats,
+)
 from assay.metrics.registry import label_of
 from assay.plots.common import Panel
 from assay.plots.comparison import draw_panels
@@ -34,7 +44,12 @@ _EXTRA_DIGITS = re.compile(r"(\.\d)\d+")
 """Digits of coordinates beyond a tenth of a pixel, which are a third of a large SVG."""
 
 
-def write_comparison(path: Path, name: str, rankings: list[Ranking], collection: ComparisonData) -> None:
+RepeatsByTask = Mapping[str, Sequence[Repeats]]
+
+
+def write_comparison(
+    path: Path, name: str, rankings: list[Ranking], collection: ComparisonData, repeats: RepeatsByTask | None = None
+) -> None:
     """Write the page atomically.
 
     Args:
@@ -42,18 +57,22 @@ def write_comparison(path: Path, name: str, rankings: list[Ranking], collection:
         name: Name of the comparison.
         rankings: One per task and set of test items.
         collection: What they were made from.
+        repeats: Experiments that differ only in their fold or seeds, by task.
     """
-    write_text(path, write_page(comparison_page(path, name, rankings, collection)))
+    write_text(path, write_page(comparison_page(path, name, rankings, collection, repeats)))
 
 
-def comparison_page(path: Path, name: str, rankings: list[Ranking], collection: ComparisonData) -> Element:
+def comparison_page(
+    path: Path, name: str, rankings: list[Ranking], collection: ComparisonData, repeats: RepeatsByTask | None = None
+) -> Element:
     """Return the page as a tree; the arguments are those of ``write_comparison``."""
     style, script = (shipped_text(f"compare.{kind}") for kind in ("css", "js"))
     # Should a text become markup by mistake, it still could not run: the policy allows only this script.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
     head = page_head(f"{name}: comparison", policy, style)
-    sections = [_section(ranking, path, collection) for ranking in rankings]
+    sections = [_repeats_section(task, groups, collection.subset) for task, groups in (repeats or {}).items()]
+    sections += [_section(ranking, path, collection) for ranking in rankings]
     body = element("body", _header(name, collection), *sections, element("script", script))
     return element("html", head, body, lang="en")
 
@@ -79,6 +98,20 @@ def _section(ranking: Ranking, path: Path, collection: ComparisonData) -> Elemen
         summary = element("summary", f"Without results: {len(ranking.others)}")
         content.append(element("details", summary, listed, **({} if ranking.ranked else {"open": "open"})))
     return element("section", *content)
+
+
+def _repeats_section(task: str, groups: Sequence[Repeats], subset: str) -> Element:
+    columns = repeat_columns(groups)
+    cells = [[column.cell(group) for column in columns] for group in groups]
+    head = element("tr", *(element("th", column.name, scope="col") for column in columns))
+    rows = [element("tr", *(element("td", text, data_value=text) for text in row)) for row in cells]
+    return element(
+        "section",
+        element("h2", f"{task} on {subset}: mean and spread over repeats"),
+        element("p", verdict_on_repeats(groups), class_="verdict"),
+        element("div", element("table", element("thead", head), element("tbody", *rows)), class_="wide"),
+        element("ul", *(element("li", each_repeat(group)) for group in groups)),
+    )
 
 
 def _figure(heading: str, panels: list[Panel], ranking: Ranking) -> list[Content]:

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from assay.analysis.base import baseline_text, pluralize, readable_number
 from assay.comparison.load import Entry, Score
 from assay.comparison.ranking import Ranking
+from assay.comparison.repeats import Ends, Repeats, interval_of_difference, keys_of_repeats
+from assay.metrics.registry import get_metric
 from assay.spec.yaml_text import brief
 from assay.utils.text import text_table
 
@@ -28,7 +31,7 @@ FIXED_COLUMNS = 3
 @dataclass(frozen=True)
 class _Column:
     name: str
-    cell: Callable[[Entry], str]
+    cell: Callable[[Any], str]
 
 
 def as_text(ranking: Ranking, subset: str, width: int) -> list[str]:
@@ -56,12 +59,16 @@ def as_text(ranking: Ranking, subset: str, width: int) -> list[str]:
 
 
 def _table(ranking: Ranking, width: int) -> list[str]:
-    columns = _columns(ranking)
+    return _fitting(_columns(ranking), ranking.ranked, FIXED_COLUMNS, width)
+
+
+def _fitting(columns: Sequence[_Column], rows: Sequence[Any], fixed: int, width: int) -> list[str]:
+    """Return a table without the last columns that have no room, whose names are told."""
     shown_columns = list(columns)
-    table = _lines(shown_columns, ranking.ranked)
-    while len(shown_columns) > FIXED_COLUMNS and max(len(line) for line in table) > width:
+    table = _lines(shown_columns, rows)
+    while len(shown_columns) > fixed and max(len(line) for line in table) > width:
         shown_columns.pop()
-        table = _lines(shown_columns, ranking.ranked)
+        table = _lines(shown_columns, rows)
     left_out = [column.name for column in columns[len(shown_columns) :]]
     return [*table, f"Left out for want of width: {', '.join(left_out)}."] if left_out else table
 
@@ -88,9 +95,9 @@ def _metric_column(name: str) -> _Column:
     return _Column(name, lambda entry: readable_number(entry.scores[name].value) if name in entry.scores else "-")
 
 
-def _lines(columns: Sequence[_Column], entries: Sequence[Entry]) -> list[str]:
+def _lines(columns: Sequence[_Column], entries: Sequence[Any]) -> list[str]:
     rows = [[column.cell(entry) for column in columns] for entry in entries]
-    texts = {"experiment", "name"}
+    texts = {"experiment", "experiments", "name", "repeats"}
     return text_table([column.name for column in columns], rows, frozenset(c.name for c in columns) - texts)
 
 
@@ -105,9 +112,11 @@ def _first_lines(lines: list[str]) -> list[str]:
 
 def interval(score: Score) -> str:
     """Return the interval as text, such as ``[0.912, 0.965]``; empty without one."""
-    if score.low is None or score.high is None:
-        return ""
-    return f"[{readable_number(score.low)}, {readable_number(score.high)}]"
+    return _ends((score.low, score.high)) if score.low is not None and score.high is not None else ""
+
+
+def _ends(ends: Ends) -> str:
+    return f"[{readable_number(ends[0])}, {readable_number(ends[1])}]" if ends else ""
 
 
 def value_with_interval(score: Score) -> str:
@@ -196,6 +205,85 @@ def _among_themselves(ranking: Ranking) -> str:
     if near == others:
         whose = "the other's" if others == 1 else f"all {others} others'"
     return f"Its interval overlaps with {whose}: the order among these is not certain.{rest}"
+
+
+REPEATED_COLUMNS = 6
+"""Number of columns of repeats that are never left out."""
+
+
+def repeats_text(groups: Sequence[Repeats], task: str, subset: str, width: int) -> list[str]:
+    """Return the mean and spread of repeats as lines of text: a table, what it says, and the value of each repeat.
+
+    Args:
+        groups: Repeats of one task, best first.
+        task: The task.
+        subset: The compared subset.
+        width: Characters per line; columns that do not fit are only named.
+    """
+    metric = get_metric(groups[0].metric_name)
+    better = "higher" if metric.higher_is_better else "lower"
+    return [
+        f"{task}: mean {metric.label} on {subset} over repeats, {better} is better",
+        *_fitting(repeat_columns(groups), groups, REPEATED_COLUMNS, width),
+        verdict_on_repeats(groups),
+        *_first_lines([each_repeat(group) for group in groups]),
+    ]
+
+
+def repeat_columns(groups: Sequence[Repeats]) -> list[_Column]:
+    """Return the columns of a table of repeats."""
+    ranks = {group.name: str(rank) for rank, group in enumerate(groups, start=1)}
+    name, keys = groups[0].metric_name, keys_of_repeats(groups)
+    others = dict.fromkeys(other for group in groups for other in group.members[0].scores if other != name)
+    return [
+        _Column("", lambda group: ranks[group.name]),
+        _Column("experiments", lambda group: group.name),
+        _Column("repeats", lambda group: group.extent),
+        _Column(f"mean {name}", lambda group: readable_number(group.mean())),
+        _Column("deviation", lambda group: readable_number(group.deviation)),
+        _Column("95% interval of the mean", lambda group: _ends(group.interval)),
+        *(_key_of_repeats(key, short) for key, short in keys.items()),
+        *(_mean_column(other) for other in others),
+    ]
+
+
+def _key_of_repeats(key: str, name: str) -> _Column:
+    column = _key_column(key, name)
+    return _Column(name, lambda group: column.cell(group.members[0]))
+
+
+def _mean_column(name: str) -> _Column:
+    return _Column(f"mean {name}", lambda group: readable_number(group.mean(name)))
+
+
+def each_repeat(group: Repeats) -> str:
+    """Return the value of each repeat as a line."""
+    values = (f"{each.experiment_id} {readable_number(each.scores[group.metric_name].value)}" for each in group.members)
+    return ", ".join(values)
+
+
+def verdict_on_repeats(groups: Sequence[Repeats]) -> str:
+    """Return how good the best repeats are, and whether others are surely worse on the same items."""
+    best, others = groups[0], groups[1:]
+    spread = "" if best.deviation is None else f", standard deviation {readable_number(best.deviation)}"
+    name = f"Best: {best.name}," if others else f"{best.name}:"
+    measured = f"{name} {readable_number(best.mean())} on average over {best.extent}{spread}."
+    if not others:
+        return measured
+    partial = [group.name for group in groups if len(group.members) < group.wanted]
+    if partial:
+        return f"{measured} Not all repeats of {', '.join(partial)} have results: the order is not certain."
+    near = [group.name for group in others if not _is_surely_better(best, group)]
+    if not near:
+        whom = "the other" if len(others) == 1 else f"all {len(others)} others"
+        return f"{measured} It is surely better than {whom}, compared repeat by repeat."
+    return f"{measured} Not surely better than {', '.join(near[:MAX_LINES])}: chance may explain the difference."
+
+
+def _is_surely_better(best: Repeats, other: Repeats) -> bool:
+    ends = interval_of_difference(best, other)
+    higher = get_metric(best.metric_name).higher_is_better
+    return ends is not None and (ends[1] < 0 if higher else ends[0] > 0)
 
 
 def notes(ranking: Ranking) -> list[str]:

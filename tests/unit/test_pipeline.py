@@ -25,6 +25,16 @@ def test_a_learning_rate_changes_the_model_only():
     assert changed(spec(), other) == {"trained_model"}
 
 
+def test_folds_share_the_source_and_a_fold_left_out_is_the_first():
+    folds = [spec(splits={"folds": 5, "fold": number}) for number in (0, 1)]
+    assert changed(*folds) == {"splits"}
+    assert changed(folds[0], spec(splits={"folds": 5})) == set()
+
+
+def test_the_digest_of_splits_is_that_of_the_version_before_folds():
+    assert digests(spec())["splits"] == "1151c1136d6c914e9dd66274"
+
+
 def test_the_experiments_id_name_and_description_change_nothing():
     assert changed(spec(), spec(name="other", description="other")) == set()
     assert digests(spec(), "a") == digests(spec(), "b")
