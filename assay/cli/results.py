@@ -200,6 +200,10 @@ def compare(
     collection = collect(root, store, chosen, subset)
     rankings = rank(collection, metric)
     repeats = repeats_in(collection, rankings)
+    if any(len(ranking.ranked) > 1 for ranking in rankings):
+        from assay.comparison.pairs import with_sure_order  # torch: only here
+
+        rankings = [with_sure_order(root, each, subset) if len(each.ranked) > 1 else each for each in rankings]
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else UNLIMITED
     texts = [repeats_text(groups, task, subset, width) for task, groups in repeats.items()]
     texts += [as_text(ranking, subset, width) for ranking in without_repeats(rankings, repeats)]
@@ -218,7 +222,8 @@ def diff(
 ) -> None:
     """Show why two experiments differ: keys, results, metrics on the same items, and the items that changed sides."""
     from assay.comparison.load import collect  # Polars and DuckDB: only here
-    from assay.comparison.pairs import as_lines, compare_pair
+    from assay.comparison.pair_text import as_lines
+    from assay.comparison.pairs import compare_pair
     from assay.comparison.ranking import chosen_ids
 
     root, store = storage_root(), spec_files()

@@ -1,23 +1,23 @@
 """Why two experiments differ: keys, data and code; how much, surely or by chance; and the items that changed sides.
 
-Belongs here: comparing two experiments item by item. Does not belong here: rankings of many
-(``assay.comparison.ranking``).
+Belongs here: comparing two experiments item by item, also the best of a ranking with the next ones, and telling which
+keys did it. Does not belong here: rankings of many (``assay.comparison.ranking``).
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from assay.analysis.base import SubsetData, pluralize, readable_number
+from assay.analysis.base import SubsetData, readable_number
 from assay.analysis.build import TASK_ANALYSES, inputs_of_model
 from assay.comparison.load import ComparisonData, Entry
-from assay.comparison.ranking import differing_keys
+from assay.comparison.ranking import Ranking, differing_keys
 from assay.datasets.schema import PREDICTED_ITEMS_FILE
-from assay.errors import AssayError, DataError, shorten
+from assay.errors import AssayError, DataError
 from assay.experiments.contents import stage_results
 from assay.metrics.intervals import LEAST_PAIRED, NONE, paired_intervals
 from assay.metrics.registry import get_metric, get_metrics
@@ -28,13 +28,14 @@ from assay.spec.analysis import ResultAnalyzer
 from assay.storage.parquet import read_parquet
 from assay.storage.results import Result
 from assay.training.predictions import PREDICTIONS
-from assay.utils.text import text_table
 
 RESAMPLES, CONFIDENCE = 2000, 0.95
 COUNTED = ("accuracy", "exact_match")
 """Metrics that are the share of items with a right answer, about which McNemar's test is."""
-MOST_ITEMS = 10
-"""Items that are listed on each side."""
+THE_DATA = "the data themselves"
+"""Why results of the same keys and code differ."""
+MOST_PAIRED = 10
+"""Experiments of a ranking with which the best one is compared item by item."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class Pair:
         chance: Probability that as uneven a split of the items that changed sides is chance (McNemar's exact test);
             None without such items.
         explained: Experiments in between: ID, keys in which it differs from the first, value of the main metric.
+        steps: How the main metric gets from the first to the second, one or more keys at a time.
         tested: Number of items that the metrics rest on, or of images where the items of an image are drawn together.
     """
 
@@ -87,16 +89,52 @@ class Pair:
     chance: float | None
     explained: tuple[tuple[str, tuple[str, ...], float], ...]
     tested: int = LEAST_PAIRED
+    steps: tuple["Step", ...] = ()
 
     @property
     def better(self) -> str:
-        """Which one is surely better by the main metric: ``first``, ``second`` or, where chance explains it, nothing.
+        """Which one is surely better by the main metric: ``first``, ``second``, or nothing where it may be chance."""
+        return _surely_better(self.metrics[0], self.chance)
 
-        The interval of few mistakes is narrower than it should be, so the exact test of these must agree.
-        """
-        main = self.metrics[0]
-        explained = main.name in COUNTED and self.chance is not None and self.chance >= 1 - CONFIDENCE
-        return "" if explained else main.verdict
+
+@dataclass(frozen=True)
+class Step:
+    """A part of the difference of two experiments: that between two of those in between.
+
+    Attributes:
+        experiment_id: The experiment that the step leads to.
+        keys: What was changed, with the values before and after.
+        difference: Of the main metric.
+        further: What differs besides the keys, such as the data themselves; usually nothing.
+    """
+
+    experiment_id: str
+    keys: Mapping[str, tuple[Any, Any]]
+    difference: MetricDifference
+    further: tuple[str, ...] = ()
+
+
+def _surely_better(main: MetricDifference, chance: float | None) -> str:
+    """Return ``first``, ``second`` or nothing.
+
+    The interval of few mistakes is narrower than it should be, so the exact test of these must agree.
+    """
+    explained = main.name in COUNTED and chance is not None and chance >= 1 - CONFIDENCE
+    return "" if explained else main.verdict
+
+
+@dataclass(frozen=True)
+class _Tested:
+    """What an experiment predicted for a subset."""
+
+    results: Mapping[str, Result]
+    data: SubsetData
+    subset: str
+
+
+def _tested(root: Path, experiment_id: str, subset: str) -> _Tested:
+    results = stage_results(root, experiment_id)
+    return _Tested(results, _subset(results, subset), subset)
 
 
 def compare_pair(root: Path, data: ComparisonData, first: str, second: str, seed: int = 0) -> Pair:
@@ -123,18 +161,22 @@ def compare_pair(root: Path, data: ComparisonData, first: str, second: str, seed
                 f"{entry.experiment_id}: {entry.note or f'no results yet: assay run {entry.experiment_id}'}."
             )
     results = tuple(stage_results(root, entry.experiment_id) for entry in entries)
-    metrics: tuple[MetricDifference, ...] = ()
-    moved, chance, tested = pl.DataFrame(), None, 0
-    if entries[0].tested == entries[1].tested:
-        subsets = tuple(_subset(found, data.subset) for found in results)
-        metrics = _metrics(entries[0].task, subsets, seed, paired=_in_one_order(results, data.subset))
-        moved = _moved(results, subsets, data.subset)
-        chance = _chance(moved) if len(moved) else None
-        tested = len(np.unique(subsets[0].groups))
     keys = [dict(entry.keys) for entry in entries]
     differing = {key: (keys[0].get(key), keys[1].get(key)) for key in differing_keys(keys)}
-    between = _in_between(data, entries, differing)
-    return Pair(entries, differing, _stages(results), metrics, moved, chance, between, tested)
+    pair = Pair(entries, differing, _stages(results), (), pl.DataFrame(), None, ())
+    if entries[0].tested != entries[1].tested:
+        return replace(pair, tested=0)
+    task, sides = entries[0].task, (_tested(root, first, data.subset), _tested(root, second, data.subset))
+    moved = _moved(sides)
+    pair = replace(
+        pair,
+        metrics=_metrics(task, sides, ResultAnalyzer().metrics_for(task), seed),
+        moved=moved,
+        chance=_chance(moved) if len(moved) else None,
+        explained=_in_between(data, entries, differing),
+        tested=len(np.unique(sides[0].data.groups)),
+    )
+    return replace(pair, steps=tuple(_steps(root, pair, sides, seed)))
 
 
 def _subset(results: Mapping[str, Result], subset: str) -> SubsetData:
@@ -149,24 +191,23 @@ def _subset(results: Mapping[str, Result], subset: str) -> SubsetData:
     return found[subset]
 
 
-def _in_one_order(results: Sequence[Mapping[str, Result]], subset: str) -> bool:
+def _in_one_order(sides: Sequence[_Tested]) -> bool:
     """Return whether whole images were predicted in the same order; items were sorted."""
-    files = [found["predictions"].folder / PREDICTED_ITEMS_FILE for found in results]
+    files = [side.results["predictions"].folder / PREDICTED_ITEMS_FILE for side in sides]
     if not all(file.is_file() for file in files):
         return True
-    one, other = (read_parquet(file, ["subset", "item"]).filter(pl.col("subset") == subset) for file in files)
+    one, other = (read_parquet(file, ["subset", "item"]).filter(pl.col("subset") == sides[0].subset) for file in files)
     return one.equals(other)
 
 
-def _metrics(task: str, subsets: Sequence[SubsetData], seed: int, paired: bool) -> tuple[MetricDifference, ...]:
-    one, other = subsets
-    names = ResultAnalyzer().metrics_for(task)
+def _metrics(task: str, sides: Sequence[_Tested], names: Sequence[str], seed: int) -> tuple[MetricDifference, ...]:
+    one, other = (side.data for side in sides)
     classes = len(one.sample.class_counts) or None
     metrics = {name: metric for name, metric in get_metrics(names, task, classes).items() if not metric.per_class}
     rng = np.random.default_rng(seed)
     samples = (one.sample, other.sample)
     ends = dict.fromkeys(metrics, NONE)
-    if paired:
+    if _in_one_order(sides):
         ends = paired_intervals(metrics, samples, one.groups, rng, resamples=RESAMPLES, confidence=CONFIDENCE)
     return tuple(
         MetricDifference(
@@ -178,12 +219,12 @@ def _metrics(task: str, subsets: Sequence[SubsetData], seed: int, paired: bool) 
     )
 
 
-def _moved(results: Sequence[Mapping[str, Result]], subsets: Sequence[SubsetData], subset: str) -> pl.DataFrame:
+def _moved(sides: Sequence[_Tested]) -> pl.DataFrame:
     """Return the items on which one is better, the most different first; for numbers, a tenth of all items."""
-    samples = [data.sample for data in subsets]
+    samples = [side.data.sample for side in sides]
     if not isinstance(samples[0], RegressionSample | ClassificationSample | MultiLabelSample):
         return pl.DataFrame()  # whole images have no single answer per item
-    one, other = (_answers(found, subset) for found in results)
+    one, other = (_answers(side.results, side.subset) for side in sides)
     errors = [_errors(sample) for sample in samples]
     better = errors[0] - errors[1]
     table = one.rename({"answer": "first"}).with_columns(
@@ -243,10 +284,10 @@ def _stages(results: Sequence[Mapping[str, Result]]) -> dict[str, str]:
             reasons[stage] = f"code version {one['code_version']} and {other['code_version']}"
         elif (one["section"], one["seed"]) != (other["section"], other["seed"]):
             reasons[stage] = "its own keys"
-        elif one["inputs"] != other["inputs"]:
+        elif one["inputs"] != other["inputs"] and STAGES[stage].inputs:
             reasons[stage] = "what it is made from"
         else:
-            reasons[stage] = "the data themselves"
+            reasons[stage] = THE_DATA
     return reasons
 
 
@@ -267,66 +308,57 @@ def _in_between(
     return tuple(sorted(found, key=lambda each: (len(each[1]), each[0])))
 
 
-def as_lines(pair: Pair, subset: str) -> list[str]:
-    """Return the comparison for a terminal."""
-    first, second = (entry.experiment_id for entry in pair.entries)
-    lines = [_headline(pair, subset)]
-    if pair.metrics:
-        lines += ["", *text_table(("metric", first, second, "difference", "95% interval"), _metric_rows(pair))]
-    if pair.keys:
-        rows = [(key, *(shorten(value) for value in values)) for key, values in pair.keys.items()]
-        lines += ["", *text_table(("key", first, second), rows)]
-    if pair.stages:
-        lines += ["", "Results that differ: " + "; ".join(f"{name} ({why})" for name, why in pair.stages.items())]
-    if len(pair.moved):
-        lines += ["", *_moved_lines(pair)]
-    lines += [""] * bool(pair.explained)
-    for name, keys, value in pair.explained:
-        lines.append(f"In between: {name} differs from {first} only in {', '.join(keys)}: {readable_number(value)}")
-    return lines
+def _steps(root: Path, pair: Pair, sides: tuple[_Tested, _Tested], seed: int) -> Iterator[Step]:
+    """Yield the parts of the difference along the longest path of experiments that change more and more of its keys."""
+    main, task, subset = pair.metrics[0].name, pair.entries[0].task, sides[0].subset
+    path = [*_longest_path(pair.explained), (pair.entries[1].experiment_id, tuple(pair.keys))]
+    before, done = sides[0], frozenset[str]()
+    for name, keys in path if len(path) > 1 else ():
+        try:
+            after = sides[1] if name == path[-1][0] else _tested(root, name, subset)
+        except (AssayError, OSError):
+            continue  # its keys become part of the next step
+        new = {key: pair.keys[key] for key in keys if key not in done}
+        difference = _metrics(task, (before, after), [main], seed)[0]
+        further = [why for why in _stages((before.results, after.results)).values() if is_no_key(why)]
+        yield Step(name, new, difference, tuple(dict.fromkeys(further)))
+        before, done = after, frozenset(keys)
 
 
-def _headline(pair: Pair, subset: str) -> str:
-    first, second = (entry.experiment_id for entry in pair.entries)
-    if not pair.metrics:
-        return f"{first} and {second} were tested on different items of {subset}: their numbers can't be compared."
-    main = pair.metrics[0]
-    label, chance = get_metric(main.name).label, ""
-    if pair.chance is not None and pair.entries[0].task != "regression":
-        sides = pair.moved["better"].to_list()
-        chance = (
-            f"; {pluralize(sides.count('second'), 'item')} only {second} has right, {sides.count('first')} only {first}"
-        )
-        chance += f", p = {pair.chance:.2g}"
-    if not pair.keys and not pair.stages:
-        return f"{first} and {second} are the same experiment."
-    better = {"first": first, "second": second}.get(pair.better)
-    change = f"{label} {readable_number(main.values[0])} and {readable_number(main.values[1])}"
-    if pair.tested < LEAST_PAIRED:
-        return f"Too few items of {subset} to tell which is better ({pair.tested} of {LEAST_PAIRED}): {change}{chance}."
-    if better is None:
-        return f"Neither is surely better: {change}, chance may explain it{chance}."
-    return f"{better} is better: {change}{chance}."
+def _longest_path(between: Sequence[tuple[str, tuple[str, ...], float]]) -> list[tuple[str, tuple[str, ...]]]:
+    """Return the experiments of the longest chain in which each changes the keys of the one before it, and more."""
+    best: list[list[tuple[str, tuple[str, ...]]]] = []
+    for name, keys, _ in between:  # fewest keys first
+        before = max((path for path in best if set(path[-1][1]) < set(keys)), key=len, default=[])
+        best.append([*before, (name, keys)])
+    return max(best, key=len, default=[])
 
 
-def _metric_rows(pair: Pair) -> list[tuple[str, ...]]:
-    rows = []
-    for each in pair.metrics:
-        change = each.values[1] - each.values[0]
-        interval = "" if np.isnan(each.low) else f"[{each.low:+.4g}, {each.high:+.4g}]"
-        values = (readable_number(None if np.isnan(value) else value) for value in each.values)
-        rows.append((each.name, *values, "" if np.isnan(change) else f"{change:+.4g}", interval))
-    return rows
+def is_no_key(why: str) -> bool:
+    """Return whether a reason why results differ is the data or the code, rather than a key."""
+    return why == THE_DATA or why.startswith("code version")
 
 
-def _moved_lines(pair: Pair) -> list[str]:
-    first, second = (entry.experiment_id for entry in pair.entries)
-    lines = []
-    for side, name in (("second", second), ("first", first)):
-        rows = pair.moved.filter(pl.col("better") == side)
-        if len(rows):
-            shown = [tuple(row) for row in rows.head(MOST_ITEMS).select("item", "target", "first", "second").rows()]
-            more = f", the first {MOST_ITEMS}" if len(rows) > MOST_ITEMS else ""
-            lines.append(f"Better in {name} ({pluralize(len(rows), 'item')}{more}):")
-            lines += [f"  {line}" for line in text_table(("item", "target", first, second), shown)]
-    return lines
+def with_sure_order(root: Path, ranking: Ranking, subset: str, seed: int = 0) -> Ranking:
+    """Return a ranking that knows which of the next best experiments are surely worse, by the test of ``diff``.
+
+    Args:
+        root: Storage root.
+        ranking: The experiments.
+        subset: Whose metrics order them.
+        seed: Of the bootstrap.
+    """
+    surely: dict[str, bool] = {}
+    try:
+        best = _tested(root, ranking.ranked[0].experiment_id, subset)
+    except (AssayError, OSError):
+        return ranking
+    for entry in ranking.ranked[1 : MOST_PAIRED + 1]:
+        try:
+            sides = (best, _tested(root, entry.experiment_id, subset))
+            (difference,) = _metrics(ranking.task, sides, [ranking.metric_name], seed)
+            moved = _moved(sides) if ranking.metric_name in COUNTED else pl.DataFrame()
+        except (AssayError, OSError, ValueError):
+            continue  # of one experiment: the others are compared
+        surely[entry.experiment_id] = _surely_better(difference, _chance(moved) if len(moved) else None) == "first"
+    return replace(ranking, surely_worse=surely)

@@ -6,7 +6,7 @@ tested on the same items (``assay.comparison.tested``), how a ranking is shown.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -70,6 +70,8 @@ class Ranking:
         others: The task's experiments without results; empty but for the first ranking of a task.
         tested: Digest of the items.
         apart: The other rankings of this task; None if all its experiments were tested on the same items.
+        surely_worse: Of the next best experiments that were compared with the best one item by item, whether each is
+            surely worse; empty if none was.
     """
 
     task: str
@@ -78,6 +80,7 @@ class Ranking:
     others: tuple[Entry, ...]
     tested: str = ""
     apart: ItemSets | None = None
+    surely_worse: Mapping[str, bool] = field(default_factory=dict)
 
     @cached_property
     def keys(self) -> Mapping[str, str]:

@@ -191,9 +191,14 @@ def _against_baseline(ranking: Ranking) -> str:
 
 
 def _among_themselves(ranking: Ranking) -> str:
+    """Return whether the best is surely better than the others, by the test of ``diff`` where that was done."""
+    if len(ranking.ranked) == 1:
+        return ""
+    if ranking.surely_worse:
+        return _item_by_item(ranking)
     known = [entry for entry in ranking.ranked[1:] if ranking.score(entry).low is not None]
     others, near = len(known), len(ranking.not_separable)
-    if ranking.score(ranking.ranked[0]).low is None or len(ranking.ranked) == 1:
+    if ranking.score(ranking.ranked[0]).low is None:
         return ""
     without = len(ranking.ranked) - 1 - others
     rest = f" {without} of the others {'has' if without == 1 else 'have'} no interval." if without else ""
@@ -204,7 +209,19 @@ def _among_themselves(ranking: Ranking) -> str:
     whose = f"{near} of {others} others'"
     if near == others:
         whose = "the other's" if others == 1 else f"all {others} others'"
-    return f"Its interval overlaps with {whose}: the order among these is not certain.{rest}"
+    return f"Its interval overlaps with {whose}: 'assay diff' tells, item by item, whether it is better.{rest}"
+
+
+def _item_by_item(ranking: Ranking) -> str:
+    compared, others = ranking.surely_worse, len(ranking.ranked) - 1
+    next_best = "next best one" if len(compared) == 1 else f"{len(compared)} next best"
+    whom = f"all {others} others" if len(compared) == others else f"the {next_best}"
+    unsure = [name for name, is_worse in compared.items() if not is_worse]
+    if not unsure:
+        return f"It is surely better than {'the other' if others == 1 else whom}, item by item."
+    names = ", ".join(unsure[:MAX_NAMED_KEYS]) + (", …" if len(unsure) > MAX_NAMED_KEYS else "")
+    share = f" ({len(unsure)} of {whom.removeprefix('all ')})" if others > 1 else ""
+    return f"It is not surely better than {names}{share}, item by item: see assay diff."
 
 
 REPEATED_COLUMNS = 6

@@ -63,8 +63,8 @@ class SplitsSection(Section):
     """Which fold is ``test``, from 0 to ``folds`` - 1; null: 0. ``assay sweep BASE --folds 5`` writes one experiment
     per fold, and ``assay compare`` shows their mean and spread."""
     leave_out: Annotated[tuple[str, ...], ADDED] = ()
-    """Items that are in no subset, such as images whose label is wrong: their names as ``assay impact`` and the tables
-    of the analysis show them."""
+    """Items that are in no subset, such as images whose label is wrong, by the names that ``assay impact`` and the
+    tables of the analysis show; all others stay in their subsets."""
     sub_dir: SubFolder = ""
     """Folder for the linked files, below each subset's folder."""
     output_location: Location = "data"

@@ -51,10 +51,10 @@ def build_splits(
         DataError: A subset would be empty, a class could not be learned, or files are missing.
     """
     items = read_parquet(source_folder / ITEMS_FILE)
-    not_nested = _not_nested(items, spec)
-    taken = _without_left_out(not_nested, spec)
-    objects = _objects(source_folder, taken)
-    divided = divide(taken, objects, spec, seed)
+    taken = _not_nested(items, spec)
+    # Items are left out of the finished division, so that all others stay where they are.
+    divided = _without_left_out(divide(taken, _objects(source_folder, taken), spec, seed), spec)
+    objects = _objects(source_folder, divided)
     given = uses_given(taken, spec)
     require_usable(divided, spec)
     roots = {"root": "."}
@@ -69,7 +69,7 @@ def build_splits(
     return {
         **report,
         **roots,
-        "left_out_nested": len(items) - len(not_nested),
+        "left_out_nested": len(items) - len(taken),
         "given_subsets_kept": given,
         "warnings": warnings(divided, spec, given),
         **({"left_out": len(spec.leave_out)} if spec.leave_out else {}),
@@ -92,7 +92,7 @@ _MOST_COMPARED = 10_000
 
 
 def _without_left_out(items: pl.DataFrame, spec: SplitsSection) -> pl.DataFrame:
-    """Return the items without those to leave out; a mistyped name would keep in what was meant to be out."""
+    """Return the items without those to leave out; a mistyped name, which would keep one in, is refused."""
     if not spec.leave_out:
         return items
     known = set(items["item"])

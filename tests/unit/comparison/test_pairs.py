@@ -1,14 +1,21 @@
 """Two experiments beside each other: what is said of their difference."""
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 
-from assay.comparison.load import ComparisonData
-from assay.comparison.pairs import MetricDifference, Pair, as_lines, compare_pair
+from assay.comparison.load import ComparisonData, Entry
+from assay.comparison.pair_text import as_lines
+from assay.comparison.pairs import MetricDifference, Pair, Step, compare_pair, with_sure_order
+from assay.comparison.ranking import rank
+from assay.comparison.terminal import verdict_on_best
 from assay.errors import AssayError
+from assay.experiments.contents import stage_results
 from assay.spec.analysis import ResultAnalyzer
+from assay.spec.yaml_text import flatten
 from tests.helpers.trained import FAMILIES, TINY, make_trained_project
-from tests.unit.comparison.conftest import RATE, made_up_entry
+from tests.unit.comparison.conftest import RATE, made_up_entry, made_up_score
 
 ONE, OTHER = made_up_entry(0, 3, tested="t"), made_up_entry(1, 3, tested="t")
 
@@ -60,6 +67,43 @@ def test_the_lines_say_which_is_better_by_how_much_why_and_where():
     assert f"In between: lr-02 differs from lr-00 only in {RATE}: 0.550" in text
 
 
+def step(name, low, high, **keys):
+    return Step(name, keys, MetricDifference("accuracy", (0.5, 0.5 + (low + high) / 2), low, high))
+
+
+def test_a_difference_is_explained_step_by_step_along_the_experiments_in_between():
+    steps = (step("lr-02", 0.04, 0.08, rate=(0.1, 0.2)), step("lr-01", -0.01, 0.09, epochs=(5, 10), width=(8, 16)))
+    between = (("lr-02", ("rate",), 0.56), ("lr-09", ("epochs",), 0.51))
+    lines = as_lines(pair(steps=steps, explained=between), "test")
+    start = lines.index("The difference of accuracy, +0.1, is explained, in this order, by:")
+    assert [line.split() for line in lines[start + 2 : start + 4]] == [
+        ["rate", "0.1", "0.2", "+0.06", "[+0.04,", "+0.08]", "lr-02"],
+        ["epochs,", "width", "5,", "8", "10,", "16", "+0.04", "[-0.01,", "+0.09]", "lr-01"],
+    ]
+    assert lines[start + 4] == "In between: lr-09 differs from lr-00 only in epochs: 0.510"
+    assert len(lines) == start + 5
+
+
+@pytest.mark.parametrize(
+    ("keys", "stages", "sentence"),
+    [
+        ({RATE: (1, 2)}, {"trained_model": "its own keys"}, f"The difference is explained by {RATE}: nothing else"),
+        (
+            {RATE: (1e-4, 1e-3), "b": (1, 2)},
+            {"trained_model": "its own keys"},
+            "Which of the 2 keys explains it can't be told, because no stored experiment lies in between. Such as: "
+            f"assay sweep lr-00 --grid {RATE}=0.001",
+        ),
+        ({"x": (None, ["a", "b"]), "y": (1, 2)}, {}, """assay sweep lr-00 --grid 'x=[["a", "b"]]'"""),
+        ({"seed": (1, 2), "splits.seed": (1, 3)}, {"trained_model": "its own keys"}, "Only the seed differs"),
+        ({}, {"splits": "the data themselves"}, "No key differs: the difference is explained by the data themselves."),
+        ({RATE: (1, 2)}, {"splits": "code version 1 and 2"}, "it may be explained by code version 1 and 2."),
+    ],
+)
+def test_what_explains_a_difference_without_experiments_in_between(keys, stages, sentence):
+    assert sentence in "\n".join(as_lines(pair(keys=keys, stages=stages), "test"))
+
+
 def test_a_difference_that_chance_explains_is_called_so():
     lines = as_lines(pair(metrics=(MetricDifference("accuracy", (0.5, 0.6), -0.1, 0.3),)), "test")
     assert lines[0].startswith("Neither is surely better: accuracy 0.500 and 0.600, chance may explain it")
@@ -97,6 +141,60 @@ def test_few_items_call_neither_experiment_better():
 )
 def test_an_interval_of_few_mistakes_needs_the_exact_test_to_agree(metric, chance, better):
     assert pair(metrics=(MetricDifference(metric, (0.9, 0.95), 0.01, 0.1),), chance=chance).better == better
+
+
+@pytest.fixture(scope="module")
+def varied(tmp_path_factory):
+    """Three experiments of one table, each with one changed key more than the one before."""
+    folder, learned = tmp_path_factory.mktemp("varied"), FAMILIES["table"]["trained_model"]
+    steps = {"slow": {}, "fast": {"learner": {"learning_rate": 0.05}}}
+    steps["long"] = {**steps["fast"], "train_params": {**TINY, "epochs": 30}}
+    families = {name: {**FAMILIES["table"], "trained_model": {**learned, **keys}} for name, keys in steps.items()}
+    families = {name: {**values, "splits": {"set_infos": HALVES}} for name, values in families.items()}
+    project = make_trained_project(folder, families)
+    entries = []
+    for name in families:
+        value = stage_results(project.storage, name)["analysis"].report["metrics"]["test"]["mae"]["value"]
+        keys = flatten(project.specs.load(name).as_dict())
+        scores = {"mae": made_up_score(value)}
+        entries.append(Entry(name, "regression", "", None, keys, scores, tested="t"))
+    return project, ComparisonData("test", tuple(entries), pl.DataFrame())
+
+
+HALVES = [
+    {"set_name": name, "probability": share} for name, share in (("train", 0.4), ("validation", 0.1), ("test", 0.5))
+]
+
+
+@pytest.mark.system
+def test_the_steps_of_stored_experiments_add_up_to_the_difference(varied):
+    project, data = varied
+    found = compare_pair(project.storage, data, "slow", "long")
+    assert [(each.experiment_id, list(each.keys)) for each in found.steps] == [
+        ("fast", ["trained_model.learner.learning_rate"]),
+        ("long", ["trained_model.train_params.epochs"]),
+    ]
+    changes = [each.difference.values[1] - each.difference.values[0] for each in found.steps]
+    total = found.metrics[0].values[1] - found.metrics[0].values[0]
+    assert sum(changes) == pytest.approx(total)
+    assert compare_pair(project.storage, data, "slow", "fast").steps == ()
+    assert "is explained, in this order, by:" in "\n".join(as_lines(found, "test"))
+
+
+@pytest.mark.system
+def test_a_ranking_and_a_pair_say_the_same_of_which_is_better(varied):
+    project, data = varied
+    (ranking,) = rank(data)
+    sure = with_sure_order(project.storage, ranking, "test")
+    best = ranking.ranked[0].experiment_id
+    others = {entry.experiment_id for entry in ranking.ranked[1:]}
+    assert sure.surely_worse.keys() == others
+    for name, is_worse in sure.surely_worse.items():
+        assert (compare_pair(project.storage, data, best, name).better == "first") == is_worse
+    assert ("surely better than" in verdict_on_best(sure)) == any(sure.surely_worse.values())
+    gone = ComparisonData("test", (replace(data.entries[0], experiment_id="gone"), *data.entries[1:]), pl.DataFrame())
+    assert rank(gone)[0].surely_worse == {}
+    assert "gone" not in with_sure_order(project.storage, rank(gone)[0], "test").surely_worse
 
 
 @pytest.fixture(scope="module")

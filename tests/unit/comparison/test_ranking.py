@@ -1,5 +1,7 @@
 """Rankings: best first, one per task, and only the keys that differ."""
 
+from dataclasses import replace
+
 import pytest
 
 from assay.comparison.ranking import differing_keys, rank
@@ -129,8 +131,25 @@ def test_the_verdict_says_whether_the_order_is_certain(compare, entry, score):
     few = rank(compare(0, entry(0, scores={"accuracy": score(0.85, 0.8, 0.9)}), unknown))[0]
     assert verdict_on_best(few).endswith("1 of the others has no interval.")
     assert "overlaps" not in verdict_on_best(few)
+    assert "'assay diff' tells, item by item, whether it is better" in verdict_on_best(ranking((0.8, 0.9), (0.5, 0.81)))
     assert "reaches the majority class" in verdict_on_best(ranking((0.05, 0.9)))
     assert (
         verdict_on_best(ranking((0.8, 0.9)))
         == "lr-00: 0.850 [0.800, 0.900] on 200 items; baseline (majority class) 0.100."
     )
+
+
+def test_the_verdict_of_the_test_item_by_item_goes_before_intervals(compare):
+    (ranking,) = rank(compare(3))
+
+    def verdict(**worse):
+        return verdict_on_best(
+            replace(ranking, surely_worse={name.replace("_", "-"): it for name, it in worse.items()})
+        )
+
+    assert verdict(lr_01=True, lr_00=True).endswith("It is surely better than all 2 others, item by item.")
+    assert verdict(lr_01=False, lr_00=True).endswith(
+        "It is not surely better than lr-01 (1 of 2 others), item by item: see assay diff."
+    )
+    assert verdict(lr_01=True).endswith("It is surely better than the next best one, item by item.")
+    assert "overlaps" not in verdict(lr_01=False)
