@@ -1,5 +1,6 @@
 """Analysis of classification: confusion, calibration and confident mistakes."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -153,8 +154,8 @@ def _advise(analysis: Analysis) -> str:
     first = suspicious.row(0, named=True)
     return (
         f"{pluralize(len(suspicious), 'label')} of {data.subset} may be wrong (suspicious_labels); the first: "
-        f"{first['item']}, labelled {first['target_class']}, looks like {first['predicted_class']}. Mend them in your "
-        "data: what depends on them is made anew."
+        f"{first['item']}, labelled {first['target_class']}, looks like {first['predicted_class']}. Where it counts, "
+        f"how to mend it or leave it out: assay impact {shlex.quote(str(first.get('image') or first['item']))}"
     )
 
 

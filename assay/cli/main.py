@@ -13,7 +13,7 @@ import typer
 
 from assay.cli.backfills import backfill, backfills
 from assay.cli.models import predict
-from assay.cli.results import compare, dashboard, diff, export, path, report_experiment, show, sql
+from assay.cli.results import compare, dashboard, diff, export, impact, path, report_experiment, show, sql
 from assay.cli.run import demo, run, verify_experiment
 from assay.cli.specs import evaluate, list_plugins, new, schema, sweep, validate
 from assay.cli.storage import copy, forget, gc, import_, list_locations, locks, pack
@@ -38,6 +38,7 @@ for command in (
     backfills,
     compare,
     diff,
+    impact,
     predict,
     dashboard,
     show,

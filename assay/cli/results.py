@@ -1,4 +1,4 @@
-"""Commands that read results: ``show``, ``path``, ``report``, ``sql``, ``compare``, ``diff``, ``export`` and others."""
+"""Commands that read results: ``show``, ``report``, ``sql``, ``compare``, ``diff``, ``impact``, ``export`` and others."""
 
 import shutil
 import sys
@@ -217,21 +217,50 @@ def compare(
 
 def diff(
     first: Annotated[str, typer.Argument(help="ID of an experiment")],
-    second: Annotated[str, typer.Argument(help="ID of another one of the same task")],
+    second: Annotated[
+        str | None, typer.Argument(help="ID of another one of the same task; its own former data when left out")
+    ] = None,
     subset: Annotated[str, typer.Option(help="the subset whose items are compared")] = "test",
 ) -> None:
-    """Show why two experiments differ: keys, results, metrics on the same items, and the items that changed sides."""
+    """Show why two experiments differ: keys, results, metrics on the same items, and the items that changed sides.
+
+    With one ID: what an experiment's results were before its data changed, such as a label that was mended.
+    """
+    from assay.comparison.explanations import as_lines, before_and_now_lines
+    from assay.comparison.impact import before_and_now
     from assay.comparison.load import collect  # Polars and DuckDB: only here
-    from assay.comparison.pair_text import as_lines
     from assay.comparison.pairs import compare_pair
     from assay.comparison.ranking import chosen_ids
 
     root, store = storage_root(), spec_files()
+    if second is None:
+        (entry,) = collect(root, store, chosen_ids(root, store, [first], None, None), subset).entries
+        typer.echo("\n".join(before_and_now_lines(before_and_now(root, entry, subset), first, subset)))
+        return
     chosen = chosen_ids(root, store, [first, second], None, None)
     everyone = store.ids()
     if len(everyone) <= MOST_BETWEEN:
         chosen = [*chosen, *(name for name in everyone if name not in chosen)]
     typer.echo("\n".join(as_lines(compare_pair(root, collect(root, store, chosen, subset), first, second), subset)))
+
+
+def impact(
+    what: Annotated[str, typer.Argument(help="a file of your data, an item as tables show it, or a label")],
+    of: Annotated[
+        str | None, typer.Option(help="an experiment that has the item, where several data have one of this name")
+    ] = None,
+    subset: Annotated[str | None, typer.Option(help="only metrics on this subset")] = None,
+) -> None:
+    """Show which experiments contain a file, an item or a label, their metrics without it, and how to mend it."""
+    from assay.comparison.explanations import impact_lines
+    from assay.comparison.impact import impact_of  # torch: only here
+    from assay.experiments.folders import experiments_with_folder
+
+    root, store = storage_root(), spec_files()
+    known = experiments_with_folder(root) & {*store.ids()}
+    if of is not None and of not in known:
+        raise DataError(f"--of: {unknown('Experiment with results', of, known)}")
+    typer.echo("\n".join(impact_lines(impact_of(root, known, what, of), what, subset)))
 
 
 MOST_BETWEEN = 500

@@ -123,18 +123,34 @@ def _surely_better(main: MetricDifference, chance: float | None) -> str:
     return "" if explained else main.verdict
 
 
-@dataclass(frozen=True)
-class _Tested:
-    """What an experiment predicted for a subset."""
+Results = Mapping[str, Result]
+"""An experiment's results by stage."""
 
-    results: Mapping[str, Result]
+
+@dataclass(frozen=True)
+class TestedSubset:
+    """What an experiment predicted for a subset.
+
+    Attributes:
+        results: Of the experiment.
+        data: The predictions, ready for metrics.
+        subset: The subset's name.
+    """
+
+    __test__ = False  # its name makes pytest take it for a test class
+
+    results: Results
     data: SubsetData
     subset: str
 
 
-def _tested(root: Path, experiment_id: str, subset: str) -> _Tested:
-    results = stage_results(root, experiment_id)
-    return _Tested(results, _subset(results, subset), subset)
+def read_tested(results: Results, subset: str) -> TestedSubset:
+    """Return what an experiment predicted for a subset, items in the order of their names unless they are whole images.
+
+    Raises:
+        AssayError: Results are missing or damaged, or nothing was predicted for the subset.
+    """
+    return TestedSubset(results, _subset(results, subset), subset)
 
 
 def compare_pair(root: Path, data: ComparisonData, first: str, second: str, seed: int = 0) -> Pair:
@@ -156,30 +172,47 @@ def compare_pair(root: Path, data: ComparisonData, first: str, second: str, seed
         tasks = " and ".join(f"{entry.experiment_id} is {entry.task}" for entry in entries)
         raise AssayError(f"{tasks}: experiments of different tasks have nothing to compare.")
     for entry in entries:
-        if not entry.scores:
-            raise AssayError(
-                f"{entry.experiment_id}: {entry.note or f'no results yet: assay run {entry.experiment_id}'}."
-            )
-    results = tuple(stage_results(root, entry.experiment_id) for entry in entries)
+        require_scores(entry)
+    results = (stage_results(root, first), stage_results(root, second))
+    pair, sides = pair_of(entries, results, data.subset, seed)
+    if sides is None:
+        return pair
+    pair = replace(pair, explained=_in_between(data, entries, pair.keys))
+    return replace(pair, steps=tuple(_steps(root, pair, sides, seed)))
+
+
+def require_scores(entry: Entry) -> None:
+    """Refuse an experiment without results.
+
+    Raises:
+        AssayError: It has none; says why.
+    """
+    if not entry.scores:
+        raise AssayError(f"{entry.experiment_id}: {entry.note or f'no results yet: assay run {entry.experiment_id}'}.")
+
+
+def pair_of(
+    entries: tuple[Entry, Entry], results: tuple[Results, Results], subset: str, seed: int = 0
+) -> tuple[Pair, tuple[TestedSubset, TestedSubset] | None]:
+    """Return two experiments beside each other, and what they predicted if that is about the same items."""
     keys = [dict(entry.keys) for entry in entries]
     differing = {key: (keys[0].get(key), keys[1].get(key)) for key in differing_keys(keys)}
-    pair = Pair(entries, differing, _stages(results), (), pl.DataFrame(), None, ())
+    pair = Pair(entries, differing, _stages(results), (), pl.DataFrame(), None, (), tested=0)
     if entries[0].tested != entries[1].tested:
-        return replace(pair, tested=0)
-    task, sides = entries[0].task, (_tested(root, first, data.subset), _tested(root, second, data.subset))
+        return pair, None
+    task, sides = entries[0].task, (read_tested(results[0], subset), read_tested(results[1], subset))
     moved = _moved(sides)
     pair = replace(
         pair,
         metrics=_metrics(task, sides, ResultAnalyzer().metrics_for(task), seed),
         moved=moved,
         chance=_chance(moved) if len(moved) else None,
-        explained=_in_between(data, entries, differing),
         tested=len(np.unique(sides[0].data.groups)),
     )
-    return replace(pair, steps=tuple(_steps(root, pair, sides, seed)))
+    return pair, sides
 
 
-def _subset(results: Mapping[str, Result], subset: str) -> SubsetData:
+def _subset(results: Results, subset: str) -> SubsetData:
     """Return the predictions of a subset, items in the order of their names where there is one row per item."""
     model, predictions = results["trained_model"].folder, results["predictions"].folder
     splits = results["splits"].folder if "splits" in results else None
@@ -191,7 +224,7 @@ def _subset(results: Mapping[str, Result], subset: str) -> SubsetData:
     return found[subset]
 
 
-def _in_one_order(sides: Sequence[_Tested]) -> bool:
+def _in_one_order(sides: Sequence[TestedSubset]) -> bool:
     """Return whether whole images were predicted in the same order; items were sorted."""
     files = [side.results["predictions"].folder / PREDICTED_ITEMS_FILE for side in sides]
     if not all(file.is_file() for file in files):
@@ -200,7 +233,7 @@ def _in_one_order(sides: Sequence[_Tested]) -> bool:
     return one.equals(other)
 
 
-def _metrics(task: str, sides: Sequence[_Tested], names: Sequence[str], seed: int) -> tuple[MetricDifference, ...]:
+def _metrics(task: str, sides: Sequence[TestedSubset], names: Sequence[str], seed: int) -> tuple[MetricDifference, ...]:
     one, other = (side.data for side in sides)
     classes = len(one.sample.class_counts) or None
     metrics = {name: metric for name, metric in get_metrics(names, task, classes).items() if not metric.per_class}
@@ -219,7 +252,7 @@ def _metrics(task: str, sides: Sequence[_Tested], names: Sequence[str], seed: in
     )
 
 
-def _moved(sides: Sequence[_Tested]) -> pl.DataFrame:
+def _moved(sides: Sequence[TestedSubset]) -> pl.DataFrame:
     """Return the items on which one is better, the most different first; for numbers, a tenth of all items."""
     samples = [side.data.sample for side in sides]
     if not isinstance(samples[0], RegressionSample | ClassificationSample | MultiLabelSample):
@@ -236,7 +269,7 @@ def _moved(sides: Sequence[_Tested]) -> pl.DataFrame:
     return changed if not isinstance(samples[0], RegressionSample) else changed.head(max(len(table) // 10, 1))
 
 
-def _answers(found: Mapping[str, Result], subset: str) -> pl.DataFrame:
+def _answers(found: Results, subset: str) -> pl.DataFrame:
     """Return item, target and prediction, as text, of the items whose target is known."""
     rows = read_parquet(found["predictions"].folder / PREDICTIONS).filter(pl.col("subset") == subset)
     target = next(name for name in ("target", "target_class", "target_labels") if name in rows.columns)
@@ -273,7 +306,7 @@ def _chance(moved: pl.DataFrame) -> float:
     return float(binomtest((moved["better"] == "second").sum(), len(moved), 0.5).pvalue)
 
 
-def _stages(results: Sequence[Mapping[str, Result]]) -> dict[str, str]:
+def _stages(results: Sequence[Results]) -> dict[str, str]:
     """Return why the result of each stage differs: its own section or code, or only what it is made from."""
     reasons = {}
     for stage in STAGES:
@@ -308,14 +341,14 @@ def _in_between(
     return tuple(sorted(found, key=lambda each: (len(each[1]), each[0])))
 
 
-def _steps(root: Path, pair: Pair, sides: tuple[_Tested, _Tested], seed: int) -> Iterator[Step]:
+def _steps(root: Path, pair: Pair, sides: tuple[TestedSubset, TestedSubset], seed: int) -> Iterator[Step]:
     """Yield the parts of the difference along the longest path of experiments that change more and more of its keys."""
     main, task, subset = pair.metrics[0].name, pair.entries[0].task, sides[0].subset
     path = [*_longest_path(pair.explained), (pair.entries[1].experiment_id, tuple(pair.keys))]
     before, done = sides[0], frozenset[str]()
     for name, keys in path if len(path) > 1 else ():
         try:
-            after = sides[1] if name == path[-1][0] else _tested(root, name, subset)
+            after = sides[1] if name == path[-1][0] else read_tested(stage_results(root, name), subset)
         except (AssayError, OSError):
             continue  # its keys become part of the next step
         new = {key: pair.keys[key] for key in keys if key not in done}
@@ -350,12 +383,12 @@ def with_sure_order(root: Path, ranking: Ranking, subset: str, seed: int = 0) ->
     """
     surely: dict[str, bool] = {}
     try:
-        best = _tested(root, ranking.ranked[0].experiment_id, subset)
+        best = read_tested(stage_results(root, ranking.ranked[0].experiment_id), subset)
     except (AssayError, OSError):
         return ranking
     for entry in ranking.ranked[1 : MOST_PAIRED + 1]:
         try:
-            sides = (best, _tested(root, entry.experiment_id, subset))
+            sides = (best, read_tested(stage_results(root, entry.experiment_id), subset))
             (difference,) = _metrics(ranking.task, sides, [ranking.metric_name], seed)
             moved = _moved(sides) if ranking.metric_name in COUNTED else pl.DataFrame()
         except (AssayError, OSError, ValueError):

@@ -59,8 +59,16 @@ def items_digests(root: Path, folder: Path, subsets: Iterable[str]) -> dict[str,
     Raises:
         StorageError: A result that the folder refers to is gone.
     """
-    results = read_record(folder / MANIFEST)["results"]
-    fingerprint = manifest_of(root, "analysis", results["analysis"])["ancestors"]["predictions"]
+    return items_of_analysis(root, read_record(folder / MANIFEST)["results"]["analysis"], subsets)
+
+
+def items_of_analysis(root: Path, analysis: str, subsets: Iterable[str]) -> dict[str, str]:
+    """Return the same as ``items_digests``, for the fingerprint of an analysis.
+
+    Raises:
+        StorageError: A result that it was made from is gone.
+    """
+    fingerprint = manifest_of(root, "analysis", analysis)["ancestors"]["predictions"]
     manifest = manifest_of(root, "predictions", fingerprint)
     inputs, section = dict(manifest["inputs"]), manifest["section"]
     model = manifest_of(root, "trained_model", inputs.pop("trained_model"))

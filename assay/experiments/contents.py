@@ -4,6 +4,7 @@ Belongs here: from an experiment's ID to its results, writing pointers. Does not
 results (``assay.storage.results``, ``garbage``), tables, which have partitions instead.
 """
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from assay.experiments.folders import ExperimentFolders, read_folder_manifest
 from assay.pipeline import STAGES
 from assay.spec.ids import validate_id
 from assay.spec.loading import load_values
-from assay.storage.files import update_json
+from assay.storage.files import MANIFEST, is_complete, update_json
 from assay.storage.partitions import EXPERIMENT_COLUMN, place_of
 from assay.storage.records import Pointer, read_stored
 from assay.storage.results import Result, ResultStore
@@ -39,6 +40,41 @@ def stage_results(root: Path, experiment_id: str) -> dict[str, Result]:
     store = ResultStore(root)
     found = {stage: store.find(stage, fingerprints[stage]) for stage in STAGES if stage in fingerprints}
     return {stage: result for stage, result in found.items() if result is not None}
+
+
+def results_of_other_data(root: Path, experiment_id: str) -> dict[str, Result]:
+    """Return the latest stored results of the same spec on other data, such as those before a label was mended.
+
+    They stay in the storage until ``assay gc``. Empty if there are none.
+    """
+    analysis = stage_results(root, experiment_id).get("analysis")
+    if analysis is None:
+        return {}
+    now, found = _with_ancestors(root, analysis), []
+    for folder in sorted(root.glob("*/analysis/*")):
+        other = Result("analysis", folder.name, folder)
+        with suppress(StorageError):
+            if is_complete(folder) and folder != analysis.folder and _recipe(other) == _recipe(analysis):
+                found.append(_with_ancestors(root, other))
+    same = [each for each in found if _are_of_other_data(now, each)]
+    return max(same, key=lambda each: (each["analysis"].folder / MANIFEST).stat().st_mtime_ns, default={})
+
+
+def _with_ancestors(root: Path, analysis: Result) -> dict[str, Result]:
+    store = ResultStore(root)
+    found = {stage: store.find(stage, name) for stage, name in analysis.manifest["ancestors"].items()}
+    return {stage: result for stage, result in found.items() if result is not None} | {"analysis": analysis}
+
+
+def _recipe(result: Result) -> list[Any]:
+    return [result.manifest.get(key) for key in ("section", "seed", "task")]
+
+
+def _are_of_other_data(now: Mapping[str, Result], other: Mapping[str, Result]) -> bool:
+    if now.keys() != other.keys() or "generated_images" not in now:
+        return False
+    differs = now["generated_images"].fingerprint != other["generated_images"].fingerprint
+    return differs and all(_recipe(now[stage]) == _recipe(other[stage]) for stage in now)
 
 
 def outcome(root: Path, experiment_id: str) -> list[str]:

@@ -5,8 +5,8 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
+from assay.comparison.explanations import as_lines
 from assay.comparison.load import ComparisonData, Entry
-from assay.comparison.pair_text import as_lines
 from assay.comparison.pairs import MetricDifference, Pair, Step, compare_pair, with_sure_order
 from assay.comparison.ranking import rank
 from assay.comparison.terminal import verdict_on_best

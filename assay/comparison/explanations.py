@@ -1,16 +1,22 @@
-"""Two experiments beside each other, as text for the terminal: how much they differ, surely or by chance, and why.
+"""Explanations for the terminal: why two experiments differ, what hangs on an item, what changed data have changed.
 
-Belongs here: sentences and tables. Does not belong here: what they say (``assay.comparison.pairs``).
+Belongs here: sentences and tables. Does not belong here: what they say (``assay.comparison.pairs``,
+``assay.comparison.impact``).
 """
 
-from collections.abc import Iterator, Sequence
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from assay.analysis.base import pluralize, readable_number
+from assay.comparison.impact import LEFT_OUT, BeforeAndNow, Impact, Place
 from assay.comparison.pairs import MetricDifference, Pair, Step, is_no_key
-from assay.errors import shorten
+from assay.errors import MAX_CHOICES, shorten
 from assay.metrics.intervals import LEAST_PAIRED
 from assay.metrics.registry import get_metric
 from assay.spec.yaml_text import brief
@@ -126,3 +132,100 @@ def _moved_lines(pair: Pair) -> list[str]:
             lines.append(f"Better in {name} ({pluralize(len(rows), 'item')}{more}):")
             lines += [f"  {line}" for line in text_table(("item", "target", first, second), shown)]
     return lines
+
+
+MOST_TO_LEAVE_OUT = 20
+"""Items up to which the command that leaves them out is shown."""
+
+
+def impact_lines(impact: Impact, what: str, subset: str | None = None) -> list[str]:
+    """Return what hangs on a file, an item or a label.
+
+    Args:
+        impact: What hangs on it.
+        what: As the user named it.
+        subset: Shows only metrics on this subset; None: all.
+    """
+    count, total = len(impact.places), len(impact.places) + len(impact.others)
+    items = pluralize(max(len(place.items) for place in impact.places), "item")
+    is_about = f"{impact.kind}, {items}" if impact.kind != "item" else impact.kind
+    lines = [f"{what} ({is_about}) is in {count} of {pluralize(total, 'experiment')}.", ""]
+    rows = [row for place in impact.places for row in _place_rows(place, subset)]
+    lines += text_table(("experiment", "items in", "metric", "value", "without", "change"), rows)
+    if any(place.learned for place in impact.places):
+        lines += ["", "* Its model learned from it, or was chosen by it: only a new model tells what it is without."]
+    names = [place.experiment_id for place in impact.places]
+    rest = f"; the other {len(impact.others)} are found as they are" if impact.others else ""
+    lines += ["", f"Once it is changed, a run makes anew: {_listed(names)}{rest}."]
+    if impact.unknown:
+        lines.append(f"Their data are not in this storage: {_listed(impact.unknown)}.")
+    return [*lines, *_way_to_mend(impact, what)]
+
+
+def _place_rows(place: Place, subset: str | None) -> Iterator[tuple[str, ...]]:
+    counts = ", ".join(f"{name} {count}" for name, count in place.subsets.items()).replace(LEFT_OUT, "no subset")
+    first = (place.experiment_id + "*" * place.learned, counts)
+    effects = [each for each in place.effects if subset in (None, each.subset)]
+    for effect in effects:
+        change = effect.without - effect.value
+        numbers = [readable_number(None if np.isnan(value) else value) for value in (effect.value, effect.without)]
+        metric = effect.metric if effect.subset == "test" else f"{effect.metric} on {effect.subset}"
+        yield (*first, metric, *numbers, "" if np.isnan(change) else f"{change:+.2g}")
+        first = ("", "")
+    if not effects:
+        yield (*first, "", "", "", "")
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MAX_CHOICES} more" if len(names) > MAX_CHOICES else ""
+    return ", ".join(names[:MAX_CHOICES]) + more
+
+
+def _way_to_mend(impact: Impact, what: str) -> Iterator[str]:
+    place = impact.places[0]
+    name, source, items = place.experiment_id, place.source, list(place.items)
+    if mend := _mend(impact.kind, source, items):
+        yield f"To mend it: {mend}."
+    if len(items) <= MOST_TO_LEAVE_OUT:
+        grid = shlex.quote(f"splits.leave_out=[{json.dumps(items, ensure_ascii=False)}]")
+        yield f"To leave it out: assay sweep {name} --grid {grid} --name {name}-without"
+    yield f"Then: assay run {name}; assay diff {name} shows it before and after."
+
+
+def _mend(kind: str, source: Mapping[str, Any], items: Sequence[str]) -> str:
+    """Return what to change in the data; empty where that can't be said of all items in one sentence."""
+    path, one = PurePath(str(source.get("path", ""))), items[0]
+    if kind == "label" or len(items) > 1:
+        return ""
+    match source.get("kind"):
+        case "image_folder":
+            return f"move {path / one} into the folder of its class"
+        case "table":
+            return f"correct row {int(one) + 1:,} of {path}, not counting the header"
+        case "coco":
+            return f"correct the annotations of {one} in the JSON files of {path}"
+        case "yolo":
+            return f"correct the label file of {one} in {path}"
+        case "masks":
+            return f"correct the mask of {one} in {path}"
+    return ""
+
+
+def before_and_now_lines(found: BeforeAndNow, name: str, subset: str) -> list[str]:
+    """Return what an experiment's changed data have changed."""
+    lines = [f"{name} before its data changed (results of {found.made:%Y-%m-%d %H:%M} UTC) and now.", ""]
+    if found.items:
+        lines.append(f"{pluralize(len(found.items), 'item')} of the data changed:")
+        lines += [f"  {item}: {change}" for item, change in found.items[:MOST_ITEMS]]
+        lines += [f"  … and {len(found.items) - MOST_ITEMS} more"] * (len(found.items) > MOST_ITEMS)
+        lines.append("")
+    if found.pair.metrics:
+        return [*lines, *as_lines(found.pair, subset)]
+    lines.append(f"The items of {subset}, or what is true of them, changed too: the metrics are about different items.")
+    before, now = (entry.scores for entry in found.pair.entries)
+    rows = [
+        (metric, readable_number(before[metric].value), readable_number(score.value))
+        for metric, score in now.items()
+        if metric in before
+    ]
+    return [*lines, *text_table(("metric", "before", "now"), rows)]

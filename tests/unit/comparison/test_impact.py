@@ -1,0 +1,224 @@
+"""What hangs on a file, an item or a label; results before and after data changed."""
+
+import json
+from datetime import UTC, datetime
+
+import numpy as np
+import polars as pl
+import pytest
+
+from assay.comparison.explanations import before_and_now_lines, impact_lines
+from assay.comparison.impact import BeforeAndNow, Effect, Impact, Place, before_and_now, impact_of
+from assay.comparison.load import Entry
+from assay.comparison.pairs import MetricDifference, Pair
+from assay.comparison.tested import items_digests
+from assay.errors import DataError, StorageError
+from assay.experiments.contents import results_of_other_data, stage_results
+from assay.experiments.folders import ExperimentFolders
+from assay.metrics.registry import get_metric
+from assay.spec.yaml_text import flatten
+from assay.storage.parquet import read_parquet
+from tests.helpers.trained import FAMILIES, TABLE, TINY, TrainedProject, make_trained_project, write_houses
+from tests.unit.comparison.conftest import made_up_entry, made_up_score
+
+TABLE_OF = {"kind": "table", "path": "houses.csv"}
+
+
+def place(name="one", items=("000000017",), learned=False, effects=(), source=TABLE_OF, **subsets):
+    return Place(name, tuple(items), subsets or {"test": 1}, learned, tuple(effects), source)
+
+
+def test_the_lines_say_where_how_much_who_is_made_anew_and_what_to_do():
+    effects = (Effect("test", "mae", 2.5, 2.25), Effect("train", "mae", 1.0, float("nan")))
+    impact = Impact("item", (place(effects=effects), place("two", learned=True, train=1)), ("three",), ("four",))
+    lines = impact_lines(impact, "000000017")
+    assert lines[0] == "000000017 (item) is in 2 of 3 experiments."
+    assert [line.split() for line in lines[3:6]] == [
+        ["one", "test", "1", "mae", "2.500", "2.250", "-0.25"],
+        ["mae", "on", "train", "1.000", "not", "defined"],
+        ["two*", "train", "1"],
+    ]
+    assert "* Its model learned from it, or was chosen by it: only a new model tells what it is without." in lines
+    assert "Once it is changed, a run makes anew: one, two; the other 1 are found as they are." in lines
+    assert "Their data are not in this storage: four." in lines
+    assert "To mend it: correct row 18 of houses.csv, not counting the header." in lines
+    leave_out = """To leave it out: assay sweep one --grid 'splits.leave_out=[["000000017"]]' --name one-without"""
+    assert lines[-2:] == [leave_out, "Then: assay run one; assay diff one shows it before and after."]
+
+
+@pytest.mark.parametrize(
+    ("source", "mend"),
+    [
+        ({"kind": "image_folder", "path": "p"}, "To mend it: move p/a.png into the folder of its class."),
+        ({"kind": "coco", "path": "p"}, "To mend it: correct the annotations of a.png in the JSON files of p."),
+        ({"kind": "yolo", "path": "p"}, "To mend it: correct the label file of a.png in p."),
+        ({"kind": "masks", "path": "p"}, "To mend it: correct the mask of a.png in p."),
+        ({"kind": "numbers"}, None),
+    ],
+)
+def test_how_to_mend_an_item_depends_on_the_data(source, mend):
+    lines = impact_lines(Impact("item", (place(items=["a.png"], source=source),), ()), "a.png")
+    assert [line for line in lines if line.startswith("To mend")] == ([mend] if mend else [])
+
+
+def test_many_items_of_a_label_are_counted_and_not_listed():
+    lines = impact_lines(Impact("label", (place(items=map(str, range(30)), test=20, none=10),), ()), "cat")
+    assert lines[0] == "cat (label, 30 items) is in 1 of 1 experiment."
+    assert lines[3].split() == ["one", "test", "20,", "no", "subset", "10"]
+    assert not any("To " in line for line in lines)
+
+
+def test_changed_data_are_told_with_their_metrics():
+    entries = tuple(
+        made_up_entry(0, 1, experiment_id=name, scores={"accuracy": made_up_score(value)})
+        for name, value in (("before", 0.5), ("now", 0.6))
+    )
+    pair = Pair(entries, {}, {"generated_images": "the data themselves"}, (), pl.DataFrame(), None, ())
+    items = tuple((f"{number}.png", "cat is now dog") for number in range(12))
+    found = BeforeAndNow(pair, items, datetime(2026, 1, 2, 3, 4, tzinfo=UTC))
+    lines = before_and_now_lines(found, "ab12", "test")
+    assert lines[0] == "ab12 before its data changed (results of 2026-01-02 03:04 UTC) and now."
+    assert lines[2:4] == ["12 items of the data changed:", "  0.png: cat is now dog"]
+    assert "  … and 2 more" in lines
+    assert lines[-2:] == ["metric    before  now", "accuracy  0.500   0.600"]
+    same = BeforeAndNow(
+        Pair(
+            entries, {}, pair.stages, (MetricDifference("accuracy", (0.5, 0.6), 0.01, 0.2),), pl.DataFrame(), None, ()
+        ),
+        (),
+        found.made,
+    )
+    lines = before_and_now_lines(same, "ab12", "test")
+    assert "now is better: accuracy 0.500 and 0.600." in lines
+    assert lines[-1] == "No key differs: the difference is explained by the data themselves."
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """Two experiments of one table, one of another, and one of every kind of images."""
+    learned = FAMILIES["table"]["trained_model"]
+    everywhere = {"datasets": ["train", "validation", "test"]}
+    table = {**FAMILIES["table"], "predictions": everywhere}
+    other = {**table, "generated_images": {"source": {**TABLE, "path": "others.csv"}}}
+    half = {**table, "trained_model": {**learned, "train_params": {**TINY, "epochs": 1}}}
+    families = {"houses": table, "again": half, "others": other}
+    for name in ("softmax", "segmentation", "detection"):
+        quick = {**FAMILIES[name]["trained_model"], "train_params": TINY}
+        families[name] = {**FAMILIES[name], "trained_model": quick}
+    folder = tmp_path_factory.mktemp("impact")
+    write_houses(folder / "others.csv", seed=7)
+    return make_trained_project(folder, families)
+
+
+def items_of(project, name, subset):
+    splits = stage_results(project.storage, name)["splits"].folder
+    return read_parquet(splits / "items.parquet").filter(pl.col("subset") == subset)["item"].sort().to_list()
+
+
+@pytest.mark.system
+def test_a_tested_item_changes_the_metrics_of_the_experiments_that_have_it(project):
+    item = items_of(project, "houses", "test")[0]
+    found = impact_of(project.storage, ["houses", "again", "softmax"], item)
+    assert (found.kind, [each.experiment_id for each in found.places]) == ("item", ["again", "houses"])
+    assert found.others == ("softmax",)
+    assert not found.places[1].learned
+    rows = read_parquet(stage_results(project.storage, "houses")["predictions"].folder / "predictions.parquet")
+    rows = rows.filter((pl.col("subset") == "test") & (pl.col("item") != item))
+    error = (rows["target"] - rows["prediction"]).abs().mean()
+    (effect,) = [each for each in found.places[1].effects if each.metric == "mae"]
+    assert effect.without == pytest.approx(error, rel=1e-6)
+    assert effect.value != pytest.approx(error, rel=1e-6)
+
+
+@pytest.mark.system
+def test_an_item_learned_from_needs_a_new_model(project):
+    for subset in ("train", "validation"):
+        found = impact_of(project.storage, ["houses"], items_of(project, "houses", subset)[0])
+        assert found.places[0].learned
+        assert {each.subset for each in found.places[0].effects} == {subset}
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("name", ["softmax", "segmentation", "detection"])
+def test_images_count_with_all_that_was_cut_from_them(project, name):
+    images = items_of(project, name, "test")
+    (found,) = impact_of(project.storage, [name], images[0]).places
+    assert found.subsets == {"test": 1}
+    assert {each.subset for each in found.effects} == {"test"}
+    assert any(np.isnan(each.without) or each.without != pytest.approx(each.value) for each in found.effects)
+    report = stage_results(project.storage, name)["analysis"].report["metrics"]["test"]
+    assert all(each.value == report[each.metric]["value"] for each in found.effects)
+    assert all(not get_metric(each.metric, found_task(project, name)).per_class for each in found.effects)
+
+
+def found_task(project, name):
+    return project.specs.load(name).learning
+
+
+@pytest.mark.system
+def test_files_and_labels_are_found_and_other_things_refused(project, monkeypatch):
+    monkeypatch.chdir(project.folder)
+    names = ["houses", "again", "others", "softmax"]
+    found = impact_of(project.storage, names, "houses.csv")
+    assert (found.kind, [each.experiment_id for each in found.places]) == ("file", ["again", "houses"])
+    assert len(found.places[0].items) == 80
+    folder = stage_results(project.storage, "softmax")["generated_images"].folder
+    rows = read_parquet(folder / "items.parquet")
+    picture = impact_of(project.storage, names, str(folder / rows["file"][3]))
+    assert (picture.kind, picture.places[0].items) == ("file", (rows["item"][3],))
+    label = impact_of(project.storage, names, "7")
+    assert (label.kind, [each.experiment_id for each in label.places]) == ("label", ["softmax"])
+    with pytest.raises(DataError, match="Item or label 'sevn' does not exist"):
+        impact_of(project.storage, names, "sevn")
+    with pytest.raises(DataError, match=r"locations|experiments/houses.yaml: no stored experiment was made from"):
+        impact_of(project.storage, names, "experiments/houses.yaml")
+
+
+def mend(project: TrainedProject, item: str, price: str) -> None:
+    path = project.folder / "houses.csv"
+    lines = path.read_text().splitlines()
+    lines[int(item) + 1] = ";".join([*lines[int(item) + 1].split(";")[:-1], price])
+    path.write_text("\n".join(lines) + "\n")
+
+
+def entry_of(project, name):
+    metrics = stage_results(project.storage, name)["analysis"].report["metrics"]["test"]
+    scores = {metric: made_up_score(row["value"]) for metric, row in metrics.items()}
+    keys = flatten(project.specs.load(name).as_dict())
+    folder = ExperimentFolders(project.storage).find(name).path
+    tested = items_digests(project.storage, folder, ["test"])["test"]
+    return Entry(name, "regression", "", folder, keys, scores, tested=tested)
+
+
+@pytest.mark.system
+def test_a_mended_label_makes_only_the_experiments_that_have_it_anew_and_shows_before_and_after(project, monkeypatch):
+    monkeypatch.setenv("ASSAY_STORAGE", str(project.storage))
+    project.enter(monkeypatch)
+    with pytest.raises(StorageError, match="houses has no results of other data"):
+        before_and_now(project.storage, entry_of(project, "houses"), "test")
+    item = items_of(project, "houses", "train")[0]
+    known = ["houses", "again", "others", "softmax"]
+    with pytest.raises(DataError, match=f"not the same item in again and in others.*assay impact {item} --of again"):
+        impact_of(project.storage, known, item)
+    with pytest.raises(DataError, match=f"softmax has no item '{item}'"):
+        impact_of(project.storage, known, item, "softmax")
+    affected = {each.experiment_id for each in impact_of(project.storage, known, item, "houses").places}
+    before = {name: stage_results(project.storage, name) for name in known}
+    mend(project, item, "9999,0")
+    after = {name: project.run(name) for name in before}
+    changed = {name for name, results in after.items() if results["analysis"] != before[name]["analysis"]}
+    assert changed == affected == {"houses", "again"}
+    assert results_of_other_data(project.storage, "houses") == before["houses"]
+    found = before_and_now(project.storage, entry_of(project, "houses"), "test")
+    assert [name for name, _ in found.items] == [item]
+    assert found.pair.metrics[0].values[0] == before["houses"]["analysis"].report["metrics"]["test"]["mae"]["value"]
+    assert found.pair.metrics[0].values[1] == after["houses"]["analysis"].report["metrics"]["test"]["mae"]["value"]
+    assert found.pair.stages["generated_images"] == "the data themselves"
+    assert json.dumps(before_and_now_lines(found, "houses", "test"))
+
+    tested = items_of(project, "houses", "test")[0]
+    mend(project, tested, "1,0")
+    project.run("houses")
+    found = before_and_now(project.storage, entry_of(project, "houses"), "test")
+    assert found.pair.metrics == ()
+    assert "changed too" in "\n".join(before_and_now_lines(found, "houses", "test"))
