@@ -17,7 +17,7 @@ from assay.analysis.base import pluralize, readable_number
 from assay.comparison.impact import LEFT_OUT, BeforeAndNow, Impact, Place
 from assay.comparison.pairs import MetricDifference, Pair, Step, is_no_key
 from assay.errors import MAX_CHOICES, shorten
-from assay.metrics.intervals import LEAST_PAIRED
+from assay.metrics.paired import LEAST_PAIRED
 from assay.metrics.registry import get_metric
 from assay.spec.yaml_text import brief
 from assay.utils.text import text_table

@@ -19,7 +19,8 @@ from assay.comparison.ranking import Ranking, differing_keys
 from assay.datasets.schema import PREDICTED_ITEMS_FILE
 from assay.errors import AssayError, DataError
 from assay.experiments.contents import stage_results
-from assay.metrics.intervals import LEAST_PAIRED, NONE, paired_intervals
+from assay.metrics.intervals import NONE
+from assay.metrics.paired import LEAST_PAIRED, paired_intervals
 from assay.metrics.registry import get_metric, get_metrics
 from assay.metrics.regression import absolute_errors
 from assay.metrics.samples import ClassificationSample, Floats, MultiLabelSample, RegressionSample

@@ -22,6 +22,11 @@ def accuracy(sample: ClassificationSample) -> Floats:
     return safe_divide(_hits(sample).sum(axis=1), sample.confusion.sum(axis=(1, 2)))
 
 
+def hits(sample: ClassificationSample) -> Floats:
+    """Return which items have the right class: (n,) of 0 and 1."""
+    return np.asarray(sample.predicted == sample.target, np.float64)
+
+
 def balanced_accuracy(sample: ClassificationSample) -> Floats:
     """Return the mean recall over the classes that occur, so that frequent classes count no more than rare ones."""
     return mean_of_defined(recall(sample))

@@ -6,7 +6,8 @@ Society B 69, 2007). Its plain percentiles hold the truth far too rarely just wh
 mistake, errors with heavy tails. So each kind of metric has its own rule, and no interval where no rule is right in 93
 to 97 of 100 cases: *too few items* is NaN here. ``tests/campaigns/coverage.py`` measures it.
 
-Belongs here: drawing weights, and the rules. Does not belong here: metrics.
+Belongs here: drawing weights, and the rules. Does not belong here: metrics, differences of two models
+(``assay.metrics.paired``).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -142,10 +143,12 @@ class OfShare(_OfValues):
             number of items.
         least_per_class: Fewest items that the classes may have on average: with fewer, a mean over the classes varies
             more than the draws show.
+        hits: Which items are right, (n,) of 0 and 1, where the metric is their share.
     """
 
     trials: Callable[[Any], Floats] | None = None
     least_per_class: int = 0
+    hits: Callable[[Any], Floats] | None = None
 
     def ends(self, statistics: Floats, value: Floats, items: Items, confidence: float) -> Ends:
         """Return the interval, which is never a point."""
@@ -180,11 +183,13 @@ class OfMean:
         least: Fewest groups; with fewer, an error that comes once in 20 items may be in none.
         largest_share: Share of the variance that one item may have; beyond it, rare large terms decide the mean, and
             how rare they are can't be told.
+        floor: Least possible mean of terms that are never negative, at which the interval is cut.
     """
 
     terms: Callable[[Any], Floats]
     least: int = 40
     largest_share: float = 1.0
+    floor: float = 0.0
 
     def statistics(self, compute: Compute, draws: Draws) -> Floats:
         """Return how many standard errors the mean of each draw is above the mean of the items: (b,)."""
@@ -198,7 +203,7 @@ class OfMean:
         return statistics
 
     def ends(self, statistics: Floats, value: Floats, items: Items, confidence: float) -> Ends:
-        """Return the interval, cut at 0 for terms that are never negative."""
+        """Return the interval, cut at the floor for terms that are never negative."""
         mean, sums, sizes = self._of(items)
         squares = (sums - mean * sizes) ** 2
         known = statistics[~np.isnan(statistics)]
@@ -210,7 +215,7 @@ class OfMean:
         error = np.sqrt(squares.sum() * groups / (groups - 1)) / sizes.sum()
         upper, lower = np.quantile(known, [(1 + confidence) / 2, (1 - confidence) / 2]) * np.sqrt((groups - 1) / groups)
         low, high = mean - upper * error, mean - lower * error
-        return np.asarray(max(low, 0.0) if sums.min() >= 0 else low), np.asarray(high)
+        return np.asarray(max(low, self.floor) if sums.min() >= 0 else low), np.asarray(high)
 
     def _of(self, items: Items) -> tuple[float, Floats, Floats]:
         """Return the mean, and the sum of the terms and the number of items of each group."""
@@ -245,7 +250,7 @@ class OfSquares(_OfValues):
 
         groups = items.group_count
         distance = abs(float(value) - self.best)
-        if groups < LEAST_SQUARES or not distance > 0 or not self._tails_are_light(items):
+        if groups < LEAST_SQUARES or not distance > 0 or not self.has_light_tails(items):
             return NONE
         logarithms = np.log(np.maximum(np.abs(statistics - self.best), np.finfo(float).tiny))
         half = ndtri((1 + confidence) / 2) * np.sqrt(_variance(logarithms) * groups / (groups - 1))
@@ -254,7 +259,8 @@ class OfSquares(_OfValues):
             ends = [self.best - each for each in reversed(ends)]
         return np.asarray(ends[0]), np.asarray(ends[1])
 
-    def _tails_are_light(self, items: Items) -> bool:
+    def has_light_tails(self, items: Items) -> bool:
+        """Return whether the squares have the kurtosis of those of normal numbers, as far as so many items tell."""
         limit = 3 + 10 / np.sqrt(items.group_count)
         for values in self.squared(items.sample):
             squares = values**2
@@ -360,50 +366,6 @@ def intervals(
         name: metric.interval.ends(np.concatenate(kept[name]), metric.compute(sample)[0], items, confidence)
         for name, metric in metrics.items()
     }
-
-
-LEAST_PAIRED = 40
-"""Fewest groups for the interval of a difference: of two equally good models, one would be called better in 18 of 100
-cases with 5 items and in half of them with 2, instead of in 5."""
-
-
-def paired_intervals(
-    metrics: Mapping[str, Measured],
-    samples: tuple[Sample, Sample],
-    groups: Integers,
-    rng: np.random.Generator,
-    *,
-    resamples: int,
-    confidence: float,
-    block_elements: int = BLOCK_ELEMENTS,
-) -> dict[str, Ends]:
-    """Return the interval of how much higher each metric is for the second of two models of the same items.
-
-    The same items are drawn for both, so that what is hard for both does not blur the difference.
-
-    Args:
-        metrics: By name.
-        samples: The same items, in the same order, as each model predicts them.
-        groups: (n,) index of the group, 0 to g-1, of each item.
-        rng: Source of the draws.
-        resamples: Number of draws, at least 1.
-        confidence: Probability covered by an interval, 0 to 1.
-        block_elements: Weights, or cells, in memory at once.
-
-    Returns:
-        Lower and upper end per metric; NaN with fewer than ``LEAST_PAIRED`` groups, or where a metric is not defined.
-    """
-    one, other = (Items(sample, groups) for sample in samples)
-    if one.group_count < LEAST_PAIRED:
-        return dict.fromkeys(metrics, NONE)
-    kept: dict[str, list[Floats]] = {name: [] for name in metrics}
-    rows = max(1, block_elements // max(len(groups), samples[0].cells))
-    for counts in _drawn(one.group_count, rng, resamples, rows):
-        first, second = Draws(one, counts).sample, Draws(other, counts).sample
-        for name, metric in metrics.items():
-            kept[name].append(metric.compute(second) - metric.compute(first))
-    values = {name: metric.compute(other.sample)[0] - metric.compute(one.sample)[0] for name, metric in metrics.items()}
-    return {name: OF_ANYTHING.ends(np.concatenate(kept[name]), values[name], one, confidence) for name in metrics}
 
 
 def _drawn(group_count: int, rng: np.random.Generator, resamples: int, rows: int) -> Iterator[Floats]:

@@ -25,7 +25,12 @@ def micro_f1(sample: MultiLabelSample) -> Floats:
 
 def exact_match(sample: MultiLabelSample) -> Floats:
     """Return the share of items whose predicted classes are exactly the true ones."""
-    return sample.mean(np.all(sample.target == sample.predicted, axis=1).astype(np.float64))
+    return sample.mean(exact_matches(sample))
+
+
+def exact_matches(sample: MultiLabelSample) -> Floats:
+    """Return which items have exactly the true classes: (n,) of 0 and 1."""
+    return np.all(sample.target == sample.predicted, axis=1).astype(np.float64)
 
 
 def hamming_loss(sample: MultiLabelSample) -> Floats:

@@ -104,7 +104,9 @@ _REGRESSION = {
 }
 _OF_CLASSES = OfShare(classification.balanced_count, least_per_class=8)
 _CLASSIFICATION = {
-    "accuracy": Metric("classification", classification.accuracy, "accuracy", interval=OfShare()),
+    "accuracy": Metric(
+        "classification", classification.accuracy, "accuracy", interval=OfShare(hits=classification.hits)
+    ),
     "balanced_accuracy": Metric(
         "classification", classification.balanced_accuracy, "balanced accuracy", interval=_OF_CLASSES
     ),
@@ -181,7 +183,9 @@ _MULTI_LABEL = {
         interval=OfShare(multi_label.balanced_label_count, least_per_class=8),
     ),
     "micro_f1": Metric("multi_label", multi_label.micro_f1, "micro F1", baseline=EVERY_CLASS, interval=OfShare()),
-    "exact_match": Metric("multi_label", multi_label.exact_match, "exact match", interval=OfShare()),
+    "exact_match": Metric(
+        "multi_label", multi_label.exact_match, "exact match", interval=OfShare(hits=multi_label.exact_matches)
+    ),
     "hamming_loss": Metric("multi_label", multi_label.hamming_loss, "Hamming loss", False, interval=OfShare()),
     "ranking_average_precision": Metric(
         "multi_label", multi_label.ranking_average_precision, "ranking average precision", interval=OfShare()

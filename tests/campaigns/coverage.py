@@ -1,8 +1,9 @@
 """How often printed intervals hold the truth: ``python -m tests.campaigns.coverage --seed 1 --count 200``.
 
 Each cell draws ``count`` data sets of one kind and size, and counts for every metric how many of its 95% intervals hold
-the value that endless data of that kind have. Wanted: 93 to 97% wherever an interval is printed, or none. A cell fails
-where so few hold it that chance alone explains it in less than 1 of 1,000 cases.
+the value that endless data of that kind have; of pairs, the difference of two models of the same items. Wanted: 93 to
+97% wherever an interval is printed, or none. A cell fails where so few hold it that chance alone explains it in less
+than 1 of 1,000 cases.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from assay.metrics.intervals import intervals
+from assay.metrics.paired import paired_intervals
 from assay.metrics.registry import get_metric
 from assay.metrics.samples import ClassificationSample, RegressionSample, Sample
 from assay.spec.analysis import TASK_METRICS
@@ -34,6 +36,56 @@ class Kind:
     name: str
     task: str
     draw: Callable[[np.random.Generator, int], Sample]
+
+
+@dataclass(frozen=True)
+class PairKind:
+    """Two models of the same items.
+
+    Attributes:
+        name: For the table.
+        task: What is predicted.
+        draw: Returns both samples of a size.
+    """
+
+    name: str
+    task: str
+    draw: Callable[[np.random.Generator, int], tuple[Sample, Sample]]
+
+
+def pair_of_numbers(
+    errors: Callable[[np.random.Generator, int], np.ndarray], scale: float
+) -> Callable[[np.random.Generator, int], tuple[Sample, Sample]]:
+    """Return a drawer of numbers whose errors share half of their variance; the second model's own are scaled."""
+
+    def draw(rng: np.random.Generator, size: int) -> tuple[Sample, Sample]:
+        target, shared = rng.normal(0, 3, size), errors(rng, size)
+        first, second = (0.7 * (shared + each * errors(rng, size)) for each in (1.0, scale))
+        weights = np.ones((1, size))
+        return RegressionSample(target, target + first, weights), RegressionSample(target, target + second, weights)
+
+    return draw
+
+
+def pair_of_classes(
+    accuracies: tuple[float, float], count: int
+) -> Callable[[np.random.Generator, int], tuple[Sample, Sample]]:
+    """Return a drawer of classes; what is hard is hard for both models on 6 of 10 items."""
+
+    def one(rng: np.random.Generator, accuracy: float, target: np.ndarray, hard: np.ndarray) -> Sample:
+        size = len(target)
+        right = np.where(rng.random(size) < 0.6, hard, rng.random(size)) < accuracy
+        predicted = np.where(right, target, (target + rng.integers(1, count, size)) % count)
+        sure = rng.uniform(max(1 / count, 0.5) + 0.01, 1, size)
+        probabilities = np.repeat(((1 - sure) / (count - 1))[:, None], count, axis=1)
+        probabilities[np.arange(size), predicted] = sure
+        return ClassificationSample(target, predicted, probabilities, np.ones((1, size)))
+
+    def draw(rng: np.random.Generator, size: int) -> tuple[Sample, Sample]:
+        target, hard = rng.integers(0, count, size), rng.random(size)
+        return one(rng, accuracies[0], target, hard), one(rng, accuracies[1], target, hard)
+
+    return draw
 
 
 def numbers(errors: Callable[[np.random.Generator, int], np.ndarray]) -> Callable[[np.random.Generator, int], Sample]:
@@ -88,6 +140,17 @@ KINDS = (
 )
 
 
+PAIRS = (
+    PairKind("pair: normal errors", "regression", pair_of_numbers(lambda rng, size: rng.normal(size=size), 1.2)),
+    PairKind("pair: equal normal errors", "regression", pair_of_numbers(lambda rng, size: rng.normal(size=size), 1.0)),
+    PairKind("pair: Student's errors, 4 degrees", "regression", pair_of_numbers(heavy(4), 1.2)),
+    *(
+        PairKind(f"pair: {count} classes, {one} and {other}", "classification", pair_of_classes((one, other), count))
+        for count, one, other in ((5, 0.55, 0.6), (5, 0.9, 0.93), (2, 0.9, 0.9), (2, 0.98, 0.985))
+    ),
+)
+
+
 @dataclass(frozen=True)
 class Cell:
     """What became of one metric in one cell.
@@ -119,17 +182,22 @@ class Cell:
         return f"{self.kind:<36} {self.size:>4} {self.metric:<20} {self.printed:>4} printed, {share} hold the truth"
 
 
-def measure(kind: Kind, size: int, count: int, seed: int) -> Iterator[Cell]:
+def measure(kind: Kind | PairKind, size: int, count: int, seed: int) -> Iterator[Cell]:
     """Yield every metric's cell."""
     metrics = {name: get_metric(name, kind.task) for name in TASK_METRICS[kind.task]}
     rng = np.random.default_rng([seed, size, sum(kind.name.encode())])
-    endless = kind.draw(rng, ENDLESS)
+    drawn = kind.draw(rng, ENDLESS)
+    *first, endless = drawn if isinstance(drawn, tuple) else (drawn,)
     metrics = {name: metric for name, metric in metrics.items() if _is_defined(metric.class_count, endless)}
     truths = {name: metric.compute(endless)[0] for name, metric in metrics.items()}
+    for other in first:
+        truths = {name: truths[name] - metric.compute(other)[0] for name, metric in metrics.items()}
     held = {name: np.zeros_like(truth) for name, truth in truths.items()}
     printed = {name: np.zeros_like(truth) for name, truth in truths.items()}
     for _ in range(count):
-        ends = intervals(metrics, kind.draw(rng, size), np.arange(size), rng, resamples=RESAMPLES, confidence=0.95)
+        drawn, settings = kind.draw(rng, size), {"resamples": RESAMPLES, "confidence": 0.95}
+        find = paired_intervals if isinstance(drawn, tuple) else intervals
+        ends = find(metrics, drawn, np.arange(size), rng, **settings)
         for name, (low, high) in ends.items():
             printed[name] = printed[name] + ~np.isnan(low)
             held[name] = held[name] + ((low <= truths[name]) & (truths[name] <= high))
@@ -149,7 +217,7 @@ def main() -> int:
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="items per data set")
     options = parser.parse_args()
     failed = []
-    for kind in KINDS:
+    for kind in (*KINDS, *PAIRS):
         for size in options.sizes:
             for cell in measure(kind, size, options.count, options.seed):
                 print(cell, flush=True)

@@ -1,12 +1,10 @@
 """Intervals: what they are on cases worked out by hand, and where there is none; how often they hold: the campaign."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from assay.metrics.classification import accuracy, calibration_error, log_loss
-from assay.metrics.intervals import LEAST_PAIRED, OfMean, OfShare, Percentiles, intervals, paired_intervals
+from assay.metrics.intervals import OfMean, OfShare, Percentiles, intervals
 from assay.metrics.registry import Metric, get_metric
 from assay.metrics.regression import mean_absolute_error
 from assay.metrics.samples import (
@@ -157,15 +155,6 @@ def test_a_perfect_score_of_items_in_groups_is_as_uncertain_as_the_groups():
 @pytest.mark.parametrize(("count", "resamples"), [(1, 100), (50, 0)])
 def test_nothing_to_vary_gives_no_interval(count, resamples):
     assert none(interval_of("mae", normal_sample(count), resamples=resamples))
-
-
-@pytest.mark.parametrize(("count", "known"), [(2, False), (LEAST_PAIRED - 1, False), (LEAST_PAIRED, True)])
-def test_a_difference_on_few_items_has_no_interval(count, known):
-    one = normal_sample(count)
-    other = replace(one, prediction=one.prediction + 9)
-    metrics, rng = {"mae": get_metric("mae")}, np.random.default_rng(0)
-    ends = paired_intervals(metrics, (one, other), np.arange(count), rng, resamples=100, confidence=0.95)["mae"]
-    assert none(ends) is not known
 
 
 def test_an_absent_class_has_no_interval_and_the_others_have_one_each():
