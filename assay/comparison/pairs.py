@@ -17,7 +17,7 @@ from assay.analysis.build import TASK_ANALYSES, inputs_of_model
 from assay.comparison.load import ComparisonData, Entry
 from assay.comparison.ranking import Ranking, differing_keys
 from assay.datasets.schema import PREDICTED_ITEMS_FILE
-from assay.errors import AssayError, DataError
+from assay.errors import AssayError, DataError, StorageError
 from assay.experiments.contents import stage_results
 from assay.metrics.intervals import NONE
 from assay.metrics.paired import LEAST_PAIRED, paired_intervals
@@ -151,6 +151,9 @@ def read_tested(results: Results, subset: str) -> TestedSubset:
     Raises:
         AssayError: Results are missing or damaged, or nothing was predicted for the subset.
     """
+    missing = [stage for stage in ("trained_model", "predictions") if stage not in results]
+    if missing:
+        raise StorageError(f"Its {' and '.join(missing)} are not in this storage. Run it again.")
     return TestedSubset(results, _subset(results, subset), subset)
 
 

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from assay.comparison.load import HISTORY, ComparisonData, Entry, Score
+from tests.unit.inference.conftest import trained_families  # noqa: F401 - a fixture, trained once for both folders
 
 RATE = "trained_model.learner.learning_rate"
 MODEL = "trained_model.model.kind"

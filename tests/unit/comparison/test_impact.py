@@ -1,6 +1,7 @@
 """What hangs on a file, an item or a label; results before and after data changed."""
 
 import json
+import shutil
 from datetime import UTC, datetime
 
 import numpy as np
@@ -17,7 +18,7 @@ from assay.experiments.contents import results_of_other_data, stage_results
 from assay.experiments.folders import ExperimentFolders
 from assay.metrics.registry import get_metric
 from assay.spec.yaml_text import flatten
-from assay.storage.parquet import read_parquet
+from assay.storage.parquet import read_parquet, write_parquet
 from tests.helpers.trained import FAMILIES, TABLE, TINY, TrainedProject, make_trained_project, write_houses
 from tests.unit.comparison.conftest import made_up_entry, made_up_score
 
@@ -95,16 +96,13 @@ def test_changed_data_are_told_with_their_metrics():
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """Two experiments of one table, one of another, and one of every kind of images."""
+    """Two experiments of one table, and one of another."""
     learned = FAMILIES["table"]["trained_model"]
     everywhere = {"datasets": ["train", "validation", "test"]}
     table = {**FAMILIES["table"], "predictions": everywhere}
     other = {**table, "generated_images": {"source": {**TABLE, "path": "others.csv"}}}
     half = {**table, "trained_model": {**learned, "train_params": {**TINY, "epochs": 1}}}
     families = {"houses": table, "again": half, "others": other}
-    for name in ("softmax", "segmentation", "detection"):
-        quick = {**FAMILIES[name]["trained_model"], "train_params": TINY}
-        families[name] = {**FAMILIES[name], "trained_model": quick}
     folder = tmp_path_factory.mktemp("impact")
     write_houses(folder / "others.csv", seed=7)
     return make_trained_project(folder, families)
@@ -118,9 +116,9 @@ def items_of(project, name, subset):
 @pytest.mark.system
 def test_a_tested_item_changes_the_metrics_of_the_experiments_that_have_it(project):
     item = items_of(project, "houses", "test")[0]
-    found = impact_of(project.storage, ["houses", "again", "softmax"], item)
+    found = impact_of(project.storage, ["houses", "again", "others"], item, "houses")
     assert (found.kind, [each.experiment_id for each in found.places]) == ("item", ["again", "houses"])
-    assert found.others == ("softmax",)
+    assert found.others == ("others",)
     assert not found.places[1].learned
     rows = read_parquet(stage_results(project.storage, "houses")["predictions"].folder / "predictions.parquet")
     rows = rows.filter((pl.col("subset") == "test") & (pl.col("item") != item))
@@ -139,16 +137,33 @@ def test_an_item_learned_from_needs_a_new_model(project):
 
 
 @pytest.mark.system
-@pytest.mark.parametrize("name", ["softmax", "segmentation", "detection"])
-def test_images_count_with_all_that_was_cut_from_them(project, name):
-    images = items_of(project, name, "test")
-    (found,) = impact_of(project.storage, [name], images[0]).places
+@pytest.mark.parametrize("name", ["softmax", "segmentation", "multilabel"])
+def test_images_count_with_all_that_was_cut_from_them(trained_families, name):
+    project = trained_families
+    image = items_of(project, name, "test")[0]
+    found = {each.experiment_id: each for each in impact_of(project.storage, FAMILIES, image, name).places}[name]
     assert found.subsets == {"test": 1}
     assert {each.subset for each in found.effects} == {"test"}
     assert any(np.isnan(each.without) or each.without != pytest.approx(each.value) for each in found.effects)
     report = stage_results(project.storage, name)["analysis"].report["metrics"]["test"]
     assert all(each.value == report[each.metric]["value"] for each in found.effects)
-    assert all(not get_metric(each.metric, found_task(project, name)).per_class for each in found.effects)
+    assert not any(get_metric(each.metric, found_task(project, name)).per_class for each in found.effects)
+
+
+@pytest.mark.system
+def test_an_image_counts_with_its_boxes_also_where_none_was_predicted(trained_families, tmp_path):
+    """All objects of the other images are found, so that the metrics are perfect without the one image."""
+    project = TrainedProject(shutil.copytree(trained_families.folder, tmp_path / "copy"))
+    results = stage_results(project.storage, "detection")
+    image, path = items_of(project, "detection", "test")[0], results["predictions"].folder / "predictions.parquet"
+    objects = read_parquet(results["splits"].folder / "objects.parquet").filter(pl.col("item") != image)
+    predicted = objects.with_columns(predicted_class=pl.col("label"), confidence=pl.lit(0.9))
+    schema = read_parquet(path).schema
+    write_parquet(predicted.select(pl.col(name).cast(kind) for name, kind in schema.items()), path)
+    (found,) = impact_of(project.storage, ["detection"], image).places
+    without = {each.metric: each.without for each in found.effects}
+    assert without["map50"] == pytest.approx(1.0)
+    assert without["map50_95"] == pytest.approx(1.0)
 
 
 def found_task(project, name):
@@ -156,22 +171,23 @@ def found_task(project, name):
 
 
 @pytest.mark.system
-def test_files_and_labels_are_found_and_other_things_refused(project, monkeypatch):
+def test_files_and_labels_are_found_and_other_things_refused(project, trained_families, monkeypatch):
     monkeypatch.chdir(project.folder)
-    names = ["houses", "again", "others", "softmax"]
+    names = ["houses", "again", "others"]
     found = impact_of(project.storage, names, "houses.csv")
     assert (found.kind, [each.experiment_id for each in found.places]) == ("file", ["again", "houses"])
     assert len(found.places[0].items) == 80
-    folder = stage_results(project.storage, "softmax")["generated_images"].folder
-    rows = read_parquet(folder / "items.parquet")
-    picture = impact_of(project.storage, names, str(folder / rows["file"][3]))
-    assert (picture.kind, picture.places[0].items) == ("file", (rows["item"][3],))
-    label = impact_of(project.storage, names, "7")
-    assert (label.kind, [each.experiment_id for each in label.places]) == ("label", ["softmax"])
-    with pytest.raises(DataError, match="Item or label 'sevn' does not exist"):
-        impact_of(project.storage, names, "sevn")
-    with pytest.raises(DataError, match=r"locations|experiments/houses.yaml: no stored experiment was made from"):
+    with pytest.raises(DataError, match=r"houses\.yaml: no stored experiment was made from this file"):
         impact_of(project.storage, names, "experiments/houses.yaml")
+    folder = stage_results(trained_families.storage, "softmax")["generated_images"].folder
+    rows = read_parquet(folder / "items.parquet")
+    picture = impact_of(trained_families.storage, FAMILIES, str(folder / rows["file"][3]))
+    assert (picture.kind, picture.places[0].items) == ("file", (rows["item"][3],))
+    label = impact_of(trained_families.storage, FAMILIES, "7")
+    assert label.kind == "label"
+    assert "table" not in {each.experiment_id for each in label.places}
+    with pytest.raises(DataError, match="Item or label 'sevn' does not exist"):
+        impact_of(trained_families.storage, FAMILIES, "sevn")
 
 
 def mend(project: TrainedProject, item: str, price: str) -> None:
@@ -197,11 +213,9 @@ def test_a_mended_label_makes_only_the_experiments_that_have_it_anew_and_shows_b
     with pytest.raises(StorageError, match="houses has no results of other data"):
         before_and_now(project.storage, entry_of(project, "houses"), "test")
     item = items_of(project, "houses", "train")[0]
-    known = ["houses", "again", "others", "softmax"]
+    known = ["houses", "again", "others"]
     with pytest.raises(DataError, match=f"not the same item in again and in others.*assay impact {item} --of again"):
         impact_of(project.storage, known, item)
-    with pytest.raises(DataError, match=f"softmax has no item '{item}'"):
-        impact_of(project.storage, known, item, "softmax")
     affected = {each.experiment_id for each in impact_of(project.storage, known, item, "houses").places}
     before = {name: stage_results(project.storage, name) for name in known}
     mend(project, item, "9999,0")

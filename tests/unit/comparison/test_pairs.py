@@ -197,22 +197,12 @@ def test_a_ranking_and_a_pair_say_the_same_of_which_is_better(varied):
     assert "gone" not in with_sure_order(project.storage, rank(gone)[0], "test").surely_worse
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    folder, families = tmp_path_factory.mktemp("pairs"), {}
-    for name in ("table", "softmax", "multilabel", "segmentation", "detection"):
-        learned = FAMILIES[name]["trained_model"]
-        quick = {**learned, "train_params": {**learned["train_params"], **TINY}}
-        families[name] = {**FAMILIES[name], "trained_model": quick}
-    return make_trained_project(folder, families)
-
-
 @pytest.mark.system
 @pytest.mark.parametrize("name", ["table", "softmax", "multilabel", "segmentation", "detection"])
-def test_experiments_of_every_task_have_metrics_beside_each_other(trained, name):
-    task = trained.specs.load(name).learning
+def test_experiments_of_every_task_have_metrics_beside_each_other(trained_families, name):
+    task = trained_families.specs.load(name).learning
     entry = made_up_entry(0, 1, experiment_id=name, task=task, tested="t")
-    found = compare_pair(trained.storage, ComparisonData("test", (entry,), pl.DataFrame()), name, name)
+    found = compare_pair(trained_families.storage, ComparisonData("test", (entry,), pl.DataFrame()), name, name)
     assert [each.name for each in found.metrics][:1] == [*ResultAnalyzer().metrics_for(task)][:1]
     assert all(each.values[0] == each.values[1] for each in found.metrics if each.values[0] == each.values[0])
     assert len(found.moved) == 0
