@@ -19,6 +19,7 @@ from assay.comparison.pairs import MetricDifference, Pair, Step, is_no_key
 from assay.errors import MAX_CHOICES, shorten
 from assay.metrics.paired import LEAST_PAIRED
 from assay.metrics.registry import get_metric
+from assay.spec.ids import suggest_id
 from assay.spec.yaml_text import brief
 from assay.utils.text import text_table
 
@@ -188,8 +189,10 @@ def _way_to_mend(impact: Impact, what: str) -> Iterator[str]:
         yield f"To mend it: {mend}."
     if len(items) <= MOST_TO_LEAVE_OUT:
         grid = shlex.quote(f"splits.leave_out=[{json.dumps(items, ensure_ascii=False)}]")
-        yield f"To leave it out: assay sweep {name} --grid {grid} --name {name}-without"
-    yield f"Then: assay run {name}; assay diff {name} shows it before and after."
+        new = suggest_id(f"{name}-without")
+        sweep = f"assay sweep {name} --grid {grid} --name {new}"
+        yield f"To leave it out, in a new experiment: {sweep}; assay run {new}-01; assay diff {name} {new}-01"
+    yield f"Once it is mended: assay run {name}; assay diff {name} shows the results before and after."
 
 
 def _mend(kind: str, source: Mapping[str, Any], items: Sequence[str]) -> str:

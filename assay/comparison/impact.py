@@ -22,6 +22,7 @@ from assay.datasets.schema import ITEMS_FILE, OBJECTS_FILE, PREDICTED_ITEMS_FILE
 from assay.errors import AssayError, DataError, StorageError, unknown
 from assay.experiments.contents import results_of_other_data, stage_results
 from assay.metrics.registry import get_metrics
+from assay.spec.analysis import TASK_METRICS
 from assay.storage.files import MANIFEST
 from assay.storage.parquet import read_parquet
 from assay.storage.results import Result
@@ -188,11 +189,11 @@ def impact_of(root: Path, ids: Collection[str], what: str, whose: str | None = N
             if matches.get(folder)
         )
         if places:
-            found = {place.experiment_id for place in places}
+            containing = {place.experiment_id for place in places}
             return Impact(
                 kind,
                 places,
-                tuple(name for name in data if name not in found),
+                tuple(name for name in data if name not in containing),
                 tuple(name for name, each in results.items() if each and name not in data),
             )
     raise DataError(_not_found(what, list(opened.values())))
@@ -297,7 +298,9 @@ def _effects_on(tested: TestedSubset, items: set[str], metrics: Mapping[str, Map
     if kept.all() or len(kept) != sample.weights.shape[1]:
         return
     task = str(tested.results["analysis"].manifest["task"])
-    known = get_metrics(metrics, task, len(sample.class_counts) or None)
+    leading = [name for name in TASK_METRICS.get(task, ()) if name in metrics]
+    names = dict.fromkeys([*leading, *metrics])
+    known = get_metrics(names, task, len(sample.class_counts) or None)
     for name, metric in known.items():
         value = metrics[name].get("value")
         if metric.per_class or value is None:

@@ -30,7 +30,7 @@ def exact_match(sample: MultiLabelSample) -> Floats:
 
 def exact_matches(sample: MultiLabelSample) -> Floats:
     """Return which items have exactly the true classes: (n,) of 0 and 1."""
-    return np.all(sample.target == sample.predicted, axis=1).astype(np.float64)
+    return np.asarray(np.all(sample.target == sample.predicted, axis=1), np.float64)
 
 
 def hamming_loss(sample: MultiLabelSample) -> Floats:

@@ -43,8 +43,11 @@ def test_the_lines_say_where_how_much_who_is_made_anew_and_what_to_do():
     assert "Once it is changed, a run makes anew: one, two; the other 1 are found as they are." in lines
     assert "Their data are not in this storage: four." in lines
     assert "To mend it: correct row 18 of houses.csv, not counting the header." in lines
-    leave_out = """To leave it out: assay sweep one --grid 'splits.leave_out=[["000000017"]]' --name one-without"""
-    assert lines[-2:] == [leave_out, "Then: assay run one; assay diff one shows it before and after."]
+    assert lines[-2:] == [
+        """To leave it out, in a new experiment: assay sweep one --grid 'splits.leave_out=[["000000017"]]' """
+        "--name one-without; assay run one-without-01; assay diff one one-without-01",
+        "Once it is mended: assay run one; assay diff one shows the results before and after.",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,10 @@ def test_only_keys_that_differ_are_shown_by_their_shortest_ends():
     assert differing_keys(specs) == {RATE: "learning_rate", "x.kind": "kind"}
 
 
+def test_an_experiment_without_tags_does_not_differ_from_one_with_some():
+    assert differing_keys([{"tags": {}, "x": 1}, {"tags.sweep": "lr", "x": 1}]) == {}
+
+
 def test_seeds_that_only_follow_the_experiments_own_are_not_repeated():
     following = [{"seed": seed, "splits.seed": seed} for seed in (1, 2)]
     assert list(differing_keys(following)) == ["seed"]
