@@ -15,7 +15,7 @@ import polars as pl
 
 from assay.analysis.base import pluralize, readable_number
 from assay.comparison.impact import LEFT_OUT, BeforeAndNow, Impact, Place
-from assay.comparison.pairs import MetricDifference, Pair, Step, is_no_key
+from assay.comparison.pairs import ExplainedStep, MetricDifference, Pair, is_no_key
 from assay.errors import MAX_CHOICES, shorten
 from assay.metrics.paired import LEAST_PAIRED
 from assay.metrics.registry import get_metric
@@ -71,7 +71,7 @@ def _explanation(pair: Pair) -> Iterator[str]:
         yield _way_to_tell(pair)
 
 
-def _step_row(step: Step) -> tuple[str, ...]:
+def _step_row(step: ExplainedStep) -> tuple[str, ...]:
     names = ", ".join([*step.keys, *step.further])
     before, after = (", ".join(shorten(values[side]) for values in step.keys.values()) for side in (0, 1))
     _, _, _, change, interval = _metric_rows([step.difference])[0]

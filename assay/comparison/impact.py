@@ -19,7 +19,7 @@ from assay.comparison.pairs import Pair, Results, TestedSubset, pair_of, read_te
 from assay.comparison.tested import items_of_analysis
 from assay.datasets.inspection import absolute_path
 from assay.datasets.schema import ITEMS_FILE, OBJECTS_FILE, PREDICTED_ITEMS_FILE, mask_root_of, root_of
-from assay.errors import AssayError, DataError, StorageError, unknown
+from assay.errors import MAX_CHOICES, AssayError, DataError, StorageError, nearest, shorten
 from assay.experiments.contents import results_of_other_data, stage_results
 from assay.metrics.registry import get_metrics
 from assay.spec.analysis import TASK_METRICS
@@ -247,13 +247,20 @@ _MOST_COMPARED = 10_000
 
 
 def _not_found(what: str, data: Sequence[_Data]) -> str:
-    labels = set().union(*(each.labels() for each in data)) if data else set()
-    items = {name for each in data if len(each.items) <= _MOST_COMPARED for name in each.items["item"]}
     if not data:
         return "No experiment has results in this storage. Next: assay run ID"
     if Path(what).is_file():
         return f"{what}: no stored experiment was made from this file."
-    return unknown("Item or label", what, labels | (items if len(labels | items) <= _MOST_COMPARED else set()))
+    labels = sorted(set().union(*(each.labels() for each in data)))
+    items = {name for each in data if len(each.items) <= _MOST_COMPARED for name in each.items["item"]}
+    guess = nearest(what, [*labels, *items] if len(labels) + len(items) <= _MOST_COMPARED else labels)
+    hint = f" Did you mean {guess!r}?" if guess else ""
+    listed = ", ".join(labels[:MAX_CHOICES]) + (", …" if len(labels) > MAX_CHOICES else "")
+    item = next((each.items["item"][0] for each in data if len(each.items)), "")
+    return (
+        f"{shorten(what)} is no file, item or label of the stored experiments.{hint} Labels: {listed or 'none'}; items "
+        f"are named like {item}."
+    )
 
 
 def _place(name: str, results: Results, items: Sequence[str], source: Mapping[str, Any]) -> Place:

@@ -90,7 +90,7 @@ class Pair:
     chance: float | None
     explained: tuple[tuple[str, tuple[str, ...], float], ...]
     tested: int = LEAST_PAIRED
-    steps: tuple["Step", ...] = ()
+    steps: tuple["ExplainedStep", ...] = ()
 
     @property
     def better(self) -> str:
@@ -99,7 +99,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Step:
+class ExplainedStep:
     """A part of the difference of two experiments: that between two of those in between.
 
     Attributes:
@@ -345,7 +345,7 @@ def _in_between(
     return tuple(sorted(found, key=lambda each: (len(each[1]), each[0])))
 
 
-def _steps(root: Path, pair: Pair, sides: tuple[TestedSubset, TestedSubset], seed: int) -> Iterator[Step]:
+def _steps(root: Path, pair: Pair, sides: tuple[TestedSubset, TestedSubset], seed: int) -> Iterator[ExplainedStep]:
     """Yield the parts of the difference along the longest path of experiments that change more and more of its keys."""
     main, task, subset = pair.metrics[0].name, pair.entries[0].task, sides[0].subset
     path = [*_longest_path(pair.explained), (pair.entries[1].experiment_id, tuple(pair.keys))]
@@ -358,7 +358,7 @@ def _steps(root: Path, pair: Pair, sides: tuple[TestedSubset, TestedSubset], see
         new = {key: pair.keys[key] for key in keys if key not in done}
         difference = _metrics(task, (before, after), [main], seed)[0]
         further = [why for why in _stages((before.results, after.results)).values() if is_no_key(why)]
-        yield Step(name, new, difference, tuple(dict.fromkeys(further)))
+        yield ExplainedStep(name, new, difference, tuple(dict.fromkeys(further)))
         before, done = after, frozenset(keys)
 
 

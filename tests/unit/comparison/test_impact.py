@@ -2,12 +2,14 @@
 
 import json
 import shutil
+import sys
 from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
 import pytest
 
+from assay.cli.main import main
 from assay.comparison.explanations import before_and_now_lines, impact_lines
 from assay.comparison.impact import BeforeAndNow, Effect, Impact, Place, before_and_now, impact_of
 from assay.comparison.load import Entry
@@ -95,6 +97,21 @@ def test_changed_data_are_told_with_their_metrics():
     lines = before_and_now_lines(same, "ab12", "test")
     assert "now is better: accuracy 0.500 and 0.600." in lines
     assert lines[-1] == "No key differs: the difference is explained by the data themselves."
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["cat"], "No experiment has results in this storage. Next: assay run ID"),
+        (["cat", "--of", "ab12"], "--of: Experiment with results 'ab12' does not exist."),
+    ],
+)
+def test_the_command_says_what_is_missing(tmp_path, monkeypatch, capsys, arguments, message):
+    TrainedProject(tmp_path).enter(monkeypatch)
+    monkeypatch.setattr(sys, "argv", ["assay", "impact", *arguments])
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    assert message in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +206,7 @@ def test_files_and_labels_are_found_and_other_things_refused(project, trained_fa
     label = impact_of(trained_families.storage, FAMILIES, "7")
     assert label.kind == "label"
     assert "table" not in {each.experiment_id for each in label.places}
-    with pytest.raises(DataError, match="Item or label 'sevn' does not exist"):
+    with pytest.raises(DataError, match=".sevenn. is no file, item or label of the stored experiments. Did you mean"):
         impact_of(trained_families.storage, FAMILIES, "sevn")
 
 

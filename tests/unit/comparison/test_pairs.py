@@ -7,7 +7,7 @@ import pytest
 
 from assay.comparison.explanations import as_lines
 from assay.comparison.load import ComparisonData, Entry
-from assay.comparison.pairs import MetricDifference, Pair, Step, compare_pair, with_sure_order
+from assay.comparison.pairs import ExplainedStep, MetricDifference, Pair, compare_pair, with_sure_order
 from assay.comparison.ranking import rank
 from assay.comparison.terminal import verdict_on_best
 from assay.errors import AssayError
@@ -68,7 +68,7 @@ def test_the_lines_say_which_is_better_by_how_much_why_and_where():
 
 
 def step(name, low, high, **keys):
-    return Step(name, keys, MetricDifference("accuracy", (0.5, 0.5 + (low + high) / 2), low, high))
+    return ExplainedStep(name, keys, MetricDifference("accuracy", (0.5, 0.5 + (low + high) / 2), low, high))
 
 
 def test_a_difference_is_explained_step_by_step_along_the_experiments_in_between():
