@@ -160,7 +160,9 @@ class _OfShares(Percentiles):
 
         if self.hits is None or items.are_grouped:
             few = (items.sums(items.sample.apart) > 0).sum() < LEAST_APART
-            return NONE if few else super().ends(statistics, value, items, confidence)
+            if few or np.ndim(value):  # each class has few of its own
+                return np.full_like(value, np.nan), np.full_like(value, np.nan)
+            return super().ends(statistics, value, items, confidence)
         gains = self.hits(items.sample.second) - self.hits(items.sample.first)
         count = len(gains) + 2
         won, lost = ((gains > 0).sum() + 1) / count, ((gains < 0).sum() + 1) / count

@@ -1,17 +1,19 @@
 """How often printed intervals hold the truth: ``python -m tests.campaigns.coverage --seed 1 --count 200``.
 
 Each cell draws ``count`` data sets of one kind and size, and counts for every metric how many of its 95% intervals hold
-the value that endless data of that kind have; of pairs, the difference of two models of the same items. Wanted: 93 to
-97% wherever an interval is printed, or none. A cell fails where so few hold it that chance alone explains it in less
-than 1 of 1,000 cases.
+the value that endless data of that kind have; of pairs, the difference of two models of the same items; of folds, the
+mean over them. Wanted: 93 to 97% wherever an interval is printed, or none. A cell fails where so few hold it that
+chance alone explains it in less than 1 of 1,000 cases.
 """
 
 import argparse
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from assay.comparison.repeats import interval_of_mean
 from assay.metrics.intervals import intervals
 from assay.metrics.paired import paired_intervals
 from assay.metrics.registry import get_metric
@@ -209,6 +211,45 @@ def _is_defined(class_count: int | None, sample: Sample) -> bool:
     return class_count in (None, len(sample.class_counts))
 
 
+FOLDS, FOLDED_SIZES, SEPARATIONS, FEATURES = (3, 5, 10), (60, 200, 1000), (0.8, 1.2), 10
+TRUTHS = 60
+"""Trainings on data of their own whose mean accuracy is the truth of a model that learns from so many items."""
+
+
+def measure_folds(size: int, folds: int, separation: float, count: int, seed: int) -> Cell:
+    """Return how often the interval of the mean accuracy over the folds of one data set holds that of endless data."""
+    rng = np.random.default_rng([seed, size, folds, int(separation * 10)])
+    unseen = _two_clouds(rng, 20_000, separation)
+    learned = size - size // folds
+    truth = np.mean([_accuracy(_two_clouds(rng, learned, separation), unseen) for _ in range(TRUTHS)])
+    printed = held = 0
+    for _ in range(count):
+        features, target = _two_clouds(rng, size, separation)
+        fold = rng.permutation(size) % folds
+        values = [
+            _accuracy((features[fold != each], target[fold != each]), (features[fold == each], target[fold == each]))
+            for each in range(folds)
+        ]
+        ends = interval_of_mean(values, 1 / (folds - 1))
+        printed += ends is not None
+        held += ends is not None and ends[0] <= truth <= ends[1]
+    return Cell(f"{folds} folds, separation {separation}", size, "mean accuracy", printed, held)
+
+
+def _two_clouds(rng: np.random.Generator, size: int, separation: float) -> tuple[np.ndarray, np.ndarray]:
+    target = rng.choice([-1.0, 1.0], size)
+    features = rng.normal(size=(size, FEATURES))
+    features[:, 0] += separation * target
+    return features, target
+
+
+def _accuracy(learned: tuple[np.ndarray, np.ndarray], tested: tuple[np.ndarray, np.ndarray]) -> float:
+    """Return the accuracy of a linear model, by least squares."""
+    columns = [np.column_stack([features, np.ones(len(features))]) for features, _ in (learned, tested)]
+    weights = np.linalg.solve(columns[0].T @ columns[0] + np.eye(FEATURES + 1), columns[0].T @ learned[1])
+    return float(np.mean(np.sign(columns[1] @ weights) == tested[1]))
+
+
 def main() -> int:
     """Print a line per cell, and those that fail once more."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -217,13 +258,19 @@ def main() -> int:
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="items per data set")
     options = parser.parse_args()
     failed = []
-    for kind in (*KINDS, *PAIRS):
-        for size in options.sizes:
-            for cell in measure(kind, size, options.count, options.seed):
-                print(cell, flush=True)
-                failed += [cell] * cell.fails
+    for cell in _cells(options.sizes, options.count, options.seed):
+        print(cell, flush=True)
+        failed += [cell] * cell.fails
     print("\n".join([f"\n{len(failed)} cells failed", *map(str, failed)]))
     return 1 if failed else 0
+
+
+def _cells(sizes: Sequence[int], count: int, seed: int) -> Iterator[Cell]:
+    for kind in (*KINDS, *PAIRS):
+        for size in sizes:
+            yield from measure(kind, size, count, seed)
+    for size, folds, separation in itertools.product(FOLDED_SIZES, FOLDS, SEPARATIONS):
+        yield measure_folds(size, folds, separation, count, seed)
 
 
 if __name__ == "__main__":

@@ -67,6 +67,13 @@ def test_a_difference_that_rests_on_few_items_has_no_interval(metric):
     assert low < -0.1 < high < 0
 
 
+def test_classes_one_by_one_have_no_interval_of_a_difference():
+    right = np.arange(200) % 3 != 0
+    low, high = interval_of("recall", classified(right), classified(~right))
+    assert low.shape == high.shape == (2,)
+    assert np.isnan([low, high]).all()
+
+
 def test_items_of_one_group_are_drawn_together():
     right, wrong = np.ones(400, bool), np.ones(400, bool)
     wrong[:200] = False
