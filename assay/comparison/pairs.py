@@ -37,6 +37,8 @@ THE_DATA = "the data themselves"
 """Why results of the same keys and code differ."""
 MOST_PAIRED = 10
 """Experiments of a ranking with which the best one is compared item by item."""
+MOST_ELEMENTS = 100_000_000
+"""Weights, or cells, for all of these comparisons (some seconds); ``diff`` compares two of any size."""
 
 
 @dataclass(frozen=True)
@@ -376,7 +378,9 @@ def is_no_key(why: str) -> bool:
     return why == THE_DATA or why.startswith("code version")
 
 
-def with_sure_order(root: Path, ranking: Ranking, subset: str, seed: int = 0) -> Ranking:
+def with_sure_order(
+    root: Path, ranking: Ranking, subset: str, seed: int = 0, most_elements: int = MOST_ELEMENTS
+) -> Ranking:
     """Return a ranking that knows which of the next best experiments are surely worse, by the test of ``diff``.
 
     Args:
@@ -384,13 +388,15 @@ def with_sure_order(root: Path, ranking: Ranking, subset: str, seed: int = 0) ->
         ranking: The experiments.
         subset: Whose metrics order them.
         seed: Of the bootstrap.
+        most_elements: Weights, or cells, for all comparisons; fewer experiments are compared where the items are many.
     """
     surely: dict[str, bool] = {}
     try:
         best = read_tested(stage_results(root, ranking.ranked[0].experiment_id), subset)
     except (AssayError, OSError):
         return ranking
-    for entry in ranking.ranked[1 : MOST_PAIRED + 1]:
+    elements = RESAMPLES * max(len(best.data.groups), best.data.sample.cells)
+    for entry in ranking.ranked[1 : min(MOST_PAIRED, most_elements // elements) + 1]:
         try:
             sides = (best, read_tested(stage_results(root, entry.experiment_id), subset))
             (difference,) = _metrics(ranking.task, sides, [ranking.metric_name], seed)

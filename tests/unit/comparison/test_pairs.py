@@ -191,9 +191,10 @@ def test_a_ranking_and_a_pair_say_the_same_of_which_is_better(varied):
     assert sure.surely_worse.keys() == others
     for name, is_worse in sure.surely_worse.items():
         assert (compare_pair(project.storage, data, best, name).better == "first") == is_worse
-    assert ("surely better than" in verdict_on_best(sure)) == any(sure.surely_worse.values())
+    assert ("It is surely better than" in verdict_on_best(sure)) == all(sure.surely_worse.values())
     gone = ComparisonData("test", (replace(data.entries[0], experiment_id="gone"), *data.entries[1:]), pl.DataFrame())
     assert rank(gone)[0].surely_worse == {}
+    assert with_sure_order(project.storage, ranking, "test", most_elements=1000).surely_worse == {}
     assert "gone" not in with_sure_order(project.storage, rank(gone)[0], "test").surely_worse
 
 
