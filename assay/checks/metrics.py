@@ -1,18 +1,20 @@
-"""Tests of measured metrics: ``metric`` compares one with a number, ``beats_baseline`` with a trivial prediction.
+"""Tests of the analysis: ``metric`` compares one with a number, ``beats_baseline`` with a trivial prediction.
 
-Belongs here: finding a metric in ``analysis.parquet`` and comparing it. Does not belong here: computing metrics.
+Belongs here: finding a metric in ``analysis.parquet`` and comparing it; counting labels that look wrong. Does not
+belong here: computing either.
 """
 
 import operator
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
-from assay.checks.result import ExperimentFiles, TestResult, not_materialized, verdict
+from assay.checks.result import ExperimentFiles, TestResult, not_materialized, shortened, verdict
 from assay.errors import unknown
 from assay.metrics.registry import Metric, get_metric
-from assay.spec.exptests import BeatsBaselineTest, MetricTest
+from assay.spec.exptests import BeatsBaselineTest, MetricTest, SuspiciousLabelsTest
 
 OPERATORS = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
 
@@ -69,6 +71,30 @@ def check_beats_baseline(test: BeatsBaselineTest, files: ExperimentFiles) -> Tes
     elif not passed:
         description += " Look at the worst items for wrong labels, or train longer."
     return verdict(test, passed, description, measured=measured, expected=expected)
+
+
+def check_suspicious_labels(test: SuspiciousLabelsTest, files: ExperimentFiles) -> TestResult:
+    """Compare the share of items in the table ``suspicious_labels`` with the test's, and name the first ones."""
+    expected = f"at most {test.most:.1%} of {test.subset}"
+    if files.analysis is None:
+        return not_materialized(test, "analysis", expected)
+    path = files.analysis.with_name("suspicious_labels.parquet")
+    counts = pl.read_parquet(files.analysis).filter((pl.col("subset") == test.subset) & (pl.col("class") == ""))
+    if not path.is_file() or counts.is_empty():
+        missing = f"items of {test.subset}" if path.is_file() else "table of suspicious labels"
+        advice = "change predictions.datasets, or leave this test out"
+        why = f"The analysis has no {missing}; only predicted subsets of a classification have some: {advice}."
+        return verdict(test, False, why, measured="nothing", expected=expected)
+    doubted, total = pl.read_parquet(path).filter(pl.col("subset") == test.subset), counts["count"].max()
+    measured = f"{len(doubted)} of {total} items"
+    described = [
+        f"{row['item']} ({row['target_class']}, looks like {row['predicted_class']})" for row in doubted.to_dicts()
+    ]
+    description = f"{measured} of {test.subset} have a label that looks wrong: {shortened(described) or 'none'}."
+    if described:
+        item = shlex.quote(str(doubted.row(0, named=True).get("image") or doubted["item"][0]))
+        description += f" Where one counts, how to mend it or leave it out: assay impact {item}"
+    return verdict(test, len(doubted) <= test.most * total, description, measured=measured, expected=expected)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.checks.files import check_files_exist, check_models_saved, check_no_missing_values
-from assay.checks.metrics import check_beats_baseline, check_metric
+from assay.checks.metrics import check_beats_baseline, check_metric, check_suspicious_labels
 from assay.checks.result import ExperimentFiles, TestResult
 from assay.checks.split_leakage import check_split_leakage
 from assay.errors import AssayError
@@ -70,6 +70,9 @@ CHECKS: dict[str, Check] = {
     "files_exist": Check(check_files_exist, "analysis", "The experiment's folder contains every required file."),
     "metric": Check(check_metric, "analysis", "Metrics are within the limits that the spec sets."),
     "beats_baseline": Check(check_beats_baseline, "analysis", "The model is better than a trivial baseline."),
+    "suspicious_labels": Check(
+        check_suspicious_labels, "analysis", "Few labels look wrong to the model: less than the spec allows."
+    ),
     FURTHER_TESTS: Check(_run_plugin, "analysis", "Tests that installed packages add."),
 }
 """By name: the kind of test that they run, or ``further_tests``."""

@@ -1,4 +1,4 @@
-"""Commands that read results: ``show``, ``report``, ``sql``, ``compare``, ``diff``, ``impact``, ``export`` and others."""
+"""Commands that read results: ``show``, ``report``, ``sql``, ``compare``, ``diff``, ``impact`` and others."""
 
 import shutil
 import sys

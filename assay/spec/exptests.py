@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from assay.spec.analysis import TASK_METRICS, MetricName, added_metrics
-from assay.spec.base import MOST_STEPS, RemovedKeys, Section
+from assay.spec.base import MOST_STEPS, Probability, RemovedKeys, Section
 from assay.spec.extensions import OrPlugin
 from assay.spec.plugins import TESTS
 
@@ -147,6 +147,19 @@ class BeatsBaselineTest(TestSection):
         return added_metrics([self.metric])
 
 
+class SuspiciousLabelsTest(TestSection):
+    """Few labels of a classification look wrong to the model; not one of the default tests."""
+
+    kind: Literal["suspicious_labels"] = "suspicious_labels"
+    """suspicious_labels."""
+    subset: str = Field(default="test", min_length=1)
+    """Name of the subset."""
+    most: Probability = 0.02
+    """Largest share of the subset's items whose label may look wrong, 0 to 1."""
+    severity: Literal["error", "warn"] = "warn"
+    """Severity of a failure; ``warn`` never blocks anything."""
+
+
 BUILT_IN_TESTS: dict[str, type[TestSection]] = {
     "models_saved": ModelsSavedTest,
     "no_missing_values": NoMissingValuesTest,
@@ -154,6 +167,7 @@ BUILT_IN_TESTS: dict[str, type[TestSection]] = {
     "split_leakage": SplitLeakageTest,
     "metric": MetricTest,
     "beats_baseline": BeatsBaselineTest,
+    "suspicious_labels": SuspiciousLabelsTest,
 }
 
 
@@ -174,7 +188,13 @@ class TestKind:
 
 
 BuiltInTest = Annotated[
-    ModelsSavedTest | NoMissingValuesTest | FilesExistTest | SplitLeakageTest | MetricTest | BeatsBaselineTest,
+    ModelsSavedTest
+    | NoMissingValuesTest
+    | FilesExistTest
+    | SplitLeakageTest
+    | MetricTest
+    | BeatsBaselineTest
+    | SuspiciousLabelsTest,
     Field(discriminator="kind"),
 ]
 
@@ -226,6 +246,8 @@ def _default_name(test: TestSection, task: str) -> str:
     if isinstance(test, MetricTest):
         of_class = f" of {test.class_name}" if test.class_name else ""
         return f"{test.metric}{of_class} {test.operator} {test.value:g} on {test.subset}"
+    if isinstance(test, SuspiciousLabelsTest):
+        return f"at most {test.most:.0%} suspicious labels on {test.subset}"
     if isinstance(test, BeatsBaselineTest):
         return f"{test.metric or TASK_METRICS[task][0]} beats baseline on {test.subset}"
     return test.kind.replace("_", " ")

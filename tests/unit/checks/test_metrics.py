@@ -3,7 +3,7 @@ import pytest
 
 from assay.checks import ExperimentFiles, run_test
 from assay.checks.metrics import compares
-from assay.spec.exptests import BeatsBaselineTest, MetricTest
+from assay.spec.exptests import BeatsBaselineTest, MetricTest, SuspiciousLabelsTest
 
 ROWS = [
     # subset, metric, class, value, ci_low, ci_high, baseline
@@ -119,3 +119,27 @@ def test_a_simple_model_is_a_harder_baseline_than_a_trivial_one(files):
         result = run_test(test, files)
         assert result.passed is passes
         assert "linear model" in result.measured
+
+
+@pytest.mark.parametrize(("most", "passed"), [(0.1, False), (0.2, True)])
+def test_suspicious_labels_are_counted_and_the_command_that_tells_more_is_named(files, tmp_path, most, passed):
+    rows = [("test", "a b.png", "cat", "dog"), ("test", "c.png", "dog", "cat"), ("validation", "d.png", "cat", "dog")]
+    table = pl.DataFrame(rows, schema=["subset", "item", "target_class", "predicted_class"], orient="row")
+    table.write_parquet(tmp_path / "suspicious_labels.parquet")
+    result = run_test(SuspiciousLabelsTest(most=most), files)
+    assert (result.passed, result.severity, result.measured) == (passed, "warn", "2 of 10 items")
+    assert result.description == (
+        "2 of 10 items of test have a label that looks wrong: a b.png (cat, looks like dog); "
+        "c.png (dog, looks like cat). Where one counts, how to mend it or leave it out: assay impact 'a b.png'"
+    )
+
+
+def test_suspicious_labels_are_those_of_a_predicted_subset_of_a_classification(files, tmp_path):
+    assert "Materialize analysis first" in run_test(SuspiciousLabelsTest(), ExperimentFiles()).description
+    result = run_test(SuspiciousLabelsTest(), files)
+    assert not result.passed
+    assert "has no table of suspicious labels; only predicted subsets of a classification" in result.description
+    table = pl.DataFrame(schema=["subset", "item", "target_class", "predicted_class"])
+    table.cast(pl.String).write_parquet(tmp_path / "suspicious_labels.parquet")
+    assert run_test(SuspiciousLabelsTest(), files).passed
+    assert "has no items of train" in run_test(SuspiciousLabelsTest(subset="train"), files).description
