@@ -85,7 +85,7 @@ def check_suspicious_labels(test: SuspiciousLabelsTest, files: ExperimentFiles) 
         advice = "change predictions.datasets, or leave this test out"
         why = f"The analysis has no {missing}; only predicted subsets of a classification have some: {advice}."
         return verdict(test, False, why, measured="nothing", expected=expected)
-    doubted, total = pl.read_parquet(path).filter(pl.col("subset") == test.subset), counts["count"].max()
+    doubted, total = pl.read_parquet(path).filter(pl.col("subset") == test.subset), max(counts["count"].to_list())
     measured = f"{len(doubted)} of {total} items"
     described = [
         f"{row['item']} ({row['target_class']}, looks like {row['predicted_class']})" for row in doubted.to_dicts()
