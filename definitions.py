@@ -11,6 +11,7 @@ import dagster as dg
 
 from assets import (
     analysis,
+    champion,
     checks,
     crops,
     experiment,
@@ -25,10 +26,10 @@ from assets import trained_model as training
 from assets.automation import follow_upstream
 from assets.common import with_code_references
 from assets.jobs import JOBS
-from assets.sensors import follow_code, follow_files, nightly_evaluation, update_warehouse
+from assets.sensors import follow_boards, follow_code, follow_files, nightly_evaluation, update_warehouse
 from resources.defaults import default_store, resources_for
 
-SENSORS = [follow_files, follow_upstream, follow_code, update_warehouse]
+SENSORS = [follow_files, follow_upstream, follow_code, follow_boards, update_warehouse]
 
 ASSET_MODULES = [
     experiment,
@@ -41,6 +42,7 @@ ASSET_MODULES = [
     predictions,
     analysis,
     report,
+    champion,
 ]
 
 ASSETS = with_code_references(dg.load_assets_from_modules(ASSET_MODULES), Path(__file__).parent)

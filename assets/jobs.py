@@ -1,4 +1,4 @@
-"""The jobs of experiments, each a selection of assets; their partitions are those of the assets."""
+"""The jobs of experiments and boards, each a selection of assets; their partitions are those of the assets."""
 
 from typing import Any
 
@@ -75,7 +75,16 @@ job_report = dg.define_asset_job(
     "origin. Of an unfinished experiment it shows what there is. On the command line: `assay report ID`.",
 )
 
+job_champion = dg.define_asset_job(
+    "job_champion",
+    selection=dg.AssetSelection.assets("champion"),
+    tags=RETRY_TAGS,
+    description="Let all finished experiments compete for the boards that their specs name. A champion changes only "
+    "for an experiment that passes its tests and is surely better on the same items; everything else keeps it. Started "
+    "by `follow_boards`; by hand for another look, which changes nothing where nothing is new.",
+)
+
 EXPERIMENT_JOBS = (job_data_generation, job_train, job_eval, job_experiment)
 """The jobs that run for one experiment at a time."""
 
-JOBS = (*EXPERIMENT_JOBS, job_report, job_copy_exp, job_clearlocks)
+JOBS = (*EXPERIMENT_JOBS, job_report, job_champion, job_copy_exp, job_clearlocks)

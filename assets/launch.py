@@ -19,6 +19,7 @@ from assay.experiments.last_run import FAILURE_TAG, PARTITION_TAG
 from assay.experiments.specs import load_run_config
 from assay.pipeline import STAGES, needed_stages
 from assay.spec.experiment import ExperimentSpec
+from assets.champion import compete
 from assets.common import TRAINING_POOL
 from assets.jobs import EXPERIMENT_JOBS
 from partitions.experiments import add_experiment
@@ -92,7 +93,10 @@ def run_experiment(
             instance.report_run_canceled(result.dagster_run, message="Stopped by hand.")
             print(f"Stopped. What was finished stays; goes on with: assay run {experiment_id}")
             return False
+        competing = spec.board if result.success and "analysis" in assets else None
+        lines = compete(instance, store, experiment_id, competing) if competing else []
     print_outcome(result, failures, store, experiment_id)
+    print("".join(f"{line}\n" for line in lines), end="")
     return result.success
 
 

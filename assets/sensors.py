@@ -4,6 +4,7 @@ Belongs here: turning a plan into Dagster's run requests, partitions and observa
 plan (``assay.automation``), refreshing the warehouse (``assay.storage.warehouse``).
 """
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -16,6 +17,7 @@ from assay.automation.reconcile import TESTS, Plan, Reconciliation, Request
 from assay.automation.state import StateFiles
 from assay.automation.watch import code_digest, code_since
 from assay.errors import AssayError, shorten
+from assay.experiments.boards import Boards
 from assay.pipeline import STAGES, digest_of
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.ids import is_id
@@ -23,7 +25,7 @@ from assay.storage.warehouse import refresh_warehouse
 from assay.utils.text import code_block, escape_markdown
 from assets.checks import TEST_CHECK_KEYS, spec_is_valid
 from assets.common import tags_of
-from assets.jobs import EXPERIMENT_KEYS, job_eval, job_experiment
+from assets.jobs import EXPERIMENT_KEYS, job_champion, job_eval, job_experiment
 from partitions.experiments import add_experiment, experiments, known_experiments
 from resources.experiment_store import ExperimentStore
 from resources.instance.home import FORMER_SENSORS
@@ -104,6 +106,50 @@ def _evaluations(store: ExperimentStore, warn: Callable[[str], None]) -> Iterato
             continue
         if spec.existing_experiment is not None:
             yield name, spec
+
+
+MOST_LOOKED_AT = 200
+"""Experiments whose specs are read in one look for their boards, at 2 ms each; the others wait for the next."""
+
+
+@dg.sensor(
+    job=job_champion,
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Follows finished experiments whose specs name a board: lets them compete to be its champion.",
+)
+def follow_boards(context: dg.SensorEvaluationContext, store: ExperimentStore) -> dg.SensorResult:
+    """Request one run for all boards on which an experiment has a new spec or analysis, and no run that may fail it."""
+    state = json.loads(context.cursor or '{"seen": 0, "waiting": []}')
+    records = InstanceRunRecords(context.instance)
+    changed = records.materialized_after(state["seen"], ("experiment", "analysis"))
+    candidates = sorted(changed.keys() | set(state["waiting"]))
+    busy = records.active(candidates) if candidates else set()
+    looked = [name for name in candidates if name not in busy][:MOST_LOOKED_AT]
+    found = {name: board for name in looked if (board := _board_to_win(store, name, context.log.warning))}
+    seen = max([state["seen"], *changed.values()])
+    cursor = json.dumps({"seen": seen, "waiting": sorted(set(candidates) - set(looked))})
+    if not found:
+        return dg.SensorResult(skip_reason="No experiment that competes for a board was finished.", cursor=cursor)
+    reason = as_tag([f"{name} was finished, on board {board}" for name, board in found.items()])
+    request = dg.RunRequest(run_key=f"boards:{digest_of([seen, looked])}", tags={REASON_TAG: reason})
+    return dg.SensorResult(run_requests=[request], cursor=cursor)
+
+
+def _board_to_win(store: ExperimentStore, name: str, warn: Callable[[str], None]) -> str:
+    """Return the board for which an experiment competes; empty if it does for none, or is its champion already."""
+    try:
+        board = store.specs.load(name).board if is_id(name) and store.specs.exists(name) else None
+        if board is None:
+            return ""
+        boards = Boards(store.path)
+        state = boards.state(board.name)
+    except AssayError as error:
+        warn(f"{name}: {error}")
+        return ""
+    champion = state.champion if state else None
+    is_champion = champion is not None and champion.experiment_id == name and boards.is_present(champion)
+    return "" if is_champion else board.name
 
 
 def evaluate_sensor(

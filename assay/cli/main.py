@@ -12,7 +12,7 @@ import traceback
 import typer
 
 from assay.cli.backfills import backfill, backfills
-from assay.cli.models import predict
+from assay.cli.models import predict, promote
 from assay.cli.results import compare, dashboard, diff, export, impact, path, report_experiment, show, sql
 from assay.cli.run import demo, run, verify_experiment
 from assay.cli.specs import evaluate, list_plugins, new, schema, sweep, validate
@@ -40,6 +40,7 @@ for command in (
     diff,
     impact,
     predict,
+    promote,
     dashboard,
     show,
     path,

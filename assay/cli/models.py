@@ -1,4 +1,4 @@
-"""Commands that use a trained model: ``predict``."""
+"""Commands that use trained models: ``predict``, and ``promote``, which says which one is used."""
 
 import gc
 import sys
@@ -10,8 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from assay.errors import DataError, one_line
+from assay.experiments.boards import Boards, BoardState
+from assay.experiments.workspace import spec_files, storage_root
+from assay.spec.ids import validate_id
+from assay.utils.text import rounded, text_table
 
 if TYPE_CHECKING:
+    from assay.comparison.champions import BoardOutcome
     from assay.inference.model import Model, PredictedPart
     from assay.inference.stored import StoredModel
     from assay.inference.writing import Writer
@@ -23,7 +28,9 @@ MOST_LISTED = 20
 
 
 def predict(
-    model: Annotated[str, typer.Argument(help="ID of an experiment, or the path of its folder or of a model's file")],
+    model: Annotated[
+        str, typer.Argument(help="ID of an experiment, champion or champion:BOARD, or path of a folder or model's file")
+    ],
     paths: Annotated[
         list[str], typer.Argument(help="pictures: files, folders, patterns in quotes; or one CSV or Parquet file")
     ],
@@ -53,6 +60,80 @@ def predict(
     failed = _write(loaded, parts, unit, out)
     if failed:
         raise typer.Exit(SOME_FAILED)
+
+
+NOT_PROMOTED = 3
+"""Exit code where ``--if-better`` kept the champion."""
+
+
+def promote(
+    experiment_id: Annotated[
+        str | None, typer.Argument(help="ID of a finished experiment; the boards are listed when left out")
+    ] = None,
+    board: Annotated[
+        str, typer.Option("--board", help="name of the board; that of the experiment's spec, or main, when left out")
+    ] = "",
+    if_better: Annotated[
+        bool, typer.Option("--if-better", help="by the rule only: tests passed, surely better on the same items")
+    ] = False,
+    back: Annotated[bool, typer.Option("--back", help="take the champion back: the one before is it again")] = False,
+) -> None:
+    """Make an experiment the champion of a board, which predict, eval and export take as champion or champion:BOARD.
+
+    With --if-better, the exit code is 3 where the champion stays.
+    """
+    if back and if_better:
+        raise DataError("--back and --if-better exclude each other: one step back needs no comparison. Leave one out.")
+    if experiment_id is None and not back:
+        if if_better:
+            raise DataError("--if-better needs an experiment: assay promote ID --if-better")
+        typer.echo("\n".join(_board_lines(Boards(storage_root()), board)))
+        return
+    outcome = _promoted(None if experiment_id is None else validate_id(experiment_id), board, if_better, back)
+    for each in outcome.considered:
+        typer.echo(f"{each.experiment_id}: {'promoted' if each.promoted else 'not promoted'}: {each.reason}")
+    if outcome.state is not None and outcome.state.champion is not None:
+        typer.echo(outcome.state.sentence(outcome.board))
+    if outcome.promoted or back:
+        from assets.champion import report_board_here  # Dagster: only here
+
+        report_board_here(outcome)
+        typer.echo(f"Next: assay predict champion:{outcome.board} PATH")
+    elif if_better:
+        raise typer.Exit(NOT_PROMOTED)
+
+
+def _promoted(experiment_id: str | None, board: str, if_better: bool, back: bool) -> "BoardOutcome":
+    from assay.comparison.champions import BoardOutcome, promote_by_hand, promote_by_rule  # Polars, DuckDB: only here
+
+    root, specs = storage_root(), spec_files()
+    if back or experiment_id is None:
+        name = Boards(root).step_back(board, experiment_id or "")
+        return BoardOutcome(name, Boards(root).state(name))
+    return (promote_by_rule if if_better else promote_by_hand)(root, specs, experiment_id, board)
+
+
+def _board_lines(boards: Boards, board: str) -> list[str]:
+    """Return the champion of each board, and who was it before."""
+    lines = []
+    for name in [boards.find(board)] if board or not boards.names() else boards.names():
+        state = boards.state(name)
+        if state is None:
+            continue
+        rows = list(reversed([_row(state, number) for number in range(len(state.history))]))
+        lines += [state.sentence(name), *(f"  {line}" for line in text_table(HISTORY_COLUMNS, rows)), ""]
+    return lines[:-1]
+
+
+HISTORY_COLUMNS = ("experiment", "", "value", "promoted", "by", "why")
+"""Columns of a board's history."""
+
+
+def _row(state: BoardState, number: int) -> tuple[str, ...]:
+    each = state.history[number]
+    now = "champion" if each is state.champion else "taken back" if each.withdrawn else ""
+    value = "" if each.value is None else f"{rounded(each.value):g}"
+    return each.experiment_id, now, value, each.at, each.by, each.reason
 
 
 def _require_model_first(model: str, paths: list[str]) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from assay.errors import AssayError, DataError, StorageError, unknown
+from assay.experiments.boards import experiment_meant
 from assay.experiments.folders import ExperimentFolder
 from assay.experiments.last_run import LastRun, last_run
 from assay.experiments.specs import removal_notice
@@ -281,7 +282,7 @@ MODEL_FORMATS = (ExportFormat.onnx, ExportFormat.safetensors, ExportFormat.torch
 
 
 def export(
-    experiment_id: Annotated[str, typer.Argument(help="ID of the experiment")],
+    experiment_id: Annotated[str, typer.Argument(help="ID of the experiment; or champion, champion:BOARD")],
     format: Annotated[
         ExportFormat,
         typer.Option(
@@ -304,6 +305,7 @@ def export(
     if format in MODEL_FORMATS:
         _export_model(experiment_id, format, to, like)
         return
+    experiment_id = experiment_meant(storage_root(), experiment_id, spec_files())
     spec = spec_files().load(validate_id(experiment_id))
     if to is None:
         raise DataError(
@@ -326,7 +328,7 @@ def _export_model(experiment_id: str, format: ExportFormat, to: Path | None, lik
 
     if like is not None:
         raise DataError(f"--like is for boxes and masks, but --format {format.value} writes a model; leave it out.")
-    folder = to or Path(f"{Path(experiment_id).name}-{format.value}")
+    folder = to or Path(f"{Path(experiment_id).name.replace(':', '-')}-{format.value}")
     require_empty(folder)
     parity = export_model(open_model(experiment_id), format.value, folder)
     typer.echo(

@@ -18,6 +18,7 @@ from assay.errors import (
     shorten,
     unknown,
 )
+from assay.experiments.boards import experiment_meant
 from assay.experiments.catalog import StoredExperiment
 from assay.experiments.evaluation import KEY, find_evaluated
 from assay.experiments.specs import SpecFiles, template
@@ -170,7 +171,9 @@ def list_plugins() -> None:
 
 
 def evaluate(
-    source: Annotated[str, typer.Argument(help="ID of the experiment whose model is evaluated")],
+    source: Annotated[
+        str, typer.Argument(help="ID of the experiment whose model is evaluated; or champion, champion:BOARD")
+    ],
     location: Annotated[
         str | None, typer.Option("--from", help="name of the location that has it; this storage if left out")
     ] = None,
@@ -182,6 +185,8 @@ def evaluate(
 ) -> None:
     """Create an experiment that evaluates an existing one's model, on its data or on others, and print its ID."""
     store = spec_files()
+    if location is None:
+        source = experiment_meant(store.root, source, store)
     reference = existing_experiment({"experiment_id": source, "location": location})
     found = _find_source(store, reference)
     values = {

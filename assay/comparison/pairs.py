@@ -97,7 +97,7 @@ class Pair:
     @property
     def better(self) -> str:
         """Which one is surely better by the main metric: ``first``, ``second``, or nothing where it may be chance."""
-        return _surely_better(self.metrics[0], self.chance)
+        return surely_better(self.metrics[0], self.chance)
 
 
 @dataclass(frozen=True)
@@ -117,10 +117,14 @@ class ExplainedStep:
     further: tuple[str, ...] = ()
 
 
-def _surely_better(main: MetricDifference, chance: float | None) -> str:
-    """Return ``first``, ``second`` or nothing.
+def surely_better(main: MetricDifference, chance: float | None) -> str:
+    """Return which of two is surely better by a metric: ``first``, ``second``, or nothing where it may be chance.
 
     The interval of few mistakes is narrower than it should be, so the exact test of these must agree.
+
+    Args:
+        main: The metric of both.
+        chance: McNemar's p of the items that changed sides; None without such items.
     """
     explained = main.name in COUNTED and chance is not None and chance >= 1 - CONFIDENCE
     return "" if explained else main.verdict
@@ -185,6 +189,31 @@ def compare_pair(root: Path, data: ComparisonData, first: str, second: str, seed
         return pair
     pair = replace(pair, explained=_in_between(data, entries, pair.keys))
     return replace(pair, steps=tuple(_steps(root, pair, sides, seed)))
+
+
+def compare_items(
+    results: tuple[Results, Results], task: str, subset: str, metric: str, seed: int = 0
+) -> tuple[MetricDifference, float | None, int]:
+    """Compare two experiments that were tested on the same items by one metric.
+
+    Args:
+        results: Of the first and of the second.
+        task: Their kind of learning.
+        subset: The subset whose items are compared.
+        metric: The metric, over all classes.
+        seed: Of the bootstrap.
+
+    Returns:
+        The difference; McNemar's p of the items that changed sides, None without such items; and the number of items, or
+        of images where the items of an image are drawn together.
+
+    Raises:
+        AssayError: One has no items of the subset, or the metric is none of this task.
+    """
+    sides = read_tested(results[0], subset), read_tested(results[1], subset)
+    (difference,) = _metrics(task, sides, (metric,), seed)
+    moved = _moved(sides)
+    return difference, _chance(moved) if len(moved) else None, len(np.unique(sides[0].data.groups))
 
 
 def require_scores(entry: Entry) -> None:
@@ -403,5 +432,5 @@ def with_sure_order(
             moved = _moved(sides) if ranking.metric_name in COUNTED else pl.DataFrame()
         except (AssayError, OSError, ValueError):
             continue  # of one experiment: the others are compared
-        surely[entry.experiment_id] = _surely_better(difference, _chance(moved) if len(moved) else None) == "first"
+        surely[entry.experiment_id] = surely_better(difference, _chance(moved) if len(moved) else None) == "first"
     return replace(ranking, surely_worse=surely)

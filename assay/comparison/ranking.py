@@ -24,7 +24,7 @@ from assay.spec.experiment import SECTION_NAMES
 from assay.spec.ids import suggest_id, validate_id
 from assay.spec.yaml_text import short_names
 
-IGNORED_KEYS = ("name", "description", "exp_folder_pattern", "exp_out_location", "remove_key_list", "tags")
+IGNORED_KEYS = ("name", "description", "exp_folder_pattern", "exp_out_location", "remove_key_list", "tags", "board")
 """Keys, or beginnings of keys, on which no result depends."""
 
 MAX_NAME_LENGTH = 60

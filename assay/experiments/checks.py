@@ -89,6 +89,19 @@ def _from_row(row: dict[str, str]) -> TestResult:
     )
 
 
+def failed_tests(root: Path, experiment_id: str, tests: Sequence[TestSection]) -> list[str]:
+    """Run tests on an experiment's results, record nothing, and return what each found that failed as an error.
+
+    Args:
+        root: Storage root.
+        experiment_id: The experiment.
+        tests: All tests in its spec.
+    """
+    files = files_to_check(root, experiment_id)
+    results = [run_test(test, files) for test in tests]
+    return [each.description for each in results if not each.passed and each.severity == "error"]
+
+
 def store_verdict(
     root: Path, experiment_id: str, kind: str, stage: str, fingerprint: str, failures: Sequence[str]
 ) -> None:

@@ -22,7 +22,7 @@ from assay.experiments.evaluation import find_evaluated, with_source_values
 from assay.experiments.folders import experiments_with_folder
 from assay.pipeline import digest_of
 from assay.spec.experiment import LATEST, TASK_PREFIX, ExistingExperiment, ExperimentSpec
-from assay.spec.ids import invent_id, is_id, validate_id
+from assay.spec.ids import CHAMPION, invent_id, is_id, suggest_id, validate_id
 from assay.spec.loading import load_spec, load_values, merged, spec_from
 from assay.spec.yaml_text import read_mapping, to_yaml
 from assay.storage.files import temporary_sibling, write_json, write_text
@@ -119,9 +119,14 @@ class SpecFiles:
             experiment_id: ID chosen by the user; None to generate one.
 
         Raises:
-            IdError: The ID is not valid or already used.
+            IdError: The ID is not valid, already used, or stands for the champion of a board.
             SpecError: The values are not valid.
         """
+        if experiment_id == CHAMPION:
+            free = suggest_id(f"{experiment_id}-1")
+            raise IdError(
+                f"Experiment ID {experiment_id!r} stands for the champion of a board. Nearest valid: {free!r}."
+            )
         spec_from(values, f"new experiment {experiment_id or ''}".strip())
         while True:
             used = self.used_ids()

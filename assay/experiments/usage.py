@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from assay.errors import AssayError, StorageError
+from assay.experiments.boards import Boards
 from assay.experiments.catalog import mapping_from
 from assay.experiments.evaluation import source_record, source_record_path
 from assay.experiments.folders import INFO, STATISTICS
@@ -103,6 +104,7 @@ class UsageReader:
         self._add_folders(usage)
         for name in sorted(filter(is_id, usage.living)):
             self._add_own_records(usage, name)
+        self._add_champions(usage)
         self._add_ancestors(usage)
         return usage
 
@@ -151,6 +153,18 @@ class UsageReader:
             usage.used |= {str(found[key]) for key in ("model", "scaling") if found.get(key)}
         except StorageError as error:
             usage.add_doubt(error)
+
+    def _add_champions(self, usage: Usage) -> None:
+        """Add what champions, and those before them, are made of, whether or not their experiments live."""
+        boards = Boards(self.root)
+        for name in boards.names():
+            try:
+                state = boards.state(name)
+            except StorageError as error:
+                usage.add_doubt(error)
+                continue
+            for promotion in state.standing[-2:] if state else []:
+                usage.used |= {promotion.model, promotion.analysis}
 
     def _add_ancestors(self, usage: Usage) -> None:
         for path in [path for path in result_folders(self.root)[0] if path.name in usage.used]:

@@ -302,11 +302,13 @@ def open_model(name: str | Path) -> Model:
     """Return a trained model, ready to predict; nothing of Dagster is imported.
 
     Args:
-        name: ID of an experiment of this project; or the path of an experiment's folder, wherever it is, of a result of
-            ``trained_model``, or of a model's ``.safetensors`` file.
+        name: ID of an experiment of this project; ``champion`` or ``champion:NAME``, for that of the board NAME; or the
+            path of an experiment's folder, wherever it is, of a result of ``trained_model``, or of a model's
+            ``.safetensors`` file.
 
     Raises:
-        StorageError: There is no such experiment or file, it is not trained yet, or lacks what predicting needs.
+        StorageError: There is no such experiment, champion or file, it is not trained yet, or lacks what predicting
+            needs.
     """
     return Model(find_model(name))
 
@@ -325,7 +327,7 @@ def card_of_model(stored: StoredModel) -> Card:
         epoch=card.epoch,
         chosen_by=card.chosen_by,
         validation=dict(card.values),
-        metrics=_metrics_in(stored.folder),
+        metrics=_metrics_in(stored.analysis or stored.folder / PLACES["analysis"]),
         versions={"torch": card.torch_version, **_versions_in(stored.folder)},
     )
 
@@ -333,7 +335,7 @@ def card_of_model(stored: StoredModel) -> Card:
 def _metrics_in(folder: Path) -> tuple[dict[str, Any], ...]:
     from assay.experiments.contents import TABLES  # with all experiment tests: half a second that only cards need
 
-    path = folder / PLACES["analysis"] / TABLES["analysis"]
+    path = folder / TABLES["analysis"]
     return tuple(read_parquet(path).iter_rows(named=True)) if path.is_file() else ()
 
 

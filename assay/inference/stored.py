@@ -1,4 +1,4 @@
-"""Finding a trained model by the ID of its experiment or by a path, with everything that predicting needs.
+"""Finding a trained model by the ID of its experiment, as a champion or by a path, with all that predicting needs.
 
 A model is applied as the stage ``predictions`` applied it: what the stages recorded counts, not what the experiment's
 file says by now.
@@ -8,14 +8,16 @@ here: the network, predicting (``model``).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from assay.datasets.scaling import NormalizationInfo, read_normalization
 from assay.errors import DataError, FileError, SpecError, StorageError, unknown
+from assay.experiments.boards import Boards, board_meant
 from assay.experiments.folders import PLACES, RESULTS, experiments_with_folder, read_folder_manifest
 from assay.experiments.workspace import folders, spec_files, storage_root
 from assay.pipeline import DATA_OF_MODELS
@@ -28,12 +30,14 @@ from assay.spec.predictions import PredictionsSection
 from assay.spec.tabular import TabularSection
 from assay.storage.files import MANIFEST
 from assay.storage.records import MOST_MANIFEST_BYTES, ResultManifest, read_stored
-from assay.storage.results import ResultStore
+from assay.storage.results import Result, ResultStore
 from assay.training.model_card import ModelCard
 from assay.training.model_file import CHOSEN, LAST, read_card
 from assay.utils.reading import read_record
 
 AnyStage = TypeVar("AnyStage", bound=Section)
+
+NOTHING: Mapping[str, Result] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class StoredModel:
         source: Plain values of the section ``generated_images.source``; empty where it is not known.
         ancestors: Fingerprint of each result that it was trained on, by stage; empty for a single file.
         root: Storage that the folder belongs to; None for one that was copied elsewhere.
+        analysis: Folder of the analysis, if that is not in the folder.
     """
 
     name: str
@@ -71,6 +76,7 @@ class StoredModel:
     source: Mapping[str, Any] = field(default_factory=dict)
     ancestors: Mapping[str, str] = field(default_factory=dict)
     root: Path | None = None
+    analysis: Path | None = None
 
     def made_from(self, stage: str) -> Path | None:
         """Return the folder of the result of a stage that the model was trained on; None if it is not stored here."""
@@ -83,12 +89,14 @@ def find_model(name: str | Path) -> StoredModel:
     """Return the model that a name means.
 
     Args:
-        name: ID of an experiment of this project; or the path of an experiment's folder, wherever it is, of a result of
-            ``trained_model``, or of a model's file.
+        name: ID of an experiment of this project; ``champion`` or ``champion:NAME``; or the path of an experiment's
+            folder, wherever it is, of a result of ``trained_model``, or of a model's file.
 
     Raises:
-        StorageError: There is no such experiment or file, it is not trained yet, or it lacks something.
+        StorageError: There is no such experiment, champion or file, it is not trained yet, or it lacks something.
     """
+    if isinstance(name, str) and (board := _board(name)) is not None:
+        return _champion(board)
     if isinstance(name, str) and (experiment_id := experiment_named(name)):
         return _in_folder(_experiment_folder(experiment_id), f"Experiment {experiment_id!r}", experiment_id)
     path = Path(name)
@@ -109,11 +117,26 @@ def find_model(name: str | Path) -> StoredModel:
 
 
 def experiment_named(name: str) -> str:
-    """Return the ID of the experiment that a name means; empty if it means none, so that it may be a path.
-
-    Every command that takes a model asks here, so that a name may stand for an experiment that changes.
-    """
+    """Return the ID of the experiment that a name means; empty if it means none, so that it may be a path."""
     return name if is_id(name) and (name in spec_files().ids() or folders().find(name)) else ""
+
+
+def _board(name: str) -> str | None:
+    """Return the board whose champion a name means, see ``board_meant``; before there are boards, it may be a path."""
+    board = board_meant(storage_root(), name, spec_files())
+    return None if board == "" and Path(name).exists() and not Boards(storage_root()).names() else board
+
+
+def _champion(board: str) -> StoredModel:
+    """Return the model that was promoted, also if its experiment was trained anew or removed since."""
+    boards = Boards(storage_root())
+    found, promotion = boards.champion(board)
+    name = f"Champion {promotion.experiment_id!r} of board {found!r}"
+    if boards.is_present(promotion):
+        return _in_folder(_experiment_folder(promotion.experiment_id), name, promotion.experiment_id)
+    pinned = boards.results(found, promotion)
+    model = _in_folder(pinned["trained_model"].folder, name, promotion.experiment_id, pinned=pinned)
+    return replace(model, analysis=pinned["analysis"].folder)
 
 
 def _experiment_folder(experiment_id: str) -> Path:
@@ -149,9 +172,19 @@ def _kind_of(card: ModelCard) -> str:
     return kind
 
 
-def _in_folder(folder: Path, name: str, experiment_id: str, weights: Path | None = None) -> StoredModel:
-    """Return the model in an experiment's folder, or in a result of ``trained_model``."""
-    records = _Records(folder, name, experiment_id)
+def _in_folder(
+    folder: Path, name: str, experiment_id: str, weights: Path | None = None, pinned: Mapping[str, Result] = NOTHING
+) -> StoredModel:
+    """Return the model in an experiment's folder, or in a result of ``trained_model``.
+
+    Args:
+        folder: The folder.
+        name: How messages name it.
+        experiment_id: Its experiment; empty if it is not known.
+        weights: The model's file, if it was named.
+        pinned: Results by stage that count in place of those that the experiment has by now.
+    """
+    records = _Records(folder, name, experiment_id, pinned)
     trained = records.trained
     predictions, seed = _predictions_of(records)
     path = weights or folder / (CHOSEN if predictions.model_loader.kind == "chosen" else LAST)
@@ -199,8 +232,8 @@ def _scaling_of(records: "_Records", trained: Mapping[str, Any]) -> Normalizatio
 class _Records:
     """What an experiment's folder, and the results that it was made from, say about its stages."""
 
-    def __init__(self, folder: Path, name: str, experiment_id: str) -> None:
-        self.folder, self.name, self.experiment_id = folder, name, experiment_id
+    def __init__(self, folder: Path, name: str, experiment_id: str, pinned: Mapping[str, Result]) -> None:
+        self.folder, self.name, self.experiment_id, self.pinned = folder, name, experiment_id, pinned
         self.root = _root_of(folder)
         manifest = self._read(folder / MANIFEST)
         self.is_result = manifest is not None and manifest.get("stage") == "trained_model"
@@ -218,7 +251,9 @@ class _Records:
         return f"assay run {self.experiment_id or 'ID, in the project that the folder is from'}"
 
     def manifest_in_folder(self, stage: str) -> dict[str, Any] | None:
-        """Return the manifest of a stage's result in the experiment's folder; None if it is not there."""
+        """Return the manifest of a stage's result that is pinned or in the experiment's folder, if any."""
+        if stage in self.pinned:
+            return self.pinned[stage].manifest
         return None if self.is_result else self._read(self._manifest_path(stage), ResultManifest)
 
     def _manifest_path(self, stage: str) -> Path:
@@ -267,6 +302,8 @@ class _Records:
 
         An evaluation has the scaling of the model that it evaluates, in a result of its own.
         """
+        if stage in self.pinned:
+            return self.pinned[stage].folder
         own = self.folder / PLACES[stage]
         if not self.is_result and (self.results.get(stage) == made_from or "existing_experiment" in self._evaluates()):
             return own

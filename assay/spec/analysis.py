@@ -40,6 +40,9 @@ TASK_METRICS: dict[str, tuple[str, ...]] = {
 }
 """The built-in metrics of each kind of learning; the first is the main metric of headlines and default tests."""
 
+OF_EACH_CLASS = frozenset(("precision", "recall", "f1", "average_precision", "iou", "dice", "ap50_95", "ap50"))
+"""The built-in metrics that have one value per class, and none over all classes."""
+
 BUILT_IN_METRIC_NAMES = frozenset(name for names in TASK_METRICS.values() for name in names)
 
 

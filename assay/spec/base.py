@@ -129,7 +129,18 @@ ADDED = _Added()
 
 RESERVED_FOLDERS = frozenset(
     (
-        *("adopted", "automation", "compare", "experiments_index", "gates", "locks", "pointers", "runs", "tables"),
+        *(
+            "adopted",
+            "automation",
+            "boards",
+            "compare",
+            "experiments_index",
+            "gates",
+            "locks",
+            "pointers",
+            "runs",
+            "tables",
+        ),
         *("tombstones", "source_digests.json", "warehouse.duckdb", "warehouse.duckdb.wal"),
     )
 )

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from assay.errors import nearest
-from assay.spec.analysis import AnalysisSection
-from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
+from assay.spec.analysis import BUILT_IN_METRIC_NAMES, OF_EACH_CLASS, TASK_METRICS, AnalysisSection
+from assay.spec.experiment import SECTION_NAMES, Board, ExperimentSpec
 from assay.spec.exptests import ExptestsSection
 from assay.spec.generated_images import ColumnUse, GeneratedImagesSection, TableSource
 from assay.spec.recipes import MOST_TIMES, Recipe, View, recipe_of
@@ -137,6 +137,8 @@ def resolve(spec: ExperimentSpec) -> ExperimentSpec:
     tests = spec.exptests.tests_for(spec.learning, headline_subset(spec))
     changes["exptests"] = changes["exptests"].model_copy(update={"tests": tests})
     _check_tested_subsets(spec.predictions.datasets, changes["exptests"])
+    if spec.board is not None:
+        changes["board"] = _decided(spec.board, spec, changes["analysis"].result_analyzer.metrics)
     return spec.model_copy(update=changes)
 
 
@@ -207,6 +209,30 @@ def _check_tested_subsets(predicted: Sequence[str], section: ExptestsSection) ->
         if subset is not None and subset not in predicted:
             key = f"exptests.tests.{number}.subset"
             raise ValueError(f"{key} is {subset!r}, but predictions.datasets are {', '.join(predicted)}; add it there")
+
+
+def _decided(board: Board, spec: ExperimentSpec, computed: Sequence[str]) -> Board:
+    """Return a board with the metric and the subset that decide on it.
+
+    Raises:
+        ValueError: The metric is not computed or has no single value, or the subset is not predicted.
+    """
+    single = [name for name in computed if name not in OF_EACH_CLASS]
+    main = TASK_METRICS[spec.learning][0]
+    metric = board.metric or (main if main in single else next(iter(single), main))
+    if metric in OF_EACH_CLASS:
+        raise ValueError(f"board.metric is {metric}, which has one value per class; expected {' or '.join(single)}")
+    is_of_others = metric in BUILT_IN_METRIC_NAMES and metric not in TASK_METRICS[spec.learning]
+    if metric not in single:
+        raise ValueError(
+            f"board.metric is {metric}, but analysis.result_analyzer.metrics are {', '.join(computed)}; "
+            + (f"expected {' or '.join(single)}" if is_of_others else "add it there")
+        )
+    subset = board.subset or headline_subset(spec)
+    if subset not in spec.predictions.datasets:
+        predicted = ", ".join(spec.predictions.datasets)
+        raise ValueError(f"board.subset is {subset!r}, but predictions.datasets are {predicted}; add it there")
+    return board.model_copy(update={"metric": metric, "subset": subset})
 
 
 def _with_seed(spec: ExperimentSpec, name: str) -> Any:

@@ -1,7 +1,7 @@
 """The whole spec of an experiment: the content of one YAML file.
 
-Belongs here: the top-level keys, with tags, locks and the reference to an existing experiment. Does not belong here:
-reading files (``loading``), defaults across sections (``defaults``), finding the existing experiment
+Belongs here: the top-level keys, with tags, board, locks and the reference to an existing experiment. Does not belong
+here: reading files (``loading``), defaults across sections (``defaults``), finding the existing experiment
 (``assay.experiments.evaluation``).
 """
 
@@ -12,13 +12,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from assay.errors import IdError, shorten
-from assay.spec.analysis import AnalysisSection
+from assay.spec.analysis import AnalysisSection, MetricName
 from assay.spec.base import FolderName, Section
 from assay.spec.crops import CropsSection
 from assay.spec.exptests import ExptestsSection
 from assay.spec.extensions import Extension, OrPlugin
 from assay.spec.generated_images import GeneratedImagesSection
-from assay.spec.ids import validate_id
+from assay.spec.ids import ID_PATTERN, suggest_id, validate_id
 from assay.spec.normalized import NormalizedSection
 from assay.spec.plugins import LOCKS
 from assay.spec.predictions import PredictionsSection
@@ -116,6 +116,29 @@ class ExistingExperiment(Section):
         return {"experiment_id": value} if isinstance(value, str) else value
 
 
+def _board_name(text: str) -> str:
+    if not ID_PATTERN.fullmatch(text):
+        wanted = "1 to 63 characters from a-z, 0-9, '-' and '_', the first a letter or digit"
+        raise ValueError(f"got {shorten(text)}; expected {wanted}; nearest valid: {suggest_id(text)!r}")
+    return text
+
+
+class Board(Section):
+    """A board: experiments that solve the same problem, of which one is the champion."""
+
+    name: Annotated[str, AfterValidator(_board_name)]
+    """Its name, as in ``champion:NAME``: 1 to 63 characters from a-z, 0-9, - and _."""
+    metric: MetricName | None = None
+    """The metric that decides; null: the task's main metric, such as mae or accuracy."""
+    subset: str | None = Field(default=None, min_length=1)
+    """The subset whose items decide, the same ones for all; null: test, or else the last that is predicted."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+
 class LockSection(Section):
     """The keys that all locks share. Subclasses add ``kind`` and their own keys."""
 
@@ -155,6 +178,10 @@ class ExperimentSpec(Section):
     tags: Tags = {}
     """Tags such as ``{sweep: lr-grid, owner: mia}``, shown with the experiment's runs; SQL can filter by them
     (``tags->>'sweep' = 'lr-grid'``). They don't affect results."""
+    board: Board | None = Field(default=None, exclude_if=lambda board: board is None)
+    """The board on which the experiment may become champion: ``flowers``, or ``{name: flowers, metric: macro_f1}``. It
+    does once it is finished, passes its tests and is surely better than the champion on the same items. No result
+    depends on it."""
     seed: int = Field(default=42, ge=0, lt=2**63)
     """Seed of every section that does not set its own."""
     existing_experiment: ExistingExperiment | None = None

@@ -19,6 +19,11 @@ RESERVED_IDS = frozenset({"latest", "all", "none", "null", "default", "examples"
 """Words with a special meaning in commands, and names that Windows reserves for devices."""
 
 
+CHAMPION = "champion"
+"""Stands for the champion of a board in commands; ``champion:NAME`` for that of the board NAME. New experiments can't
+have this ID; those that had it before boards existed keep it."""
+
+
 def validate_id(text: str) -> str:
     """Return ``text`` if it may name an experiment.
 

@@ -93,10 +93,15 @@ class InstanceRunRecords:
         before = latest_versions(self._instance, former, ids) if former else {}
         return before | latest_versions(self._instance, asset, ids)
 
-    def materialized_after(self, storage_id: int) -> dict[str, int]:
-        """Return the experiments with a stage materialized after an event, with the ID of their latest such event."""
+    def materialized_after(self, storage_id: int, assets: Collection[str] = tuple(STAGES)) -> dict[str, int]:
+        """Return the experiments with an asset materialized after an event, with the ID of their latest such event.
+
+        Args:
+            storage_id: ID of the event.
+            assets: The assets; all stages if not given.
+        """
         found: dict[str, int] = {}
-        for name in STAGES:
+        for name in assets:
             latest = self._instance.event_log_storage.get_latest_storage_id_by_partition(
                 dg.AssetKey(name), MATERIALIZATION, after_cursor=storage_id
             )

@@ -19,6 +19,7 @@ ORDER = (*PACKAGES, "definitions")
 LOOKS_DOWNSTREAM = {
     ("assay.cli.run", "assets"): "`assay run` starts Dagster's jobs in this process",
     ("assay.cli.run", "definitions"): "the jobs are those of the definitions",
+    ("assay.cli.models", "assets"): "Dagster is told of champions that a command promotes",
     ("assay.cli.storage", "assets"): "Dagster is told of experiments that are forgotten or imported, as the jobs do",
 }
 """The only imports from further down, each by the module that imports and the package that is imported."""
