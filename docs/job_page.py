@@ -33,6 +33,9 @@ Row = tuple[str, str, str]
 COLLAPSED = {**{f"spec_{name}": "experiment" for name in SECTION_NAMES}, "training_history": "trained_model"}
 """Assets that are shown as part of another."""
 
+READ_BY = {"champion": "board"}
+"""Key of the spec that an asset reads, where it has another name."""
+
 CHECKS = "exptests"
 
 EVERYWHERE = "every asset"
@@ -68,13 +71,17 @@ def _shown(name: str) -> str:
 
 
 def _edges(graph: Any, selected: set[str]) -> list[tuple[str, str]]:
-    """Return the edges between assets, without redundant ones, and the edge from the analysis to the checks."""
+    """Return the edges between assets, without redundant ones, and the edge from the analysis to the checks.
+
+    Of a job with a single asset, they are those that lead to it.
+    """
     pairs = {
         (_shown(parent.to_user_string()), _shown(key.to_user_string()))
         for key in graph.toposorted_asset_keys
         for parent in graph.get(key).parent_keys
     }
-    shown = sorted((one, other) for one, other in pairs if {one, other} <= selected and one != other)
+    inner = sorted((one, other) for one, other in pairs if {one, other} <= selected and one != other)
+    shown = inner or sorted((one, other) for one, other in pairs if other in selected)
     direct = [
         (one, other)
         for one, other in shown
@@ -101,8 +108,10 @@ class Op:
 def _asset(name: str, description: str, ops: Iterable[Op]) -> Iterator[str]:
     own = [op for op in ops if op.home == name]
     yield _heading("Asset", name, description, own)
-    if name in SECTION_NAMES or name == "experiment":  # others, such as the report, read no spec
-        yield _table(_rows(own, dict(_fields(name) if name in SECTION_NAMES else _top_level())))
+    if name == "experiment":
+        yield _table(_rows(own, dict(_top_level())))
+    elif name in (*SECTION_NAMES, *READ_BY):  # others, such as the report, read no spec
+        yield _table(_rows(own, dict(_fields(READ_BY.get(name, name)))))
 
 
 def _checks(graph: Any, selected: set[str], ops: Iterable[Op]) -> Iterator[str]:

@@ -108,7 +108,7 @@ def _promoted(experiment_id: str | None, board: str, if_better: bool, back: bool
 
     root, specs = storage_root(), spec_files()
     if back or experiment_id is None:
-        name = Boards(root).step_back(board, experiment_id or "")
+        name = Boards(root).step_back(specs, board, experiment_id or "")
         return BoardOutcome(name, Boards(root).state(name))
     return (promote_by_rule if if_better else promote_by_hand)(root, specs, experiment_id, board)
 

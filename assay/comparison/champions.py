@@ -21,14 +21,14 @@ from assay.comparison.load import leading_score, results_mismatch
 from assay.comparison.ranking import DATA_KEYS, differing_keys
 from assay.comparison.tested import items_of_analysis
 from assay.errors import AssayError, SpecError, StorageError, unknown
-from assay.experiments.boards import MAIN, Boards, BoardState, Promotion, entered, now
+from assay.experiments.boards import MAIN, Boards, BoardState, Promotion, analyses_there, entered, now
 from assay.experiments.checks import failed_tests
 from assay.experiments.contents import TABLES, recorded_spec, stage_results
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.specs import SpecFiles
 from assay.metrics.intervals import LEAST_PAIRED
 from assay.metrics.registry import get_metric
-from assay.spec.experiment import Board
+from assay.spec.experiment import Board, learning_of
 from assay.spec.loading import spec_from
 from assay.spec.yaml_text import flatten
 from assay.storage.locks.acquire import Waiting
@@ -223,7 +223,8 @@ class _Rule:
         found = list(self._ordered())
         others = [each for each in found if each.tested != found[0].tested]
         if promotion is None and others:
-            self.out |= dict.fromkeys(self.entrants, _on_other_items(self.root, found[0], others[0]))
+            names = [each.experiment_id for each in found]
+            self.out |= dict.fromkeys(names, _on_other_items(self.root, found[0], others[0]))
         for each in found:
             judged = self._judge(each)
             if judged.is_better:
@@ -261,6 +262,10 @@ class _Rule:
             return Comparison(False, f"{task}. Next: give it another board.name")
         if state is not None and state.has_withdrawn(each.results["trained_model"].fingerprint):
             return Comparison(False, f"it was taken back; it returns only by hand: assay promote {name}")
+        if state is not None and state.leaves_alone(each.results["analysis"].fingerprint):
+            return Comparison(
+                False, f"it was there when somebody chose by hand; now only by hand: assay promote {name}"
+            )
         if _finite(each.value) is None:
             return Comparison(False, f"its {self.decider[0]} is not defined")
         judged = Comparison(True, "the first one on this board")
@@ -287,7 +292,8 @@ def promoted_on(state: BoardState | None, each: Contender, decider: Decider, by:
         reason: Why, in a sentence.
     """
     history = (*(state.history if state else ()), each.promotion(by, reason))
-    return BoardState(task=each.task, metric=decider[0], subset=decider[1], history=history)
+    passed_over = state.passed_over if state else ()
+    return BoardState(task=each.task, metric=decider[0], subset=decider[1], history=history, passed_over=passed_over)
 
 
 @dataclass(frozen=True)
@@ -418,18 +424,20 @@ def promote_by_hand(
         decider = str(own.metric), str(own.subset)
         if state is not None and not (is_named and own.name == name):
             decider = state.metric, state.subset
-        each = contender(root, experiment_id, *decider)
         champion = state.champion if state else None
-        if state is not None and champion is not None and each.task != state.task:
+        task = learning_of(recorded_spec(root, experiment_id) or {})
+        if state is not None and champion is not None and task not in ("", state.task):
             raise StorageError(
-                f"Experiment {experiment_id!r} is {each.task}, but board {name!r}, whose champion is "
+                f"Experiment {experiment_id!r} is {task}, but board {name!r}, whose champion is "
                 f"{champion.experiment_id!r}, is of {state.task}. Next: begin a board of its own with "
                 f"'board: {experiment_id}' in its file."
             )
+        each = contender(root, experiment_id, *decider)
         if champion is not None and _is_same(champion, each):
             return BoardOutcome(name, state, (Considered(experiment_id, False, "it is the champion", each.value),))
         reason = f"by hand; {_beside_the_champion(root, name, champion, each, decider)}"
-        state = promoted_on(state, each, decider, "hand", reason)
+        passed = tuple(analyses_there(root, specs, name))
+        state = promoted_on(state, each, decider, "hand", reason).model_copy(update={"passed_over": passed})
         boards.store(name, state)
     return BoardOutcome(name, state, (Considered(experiment_id, True, reason, each.value),))
 

@@ -8,7 +8,7 @@ becomes champion (``assay.comparison.champions``), what is deleted (``garbage``)
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -75,12 +75,15 @@ class BoardState(Record):
         metric: The metric that decides.
         subset: The subset whose items decide.
         history: All promotions, the last one last.
+        passed_over: Fingerprints of the analyses that were there when somebody last decided by hand: the rule, which
+            would undo that decision, leaves them alone.
     """
 
     task: _Text
     metric: _Text
     subset: _Text
     history: tuple[Promotion, ...] = Field(strict=False)
+    passed_over: tuple[Fingerprint, ...] = Field(default=(), strict=False)
 
     @property
     def standing(self) -> list[Promotion]:
@@ -109,6 +112,11 @@ class BoardState(Record):
             f"{each.experiment_id} is the champion of board {board}: {self.metric} {value}{interval} on {self.subset}"
             f"{before}."
         )
+
+    def leaves_alone(self, analysis: str) -> bool:
+        """Return whether somebody chose another one by hand while this analysis was there."""
+        is_champion = self.champion is not None and self.champion.analysis == analysis
+        return analysis in self.passed_over and not is_champion
 
     def has_withdrawn(self, model: str) -> bool:
         """Return whether a model was taken back, and not promoted again since: the rule leaves it alone."""
@@ -194,10 +202,13 @@ class Boards:
             raise StorageError(f"Board {name!r} has no champion. Next: assay promote ID --board {name}")
         return name, state.champion
 
-    def step_back(self, board: str = "", experiment_id: str = "", waiting: Waiting | None = None) -> str:
+    def step_back(
+        self, specs: SpecFiles, board: str = "", experiment_id: str = "", waiting: Waiting | None = None
+    ) -> str:
         """Make the champion before the present one the champion again, and return the name of the board.
 
         Args:
+            specs: The spec files.
             board: Name of the board, see ``find``.
             experiment_id: The champion that is taken back; empty: whoever it is.
             waiting: Called with who changes the board, if that has to be waited for.
@@ -224,7 +235,8 @@ class Boards:
             self.results(name, state.former)  # refused before anything is written
             taken = champion.model_copy(update={"withdrawn": now()})
             history = tuple(taken if each is champion else each for each in state.history)
-            self.store(name, state.model_copy(update={"history": history}))
+            passed = tuple(analyses_there(self.root, specs, name))
+            self.store(name, state.model_copy(update={"history": history, "passed_over": passed}))
         return name
 
     def results(self, board: str, promotion: Promotion) -> dict[str, Result]:
@@ -240,7 +252,7 @@ class Boards:
         lacks = [stage for stage in ("trained_model", "predictions") if stage not in found]
         if analysis is None or lacks:
             raise StorageError(
-                f"The results of {who}, are gone ({', '.join([*lacks, *([] if analysis else ['analysis'])])}). Next: "
+                f"The results of {who}, are gone ({', '.join(lacks) if analysis else 'analysis'}). Next: "
                 f"assay promote ID --board {board}, or one step back: assay promote --back --board {board}"
             )
         return {**found, "analysis": analysis}
@@ -269,6 +281,17 @@ def entered(specs: SpecFiles) -> tuple[dict[str, dict[str, Board]], list[str]]:
         except AssayError as error:
             problems.append(f"{name}: {error}")
     return found, problems
+
+
+def analyses_there(root: Path, specs: SpecFiles, board: str) -> list[str]:
+    """Return the fingerprints of the analyses that the experiments of a board have now, sorted."""
+    found = set()
+    for name in entered(specs)[0].get(board, {}):
+        with suppress(StorageError):  # whoever compares it tells what is wrong
+            folder = ExperimentFolders(root).find(name)
+            manifest = read_folder_manifest(folder.path) if folder else None
+            found |= {manifest["results"].get("analysis", "")} if manifest else set()
+    return sorted(found - {""})
 
 
 def board_meant(root: Path, name: str, specs: SpecFiles) -> str | None:

@@ -32,8 +32,14 @@ def test_every_stage_is_an_asset_partitioned_by_experiment():
     graph = defs.resolve_asset_graph()
     keys = {key.to_user_string() for key in graph.get_all_asset_keys()}
     assert keys >= CHAIN
-    for key in graph.get_all_asset_keys():
+    for key in graph.get_all_asset_keys() - {dg.AssetKey("champion")}:
         assert graph.get(key).partitions_def.name == "experiments", key
+
+
+def test_the_champion_comes_from_the_analyses_and_belongs_to_no_experiment():
+    node = defs.resolve_asset_graph().get(dg.AssetKey("champion"))
+    assert node.parent_keys == {dg.AssetKey("analysis")}
+    assert node.partitions_def is None
 
 
 def test_the_chain_runs_from_experiment_to_analysis():
@@ -129,7 +135,7 @@ def test_all_sensors_and_schedules_have_a_sentence_and_only_what_makes_nothing_b
     sensors, (schedule,) = {each.name: each for each in defs.sensors}, defs.schedules
     assert all(len(each.description) > 40 and each.description.endswith(".") for each in [*sensors.values(), schedule])
     running = {name for name, each in sensors.items() if each.default_status is dg.DefaultSensorStatus.RUNNING}
-    assert running == {"follow_files", "follow_upstream", "update_warehouse"}
+    assert running == {"follow_files", "follow_upstream", "follow_boards", "update_warehouse"}
     assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
 
 

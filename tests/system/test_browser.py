@@ -14,7 +14,7 @@ from tests.helpers.story import automated_project
 
 pytestmark = pytest.mark.system
 
-SENSORS = 4
+SENSORS = 5
 OVERRIDES = """\
 ops:
   experiment:
