@@ -110,11 +110,11 @@ def _metadata_of(board: str, state: BoardState) -> dict[str, Any]:
     if promotion is None:
         return {}
     rows = [
-        (_link(each.experiment_id), each.at, each.by, _shown(each.value), each.withdrawn, each.reason)
+        (_link(each.experiment_id), _moment(each.at), each.by, _shown(each.value), _moment(each.withdrawn), each.reason)
         for each in reversed(state.history)
     ]
     numbers = {state.metric: promotion.value, "ci_low": promotion.low, "ci_high": promotion.high}
-    header = ("experiment", "promoted", "by", state.metric, "taken back", "why")
+    header = ("experiment", "promoted (UTC)", "by", state.metric, "taken back", "why")
     return {
         f"{board}/champion": dg.MetadataValue.md(_link(promotion.experiment_id)),
         f"{board}/why": escape_markdown(promotion.reason),
@@ -142,6 +142,11 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _link(experiment_id: str) -> str:
     page = f"/assets/trained_model?view=partitions&partition={quote(experiment_id)}"
     return f"[{escape_markdown(experiment_id)}]({page})"
+
+
+def _moment(text: str) -> str:
+    """Return a recorded moment to the minute."""
+    return text[:16].replace("T", " ")
 
 
 def _shown(value: float | None) -> str:

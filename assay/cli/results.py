@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from assay.errors import AssayError, DataError, StorageError, unknown
-from assay.experiments.boards import experiment_meant
+from assay.experiments.boards import Boards, experiment_meant
 from assay.experiments.folders import ExperimentFolder
 from assay.experiments.last_run import LastRun, last_run
 from assay.experiments.specs import removal_notice
@@ -30,6 +30,8 @@ def show(experiment_id: Annotated[str, typer.Argument(help="ID of the experiment
     from assay.experiments.contents import stage_results  # Polars: only here
 
     typer.echo(f"folder: {folder.path}")
+    for line in Boards(storage_root()).held_by(experiment_id):
+        typer.echo(line)
     found = stage_results(storage_root(), experiment_id)
     unused = set(STAGES) - set(needed_stages(spec) if spec else STAGES)
     for stage in STAGES:

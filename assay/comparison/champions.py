@@ -322,7 +322,8 @@ def compare_with_champion(root: Path, each: Contender, champion: Contender, deci
     if each.tested != champion.tested:
         return Comparison(False, _on_other_items(root, each, champion))
     rule = get_metric(metric, each.task)
-    numbers = f"{readable_number(each.value)} and {readable_number(champion.value)} of {champion.experiment_id}"
+    whose = f"{champion.experiment_id}{' as promoted' * (champion.experiment_id == each.experiment_id)}"
+    numbers = f"{readable_number(each.value)} and {readable_number(champion.value)} of {whose}"
     values = f"{rule.label} {numbers}"
     if not _is_ahead(each.value, champion.value, rule.higher_is_better):
         return Comparison(False, f"not better: {values}")

@@ -171,6 +171,20 @@ class Boards:
         """Write the state of a board atomically; the caller is ``changing`` it."""
         write_json(self.path(board), state.model_dump(mode="json"))
 
+    def held_by(self, experiment_id: str) -> list[str]:
+        """Return of which boards an experiment is champion, one sentence each; boards that are damaged are left out."""
+        lines = []
+        for name in self.names():
+            with suppress(StorageError):
+                state = self.state(name)
+                champion = state.champion if state else None
+                if champion is not None and champion.experiment_id == experiment_id:
+                    anew = (
+                        "" if self.is_present(champion) else "; it was trained anew since, and stays as it was promoted"
+                    )
+                    lines.append(f"champion of board {name} since {champion.at}{anew}")
+        return lines
+
     def find(self, board: str = "") -> str:
         """Return the board that a user means.
 

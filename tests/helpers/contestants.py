@@ -28,6 +28,7 @@ from tests.helpers.results import build
 CLASSES = ("cat", "dog")
 SILENT = {"git_versions": False, "environment": False}
 ITEMS = 200
+REPORT = {"summary": "made up", "next": "nothing"}
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Contest:
             inputs = {each: made[each] for each in used_inputs(spec, stage)}
             fill = contents.get(stage, lambda folder: None)
             config = stage_config(spec, name, stage)
-            made[stage] = build(store, config, inputs, lambda folder, fill=fill: fill(folder) or {"rows": 1})
+            made[stage] = build(store, config, inputs, lambda folder, fill=fill: fill(folder) or REPORT)
             folders.publish(name, made[stage])
 
     def consider(self, *names: str, board: str = "pets") -> BoardOutcome:

@@ -112,6 +112,14 @@ def test_finished_experiments_compete_once_and_the_ui_shows_who_is_champion_and_
     assert lab.shown()[1] == version
 
 
+def test_it_may_be_part_of_a_run_of_an_experiment_as_of_the_whole_graph(houses):
+    result = houses.materialize("weak", ["analysis", "champion"])
+    assert result.success, houses.failure(result)
+    event = houses.instance.get_latest_materialization_event(CHAMPION)
+    assert event.run_id == result.run_id
+    assert event.asset_materialization.partition is None
+
+
 def test_a_key_more_makes_no_stage_anew(houses):
     """Nothing that is made depends on the board."""
     values = house_values(houses.folder, 1)

@@ -57,6 +57,16 @@ def test_promoted_by_hand_then_by_rule_and_back(contest, assay):
     assert [line.split()[:2] for line in told.splitlines()[2:]] == [["better", "taken"], ["weak", "champion"]]
 
 
+def test_show_tells_of_which_board_it_is_champion(contest, assay):
+    contest.consider("weak")
+    assert "champion of board pets since 20" in assay("show", "weak")[1]
+    assert "champion of" not in assay("show", "strong")[1]
+    contest.finish("weak", range(30), trained_model={"seed": 3})
+    assert "; it was trained anew since, and stays as it was promoted" in assay("show", "weak")[1]
+    contest.boards.path("pets").write_text("{}")
+    assert assay("show", "weak")[0] == 0
+
+
 def test_where_the_champion_stays_the_exit_code_is_3(contest, assay):
     contest.consider("strong")
     before = contest.boards.path("pets").read_bytes()
