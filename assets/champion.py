@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 import dagster as dg
 
-from assay.comparison.champions import BoardOutcome, consider
+from assay.comparison.champions import consider
 from assay.errors import AssayError, one_line
-from assay.experiments.boards import Boards, BoardState, entered
+from assay.experiments.boards import BoardOutcome, Boards, BoardState, entered
 from assay.pipeline import digest_of
 from assay.spec.experiment import Board
 from assay.utils.text import escape_markdown, rounded

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from assay.errors import DataError, one_line
-from assay.experiments.boards import Boards, BoardState
+from assay.experiments.boards import BoardOutcome, Boards, BoardState
 from assay.experiments.workspace import spec_files, storage_root
 from assay.spec.ids import validate_id
 from assay.utils.text import rounded, text_table
 
 if TYPE_CHECKING:
-    from assay.comparison.champions import BoardOutcome
     from assay.inference.model import Model, PredictedPart
     from assay.inference.stored import StoredModel
     from assay.inference.writing import Writer
@@ -91,7 +90,7 @@ def promote(
         return
     outcome = _promoted(None if experiment_id is None else validate_id(experiment_id), board, if_better, back)
     for each in outcome.considered:
-        typer.echo(f"{each.experiment_id}: {'promoted' if each.promoted else 'not promoted'}: {each.reason}")
+        typer.echo(f"{each.experiment_id}: {'promoted' if each.promoted else 'not promoted'}: {one_line(each.reason)}")
     if outcome.state is not None and outcome.state.champion is not None:
         typer.echo(outcome.state.sentence(outcome.board))
     if outcome.promoted or back:
@@ -103,14 +102,18 @@ def promote(
         raise typer.Exit(NOT_PROMOTED)
 
 
-def _promoted(experiment_id: str | None, board: str, if_better: bool, back: bool) -> "BoardOutcome":
-    from assay.comparison.champions import BoardOutcome, promote_by_hand, promote_by_rule  # Polars, DuckDB: only here
-
+def _promoted(experiment_id: str | None, board: str, if_better: bool, back: bool) -> BoardOutcome:
     root, specs = storage_root(), spec_files()
     if back or experiment_id is None:
-        name = Boards(root).step_back(specs, board, experiment_id or "")
+        name = Boards(root).step_back(specs, board, experiment_id or "", _tell_waiting)
         return BoardOutcome(name, Boards(root).state(name))
-    return (promote_by_rule if if_better else promote_by_hand)(root, specs, experiment_id, board)
+    from assay.comparison.champions import promote_by_hand, promote_by_rule  # Polars and DuckDB: only here
+
+    return (promote_by_rule if if_better else promote_by_hand)(root, specs, experiment_id, board, _tell_waiting)
+
+
+def _tell_waiting(holders: str) -> None:
+    typer.echo(f"Waiting for who changes the board: {holders}", err=True)
 
 
 def _board_lines(boards: Boards, board: str) -> list[str]:

@@ -17,16 +17,26 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from assay.analysis.base import readable_number
-from assay.comparison.load import leading_score, results_mismatch
+from assay.comparison.load import differing_stage, leading_score
 from assay.comparison.ranking import DATA_KEYS, differing_keys
 from assay.comparison.tested import items_of_analysis
-from assay.errors import AssayError, SpecError, StorageError, unknown
-from assay.experiments.boards import MAIN, Boards, BoardState, Promotion, analyses_there, entered, now
+from assay.errors import AssayError, NotThereYetError, SpecError, StorageError, one_line, unknown
+from assay.experiments.boards import (
+    MAIN,
+    BoardOutcome,
+    Boards,
+    BoardState,
+    Considered,
+    Promotion,
+    analyses_there,
+    entered,
+    now,
+)
 from assay.experiments.checks import failed_tests
 from assay.experiments.contents import TABLES, recorded_spec, stage_results
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.specs import SpecFiles
-from assay.metrics.intervals import LEAST_PAIRED
+from assay.metrics.paired import LEAST_PAIRED
 from assay.metrics.registry import get_metric
 from assay.spec.experiment import Board, learning_of
 from assay.spec.loading import spec_from
@@ -37,6 +47,9 @@ from assay.storage.results import Result
 
 if TYPE_CHECKING:
     from assay.comparison.pairs import MetricDifference
+
+BROKEN = (AssayError, OSError, pl.exceptions.PolarsError)
+"""Errors of one experiment, which keep no other from competing."""
 
 Decider = tuple[str, str]
 """The metric and the subset that decide on a board."""
@@ -69,51 +82,19 @@ class Contender:
         made = {"model": self.results["trained_model"].fingerprint, "analysis": self.results["analysis"].fingerprint}
         ends = {"value": _finite(self.value), "low": _finite(self.low), "high": _finite(self.high)}
         return Promotion.model_validate(
-            {"experiment_id": self.experiment_id, **made, "at": now(), "by": by, "reason": reason[:1000], **ends}
+            {
+                "experiment_id": self.experiment_id,
+                **made,
+                "at": now(),
+                "by": by,
+                "reason": one_line(reason)[:1000],
+                **ends,
+            }
         )
 
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
-
-
-@dataclass(frozen=True)
-class Considered:
-    """One experiment that was looked at.
-
-    Attributes:
-        experiment_id: The experiment.
-        promoted: Whether it became champion.
-        reason: Why, or why not, in a sentence.
-        value: Its value of the board's metric; None if it has none.
-    """
-
-    experiment_id: str
-    promoted: bool
-    reason: str
-    value: float | None = None
-
-
-@dataclass(frozen=True)
-class BoardOutcome:
-    """A board after experiments were looked at.
-
-    Attributes:
-        board: Its name.
-        state: Its state; None as long as it has no champion.
-        considered: What was looked at, the best first.
-        problem: Why nothing could be decided, such as a damaged file; empty otherwise.
-    """
-
-    board: str
-    state: BoardState | None = None
-    considered: tuple[Considered, ...] = ()
-    problem: str = ""
-
-    @property
-    def promoted(self) -> bool:
-        """Whether the board has another champion than before."""
-        return any(each.promoted for each in self.considered)
 
 
 def contender(root: Path, experiment_id: str, metric: str, subset: str) -> Contender:
@@ -130,8 +111,13 @@ def contender(root: Path, experiment_id: str, metric: str, subset: str) -> Conte
     lacks = [stage for stage in ("trained_model", "predictions", "analysis") if stage not in results]
     if lacks:
         raise StorageError(f"Experiment {experiment_id!r} has no {' and no '.join(lacks)} in this storage. {again}")
-    if mismatch := results_mismatch(root, folder.path, spec):
-        raise StorageError(f"Experiment {experiment_id!r}: {mismatch}. {again}")
+    try:
+        stage = differing_stage(root, folder.path, spec)
+    except NotThereYetError:
+        stage = None  # an imported experiment lacks its data, which no comparison needs
+    if stage is not None:
+        unfinished = f"its last run did not finish ({stage} is of an earlier spec)"
+        raise StorageError(f"Experiment {experiment_id!r}: {unfinished}. {again}")
     return _as_contender(root, experiment_id, results, metric, subset)
 
 
@@ -217,7 +203,7 @@ class _Rule:
         promotion = self.state.champion if self.state else None
         try:
             self.champion = champion_of(self.root, self.board, promotion, self.decider)
-        except StorageError as error:
+        except BROKEN as error:
             yield from (Considered(name, False, str(error)) for name in sorted(self.entrants))
             return
         found = list(self._ordered())
@@ -247,7 +233,7 @@ class _Rule:
                 continue
             try:
                 found.append(contender(self.root, name, *self.decider))
-            except AssayError as error:
+            except BROKEN as error:
                 self.out[name] = str(error)
         higher = get_metric(self.decider[0]).higher_is_better
         yield from sorted(found, key=lambda each: _rank_of(each, higher))
@@ -271,9 +257,15 @@ class _Rule:
         judged = Comparison(True, "the first one on this board")
         if self.champion is not None:
             judged = compare_with_champion(self.root, each, self.champion, self.decider)
-        if judged.is_better and (failed := failed_tests(self.root, name, self.specs.load(name).exptests.tests or ())):
-            return Comparison(False, f"its tests failed: {'; '.join(failed[:3])}")
-        return judged
+        return self._unless_tests_fail(name) or judged if judged.is_better else judged
+
+    def _unless_tests_fail(self, name: str) -> "Comparison | None":
+        """Run an experiment's tests; return that it is kept out by them, or None."""
+        try:
+            failed = failed_tests(self.root, name, self.specs.load(name).exptests.tests or ())
+        except BROKEN as error:
+            return Comparison(False, f"its tests can't be run: {error}")
+        return Comparison(False, f"its tests failed: {'; '.join(failed[:3])}") if failed else None
 
 
 def _rank_of(each: Contender, higher: bool) -> tuple[bool, float, str]:
@@ -329,7 +321,7 @@ def compare_with_champion(root: Path, each: Contender, champion: Contender, deci
         return Comparison(False, f"not better: {values}")
     try:
         difference, chance, tested = compare_items((champion.results, each.results), each.task, subset, metric)
-    except AssayError as error:
+    except BROKEN as error:
         return Comparison(False, f"can't be compared with {champion.experiment_id}: {error}")
     if tested < LEAST_PAIRED:
         return Comparison(False, f"too few items to be sure ({tested} of {LEAST_PAIRED}): {values}")
@@ -476,7 +468,7 @@ def _beside_the_champion(root: Path, board: str, promotion: Promotion | None, ea
     """Return how an experiment that is promoted by hand compares with the champion, which need not be better."""
     try:
         champion = champion_of(root, board, promotion, decider)
-    except StorageError as error:
+    except BROKEN as error:
         return str(error)
     if champion is None:
         return "the first one on this board"

@@ -204,8 +204,8 @@ def compare_items(
         seed: Of the bootstrap.
 
     Returns:
-        The difference; McNemar's p of the items that changed sides, None without such items; and the number of items, or
-        of images where the items of an image are drawn together.
+        The difference; McNemar's p of the items that changed sides, None without such items; the number of items, or of
+        images where the items of an image are drawn together.
 
     Raises:
         AssayError: One has no items of the subset, or the metric is none of this task.

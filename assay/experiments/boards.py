@@ -9,11 +9,12 @@ becomes champion (``assay.comparison.champions``), what is deleted (``garbage``)
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from assay.errors import MAX_CHOICES, AssayError, StorageError, unknown
 from assay.experiments.folders import ExperimentFolders, read_folder_manifest
@@ -35,7 +36,14 @@ MOST_BOARD_BYTES = 2**24
 
 _PREFIX = f"{CHAMPION}:"
 
-_Text = Annotated[str, Field(max_length=2000)]
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("holds characters that are not printable")
+    return text
+
+
+_Text = Annotated[str, Field(max_length=2000), AfterValidator(_printable)]
 _Number = Annotated[float | None, Field(allow_inf_nan=False)]
 
 
@@ -122,6 +130,45 @@ class BoardState(Record):
         """Return whether a model was taken back, and not promoted again since: the rule leaves it alone."""
         last = [each for each in self.history if each.model == model][-1:]
         return any(each.withdrawn for each in last)
+
+
+@dataclass(frozen=True)
+class Considered:
+    """One experiment that was looked at.
+
+    Attributes:
+        experiment_id: The experiment.
+        promoted: Whether it became champion.
+        reason: Why, or why not, in a sentence.
+        value: Its value of the board's metric; None if it has none.
+    """
+
+    experiment_id: str
+    promoted: bool
+    reason: str
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class BoardOutcome:
+    """A board after experiments were looked at.
+
+    Attributes:
+        board: Its name.
+        state: Its state; None as long as it has no champion.
+        considered: What was looked at, the best first.
+        problem: Why nothing could be decided, such as a damaged file; empty otherwise.
+    """
+
+    board: str
+    state: BoardState | None = None
+    considered: tuple[Considered, ...] = ()
+    problem: str = ""
+
+    @property
+    def promoted(self) -> bool:
+        """Whether the board has another champion than before."""
+        return any(each.promoted for each in self.considered)
 
 
 def now() -> str:

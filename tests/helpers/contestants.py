@@ -9,9 +9,9 @@ import polars as pl
 import torch
 
 from assay.analysis.base import ANALYSIS_SCHEMA
-from assay.comparison.champions import BoardOutcome, consider
+from assay.comparison.champions import consider
 from assay.datasets.schema import ITEMS_FILE, PREDICTIONS_FILE
-from assay.experiments.boards import Boards, BoardState, entered
+from assay.experiments.boards import BoardOutcome, Boards, BoardState, entered
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.specs import SpecFiles
 from assay.pipeline import needed_stages, stage_config, used_inputs

@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 from assay.comparison.champions import decided, promote_by_hand, promote_by_rule
 from assay.comparison.pairs import MetricDifference
 from assay.errors import StorageError
+from assay.experiments.boards import entered
+from assay.experiments.contents import stage_results
+from assay.experiments.folders import ExperimentFolders
 from assay.experiments.garbage import collect_garbage, find_garbage
 from tests.helpers.contestants import Contest
 
@@ -262,6 +265,38 @@ def test_an_experiment_without_predictions_is_refused_by_hand(contest):
     shutil.rmtree(contest.root / "data" / "analysis" / analysis)
     with pytest.raises(StorageError, match=r"Experiment 'weak' has no analysis in this storage\. Next: assay run weak"):
         promote_by_hand(contest.root, contest.specs, "weak")
+
+
+@pytest.mark.system
+def test_one_that_can_not_be_read_keeps_no_other_out(contest):
+    analysis = stage_results(contest.root, "twin")["analysis"].folder / "analysis.parquet"
+    analysis.write_bytes(b"no table")
+    contest.enter("broken", exptests={"tests": [{"kind": "files_exist"}]})
+    contest.specs.path("slight").write_text("task: [board")
+    outcome = contest.consider("weak", "twin", "broken")
+    assert contest.champion() == "weak"
+    assert "twin" in reasons(outcome)
+    assert f"{analysis} can't be read as a table" in reasons(outcome)["twin"]
+    named, problems = entered(contest.specs)
+    assert "slight" not in named["pets"]
+    assert [problem.partition(":")[0] for problem in problems] == ["slight"]
+
+
+@pytest.mark.system
+def test_an_imported_experiment_whose_data_are_elsewhere_may_be_promoted(contest):
+    contest.consider("weak")
+    shutil.rmtree(contest.root / "data" / "splits")
+    assert promote_by_hand(contest.root, contest.specs, "strong").promoted
+    assert contest.champion() == "strong"
+
+
+@pytest.mark.system
+def test_results_of_a_run_that_did_not_finish_are_refused(contest):
+    contest.finish("half", STRONG)
+    contest.enter("half", trained_model={"seed": 1})
+    ExperimentFolders(contest.root).open("half", contest.specs.load("half"))  # as the first asset of a run does
+    with pytest.raises(StorageError, match=r"its last run did not finish \(trained_model is of an earlier spec\)"):
+        promote_by_hand(contest.root, contest.specs, "half")
 
 
 @pytest.mark.system

@@ -60,6 +60,7 @@ def test_keys_of_a_later_version_are_let_through(tmp_path):
         ({**SOUND, "history": [{**ONE, "experiment_id": "../one"}]}, "history.0.experiment_id"),
         ({**SOUND, "history": [{**ONE, "by": "somebody"}]}, "history.0.by"),
         ({**SOUND, "history": [{**ONE, "value": float("nan")}]}, "history.0.value"),
+        ({**SOUND, "metric": "mae\x1b[2J"}, "'metric': holds characters that are not printable"),
         ({**SOUND, "passed_over": ["x"]}, "'passed_over.0': expected 24 hex digits"),
     ],
 )
