@@ -1,10 +1,11 @@
-"""The four things that users do in the Dagster UI, in a real browser with the real daemon; pictures are kept.
+"""What users do in the Dagster UI, in a real browser with the real daemon; pictures are kept.
 
-One story, in the order of the file: materialize a new partition, look at what came out, pause, backfill, resume.
+One story, in the order of the file: materialize a new partition, see what came out, pause, backfill, resume; a board.
 """
 
 import re
 
+import dagster as dg
 import pytest
 
 from tests.helpers.browser import enter_config, open_dialog, photographed_page, shot
@@ -151,3 +152,17 @@ def switch(story, page, sensor, off):
         return story.is_running(sensor) is not off
 
     wait_until(turned, f"{sensor} is {'off' if off else 'on'}")
+
+
+def test_a_finished_experiment_whose_spec_names_a_board_is_seen_as_its_champion(story, page):
+    story.project.write("pet", f"{TINY}board: pets\n")
+    assert story.wait_for_runs("pet", 1) == "SUCCESS"
+    key = dg.AssetKey("champion")
+    wait_until(lambda: story.instance.get_latest_materialization_event(key), "a champion", timeout_s=150)
+    page.goto(f"{story.servers.url}/assets/champion")
+    page.get_by_text("pet is the champion of board pets").first.wait_for()
+    page.get_by_text("the first one on this board").first.wait_for()
+    shot(page, "champion")
+    page.goto(f"{story.servers.url}/assets/champion?view=lineage")
+    page.get_by_text("analysis", exact=True).first.wait_for()
+    shot(page, "champion-lineage")
