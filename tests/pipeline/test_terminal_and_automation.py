@@ -69,6 +69,16 @@ def test_what_the_terminal_made_is_not_asked_for(automation):
     assert not automation.tick().run_requests
 
 
+def test_what_the_terminal_made_competes_for_its_board_at_once_and_the_ui_is_told(automation, capfd):
+    automation.write("one", board="numbers", exptests={"tests": []})
+    assert run(automation, "one")
+    told = capfd.readouterr().out.splitlines()
+    assert told[-2] == "Promoted: the first one on this board."
+    assert told[-1].startswith("one is the champion of board numbers: mae")
+    event = automation.lab.instance.get_latest_materialization_event(dg.AssetKey("champion"))
+    assert event.asset_materialization.metadata["summary"].value.startswith("one is the champion of board numbers")
+
+
 def test_queued_runs_of_automation_with_the_same_work_are_given_up_and_others_are_not(automation):
     automation.write("one")
     instance, by_sensor = automation.lab.instance, {"dagster/sensor_name": "files"}
