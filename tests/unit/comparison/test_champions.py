@@ -86,7 +86,7 @@ def test_the_first_is_champion_and_only_a_surely_better_one_follows(contest):
     assert reasons(contest.consider("twin")) == {"twin": "not better: accuracy 0.800 and 0.800 of weak"}
     outcome = contest.consider("strong")
     assert outcome.promoted
-    assert reasons(outcome)["strong"].startswith("surely better: accuracy 0.950 and 0.800 of weak, +0.15 [+0.1")
+    assert reasons(outcome)["strong"].startswith("surely better: accuracy 0.950 and 0.800 of weak, +0.15 [+0.")
     outcome = contest.consider("slight")
     assert not outcome.promoted
     assert reasons(outcome)["slight"].startswith(
