@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from assay.experiments.profiles import keeps_records_elsewhere
+
 FAILURE_TAG = "assay/failure"
 """Tag of a failed run with the reason in one sentence."""
 
@@ -56,7 +58,7 @@ def last_run(home: Path, experiment_id: str) -> LastRun | None:
 
     A failed run does not count any more once the asset that it could not make was made, by whatever run.
     """
-    with _records(home / "history" / "runs.db") as records:
+    with _records(home, "history/runs.db") as records:
         row = records.execute(LATEST, {"id": experiment_id, "partition": PARTITION_TAG}).fetchone() if records else None
         if records is None or row is None:
             return None
@@ -84,15 +86,16 @@ WHERE asset_key = ? AND partition = ? AND dagster_event_type = 'ASSET_MATERIALIZ
 
 def _is_made(home: Path, asset: str, experiment_id: str, since: datetime | None = None) -> bool:
     after = since.strftime("%Y-%m-%d %H:%M:%S.%f") if since else ""
-    with _records(home / "history" / "runs" / "index.db") as records:
+    with _records(home, "history/runs/index.db") as records:
         found = records.execute(MADE, [f'["{asset}"]', experiment_id, after]).fetchone() if records else None
     return found is not None
 
 
 @contextmanager
-def _records(path: Path) -> Iterator[sqlite3.Connection | None]:
-    """Yield a connection that only reads; None if there is no such file."""
-    if not path.is_file():
+def _records(home: Path, name: str) -> Iterator[sqlite3.Connection | None]:
+    """Yield a connection that only reads; None if there is no such file, or if it is one of before another database."""
+    path = home / name
+    if not path.is_file() or keeps_records_elsewhere(home):
         yield None
         return
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as records:
