@@ -32,6 +32,7 @@ from assay.experiments.profiles import (
     database_url,
     is_mixed,
     open_database,
+    section_of,
     settings_of,
 )
 from assay.spec.secrets import hide
@@ -137,7 +138,7 @@ def check_home(home: Path) -> Iterator[Finding]:
     if address is None:
         yield from _check_files(home)
         return
-    timeout_s = (settings.get("run_monitoring") or {}).get("start_timeout_seconds", 0)
+    timeout_s = section_of(settings, "run_monitoring").get("start_timeout_seconds", 0)
     if isinstance(timeout_s, int) and timeout_s < LEAST_START_TIMEOUT_S:
         why = f"start_timeout_seconds is {timeout_s}: runs that only wait for a busy machine fail"
         yield Finding("home", "note", f"{why}. Set it to {LEAST_START_TIMEOUT_S} or more in {home / SETTINGS}.")
@@ -184,6 +185,9 @@ def _check_files(home: Path) -> Iterator[Finding]:
             with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=CONNECT_S)) as records:
                 found = records.execute("SELECT version_num FROM alembic_version").fetchone()
         except sqlite3.Error as error:
+            if "locked" in str(error):
+                yield Finding("database", "note", f"{path} is being written at this moment, and was not looked at.")
+                continue
             yield Finding("database", "problem", f"{path} can't be read: {error}. Restore it, or move {home} away.")
         else:
             yield from _check_revision(str(path), found[0] if found else "none")

@@ -64,7 +64,8 @@ def found_by(area: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Findi
         yield from look()
     except OSError as error:
         where = f" ({error.filename})" if error.filename is not None else ""
-        yield Finding(area, "problem", f"Can't be looked at: {error.strerror or error}{where}. Make it readable.")
+        remedy = "Make it readable and writable for this user"
+        yield Finding(area, "problem", f"Can't be looked at: {error.strerror or error}{where}. {remedy}.")
     except AssayError as error:
         yield Finding(area, "problem", str(error))
 
@@ -157,7 +158,7 @@ def _records(root: Path, specs: SpecFiles) -> Iterator[Finding]:
         yield Finding("records", "note", f"There is no folder {specs.folder} of experiments; {remedy}.")
         return
     usage = UsageReader(root, specs).look()
-    remedy = "Restore that record from a backup, or delete it and run its experiment again."
+    remedy = "Mend or remove what it names; until then, 'assay gc' keeps what is in doubt."
     problems = [*(f"{each}. {remedy}" for each in usage.problems), *_lost_results(root, usage.living)]
     fine = f"{len(usage.living):,} experiments; every record can be read, every pointer leads to a result."
     yield from _listed("records", problems, fine)

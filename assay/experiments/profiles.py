@@ -135,10 +135,15 @@ def database_url(settings: Mapping[str, Any]) -> str | None:
 
 
 def _records_of(settings: Mapping[str, Any]) -> list[Any]:
-    unified = settings.get("storage")
-    inside = unified.get("postgres") if isinstance(unified, Mapping) else None
-    given = [settings.get(key) for key in RECORDS]
-    return [*given, *([{"module": "dagster_postgres", "config": inside}] if inside else [])]
+    unified = section_of(settings, "storage")
+    inside = unified.get("postgres") or section_of(unified, "custom").get("config")
+    return [*(settings.get(key) for key in RECORDS), {"config": inside}]
+
+
+def section_of(settings: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Return what settings have under a key; without keys if they have something else there."""
+    found = settings.get(key)
+    return found if isinstance(found, Mapping) else {}
 
 
 def _postgres(entry: Any) -> Mapping[str, Any] | None:
@@ -150,7 +155,7 @@ def _postgres(entry: Any) -> Mapping[str, Any] | None:
 
 def _address(config: Mapping[str, Any]) -> str:
     if "postgres_db" in config:
-        parts = {key: _value(value) for key, value in dict(config["postgres_db"]).items() if key != "params"}
+        parts = {key: _value(value) for key, value in section_of(config, "postgres_db").items() if key != "params"}
         login = f"{quote(parts.get('username', ''))}:{quote(parts.get('password', ''))}"
         place = f"{parts.get('hostname', '')}:{parts.get('port', '5432')}/{parts.get('db_name', '')}"
         address = f"{parts.get('scheme', 'postgresql')}://{login}@{place}"

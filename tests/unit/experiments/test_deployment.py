@@ -62,6 +62,15 @@ def test_settings_that_are_wrong_are_told(tmp_path, text, told):
     assert any(told in each for each in problems), problems
 
 
+@pytest.mark.parametrize("odd", ["[1]", "7", "x", "{}", "{config: 7}", "{config: {postgres_db: x}}", "{module: [1]}"])
+@pytest.mark.parametrize("key", ["storage", "run_storage", "run_monitoring", "run_launcher", "concurrency"])
+def test_settings_of_other_types_stop_no_look(tmp_path, key, odd):
+    (tmp_path / "dagster.yaml").write_text(f"{key}: {odd}\n")
+    problems, _ = look(tmp_path)
+    assert problems
+    assert all("dagster.yaml" in each or "database" in each for each in problems)
+
+
 def test_a_pipe_in_place_of_the_settings_is_a_problem(tmp_path):
     os.mkfifo(tmp_path / "dagster.yaml")
     ((problem,), _) = look(tmp_path)
