@@ -14,7 +14,8 @@ from functools import lru_cache
 from typing import Any, Self
 
 from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage, PostgresScheduleStorage
-from dagster_postgres.utils import create_pg_engine, pg_url_from_config
+from dagster_postgres.utils import create_pg_engine, pg_url_from_config, set_pg_statement_timeout
+from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from resources.instance.event_log import AssayEventLog
@@ -23,9 +24,15 @@ from resources.instance.event_log import AssayEventLog
 class _Kept:
     """A storage of dagster-postgres, with the same configuration, on the process's connections."""
 
+    postgres_url: str
+
     def __init__(self, postgres_url: str, should_autocreate_tables: bool = True, inst_data: Any = None) -> None:
         super().__init__(postgres_url, should_autocreate_tables, inst_data)  # type: ignore[call-arg]
         self._engine = _engine(postgres_url, os.getpid())
+
+    def optimize_for_webserver(self, statement_timeout: int, pool_recycle: int, max_overflow: int) -> None:
+        """Let queries of the web server end after a time in ms; Dagster's own way forgets to try a kept connection."""
+        self._engine = _engine(self.postgres_url, os.getpid(), statement_timeout)
 
     @classmethod
     def from_config_value(cls, inst_data: Any, config_value: Mapping[str, Any]) -> Self:
@@ -34,13 +41,15 @@ class _Kept:
 
 
 @lru_cache
-def _engine(address: str, _pid: int) -> Engine:
+def _engine(address: str, _pid: int, timeout_ms: int = 0) -> Engine:
     """Return the engine of this process: a forked one must not speak over its parent's connections.
 
     A connection is tried before it is used, because the database may have been restarted meanwhile.
     """
     options = {"pool_size": 1, "max_overflow": -1, "pool_pre_ping": True, "pool_recycle": 600}
     engine: Engine = create_pg_engine(address, isolation_level="AUTOCOMMIT", **options)
+    if timeout_ms:
+        event.listen(engine, "connect", lambda opened, _: set_pg_statement_timeout(opened, timeout_ms))
     return engine
 
 

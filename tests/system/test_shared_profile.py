@@ -102,7 +102,7 @@ def test_a_backfill_goes_on_when_the_database_was_restarted_and_failures_say_why
     assert "Column 'nowhere' does not exist. Choices: a, b, y." in tags[FAILURE_TAG]
 
     home = project.folder / "home"
-    assert sorted(path.name for path in (home / "history").iterdir()) == []
+    assert not list(home.rglob("*.db"))
     assert "planted" not in "".join(path.read_text() for path in home.glob("*.yaml"))
     code, told = doctor(project)
     assert code == 0, told
@@ -110,12 +110,19 @@ def test_a_backfill_goes_on_when_the_database_was_restarted_and_failures_say_why
 
 
 def test_a_terminal_finds_what_the_daemon_made(project, started):
+    home = project.folder / "home"
+    assert is_recorded(home, "three0")
     code, output = project.assay("run", "three0")
     assert code == 0, output
-    assert "found" in output
-    home = project.folder / "home"
-    assert not is_recorded(home, "three0")
-    assert last_run(home, "three0") is None
+    assert output.startswith("three0 is finished: everything was found, nothing to do.")
+    run = last_run(home, "three2")
+    assert (run.status, run.stage) == ("failed", "generated_images")
+    assert "Column 'nowhere' does not exist" in run.failure
+    assert last_run(home, "three0").status == "done"
+    project.write("three0", project.spec("three0").replace("bootstrap_samples: 20", "bootstrap_samples: 30"))
+    code, output = project.assay("run", "three0")
+    assert code == 0, output
+    assert "analysis" in output
 
 
 def test_without_its_database_a_command_ends_with_one_sentence(database, project, monkeypatch):
