@@ -45,7 +45,7 @@ def init(
     path, former = write_profile(dagster_home(), profile, replace)
     if former is not None:
         typer.echo(f"The former settings are kept: {former}")
-    typer.echo(f"{path} has the settings of the profile {profile}: {PROFILES[profile]}.")
+    typer.echo(f"{path} has the settings of the profile {profile} ({PROFILES[profile]}).")
     if profile == "shared":
         typer.echo("Next, in every terminal and service (docs/deployment.md):")
         typer.echo(f"  export {DATABASE_VARIABLE}={SCHEME}USER:PASSWORD@HOST:5432/DATABASE")

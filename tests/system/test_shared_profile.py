@@ -80,7 +80,9 @@ def runs_of(servers: Servers, experiment_id: str) -> list[dict]:
     return servers.graphql(query, id=experiment_id)["runsOrError"]["results"]
 
 
-def test_a_backfill_goes_on_when_the_database_was_restarted_and_failures_say_why(database, project, started):
+def test_a_backfill_survives_a_restart_of_the_database_and_the_death_of_the_daemon_and_failures_say_why(
+    database, project, started
+):
     code, told = doctor(project)
     assert code == 0, told
     code, output = project.assay("backfill", "--where", "name = 'three'", "--url", started.url)
@@ -90,6 +92,9 @@ def test_a_backfill_goes_on_when_the_database_was_restarted_and_failures_say_why
     wait_until(lambda: runs_of(started, "three0"), "the daemon has made the first run")
     database.stop()
     database.start()
+    wait_until(lambda: load_backfill(server, backfill_id).ids("done", "failed"), "the first one has run", 300)
+    started.cut_power("webserver")
+    started.start_daemon()
 
     def is_over():
         backfill = load_backfill(server, backfill_id)
