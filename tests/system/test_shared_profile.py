@@ -92,7 +92,7 @@ def test_a_backfill_survives_a_restart_of_the_database_and_the_death_of_the_daem
     wait_until(lambda: runs_of(started, "three0"), "the daemon has made the first run")
     database.stop()
     database.start()
-    wait_until(lambda: load_backfill(server, backfill_id).ids("done", "failed"), "the first one has run", 300)
+    wait_until(lambda: load_backfill(server, backfill_id).ids("done", "failed"), "the first one has run", 600)
     started.cut_power("webserver")
     started.start_daemon()
 
@@ -100,7 +100,7 @@ def test_a_backfill_survives_a_restart_of_the_database_and_the_death_of_the_daem
         backfill = load_backfill(server, backfill_id)
         return backfill if backfill.ids("done", "failed") == backfill.ids(*STATES) else None
 
-    over = wait_until(is_over, "all three have run", 300, every_s=1)
+    over = wait_until(is_over, "all three have run", 600, every_s=1)
     assert (over.ids("done"), over.ids("failed")) == (["three0", "three1"], ["three2"])
     tags = {each["key"]: each["value"] for each in runs_of(started, "three2")[0]["tags"]}
     assert tags[STAGE_TAG] == "generated_images"
