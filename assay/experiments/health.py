@@ -272,11 +272,16 @@ def _existing(path: Path) -> Path:
     return next(each for each in (path, *path.parents) if each.exists())
 
 
-def check_file_system(root: Path) -> Iterator[Finding]:
-    """Yield whether renaming, links and locks work where a storage is, in a temporary folder that is removed again."""
+def check_file_system(root: Path, kind: str | None = None) -> Iterator[Finding]:
+    """Yield whether renaming, links and locks work where a storage is, in a temporary folder that is removed again.
+
+    Args:
+        root: Storage root, which need not exist.
+        kind: Kind of its file system; None: as the machine says.
+    """
     if not root.is_dir():
         return
-    kind = file_system_of(root)
+    kind = file_system_of(root) if kind is None else kind
     with TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=root) as name:
         yield from _features(Path(name), kind)
     if kind in NETWORK and heartbeat_of(root / "locks") is None:
@@ -337,10 +342,10 @@ def _lock(path: Path) -> None:
         raise OSError("a second lock was given")
 
 
-def file_system_of(path: Path) -> str:
+def file_system_of(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
     """Return the kind of file system that a path is on, such as ``ext4``; empty where that can't be told (macOS)."""
     try:
-        lines = read_text(Path("/proc/self/mountinfo")).splitlines()
+        lines = read_text(mounts).splitlines()
     except (FileNotFoundError, FileError):
         return ""
     kinds = {}

@@ -1,6 +1,8 @@
 """``assay init`` and ``assay doctor``: what they print, and the exit code."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -40,6 +42,14 @@ def test_the_profile_shared_says_what_is_next(call):
     code, output = call("doctor")
     assert code == 1
     assert output.splitlines()[-1] == "1 problem."
+
+
+@pytest.mark.system
+def test_neither_command_imports_dagster(call, tmp_path):
+    code = "import sys; from assay.cli.main import main; sys.argv = ['assay', sys.argv[1]]\n"
+    code += "try: main()\nexcept SystemExit: sys.exit('dagster' in sys.modules)"
+    for command in ("init", "doctor"):
+        assert subprocess.run([sys.executable, "-c", code, command], check=False).returncode == 0
 
 
 def test_settings_of_another_profile_are_replaced_only_when_asked(call):

@@ -164,6 +164,26 @@ def test_the_file_system_of_this_machine_can_do_all_and_nothing_is_left(tmp_path
     assert not (tmp_path / "nowhere").exists()
 
 
+def test_a_network_file_system_needs_locks_by_heartbeats(tmp_path):
+    *_, found = check_file_system(tmp_path, "nfs4")
+    assert found.level == "problem"
+    assert "is on a network file system (nfs4), where locks of the operating system may not hold" in found.text
+    assert found.text.endswith("Next, while nothing runs: assay locks --shared")
+    write_text(tmp_path / "locks" / "shared.yaml", "")
+    assert {each.level for each in check_file_system(tmp_path, "nfs4")} == {"ok"}
+
+
+def test_mounts_are_read_with_their_spaces_and_the_nearest_one_counts(tmp_path):
+    place = tmp_path / "our data"
+    place.mkdir()
+    shown = str(place).replace(" ", "\\040")
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(f"1 0 8:1 / / rw - ext4 /dev/a rw\n2 1 0:9 / {shown} rw,x master:1 - nfs4 host:/a rw\n")
+    assert file_system_of(place / "not-yet", mounts) == "nfs4"
+    assert file_system_of(tmp_path, mounts) == "ext4"
+    assert file_system_of(place, tmp_path / "none") == ""
+
+
 def test_the_disk_is_that_of_the_nearest_folder_that_exists(tmp_path):
     found = list(check_disk(tmp_path / "not" / "yet"))
     assert f"are free at {tmp_path}" in found[0].text
