@@ -10,7 +10,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 # Compiled files are kept, also where the environment forbids it: compiling 400 files is a third of a process's start.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo dev test test-environments test-all test-system lint types docs pictures bench score-card campaigns all clean browser
+.PHONY: help demo dev test test-environments test-all test-system lint types docs pictures bench score-card campaigns all clean browser database
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -27,7 +27,7 @@ $(VENV)/dev: pyproject.toml constraints.txt
 
 $(DAGSTER_HOME)/dagster.yaml: dagster.yaml
 	@mkdir -p $(DAGSTER_HOME)
-	@cp dagster.yaml $@
+	@grep -qs postgres $@ && touch $@ || cp dagster.yaml $@
 
 demo: $(VENV)/runtime $(DAGSTER_HOME)/dagster.yaml ## train three example experiments and print their results
 	@$(BIN)/assay demo
@@ -55,13 +55,18 @@ test-environments: $(VENV)/dev ## the fast suite as on other processors, elsewhe
 	for each in 1 2 3 4 5 6 7 8; do $(BIN)/python -c "$(BUSY)" & done; $(FAST) -n 2
 
 # Most of its time is waiting; the longest files come first, so that no worker is left with one at the end.
-test-system: $(VENV)/dev browser ## real processes, web server and browser
+test-system: $(VENV)/dev browser database ## real processes, web server, database and browser
 	$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m system tests/system tests/pipeline tests/unit
 
 test-all: test test-system ## everything
 
 browser: ## Debian's Chromium for the browser tests, where it is missing and can be installed
 	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium; }
+
+database: ## Debian's PostgreSQL for the tests of the profile shared, where it is missing; without it they are skipped
+	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 \
+		|| { apt-get update -qq && apt-get install -y -qq postgresql; } \
+		|| echo "PostgreSQL is missing and can't be installed here: its tests are skipped."
 
 COUNT ?= 1000
 CAMPAIGNS := hostile_specs mutated_specs hostile_neighbours annotations tables crafted_folders

@@ -16,7 +16,7 @@ from assay.cli.models import predict, promote
 from assay.cli.results import compare, dashboard, diff, export, impact, path, report_experiment, show, sql
 from assay.cli.run import demo, run, verify_experiment
 from assay.cli.specs import evaluate, list_plugins, new, schema, sweep, validate
-from assay.cli.storage import copy, forget, gc, import_, list_locations, locks, pack
+from assay.cli.storage import copy, doctor, forget, gc, import_, init, list_locations, locks, pack
 from assay.errors import AssayError, printable
 from assay.spec.secrets import hide
 from assay.utils.concurrency import leave
@@ -28,6 +28,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
+    init,
+    doctor,
     new,
     validate,
     schema,

@@ -1,5 +1,9 @@
-"""The commands ``gc``, ``forget`` and ``locks`` for the storage, ``copy``, ``import`` and ``locations`` for others."""
+"""Commands for where things are: ``init`` and ``doctor``; the storage's ``gc``, ``forget`` and ``locks``; and others.
 
+The others are ``copy``, ``import`` and ``locations``.
+"""
+
+import json
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
@@ -13,18 +17,71 @@ from assay.storage.locations.config import DEFAULT_LOCATION
 from assay.utils.concurrency import NO_VALUES
 
 if TYPE_CHECKING:
+    from assay.experiments.health import Finding
     from assay.experiments.importing import Imported
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
-from assay.errors import DataError, StorageError, unknown
+from assay.errors import DataError, StorageError, one_line, unknown
 from assay.experiments.locks import lock_folders
-from assay.experiments.workspace import storage_root
+from assay.experiments.profiles import DATABASE_VARIABLE, PROFILES, SCHEME, write_profile
+from assay.experiments.workspace import dagster_home, storage_root
 from assay.spec.ids import is_id
 from assay.storage.locks.holders import Holder, age_of, holders, state_of
 from assay.storage.locks.maintenance import clear, clearable, share, unshare
 from assay.utils.reading import user_path
 from assay.utils.text import text_table
+
+
+def init(
+    profile: Annotated[str, typer.Option(help="; ".join(f"{name}: {use}" for name, use in PROFILES.items()))] = "local",
+    replace: Annotated[
+        bool, typer.Option("--replace", help="write it in place of other settings, which are kept beside")
+    ] = False,
+) -> None:
+    """Write the settings of this project's Dagster home, a file with comments, from one of the profiles."""
+    path, former = write_profile(dagster_home(), profile, replace)
+    if former is not None:
+        typer.echo(f"The former settings are kept: {former}")
+    typer.echo(f"{path} has the settings of the profile {profile} ({PROFILES[profile]}).")
+    if profile == "shared":
+        typer.echo("Next, in every terminal and service (docs/deployment.md):")
+        typer.echo(f"  export {DATABASE_VARIABLE}={SCHEME}USER:PASSWORD@HOST:5432/DATABASE")
+        typer.echo("  assay locks --shared    # once, if several machines use the same storage")
+    typer.echo("  assay doctor" if profile == "shared" else "Next: assay doctor")
+
+
+def doctor(
+    deep: Annotated[bool, typer.Option("--deep", help="read every byte of every result")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="a list of objects: area, level, text")] = False,
+) -> None:
+    """Check storage, disk, Dagster home, database and packages; changes nothing, fails where there is a problem."""
+    found: list[Finding] = []
+    for each in _examined(deep):
+        found.append(each)
+        if not as_json:  # as it is found: a deep look takes its time
+            typer.echo(f"{each.level:8} {each.area:12} {one_line(each.text)}")
+    if as_json:
+        typer.echo(json.dumps([asdict(each) for each in found], indent=2))
+    problems = sum(each.level == "problem" for each in found)
+    if not as_json:
+        typer.echo(f"{problems} problem{'s' * (problems != 1)}." if problems else "No problems.")
+    if problems:
+        raise typer.Exit(1)
+
+
+def _examined(deep: bool) -> "Iterator[Finding]":
+    from assay.experiments import deployment, health  # Polars and DuckDB: only here
+
+    root, home = storage_root(), dagster_home()
+    yield from health.found_by("packages", deployment.check_packages)
+    yield from health.found_by("home", lambda: deployment.check_home(home))
+    for folder in (root, home):
+        yield from health.found_by("disk", partial(health.check_disk, folder))
+    yield from health.found_by("file system", lambda: health.check_file_system(root))
+    yield from health.found_by("storage", lambda: health.check_storage(root, spec_files(), deep))
 
 
 def gc(

@@ -19,6 +19,7 @@ from typing import Any
 
 import dagster as dg
 import sqlalchemy
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
 from dagster._core.storage.sql import create_engine
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
@@ -59,7 +60,65 @@ FIRST = dg.DagsterEventType.RUN_START
 LAST = frozenset({dg.DagsterEventType.RUN_SUCCESS, dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED})
 
 
-class LocalEventLog(SqliteEventLogStorage):
+def event_kind(event: dg.EventLogEntry) -> dg.DagsterEventType | None:
+    """Return the type of one of Dagster's events; None of a line of a log."""
+    return event.dagster_event_type if event.is_dagster_event else None
+
+
+class AssayEventLog(SqlEventLogStorage):
+    """What every event log of ours adds to Dagster's, whatever database it is in: base of the classes in settings."""
+
+    def store_event(self, event: dg.EventLogEntry) -> None:
+        """Store an event that says something; one that ends a failed run, after its status and tags with the reason."""
+        kind = event_kind(event)
+        if kind in SPARED:
+            return
+        if kind is dg.DagsterEventType.RUN_FAILURE:
+            self._record_failure(event)
+        super().store_event(event)
+
+    def _record_failure(self, event: dg.EventLogEntry) -> None:
+        """Give a run its tags and its status before its failure can be seen in the log.
+
+        Dagster sets the status after the event. A daemon that looks in between takes the run for a living one, goes on
+        behind the event and never tries the run again.
+        """
+        run_id = event.run_id
+        try:
+            self._tell_failure(run_id)
+        except Exception:  # the run failed, which must be recorded, whether or not it can be told why
+            _log.exception("Run %s got no tag that says why it failed.", run_id)
+        ended = datetime.fromtimestamp(event.timestamp, UTC)
+        self._instance.run_storage.handle_run_event(run_id, event.get_dagster_event(), ended)
+
+    def _tell_failure(self, run_id: str) -> None:
+        kinds = (dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+        failures, checks = (
+            [entry.get_dagster_event() for entry in self.get_logs_for_run(run_id, of_type=kind)] for kind in kinds
+        )
+        if tags := failure_tags(failures, checks):
+            run = self._instance.get_run_by_id(run_id)
+            backfill_id = run.tags.get("dagster/backfill") if run else None
+            others = {OTHERS_TAG: f"assay backfills {backfill_id}"} if backfill_id else {}
+            self._instance.add_run_tags(run_id, {**tags, **others})
+
+    def claim_concurrency_slot(
+        self, concurrency_key: str, run_id: str, step_key: str, priority: int | None = None
+    ) -> Any:
+        """Ask for a slot of a pool; if there is none, answer after a second in which the run may be cancelled.
+
+        Dagster's executor asks in a loop that never pauses and hears no interruption: a run that waits would take a
+        core from those that it waits for, and Ctrl-C would do nothing.
+        """
+        status = super().claim_concurrency_slot(concurrency_key, run_id, step_key, priority)
+        if status.is_claimed:
+            return status
+        with dg.raise_execution_interrupts():
+            time.sleep(CLAIM_PAUSE_S)
+        return status.with_sleep_interval(0.0)
+
+
+class LocalEventLog(AssayEventLog, SqliteEventLogStorage):
     """The event log in ``history/runs`` of the instance's own folder.
 
     The index, which all runs write to, stays open, and so does the database of a run in the process that executes it.
@@ -90,46 +149,17 @@ class LocalEventLog(SqliteEventLogStorage):
         super().register_instance(instance)
 
     def store_event(self, event: dg.EventLogEntry) -> None:
-        """Store an event that says something; one that ends a failed run, after its status and tags with the reason."""
-        kind, run_id = event.dagster_event_type if event.is_dagster_event else None, event.run_id
-        if kind in SPARED:
-            return
+        """Store an event, see ``AssayEventLog``, and tell the web server of it."""
+        kind, run_id = event_kind(event), event.run_id
         if kind is FIRST:
             self._forget_engine(run_id)
             self._executed.add(run_id)
-        if kind is dg.DagsterEventType.RUN_FAILURE:
-            self._record_failure(event)
         super().store_event(event)
-        if run_id in self._executed:
+        if run_id in self._executed and kind not in SPARED:
             os.utime(self.path_for_shard(run_id))
             if kind in LAST:
                 self._executed.discard(run_id)
                 self._forget_engine(run_id)
-
-    def _record_failure(self, event: dg.EventLogEntry) -> None:
-        """Give a run its tags and its status before its failure can be seen in the log.
-
-        Dagster sets the status after the event. A daemon that looks in between takes the run for a living one, goes on
-        behind the event and never tries the run again.
-        """
-        run_id = event.run_id
-        try:
-            self._tell_failure(run_id)
-        except Exception:  # the run failed, which must be recorded, whether or not it can be told why
-            _log.exception("Run %s got no tag that says why it failed.", run_id)
-        ended = datetime.fromtimestamp(event.timestamp, UTC)
-        self._instance.run_storage.handle_run_event(run_id, event.get_dagster_event(), ended)
-
-    def _tell_failure(self, run_id: str) -> None:
-        kinds = (dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.ASSET_CHECK_EVALUATION)
-        failures, checks = (
-            [entry.get_dagster_event() for entry in self.get_logs_for_run(run_id, of_type=kind)] for kind in kinds
-        )
-        if tags := failure_tags(failures, checks):
-            run = self._instance.get_run_by_id(run_id)
-            backfill_id = run.tags.get("dagster/backfill") if run else None
-            others = {OTHERS_TAG: f"assay backfills {backfill_id}"} if backfill_id else {}
-            self._instance.add_run_tags(run_id, {**tags, **others})
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
@@ -159,21 +189,6 @@ class LocalEventLog(SqliteEventLogStorage):
         if len(self._engines) > self._kept_engines:
             self._engines.popitem(last=False)[1].dispose()
         return engine
-
-    def claim_concurrency_slot(
-        self, concurrency_key: str, run_id: str, step_key: str, priority: int | None = None
-    ) -> Any:
-        """Ask for a slot of a pool; if there is none, answer after a second in which the run may be cancelled.
-
-        Dagster's executor asks in a loop that never pauses and hears no interruption: a run that waits would take a
-        core from those that it waits for, and Ctrl-C would do nothing.
-        """
-        status = super().claim_concurrency_slot(concurrency_key, run_id, step_key, priority)
-        if status.is_claimed:
-            return status
-        with dg.raise_execution_interrupts():
-            time.sleep(CLAIM_PAUSE_S)
-        return status.with_sleep_interval(0.0)
 
     def wipe(self) -> None:
         """Delete all events."""

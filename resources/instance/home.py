@@ -1,7 +1,7 @@
 """Preparing the Dagster home: Assay's settings, complete databases, automation under its present names.
 
 Belongs here: creating the folder, and state of the instance that no file can set, such as a first partition. Does not
-belong here: the settings themselves (``dagster.yaml``).
+belong here: the settings themselves (``assay.experiments.profiles``).
 """
 
 import os
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from assay.experiments.profiles import SETTINGS, require_database, write_profile
 from assay.experiments.specs import SpecFiles
 from assay.experiments.workspace import HOME_VARIABLE, dagster_home
 from assay.storage.files import temporary_sibling, write_text
@@ -58,22 +59,22 @@ def make_home(home: Path) -> None:
 
     Dagster creates its tables one by one and does not check them later, so a process that is killed meanwhile would
     leave an unusable home. The databases are therefore created in another folder and moved.
+
+    Raises:
+        StorageError: The settings name a database that can't be used.
     """
     home.mkdir(parents=True, exist_ok=True)
-    if not (home / "dagster.yaml").exists():
-        ours = Path(__file__).parents[2] / "dagster.yaml"  # in a checkout; not part of the wheel
-        write_text(
-            home / "dagster.yaml",
-            ours.read_text(encoding="utf-8") if ours.is_file() else "telemetry: {enabled: false}\n",
-        )
-    _update_settings(home / "dagster.yaml")
+    if not (home / SETTINGS).exists():
+        write_profile(home, "local")
+    _update_settings(home / SETTINGS)
+    require_database(home)
     missing = [name for name in DATABASES if not (home / name).exists()]
     if not missing:
         return
     temporary = temporary_sibling(home / "databases")
     temporary.mkdir()
     try:
-        shutil.copy(home / "dagster.yaml", temporary)
+        shutil.copy(home / SETTINGS, temporary)
         dg.DagsterInstance.from_config(str(temporary)).dispose()
         for name in missing:
             (temporary / name).mkdir(exist_ok=True)  # an instance on another database creates none

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -21,6 +22,7 @@ from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 from assay.experiments.last_run import PARTITION_TAG
+from assay.experiments.profiles import keeps_records_elsewhere
 from assay.spec.ids import is_id
 from resources.instance.run_process import RunFiles, RunOrigin, claimed_in_terminal, ended_within, kill, spawn
 from resources.instance.run_records import SENSOR_TAG, give_up
@@ -118,8 +120,12 @@ class ProcessRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
         run = self._instance.get_run_by_id(run_id)
         if run is None or run.is_finished:
             return False
-        self._instance.report_run_canceling(run)
         files = RunFiles.of(self._instance, run_id)
+        if run.status == dg.DagsterRunStatus.STARTED and self._is_elsewhere(files):
+            told = "This machine has no process of the run: cancel it on the machine that started it"
+            self._instance.report_engine_event(f"{told}; should that be gone, force the termination.", run)
+            return False
+        self._instance.report_run_canceling(run)
         pid = files.process_id()
         if pid is not None and files.alive:
             os.kill(pid, signal.SIGTERM)
@@ -127,6 +133,10 @@ class ProcessRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
         elif run.status == dg.DagsterRunStatus.STARTED:
             self._instance.report_run_canceled(run, "The run's process was gone already.")
         return True  # a process that is about to start sees that the run is canceled
+
+    def _is_elsewhere(self, files: RunFiles) -> bool:
+        """Return whether a started run may be at work on another machine that has the same records."""
+        return not files.known and keeps_records_elsewhere(Path(self._instance.root_directory))
 
     def _await_end(self, run_id: str, files: RunFiles, pid: int) -> None:
         message = f"Process {pid} ended before it could say so."

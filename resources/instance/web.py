@@ -42,6 +42,7 @@ from starlette.routing import BaseRoute, Route
 from assay.backfills.dagster_server import claimed_address
 from assay.errors import AssayError, FileError, ServerError
 from assay.experiments.folders import REPORT_PAGE
+from assay.experiments.profiles import require_database
 from assay.experiments.workspace import dagster_home, folders, spec_files, storage_root
 from assay.images.decoding import DECODE_ERRORS, decode
 from assay.images.png import encode_png
@@ -170,6 +171,10 @@ def main(arguments: Sequence[str]) -> None:
     """Run ``dev`` or ``webserver`` until it is interrupted; the other arguments are those of Dagster's command."""
     command, *options = arguments or ["--help"]
     if command == "webserver":
+        try:
+            require_database(dagster_home())
+        except AssayError as error:
+            sys.exit(f"error: {error}")
         dagster_app.DagsterWebserver = GuardedWebserver  # type: ignore[attr-defined]
         dagster_webserver.main(options, prog_name="webserver", auto_envvar_prefix="DAGSTER_WEBSERVER")
     elif command == "dev" and "--help" in options:
@@ -216,7 +221,7 @@ def dev(options: Sequence[str]) -> int:
             problem = f"Dagster ended by itself. {problem} See {dagster_home() / LOG}"
     except KeyboardInterrupt:
         problem = ""
-    except ServerError as error:
+    except AssayError as error:
         problem = str(error)
     if interrupt.happened:
         print(f"Stopped. {_left()}".strip())
@@ -385,7 +390,8 @@ class Errors:
 def _left() -> str:
     """Return which runs go on or wait, if there are any."""
     going = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
-    with local_instance() as instance:
+    runs = queued = 0
+    with suppress(AssayError), local_instance() as instance:  # what goes on is not worth an error at the end
         runs = instance.get_runs_count(dg.RunsFilter(statuses=going))
         queued = instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED]))
     shown = {"going on": runs, "in the queue": queued}

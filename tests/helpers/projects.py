@@ -57,6 +57,9 @@ class Project:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
+    def spec(self, experiment_id: str) -> str:
+        return (self.folder / "experiments" / f"{experiment_id}.yaml").read_text()
+
     def start(self, *command: str, **options: Any) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [str(BIN / command[0]), *command[1:]],

@@ -6,6 +6,7 @@ import dagster as dg
 import pytest
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 
+from assay.experiments.deployment import check_home
 from assay.experiments.specs import SpecFiles
 from resources.instance.home import DATABASES, local_instance, make_home, offer_example
 
@@ -28,6 +29,12 @@ def test_a_new_home_has_settings_and_databases(tmp_path):
 def test_a_home_gets_the_settings_of_the_checkout(tmp_path):
     make_home(tmp_path)
     assert (tmp_path / "dagster.yaml").read_text() == (Path(__file__).parents[2] / "dagster.yaml").read_text()
+
+
+def test_a_new_home_is_in_order(tmp_path):
+    make_home(tmp_path)
+    assert use(tmp_path) == ["one"]
+    assert {each.level for each in check_home(tmp_path)} == {"ok"}
 
 
 def test_names_of_modules_that_have_moved_are_updated_and_other_settings_stay(tmp_path):

@@ -20,6 +20,7 @@ PRIVATE = {
         "dagster._core.storage.local_compute_log_manager": ["LocalComputeLogManager"]
     },
     "resources/instance/event_log.py": {
+        "dagster._core.storage.event_log.sql_event_log": ["SqlEventLogStorage"],
         "dagster._core.storage.event_log.sqlite.sqlite_event_log": ["INDEX_SHARD_NAME", "SqliteEventLogStorage"],
         "dagster._core.storage.sql": ["create_engine"],
         "dagster._core.storage.sqlite": ["SQLITE_BUSY_TIMEOUT_SECONDS"],

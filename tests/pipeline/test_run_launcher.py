@@ -72,6 +72,18 @@ def test_a_run_that_somebody_else_started_is_left_alone(instance, run):
     assert instance.run_launcher.check_run_worker_health(run).status is WorkerStatus.RUNNING
 
 
+def test_a_run_of_another_machine_is_not_said_to_be_cancelled(instance, run):
+    """Where several machines have the same records, no process here proves nothing."""
+    settings = Path(instance.root_directory) / "dagster.yaml"
+    text = settings.read_text()
+    settings.write_text(f"{text}\nrun_storage: {{}}\n")
+    try:
+        assert not instance.run_launcher.terminate(run.run_id)
+        assert instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.STARTED
+    finally:
+        settings.write_text(text)
+
+
 def test_cancelling_a_run_whose_process_is_gone_ends_it(instance, run):
     assert instance.run_launcher.terminate(run.run_id)
     assert instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.CANCELED

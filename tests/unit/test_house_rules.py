@@ -107,6 +107,48 @@ def test_imports_within_functions_count(tmp_path):
     assert graph["assay.b"] == {"assay.a"}
 
 
+ONLY_LINUX = frozenset(
+    {
+        "sched_getaffinity",
+        "sched_setaffinity",
+        "memfd_create",
+        "eventfd",
+        "pidfd_open",
+        "epoll",
+        "fdatasync",
+        "O_DIRECT",
+    }
+    | {"O_PATH", "O_TMPFILE", "copy_file_range", "posix_fadvise", "getxattr", "prctl", "SO_PEERCRED", "CLOCK_BOOTTIME"}
+)
+"""Names of the standard library that macOS lacks."""
+
+ASKS_LINUX = {
+    "assay/utils/concurrency.py": {"sched_getaffinity"},  # where it exists
+    "assay/experiments/health.py": {"/proc"},  # where it exists
+    "resources/instance/run_template_process.py": {"/proc"},  # runs are forked on Linux only
+    "assay/datasets/inspection.py": {"/proc"},  # a folder that is not walked
+}
+"""What only Linux has, by the file that uses it, with what makes it harmless elsewhere."""
+
+
+def linux_in(path: Path) -> set[str]:
+    """Return what a file uses that only Linux has: names of the standard library, files in ``/proc``."""
+    nodes = list(ast.walk(syntax_tree(path)))
+    texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    names = {node.attr for node in nodes if isinstance(node, ast.Attribute)} & ONLY_LINUX
+    return names | {"/proc" for text in texts if text.startswith("/proc")}
+
+
+def test_what_macos_lacks_is_used_only_where_that_is_harmless():
+    found = {path.relative_to(ROOT).as_posix(): linux_in(path) for path in python_files()}
+    assert {name: used for name, used in found.items() if used} == ASKS_LINUX
+
+
+def test_no_module_is_imported_that_macos_lacks():
+    asked = {package_of(name) for path in python_files() for name in imported_names(path)}
+    assert asked.isdisjoint({"spwd", "ossaudiodev", "msvcrt", "winreg", "winsound", "_winapi"})
+
+
 def test_the_top_of_assay_can_be_read_at_a_glance():
     entries = [path.name for path in (ROOT / "assay").iterdir() if not path.name.startswith("__")]
     assert len(entries) <= MOST_ENTRIES

@@ -1,7 +1,7 @@
 """Acquiring a lock for a block, and reporting who holds it while waiting.
 
-Belongs here: waiting, acquiring, releasing. Does not belong here: listing holders, the backend of a folder
-(``holders``).
+Belongs here: waiting, acquiring, releasing; the interface of a backend, and those that there are. Does not belong here:
+listing holders, which backend a folder has (``holders``).
 """
 
 import sqlite3
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from filelock import ReadWriteLock, SoftReadWriteLock, Timeout
 
@@ -17,7 +17,6 @@ from assay.errors import InUseError, StorageError
 from assay.storage.locks.holders import Heartbeat, describe, heartbeat_of, holder_file, holders
 
 LockMode = Literal["read", "write"]
-Lock = ReadWriteLock | SoftReadWriteLock
 Waiting = Callable[[str], object]
 """Callback that gets a description of the holders, once, when a lock has to be waited for."""
 
@@ -59,10 +58,10 @@ def hold(
     path = folder / f"{name}.lock"
     lock = _open(path, heartbeat)
     try:
-        if not _acquired(lock, mode, timeout_s, lambda: waiting(_who(folder, name)) if waiting else None):
+        if not _acquired(lock, path, mode, timeout_s, lambda: waiting(_who(folder, name)) if waiting else None):
             message = f"The {mode} lock on {name} was not free within {timeout_s:g} s."
             raise InUseError(f"{message} Held by: {_who(folder, name)}.")
-        with holder_file(path, mode, purpose, _lease(path, lock)):
+        with holder_file(path, mode, purpose, lock.lease()):
             if heartbeat_of(folder) != heartbeat:
                 raise StorageError(f"How locks in {folder} are kept was changed just now. Run again.")
             yield
@@ -71,74 +70,140 @@ def hold(
         lock.close()
 
 
-def _open(path: Path, heartbeat: Heartbeat | None) -> Lock:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+class LockBackend(Protocol):
+    """One way of keeping one lock; ``tests/unit/storage/locks/test_backends.py`` is what each of them must pass.
+
+    Instances of several threads and processes exclude each other; one is used for one acquisition. Errors of the
+    operating system and of SQLite become a ``StorageError`` outside.
+
+    Attributes:
+        longest_s: Longest time in seconds that one attempt may wait.
+    """
+
+    longest_s: float
+
+    def acquire(self, mode: LockMode, timeout_s: float) -> bool:
+        """Wait at most ``timeout_s`` seconds for the lock; returns whether it is held now."""
+
+    def lease(self) -> dict[str, str | float]:
+        """Return the keys of a holder file by which others see whether the holder lives; none: it stays locked."""
+
+    def is_kept(self) -> bool:
+        """Return whether the lock is still held, which nobody else may have taken over meanwhile."""
+
+    def close(self) -> None:
+        """Release the lock, if it is held."""
+
+
+class _OfThisMachine:
+    """A lock on an SQLite file: the operating system frees it however its holder ends."""
+
+    longest_s = SLICE_S
+
+    def __init__(self, path: Path) -> None:
         # Not singletons: threads of one process must wait for each other as processes do.
-        if heartbeat is None:
-            return ReadWriteLock(path, is_singleton=False)
-        return SoftReadWriteLock(
+        self._lock = ReadWriteLock(path, is_singleton=False)
+
+    def acquire(self, mode: LockMode, timeout_s: float) -> bool:
+        return _acquired_by_filelock(self._lock, mode, timeout_s)
+
+    def lease(self) -> dict[str, str | float]:
+        return {}
+
+    def is_kept(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._lock.close()
+
+
+class _OfMachines:
+    """A lock on a shared file system: its holder writes a file at every heartbeat, and is replaced without."""
+
+    longest_s = WHOLE_S
+
+    def __init__(self, path: Path, heartbeat: Heartbeat) -> None:
+        self._path = path
+        self._lock = SoftReadWriteLock(
             path,
             is_singleton=False,
             heartbeat_interval=heartbeat.heartbeat_s,
             stale_threshold=heartbeat.stale_after_s,
             poll_interval=min(POLL_S, heartbeat.heartbeat_s / 2),
         )
+
+    def acquire(self, mode: LockMode, timeout_s: float) -> bool:
+        return _acquired_by_filelock(self._lock, mode, timeout_s)
+
+    def lease(self) -> dict[str, str | float]:
+        # filelock makes a holder's token public only once the lock is lost.
+        token = self._lock._hold.participant.token if self._lock._hold else ""
+        return {"record": f"{self._path.name}.rw/holders/{token}", "stale_after_s": self._lock.stale_threshold}
+
+    def is_kept(self) -> bool:
+        try:
+            # Opening asks the file server, whatever is cached here.
+            (self._path.parent / str(self.lease()["record"])).open().close()
+        except OSError:
+            return False
+        return True
+
+    def close(self) -> None:
+        self._lock.close()
+
+
+def _acquired_by_filelock(lock: ReadWriteLock | SoftReadWriteLock, mode: LockMode, timeout_s: float) -> bool:
+    acquire = lock.acquire_read if mode == "read" else lock.acquire_write
+    try:
+        acquire(timeout=timeout_s)
+    except Timeout:
+        return False
+    return True
+
+
+def _open(path: Path, heartbeat: Heartbeat | None) -> LockBackend:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return _OfThisMachine(path) if heartbeat is None else _OfMachines(path, heartbeat)
     except (OSError, sqlite3.OperationalError) as error:
         raise StorageError(f"The lock file {path} can't be made: {error}. Is the storage writable?") from error
 
 
-def _acquired(lock: Lock, mode: LockMode, timeout_s: float, in_the_way: Callable[[], object]) -> bool:
+def _acquired(
+    lock: LockBackend, path: Path, mode: LockMode, timeout_s: float, in_the_way: Callable[[], object]
+) -> bool:
     """Wait for a lock and return whether it was acquired in time; calls ``in_the_way`` once if it has to wait."""
     until = time.monotonic() + timeout_s if timeout_s >= 0 else float("inf")
     longest_s = PATIENCE_S
-    while not _tried(lock, mode, min(until - time.monotonic(), longest_s)):
+    while not _tried(lock, path, mode, max(min(until - time.monotonic(), longest_s), 0)):
         if time.monotonic() >= until:
             return False
         if longest_s == PATIENCE_S:
             in_the_way()
-        longest_s = SLICE_S if isinstance(lock, ReadWriteLock) else WHOLE_S
+        longest_s = lock.longest_s
     return True
 
 
-def _tried(lock: Lock, mode: LockMode, timeout_s: float) -> bool:
-    acquire = lock.acquire_read if mode == "read" else lock.acquire_write
+def _tried(lock: LockBackend, path: Path, mode: LockMode, timeout_s: float) -> bool:
     try:
-        acquire(timeout=max(timeout_s, 0))
-    except Timeout:
-        return False
+        return lock.acquire(mode, timeout_s)
     except (OSError, RuntimeError, sqlite3.Error) as error:
         if isinstance(error, OSError) and "replaced while acquiring" in str(error):
             return False  # the lock was cleared by force: the next attempt takes its replacement
-        raise StorageError(f"The lock {lock.lock_file} can't be taken: {error}.") from error
-    return True
+        raise StorageError(f"The lock {path} can't be taken: {error}.") from error
 
 
 def _who(folder: Path, name: str) -> str:
     return "; ".join(describe(holder) for holder in holders(folder, name)) or "unknown holder"
 
 
-def _lease(path: Path, lock: Lock) -> dict[str, str | float]:
-    """Return the keys of a holder file that describe its heartbeat; empty with the operating system's backend."""
-    if isinstance(lock, ReadWriteLock):
-        return {}
-    # filelock makes a holder's token public only once the lock is lost.
-    token = lock._hold.participant.token if lock._hold else ""
-    return {"record": f"{path.name}.rw/holders/{token}", "stale_after_s": lock.stale_threshold}
-
-
-def _require_kept(path: Path, lock: Lock) -> None:
+def _require_kept(path: Path, lock: LockBackend) -> None:
     """Raise if the lock was lost while it was held.
 
     Raises:
         StorageError: This process sent no heartbeat for too long, or the lock was cleared by force.
     """
-    if isinstance(lock, ReadWriteLock):
-        return
-    record = path.parent / str(_lease(path, lock)["record"])
-    try:
-        record.open().close()  # opening asks the file server, whatever is cached here
-    except OSError:
+    if not lock.is_kept():
         why = "this process showed no sign of life for too long, or the lock was cleared by force"
         message = f"The lock {path} was lost while it was held: {why}."
-        raise StorageError(f"{message} Others may have worked at the same time.") from None
+        raise StorageError(f"{message} Others may have worked at the same time.")

@@ -11,7 +11,6 @@ from assay.errors import StorageError
 from assay.storage.locks.acquire import hold
 from assay.storage.locks.holders import Heartbeat, heartbeat_of, holders, state_of
 from assay.storage.locks.maintenance import clear, share, unshare
-from benchmarks.locks import contend
 from tests.unit.storage.locks.conftest import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.system
@@ -42,13 +41,6 @@ def shared(tmp_path):
     """A shared lock folder whose holders have to show every 0.1 s that they live."""
     (tmp_path / "shared.yaml").write_text(f"heartbeat_s: 0.1\nstale_after_s: {STALE_S}\n")
     return tmp_path
-
-
-@pytest.mark.defect("B1", "B2")
-def test_processes_that_read_and_write_never_meet_a_writer(tmp_path):
-    share(tmp_path / "locks")
-    told = contend(tmp_path, processes=3, acquisitions=8, write_share=0.5, stays_s=0.005)
-    assert (told.violations, told.acquisitions) == (0, 24)
 
 
 @pytest.mark.defect("B3")

@@ -1,0 +1,153 @@
+"""The profile shared on a real PostgreSQL: queue, daemon, a backfill, reasons of failures, a database that goes away.
+
+One database and one set of Dagster's processes for the file.
+"""
+
+import json
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from assay.backfills.backfill import STATES, load_backfill
+from assay.backfills.dagster_server import DagsterServer
+from assay.experiments.last_run import FAILURE_TAG, STAGE_TAG, is_recorded, last_run
+from assay.experiments.profiles import DATABASE_VARIABLE, profile_text
+from tests.helpers.databases import PASSWORD, Postgres, postgres
+from tests.helpers.projects import Project
+from tests.helpers.servers import Servers, serve, wait_until
+
+pytest.importorskip("dagster_postgres", reason="the extra scale is not installed")
+
+pytestmark = pytest.mark.system
+
+SPEC = """\
+task: regression
+name: three
+generated_images:
+  source: {{kind: table, path: {table}, target_column: {target}}}
+trained_model:
+  seed: {seed}
+  train_params: {{epochs: 1, least_steps: 1}}
+analysis:
+  result_analyzer: {{bootstrap_samples: 20}}
+exptests: {{tests: []}}
+"""
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[Postgres]:
+    with postgres() as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv(DATABASE_VARIABLE, server.url)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def project(database, tmp_path_factory) -> Project:
+    """A project of three experiments, one of which can't be read, whose home has the profile shared."""
+    project = Project(tmp_path_factory.mktemp("project"))
+    code, output = project.assay("init", "--profile", "shared")
+    assert code == 0, output
+    draw = random.Random(0).random
+    rows = [(draw(), draw()) for _ in range(60)]
+    table = project.folder / "rows.csv"
+    table.write_text("\n".join(["a,b,y", *(f"{a},{b},{2 * a + b}" for a, b in rows)]) + "\n")
+    for seed, target in enumerate(("y", "y", "nowhere")):
+        project.write(f"three{seed}", SPEC.format(table=table, target=target, seed=seed))
+    return project
+
+
+@pytest.fixture(scope="module")
+def started(project, request) -> Iterator[Servers]:
+    with serve(project, request) as servers:
+        servers.start_webserver()
+        servers.pause_automation()
+        servers.start_daemon()
+        yield servers
+
+
+def doctor(project: Project) -> tuple[int, dict[str, list[str]]]:
+    """Return the exit code of ``assay doctor`` and what it says of the home and its database, by level."""
+    code, output = project.assay("doctor", "--json")
+    assert "planted" not in output
+    found = [each for each in json.loads(output) if each["area"] in ("home", "database")]
+    return code, {level: [each["text"] for each in found if each["level"] == level] for level in ("ok", "problem")}
+
+
+def runs_of(servers: Servers, experiment_id: str) -> list[dict]:
+    query = """query($id: String!) { runsOrError(filter: {tags: [{key: "dagster/partition", value: $id}]}) {
+      ... on Runs { results { status tags { key value } } } } }"""
+    return servers.graphql(query, id=experiment_id)["runsOrError"]["results"]
+
+
+def test_a_backfill_survives_a_restart_of_the_database_and_the_death_of_the_daemon_and_failures_say_why(
+    database, project, started
+):
+    code, told = doctor(project)
+    assert code == 0, told
+    code, output = project.assay("backfill", "--where", "name = 'three'", "--url", started.url)
+    assert code == 0, output
+    backfill_id = output.splitlines()[0]
+    server = DagsterServer(started.url)
+    wait_until(lambda: runs_of(started, "three0"), "the daemon has made the first run")
+    database.stop()
+    database.start()
+    wait_until(lambda: load_backfill(server, backfill_id).ids("done", "failed"), "the first one has run", 600)
+    started.cut_power("webserver")
+    started.start_daemon()
+
+    def is_over():
+        backfill = load_backfill(server, backfill_id)
+        return backfill if backfill.ids("done", "failed") == backfill.ids(*STATES) else None
+
+    over = wait_until(is_over, "all three have run", 600, every_s=1)
+    assert (over.ids("done"), over.ids("failed")) == (["three0", "three1"], ["three2"])
+    tags = {each["key"]: each["value"] for each in runs_of(started, "three2")[0]["tags"]}
+    assert tags[STAGE_TAG] == "generated_images"
+    assert "Column 'nowhere' does not exist. Choices: a, b, y." in tags[FAILURE_TAG]
+
+    home = project.folder / "home"
+    assert not list(home.rglob("*.db"))
+    assert "planted" not in "".join(path.read_text() for path in home.glob("*.yaml"))
+    code, told = doctor(project)
+    assert code == 0, told
+    assert any("has Dagster's tables" in each for each in told["ok"])
+
+
+def test_a_terminal_finds_what_the_daemon_made(project, started):
+    home = project.folder / "home"
+    assert is_recorded(home, "three0")
+    code, output = project.assay("run", "three0")
+    assert code == 0, output
+    assert output.startswith("three0 is finished: everything was found, nothing to do.")
+    run = last_run(home, "three2")
+    assert (run.status, run.stage) == ("failed", "generated_images")
+    assert "Column 'nowhere' does not exist" in run.failure
+    assert last_run(home, "three0").status == "done"
+    project.write("three0", project.spec("three0").replace("bootstrap_samples: 20", "bootstrap_samples: 30"))
+    code, output = project.assay("run", "three0")
+    assert code == 0, output
+    assert "analysis" in output
+
+
+def test_without_its_database_a_command_ends_with_one_sentence(database, project, monkeypatch):
+    database.stop("fast")
+    try:
+        code, output = project.assay("run", "three1")
+        assert code == 1
+        assert output.count("\n") == 1, output
+        assert output.startswith("error: Dagster's database can't be reached: connection to server at")
+        assert PASSWORD not in output
+        code, told = doctor(project)
+        assert code == 1
+        assert ["can't be reached" in each for each in told["problem"]] == [True]
+    finally:
+        database.start()
+    monkeypatch.delenv(DATABASE_VARIABLE)
+    code, output = project.assay("run", "three1")
+    assert (code, output.count("\n")) == (1, 1), output
+    assert f"takes the database from {DATABASE_VARIABLE}, which is not set. Next: export" in output
+
+
+def test_the_settings_are_those_of_the_profile(project):
+    assert (project.folder / "home" / "dagster.yaml").read_text() == profile_text("shared")
