@@ -22,7 +22,7 @@ def normalized(
     tabular: pl.LazyFrame | None,
     store: ExperimentStore,
 ) -> dg.MaterializeResult[Any]:
-    """The table with numbers scaled to 0 to 1 and categories as codes; the scaling is fitted on the training rows."""
+    """The table without gaps, with numbers scaled and categories as codes; all of it is fitted on the training rows."""
     if reason := store.why_not_needed(context, "normalized"):
         return not_needed(reason)
     table, tabular = store.table_of("tabular", tabular)
@@ -31,4 +31,5 @@ def normalized(
         if build.needed:
             build.report = build_normalized(tabular, table.folder, spec.section, build.folder, build.progress, scaling)
     rows = table_frame(build.result)
-    return materialized(build.result, rows, **column_lineage(rows, "tabular", tabular))
+    marks = build.result.report.get("columns_of_gaps")
+    return materialized(build.result, rows, **column_lineage(rows, "tabular", tabular, renamed=marks))

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import polars as pl
-from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError
+from pydantic import Field, ValidationError
 
+from assay.datasets.filling import FilledInfo, Value, fill_gaps
 from assay.errors import DataError, StorageError
 from assay.spec.base import Section
 from assay.spec.yaml_text import read_mapping, to_yaml
 from assay.storage.files import write_text
-
-Value = StrictBool | StrictInt | StrictFloat | StrictStr
 
 RESTORED_TYPES: dict[str, type[pl.DataType]] = {
     kind.__name__: kind
@@ -105,6 +104,8 @@ class CategoricalInfo(Section):
     """The classes; a class becomes its position."""
     unseen_code: int | None = None
     """Number of every class that is not among the values; null: such a class is an error."""
+    missing_code: int | None = Field(default=None, exclude_if=lambda code: code is None)
+    """Number of rows that have no class; null: the fitted rows all have one."""
 
     def apply(self, column: pl.Series) -> pl.Series:
         """Return the codes as Int32.
@@ -112,7 +113,11 @@ class CategoricalInfo(Section):
         Raises:
             DataError: A class that the fitted rows lack, unless there is a code for it.
         """
-        return _encode(column, self.values, self.unseen_code).cast(pl.Int32)
+        if self.missing_code is None:
+            return _encode(column, self.values, self.unseen_code).cast(pl.Int32)
+        codes = _encode(column.drop_nulls(), self.values, self.unseen_code)
+        placed = pl.Series(column.name, [self.missing_code], pl.Int64).new_from_index(0, len(column))
+        return placed.scatter(column.is_not_null().arg_true(), codes).cast(pl.Int32)
 
     def inverse(self, codes: pl.Series) -> pl.Series:
         """Return the classes of the codes; unseen classes become null, since their code does not tell them apart."""
@@ -131,13 +136,16 @@ class NormalizationInfo(Section):
     """Number of these rows; 0 for a table without rows."""
     norm_infos: tuple[NormInfo, ...] = ()
     """One entry per scaled column, in the table's order."""
+    filled: tuple[FilledInfo, ...] = Field(default=(), exclude_if=lambda infos: not infos)
+    """One entry per column whose gaps are filled, before it is scaled."""
 
     def apply(self, table: pl.DataFrame) -> pl.DataFrame:
-        """Return the table with its scaled columns scaled, the others as they are."""
+        """Return the table with its gaps filled and its scaled columns scaled, the others as they are."""
+        table = fill_gaps(self.filled, table)
         return table.with_columns(info.apply(table[info.name]).alias(info.name) for info in self.norm_infos)
 
     def inverse(self, table: pl.DataFrame) -> pl.DataFrame:
-        """Return the table in its own units and types."""
+        """Return the table in its own units and types; filled values stay, missing classes become null."""
         return table.with_columns(info.inverse(table[info.name]).alias(info.name) for info in self.norm_infos)
 
     def write(self, path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from assay.datasets.filling import gap_counts, missing_in
 from assay.datasets.inspection import SUBSET_NAMES, class_not_in_train, existing_path, subset_of
 from assay.datasets.number_texts import as_numbers, finding, is_gap
 from assay.datasets.schema import ITEMS_FILE, ROW_ITEM_COLUMNS, TableInfo
@@ -192,7 +193,23 @@ def value_problems(frame: pl.DataFrame, spec: TableSource) -> Iterator[str]:
         for name in features
         if nulls[name] == len(frame)
     )
+    yield from _refused_gaps(frame, [name for name in features if spec.use.reads(name)], spec)
     yield from _infinite(frame, [spec.target_column, *features], spec)
+
+
+def _refused_gaps(frame: pl.DataFrame, features: list[str], spec: TableSource) -> Iterator[str]:
+    """Yield a line per feature with gaps that the spec does not want to be filled."""
+    missing = spec.use.missing
+    for name in gap_counts(frame, features) if "refuse" in (missing.numbers, missing.categories) else ():
+        is_number = frame.schema[name].is_numeric() and not spec.use.means_texts(name)
+        key, other = ("numbers", "median") if is_number else ("categories", "level")
+        if getattr(missing, key) == "refuse" and frame[name].null_count() != len(frame):
+            gaps = missing_in(frame[name])
+            yield (
+                f"column {name!r}: is missing in {gaps.sum()} of {len(frame)} rows ({row_numbers(gaps)}), and "
+                f"normalized.missing.{key} is 'refuse'; fill them, leave the column out (source.ignore_columns), or "
+                f"set normalized.missing.{key}: {other}"
+            )
 
 
 def _feature_names(frame: pl.DataFrame, spec: TableSource) -> list[str]:

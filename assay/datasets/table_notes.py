@@ -6,8 +6,8 @@ Belongs here: sentences. Does not belong here: what is refused (``table``), how 
 from collections.abc import Iterator, Sequence
 
 import polars as pl
-import polars.selectors as cs
 
+from assay.datasets.filling import gap_counts
 from assay.datasets.inspection import alike_names
 from assay.datasets.number_texts import gap_notes
 from assay.spec.generated_images import TableSource
@@ -49,7 +49,7 @@ def table_notes(frame: pl.DataFrame, features: Sequence[str], source: TableSourc
         *(note for name in _with_extreme_stand_ins(frame, numbers) for note in _stand_in_notes(frame[name], source)),
         *_copies_of_target(frame, used, target),
         *_label_notes(target, source),
-        *_gap_notes(frame, features),
+        *_gap_notes(frame, used, source),
     ]
 
 
@@ -158,16 +158,10 @@ def _many_classes(where: str, target: pl.Series) -> list[str]:
     return [f"{where}: holds {classes} classes in {len(target)} rows, most of them once; {remedy}"]
 
 
-def _gap_notes(frame: pl.DataFrame, features: Sequence[str]) -> list[str]:
-    """Return the warning that features have missing values, which the stage ``normalized`` refuses."""
-    nans = frame.select(cs.float().is_nan().sum()).row(0, named=True) if frame.select(cs.float()).width else {}
-    nulls = frame.null_count().row(0, named=True)
-    missing = {name: nulls[name] + (nans.get(name) or 0) for name in features}
-    found = [f"{name!r} in {count}" for name, count in missing.items() if count]
+def _gap_notes(frame: pl.DataFrame, features: Sequence[str], source: TableSource) -> list[str]:
+    """Return the warning that features have missing values, and what becomes of them."""
+    found = [f"{name!r} in {count}" for name, count in gap_counts(frame, features).items()]
     if not found:
         return []
     shown = ", ".join(found[:_SHOWN]) + (f" and {len(found) - _SHOWN} more columns" if len(found) > _SHOWN else "")
-    return [
-        f"values are missing: {shown} of {len(frame)} rows; a model can't learn from them: fill them in the file, or "
-        "list the columns in source.ignore_columns"
-    ]
+    return [f"values are missing: {shown} of {len(frame)} rows; {source.use.missing.sentence}"]

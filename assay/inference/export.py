@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from assay.datasets.filling import fill_gaps
 from assay.datasets.inspection import MOST_IMAGE_BYTES
 from assay.errors import DataError
 from assay.images.decoding import decode
@@ -123,10 +124,12 @@ def describe_export(model: Model) -> dict[str, Any]:
         "trained_in": str(card.section.train_params.precision),
     }
     if is_table_model(stored):
-        infos = (
-            {info.name: info.model_dump(mode="json") for info in stored.scaling.norm_infos} if stored.scaling else {}
-        )
-        described["columns"] = {name: infos.get(name, {"kind": "as it is"}) for name in card.inputs.columns}
+        scaling = stored.scaling.model_dump(mode="json") if stored.scaling else {"norm_infos": []}
+        infos = {info["name"]: info for info in scaling["norm_infos"]}
+        filled = {info["name"]: {"missing": info} for info in scaling.get("filled", [])}
+        described["columns"] = {
+            name: {**infos.get(name, {"kind": "as it is"}), **filled.get(name, {})} for name in stored.columns
+        }
     else:
         described["pictures"] = (
             "upright (EXIF orientation applied), RGB with 8 bits per channel; 16-bit grey divided by 257; transparency "
@@ -184,10 +187,7 @@ def _predicted_by_onnx(model: Model, path: Path, items: list[Path] | pl.DataFram
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     if isinstance(items, pl.DataFrame):
-        kinds = {"tensor(double)": np.float64, "tensor(bool)": np.bool_, "tensor(int64)": np.int64}
-        given = {
-            each.name: items[each.name].to_numpy().astype(kinds.get(each.type, object)) for each in session.get_inputs()
-        }
+        given = {each.name: _as_given(model, items[each.name], each.type) for each in session.get_inputs()}
         outputs = dict(zip(names, session.run(None, given), strict=True))
         item = item_names(items)
         return _item_table(model, item, outputs), {}, item.to_frame()
@@ -205,6 +205,20 @@ def _predicted_by_onnx(model: Model, path: Path, items: list[Path] | pl.DataFram
             tables.append(_item_table(model, item, outputs))
     all_items = pl.DataFrame(sizes, {"item": pl.String, "width_px": pl.Int32, "height_px": pl.Int32}, orient="row")
     return pl.concat(tables) if tables else pl.DataFrame(), masks, all_items
+
+
+def _as_given(model: Model, column: pl.Series, kind: str) -> Any:
+    """Return a column as a program would give it: NaN or an empty text where a value is missing.
+
+    Truth values and whole numbers without gaps in train have no such value; what fills their gaps is in model.json.
+    """
+    if kind == "tensor(string)":
+        return column.cast(pl.String).fill_null("").to_numpy().astype(object)
+    if kind == "tensor(double)":
+        return column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    filling = [info for info in model.stored.scaling.filled if info.name == column.name] if model.stored.scaling else []
+    filled = fill_gaps(filling, column.to_frame())[column.name]
+    return filled.to_numpy().astype(np.bool_ if kind == "tensor(bool)" else np.int64)
 
 
 def _item_table(model: Model, item: pl.Series, outputs: dict[str, Any]) -> pl.DataFrame:

@@ -319,7 +319,7 @@ def card_of_model(stored: StoredModel) -> Card:
     return Card(
         experiment_id=stored.experiment_id,
         task=card.task,
-        inputs=card.inputs.model_dump(mode="json"),
+        inputs={**card.inputs.model_dump(mode="json"), "columns": list(stored.columns)},
         classes=tuple(getattr(card.target, "classes", ())),
         target=card.target.column,
         trained_on=dict(card.trained_on),

@@ -13,6 +13,7 @@ import onnx
 from numpy.typing import ArrayLike, DTypeLike
 from onnx import TensorProto, helper, numpy_helper
 
+from assay.datasets.filling import FilledInfo
 from assay.datasets.scaling import BinaryInfo, CategoricalInfo, NormInfo
 from assay.training.inputs import EPSILON
 from assay.training.models.backbone import STRIDE
@@ -294,31 +295,66 @@ TYPES = {"String": TensorProto.STRING, "Boolean": TensorProto.BOOL}
 """ONNX types of raw columns, by Polars' names; all others are float64, and whole numbers int64 where they are codes."""
 
 
-def column_type(info: NormInfo | None) -> int:
-    """Return the ONNX type of a raw column that is scaled in a certain way; None: not at all."""
+def column_type(info: NormInfo | None, filled: FilledInfo | None = None) -> int:
+    """Return the ONNX type of a raw column that is scaled and filled in a certain way; None: not at all.
+
+    Where values were missing in the training, whole numbers and truth values are float64, so that NaN says so.
+    """
     if isinstance(info, BinaryInfo | CategoricalInfo):
         first = info.values[0]
-        return TensorProto.STRING if isinstance(first, str) else TensorProto.BOOL if isinstance(first, bool) else I64
+        if isinstance(first, str):
+            return TensorProto.STRING
+        if filled is not None and (filled.mark is not None or filled.value is None):
+            return F64
+        return TensorProto.BOOL if isinstance(first, bool) else I64
     return F64
 
 
-def scaled_column(nodes: Nodes, column: str, info: NormInfo | None) -> str:
+def gaps_of(nodes: Nodes, column: str, kind: int) -> str:
+    """Return where a raw column (N,) of a type has no value, as bool: NaN, or the empty text."""
+    if kind == TensorProto.STRING:
+        return nodes.op("Equal", column, _texts(nodes, [""]))
+    return nodes.op("IsNaN", column)
+
+
+def scaled_column(nodes: Nodes, column: str, info: NormInfo | None, filled: FilledInfo | None = None) -> str:
     """Return a raw column (N,) as the network's number, float64; a category that the training lacked becomes NaN."""
+    kind = column_type(info, filled)
+    gaps = gaps_of(nodes, column, kind) if filled is not None and kind in (F64, TensorProto.STRING) else ""
+    if isinstance(info, BinaryInfo | CategoricalInfo):
+        code = _code(nodes, column, info, kind)
+        return nodes.op("Where", gaps, nodes.real(_code_of_gaps(info, filled)), code) if gaps and filled else code
+    if gaps and filled is not None:
+        column = nodes.op("Where", gaps, nodes.real(float(filled.value or 0.0)), column)
     if info is None:
         return column
-    if not isinstance(info, BinaryInfo | CategoricalInfo):
-        shifted = nodes.op("Sub", column, nodes.real(info.offset))
-        return nodes.op("Div", shifted, nodes.real(info.divisor))
+    return nodes.op("Div", nodes.op("Sub", column, nodes.real(info.offset)), nodes.real(info.divisor))
+
+
+def _code_of_gaps(info: BinaryInfo | CategoricalInfo, filled: FilledInfo) -> float:
+    if filled.value is not None:
+        return float(info.values.index(filled.value))
+    missing = getattr(info, "missing_code", None)
+    return float("nan") if missing is None else float(missing)
+
+
+def _code(nodes: Nodes, column: str, info: BinaryInfo | CategoricalInfo, kind: int) -> str:
     codes = nodes.real(np.arange(len(info.values)))
-    if column_type(info) == TensorProto.STRING:
-        known = nodes.name("values")
-        texts: list[Any] = [str(each).encode() for each in info.values]
-        nodes.constants.append(helper.make_tensor(known, TensorProto.STRING, [len(texts)], texts))
+    if kind == TensorProto.STRING:
+        known = _texts(nodes, [str(each) for each in info.values])
     else:
-        known = nodes.const(list(info.values), np.bool_ if column_type(info) == TensorProto.BOOL else np.int64)
+        types: dict[int, DTypeLike] = {F64: np.float64, I64: np.int64, TensorProto.BOOL: np.bool_}
+        known = nodes.const(list(info.values), types[kind])
     equal = nodes.op("Equal", nodes.op("Unsqueeze", column, nodes.const([1])), known)  # (N, values)
     code = nodes.op("ReduceSum", nodes.op("Mul", nodes.cast(equal, F64), codes), nodes.const([1]), keepdims=0)
     is_known = nodes.op("ReduceMax", nodes.cast(equal, I64), nodes.const([1]), keepdims=0)
     unseen = getattr(info, "unseen_code", None)
     other = nodes.real(float("nan") if unseen is None else float(unseen))
     return nodes.op("Where", nodes.cast(is_known, TensorProto.BOOL), code, other)
+
+
+def _texts(nodes: Nodes, values: Sequence[str]) -> str:
+    name = nodes.name("values")
+    encoded: list[Any] = [each.encode() for each in values]
+    nodes.constants.append(helper.make_tensor(name, TensorProto.STRING, [len(encoded)], encoded))
+    return name

@@ -11,6 +11,7 @@ import onnx
 import torch
 from onnx import TensorProto, helper
 
+from assay.datasets.filling import marked_columns
 from assay.errors import DataError
 from assay.inference.model import Model
 from assay.inference.network_program import network_program
@@ -19,6 +20,7 @@ from assay.inference.onnx_graph import (
     Nodes,
     column_type,
     fitted_square,
+    gaps_of,
     grey_rows,
     resized_at_most,
     scaled_column,
@@ -130,11 +132,21 @@ def _pixel_batch(nodes: Nodes, model: Model, rows: str) -> str:
 
 
 def _columns(nodes: Nodes, model: Model) -> tuple[list[onnx.ValueInfoProto], str, tuple[str, str]]:
-    inputs = model.stored.card.inputs
-    infos = {info.name: info for info in model.stored.scaling.norm_infos} if model.stored.scaling else {}
-    given = [helper.make_tensor_value_info(name, column_type(infos.get(name)), ("n",)) for name in inputs.columns]
+    stored, inputs = model.stored, model.stored.card.inputs
+    infos = {info.name: info for info in stored.scaling.norm_infos} if stored.scaling else {}
+    filled = {info.name: info for info in stored.scaling.filled} if stored.scaling else {}
+    marks = marked_columns(filled.values())
+    kinds = {name: column_type(infos.get(name), filled.get(name)) for name in stored.columns}
+    given = [helper.make_tensor_value_info(name, kind, ("n",)) for name, kind in kinds.items()]
+
+    def value(name: str) -> str:
+        if name in marks:
+            gaps = gaps_of(nodes, marks[name], kinds[marks[name]])
+            return nodes.cast(gaps, TensorProto.DOUBLE)
+        return scaled_column(nodes, name, infos.get(name), filled.get(name))
+
     axis = nodes.const([1])
-    columns = [nodes.op("Unsqueeze", scaled_column(nodes, name, infos.get(name)), axis) for name in inputs.columns]
+    columns = [nodes.op("Unsqueeze", value(name), axis) for name in inputs.columns]
     batch = nodes.cast(nodes.op("Concat", *columns, axis=1), TensorProto.FLOAT)
     return given, standardized_items(nodes, batch, (1,), inputs.view) if inputs.standardize else batch, ("", "")
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from assay.datasets.filling import marked_columns
 from assay.datasets.scaling import NormalizationInfo, read_normalization
 from assay.errors import DataError, FileError, SpecError, StorageError, unknown
 from assay.experiments.boards import Boards, board_meant
@@ -77,6 +78,12 @@ class StoredModel:
     ancestors: Mapping[str, str] = field(default_factory=dict)
     root: Path | None = None
     analysis: Path | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the user's table that it reads: its inputs, or those whose gaps an input marks."""
+        marks = marked_columns(self.scaling.filled) if self.scaling else {}
+        return tuple(dict.fromkeys(marks.get(name, name) for name in self.card.inputs.columns))
 
     def made_from(self, stage: str) -> Path | None:
         """Return the folder of the result of a stage that the model was trained on; None if it is not stored here."""
@@ -335,7 +342,7 @@ def require_kind(model: StoredModel, wanted: str, given: str) -> None:
     takes = "a table" if is_table_model(model) else "pictures"
     if takes != wanted:
         what = model.card.task.replace("_", "-")
-        columns = f" with the columns {', '.join(model.card.inputs.columns[:8])}" if takes == "a table" else ""
+        columns = f" with the columns {', '.join(model.columns[:8])}" if takes == "a table" else ""
         nxt = "a CSV or Parquet file" if takes == "a table" else "picture files or a folder of them"
         raise DataError(
             f"{model.name} is a {what} model that predicts {takes}{columns}, but {given} is {wanted}. Give {nxt}, or "

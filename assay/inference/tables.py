@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 from pydantic import ValidationError
 
+from assay.datasets.filling import fill_gaps
 from assay.datasets.number_texts import as_numbers
 from assay.datasets.scaling import BinaryInfo, CategoricalInfo, NormalizationInfo, NormInfo
 from assay.datasets.table_file import read_table
@@ -100,23 +101,38 @@ def scaled_rows(model: StoredModel, rows: pl.DataFrame, first: int = 0) -> pl.Da
         first: Number of the first row, from 0, for names of items.
 
     Raises:
-        DataError: Columns are missing, hold another type, have missing values, or categories that the training lacked.
+        DataError: Columns are missing, hold another type, have missing values that nothing fills, or categories that
+            the training lacked.
     """
-    columns = model.card.inputs.columns
+    inputs = model.card.inputs.columns
     _require_columns(model, rows)
-    table = rows.select(item_names(rows, first), *columns)
+    table = rows.select(item_names(rows, first), *model.columns)
     if table.is_empty():
-        return table.with_columns(pl.col(columns).cast(pl.Float64, strict=False))
+        return pl.DataFrame([table["item"], *(pl.Series(name, [], pl.Float64) for name in inputs)])
     scaling = model.scaling or NormalizationInfo(fitted_rows=0)
-    infos = tuple(info for info in scaling.norm_infos if info.name in columns)
-    if problems := unusable_values(table, columns):
-        raise DataError("The table has missing or infinite values where the model needs some. Fill them.", problems)
+    infos = tuple(info for info in scaling.norm_infos if info.name in model.columns)
+    filling = [info for info in scaling.filled if info.name in model.columns]
+    table = _with_types_of_empty_columns(infos, table)
     _require_types(model, infos, table)
+    table = fill_gaps(filling, table)
+    levels = {info.name for info in filling if info.value is None}
+    if problems := unusable_values(table, [name for name in model.columns if name not in levels]):
+        raise DataError("The table has missing or infinite values where the model needs some. Fill them.", problems)
     advice = (
         f"The table has values that the training data of {model.name} lacked. Correct them, leave those rows out, or "
         "train with normalized.unseen_categories: code."
     )
-    return apply_scaling(scaling.model_copy(update={"norm_infos": infos}), table, advice)
+    return apply_scaling(scaling.model_copy(update={"norm_infos": infos}), table, advice).select("item", *inputs)
+
+
+def _with_types_of_empty_columns(infos: Sequence[NormInfo], table: pl.DataFrame) -> pl.DataFrame:
+    """Return a table whose columns without any value hold what the training's did: their own type says nothing."""
+    first = {info.name: info.values[0] for info in infos if isinstance(info, BinaryInfo | CategoricalInfo)}
+    kinds: dict[type, type[pl.DataType]] = {str: pl.String, bool: pl.Boolean, int: pl.Int64}
+    empty = [name for name, count in table.null_count().row(0, named=True).items() if count == len(table)]
+    return table.with_columns(
+        pl.lit(None, kinds.get(type(first.get(name)), pl.Float64)).alias(name) for name in empty if name != "item"
+    )
 
 
 def item_names(rows: pl.DataFrame, first: int = 0) -> pl.Series:
@@ -128,11 +144,11 @@ def item_names(rows: pl.DataFrame, first: int = 0) -> pl.Series:
 
 def ignored_columns(model: StoredModel, rows: pl.DataFrame) -> list[str]:
     """Return the columns of a table that the model does not read."""
-    return [name for name in rows.columns if name not in (*model.card.inputs.columns, "item")]
+    return [name for name in rows.columns if name not in (*model.columns, "item")]
 
 
 def _require_columns(model: StoredModel, rows: pl.DataFrame) -> None:
-    missing = [name for name in model.card.inputs.columns if name not in rows.columns]
+    missing = [name for name in model.columns if name not in rows.columns]
     if not missing:
         return
     extra = ignored_columns(model, rows)
@@ -142,7 +158,7 @@ def _require_columns(model: StoredModel, rows: pl.DataFrame) -> None:
         actual = {each.lower(): each for each in extra}.get(guess or "")
         lines.append(f"{name}{f': is it {actual!r}?' if actual else ''}")
     raise DataError(
-        f"{model.name} needs {len(model.card.inputs.columns)} columns, and {len(missing)} of them are not in the "
+        f"{model.name} needs {len(model.columns)} columns, and {len(missing)} of them are not in the "
         f"table, which has {', '.join(rows.columns[:10])}{', …' * (len(rows.columns) > 10)}. Add or rename them.",
         lines,
     )
@@ -154,7 +170,7 @@ def _require_types(model: StoredModel, infos: Sequence[NormInfo], table: pl.Data
     wrong = [
         f"column {name!r}: holds {table.schema[name]}, such as {_first_wrong(model, table[name], expected)!r}; "
         f"expected {expected}"
-        for name in model.card.inputs.columns
+        for name in model.columns
         if (expected := _expected(table.schema[name], by_name.get(name)))
     ]
     if wrong:
@@ -164,7 +180,7 @@ def _require_types(model: StoredModel, infos: Sequence[NormInfo], table: pl.Data
 def _first_wrong(model: StoredModel, column: pl.Series, expected: str) -> Any:
     """Return the value to show: of texts in place of numbers, the first that is none."""
     if column.dtype != pl.String or expected != NUMBERS:
-        return column[0]
+        return column.drop_nulls()[0]
     source, texts = _source_for(model, Path("rows.csv")), column.unique(maintain_order=True).head(_MOST_LOOKED_AT)
     return next((text for text in texts if as_numbers(pl.Series("", [text]), source) is None), column[0])
 

@@ -183,7 +183,7 @@ def _with_use(spec: ExperimentSpec, section: GeneratedImagesSection, model: Trai
     normalized = spec.normalized
     categories = (*normalized.listed("binary_feature_keys"), *normalized.listed("categorical_feature_keys"))
     described = model.data_description
-    use = ColumnUse(spec.learning, described.target, described.inputs, categories)
+    use = ColumnUse(spec.learning, described.target, described.inputs, categories, normalized.missing)
     return section.model_copy(update={"source": section.source.used_as(use)})
 
 

@@ -59,9 +59,11 @@ class NoMissingValuesTest(TestSection):
         "mask_classes.label",
         "predicted_items.mask",
         "predicted_items.labelled",
+        "tabular.*",
         "taught.target",
     )
-    """Columns that may have missing values, as ``table.column`` or patterns with ``*``."""
+    """Columns that may have missing values, as ``table.column`` or patterns with ``*``. The user's own rows may: what
+    fills them is seen in the table ``normalized``."""
 
     def ignores(self, table: str, column: str) -> bool:
         """Return whether a column may hold missing values."""

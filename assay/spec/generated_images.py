@@ -16,6 +16,7 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from assay.spec.base import ADDED, ImageSize, Location, Section, Switch, UserPath
 from assay.spec.extensions import OrPlugin
+from assay.spec.normalized import MissingValues
 from assay.spec.plugins import SOURCES
 
 DEFAULT_ROTATION_DEGREES = 45.0
@@ -298,6 +299,8 @@ class ColumnUse(NamedTuple):
     """Names or globs of the columns that the model reads; None: all features."""
     categories: tuple[str, ...] = ()
     """Names or globs of the columns that are listed as binary or categorical."""
+    missing: MissingValues = MissingValues()
+    """What fills the gaps of features."""
 
     def means_texts(self, name: str) -> bool:
         """Return whether a column's values are names, whatever they look like."""

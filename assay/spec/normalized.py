@@ -1,11 +1,11 @@
-"""Section ``normalized``: the columns that are scaled, and the rows that the scaling is fitted on."""
+"""Section ``normalized``: the columns that are scaled, what fills their gaps, and the rows that both are fitted on."""
 
 from itertools import combinations
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from assay.spec.base import Location, Section, Switch, repeated
+from assay.spec.base import ADDED, Location, Section, Switch, repeated
 from assay.spec.extensions import Extension, OrPlugin
 from assay.spec.plugins import FEATURES
 
@@ -28,6 +28,47 @@ AnyFeatureKeys = Annotated[
 KEY_FIELDS = ("scalar_feature_keys", "binary_feature_keys", "categorical_feature_keys")
 
 
+class MissingValues(Section):
+    """What stands for the missing values of a table's features: fitted on train, stored, and applied to all rows.
+
+    New data that the model predicts are filled in the same way. A missing target is always refused.
+    """
+
+    numbers: Literal["median", "mean", "constant", "refuse"] = "median"
+    """What fills the gaps of numeric columns; ``refuse`` for an error where there are any."""
+    constant: float | None = None
+    """The number for ``numbers: constant``, in the unit of the columns."""
+    categories: Literal["level", "most_frequent", "refuse"] = "level"
+    """What fills the gaps of texts and other categories: ``level``: a category of their own, where train has gaps;
+    ``most_frequent``: the most frequent category, as in columns of two values always; ``refuse``: an error."""
+    indicators: bool = True
+    """Add a column such as ``age_missing``, 1 where a value is missing and else 0, for each column that is filled and
+    that has gaps in train."""
+    drop_rows: bool = False
+    """Leave rows of train out that lack any value, and fit the filling on the others; the other subsets, and new data,
+    are filled as they are otherwise, so that every row is predicted."""
+
+    @property
+    def sentence(self) -> str:
+        """What happens to gaps, as a clause for messages."""
+        number = f"{self.constant:g}" if self.numbers == "constant" else f"the {self.numbers} of train"
+        category = "become a category" if self.categories == "level" else "the most frequent one of train"
+        marked = ", each marked by a column NAME_missing" if self.indicators else ""
+        rows = "; rows of train that lack any are left out" if self.drop_rows else ""
+        return f"numbers become {number}{marked}, and missing categories {category}{rows} (normalized.missing)"
+
+    @model_validator(mode="after")
+    def _constant_where_it_is_used(self) -> Self:
+        if self.numbers == "constant" and self.constant is None:
+            raise ValueError("numbers is 'constant', but constant is not set; give the number, such as constant: 0")
+        if self.numbers != "constant" and self.constant is not None:
+            raise ValueError(
+                f"constant is {self.constant:g}, but numbers is {self.numbers!r}; leave one of them out, or set "
+                "numbers: constant"
+            )
+        return self
+
+
 class NormalizedSection(Section):
     """Scales columns; the scaling is fitted on train, stored, and applied to the other subsets."""
 
@@ -45,6 +86,8 @@ class NormalizedSection(Section):
     """Rows that the scaling is fitted on. ``all`` leaks test data into it; use it only to compare with old results."""
     unseen_categories: Literal["error", "code"] = "error"
     """Categories that the fitted rows lack: ``error``, or ``code`` for one additional index for all of them."""
+    missing: Annotated[MissingValues, ADDED] = MissingValues()
+    """What stands for missing values; of columns of a table, as images have none."""
     output_norm_feature_info_file_name: str = Field(
         default="normalization_info.yaml", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,90}\.ya?ml$"
     )

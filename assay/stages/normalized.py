@@ -1,17 +1,20 @@
-"""Stage ``normalized``: scales numeric columns to 0 to 1 and turns categories into codes.
+"""Stage ``normalized``: fills gaps, scales numeric columns to 0 to 1 and turns categories into codes.
 
 Reads ``tabular``. Writes normalized.parquet, table.json and the YAML file of the scaling, which is fitted on the rows
-of train and only applied to the others. Belongs here: which column is scaled how, which rows are fitted, missing
-values, the report. Does not belong here: applying a scaling to a column (``assay.datasets.scaling``).
+of train and only applied to the others. Belongs here: which column is scaled how, which rows are fitted, the report.
+Does not belong here: applying a scaling to a column (``assay.datasets.scaling``), what fills a gap
+(``assay.datasets.filling``).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
 
+from assay.datasets.filling import FilledInfo, fill_gaps, fit_filling, gap_counts, marked_columns, missing_in
 from assay.datasets.scaling import (
     BinaryInfo,
     CategoricalInfo,
@@ -65,9 +68,9 @@ def build_normalized(
 ) -> dict[str, Any]:
     """Write the scaled table together with its scaling, and return statistics about it.
 
-    Writes normalized.parquet (the same rows and columns, all subsets), the YAML file of the scaling and table.json.
-    The scaling is fitted on the rows of train unless the spec says otherwise; values of other rows may lie outside 0 to
-    1, and the report counts them.
+    Writes normalized.parquet (the same rows and columns, all subsets, and the columns that mark gaps), the YAML file of
+    the scaling and table.json. The scaling is fitted on the rows of train unless the spec says otherwise; values of
+    other rows may lie outside 0 to 1, and the report counts them.
 
     Args:
         tabular: Rows of the stage ``tabular``.
@@ -78,22 +81,28 @@ def build_normalized(
         scaling: File with the scaling of the model that will predict this table; None: fit a scaling on this table.
 
     Raises:
-        DataError: Values or columns are missing, a key matches no column, other subsets have categories that train
-            lacks, or train has no row.
+        DataError: Values are missing that nothing fills, columns are missing, a key matches no column, other subsets
+            have categories that train lacks, or train has no row.
     """
     table, info = tabular.collect(), read_table_info(tabular_folder)
     if table.is_empty():
         return _without_rows(table, info, spec, folder)
-    _require_values(table, info)
+    given = len(table)
+    if scaling is None and spec.missing.drop_rows:
+        table = _without_gaps_in_train(table, info)
     normalization = _fitted(table, info, spec) if scaling is None else _from_model(scaling, table)
     progress(1, 3, f"{len(normalization.norm_infos)} columns to scale")
-    scaled = apply_scaling(normalization, table, _IN_TRAINING)
+    filled = _without_gaps(table, info, normalization.filled)
+    scaled = apply_scaling(normalization, filled, _IN_TRAINING)
     progress(2, 3, "columns scaled")
     write_parquet(scaled, folder / NORMALIZED_FILE)
     normalization.write(folder / spec.output_norm_feature_info_file_name)
-    info.write(folder)
+    marks = marked_columns(normalization.filled)
+    replace(info, features=(*info.features, *marks)).write(folder)
     progress(3, 3, "table written")
-    return _report(normalization, scaled, info)
+    gaps = gap_counts(table, [each.name for each in normalization.filled])
+    about_gaps = {"missing_values": gaps, "columns_of_gaps": dict(marks), "rows_left_out": given - len(table)}
+    return _report(normalization, scaled, info) | {key: value for key, value in about_gaps.items() if value}
 
 
 def _without_rows(table: pl.DataFrame, info: TableInfo, spec: NormalizedSection, folder: Path) -> dict[str, Any]:
@@ -106,15 +115,36 @@ def _without_rows(table: pl.DataFrame, info: TableInfo, spec: NormalizedSection,
     return {"rows": 0, "target_column": info.target_column, "fit_on": spec.fit_on, "fitted_rows": 0}
 
 
-def _require_values(table: pl.DataFrame, info: TableInfo) -> None:
-    """Raise if a feature or the target has missing or infinite values."""
-    problems = unusable_values(table, [*info.features, info.target_column])
+def _without_gaps_in_train(table: pl.DataFrame, info: TableInfo) -> pl.DataFrame:
+    """Return the table without the rows of train that lack the value of any feature."""
+    complete = ~pl.any_horizontal(missing_in(table[name]) for name in info.features) if info.features else True
+    kept = table.filter((pl.col("subset") != TRAIN) | complete)
+    if not (kept["subset"] == TRAIN).any() and (table["subset"] == TRAIN).any():
+        counts = gap_counts(table, info.features)
+        raise DataError(
+            "normalized.missing.drop_rows leaves no row of train, since each lacks some value. Leave out columns with "
+            "many gaps (generated_images.source.ignore_columns), or set drop_rows: false.",
+            [f"column {name!r}: {count} of {len(table)} rows" for name, count in counts.items()],
+        )
+    return kept
+
+
+def _without_gaps(table: pl.DataFrame, info: TableInfo, filling: Sequence[FilledInfo]) -> pl.DataFrame:
+    """Return the table with its gaps filled, but those that are a category.
+
+    Raises:
+        DataError: A feature or the target has missing values that nothing fills, or infinite ones.
+    """
+    filled = fill_gaps(filling, table)
+    levels = {each.name for each in filling if each.value is None}
+    problems = unusable_values(filled, [name for name in (*info.features, info.target_column) if name not in levels])
     if problems:
         raise DataError(
-            "The table has missing or infinite values. Fill them, or leave the columns out: "
-            "generated_images.source.ignore_columns.",
+            "The table has missing or infinite values. Fill them, let Assay fill them (normalized.missing: {numbers: "
+            "median, categories: level}), or leave the columns out: generated_images.source.ignore_columns.",
             problems,
         )
+    return filled
 
 
 def unusable_values(table: pl.DataFrame, columns: Iterable[str]) -> list[str]:
@@ -152,8 +182,11 @@ def _fitted(table: pl.DataFrame, info: TableInfo, spec: NormalizedSection) -> No
     if fitted.is_empty():
         raise DataError(f"normalized.fit_on is {spec.fit_on!r}, but the table has no row of the subset {TRAIN!r}.")
     kinds = choose_columns(table.schema, info, with_chosen_columns(spec, fitted, info))
-    infos = fit_scaling(fitted, kinds, spec.unseen_categories == "code")
-    return NormalizationInfo(fit_on=spec.fit_on, fitted_rows=len(fitted), norm_infos=infos)
+    is_own_table = "image" not in table.columns  # rows of crops have no gaps, and thousands of columns
+    filling = fit_filling(fitted, info.features, kinds, spec.missing) if is_own_table else ()
+    _without_gaps(table, info, filling)
+    infos = fit_scaling(fill_gaps(filling, fitted), kinds, spec.unseen_categories == "code")
+    return NormalizationInfo(fit_on=spec.fit_on, fitted_rows=len(fitted), norm_infos=infos, filled=filling)
 
 
 def with_chosen_columns(spec: NormalizedSection, fitted: pl.DataFrame, info: TableInfo) -> NormalizedSection:
@@ -270,7 +303,7 @@ def fit_scaling(rows: pl.DataFrame, kinds: Mapping[str, Kind], code_unseen: bool
     """Fit the scaling of each column.
 
     Args:
-        rows: The rows to fit on, without missing values.
+        rows: The rows to fit on, without missing values but in categories, where they get a code of their own.
         kinds: How each column is to be scaled.
         code_unseen: Whether categories that these rows lack get a code of their own.
 
@@ -292,10 +325,12 @@ def fit_scaling(rows: pl.DataFrame, kinds: Mapping[str, Kind], code_unseen: bool
             else:
                 infos.append(ScalarInfo(name=name, dtype=dtype, offset=low, divisor=high - low or 1.0))
             continue
-        values = tuple(as_plain(rows[name]).unique().sort())
+        values = tuple(as_plain(rows[name]).drop_nulls().unique().sort())
         if kind == "categorical":
+            unseen = len(values) if code_unseen else None
+            missing = len(values) + code_unseen if rows[name].null_count() else None
             infos.append(
-                CategoricalInfo(name=name, dtype=dtype, values=values, unseen_code=len(values) if code_unseen else None)
+                CategoricalInfo(name=name, dtype=dtype, values=values, unseen_code=unseen, missing_code=missing)
             )
         elif len(values) <= _TWO:
             infos.append(BinaryInfo(name=name, dtype=dtype, values=values))

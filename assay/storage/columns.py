@@ -75,7 +75,10 @@ def column_lines(schema: Mapping[str, pl.DataType]) -> list[ColumnLine]:
     for name, dtype in schema.items():
         shown = folded[name]
         kind = str(dtype) if counts[shown] == 1 else f"{dtype} × {counts[shown]:,}"
-        lines.setdefault(shown, ColumnLine(shown, kind, _description(shown)))
+        of = shown.removesuffix("_missing")
+        is_mark = of != shown and of in schema and dtype == pl.Int8
+        described = f"1 where {of} was missing, else 0" if is_mark else _description(shown)
+        lines.setdefault(shown, ColumnLine(shown, kind, described))
     return list(lines.values())
 
 

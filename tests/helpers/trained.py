@@ -53,6 +53,7 @@ TABLE = {"kind": "table", "path": "houses.csv", "target_column": "price", "delim
 FAMILIES: dict[str, dict[str, Any]] = {
     "regression": _values("regression"),
     "table": {**_values("regression"), "generated_images": {"source": TABLE}},
+    "gaps": {**_values("regression"), "generated_images": {"source": {**TABLE, "path": "gaps.csv"}}},
     "binary": _values("classification", data_description={"class_mapping": BINARY}, train_params={"decision": "tuned"}),
     "softmax": _values("classification"),
     "multilabel": _values(
@@ -66,16 +67,22 @@ FAMILIES: dict[str, dict[str, Any]] = {
 }
 """A small experiment of every family, by its ID."""
 
+TABLES = ("table", "gaps")
+"""Those of the user's own rows."""
 
-def write_houses(path: Path, count: int = 80, seed: int = 0) -> None:
-    """Write a table as spreadsheets do in Germany: ``;`` between values, ``,`` before decimals."""
+
+def write_houses(path: Path, count: int = 80, seed: int = 0, gaps: float = 0.0) -> None:
+    """Write a table as spreadsheets do in Germany: ``;`` between values, ``,`` before decimals; a share is missing."""
     drawn = random.Random(seed)
     lines = ["size;rooms;town;garden;price"]
     for _ in range(count):
         size, rooms, town = drawn.uniform(40, 200), drawn.randint(1, 7), drawn.choice(["Ulm", "Bonn", "Kiel"])
         garden = drawn.choice(["true", "false"])
         price = 2 * size + 10 * rooms + (50 if town == "Bonn" else 0)
-        lines.append(f"{size:.2f};{rooms};{town};{garden};{price:.1f}".replace(".", ","))
+        cells = [f"{size:.2f}", str(rooms), town, garden, f"{price:.1f}"]
+        if gaps:
+            cells = ["" if drawn.random() < gaps else cell for cell in cells[:-1]] + cells[-1:]
+        lines.append(";".join(cells).replace(".", ","))
     path.write_text("\n".join(lines) + "\n")
 
 
@@ -160,6 +167,7 @@ def make_trained_project(folder: Path, families: dict[str, dict[str, Any]] = FAM
     """Make a project with these experiments, all of them run."""
     project = TrainedProject(folder)
     write_houses(folder / "houses.csv")
+    write_houses(folder / "gaps.csv", gaps=0.15)
     with pytest.MonkeyPatch.context() as patch:
         project.enter(patch)
         for experiment_id, values in families.items():

@@ -11,6 +11,7 @@ from assay.datasets.schema import ROW_ITEM_COLUMNS
 from assay.datasets.table import build_table, check_stored_rows
 from assay.errors import AssayError, DataError
 from assay.spec.generated_images import ColumnUse, TableSource
+from assay.spec.normalized import MissingValues
 
 CSV = "size,color,when,price\n1.5,red,train,10\n2.5,blue,val,20\n,red,test,30\n"
 
@@ -402,9 +403,23 @@ def test_infinite_values_of_parquet_are_refused(build, tmp_path):
     assert "in 1 of 3 rows (row 2)" in refused(build, path=str(tmp_path / "table.parquet"))
 
 
-def test_missing_values_are_told_when_the_table_is_read(build):
-    report, *_ = build("a,b,c,price\n1,,x,1\n,,,2\n3,4.5,z,3\n")
-    assert any("values are missing: 'a' in 1, 'b' in 2, 'c' in 1 of 3 rows" in each for each in report["warnings"])
+GAPS = "a,b,c,price\n1,,x,1\n,,,2\n3,4.5,z,3\n"
+
+
+def test_missing_values_and_what_fills_them_are_told_when_the_table_is_read(build):
+    report, *_ = build(GAPS)
+    (note,) = [each for each in report["warnings"] if "values are missing" in each]
+    assert note.startswith(
+        "values are missing: 'a' in 1, 'b' in 2, 'c' in 1 of 3 rows; numbers become the median of train"
+    )
+    assert "missing categories become a category (normalized.missing)" in note
+
+
+def test_missing_values_that_are_not_to_be_filled_are_refused_when_the_table_is_read(build):
+    use = ColumnUse("regression", "price", missing=MissingValues(numbers="refuse", categories="refuse"))
+    message = refused(build, GAPS, use=use)
+    assert "column 'b': is missing in 2 of 3 rows (rows 1, 2), and normalized.missing.numbers is 'refuse'" in message
+    assert "set normalized.missing.categories: level" in message
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from assay.errors import DataError
 from assay.experiments.contents import stage_results
 from assay.inference.export import export_model
 from assay.inference.parity import Parity, compare_predictions, own_items, predicted_by
-from tests.helpers.trained import FAMILIES
+from tests.helpers.trained import FAMILIES, TABLES
 
 pytestmark = pytest.mark.system
 
@@ -60,9 +60,9 @@ def script(tmp_path_factory):
 def test_the_documented_script_runs_every_family_with_onnxruntime_alone(families, onnx_folders, script, name, tmp_path):
     model = assay.load_model(name)
     model = model.with_network(model.loaded.network)
-    if name == "table":
+    if name in TABLES:
         rows = own_items(model.stored)
-        rows.select(model.stored.card.inputs.columns).write_csv(tmp_path / "rows.csv")
+        rows.select(model.stored.columns).write_csv(tmp_path / "rows.csv")
         paths, expected = [tmp_path / "rows.csv"], model.predict(rows)
     else:
         source = stage_results(families.storage, "detection")["generated_images"].folder
@@ -78,7 +78,7 @@ def test_the_documented_script_runs_every_family_with_onnxruntime_alone(families
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(found) == len(paths)
-    if name in ("regression", "table"):
+    if name in ("regression", *TABLES):
         numbers = [number for each in found for number in each["prediction"]]
         assert numbers == pytest.approx(expected["prediction"].to_list(), rel=1e-5)
         return
@@ -106,7 +106,7 @@ def test_the_exported_model_is_described(families, onnx_folders):
 
 
 @pytest.mark.parametrize("format", ["safetensors", "torch"])
-@pytest.mark.parametrize("name", ["table", "softmax", "detection"])
+@pytest.mark.parametrize("name", ["table", "gaps", "softmax", "detection"])
 def test_weights_and_programs_are_checked_too(families, name, format, tmp_path):
     code, told = export(name, "--format", format, "--to", tmp_path / "out")
     assert code == 0, told

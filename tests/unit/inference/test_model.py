@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
-from polars.testing import assert_frame_equal
+from polars.testing import assert_frame_equal, assert_series_equal
 
 import assay
 from assay.datasets.scaling import CategoricalInfo, NormalizationInfo
@@ -20,17 +20,17 @@ from assay.images.decoding import decode
 from assay.inference.pictures import files_of, prepare_picture
 from assay.inference.stored import find_model
 from assay.inference.tables import table_parts
-from tests.helpers.trained import FAMILIES, TrainedProject
+from tests.helpers.trained import FAMILIES, TABLES, TrainedProject
 
 pytestmark = pytest.mark.system
 
-PICTURES = [name for name in FAMILIES if name != "table"]
+PICTURES = [name for name in FAMILIES if name not in TABLES]
 
 
 def own_test_items(project: TrainedProject, name: str) -> tuple[pl.DataFrame, list]:
     """Return the rows of a stage that are the experiment's test items, and the picture files of each."""
     results = stage_results(project.storage, name)
-    if name == "table":
+    if name in TABLES:
         rows = pl.read_parquet(results["tabular"].folder / "tabular.parquet")
         return rows.filter(pl.col("subset") == "test"), []
     whole = name in ("segmentation", "detection")
@@ -217,7 +217,6 @@ FRAME = pl.DataFrame({"size": [80.0], "rooms": [3], "town": ["Ulm"], "garden": [
         (FRAME.drop("size"), ["needs 4 columns", "size"]),
         (FRAME.rename({"rooms": "Rooms"}), ["rooms: is it 'Rooms'?"]),
         (FRAME.with_columns(town=pl.lit("Rom")), ["'Rom'", "only 'Bonn', 'Kiel', 'Ulm'", "unseen_categories: code"]),
-        (FRAME.with_columns(size=pl.lit(None, pl.Float64)), ["column 'size': 1 of 1 rows", "Fill them"]),
         (FRAME.with_columns(size=pl.lit(float("inf"))), ["column 'size'"]),
         (FRAME.with_columns(size=pl.lit("many")), ["column 'size': holds String", "expected numbers"]),
         (FRAME.with_columns(town=pl.lit(3)), ["column 'town': holds Int32, such as 3; expected texts"]),
@@ -228,6 +227,28 @@ def test_a_table_that_does_not_fit_is_refused(families, frame, told):
     with pytest.raises(DataError) as error:
         assay.load_model("table").predict(frame)
     assert all(each in str(error.value) for each in told), str(error.value)
+
+
+@pytest.mark.parametrize("name", ["table", "gaps"])
+def test_gaps_of_new_rows_are_filled_as_the_trainings_were(families, name, tmp_path):
+    model = assay.load_model(name)
+    filling = {info.name: info.value for info in model.stored.scaling.filled}
+    usual = FRAME.with_columns(size=pl.lit(filling["size"]), rooms=pl.lit(filling["rooms"]))
+    gaps = FRAME.with_columns(size=pl.lit(None), rooms=pl.lit(float("nan")))
+    expected, found = model.predict(usual)["prediction"], model.predict(gaps)["prediction"]
+    assert (found == expected).all() == (name == "table")  # whose train had no gap, so that nothing marks them
+    gaps.with_columns(rooms=None).write_csv(path := tmp_path / "rows.csv", separator=";")
+    assert_series_equal(model.predict(path)["prediction"], found)
+    nothing = model.predict(pl.DataFrame({column: [None, None] for column in FRAME.columns}))["prediction"]
+    assert nothing.is_finite().all()
+    assert nothing.n_unique() == 1
+
+
+def test_columns_that_only_mark_gaps_are_none_of_the_table(families):
+    card = assay.load_model("gaps").card
+    assert card.inputs["columns"] == FRAME.columns
+    with pytest.raises(DataError, match="needs 4 columns, and 1 of them"):
+        assay.load_model("gaps").predict(FRAME.drop("size"))
 
 
 def test_other_columns_are_not_looked_at(families):

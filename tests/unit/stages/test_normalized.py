@@ -50,7 +50,7 @@ def normalize(tabular_folder, tmp_path):
     def normalize(columns=TABLE, result="result", **keys):
         tabular = tabular_folder(columns)
         folder = tmp_path / result
-        folder.mkdir()
+        folder.mkdir(exist_ok=result == "refused")
         report = build_normalized(
             scan_parquet(tabular / "tabular.parquet"), tabular, NormalizedSection.model_validate(keys), folder
         )
@@ -61,7 +61,7 @@ def normalize(tabular_folder, tmp_path):
 
 def refused(normalize, columns=TABLE, **keys):
     with pytest.raises(DataError) as caught:
-        normalize(columns, **keys)
+        normalize(columns, "refused", **keys)
     return str(caught.value)
 
 
@@ -166,11 +166,57 @@ def test_all_wrong_keys_are_reported_at_once(normalize):
     assert message.count("\n  - ") == 3
 
 
+GAPS = {**TABLE, "size": [0.0, None, float("nan"), 10.0], "color": ["red", None, "red", None]}
+
+
 def test_missing_and_infinite_values_are_named_by_column_with_their_number(normalize):
-    columns = {**TABLE, "size": [0.0, None, float("nan"), float("inf")], "color": ["red", None, "red", "red"]}
-    message = refused(normalize, columns)
+    columns = {**GAPS, "size": [0.0, None, float("nan"), float("inf")]}
+    message = refused(normalize, columns, missing={"numbers": "refuse", "categories": "refuse"})
     assert "column 'size': 3 of 4 rows, the first is item '1'" in message
-    assert "column 'color': 1 of 4 rows, the first is item '1'" in message
+    assert "column 'color': 2 of 4 rows, the first is item '1'" in message
+    assert "normalized.missing: {numbers: median, categories: level}" in message
+    assert "column 'size': 1 of 4 rows, the first is item '3'" in refused(normalize, columns)
+
+
+def test_gaps_are_filled_as_train_says_and_marked(normalize):
+    report, table, folder = normalize({**GAPS, "size": [4.0, None, float("nan"), 10.0]})
+    assert table["size"].to_list() == [0.0, 0.0, 0.0, 6.0]
+    assert table["size_missing"].to_list() == [0, 1, 1, 0]
+    assert table["color"].to_list() == [0, 1, 0, 1]
+    assert read_table_info(folder).features == ("size", "rooms", "new", "color", "size_missing")
+    assert report["missing_values"] == {"size": 2, "color": 2}
+    assert report["columns_of_gaps"] == {"size_missing": "size"}
+    assert table.null_count().sum_horizontal()[0] == 0
+
+
+def test_gaps_that_only_other_subsets_have_are_filled_too(normalize):
+    columns = {
+        **TABLE,
+        "size": [2.0, 4.0, None, 5.0],
+        "color": ["red", "blue", None, "blue"],
+        "new": [True, True, None, True],
+    }
+    report, table, _ = normalize(columns)
+    assert table["size"].to_list() == [0.0, 1.0, 0.5, 1.5]
+    assert table["color"].to_list() == [1, 0, 0, 0]
+    assert table["new"].to_list() == [0, 0, 0, 0]
+    assert "columns_of_gaps" not in report
+
+
+def test_rows_of_train_with_gaps_can_be_left_out(normalize):
+    columns = {**TABLE, "size": [None, 4.0, None, 5.0], "new": [True] * 4, "color": ["red"] * 4}
+    report, table, _ = normalize(columns, missing={"drop_rows": True})
+    assert table["item"].to_list() == ["1", "2", "3"]
+    assert table["size"].to_list() == [0.0, 0.0, 1.0]
+    assert report["rows_left_out"] == 1
+    assert "size_missing" not in table.columns
+    message = refused(normalize, {**TABLE, "size": [None, None, 1.0, 5.0]}, missing={"drop_rows": True})
+    assert "drop_rows leaves no row of train" in message
+
+
+def test_a_column_without_a_value_in_train_is_named(normalize):
+    message = refused(normalize, {**TABLE, "size": [None, None, 1.0, 5.0]})
+    assert "column 'size': no value in any of 2 rows" in message
 
 
 def test_classes_that_train_lacks_are_an_error_with_the_way_out(normalize):
