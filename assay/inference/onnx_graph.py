@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from onnx import TensorProto, helper, numpy_helper
 
 from assay.datasets.filling import FilledInfo
-from assay.datasets.scaling import BinaryInfo, CategoricalInfo, NormInfo
+from assay.datasets.scaling import BinaryInfo, CategoricalInfo, NormInfo, RanksInfo
 from assay.training.inputs import EPSILON
 from assay.training.models.backbone import STRIDE
 from assay.training.tasks.images import EPSILON as IMAGE_EPSILON
@@ -328,7 +328,27 @@ def scaled_column(nodes: Nodes, column: str, info: NormInfo | None, filled: Fill
         column = nodes.op("Where", gaps, nodes.real(float(filled.value or 0.0)), column)
     if info is None:
         return column
-    return nodes.op("Div", nodes.op("Sub", column, nodes.real(info.offset)), nodes.real(info.divisor))
+    if isinstance(info, RanksInfo):
+        return _interpolated(nodes, column, info)
+    scaled = nodes.op("Div", nodes.op("Sub", column, nodes.real(info.offset)), nodes.real(info.divisor))
+    return scaled if info.limits is None else nodes.op("Clip", scaled, *map(nodes.real, info.limits))
+
+
+def _interpolated(nodes: Nodes, column: str, info: RanksInfo) -> str:
+    """Return what NumPy's ``interp`` does: each straight piece adds its rise, as far as a value (N,) is beyond it."""
+    values, normals = np.array(info.values), np.array(info.normals)
+    widths = np.diff(values)
+    along = nodes.op("Sub", nodes.op("Unsqueeze", column, nodes.const([1])), nodes.real(values[:-1]))  # (N, pieces)
+    share = nodes.op("Clip", nodes.op("Div", along, nodes.real(widths)), nodes.real(0.0), nodes.real(1.0))
+    rise = nodes.op("ReduceSum", nodes.op("Mul", share, nodes.real(np.diff(normals))), nodes.const([1]), keepdims=0)
+    return nodes.op("Add", rise, nodes.real(normals[0]))
+
+
+def level_inputs(nodes: Nodes, codes: str, count: int) -> str:
+    """Return codes (N,) as inputs (N, count) that are 1 for a row's code; all are NaN where the code is."""
+    column = nodes.op("Unsqueeze", codes, nodes.const([1]))
+    hot = nodes.cast(nodes.op("Equal", column, nodes.real(np.arange(count))), F64)
+    return nodes.op("Where", nodes.op("IsNaN", column), nodes.real(float("nan")), hot)
 
 
 def _code_of_gaps(info: BinaryInfo | CategoricalInfo, filled: FilledInfo) -> float:

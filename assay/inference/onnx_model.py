@@ -12,6 +12,7 @@ import torch
 from onnx import TensorProto, helper
 
 from assay.datasets.filling import marked_columns
+from assay.datasets.scaling import ScalarInfo
 from assay.errors import DataError
 from assay.inference.model import Model
 from assay.inference.network_program import network_program
@@ -22,6 +23,7 @@ from assay.inference.onnx_graph import (
     fitted_square,
     gaps_of,
     grey_rows,
+    level_inputs,
     resized_at_most,
     scaled_column,
     standardized_items,
@@ -124,9 +126,16 @@ def _pixel_batch(nodes: Nodes, model: Model, rows: str) -> str:
     infos = {info.name: info for info in model.stored.scaling.norm_infos} if model.stored.scaling else {}
     scaled = [infos.get(name) for name in inputs.columns]
     values = nodes.op("Gather", rows, nodes.const([places[name] for name in inputs.columns]), axis=1)
-    offsets = nodes.real([getattr(info, "offset", 0.0) for info in scaled])
-    divisors = nodes.real([getattr(info, "divisor", 1.0) for info in scaled])
-    values = nodes.op("Div", nodes.op("Sub", nodes.cast(values, TensorProto.DOUBLE), offsets), divisors)
+    values = nodes.cast(values, TensorProto.DOUBLE)
+    if all(info is None or (isinstance(info, ScalarInfo) and info.limits is None) for info in scaled):
+        offsets = nodes.real([getattr(info, "offset", 0.0) for info in scaled])
+        divisors = nodes.real([getattr(info, "divisor", 1.0) for info in scaled])
+        values = nodes.op("Div", nodes.op("Sub", values, offsets), divisors)
+    else:
+        axis = nodes.const([1])
+        raw = [nodes.op("Gather", values, nodes.const(place), axis=1) for place in range(len(scaled))]
+        columns = [scaled_column(nodes, one, info) for one, info in zip(raw, scaled, strict=True)]
+        values = nodes.op("Concat", *(nodes.op("Unsqueeze", column, axis) for column in columns), axis=1)
     batch = nodes.cast(values, TensorProto.FLOAT)
     return standardized_items(nodes, batch, (1,), inputs.view) if inputs.standardize else batch
 
@@ -146,7 +155,11 @@ def _columns(nodes: Nodes, model: Model) -> tuple[list[onnx.ValueInfoProto], str
         return scaled_column(nodes, name, infos.get(name), filled.get(name))
 
     axis = nodes.const([1])
-    columns = [nodes.op("Unsqueeze", value(name), axis) for name in inputs.columns]
+    numbers = [nodes.op("Unsqueeze", value(name), axis) for name in inputs.columns if name not in inputs.levels]
+    levels = [
+        level_inputs(nodes, value(name), len(inputs.levels[name])) for name in inputs.columns if name in inputs.levels
+    ]
+    columns = [*numbers, *levels]
     batch = nodes.cast(nodes.op("Concat", *columns, axis=1), TensorProto.FLOAT)
     return given, standardized_items(nodes, batch, (1,), inputs.view) if inputs.standardize else batch, ("", "")
 

@@ -123,6 +123,7 @@ def resolve(spec: ExperimentSpec) -> ExperimentSpec:
     changes: dict[str, Any] = {name: _with_seed(spec, name) for name in SECTION_NAMES}
     if spec.splits.folds is not None and spec.splits.fold is None:
         changes["splits"] = changes["splits"].model_copy(update={"fold": 0})
+    changes["normalized"] = spec.normalized.with_defaults_for(is_table=not spec.uses_images)
     changes["trained_model"] = _with_target(spec, changes["trained_model"])
     changes["generated_images"] = _with_use(spec, changes["generated_images"], changes["trained_model"])
     view = view_of(spec.trained_model, spec.learning, spec.uses_images)

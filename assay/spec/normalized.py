@@ -1,11 +1,12 @@
 """Section ``normalized``: the columns that are scaled, what fills their gaps, and the rows that both are fitted on."""
 
 from itertools import combinations
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
+from pydantic.fields import FieldInfo
 
-from assay.spec.base import ADDED, Location, Section, Switch, repeated
+from assay.spec.base import ADDED, MOST_STEPS, Location, Section, Switch, repeated
 from assay.spec.extensions import Extension, OrPlugin
 from assay.spec.plugins import FEATURES
 
@@ -24,6 +25,9 @@ AnyFeatureKeys = Annotated[
     FeatureKeys | FeatureFunction, OrPlugin(FEATURES, Extension, FeatureFunction, (), FeatureKeys)
 ]
 """Names and globs of columns; or the name of a function that returns names, alone or with its keys."""
+
+_FORMER = {"numbers": "range", "categories": "codes"}
+"""What every result was made with before there were these keys."""
 
 KEY_FIELDS = ("scalar_feature_keys", "binary_feature_keys", "categorical_feature_keys")
 
@@ -73,19 +77,32 @@ class NormalizedSection(Section):
     """Scales columns; the scaling is fitted on train, stored, and applied to the other subsets."""
 
     scalar_feature_keys: AnyFeatureKeys | None = None
-    """Numeric columns, scaled so that the fitted rows range from 0 to 1, as names or globs, or the name of a function
-    that an installed package registers. Null: ``px_*`` of images, or every numeric column of a table except the
-    target; an empty list: none."""
+    """Numeric columns, scaled as ``numbers`` says, as names or globs, or the name of a function that an installed
+    package registers. Null: ``px_*`` of images, or every numeric column of a table except the target; an empty list:
+    none."""
     binary_feature_keys: AnyFeatureKeys | None = None
     """Columns with two values, which become 0 and 1, as names, globs or the name of a function. Null: every boolean
     column of a table except the target."""
     categorical_feature_keys: AnyFeatureKeys | None = None
-    """Columns with categories, which are encoded by their index in sorted order, as names, globs or the name of a
-    function. Null: every text column of a table except the target."""
+    """Columns with categories, which are encoded as ``categories`` says, as names, globs or the name of a function.
+    Null: every text column of a table except the target."""
+    numbers: Annotated[Literal["range", "standard", "ranks", "auto"] | None, ADDED] = None
+    """How numeric columns are scaled: ``range``: the fitted rows range from 0 to 1; ``standard``: their mean is 0 and
+    their standard deviation 1, and values far outside of theirs are clipped; ``ranks``: by their rank among the fitted
+    rows, to a normal distribution, which neither outliers nor skewed columns disturb; ``auto``: ranks for columns with
+    outliers or much skew, standard for the others. Null: auto for a table, range for pixels."""
+    categories: Annotated[Literal["codes", "levels"] | None, ADDED] = None
+    """How categories are encoded: ``codes``: by their index in sorted order, which the model reads as a number;
+    ``levels``: each is an input of its own, those that are rare or that train lacks share one. Null: levels for a
+    table, codes else."""
+    rare_below: Annotated[int, Field(ge=1, le=MOST_STEPS), ADDED] = 3
+    """With ``categories: levels``: categories of fewer fitted rows share one level, as do those beyond the 250 most
+    frequent."""
     fit_on: Literal["train", "all"] = "train"
     """Rows that the scaling is fitted on. ``all`` leaks test data into it; use it only to compare with old results."""
-    unseen_categories: Literal["error", "code"] = "error"
-    """Categories that the fitted rows lack: ``error``, or ``code`` for one additional index for all of them."""
+    unseen_categories: Literal["error", "code"] | None = None
+    """Categories that the fitted rows lack: ``error``, or ``code`` for one additional index for all of them. Null: code
+    with ``categories: levels``, else error. With error, rare categories are levels of their own."""
     missing: Annotated[MissingValues, ADDED] = MissingValues()
     """What stands for missing values; of columns of a table, as images have none."""
     output_norm_feature_info_file_name: str = Field(
@@ -102,10 +119,33 @@ class NormalizedSection(Section):
         """``output_parq_location`` under the name that the other sections use."""
         return self.output_parq_location
 
+    @property
+    def codes_unseen(self) -> bool:
+        """Whether categories that the fitted rows lack are no error."""
+        return self.unseen_categories == "code" or (self.unseen_categories is None and self.categories == "levels")
+
+    def with_defaults_for(self, is_table: bool) -> Self:
+        """Return the section with a value for each null that depends on the source."""
+        values = {"numbers": self.numbers, "categories": self.categories}
+        usual = {"numbers": "auto", "categories": "levels"} if is_table else {}
+        changes: dict[str, Any] = {key: values[key] or usual.get(key) for key in values}
+        filled = self.model_copy(update=changes)
+        return filled.model_copy(update={"unseen_categories": "code" if filled.codes_unseen else "error"})
+
+    def _is_left_out(self, name: str, field: FieldInfo) -> bool:
+        """Also leave out what results were made with before they said so."""
+        return super()._is_left_out(name, field) or getattr(self, name) == _FORMER.get(name, field)
+
     def listed(self, field: str) -> FeatureKeys:
         """Return the names and globs that one of ``KEY_FIELDS`` lists; none where it names a function."""
         keys = getattr(self, field)
         return () if keys is None or isinstance(keys, FeatureFunction) else keys
+
+    @model_validator(mode="after")
+    def _rare_levels_are_levels(self) -> Self:
+        if self.categories == "codes" and self.rare_below != type(self).model_fields["rare_below"].default:
+            raise ValueError(f"rare_below ({self.rare_below}) has no effect with categories: codes; leave it out")
+        return self
 
     @model_validator(mode="after")
     def _every_key_once(self) -> Self:

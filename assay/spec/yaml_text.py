@@ -93,13 +93,18 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_implicit_resolver(f"{_TAG}float", _FLOAT, list("-+0123456789."))
 
 
-def read_mapping(text: str, source: str) -> dict[str, Any]:
+def read_mapping(text: str, source: str, limit_factor: int = 1) -> dict[str, Any]:
     """Parse YAML text whose top level must be a mapping.
+
+    Args:
+        text: The text.
+        source: Where it is from, for messages.
+        limit_factor: How many times as large as a text that a person writes it may be.
 
     Raises:
         SpecError: The text is empty, too large, not YAML, not a mapping, or has a duplicate key; names ``source``.
     """
-    value = _read(text, source, " (half-saved?)")
+    value = _read(text, source, " (half-saved?)", limit_factor)
     if value is None:
         raise SpecError(source, ["is empty (half-saved?); expected at least 'task: regression'"])
     if not isinstance(value, dict):
@@ -119,11 +124,11 @@ def read_value(text: str) -> Any:
     return _read(text, f"value {shorten(text)}")
 
 
-def _read(text: str, source: str, guess: str = "") -> Any:
-    if len(text) > MAX_CHARACTERS:
-        raise SpecError(source, [f"is {len(text):,} characters long; expected at most {MAX_CHARACTERS:,}"])
+def _read(text: str, source: str, guess: str = "", limit_factor: int = 1) -> Any:
+    if len(text) > (most := limit_factor * MAX_CHARACTERS):
+        raise SpecError(source, [f"is {len(text):,} characters long; expected at most {most:,}"])
     try:
-        _check_events(text)
+        _check_events(text, limit_factor * MOST_NODES)
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
     except _ExcessError as error:
         raise SpecError(source, [_one_line(error)]) from error
@@ -158,7 +163,7 @@ class _Size:
         self.depth = max(self.depth, inner.depth + 1)
 
 
-def _check_events(text: str) -> None:
+def _check_events(text: str, most_nodes: int) -> None:
     """Refuse what would not fit into stack or memory once built; libyaml parses events without recursion.
 
     Raises:
@@ -181,8 +186,8 @@ def _check_events(text: str) -> None:
                 open_nodes.append((_Size(depth=1), event.anchor or ""))
             else:
                 open_nodes[-1][0].add(_size_of(event, anchors))
-        if max(seen, open_nodes[-1][0].nodes) > MOST_NODES:
-            raise _limit(event, f"there are more than {MOST_NODES:,} keys and values, with what aliases repeat")
+        if max(seen, open_nodes[-1][0].nodes) > most_nodes:
+            raise _limit(event, f"there are more than {most_nodes:,} keys and values, with what aliases repeat")
         if len(open_nodes) - 2 + open_nodes[-1][0].depth > MOST_DEPTH:
             raise _limit(event, f"more than {MOST_DEPTH} sections or lists are inside each other")
 

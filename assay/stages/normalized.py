@@ -10,18 +10,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 
 from assay.datasets.filling import FilledInfo, fill_gaps, fit_filling, gap_counts, marked_columns, missing_in
 from assay.datasets.scaling import (
-    BinaryInfo,
+    KINDS,
     CategoricalInfo,
+    Kind,
     NormalizationInfo,
-    NormInfo,
+    RanksInfo,
     ScalarInfo,
-    as_plain,
+    fit_scaling,
     read_normalization,
 )
 from assay.datasets.schema import TableInfo, read_table_info
@@ -36,17 +37,7 @@ from assay.utils.concurrency import Progress, silent
 NORMALIZED_FILE = "normalized.parquet"
 
 
-Kind = Literal["scalar", "binary", "categorical"]
-"""How a column is scaled: to 0 to 1; to 0 and 1; to a code per category."""
-
-
-KINDS: tuple[Kind, ...] = ("scalar", "binary", "categorical")
-
-
 _TEXTS = (pl.String, pl.Categorical, pl.Enum)
-
-
-_TWO = 2
 
 
 _SHOWN = 20
@@ -102,7 +93,7 @@ def build_normalized(
     progress(3, 3, "table written")
     gaps = gap_counts(table, [each.name for each in normalization.filled])
     about_gaps = {"missing_values": gaps, "columns_of_gaps": dict(marks), "rows_left_out": given - len(table)}
-    return _report(normalization, scaled, info) | {key: value for key, value in about_gaps.items() if value}
+    return _report(normalization, filled, scaled, info) | {key: value for key, value in about_gaps.items() if value}
 
 
 def _without_rows(table: pl.DataFrame, info: TableInfo, spec: NormalizedSection, folder: Path) -> dict[str, Any]:
@@ -185,7 +176,7 @@ def _fitted(table: pl.DataFrame, info: TableInfo, spec: NormalizedSection) -> No
     is_own_table = "image" not in table.columns  # rows of crops have no gaps, and thousands of columns
     filling = fit_filling(fitted, info.features, kinds, spec.missing) if is_own_table else ()
     _without_gaps(table, info, filling)
-    infos = fit_scaling(fill_gaps(filling, fitted), kinds, spec.unseen_categories == "code")
+    infos = fit_scaling(fill_gaps(filling, fitted), kinds, spec)
     return NormalizationInfo(fit_on=spec.fit_on, fitted_rows=len(fitted), norm_infos=infos, filled=filling)
 
 
@@ -299,49 +290,6 @@ def _kind_of_type(dtype: pl.DataType) -> Kind | None:
     return "categorical" if dtype in _TEXTS else None
 
 
-def fit_scaling(rows: pl.DataFrame, kinds: Mapping[str, Kind], code_unseen: bool) -> tuple[NormInfo, ...]:
-    """Fit the scaling of each column.
-
-    Args:
-        rows: The rows to fit on, without missing values but in categories, where they get a code of their own.
-        kinds: How each column is to be scaled.
-        code_unseen: Whether categories that these rows lack get a code of their own.
-
-    Raises:
-        DataError: A binary column has more than two values, or the range of a scalar column exceeds Float64.
-    """
-    infos: list[NormInfo] = []
-    problems: list[str] = []
-    scalars = [name for name, kind in kinds.items() if kind == "scalar"]
-    lows, highs = (rows.select(getattr(pl.col(scalars).cast(pl.Float64), way)()) for way in ("min", "max"))
-    for name, kind in kinds.items():
-        dtype = str(rows.schema[name])
-        if kind == "scalar":
-            low, high = float(lows[name][0]), float(highs[name][0])
-            if high - low == float("inf"):
-                problems.append(
-                    f"scalar_feature_keys: column {name!r} spans {low:g} to {high:g}, more than Float64 holds"
-                )
-            else:
-                infos.append(ScalarInfo(name=name, dtype=dtype, offset=low, divisor=high - low or 1.0))
-            continue
-        values = tuple(as_plain(rows[name]).drop_nulls().unique().sort())
-        if kind == "categorical":
-            unseen = len(values) if code_unseen else None
-            missing = len(values) + code_unseen if rows[name].null_count() else None
-            infos.append(
-                CategoricalInfo(name=name, dtype=dtype, values=values, unseen_code=unseen, missing_code=missing)
-            )
-        elif len(values) <= _TWO:
-            infos.append(BinaryInfo(name=name, dtype=dtype, values=values))
-        else:
-            shown = ", ".join(map(repr, values[:_SHOWN_VALUES]))
-            problems.append(f"binary_feature_keys: column {name!r} has {len(values)} values ({shown}, …), expected 2")
-    if problems:
-        raise DataError("normalized: columns can't be scaled as wanted; nothing was computed.", problems)
-    return tuple(infos)
-
-
 _IN_TRAINING = (
     "Other subsets hold values that train lacks. Give them a code of their own (normalized.unseen_categories: "
     "code), leave the column out (generated_images.source.ignore_columns) or split again (splits.seed)."
@@ -370,22 +318,30 @@ def apply_scaling(normalization: NormalizationInfo, table: pl.DataFrame, advice:
     return table.with_columns(columns)
 
 
-def _report(normalization: NormalizationInfo, scaled: pl.DataFrame, info: TableInfo) -> dict[str, Any]:
+def _report(
+    normalization: NormalizationInfo, filled: pl.DataFrame, scaled: pl.DataFrame, info: TableInfo
+) -> dict[str, Any]:
     kinds = [norm_info.kind for norm_info in normalization.norm_infos]
-    outside = _outside(normalization, scaled)
+    outside = _outside(normalization, filled, scaled)
     per_column = outside.sum().row(0, named=True) if len(outside.columns) > 1 else {}
     worst = sorted(
         (name for name in per_column if name != "subset" and per_column[name]), key=lambda n: (-per_column[n], n)
     )
+    ranks = [each.name for each in normalization.norm_infos if isinstance(each, RanksInfo)]
+    levels = {
+        each.name: each.levels for each in normalization.norm_infos if isinstance(each, CategoricalInfo) and each.levels
+    }
     return {
         "rows": len(scaled),
         "target_column": info.target_column,
         "fit_on": normalization.fit_on,
         "fitted_rows": normalization.fitted_rows,
-        "scalar_columns": kinds.count("scalar"),
+        "scalar_columns": len([kind for kind in kinds if kind in ("scalar", "ranks")]),
         "binary_columns": kinds.count("binary"),
         "categorical_columns": kinds.count("categorical"),
         "unscaled_features": len(info.features) - len(kinds),
+        **({"columns_by_rank": ranks} if ranks else {}),
+        **({"levels": levels} if levels else {}),
         "constant_columns": _constant_columns(normalization, scaled),
         "out_of_range": {
             row["subset"]: sum(v for k, v in row.items() if k != "subset") for row in outside.iter_rows(named=True)
@@ -394,11 +350,18 @@ def _report(normalization: NormalizationInfo, scaled: pl.DataFrame, info: TableI
     }
 
 
-def _outside(normalization: NormalizationInfo, scaled: pl.DataFrame) -> pl.DataFrame:
-    """Return, per subset, how many values of each scalar column are below 0 or above 1."""
-    names = [one.name for one in normalization.norm_infos if isinstance(one, ScalarInfo)]
-    count = (~pl.col(names).is_between(0, 1)).sum()
-    return scaled.group_by("subset").agg(count).sort("subset")
+def _outside(normalization: NormalizationInfo, filled: pl.DataFrame, scaled: pl.DataFrame) -> pl.DataFrame:
+    """Return, per subset, how many values of each column of numbers are beyond those of the fitted rows."""
+    ends: dict[str, tuple[float, float]] = {}
+    for one in normalization.norm_infos:
+        if isinstance(one, ScalarInfo):
+            ends[one.name] = one.ends or (0.0, 1.0)
+        elif isinstance(one, RanksInfo):
+            ends[one.name] = (one.values[0], one.values[-1])
+    ranks = [one.name for one in normalization.norm_infos if isinstance(one, RanksInfo)]
+    compared = scaled.with_columns(filled[name] for name in ranks)
+    counts = [(~pl.col(name).is_between(*both)).sum() for name, both in ends.items()]
+    return compared.group_by("subset").agg(counts).sort("subset")
 
 
 def _constant_columns(normalization: NormalizationInfo, scaled: pl.DataFrame) -> list[str]:

@@ -17,6 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from pydantic import Field
 from torch import Tensor
 
+from assay.datasets.scaling import CategoricalInfo, read_normalization
 from assay.errors import DataError
 from assay.spec.base import Section
 from assay.spec.recipes import View
@@ -39,6 +40,9 @@ class Inputs(Section):
     """Side of an object's image, or longest side of a whole image, in pixels; 0 for rows."""
     columns: tuple[str, ...] = ()
     """Names of the input columns, in order; empty for images."""
+    levels: dict[str, tuple[str, ...]] = Field(default={}, exclude_if=lambda levels: not levels)
+    """Names of the levels of the columns that hold codes of categories, each of which is an input of the network: 1
+    for rows of this code, else 0. These inputs come after all others; rows of higher codes have none."""
     grid: tuple[int, int] = (0, 0)
     """Rows and columns of the pixels; (0, 0) when the columns do not form a complete grid."""
     standardize: bool = True
@@ -46,8 +50,15 @@ class Inputs(Section):
 
     @property
     def item_shape(self) -> tuple[int, ...]:
-        """Shape of one item, without the batch."""
-        return (3, self.image_size, self.image_size) if self.image_size else (len(self.columns),)
+        """Shape of one item as the network gets it, without the batch."""
+        return (3, self.image_size, self.image_size) if self.image_size else (len(self.input_names),)
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the network's inputs; empty for images."""
+        numbers = [name for name in self.columns if name not in self.levels]
+        expanded = [f"{name}={level}" for name in self.columns for level in self.levels.get(name, ())]
+        return (*numbers, *expanded)
 
     @property
     def is_picture(self) -> bool:
@@ -75,7 +86,14 @@ def describe_inputs(section: TrainedModelSection, source: DataSource, train: pl.
     grid = _grid_of(columns)
     view: View = "pixels" if all(PIXEL.fullmatch(name) for name in columns) else "columns"
     standardize = view == "pixels" if description.standardize is None else description.standardize
-    return Inputs(view=view, columns=columns, grid=grid, standardize=standardize)
+    levels = _levels_of(columns, source) if view == "columns" else {}
+    return Inputs(view=view, columns=columns, levels=levels, grid=grid, standardize=standardize)
+
+
+def _levels_of(columns: tuple[str, ...], source: DataSource) -> dict[str, tuple[str, ...]]:
+    infos = read_normalization(source.norm_info).norm_infos if source.norm_info else ()
+    found = {info.name: info.level_names for info in infos if isinstance(info, CategoricalInfo) and info.levels}
+    return {name: found[name] for name in columns if name in found}
 
 
 def _input_columns(
@@ -140,9 +158,22 @@ def as_batch(inputs: Inputs, items: Tensor) -> Tensor:
         items: Some of the items from ``load_inputs``.
     """
     values = items.float().div_(255) if items.dtype == torch.uint8 else items
+    if inputs.levels:
+        values = with_levels(inputs, values)
     if inputs.standardize:
         values = standardized(values, EPSILON.get(inputs.view, 1e-3))
     return values.contiguous(memory_format=torch.channels_last) if inputs.view == "crops" else values
+
+
+def with_levels(inputs: Inputs, values: Tensor) -> Tensor:
+    """Return rows (B, columns) with an input for each level in place of codes: (B, inputs)."""
+    numbers = [place for place, name in enumerate(inputs.columns) if name not in inputs.levels]
+    parts = [values[:, numbers]]
+    for place, name in enumerate(inputs.columns):
+        if name in inputs.levels:
+            codes = torch.arange(len(inputs.levels[name]), device=values.device)
+            parts.append((values[:, place, None] == codes).to(values.dtype))
+    return torch.cat(parts, 1)
 
 
 def standardized(values: Tensor, epsilon: float) -> Tensor:

@@ -76,9 +76,19 @@ def first_samples(sampler: Sampler, epoch: int, count: int) -> Samples:
 
 
 def as_rows(samples: Samples, inputs: Inputs, target: ItemTarget) -> pl.DataFrame:
-    """Return samples as a table: the input columns as the network gets them, and the decoded target."""
-    table = pl.DataFrame(samples.values.numpy(), schema=list(inputs.columns))
+    """Return samples as a table: the inputs as the network gets them, and the decoded target."""
+    table = pl.DataFrame(samples.values.numpy(), schema=distinct(inputs.input_names))
     return table.with_columns(pl.Series(target.column, decoded_targets(samples.targets, target)))
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """Return names of which no two are equal, as those of a column and of a level of another may be."""
+    seen: dict[str, None] = {}
+    for name in names:
+        while name in seen:
+            name += "_"
+        seen[name] = None
+    return list(seen)
 
 
 def decoded_targets(targets: Sequence[Tensor], target: ItemTarget) -> list[Any]:

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from assay.metrics.samples import Floats
 from assay.training.class_targets import ClassTarget
 from assay.training.data import DataSource, read_subsets
-from assay.training.inputs import load_inputs
+from assay.training.inputs import Inputs, load_inputs, with_levels
 from assay.training.model_card import ModelCard
 from assay.training.targets import ItemTarget, NumberTarget
 
@@ -61,7 +61,7 @@ def simple_predictions(
     everything = {**features, train: _features(card, source, rows[train])} if train in subsets else features
     targets = target.encode(learned).numpy()
     with threadpool_limits(1):  # OpenMP's threads spin, which on a busy machine takes a hundred times as long
-        models = _candidates(target, pictures=card.inputs.image_size > 0)
+        models = _candidates(target, card.inputs)
         fitted = {name: fit(features[train], targets, seed) for name, fit in models.items()}
         usable = {name: predictor for name, predictor in fitted.items() if predictor is not None}
         if not usable:
@@ -79,7 +79,7 @@ def _drawn(rows: pl.DataFrame, most: int, seed: int) -> pl.DataFrame:
 
 
 def _features(card: ModelCard, source: DataSource, rows: pl.DataFrame) -> Floats:
-    """Return the network's inputs as float64 (n, d): columns, or histograms of gradients of pictures."""
+    """Return the network's inputs as float64 (n, d): columns, with codes, or histograms of gradients of pictures."""
     items = load_inputs(card.inputs, source, rows, card.section.train_params.threads).numpy()
     if not card.inputs.image_size:
         return items.astype(np.float64)
@@ -122,18 +122,39 @@ def _error(
 Fit = Callable[[Floats, Any, int], Predictor | None]
 
 
-def _candidates(target: ItemTarget, pictures: bool) -> Mapping[str, Fit]:
+def _candidates(target: ItemTarget, inputs: Inputs) -> Mapping[str, Fit]:
+    codes = [place for place, name in enumerate(inputs.columns) if name in inputs.levels]
     if isinstance(target, NumberTarget):
-        models: dict[str, Fit] = {"linear model": _linear_numbers, "gradient boosting": _boosted_numbers}
+        models: dict[str, Fit] = {
+            "linear model": _linear_numbers,
+            "gradient boosting": lambda features, targets, seed: _boosted_numbers(features, targets, seed, codes),
+        }
     elif isinstance(target, ClassTarget):
         classes = target.output_count
         models = {
             "linear model": lambda features, targets, seed: _linear_classes(features, targets, classes),
-            "gradient boosting": lambda features, targets, seed: _boosted_classes(features, targets, seed, classes),
+            "gradient boosting": lambda features, targets, seed: _boosted_classes(
+                features, targets, seed, classes, codes
+            ),
         }
     else:
         models = {"linear model": _linear_labels}
-    return {"HOG and a linear model": models["linear model"]} if pictures else models
+    if inputs.levels:
+        models["linear model"] = _of_levels(models["linear model"], inputs)
+    return {"HOG and a linear model": models["linear model"]} if inputs.image_size else models
+
+
+def _of_levels(fit: Fit, inputs: Inputs) -> Fit:
+    """Return the same, of an input per level in place of codes, which are no quantity."""
+
+    def expanded(features: Floats) -> Floats:
+        return np.asarray(with_levels(inputs, torch.from_numpy(features)).numpy(), np.float64)
+
+    def fit_expanded(features: Floats, targets: Any, seed: int) -> Predictor | None:
+        predictor = fit(expanded(features), targets, seed)
+        return None if predictor is None else lambda values: predictor(expanded(values))
+
+    return fit_expanded
 
 
 def _linear_numbers(features: Floats, targets: Floats, seed: int) -> Predictor:
@@ -143,10 +164,12 @@ def _linear_numbers(features: Floats, targets: Floats, seed: int) -> Predictor:
     return lambda values: np.asarray(model.predict(values), np.float64)[:, None]
 
 
-def _boosted_numbers(features: Floats, targets: Floats, seed: int) -> Predictor:
+def _boosted_numbers(features: Floats, targets: Floats, seed: int, codes: Sequence[int]) -> Predictor:
     from sklearn.ensemble import HistGradientBoostingRegressor
 
-    model = HistGradientBoostingRegressor(loss="absolute_error", early_stopping=False, random_state=seed)
+    model = HistGradientBoostingRegressor(
+        loss="absolute_error", early_stopping=False, random_state=seed, categorical_features=codes or None
+    )
     model.fit(features, targets)
     return lambda values: np.asarray(model.predict(values), np.float64)[:, None]
 
@@ -160,13 +183,15 @@ def _linear_classes(features: Floats, targets: Any, classes: int) -> Predictor |
     return lambda values: _all_classes(model.predict_proba(values), model.classes_, classes)
 
 
-def _boosted_classes(features: Floats, targets: Any, seed: int, classes: int) -> Predictor | None:
+def _boosted_classes(features: Floats, targets: Any, seed: int, classes: int, codes: Sequence[int]) -> Predictor | None:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     if len(np.unique(targets)) < 2:
         return None
     steps = 100 if classes == 2 else 40  # each step makes one tree per class
-    model = HistGradientBoostingClassifier(max_iter=steps, early_stopping=False, random_state=seed)
+    model = HistGradientBoostingClassifier(
+        max_iter=steps, early_stopping=False, random_state=seed, categorical_features=codes or None
+    )
     model.fit(features, targets)
     return lambda values: _all_classes(model.predict_proba(values), model.classes_, classes)
 

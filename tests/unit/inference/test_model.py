@@ -216,7 +216,6 @@ FRAME = pl.DataFrame({"size": [80.0], "rooms": [3], "town": ["Ulm"], "garden": [
     [
         (FRAME.drop("size"), ["needs 4 columns", "size"]),
         (FRAME.rename({"rooms": "Rooms"}), ["rooms: is it 'Rooms'?"]),
-        (FRAME.with_columns(town=pl.lit("Rom")), ["'Rom'", "only 'Bonn', 'Kiel', 'Ulm'", "unseen_categories: code"]),
         (FRAME.with_columns(size=pl.lit(float("inf"))), ["column 'size'"]),
         (FRAME.with_columns(size=pl.lit("many")), ["column 'size': holds String", "expected numbers"]),
         (FRAME.with_columns(town=pl.lit(3)), ["column 'town': holds Int32, such as 3; expected texts"]),
@@ -242,6 +241,18 @@ def test_gaps_of_new_rows_are_filled_as_the_trainings_were(families, name, tmp_p
     nothing = model.predict(pl.DataFrame({column: [None, None] for column in FRAME.columns}))["prediction"]
     assert nothing.is_finite().all()
     assert nothing.n_unique() == 1
+
+
+def test_a_category_that_the_training_lacked_is_predicted_unless_the_training_refused_such(families):
+    model = assay.load_model("table")
+    new = FRAME.with_columns(town=pl.lit("Rom"))
+    assert model.predict(new)["prediction"].is_finite().all()
+    (town,) = [info for info in model.stored.scaling.norm_infos if info.name == "town"]
+    strict = NormalizationInfo(fitted_rows=9, norm_infos=(town.model_copy(update={"unseen_code": None}),))
+    with pytest.raises(
+        DataError, match=r"unseen_categories: code(.|\n)*'Rom' in 1 rows, .* only 'Bonn', 'Kiel', 'Ulm'"
+    ):
+        Model(replace(model.stored, scaling=strict), model.loaded).predict(new)
 
 
 def test_columns_that_only_mark_gaps_are_none_of_the_table(families):

@@ -232,6 +232,23 @@ def test_classes_that_train_lacks_can_have_a_code(normalize):
     assert normalize(columns, unseen_categories="code")[1]["color"].to_list() == [1, 0, 2, 2]
 
 
+def test_the_report_counts_what_lies_beyond_train_however_it_is_scaled(normalize):
+    rows = 60
+    columns = {
+        "item": [str(row) for row in range(rows)],
+        "subset": ["train"] * 50 + ["test"] * 10,
+        "even": [*range(50), *range(45, 55)],
+        "skewed": [1.3**row for row in range(rows)],
+        "town": ["a", "b"] * 25 + ["new"] * 10,
+        "price": [*range(rows)],
+    }
+    report, table, _ = normalize(columns, numbers="auto", categories="levels")
+    assert report["columns_by_rank"] == ["skewed"]
+    assert report["levels"] == {"town": 2}
+    assert (report["scalar_columns"], report["out_of_range"]) == (2, {"test": 15, "train": 0})
+    assert table["town"].to_list()[-1] == 2
+
+
 def test_a_table_without_train_rows_is_refused(normalize):
     assert "no row of the subset 'train'" in refused(normalize, {**TABLE, "subset": ["test"] * 4})
 

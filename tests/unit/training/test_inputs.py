@@ -4,6 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
+from assay.datasets.scaling import CategoricalInfo
 from assay.errors import DataError
 from assay.spec.trained_model import TrainedModelSection
 from assay.training.data import read_subsets
@@ -45,6 +46,20 @@ def test_a_pattern_that_matches_nothing_is_an_error_that_names_the_key(pixel_row
 def test_text_is_no_input(pixel_rows, store_rows):
     with pytest.raises(DataError, match=r"categorical_feature_keys(.|\n)*colour: String"):
         described(store_rows(pixel_rows.with_columns(pl.lit("red").alias("colour"))), inputs=["colour", "px_*"])
+
+
+def test_each_level_of_a_category_is_an_input_of_the_network(pixel_rows, store_rows):
+    rows = pixel_rows.select("item", "subset", "target", age="px_0_0", town=pl.int_range(len(pixel_rows)) % 4)
+    town = CategoricalInfo(name="town", dtype="String", values=("a", "b"), unseen_code=3, missing_code=2, levels=3)
+    source = store_rows(rows.select("item", "subset", "target", "town", "age"), infos=(town,))
+    inputs, train = described(source)
+    assert inputs.input_names == ("age", "town=a", "town=b", "town=(missing)")
+    assert inputs.item_shape == (4,)
+    values = load_inputs(inputs, source, train, threads=1)
+    assert values.shape == (64, 2)
+    batch = as_batch(inputs, values)
+    assert batch[:5, 1:].tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0], [1, 0, 0]]
+    assert torch.equal(batch[:, 0], values[:, 1])
 
 
 @pytest.mark.parametrize("bad", [None, float("nan"), float("inf")])
