@@ -155,10 +155,9 @@ def _columns(nodes: Nodes, model: Model) -> tuple[list[onnx.ValueInfoProto], str
         return scaled_column(nodes, name, infos.get(name), filled.get(name))
 
     axis = nodes.const([1])
-    numbers = [nodes.op("Unsqueeze", value(name), axis) for name in inputs.columns if name not in inputs.levels]
-    levels = [
-        level_inputs(nodes, value(name), len(inputs.levels[name])) for name in inputs.columns if name in inputs.levels
-    ]
+    expanded = {} if inputs.codes else inputs.levels
+    numbers = [nodes.op("Unsqueeze", value(name), axis) for name in inputs.columns if name not in expanded]
+    levels = [level_inputs(nodes, value(name), len(expanded[name])) for name in inputs.columns if name in expanded]
     columns = [*numbers, *levels]
     batch = nodes.cast(nodes.op("Concat", *columns, axis=1), TensorProto.FLOAT)
     return given, standardized_items(nodes, batch, (1,), inputs.view) if inputs.standardize else batch, ("", "")

@@ -15,7 +15,7 @@ from assay.spec.generated_images import ColumnUse, GeneratedImagesSection, Table
 from assay.spec.recipes import MOST_TIMES, Recipe, View, recipe_of
 from assay.spec.splits import TRAIN
 from assay.spec.trained_model import Augmentation, TrainedModelSection, TrainParams
-from assay.spec.validation import DENSE, LOSSES, OF_CLASSES, check_training, keys_without_effect
+from assay.spec.validation import DENSE, LOSSES, OF_CLASSES, check_fitted, check_training, keys_without_effect
 
 CHOOSING = {"segmentation": "mean_iou", "detection": "map50"}
 """Metric that chooses the epoch, where it is not the loss: the loss of masks and boxes has terms that no metric has."""
@@ -66,7 +66,10 @@ def with_defaults(section: TrainedModelSection, learning: str, view: View) -> Tr
             metric=CHOOSING.get(learning, "loss"),
         ),
     }
-    return section.model_copy(update=changes)
+    resolved = section.model_copy(update=changes)
+    if section.model is not None and section.model.is_fitted:
+        check_fitted(resolved, with_defaults(TrainedModelSection(), learning, view), learning)
+    return resolved
 
 
 def _described(section: TrainedModelSection, view: View, window_size: int | None) -> Any:

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from assay.spec.base import Section
+from assay.spec.base import MOST_STEPS, Section
 from assay.spec.extensions import OrPlugin
 from assay.spec.plugins import MODELS
 
@@ -17,6 +17,11 @@ class ModelSection(Section):
 
     reads: ClassVar[tuple[str, ...]] = ("crops", "pixels", "columns")
     """Kinds of input that the network can read: of these, and ``images`` for whole images with all their objects."""
+
+    is_fitted: ClassVar[bool] = False
+    """Whether it is fitted to all training rows at once, rather than trained step by step."""
+    reads_codes: ClassVar[bool] = False
+    """Whether it reads a category as one code, rather than as one input per level."""
 
     kind: str
     """Kind of the network."""
@@ -31,6 +36,39 @@ class MlpModel(ModelSection):
     """Number of units in the first two hidden layers."""
     dropout: float = Field(default=0.2, ge=0, lt=1)
     """Dropout probability of the units."""
+
+
+class LinearModel(ModelSection):
+    """A linear model of the rows of a table: ridge regression, or logistic regression for classes."""
+
+    reads: ClassVar[tuple[str, ...]] = ("columns",)
+    is_fitted: ClassVar[bool] = True
+
+    kind: Literal["linear"] = "linear"
+    """linear."""
+    penalty: float | None = Field(default=None, gt=0, le=1e12)
+    """Weight of the squared coefficients, of standardized inputs. Null: of several, the one that is best on the
+    validation data."""
+
+
+class GradientBoostingModel(ModelSection):
+    """Gradient boosted trees of the rows of a table, by histograms (scikit-learn's HistGradientBoosting)."""
+
+    reads: ClassVar[tuple[str, ...]] = ("columns",)
+    is_fitted: ClassVar[bool] = True
+    reads_codes: ClassVar[bool] = True
+
+    kind: Literal["gradient_boosting"] = "gradient_boosting"
+    """gradient_boosting."""
+    trees: int | None = Field(default=None, ge=1, le=10_000)
+    """Largest number of trees per output; of several numbers up to it, the one that is best on the validation data is
+    kept. Null: 300, or 100 with more than two classes or labels."""
+    learning_rate: float = Field(default=0.1, gt=0, le=1)
+    """Share of each tree that is added."""
+    leaves: int = Field(default=31, ge=2, le=1024)
+    """Largest number of leaves of a tree."""
+    least_rows: int = Field(default=20, ge=1, le=MOST_STEPS)
+    """Least number of rows of a leaf."""
 
 
 class CnnModel(ModelSection):
@@ -85,13 +123,17 @@ class ModelKind:
 
 BUILT_IN_MODELS: dict[str, ModelKind] = {
     "mlp": ModelKind(MlpModel, "assay.training.models.mlp:build_mlp"),
+    "linear": ModelKind(LinearModel, "assay.training.models.linear:build_linear"),
+    "gradient_boosting": ModelKind(GradientBoostingModel, "assay.training.models.trees:build_trees"),
     "cnn": ModelKind(CnnModel, "assay.training.models.cnn:build_cnn"),
     "unet": ModelKind(UnetModel, "assay.training.models.unet:build_unet"),
     "detector": ModelKind(DetectorModel, "assay.training.models.detector:build_detector"),
 }
 
 
-BuiltInModel = Annotated[MlpModel | CnnModel | UnetModel | DetectorModel, Field(discriminator="kind")]
+BuiltInModel = Annotated[
+    MlpModel | LinearModel | GradientBoostingModel | CnnModel | UnetModel | DetectorModel, Field(discriminator="kind")
+]
 
 AnyModel = Annotated[BuiltInModel, OrPlugin(MODELS, ModelKind, ModelSection, tuple(BUILT_IN_MODELS))]
 """A built-in network, or one that an installed package adds."""

@@ -129,6 +129,39 @@ def check_training(section: TrainedModelSection, learning: str, view: View) -> N
     _check_augmentation(section, view)
 
 
+FITTED_READS = {
+    "data_train": ("subset",),
+    "learner": ("class_weights",),
+    "train_params": ("decision", "choose_epoch", "metric", "checkpoint_every_s", "threads", "device"),
+}
+"""Keys that models have which are fitted at once; the others are those of a training in steps."""
+
+
+def check_fitted(section: TrainedModelSection, usual: TrainedModelSection, learning: str) -> None:
+    """Refuse the keys of a training in steps for a model that is fitted at once.
+
+    Args:
+        section: The resolved section, with a model that is fitted.
+        usual: The defaults of a network for the same task and input, resolved.
+        learning: The kind of learning.
+
+    Raises:
+        ValueError: A key differs from its default; the message names it.
+    """
+    kind = section.model.kind if section.model else ""
+    reads = {part: list(keys) for part, keys in FITTED_READS.items()}
+    if kind == "gradient_boosting" and learning == "regression":
+        reads["learner"].append("loss")
+    told = f"model.kind {kind!r} is fitted at once, without steps; leave it out, or use model.kind: mlp"
+    if section.starting_weights is not None:
+        raise ValueError(f"starting_weights is set, but {told}")
+    for part, keys in reads.items():
+        own, other = getattr(section, part), getattr(usual, part)
+        for key in type(own).model_fields:
+            if key not in keys and getattr(own, key) != getattr(other, key, None):
+                raise ValueError(f"{part}.{key} is set, but {told}")
+
+
 def _check_choice(key: str, value: str | None, choices: tuple[str, ...], learning: str) -> None:
     if value is not None and value not in choices:
         raise ValueError(f"{key} is {value}, but {_learned(learning)}; expected {' or '.join(choices)}")
@@ -157,10 +190,11 @@ def _check_input(section: TrainedModelSection, learning: str, view: View) -> Non
         raise ValueError(f"data_description.input is splits, but {_learned(learning)}; expected crops or normalized")
     if model is not None and view not in model.reads:
         fitting = recipe_of(learning, view).model.kind
+        what = "rows of a table" if model.is_fitted else "images"
         reason = (
             f"can't learn {learning}"
             if "images" in (view, *model.reads)
-            else f"reads images, but the inputs are {view}"
+            else f"reads {what}, but the inputs are {view}"
         )
         raise ValueError(f"model.kind {model.kind!r} {reason}; use model.kind: {fitting}")
 

@@ -43,6 +43,8 @@ class Inputs(Section):
     levels: dict[str, tuple[str, ...]] = Field(default={}, exclude_if=lambda levels: not levels)
     """Names of the levels of the columns that hold codes of categories, each of which is an input of the network: 1
     for rows of this code, else 0. These inputs come after all others; rows of higher codes have none."""
+    codes: bool = Field(default=False, exclude_if=lambda codes: not codes)
+    """Whether the network reads the codes of these columns themselves."""
     grid: tuple[int, int] = (0, 0)
     """Rows and columns of the pixels; (0, 0) when the columns do not form a complete grid."""
     standardize: bool = True
@@ -56,6 +58,8 @@ class Inputs(Section):
     @property
     def input_names(self) -> tuple[str, ...]:
         """Names of the network's inputs; empty for images."""
+        if self.codes:
+            return self.columns
         numbers = [name for name in self.columns if name not in self.levels]
         expanded = [f"{name}={level}" for name in self.columns for level in self.levels.get(name, ())]
         return (*numbers, *expanded)
@@ -86,8 +90,16 @@ def describe_inputs(section: TrainedModelSection, source: DataSource, train: pl.
     grid = _grid_of(columns)
     view: View = "pixels" if all(PIXEL.fullmatch(name) for name in columns) else "columns"
     standardize = view == "pixels" if description.standardize is None else description.standardize
+    reads_codes = section.model is not None and section.model.reads_codes
     levels = _levels_of(columns, source) if view == "columns" else {}
-    return Inputs(view=view, columns=columns, levels=levels, grid=grid, standardize=standardize)
+    return Inputs(
+        view=view,
+        columns=columns,
+        levels=levels,
+        codes=reads_codes and bool(levels),
+        grid=grid,
+        standardize=standardize,
+    )
 
 
 def _levels_of(columns: tuple[str, ...], source: DataSource) -> dict[str, tuple[str, ...]]:
@@ -158,7 +170,7 @@ def as_batch(inputs: Inputs, items: Tensor) -> Tensor:
         items: Some of the items from ``load_inputs``.
     """
     values = items.float().div_(255) if items.dtype == torch.uint8 else items
-    if inputs.levels:
+    if inputs.levels and not inputs.codes:
         values = with_levels(inputs, values)
     if inputs.standardize:
         values = standardized(values, EPSILON.get(inputs.view, 1e-3))

@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from assay.metrics.samples import Floats
 from assay.training.class_targets import ClassTarget
 from assay.training.data import DataSource, read_subsets
+from assay.training.fitted_models import boosting
 from assay.training.inputs import Inputs, load_inputs, with_levels
 from assay.training.model_card import ModelCard
 from assay.training.targets import ItemTarget, NumberTarget
@@ -123,18 +124,17 @@ Fit = Callable[[Floats, Any, int], Predictor | None]
 
 
 def _candidates(target: ItemTarget, inputs: Inputs) -> Mapping[str, Fit]:
-    codes = [place for place, name in enumerate(inputs.columns) if name in inputs.levels]
     if isinstance(target, NumberTarget):
         models: dict[str, Fit] = {
             "linear model": _linear_numbers,
-            "gradient boosting": lambda features, targets, seed: _boosted_numbers(features, targets, seed, codes),
+            "gradient boosting": lambda features, targets, seed: _boosted_numbers(features, targets, seed, inputs),
         }
     elif isinstance(target, ClassTarget):
         classes = target.output_count
         models = {
             "linear model": lambda features, targets, seed: _linear_classes(features, targets, classes),
             "gradient boosting": lambda features, targets, seed: _boosted_classes(
-                features, targets, seed, classes, codes
+                features, targets, seed, classes, inputs
             ),
         }
     else:
@@ -164,13 +164,8 @@ def _linear_numbers(features: Floats, targets: Floats, seed: int) -> Predictor:
     return lambda values: np.asarray(model.predict(values), np.float64)[:, None]
 
 
-def _boosted_numbers(features: Floats, targets: Floats, seed: int, codes: Sequence[int]) -> Predictor:
-    from sklearn.ensemble import HistGradientBoostingRegressor
-
-    model = HistGradientBoostingRegressor(
-        loss="absolute_error", early_stopping=False, random_state=seed, categorical_features=codes or None
-    )
-    model.fit(features, targets)
+def _boosted_numbers(features: Floats, targets: Floats, seed: int, inputs: Inputs) -> Predictor:
+    model = boosting(True, seed, inputs).fit(features, targets)
     return lambda values: np.asarray(model.predict(values), np.float64)[:, None]
 
 
@@ -183,16 +178,11 @@ def _linear_classes(features: Floats, targets: Any, classes: int) -> Predictor |
     return lambda values: _all_classes(model.predict_proba(values), model.classes_, classes)
 
 
-def _boosted_classes(features: Floats, targets: Any, seed: int, classes: int, codes: Sequence[int]) -> Predictor | None:
-    from sklearn.ensemble import HistGradientBoostingClassifier
-
+def _boosted_classes(features: Floats, targets: Any, seed: int, classes: int, inputs: Inputs) -> Predictor | None:
     if len(np.unique(targets)) < 2:
         return None
     steps = 100 if classes == 2 else 40  # each step makes one tree per class
-    model = HistGradientBoostingClassifier(
-        max_iter=steps, early_stopping=False, random_state=seed, categorical_features=codes or None
-    )
-    model.fit(features, targets)
+    model = boosting(False, seed, inputs, max_iter=steps).fit(features, targets)
     return lambda values: _all_classes(model.predict_proba(values), model.classes_, classes)
 
 

@@ -20,6 +20,7 @@ from assay.training.annotations import Annotations
 from assay.training.checkpoint import Checkpoints, EpochValues, Training
 from assay.training.data import DataSource
 from assay.training.device import deterministic
+from assay.training.fitted_models import fit_at_once
 from assay.training.image_targets import MaskTarget
 from assay.training.interfaces import EvaluationDataset
 from assay.training.metrics import with_thresholds
@@ -78,7 +79,10 @@ def build_trained_model(
         with worker_processes(request, params.device):
             checkpoints = Checkpoints(scratch, digest_of(card.as_dict()), params.checkpoint_every_s)
             network = network_of(card)
-            training = fit(network, training_task, progress, checkpoints)
+            if card.section.model is not None and card.section.model.is_fitted:
+                training = fit_at_once(network, training_task, card, progress)
+            else:
+                training = fit(network, training_task, progress, checkpoints)
         chosen, last = _cards(card, training, network, training_task.validation)
         write_net_data(training_task, card, len(training.history), folder / NET_DATA)
     _write_models(folder, training, chosen, last)

@@ -46,14 +46,23 @@ def _values(task: str, **trained: Any) -> dict[str, Any]:
     }
 
 
+def _fitted(kind: str, **keys: Any) -> dict[str, Any]:
+    """Return an experiment whose model is fitted at once."""
+    chosen = {"model": {"kind": kind, **keys}, "net_data": {"samples": 0}}
+    return {**_values("regression"), "generated_images": {"source": GAPS}, "trained_model": chosen}
+
+
 LABELS = [*"0123456789", {"name": "even", "subclasses": ["0", "2", "4", "6", "8"]}]
 BINARY = {**{each: "small" for each in "01234"}, **{each: "large" for each in "56789"}}
 TABLE = {"kind": "table", "path": "houses.csv", "target_column": "price", "delimiter": ";", "decimal": ","}
+GAPS = {**TABLE, "path": "gaps.csv"}
 
 FAMILIES: dict[str, dict[str, Any]] = {
     "regression": _values("regression"),
     "table": {**_values("regression"), "generated_images": {"source": TABLE}},
-    "gaps": {**_values("regression"), "generated_images": {"source": {**TABLE, "path": "gaps.csv"}}},
+    "gaps": {**_values("regression"), "generated_images": {"source": GAPS}},
+    "linear": _fitted("linear"),
+    "boosted": _fitted("gradient_boosting", trees=12, least_rows=5),
     "binary": _values("classification", data_description={"class_mapping": BINARY}, train_params={"decision": "tuned"}),
     "softmax": _values("classification"),
     "multilabel": _values(
@@ -67,7 +76,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
 }
 """A small experiment of every family, by its ID."""
 
-TABLES = ("table", "gaps")
+TABLES = ("table", "gaps", "linear", "boosted")
 """Those of the user's own rows."""
 
 

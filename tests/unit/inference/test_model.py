@@ -252,7 +252,7 @@ def test_a_category_that_the_training_lacked_is_predicted_unless_the_training_re
     with pytest.raises(
         DataError, match=r"unseen_categories: code(.|\n)*'Rom' in 1 rows, .* only 'Bonn', 'Kiel', 'Ulm'"
     ):
-        Model(replace(model.stored, scaling=strict), model.loaded).predict(new)
+        type(model)(replace(model.stored, scaling=strict), model.loaded).predict(new)
 
 
 def test_columns_that_only_mark_gaps_are_none_of_the_table(families):
