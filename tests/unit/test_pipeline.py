@@ -60,6 +60,18 @@ def test_only_classifiers_with_class_weights_lost_what_they_had_learned():
     assert digests(spec("classification", trained_model=BALANCED))["trained_model"] != "5f42f5e1a28e4b67ad4d61a2"
 
 
+TABLE = {"generated_images": {"source": {"kind": "table", "path": "houses.csv", "target_column": "price"}}}
+FORMER = {"normalized": {"numbers": "range", "categories": "codes"}}
+
+
+def test_only_tables_are_scaled_anew_and_results_of_the_former_scaling_are_found_where_it_is_named():
+    """These are the digests of the time before ``numbers``, ``categories`` and ``missing``."""
+    assert digests(spec())["normalized"] == "b8d63c6ab680888979b24daf"
+    assert digests(spec(**TABLE, **FORMER))["normalized"] == "b8d63c6ab680888979b24daf"
+    assert changed(spec(**TABLE), spec(**TABLE, **FORMER)) == {"normalized"}
+    assert changed(spec(**TABLE), spec(**TABLE, normalized={"missing": {"numbers": "mean"}})) == {"normalized"}
+
+
 def test_a_training_seed_of_its_own_shares_the_data():
     assert changed(spec(), spec(trained_model={"seed": 3})) == {"trained_model"}
 

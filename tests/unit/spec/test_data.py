@@ -75,6 +75,13 @@ def table(path="x.csv", **keys):
             "scalar_feature_keys and binary_feature_keys both list 'a'",
         ),
         (lambda: NormalizedSection(output_norm_feature_info_file_name="../x.yaml"), "should match pattern"),
+        (lambda: NormalizedSection(missing={"numbers": "zero"}), "'median', 'mean', 'constant' or 'refuse'"),
+        (lambda: NormalizedSection(missing={"numbers": "constant"}), "constant is not set; give the number"),
+        (
+            lambda: NormalizedSection(missing={"constant": 3}),
+            "constant is 3, but numbers is 'median'; leave one of them",
+        ),
+        (lambda: NormalizedSection(categories="codes", rare_below=9), "has no effect with categories: codes"),
         (lambda: ImageFolderSource(path="x", extensions=["png"]), "got 'png'; expected a dot and letters"),
         (lambda: CocoSource(path="x.json", annotations={"train": "y"}), "path is a JSON file; give the folder as path"),
         (lambda: MaskFolderSource(path="x", classes={"cat": 0}), "class 'cat' and background both have the value 0"),

@@ -95,7 +95,9 @@ def test_the_version_of_a_metric_counts_where_it_is_computed(install_package):
 
 def test_a_package_that_is_missing_is_an_error_that_names_kind_experiment_and_what_to_do():
     message = problem(**NET)
-    assert message.startswith("experiments/ab12.yaml: trained_model.model.kind: got 'net'; expected one of mlp, linear, gradient_b")
+    assert message.startswith(
+        "experiments/ab12.yaml: trained_model.model.kind: got 'net'; expected one of mlp, linear, gradient_b"
+    )
     assert "that an installed package registers in 'assay.models' (here: none)" in message
     assert "pip install PACKAGE, see docs/extending.md" in message
 

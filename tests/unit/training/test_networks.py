@@ -71,5 +71,7 @@ def test_a_misspelt_key_of_an_added_network_is_an_error(installed):
 
 
 def test_an_unknown_kind_lists_those_that_exist():
-    with pytest.raises(AssayError, match=r"'cnm' does not exist\. Did you mean 'cnn'\? Choices: cnn, detector, gradient_boosting, l"):
+    with pytest.raises(
+        AssayError, match=r"'cnm' does not exist\. Did you mean 'cnn'\? Choices: cnn, detector, gradient_boosting, l"
+    ):
         build_network(ModelSection(kind="cnm"), (1,), 1)
