@@ -18,6 +18,7 @@ from assay.checks.result import TestResult
 from assay.errors import StorageError
 from assay.experiments.building import build_stage, fetch_evaluated, mirror, publish_evaluated_model
 from assay.experiments.checks import require_passed, run_tests
+from assay.experiments.costs import record_costs
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.locks import RunLocks
 from assay.experiments.specs import SpecFiles, load_run_config, store_run_config
@@ -54,6 +55,8 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
     tracker: Tracker
     """Sends finished results to MLflow."""
     _run_locks: RunLocks = PrivateAttr(default_factory=RunLocks)
+    _with_costs: set[str] = PrivateAttr(default_factory=set)
+    """The experiments whose costs this run may have changed."""
 
     @property
     def path(self) -> Path:
@@ -181,7 +184,10 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
         return self._run_locks.during(self.locations, spec.stage, spec.experiment_id, locks, waiting)
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
-        """Release what the run still holds, whatever its outcome; a lock that was lost meanwhile is lost already."""
+        """Enter what the run cost, and release what it holds, whatever its outcome; a lost lock is lost already."""
+        for experiment_id in sorted(self._with_costs):
+            record_costs(self.path, experiment_id)
+        self._with_costs.clear()
         with suppress(StorageError):
             self._run_locks.release()
 
@@ -190,6 +196,7 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
 
     def _finish(self, context: dg.AssetExecutionContext, spec: StageConfig[Any], outcome: str) -> None:
         self.reporter.finish(context, spec.stage, outcome)
+        self._with_costs.add(spec.experiment_id)
         problem = self.tracker.stage_done(context.run.run_id, self.path, spec.experiment_id, spec.stage)
         self.reporter.warn(context, problem)
 

@@ -78,6 +78,17 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def write_soon(path: Path, text: str) -> None:
+    """Write a whole UTF-8 text file atomically, without waiting for the disk: a power cut may leave it damaged."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_sibling(path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def update_text(path: Path, text: str) -> None:
     """Write a whole UTF-8 text file atomically, unless it holds this text already: nothing waits for the disk then."""
     content = text.encode()
