@@ -16,16 +16,17 @@ from assay.experiments.costs import (
     total_cost,
     total_of_rows,
 )
-from assay.experiments.folders import ExperimentFolders, cost_in
+from assay.experiments.folders import cost_in
 from assay.experiments.garbage import forget_experiment
-from assay.experiments.importing import import_experiment
 from assay.experiments.leftovers import LEFTOVER_S
 from assay.experiments.specs import SpecFiles
+from assay.pipeline import STAGES, needed_stages, stage_config
 from assay.spec.loading import spec_from
 from assay.storage import warehouse
 from assay.storage.costs import cost_path
-from assay.storage.locations.config import Locations
-from tests.helpers.comparison_cases import run, values
+from assay.storage.results import ResultStore
+from tests.helpers.comparison_cases import start, values
+from tests.helpers.results import build
 from tests.helpers.small_storage import lab, pattern
 
 __all__ = ["lab", "pattern"]
@@ -42,7 +43,8 @@ def test_a_shared_result_tells_what_it_cost_once_and_that_it_was_reused(lab):
     assert total_cost([*own, *shared]) == total_cost(own)
     both = total_cost([*own, *stage_costs(lab.root, "two")])
     assert both.spent.wall_s > total_cost(own).spent.wall_s
-    assert both.size_bytes == sum(each.cost.size_bytes for name in ("one", "two") for each in stage_costs(lab.root, name))
+    everything = [*own, *stage_costs(lab.root, "two")]
+    assert both.size_bytes == sum(each.cost.size_bytes for each in everything)
 
 
 def test_costs_are_a_table(lab):
@@ -55,7 +57,9 @@ def test_costs_are_a_table(lab):
     assert rows["reused"].to_list() == [False] * 3 + [True] * 3
     assert rows["built_for"].unique().to_list() == ["one"]
     assert rows["built_at"].dtype == pl.Datetime("us")
-    assert rows.filter(experiment_id="one")["wall_s"].to_list() == rows.filter(experiment_id="three")["wall_s"].to_list()
+    assert (
+        rows.filter(experiment_id="one")["wall_s"].to_list() == rows.filter(experiment_id="three")["wall_s"].to_list()
+    )
     total = total_cost(stage_costs(lab.root, "one"))
     of_rows = total_of_rows(rows)
     assert of_rows.spent.wall_s == pytest.approx(total.spent.wall_s)
@@ -65,12 +69,12 @@ def test_costs_are_a_table(lab):
 def test_a_table_that_is_up_to_date_is_not_written_again(lab):
     record_costs(lab.root, "one")
     (link,) = lab.root.glob("tables/main/costs/experiment_id=one/current")
-    before = os.readlink(link)
+    before = link.readlink()
     record_costs(lab.root, "one")
-    assert os.readlink(link) == before
+    assert link.readlink() == before
     lab.run("one", "2")
     record_costs(lab.root, "one")
-    assert os.readlink(link) != before
+    assert link.readlink() != before
 
 
 def test_results_of_a_version_without_costs_are_not_recorded(lab):
@@ -163,27 +167,9 @@ def test_a_forgotten_experiment_has_no_rows(lab):
     assert warehouse.query(lab.root, "select distinct experiment_id from costs")["experiment_id"].to_list() == ["two"]
 
 
-@pytest.fixture
-def imported(tmp_path):
-    """Give a function that imports the experiment ``ab12`` of one storage into another one."""
-    home = tmp_path / "home"
-    store = SpecFiles(home / "experiments-of-home", home)
-    store.create(values(), "ab12")
-    run(store, "ab12")
-    away = tmp_path / "away"
-    (tmp_path / "locations.yaml").write_text(f"home: {{url: {home / 'experiments'}}}\n")
-
-    def bring():
-        locations = Locations(tmp_path / "locations.yaml", away)
-        return import_experiment(SpecFiles(away / "specs", away, locations), locations.open("home"), "ab12")
-
-    return home, away, bring
-
-
-def test_costs_are_copied_with_the_experiment(imported):
-    home, away, bring = imported
-    folder = ExperimentFolders(home).find("ab12").path
-    assert cost_in(folder, "analysis").exists()
+def test_the_manifest_of_a_folder_does_not_list_costs(lab):
+    folder = lab.path("one")
+    assert cost_in(folder, "crops").exists()
     assert "cost.json" not in (folder / "manifest.json").read_text()
 
 
@@ -210,11 +196,6 @@ def test_a_sweep_costs_about_what_the_known_one_did_without_what_it_shares(tmp_p
 
 def run_all(store, experiment_id):
     """Do what a run does, with empty results, all of which are published; of made-up costs."""
-    from assay.pipeline import STAGES, needed_stages, stage_config
-    from assay.storage.results import ResultStore
-    from tests.helpers.comparison_cases import start
-    from tests.helpers.results import build
-
     spec, folders = start(store, experiment_id)
     results = {}
     for stage in needed_stages(spec):
