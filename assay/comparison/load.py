@@ -325,8 +325,12 @@ class Tables:
         return self._select("training_history", EPOCHS, "GROUP BY experiment_id", epoch="max(epoch)")
 
     def costs(self) -> pl.DataFrame:
-        """Return what the result of each stage cost."""
-        return self._select("costs", COSTS_OF_STAGES)
+        """Return what the result of each stage cost; nothing where that can't be read, on which nothing depends."""
+        try:
+            return self._select("costs", COSTS_OF_STAGES)
+        except AssayError as error:
+            _log.warning("Costs are not shown: %s", error)
+            return pl.DataFrame(schema=COSTS_OF_STAGES)
 
     def _select(self, table: str, columns: pl.Schema, further: str = "", **computed: str) -> pl.DataFrame:
         if table not in self._stored or (self.ids is not None and not self.ids):

@@ -242,8 +242,20 @@ class FileTables:
         return self._read("training_history", HISTORY).sort("epoch", maintain_order=True)
 
     def costs(self) -> pl.DataFrame:
-        """Return what the result of each stage cost."""
-        return self._read("costs", COSTS_OF_STAGES)
+        """Return what the result of each stage cost; nothing of an experiment whose file is damaged.
+
+        Raises:
+            StorageError: A file was replaced meanwhile.
+        """
+        frames = [pl.DataFrame(schema=COSTS_OF_STAGES)]
+        for key in sorted(self.ids):
+            try:
+                rows = FileTables(self.tables, [key])._read("costs", COSTS_OF_STAGES)
+                frames.append(rows.cast(dict(COSTS_OF_STAGES)))
+            except (StorageError, pl.exceptions.PolarsError):
+                if not self.tables["costs"].file(key).path.exists():
+                    raise
+        return pl.concat(frames)
 
     def _read(self, name: str, columns: pl.Schema) -> pl.DataFrame:
         """Return rows of a table; columns that a file of an older version lacks are null.

@@ -1,6 +1,5 @@
 """What experiments cost: each result once, whoever uses it; told in SQL, taken along, and removed with the result."""
 
-import json
 import os
 import shutil
 import time
@@ -20,13 +19,10 @@ from assay.experiments.folders import cost_in
 from assay.experiments.garbage import forget_experiment
 from assay.experiments.leftovers import LEFTOVER_S
 from assay.experiments.specs import SpecFiles
-from assay.pipeline import STAGES, needed_stages, stage_config
 from assay.spec.loading import spec_from
 from assay.storage import warehouse
 from assay.storage.costs import cost_path
-from assay.storage.results import ResultStore
-from tests.helpers.comparison_cases import start, values
-from tests.helpers.results import build
+from tests.helpers.comparison_cases import run_all, values
 from tests.helpers.small_storage import lab, pattern
 
 __all__ = ["lab", "pattern"]
@@ -192,18 +188,3 @@ def test_a_sweep_costs_about_what_the_known_one_did_without_what_it_shares(tmp_p
     other = changed(trained_model={"train_params": {"epochs": 10}}, generated_images={"seed": 5})
     assert estimated_cost(results, spec, [other]).wall_s == pytest.approx(sum(known.values()), abs=0.01)
     assert estimated_cost(results[1:], spec, [other]) is None
-
-
-def run_all(store, experiment_id):
-    """Do what a run does, with empty results, all of which are published; of made-up costs."""
-    spec, folders = start(store, experiment_id)
-    results = {}
-    for stage in needed_stages(spec):
-        inputs = {name: results[name] for name in STAGES[stage].inputs if name in results}
-        results[stage] = build(
-            ResultStore(store.root), stage_config(spec, experiment_id, stage), inputs, lambda folder: {}
-        )
-        file = results[stage].cost_file
-        file.write_text(json.dumps({**json.loads(file.read_text()), "wall_s": float(len(results))}))
-        folders.publish(experiment_id, results[stage])
-    return stage_costs(store.root, experiment_id)
