@@ -42,7 +42,7 @@ MOST_BYTES = 2**16
 SECONDS_BETWEEN_SAMPLES = 0.05
 """Peaks of memory that are shorter may be missed, unless they are the highest of the whole process."""
 
-SECONDS_BETWEEN_NOTES = 10.0
+SECONDS_BETWEEN_NOTES = 2.0
 """How much of an attempt is not counted if its process is killed."""
 
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -192,8 +192,8 @@ class Meter:
         # Where the peak of the whole process rose, that is when; elsewhere the samples tell.
         own_mb = now.peak_mb if now.peak_mb > start.peak_mb else self._memory_mb
         peak_mb = None if own_mb is None else round(own_mb + self._children.peak_mb, 1)
-        gpus = sum(peak > start.gpus.get(number, 0) for number, peak in now.gpu_peaks.items())
-        gpus += self._children.most if gpus else 0
+        gpus = sum(count > start.allocations.get(number, 0) for number, count in now.allocations.items())
+        gpus += self._children.most if gpus else 0  # each of those that train together has one of its own
         this = Spent(
             wall_s=wall_s,
             cpu_s=max(now.cpu_s - start.cpu_s, 0.0) + unfinished_s,
@@ -226,24 +226,25 @@ def _noted(notes: Path) -> Spent:
 
 @dataclass(frozen=True)
 class _Moment:
-    """What the process had used at a moment: seconds, most memory in 10^6 bytes, memory of each GPU in bytes."""
+    """What the process had used at a moment: seconds, most memory in 10^6 bytes, allocations on each GPU so far."""
 
     wall_s: float
     cpu_s: float
     peak_mb: float
-    gpus: dict[int, int]
-    gpu_peaks: dict[int, int]
+    allocations: dict[int, int]
 
 
 def _now() -> _Moment:
     own, ended = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu_s = own.ru_utime + own.ru_stime + ended.ru_utime + ended.ru_stime
     unit = 1 if sys.platform == "darwin" else 1024
-    cuda: Any = _cuda()
+    return _Moment(time.monotonic(), cpu_s, own.ru_maxrss * unit / 1e6, _allocations())
+
+
+def _allocations() -> dict[int, int]:
+    cuda = _cuda()
     numbers = range(cuda.device_count()) if cuda else ()
-    gpus = {number: int(cuda.memory_allocated(number)) for number in numbers}
-    peaks = {number: int(cuda.max_memory_allocated(number)) for number in numbers}
-    return _Moment(time.monotonic(), cpu_s, own.ru_maxrss * unit / 1e6, gpus, peaks)
+    return {number: int(cuda.memory_stats(number).get("allocation.all.allocated", 0)) for number in numbers}
 
 
 def _cuda() -> Any:

@@ -49,6 +49,9 @@ def run(store, experiment_id, mae=0.5, subset="test"):
     put(store, "training_history", experiment_id, pl.DataFrame(history, columns, orient="row"))
 
 
+REPORT = {"summary": "Good.", "next": "Go on."}
+
+
 def run_all(store, experiment_id):
     """Do what a run does, with empty results, all of which are published; the first costs a second, the next two."""
     spec, folders = start(store, experiment_id)
@@ -56,7 +59,9 @@ def run_all(store, experiment_id):
     for seconds, stage in enumerate(needed_stages(spec), start=1):
         inputs = {name: results[name] for name in STAGES[stage].inputs if name in results}
         config = stage_config(spec, experiment_id, stage)
-        results[stage] = build(ResultStore(store.root), config, inputs, lambda folder: {})
+        results[stage] = build(
+            ResultStore(store.root), config, inputs, lambda folder: {"summary": "Good.", "next": "Go on."}
+        )
         if not results[stage].reused:
             file = results[stage].cost_file
             file.write_text(json.dumps({**json.loads(file.read_text()), "wall_s": float(seconds)}))

@@ -6,11 +6,12 @@ import shutil
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from assay.pipeline import StageConfig
-from assay.storage.costs import Meter, Spent, cost_path, read_cost, write_cost
+from assay.storage.costs import Meter, Spent, cost_of, cost_path, read_cost, write_cost
 from assay.storage.results import ResultStore, scratch_of
 from tests.helpers.results import Section, build
 
@@ -123,6 +124,37 @@ def test_the_workers_of_a_training_that_still_live_are_part_of_a_note(tmp_path):
     noted = json.loads(notes.read_text())
     assert noted["peak_memory_mb"] > own + 50
     assert meter.stop().peak_memory_mb > own + 50
+
+
+class Cuda:
+    """What of ``torch.cuda`` is asked, where there is no GPU: one that is used, and one that is not."""
+
+    def __init__(self):
+        self.allocated = 5
+
+    def is_initialized(self):
+        return True
+
+    def device_count(self):
+        return 2
+
+    def memory_stats(self, number):
+        return {"allocation.all.allocated": self.allocated} if number == 0 else {}
+
+    def get_device_name(self, number):
+        return "NVIDIA Example\u2122"
+
+
+def test_gpu_seconds_are_those_for_which_a_gpu_was_taken(tmp_path, monkeypatch):
+    cuda = Cuda()
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    unused = Meter(tmp_path / "notes").stop()
+    meter = Meter(tmp_path / "notes")
+    cuda.allocated += 1
+    used = meter.stop()
+    assert (unused.gpu_s, used.gpu_s) == (0, used.wall_s)
+    cost = cost_of(used, "crops", FINGERPRINT, "ab12", 1)
+    assert cost.machine.endswith(", NVIDIA Example, NVIDIA Example")
 
 
 def test_damaged_notes_are_as_good_as_none(tmp_path):
