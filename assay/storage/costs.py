@@ -156,7 +156,12 @@ class Meter:
     Args:
         notes: File of the notes; need not exist. It is not removed here.
         every_s: Seconds between two notes.
+
+    Attributes:
+        size_bytes: Size of the result's files, as soon as they are complete.
     """
+
+    size_bytes = 0
 
     def __init__(self, notes: Path, every_s: float = SECONDS_BETWEEN_NOTES) -> None:
         self._notes = notes

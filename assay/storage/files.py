@@ -187,17 +187,22 @@ def _flush_and_hash(path: Path) -> dict[str, Any]:
     return {"size_bytes": path.stat().st_size, "sha256": digest}
 
 
-def seal(folder: Path, head: dict[str, Any]) -> None:
+def seal(folder: Path, head: dict[str, Any]) -> int:
     """Complete a result folder: write its manifest, after all other files, and flush everything to the disk.
 
     Args:
         folder: Temporary folder with all files of the result.
         head: Keys of the manifest besides ``files``.
+
+    Returns:
+        Total size in bytes of the files that the manifest lists.
     """
-    write_json(folder / MANIFEST, {**head, "files": describe_files(folder)})
+    files = describe_files(folder)
+    write_json(folder / MANIFEST, {**head, "files": files})
     for path in [*folder.rglob("*"), folder]:
         if path.is_dir():
             fsync_path(path)
+    return sum(entry["size_bytes"] for entry in files.values())
 
 
 def put_in_place(temporary: Path, folder: Path) -> None:

@@ -231,7 +231,7 @@ class ResultStore:
                 return
             head = {**manifest_head(spec, existing.fingerprint, lineage), "ancestors": ancestors(inputs)}
             made = replace(existing, reused=False)
-            with _measured(made, spec.experiment_id) as meter, _new_folder(folder, head) as temporary:
+            with _measured(made, spec.experiment_id) as meter, _new_folder(folder, head, meter) as temporary:
                 yield (build := Build(made, needed=True, folder=temporary, meter=meter))
                 write_json(temporary / REPORT, build.finished_report())
 
@@ -283,13 +283,13 @@ def _measured(result: Result, experiment_id: str) -> Iterator[Meter]:
         raise
     spent = meter.stop()
     shutil.rmtree(scratch_of(result.folder), ignore_errors=True)  # the meter may have made it again
-    with suppress(StorageError, ValueError):  # it is good to know, but the result is complete without
-        record = cost_of(spent, result.stage, result.fingerprint, experiment_id, result.size_bytes)
+    with suppress(ValueError):  # it is good to know, but the result is complete without
+        record = cost_of(spent, result.stage, result.fingerprint, experiment_id, meter.size_bytes)
         write_cost(result.cost_file, record)
 
 
 @contextmanager
-def _new_folder(folder: Path, head: dict[str, Any]) -> Iterator[Path]:
+def _new_folder(folder: Path, head: dict[str, Any], meter: Meter) -> Iterator[Path]:
     """Yield an empty folder to a block; it becomes ``folder`` if the block succeeds and is deleted if it fails."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
@@ -297,7 +297,7 @@ def _new_folder(folder: Path, head: dict[str, Any]) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        seal(temporary, head)
+        meter.size_bytes = seal(temporary, head)
         put_in_place(temporary, folder)
         shutil.rmtree(scratch_of(folder), ignore_errors=True)
     except OSError as error:
