@@ -111,9 +111,9 @@ def cost_numbers(ranking: Ranking) -> dict[str, Callable[[ExperimentCost], float
 
 
 def price(collection: ComparisonData) -> str:
-    """Return what the results of all experiments cost together, as a sentence."""
-    total = total_of_rows(collection.costs)
-    return f"Cost of the {pluralize(len(collection.entries), 'experiment')}, shared results counted once: {total}"
+    """Return what the results of all experiments that ran cost together, as a sentence."""
+    ran = pluralize(collection.costs["experiment_id"].n_unique(), "experiment")
+    return f"Cost of the {ran} that ran, shared results counted once: {total_of_rows(collection.costs)}"
 
 
 def _key_column(key: str, name: str) -> _Column:
