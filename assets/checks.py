@@ -12,6 +12,7 @@ import dagster as dg
 from assay.checks.registry import CHECKS
 from assay.checks.result import TestResult
 from assay.errors import AssayError, IdError
+from assay.experiments.last_run import VERIFIES_TAG
 from assay.experiments.specs import removal_notice
 from assay.experiments.verification import StageVerdict, repeat_and_compare
 from assay.pipeline import StageConfig
@@ -105,6 +106,8 @@ def verified(context: dg.AssetCheckExecutionContext, store: ExperimentStore) -> 
     if VERIFIED.asset_key in (context.run.asset_selection or ()):  # "Materialize" takes all checks of its assets along
         return
     experiment_id = validate_id(context.partition_key)
+    if not context.run.asset_selection:  # its own button starts a run without the tag of job_verify
+        context.instance.add_run_tags(context.run.run_id, {VERIFIES_TAG: "true"})
     with as_failure(f"Experiment {experiment_id}"):
         verdicts = repeat_and_compare(store.path, experiment_id, store.specs.load(experiment_id))
     yield _verification(verdicts)

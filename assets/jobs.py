@@ -6,6 +6,7 @@ import dagster as dg
 
 from assay.backfills.launch import RETRY_TAGS
 from assay.experiments.evaluation import newest_trained
+from assay.experiments.last_run import VERIFIES_TAG
 from assay.spec.ids import is_id
 from assets.checks import VERIFIED
 from assets.common import SECTION_KEYS
@@ -92,6 +93,7 @@ job_verify = dg.define_asset_job(
     selection=ON_REQUEST,
     # Dagster infers no partitions from a check alone.
     config=dg.PartitionedConfig(experiments, run_config_for_partition_key_fn=lambda _: {}),
+    tags={VERIFIES_TAG: "true"},
     description="Make all results of a finished experiment anew in an empty storage, and compare them byte by byte "
     "with those that are stored, of which nothing changes. It takes as long as the experiment did; like "
     "`assay verify ID`.",

@@ -3,6 +3,7 @@
 import dagster as dg
 import pytest
 
+from assay.experiments.last_run import VERIFIES_TAG
 from assay.experiments.verification import StageVerdict
 from assets.checks import TOLERANCE, VERIFIED, _verification
 from definitions import build_defs
@@ -54,6 +55,7 @@ def test_it_is_run_on_request_only(two_runs):
     assert VERIFIED.name not in {each.check_name for each in by_hand.get_asset_check_evaluations()}
     asked = lab.run("one", "job_verify")
     assert asked.success, lab.failure(asked)
+    assert lab.instance.get_run_by_id(asked.run_id).tags[VERIFIES_TAG] == "true"
     (found,) = asked.get_asset_check_evaluations()
     assert found.passed
     assert found.partition == "one"

@@ -52,7 +52,9 @@ def test_the_terminal_shows_what_differs_best_first_and_what_is_missing(compared
 
 def test_the_sweep_tells_its_price_once_for_what_its_experiments_share(compared, module_project):
     spent = r"[\d.]+ (?:s|min), CPU [\d.]+ (?:s|min), memory [\d.]+ [MG]B, [\d.]+ [kM]B, on .+ cores, \d+ GB"
-    assert re.search(rf"^Cost of the 2 experiments that ran, shared results counted once: {spent}$", compared, re.MULTILINE)
+    assert re.search(
+        rf"^Cost of the 2 experiments that ran, shared results counted once: {spent}$", compared, re.MULTILINE
+    )
     both, planned = (
         done(module_project.assay(*arguments))
         for arguments in (
