@@ -211,7 +211,13 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
         return results
 
     @contextmanager
-    def cores(self, context: dg.AssetExecutionContext, threads: int, usable: int | None = None) -> Iterator[None]:
+    def cores(
+        self,
+        context: dg.AssetExecutionContext,
+        threads: int,
+        usable: int | None = None,
+        build: Build | None = None,
+    ) -> Iterator[None]:
         """Reserve this machine's cores for a training; trainings that use all cores take turns.
 
         Two trainings at once, each with as many threads as there are cores, take three times as long as one after the
@@ -221,11 +227,16 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
             context: Context of the asset, which names the experiment.
             threads: Number of threads of the training.
             usable: Number of cores of this machine; counted if not given.
+            build: What is built with them; waiting for them is not part of its cost.
         """
         name = f"cores/{socket.gethostname()}"
         mode: LockMode = "write" if threads >= (usable or usable_cores()) else "read"
         waiting = partial(self.reporter.wait, context, "trained_model")
+        if build is not None and build.meter is not None:
+            build.meter.pause()
         with hold(self.path / "locks", name, mode, f"training {context.partition_key}", waiting=waiting):
+            if build is not None and build.meter is not None:
+                build.meter.restart()
             yield
 
 

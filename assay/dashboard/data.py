@@ -251,7 +251,7 @@ class FileTables:
         for key in sorted(self.ids):
             try:
                 rows = FileTables(self.tables, [key])._read("costs", COSTS_OF_STAGES)
-                frames.append(rows.cast(dict(COSTS_OF_STAGES)))
+                frames.append(rows.cast(COSTS_OF_STAGES))
             except (StorageError, pl.exceptions.PolarsError):
                 if not self.tables["costs"].file(key).path.exists():
                     raise

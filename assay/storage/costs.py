@@ -172,8 +172,13 @@ class Meter:
         self._watcher = threading.Thread(target=self._watch, name="assay-cost", daemon=True)
         self._watcher.start()
 
+    def pause(self) -> None:
+        """Begin to wait, for which nobody pays; ``restart`` ends it."""
+        self._is_waiting = True
+
     def restart(self) -> None:
         """Count from now: what was before was waiting."""
+        self._is_waiting = False
         self._start = _now()
         self._memory_mb = _memory_mb()
         self._children = _Children()
@@ -187,7 +192,7 @@ class Meter:
     def keep(self) -> None:
         """End measuring an attempt that was interrupted; a short one is not worth a note."""
         spent = self.stop()
-        if time.monotonic() - self._start.wall_s >= self._every_s:
+        if time.monotonic() - self._start.wall_s >= self._every_s and not self._is_waiting:
             write_cost(self._notes, spent)
 
     def _spent(self, unfinished_s: float = 0.0) -> Spent:
@@ -217,7 +222,7 @@ class Meter:
                 self._memory_mb = max(self._memory_mb or 0.0, _memory_mb() or 0.0) or None
                 if now - looked >= SECONDS_BETWEEN_LOOKS:
                     self._children, looked = self._children.and_now(), now
-                if now - noted >= self._every_s:
+                if now - noted >= self._every_s and not self._is_waiting:
                     write_cost(self._notes, self._spent(self._children.cpu_s))
                     noted = now
 

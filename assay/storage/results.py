@@ -147,11 +147,6 @@ class Build:
         """Folder for what an interrupted build needs to resume; may not exist, and is deleted with the build's end."""
         return scratch_of(self.result.folder)
 
-    def begin(self) -> None:
-        """Count the cost from now on: what was before was waiting, for which nobody pays."""
-        if self.meter is not None:
-            self.meter.restart()
-
     def finished_report(self) -> Report:
         """Return the report.
 

@@ -86,6 +86,17 @@ def test_what_was_waiting_is_not_counted(tmp_path):
     assert meter.stop().cpu_s < 0.1
 
 
+def test_nothing_is_noted_of_a_build_that_waits(tmp_path):
+    notes = tmp_path / "notes"
+    meter = Meter(notes, every_s=0.0)
+    meter.pause()
+    notes.unlink(missing_ok=True)
+    looked = meter._children
+    wait_until(lambda: meter._children is not looked)
+    meter.keep()
+    assert not notes.exists()
+
+
 def test_an_attempt_that_was_killed_counts_as_far_as_it_was_noted(tmp_path):
     notes = tmp_path / "scratch" / "notes"
     killed = Meter(notes, every_s=0.01)
