@@ -4,6 +4,7 @@ Belongs here: how a check becomes Dagster's. Does not belong here: which checks 
 (``assay.checks.registry``), what they look at (``assay.checks``).
 """
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -11,7 +12,9 @@ import dagster as dg
 from assay.checks.registry import CHECKS
 from assay.checks.result import TestResult
 from assay.errors import AssayError, IdError
+from assay.experiments.last_run import VERIFIES_TAG
 from assay.experiments.specs import removal_notice
+from assay.experiments.verification import StageVerdict, repeat_and_compare
 from assay.pipeline import StageConfig
 from assay.spec.exptests import ExptestsSection
 from assay.spec.ids import validate_id
@@ -19,6 +22,7 @@ from assay.utils.text import code_block, escape_markdown
 from assets.common import SECTION_KEYS, SECTION_TYPE
 from partitions.experiments import experiments
 from resources.experiment_store import ExperimentStore
+from resources.failures import as_failure
 
 
 def _check(kind: str) -> dg.AssetChecksDefinition:
@@ -77,6 +81,59 @@ def spec_is_valid(context: dg.AssetCheckExecutionContext, store: ExperimentStore
         )
     return dg.AssetCheckResult(passed=True, description="The file is valid.")
 
+
+VERIFIED = dg.AssetCheckKey(dg.AssetKey("analysis"), "verified")
+
+TOLERANCE = 1e-3
+"""Largest relative difference of numbers in tables that another kind of processor may explain."""
+
+
+@dg.multi_asset_check(
+    name="verified",
+    can_subset=True,
+    specs=[
+        dg.AssetCheckSpec(
+            VERIFIED.name,
+            asset=VERIFIED.asset_key,
+            partitions_def=experiments,
+            description="Made again in an empty storage, all results of the experiment have the same bytes. Takes as "
+            "long as the experiment did, so it runs only on request: by its own Execute button, or by job_verify.",
+        )
+    ],
+)
+def verified(context: dg.AssetCheckExecutionContext, store: ExperimentStore) -> Iterator[dg.AssetCheckResult]:
+    """Whether the experiment's results can be made again; does nothing in a run that makes them for the first time."""
+    if VERIFIED.asset_key in (context.run.asset_selection or ()):  # "Materialize" takes all checks of its assets along
+        return
+    experiment_id = validate_id(context.partition_key)
+    if not context.run.asset_selection:  # its own button starts a run without the tag of job_verify
+        context.instance.add_run_tags(context.run.run_id, {VERIFIES_TAG: "true"})
+    with as_failure(f"Experiment {experiment_id}"):
+        verdicts = repeat_and_compare(store.path, experiment_id, store.specs.load(experiment_id))
+    yield _verification(verdicts)
+
+
+def _verification(verdicts: Sequence[StageVerdict]) -> dg.AssetCheckResult:
+    """Return a warning where another kind of processor may be the reason, an error where nothing explains it."""
+    differ = [each for each in verdicts if each.problem]
+    serious = not all(each.is_within(TOLERANCE) for each in differ)
+    found = "; ".join(f"{each.stage}: {each}" for each in differ)
+    files = {each.stage: list(each.differing[:MOST_FILES]) for each in differ}
+    return dg.AssetCheckResult(
+        passed=not differ,
+        check_name=VERIFIED.name,
+        asset_key=VERIFIED.asset_key,
+        severity=dg.AssetCheckSeverity.ERROR if serious else dg.AssetCheckSeverity.WARN,
+        description=escape_markdown(found) or "Made again, the results of all stages have the same bytes.",
+        metadata={
+            **{each.stage: str(each) for each in verdicts},
+            **({"files_that_differ": dg.MetadataValue.json(files)} if differ else {}),
+        },
+    )
+
+
+MOST_FILES = 50
+"""Names of files per stage that the check's metadata list."""
 
 TEST_CHECKS = [_check(kind) for kind in CHECKS]
 """All checks that run the tests of the spec."""

@@ -219,9 +219,20 @@ def metadata_of(result: Result) -> dict[str, Any]:
         **from_report({key: value for key, value in result.report.items() if not isinstance(value, str)}),
         "fingerprint": result.fingerprint,
         "size": readable_size(result.size_bytes),
+        **cost_metadata(result),
         "folder": dg.MetadataValue.path(str(result.folder)),
         **{f"embedded/{path.stem}": picture(path) for path in result.shown_pictures.values() if _is_small(path)},
     }
+
+
+def cost_metadata(result: Result) -> dict[str, Any]:
+    """Return what a result cost when it was built, also where it was found again: numbers that Dagster can plot."""
+    cost, note = result.cost
+    if cost is None:
+        return {"cost": note}
+    numbers = cost.model_dump(include={"wall_s", "cpu_s", "gpu_s", "peak_memory_mb", "attempts"})
+    origin = {"machine": cost.machine, "made_for": cost.experiment_id, "built": cost.built}
+    return {**from_report(numbers, "cost/"), **{f"cost/{name}": text for name, text in origin.items()}}
 
 
 def _is_small(path: Path) -> bool:

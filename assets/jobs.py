@@ -6,7 +6,9 @@ import dagster as dg
 
 from assay.backfills.launch import RETRY_TAGS
 from assay.experiments.evaluation import newest_trained
+from assay.experiments.last_run import VERIFIES_TAG
 from assay.spec.ids import is_id
+from assets.checks import VERIFIED
 from assets.common import SECTION_KEYS
 from assets.launchpad import configured, how_to
 from assets.maintenance import job_clearlocks, job_copy_exp
@@ -15,6 +17,8 @@ from resources.defaults import default_store
 
 EXPERIMENT_KEYS = (dg.AssetKey("experiment"), *SECTION_KEYS.values())
 EXPERIMENT = dg.AssetSelection.assets(*EXPERIMENT_KEYS)
+ON_REQUEST = dg.AssetSelection.checks(VERIFIED)
+"""Checks that no job runs along with its assets."""
 DATA = dg.AssetSelection.assets("generated_images", "splits", "crops", "tabular", "normalized")
 TRAINING = dg.AssetSelection.assets("trained_model", "training_history", "predictions", "analysis")
 
@@ -41,7 +45,7 @@ job_data_generation = dg.define_asset_job(
 )
 job_train = dg.define_asset_job(
     "job_train",
-    selection=EXPERIMENT | TRAINING,
+    selection=(EXPERIMENT | TRAINING) - ON_REQUEST,
     tags=RETRY_TAGS,
     description="Train a model on data that job_data_generation made before, predict, analyse the predictions and run "
     "the experiment tests. To try another training without waiting for the data. "
@@ -49,7 +53,7 @@ job_train = dg.define_asset_job(
 )
 job_experiment = dg.define_asset_job(
     "job_experiment",
-    selection=EXPERIMENT | DATA | TRAINING,
+    selection=(EXPERIMENT | DATA | TRAINING) - ON_REQUEST,
     tags=RETRY_TAGS,
     description="Make the whole experiment: data, model, predictions, analysis and experiment tests; what exists is "
     "found. What automation and `assay run` start; if the spec names an existing_experiment, its model is evaluated "
@@ -58,7 +62,7 @@ job_experiment = dg.define_asset_job(
 
 job_eval = dg.define_asset_job(
     "job_eval",
-    selection=EXPERIMENT | DATA | TRAINING,
+    selection=(EXPERIMENT | DATA | TRAINING) - ON_REQUEST,
     config=dg.PartitionedConfig(experiments, run_config_for_partition_key_fn=evaluation_config),
     tags=RETRY_TAGS,
     description="Evaluate the model of an existing experiment and never train: find that experiment, take over its "
@@ -84,7 +88,18 @@ job_champion = dg.define_asset_job(
     "by `follow_boards`; by hand for another look, which changes nothing where nothing is new.",
 )
 
+job_verify = dg.define_asset_job(
+    "job_verify",
+    selection=ON_REQUEST,
+    # Dagster infers no partitions from a check alone.
+    config=dg.PartitionedConfig(experiments, run_config_for_partition_key_fn=lambda _: {}),
+    tags={VERIFIES_TAG: "true"},
+    description="Make all results of a finished experiment anew in an empty storage, and compare them byte by byte "
+    "with those that are stored, of which nothing changes. It takes as long as the experiment did; like "
+    "`assay verify ID`.",
+)
+
 EXPERIMENT_JOBS = (job_data_generation, job_train, job_eval, job_experiment)
 """The jobs that run for one experiment at a time."""
 
-JOBS = (*EXPERIMENT_JOBS, job_report, job_champion, job_copy_exp, job_clearlocks)
+JOBS = (*EXPERIMENT_JOBS, job_report, job_champion, job_verify, job_copy_exp, job_clearlocks)

@@ -71,7 +71,7 @@ def trained_model(
         store.require_passed(context, data)
         with store.build(context, spec, {data.stage: data}) as build:
             if build.needed:
-                with store.cores(context, spec.section.train_params.threads):
+                with store.cores(context, spec.section.train_params.threads, build=build):
                     build.report = train(spec, data, normalized, build.folder, build.progress, build.scratch)
         result = build.result
     shown = materialized(result)

@@ -16,6 +16,7 @@ import definitions
 from assay.spec.base import Section, models_in
 from assay.spec.experiment import SECTION_NAMES, ExperimentSpec
 from assay.storage.files import write_text
+from assets.checks import VERIFIED
 
 PAGE = Path(__file__).with_name("jobs.md")
 
@@ -119,7 +120,7 @@ def _checks(graph: Any, selected: set[str], ops: Iterable[Op]) -> Iterator[str]:
         {
             (check.name, check.asset_key.to_user_string())
             for key in graph.toposorted_asset_keys
-            for check in graph.get(key).check_keys
+            for check in graph.get(key).check_keys - {VERIFIED}
         }
     )
     listed = ", ".join(f"`{name}` on {asset}" for name, asset in names if asset in selected)
@@ -140,11 +141,12 @@ def _locks(ops: Iterable[Op]) -> Iterator[str]:
 
 
 def _ops(job: dg.JobDefinition) -> Iterator[str]:
-    """Yield the ops of a job that has no assets, with the keys of their run configuration."""
+    """Yield the ops and checks of a job that has no assets, with the keys of their run configuration."""
     for name in job.graph.node_names():
         definition = job.get_node_named(name).definition
         own = [op for op in OPS.get(job.name, ()) if op.home == name]
-        yield _heading("Op", name, str(definition.description), own)
+        kind = "Check" if name == VERIFIED.name else "Op"
+        yield _heading(kind, name, str(definition.description), own)
         fields = getattr(definition.config_schema and definition.config_schema.config_type, "fields", {})
         yield _table(
             [(key, _one_line(each.description), f"run configuration: `{key}`") for key, each in fields.items()]

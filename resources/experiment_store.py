@@ -18,6 +18,7 @@ from assay.checks.result import TestResult
 from assay.errors import StorageError
 from assay.experiments.building import build_stage, fetch_evaluated, mirror, publish_evaluated_model
 from assay.experiments.checks import require_passed, run_tests
+from assay.experiments.costs import record_costs
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.locks import RunLocks
 from assay.experiments.specs import SpecFiles, load_run_config, store_run_config
@@ -54,6 +55,8 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
     tracker: Tracker
     """Sends finished results to MLflow."""
     _run_locks: RunLocks = PrivateAttr(default_factory=RunLocks)
+    _with_costs: set[str] = PrivateAttr(default_factory=set)
+    """The experiments whose costs this run may have changed."""
 
     @property
     def path(self) -> Path:
@@ -181,7 +184,10 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
         return self._run_locks.during(self.locations, spec.stage, spec.experiment_id, locks, waiting)
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
-        """Release what the run still holds, whatever its outcome; a lock that was lost meanwhile is lost already."""
+        """Enter what the run cost, and release what it holds, whatever its outcome; a lost lock is lost already."""
+        for experiment_id in sorted(self._with_costs):
+            record_costs(self.path, experiment_id)
+        self._with_costs.clear()
         with suppress(StorageError):
             self._run_locks.release()
 
@@ -190,6 +196,7 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
 
     def _finish(self, context: dg.AssetExecutionContext, spec: StageConfig[Any], outcome: str) -> None:
         self.reporter.finish(context, spec.stage, outcome)
+        self._with_costs.add(spec.experiment_id)
         problem = self.tracker.stage_done(context.run.run_id, self.path, spec.experiment_id, spec.stage)
         self.reporter.warn(context, problem)
 
@@ -204,7 +211,13 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
         return results
 
     @contextmanager
-    def cores(self, context: dg.AssetExecutionContext, threads: int, usable: int | None = None) -> Iterator[None]:
+    def cores(
+        self,
+        context: dg.AssetExecutionContext,
+        threads: int,
+        usable: int | None = None,
+        build: Build | None = None,
+    ) -> Iterator[None]:
         """Reserve this machine's cores for a training; trainings that use all cores take turns.
 
         Two trainings at once, each with as many threads as there are cores, take three times as long as one after the
@@ -214,11 +227,16 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
             context: Context of the asset, which names the experiment.
             threads: Number of threads of the training.
             usable: Number of cores of this machine; counted if not given.
+            build: What is built with them; waiting for them is not part of its cost.
         """
         name = f"cores/{socket.gethostname()}"
         mode: LockMode = "write" if threads >= (usable or usable_cores()) else "read"
         waiting = partial(self.reporter.wait, context, "trained_model")
+        if build is not None and build.meter is not None:
+            build.meter.pause()
         with hold(self.path / "locks", name, mode, f"training {context.partition_key}", waiting=waiting):
+            if build is not None and build.meter is not None:
+                build.meter.restart()
             yield
 
 

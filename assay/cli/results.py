@@ -17,10 +17,11 @@ from assay.experiments.workspace import dagster_home, folders, spec_files, stora
 from assay.pipeline import STAGES, needed_stages
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.ids import is_id, validate_id
+from assay.storage.costs import NOT_RECORDED
 
 
 def show(experiment_id: Annotated[str, typer.Argument(help="ID of the experiment")]) -> None:
-    """Show what an experiment is, which results it has, and its metrics."""
+    """Show what an experiment is, which results it has and what they cost, and its metrics."""
     spec = _described(experiment_id)
     folder = folders().find(experiment_id)
     run = last_run(dagster_home(), experiment_id)
@@ -28,15 +29,24 @@ def show(experiment_id: Annotated[str, typer.Argument(help="ID of the experiment
         typer.echo(_of_run(run, experiment_id) if run else f"No results yet. Next: assay run {experiment_id}")
         return
     from assay.experiments.contents import stage_results  # Polars: only here
+    from assay.experiments.costs import stage_costs, total_cost
 
     typer.echo(f"folder: {folder.path}")
     for line in Boards(storage_root()).held_by(experiment_id):
         typer.echo(line)
     found = stage_results(storage_root(), experiment_id)
+    costs = {each.stage: each for each in stage_costs(storage_root(), experiment_id)}
     unused = set(STAGES) - set(needed_stages(spec) if spec else STAGES)
     for stage in STAGES:
         absent = "failed" if run and stage == run.stage else "not needed" if stage in unused else "-"
-        typer.echo(f"  {stage:17}{found[stage].fingerprint if stage in found else absent}")
+        made = found[stage].fingerprint if stage in found else absent
+        cost = f"  {costs[stage]}" if stage in costs and (stage in found or costs[stage].cost) else ""
+        typer.echo(f"  {stage:17}{made}{cost}")
+    if costs:
+        typer.echo(f"cost: {total_cost(costs.values())}")
+    for each in costs.values():
+        if each.note not in ("", NOT_RECORDED):
+            typer.echo(f"note: {each.stage}: {each.note}")
     if run and run.status != "done":
         typer.echo(_of_run(run, experiment_id))
     elif "analysis" in found:
@@ -186,13 +196,14 @@ def compare(
     metric: Annotated[str | None, typer.Option(help="what orders them; the task's main metric when left out")] = None,
     subset: Annotated[str, typer.Option(help="the subset whose metrics are compared")] = "test",
     html: Annotated[Path | None, typer.Option(help="file of the page; below the storage when left out")] = None,
+    costs: Annotated[bool, typer.Option("--costs", help="also show what their results cost")] = False,
 ) -> None:
     """Show experiments best first, with what differs between them, and write a page with their curves."""
     from assay.comparison.html import write_comparison
     from assay.comparison.load import collect  # Polars, DuckDB and matplotlib: only here
     from assay.comparison.ranking import chosen_ids, rank, selection_name
     from assay.comparison.repeats import repeats_in, without_repeats
-    from assay.comparison.terminal import as_text, repeats_text
+    from assay.comparison.terminal import as_text, price, repeats_text
 
     root, store = storage_root(), spec_files()
     chosen = chosen_ids(root, store, ids or [], sweep, where)
@@ -209,8 +220,10 @@ def compare(
         rankings = [with_sure_order(root, each, subset) if len(each.ranked) > 1 else each for each in rankings]
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else UNLIMITED
     texts = [repeats_text(groups, task, subset, width) for task, groups in repeats.items()]
-    texts += [as_text(ranking, subset, width) for ranking in without_repeats(rankings, repeats)]
+    texts += [as_text(ranking, subset, width, costs) for ranking in without_repeats(rankings, repeats)]
     typer.echo("\n\n".join("\n".join(lines) for lines in texts))
+    if costs or sweep:
+        typer.echo(f"\n{price(collection)}")
     if any(ranking.ranked for ranking in rankings):
         name = selection_name(ids or [], sweep, where)
         page = html or root / "compare" / f"{name}.html"

@@ -4,19 +4,13 @@ The Dagster definitions, which are downstream of this package, are imported only
 """
 
 import gc
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from assay.errors import SpecError, StorageError
 from assay.experiments.workspace import (
-    EXPERIMENTS_VARIABLE,
-    STORAGE_VARIABLE,
     dagster_home,
     spec_files,
     storage_root,
@@ -24,7 +18,6 @@ from assay.experiments.workspace import (
 from assay.pipeline import needed_stages, stage_config
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.loading import load_spec
-from assay.storage.files import temporary_sibling
 from assay.storage.locations.config import DEFAULT_LOCATION
 
 
@@ -118,20 +111,9 @@ def verify_experiment(
     The same specification gives the same bytes on one kind of processor; on others, tables of numbers agree within a
     tolerance such as 1e-3. Nothing that is stored is changed.
     """
-    from assay.experiments.contents import stage_results
-    from assay.experiments.verification import compare_results
+    from assay.experiments.verification import repeat_and_compare  # Polars: only here
 
-    spec = spec_files().load(experiment_id)
-    if spec.found is not None:
-        raise SpecError(experiment_id, [f"it evaluates a model of {spec.found.experiment_id}: verify that experiment"])
-    if "analysis" not in stage_results(storage_root(), experiment_id):
-        raise StorageError(f"Experiment {experiment_id!r} is not finished. Next: assay run {experiment_id}")
-    scratch = temporary_sibling(storage_root() / "runs" / "verify")  # on the same disk; where it is left, gc finds it
-    try:
-        _run_anew(experiment_id, spec, scratch)
-        verdicts = list(compare_results(storage_root(), scratch / "storage", experiment_id))
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    verdicts = repeat_and_compare(storage_root(), experiment_id, spec_files().load(experiment_id))
     for each in verdicts:
         typer.echo(f"{each.stage:17}{each}")
     failed = [each.stage for each in verdicts if not each.is_within(tolerance)]
@@ -139,22 +121,6 @@ def verify_experiment(
         typer.echo(f"Not the same: {', '.join(failed)}.")
         raise typer.Exit(1)
     typer.echo("Verified: made again, the results are the same" + (f" within {tolerance:g}." if tolerance else "."))
-
-
-def _run_anew(experiment_id: str, spec: ExperimentSpec, scratch: Path) -> None:
-    """Run an experiment in a process with a storage and a Dagster home of its own."""
-    from assay.spec.yaml_text import to_yaml
-
-    experiments = scratch / "experiments"
-    experiments.mkdir(parents=True)
-    # Its place is part of no result: nothing may be written to the location of the original.
-    values = {**spec.as_dict(), "exp_out_location": DEFAULT_LOCATION}
-    (experiments / f"{experiment_id}.yaml").write_text(to_yaml(values), encoding="utf-8")
-    own = {STORAGE_VARIABLE: "storage", EXPERIMENTS_VARIABLE: "experiments", "DAGSTER_HOME": "home"}
-    environment = {**os.environ, **{name: str(scratch / place) for name, place in own.items()}}
-    command = [sys.executable, "-c", "from assay.cli.main import script; script()", "run", experiment_id]
-    if subprocess.run(command, env=environment, check=False).returncode:  # noqa: S603
-        raise StorageError(f"Experiment {experiment_id!r} could not be run again; the reason is above.")
 
 
 def demo() -> None:

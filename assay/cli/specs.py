@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,6 +39,7 @@ from assay.spec.loading import (
 )
 from assay.spec.plugins import GROUPS, PAGE, all_plugins, import_seconds, slow_plugins
 from assay.spec.yaml_text import nest, read_value, short_names, shown
+from assay.storage.costs import COSTS
 from assay.utils.text import text_table
 
 
@@ -257,6 +259,8 @@ def sweep(
     if not dry_run:
         write_sweep(store, planned)
     typer.echo("\n".join(_table(planned)))
+    for line in _prices(store, path, planned):
+        typer.echo(line)
     typer.echo(_outcome(planned, dry_run))
 
 
@@ -275,6 +279,31 @@ def _table(planned: Sweep) -> list[str]:
         for member in planned.members
     ]
     return text_table(["experiment", *names.values(), ""], rows, frozenset(names.values()))
+
+
+MOST_ESTIMATED = 500
+"""New experiments whose cost is estimated; planning more takes longer than the estimate is worth."""
+
+
+def _prices(store: SpecFiles, path: Path, planned: Sweep) -> Iterator[str]:
+    """Yield what the sweep has cost so far, and about what the rest will, where former costs tell."""
+    ran = [member.experiment_id for member in planned.members if member.exists]
+    known = [*([path.stem] if path == store.path(path.stem) else []), *ran]
+    if not known or not (store.root / COSTS).is_dir():
+        return
+    from assay.experiments.costs import estimated_cost, readable_cost, stage_costs, total_cost  # Polars: only here
+
+    with suppress(AssayError):  # a damaged record is told of by whatever needs it
+        costs = {name: stage_costs(store.root, name) for name in known}
+        if any(costs[name] for name in ran):
+            spent = total_cost(each for name in ran for each in costs[name])
+            yield f"Cost so far, shared results counted once: {spent}"
+        base = next((name for name in known if costs[name]), None)
+        if base is not None and 0 < len(planned.new) <= MOST_ESTIMATED:
+            specs = [spec_from(member.content, member.experiment_id) for member in planned.new]
+            estimate = estimated_cost(costs[base], store.load(base), specs)
+            if estimate is not None:
+                yield f"Cost of the new ones, as far as that of {base} tells: about {readable_cost(estimate)}"
 
 
 def _outcome(planned: Sweep, dry_run: bool) -> str:

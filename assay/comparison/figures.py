@@ -5,10 +5,11 @@ Belongs here: choosing panels and thinning curves. Does not belong here: drawing
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import polars as pl
 
-from assay.comparison.load import Entry
+from assay.comparison.load import Entry, Score
 from assay.comparison.ranking import Ranking
 from assay.plots.common import Curve, Panel, Point
 from assay.spec.yaml_text import shown
@@ -63,11 +64,29 @@ def key_panels(ranking: Ranking) -> list[Panel]:
     return panels[:MAX_KEYS]
 
 
+def cost_panels(ranking: Ranking) -> list[Panel]:
+    """Return a panel of the ordering metric against what the experiments cost; none if fewer than two are known."""
+    points = [
+        _point_at(rank, ranking.score(entry), entry.cost.wall_s)
+        for rank, entry in enumerate(ranking.ranked)
+        if entry.cost.wall_s is not None and ranking.score(entry).value is not None
+    ]
+    return [Panel(f"{ranking.metric.label} by {COST_AXIS}", "", points)] if len(points) > 1 else []
+
+
+COST_AXIS = "seconds of all stages"
+
+
 def _point(ranking: Ranking, rank: int, entry: Entry, key: str) -> Point | None:
     score = ranking.score(entry)
     if key not in entry.keys or score.value is None:
         return None
     x = entry.keys[key]
-    low = score.value if score.low is None else score.low
-    high = score.value if score.high is None else score.high
-    return Point(rank, x if isinstance(x, (int, float)) else shown(x), score.value, low, high)
+    return _point_at(rank, score, x if isinstance(x, (int, float)) else shown(x))
+
+
+def _point_at(rank: int, score: Score, x: Any) -> Point:
+    """Return the point of a score that has a value."""
+    value = score.value or 0.0
+    low = value if score.low is None else score.low
+    return Point(rank, x, value, low, value if score.high is None else score.high)

@@ -17,11 +17,12 @@ from urllib.parse import quote
 from xml.etree import ElementTree
 
 from assay.analysis.base import readable_number
-from assay.comparison.figures import curve_panels, key_panels
-from assay.comparison.load import ComparisonData, Entry, Score
+from assay.comparison.figures import cost_panels, curve_panels, key_panels
+from assay.comparison.load import ComparisonData, Entry, ExperimentCost, Score
 from assay.comparison.ranking import Ranking
 from assay.comparison.repeats import Repeats
 from assay.comparison.terminal import (
+    cost_numbers,
     each_repeat,
     interval,
     note_line,
@@ -93,6 +94,7 @@ def _section(ranking: Ranking, path: Path, collection: ComparisonData) -> Elemen
         content += [element("div", table(ranking, path), class_="wide")]
         content += _figure("Learning", curve_panels(ranking, collection.history), ranking)
         content += _figure("What was varied", key_panels(ranking), ranking)
+        content += _figure("Quality against cost", cost_panels(ranking), ranking)
     if ranking.others:
         listed = element("ul", *(element("li", note_line(entry)) for entry in ranking.others))
         summary = element("summary", f"Without results: {len(ranking.others)}")
@@ -201,7 +203,26 @@ def _columns(ranking: Ranking, page: Path) -> list[_Column]:
             lambda e: e.epochs,
             "number minor",
         ),
+        *_costs(ranking),
     ]
+
+
+def _costs(ranking: Ranking) -> list[_Column]:
+    """Return what the experiments cost; nothing if that is known of none of them."""
+    if all(entry.cost.wall_s is None for entry in ranking.ranked):
+        return []
+    return [_cost(name, value) for name, value in cost_numbers(ranking).items()]
+
+
+def _cost(name: str, value: Callable[[ExperimentCost], float | None]) -> _Column:
+    label, unit = name.rpartition("_")[::2]
+    return _Column(
+        f"{label.replace('_', ' ')} ({unit.replace('mb', 'MB')})",
+        "of all its stages, those that it shares with others included",
+        lambda e: ("" if (known := value(e.cost)) is None else readable_number(known),),
+        lambda e: value(e.cost),
+        "number minor",
+    )
 
 
 def _identity(entry: Entry, page: Path, names: bool) -> tuple[Content, ...]:

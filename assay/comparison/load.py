@@ -8,7 +8,7 @@ experiments (``assay.comparison.ranking``), showing them.
 import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import polars as pl
 from assay.analysis.base import ANALYSIS_SCHEMA
 from assay.comparison.tested import items_digests, manifest_of
 from assay.errors import AssayError, NotThereYetError, StorageError
+from assay.experiments.costs import COST_COLUMNS
 from assay.experiments.folders import ExperimentFolders, read_folder_manifest
 from assay.experiments.specs import SpecFiles
 from assay.spec.experiment import SECTION_NAMES, learning_of
@@ -62,7 +63,18 @@ SCORES = pl.Schema(
 """Columns of the table ``analysis``, without the class: only metrics over all classes are compared; and without what
 analyses of version 0.1.0 lack."""
 
-READ = frozenset({"main.experiments", "main.analysis", "main.training_history"})
+COSTS_OF_STAGES = pl.Schema(
+    {
+        "experiment_id": pl.String(),
+        **{
+            name: COST_COLUMNS[name]
+            for name in ("stage", "fingerprint", "wall_s", "cpu_s", "gpu_s", "peak_memory_mb", "bytes", "machine")
+        },
+    }
+)
+"""Columns of the table ``costs`` that are read."""
+
+READ = frozenset({"main.experiments", "main.analysis", "main.training_history", "main.costs"})
 """Full names of the tables that are queried, so that others need not be refreshed for it."""
 
 
@@ -90,6 +102,41 @@ class Score:
 
 
 @dataclass(frozen=True)
+class ExperimentCost:
+    """What all results of an experiment cost when they were built, those that it shares with others included.
+
+    Attributes:
+        wall_s: Seconds from beginning to end, of all stages together; None if that of any of them is not known.
+        cpu_s: Seconds of all cores together, likewise.
+        gpu_s: Seconds times the number of GPUs, likewise.
+        peak_memory_mb: Most memory that a stage needed, in 10^6 bytes, likewise.
+        size_bytes: Size of all files.
+    """
+
+    wall_s: float | None = None
+    cpu_s: float | None = None
+    gpu_s: float | None = None
+    peak_memory_mb: float | None = None
+    size_bytes: int | None = None
+
+
+def costs_by_experiment(rows: pl.DataFrame) -> dict[str, ExperimentCost]:
+    """Return the cost of each experiment.
+
+    Args:
+        rows: Columns ``COSTS_OF_STAGES``.
+    """
+    sums = [_if_complete(name, pl.col(name).sum()) for name in ("wall_s", "cpu_s", "gpu_s")]
+    others = [_if_complete("peak_memory_mb", pl.col("peak_memory_mb").max()), pl.col("bytes").sum()]
+    totals = rows.group_by("experiment_id", maintain_order=True).agg(*sums, *others)
+    return {str(name): ExperimentCost(*values) for name, *values in totals.iter_rows()}
+
+
+def _if_complete(name: str, value: pl.Expr) -> pl.Expr:
+    return pl.when(pl.col(name).null_count() == 0).then(value).alias(name)
+
+
+@dataclass(frozen=True)
 class Entry:
     """One experiment.
 
@@ -103,6 +150,7 @@ class Entry:
         epochs: Number of trained epochs; None if unknown.
         note: Why there are no scores, or what to know about them; otherwise empty.
         tested: Digest of the items that the scores are about; empty without results.
+        cost: What its results cost.
     """
 
     experiment_id: str
@@ -114,6 +162,7 @@ class Entry:
     epochs: int | None = None
     note: str = ""
     tested: str = ""
+    cost: ExperimentCost = field(default_factory=ExperimentCost)
 
 
 @dataclass(frozen=True)
@@ -124,11 +173,13 @@ class ComparisonData:
         subset: The subset of the scores.
         entries: The experiments, in the order in which they were chosen.
         history: Metrics of every epoch, sorted by epoch; columns of ``HISTORY``.
+        costs: What the results of each stage cost; columns of ``COSTS_OF_STAGES``.
     """
 
     subset: str
     entries: tuple[Entry, ...]
     history: pl.DataFrame
+    costs: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=COSTS_OF_STAGES))
 
 
 def collect(root: Path, store: SpecFiles, ids: Sequence[str], subset: str) -> ComparisonData:
@@ -141,7 +192,7 @@ def collect(root: Path, store: SpecFiles, ids: Sequence[str], subset: str) -> Co
         subset: The subset whose metrics are compared.
     """
     tables = Tables(root, ids)
-    history = tables.history()
+    history, costs = tables.history(), tables.costs()
     sources = _Sources(
         root,
         store,
@@ -149,8 +200,9 @@ def collect(root: Path, store: SpecFiles, ids: Sequence[str], subset: str) -> Co
         specs={name: json.loads(text) for name, text in tables.specs().iter_rows()},
         scores={str(key[0]): rows for key, rows in tables.scores().partition_by("experiment_id", as_dict=True).items()},
         epochs=dict(history.group_by("experiment_id").agg(pl.col("epoch").max()).iter_rows()),
+        costs=costs_by_experiment(costs),
     )
-    return ComparisonData(subset, tuple(sources.entry(name) for name in ids), history)
+    return ComparisonData(subset, tuple(sources.entry(name) for name in ids), history, costs)
 
 
 @dataclass(frozen=True)
@@ -163,6 +215,7 @@ class _Sources:
     specs: Mapping[str, Spec]
     scores: Mapping[str, pl.DataFrame]
     epochs: Mapping[str, int]
+    costs: Mapping[str, ExperimentCost]
 
     def entry(self, name: str) -> Entry:
         """Return one experiment, with the spec that it ran with, which its file may differ from."""
@@ -188,6 +241,7 @@ class _Sources:
             epochs=self.epochs.get(name),
             note=problem or (f"{mismatch}: assay run {name}" if mismatch else self._note(name, bool(scores), current)),
             tested=tested,
+            cost=self.costs.get(name, ExperimentCost()),
         )
 
     def _note(self, name: str, has_scores: bool, current: Spec) -> str:
@@ -269,6 +323,14 @@ class Tables:
     def last_epochs(self) -> pl.DataFrame:
         """Return the last epoch of every experiment that was trained."""
         return self._select("training_history", EPOCHS, "GROUP BY experiment_id", epoch="max(epoch)")
+
+    def costs(self) -> pl.DataFrame:
+        """Return what the result of each stage cost; nothing where that can't be read, on which nothing depends."""
+        try:
+            return self._select("costs", COSTS_OF_STAGES)
+        except AssayError as error:
+            _log.warning("Costs are not shown: %s", error)
+            return pl.DataFrame(schema=COSTS_OF_STAGES)
 
     def _select(self, table: str, columns: pl.Schema, further: str = "", **computed: str) -> pl.DataFrame:
         if table not in self._stored or (self.ids is not None and not self.ids):

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from assay.analysis.base import baseline_text, pluralize, readable_number
-from assay.comparison.load import Entry, Score
+from assay.comparison.load import ComparisonData, Entry, ExperimentCost, Score
 from assay.comparison.ranking import Ranking
 from assay.comparison.repeats import Ends, Repeats, interval_of_difference, keys_of_repeats
+from assay.experiments.costs import total_of_rows
 from assay.metrics.registry import get_metric
 from assay.spec.yaml_text import brief
 from assay.utils.text import text_table
@@ -34,19 +35,20 @@ class _Column:
     cell: Callable[[Any], str]
 
 
-def as_text(ranking: Ranking, subset: str, width: int) -> list[str]:
+def as_text(ranking: Ranking, subset: str, width: int, costs: bool = False) -> list[str]:
     """Return a ranking as lines of text.
 
     Args:
         ranking: Experiments of one task, tested on the same items.
         subset: The compared subset.
         width: Characters per line; columns that do not fit are only named.
+        costs: Whether to show what the results cost, before everything else that differs.
     """
     lines = [title(ranking, subset)]
     if ranking.ranked:
         lines += [
             *([note] if (note := note_on_items(ranking)) else []),
-            *_table(ranking, width),
+            *_table(ranking, width, costs),
             verdict_on_best(ranking),
             *_first_lines(notes(ranking)),
         ]
@@ -58,8 +60,8 @@ def as_text(ranking: Ranking, subset: str, width: int) -> list[str]:
     return lines
 
 
-def _table(ranking: Ranking, width: int) -> list[str]:
-    return _fitting(_columns(ranking), ranking.ranked, FIXED_COLUMNS, width)
+def _table(ranking: Ranking, width: int, costs: bool) -> list[str]:
+    return _fitting(_columns(ranking, costs), ranking.ranked, FIXED_COLUMNS, width)
 
 
 def _fitting(columns: Sequence[_Column], rows: Sequence[Any], fixed: int, width: int) -> list[str]:
@@ -73,18 +75,45 @@ def _fitting(columns: Sequence[_Column], rows: Sequence[Any], fixed: int, width:
     return [*table, f"Left out for want of width: {', '.join(left_out)}."] if left_out else table
 
 
-def _columns(ranking: Ranking) -> list[_Column]:
+def _columns(ranking: Ranking, costs: bool) -> list[_Column]:
     """Return the columns, the most important first: those at the end are left out where there is no room."""
     ranks = {entry.experiment_id: str(rank) for rank, entry in enumerate(ranking.ranked, start=1)}
     return [
         _Column("", lambda entry: ranks[entry.experiment_id]),
         _Column("experiment", lambda entry: entry.experiment_id),
         _Column(ranking.metric_name, lambda entry: value_with_interval(ranking.score(entry))),
+        *(_cost_columns(ranking) if costs else []),
         *(_key_column(key, name) for key, name in ranking.keys.items()),
         *(_metric_column(name) for name in ranking.metric_names[1:]),
         _Column("trained epochs", lambda entry: str(entry.epochs or "")),
         *([_Column("name", lambda entry: entry.name)] if len({entry.name for entry in ranking.ranked}) > 1 else []),
     ]
+
+
+def _cost_columns(ranking: Ranking) -> list[_Column]:
+    return [_cost_column(name, value) for name, value in cost_numbers(ranking).items()]
+
+
+def _cost_column(name: str, value: Callable[[ExperimentCost], float | None]) -> _Column:
+    return _Column(name, lambda entry: "-" if (known := value(entry.cost)) is None else readable_number(known))
+
+
+def cost_numbers(ranking: Ranking) -> dict[str, Callable[[ExperimentCost], float | None]]:
+    """Return what is shown of the costs of experiments, by the name of its column with its unit."""
+    uses_gpus = any(entry.cost.gpu_s for entry in ranking.ranked)
+    return {
+        "wall_s": lambda cost: cost.wall_s,
+        "cpu_s": lambda cost: cost.cpu_s,
+        **({"gpu_s": lambda cost: cost.gpu_s} if uses_gpus else {}),
+        "peak_memory_mb": lambda cost: cost.peak_memory_mb,
+        "size_mb": lambda cost: None if cost.size_bytes is None else cost.size_bytes / 1e6,
+    }
+
+
+def price(collection: ComparisonData) -> str:
+    """Return what the results of all experiments that ran cost together, as a sentence."""
+    ran = pluralize(collection.costs["experiment_id"].n_unique(), "experiment")
+    return f"Cost of the {ran} that ran, shared results counted once: {total_of_rows(collection.costs)}"
 
 
 def _key_column(key: str, name: str) -> _Column:

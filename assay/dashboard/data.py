@@ -16,14 +16,17 @@ from typing import Any, TypeVar
 import polars as pl
 
 from assay.comparison.load import (
+    COSTS_OF_STAGES,
     EPOCHS,
     HISTORY,
     READ,
     RUNS,
     SCORES,
     Entry,
+    ExperimentCost,
     Score,
     Tables,
+    costs_by_experiment,
     file_problem,
     leading_score,
     results_mismatch,
@@ -69,6 +72,7 @@ class Experiment:
         scores: By subset, then by metric, in the order of the spec; empty without results.
         note: Why there are no scores, or why its file can't be used any more; otherwise empty.
         tested: Digest of the items that the scores are about, by subset.
+        cost: What its results cost.
     """
 
     experiment_id: str
@@ -85,12 +89,16 @@ class Experiment:
     scores: Scores
     note: str
     tested: Mapping[str, str] = field(default_factory=dict)
+    cost: ExperimentCost = field(default_factory=ExperimentCost)
 
     def entry(self, subset: str) -> Entry:
         """Return what a ranking by metrics on one subset needs."""
         scores = self.scores.get(subset, {})
         tested = self.tested.get(subset, "")
-        return Entry(self.experiment_id, self.task, self.name, None, self.keys, scores, self.epochs, self.note, tested)
+        return Entry(
+            *(self.experiment_id, self.task, self.name, None, self.keys, scores, self.epochs, self.note, tested),
+            cost=self.cost,
+        )
 
 
 @dataclass(frozen=True)
@@ -233,6 +241,22 @@ class FileTables:
         """Return the metrics of every epoch, sorted by epoch."""
         return self._read("training_history", HISTORY).sort("epoch", maintain_order=True)
 
+    def costs(self) -> pl.DataFrame:
+        """Return what the result of each stage cost; nothing of an experiment whose file is damaged.
+
+        Raises:
+            StorageError: A file was replaced meanwhile.
+        """
+        frames = [pl.DataFrame(schema=COSTS_OF_STAGES)]
+        for key in sorted(self.ids):
+            try:
+                rows = FileTables(self.tables, [key])._read("costs", COSTS_OF_STAGES)
+                frames.append(rows.cast(COSTS_OF_STAGES))
+            except (StorageError, pl.exceptions.PolarsError):
+                if not self.tables["costs"].file(key).path.exists():
+                    raise
+        return pl.concat(frames)
+
     def _read(self, name: str, columns: pl.Schema) -> pl.DataFrame:
         """Return rows of a table; columns that a file of an older version lacks are null.
 
@@ -256,9 +280,12 @@ def read_experiments(root: Path, tables: Tables | FileTables) -> list[Experiment
         StorageError: A file was replaced meanwhile.
     """
     epochs = dict(tables.last_epochs().iter_rows())
-    scores = _by_experiment(tables.scores())
+    scores, costs = _by_experiment(tables.scores()), costs_by_experiment(tables.costs())
     return [
-        _experiment(root, name, run_id or "", json.loads(text or "{}"), epochs.get(name), scores.get(name, {}))
+        replace(
+            _experiment(root, name, run_id or "", json.loads(text or "{}"), epochs.get(name), scores.get(name, {})),
+            cost=costs.get(name, ExperimentCost()),
+        )
         for name, run_id, text in tables.runs().iter_rows()
         if is_id(name)  # a folder made by hand may have any name
     ]

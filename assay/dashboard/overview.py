@@ -17,6 +17,7 @@ from assay.dashboard.filters import is_number
 from assay.metrics.registry import label_of
 from assay.spec.yaml_text import brief
 
+COST_HELP = "Seconds that all its results took, those that it shares with others included"
 MODEL_KIND = "trained_model.model.kind"
 PREFERRED = ("test", "validation")
 """Subsets whose metrics are shown unless another is chosen."""
@@ -75,6 +76,7 @@ def overview_columns(
         *[_key(key, label, experiments) for key, label in keys.items()],
         *(_further_metrics(experiments, ranked, subset) if one_task else []),
         Column("epochs", "Trained epochs", "How many epochs it was trained for", [each.epochs for each in experiments]),
+        *_if_any(Column("cost", "Cost (s)", COST_HELP, [each.cost.wall_s for each in experiments])),
         _started(experiments),
         Column("tags", "Tags", "Free names and values of the spec", [_tags(each) for each in experiments]),
         *_if_any(Column("note", "Note", "Why it shows no metrics", [each.note or None for each in experiments])),

@@ -32,6 +32,7 @@ from assay.dashboard.report_values import (
     span_text,
 )
 from assay.errors import FileError
+from assay.experiments.costs import costs_in, total_cost
 from assay.metrics.registry import label_of
 from assay.spec.yaml_text import flatten, to_yaml
 from assay.utils.html import Content, Element, element, whisker
@@ -344,6 +345,14 @@ def _lineage(sources: Sources) -> list[Content]:
     ]
 
 
+def _cost(sources: Sources) -> list[Content]:
+    costs = costs_in(sources.root, sources.records.folder, sources.records.experiment_id)
+    if all(each.cost is None for each in costs):
+        return [element("p", "What its results cost was not recorded.", class_="faint")]
+    total = f"All of it: {total_cost(costs)}."
+    return [element("p", shown_text(total)), grid(["Stage", "Cost"], [[each.stage, str(each)] for each in costs])]
+
+
 def _versions(sources: Sources) -> list[Content]:
     git, machine = sources.records.versions, sources.records.environment
     packages = {str(name): value for name, value in as_mapping(machine.get("packages")).items()}
@@ -415,6 +424,7 @@ SECTIONS: tuple[tuple[str, Section], ...] = (
     ("Worst items", _worst),
     ("Suspicious labels", _suspicious),
     ("Lineage", _lineage),
+    ("Cost", _cost),
     ("Versions", _versions),
 )
 """Title and content of each section, in order; a section that has nothing to show says why, and what to do."""

@@ -29,6 +29,7 @@ from assay.experiments.importing import Imported, import_locked, lock_experiment
 from assay.experiments.specs import SpecFiles
 from assay.spec.ids import validate_id
 from assay.spec.secrets import hide
+from assay.storage.costs import COST
 from assay.storage.files import MANIFEST
 from assay.storage.locations.config import Location, Locations, location_errors
 from assay.storage.locations.filesystem import Tree
@@ -238,7 +239,7 @@ def _is_record(name: str) -> bool:
     parts = name.split("/")
     is_own = name in (MANIFEST, INFO, EXP_TESTS, *ENVIRONMENT_FILES)
     is_config = parts[0] == "configs" and parts[-1] in ("experiment.yaml", "config.yaml")
-    return is_own or is_config or parts[0] == STATISTICS or (parts[0] == RESULTS and parts[-1] == MANIFEST)
+    return is_own or is_config or parts[0] == STATISTICS or (parts[0] == RESULTS and parts[-1] in (MANIFEST, COST))
 
 
 def _require_no_secrets(folder: Path, names: Sequence[str]) -> None:

@@ -25,6 +25,7 @@ from assay.spec.experiment import SECTION_NAMES, TASK_PREFIX, ExistingExperiment
 from assay.spec.ids import new_run_id, validate_id
 from assay.spec.secrets import without_removed_keys
 from assay.spec.yaml_text import to_yaml
+from assay.storage.costs import COST, read_cost, write_cost
 from assay.storage.files import MANIFEST, link_or_copy, update_json, update_text, write_json, write_text
 from assay.storage.locks.acquire import hold
 from assay.storage.records import FolderManifest, IndexEntry, read_stored
@@ -146,6 +147,7 @@ class ExperimentFolders:
             files = _link_files(result, folder.path)
             update_text(folder.path / STATISTICS / f"{result.stage}.yaml", to_yaml(result.report))
             _update_manifest(folder.path, result, files)
+            _update_cost(folder.path, result)
         return folder.path
 
     def _locked(self, experiment_id: str) -> Any:
@@ -198,6 +200,20 @@ def _update_manifest(folder: Path, result: Result, files: Mapping[str, dict[str,
     for name in former:
         if name not in files:
             (folder / name).unlink(missing_ok=True)
+
+
+def cost_in(folder: Path, stage: str) -> Path:
+    """Return where an experiment's folder keeps what the result of a stage cost; its manifest does not list it."""
+    return folder / RESULTS / stage / COST
+
+
+def _update_cost(folder: Path, result: Result) -> None:
+    path, (cost, _) = cost_in(folder, result.stage), result.cost
+    known, _ = read_cost(path, result.stage, result.fingerprint)
+    if cost is not None and cost != known:
+        write_cost(path, cost)
+    elif cost is None and known is None:
+        path.unlink(missing_ok=True)  # it is of a former result
 
 
 REPORT_PAGE = "report.html"

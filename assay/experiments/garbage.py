@@ -21,8 +21,9 @@ from assay.experiments.evaluation import source_record_path
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.leftovers import LEFTOVER_S, find_leftovers, newest_change
 from assay.experiments.specs import SpecFiles, mark_forgotten
-from assay.experiments.usage import Usage, UsageReader, result_folders
+from assay.experiments.usage import Usage, UsageReader, is_result_name, result_folders
 from assay.pipeline import STAGES
+from assay.storage.costs import COSTS, cost_path
 from assay.storage.files import entries_below, temporary_sibling
 from assay.storage.locks.acquire import hold
 from assay.storage.partitions import Partition
@@ -81,7 +82,7 @@ def survey(root: Path, specs: SpecFiles) -> tuple[list[Garbage], list[str]]:
     usage = UsageReader(root, specs).look()
     experiments, problems = _removed_experiments(root, usage)
     results, linked = _unused_results(root, usage)
-    garbage = [*experiments, *results, *_stale_scratch(root), *_leftovers(root, specs, usage)]
+    garbage = [*experiments, *results, *_stale_scratch(root), *_costs_of_nothing(root), *_leftovers(root, specs, usage)]
     return garbage, [*usage.problems, *problems, *linked]
 
 
@@ -125,6 +126,16 @@ def _stale_scratch(root: Path) -> Iterator[Garbage]:
         for path in sorted(root.glob(f"*/{stage}/{SCRATCH}/*")):
             if path.is_dir() and not path.is_symlink() and newest_change(path) < oldest:
                 yield Garbage(path, f"{stage}/{path.name}", reason, _size(path), "scratch")
+
+
+def _costs_of_nothing(root: Path) -> Iterator[Garbage]:
+    """Yield the records of what results cost that somebody deleted by hand."""
+    oldest = time.time() - LEFTOVER_S
+    for path in sorted(root.glob(f"{COSTS}/*/*.json")):
+        stage, fingerprint = path.parent.name, path.stem
+        is_gone = stage in STAGES and is_result_name(fingerprint) and not any(root.glob(f"*/{stage}/{fingerprint}"))
+        if is_gone and not path.is_symlink() and newest_change(path) < oldest:
+            yield Garbage(path, f"{stage}/{fingerprint}", "its result is gone", _size(path), "leftover")
 
 
 def _leftovers(root: Path, specs: SpecFiles, usage: Usage) -> Iterator[Garbage]:
@@ -213,6 +224,8 @@ def _delete(root: Path, specs: SpecFiles, reader: UsageReader, item: Garbage) ->
         Partition(item.path.parent).remove_old_versions()
     elif item.experiment_id is None:
         _remove(item.path)
+        if item.kind == "result" and not any(root.glob(f"*/{_lock_of(item.path)}")):
+            cost_path(root, item.path.parent.name, item.path.name).unlink(missing_ok=True)
     else:
         return _delete_experiment(root, specs, reader, item.path, item.experiment_id)
     return ""

@@ -18,6 +18,7 @@ import polars as pl
 from assay.errors import AssayError, FileError, IdError, StorageError
 from assay.experiments.catalog import StoredExperiment, experiments_at, find_experiment, mapping_from, spec_at, tree_of
 from assay.experiments.contents import TABLES, write_pointer
+from assay.experiments.costs import COSTS, cost_table, costs_in
 from assay.experiments.evaluation import source_record_path
 from assay.experiments.folders import (
     INFO,
@@ -25,6 +26,7 @@ from assay.experiments.folders import (
     RESULTS,
     ExperimentFolder,
     ExperimentFolders,
+    cost_in,
     experiment_row,
     folder_name,
 )
@@ -34,6 +36,7 @@ from assay.pipeline import digest_of
 from assay.spec.experiment import ExperimentSpec, FoundExperiment
 from assay.spec.ids import validate_id
 from assay.spec.yaml_text import to_yaml
+from assay.storage.costs import COST, read_cost, write_cost
 from assay.storage.files import (
     MANIFEST,
     fsync_path,
@@ -258,6 +261,7 @@ def _enter_tables(
         model = results["trained_model"]
         write_pointer(root, experiment_id, "trained_model", model)
         write_table("training_history", StoredTable(model.folder / "training_history.parquet", model.fingerprint))
+    write_table(COSTS, cost_table(costs_in(root, folder.path, experiment_id)))
     write_table("experiments", pl.DataFrame([experiment_row(experiment_id, spec, folder)]))
 
 
@@ -289,6 +293,9 @@ def restore_result(folder: Path, stage: str, store: ResultStore, output_location
     with hold(store.lock_folder, f"{stage}/{fingerprint}", "write", "importing"):
         if not is_complete(result.folder):
             _link_together(folder, stage, files, result.folder)
+        cost, _ = read_cost(cost_in(folder, stage), stage, fingerprint)
+        if cost is not None and result.cost[0] is None:
+            write_cost(result.cost_file, cost)
     return result
 
 
@@ -368,3 +375,7 @@ def _copy(source: Tree, here: Tree, stage: str, fingerprint: str) -> None:
     list(side_by_side(lambda name: copy_verified(source, here, name, name, files[name]), files))
     for name in (MANIFEST, f"{RESULTS}/{stage}/{MANIFEST}"):
         here.copy_from(source, name, name)
+    with suppress(StorageError):  # it is good to know, but nothing depends on it
+        cost = source.read(f"{RESULTS}/{stage}/{COST}")
+        if cost is not None:
+            here.write(f"{RESULTS}/{stage}/{COST}", cost)

@@ -25,6 +25,9 @@ FAILURE_TAG = "assay/failure"
 STAGE_TAG = "assay/failed_stage"
 """Tag of a failed run with the asset that could not be made; a run that was killed has none."""
 
+VERIFIES_TAG = "assay/verifies"
+"""Tag of a run that makes nothing of the experiment, but verifies its results."""
+
 PARTITION_TAG = "dagster/partition"
 
 RUNNING = ("STARTING", "STARTED", "CANCELING")
@@ -61,7 +64,12 @@ def last_run(home: Path, experiment_id: str) -> LastRun | None:
 
     A failed run does not count any more once the asset that it could not make was made, by whatever run.
     """
-    values = {"id": experiment_id, "partition": PARTITION_TAG, "files": f"{experiment_id}:file:%"}
+    values = {
+        "id": experiment_id,
+        "partition": PARTITION_TAG,
+        "files": f"{experiment_id}:file:%",
+        "verifies": VERIFIES_TAG,
+    }
     with _records(home, "history/runs.db") as ask:
         rows = ask(LATEST, values)
         if not rows:
@@ -78,9 +86,10 @@ LATEST = """
 SELECT run_id, status, create_timestamp, start_time, end_time FROM runs
 WHERE run_id IN (SELECT run_id FROM run_tags WHERE key = :partition AND value = :id)
 AND run_id NOT IN (SELECT run_id FROM run_tags WHERE key = 'dagster/run_key' AND value LIKE :files)
+AND run_id NOT IN (SELECT run_id FROM run_tags WHERE key = :verifies)
 ORDER BY id DESC LIMIT 1
 """
-"""Runs that only check an experiment's file, which have a key of their own, make nothing."""
+"""Runs that only check an experiment's file, which have a key of their own, or its results, make nothing."""
 
 MADE = """
 SELECT 1 FROM event_logs

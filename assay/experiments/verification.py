@@ -1,8 +1,12 @@
 """Whether an experiment's results can be made again: the same stages in an empty storage, compared file by file.
 
-Belongs here: comparing two storages' results of one experiment. Does not belong here: running the experiment.
+Belongs here: running the experiment in a storage of its own, comparing two storages' results of one experiment.
 """
 
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +14,13 @@ from typing import cast
 
 import polars as pl
 
+from assay.errors import SpecError, StorageError
 from assay.experiments.contents import stage_results
+from assay.experiments.workspace import EXPERIMENTS_VARIABLE, HOME_VARIABLE, STORAGE_VARIABLE
+from assay.spec.experiment import ExperimentSpec
+from assay.spec.yaml_text import to_yaml
+from assay.storage.files import temporary_sibling
+from assay.storage.locations.config import DEFAULT_LOCATION
 from assay.storage.parquet import read_parquet
 from assay.storage.results import Result
 
@@ -25,12 +35,14 @@ class StageVerdict:
         problem: What differs; empty if every byte is the same.
         largest: Largest difference of a number in its tables, relative to the column's largest; None where something
             other than numbers in tables differs, 0 where nothing does.
+        differing: Names of the files that differ.
     """
 
     stage: str
     files: int
     problem: str = ""
     largest: float | None = 0.0
+    differing: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """Return the verdict for readers."""
@@ -40,6 +52,49 @@ class StageVerdict:
     def is_within(self, tolerance: float) -> bool:
         """Return whether nothing differs by more than this; 0: whether every byte is the same."""
         return not self.problem or (tolerance > 0 and self.largest is not None and self.largest <= tolerance)
+
+
+def repeat_and_compare(root: Path, experiment_id: str, spec: ExperimentSpec) -> list[StageVerdict]:
+    """Make an experiment's results anew in an empty storage, and compare them with those that are stored.
+
+    It takes as long as the experiment did. Nothing that is stored is changed.
+
+    Args:
+        root: Storage with its results.
+        experiment_id: The experiment.
+        spec: Its spec.
+
+    Returns:
+        A verdict per stage.
+
+    Raises:
+        SpecError: It evaluates the model of another experiment.
+        StorageError: It is not finished, or can't be run again.
+    """
+    if spec.found is not None:
+        raise SpecError(experiment_id, [f"it evaluates a model of {spec.found.experiment_id}: verify that experiment"])
+    if "analysis" not in stage_results(root, experiment_id):
+        raise StorageError(f"Experiment {experiment_id!r} is not finished. Next: assay run {experiment_id}")
+    scratch = temporary_sibling(root / "runs" / "verify")  # on the same disk; where it is left, gc finds it
+    try:
+        _run_anew(experiment_id, spec, scratch)
+        return list(compare_results(root, scratch / "storage", experiment_id))
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _run_anew(experiment_id: str, spec: ExperimentSpec, scratch: Path) -> None:
+    """Run an experiment in a process with a storage and a Dagster home of its own."""
+    experiments = scratch / "experiments"
+    experiments.mkdir(parents=True)
+    # Its place is part of no result: nothing may be written to the location of the original.
+    values = {**spec.as_dict(), "exp_out_location": DEFAULT_LOCATION}
+    (experiments / f"{experiment_id}.yaml").write_text(to_yaml(values), encoding="utf-8")
+    own = {STORAGE_VARIABLE: "storage", EXPERIMENTS_VARIABLE: "experiments", HOME_VARIABLE: "home"}
+    environment = {**os.environ, **{name: str(scratch / place) for name, place in own.items()}}
+    command = [sys.executable, "-c", "from assay.cli.main import script; script()", "run", experiment_id]
+    if subprocess.run(command, env=environment, check=False).returncode:  # noqa: S603
+        raise StorageError(f"Experiment {experiment_id!r} could not be run again; the reason is above.")
 
 
 def compare_results(root: Path, again: Path, experiment_id: str) -> Iterator[StageVerdict]:
@@ -82,7 +137,7 @@ def _compared(stage: str, one: Result, other: Result) -> StageVerdict:
     largest = max(known) if len(known) == len(differing) else None
     shown = ", ".join(differing[:3]) + (f" and {len(differing) - 3} more" if len(differing) > 3 else "")
     problem = f"{len(differing)} of {len(files)} files differ: {shown}"
-    return StageVerdict(stage, len(files), problem, largest)
+    return StageVerdict(stage, len(files), problem, largest, tuple(differing))
 
 
 def _digest(files: dict[str, dict[str, str]], name: str) -> str:

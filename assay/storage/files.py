@@ -78,6 +78,17 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def write_soon(path: Path, text: str) -> None:
+    """Write a whole UTF-8 text file atomically, without waiting for the disk: a power cut may leave it damaged."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_sibling(path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def update_text(path: Path, text: str) -> None:
     """Write a whole UTF-8 text file atomically, unless it holds this text already: nothing waits for the disk then."""
     content = text.encode()
@@ -176,17 +187,22 @@ def _flush_and_hash(path: Path) -> dict[str, Any]:
     return {"size_bytes": path.stat().st_size, "sha256": digest}
 
 
-def seal(folder: Path, head: dict[str, Any]) -> None:
+def seal(folder: Path, head: dict[str, Any]) -> int:
     """Complete a result folder: write its manifest, after all other files, and flush everything to the disk.
 
     Args:
         folder: Temporary folder with all files of the result.
         head: Keys of the manifest besides ``files``.
+
+    Returns:
+        Total size in bytes of the files that the manifest lists.
     """
-    write_json(folder / MANIFEST, {**head, "files": describe_files(folder)})
+    files = describe_files(folder)
+    write_json(folder / MANIFEST, {**head, "files": files})
     for path in [*folder.rglob("*"), folder]:
         if path.is_dir():
             fsync_path(path)
+    return sum(entry["size_bytes"] for entry in files.values())
 
 
 def put_in_place(temporary: Path, folder: Path) -> None:

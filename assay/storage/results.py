@@ -6,7 +6,7 @@ from. Does not belong here: what a stage computes (``assay.stages``), writing fi
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from assay.errors import StorageError
 from assay.pipeline import STAGES, StageConfig, StageSection
+from assay.storage.costs import COST, Cost, Meter, cost_of, cost_path, read_cost, write_cost
 from assay.storage.files import (
     MANIFEST,
     describe_files,
@@ -87,6 +88,16 @@ class Result:
             raise StorageError(f"{error}. Delete the folder {self.folder}: {self.stage} is then made again.") from error
 
     @property
+    def cost(self) -> tuple[Cost | None, str]:
+        """What it cost when it was built, or None and why nobody knows; no part of the result."""
+        return read_cost(self.cost_file, self.stage, self.fingerprint)
+
+    @property
+    def cost_file(self) -> Path:
+        """Where its cost is recorded; need not exist."""
+        return cost_path(self.folder.parents[2], self.stage, self.fingerprint)
+
+    @property
     def pictures(self) -> list[Path]:
         """The plots and sample images, PNG files sorted by name."""
         return sorted((self.folder / "pictures").glob("*.png"))
@@ -121,6 +132,7 @@ class Build:
         folder: Empty folder for the files of the result; only if a build is needed.
         report: Statistics to show, set by the block.
         progress: Callback for the progress of the build.
+        meter: Measures what the build costs; only if it is needed.
     """
 
     result: Result
@@ -128,6 +140,7 @@ class Build:
     folder: Path = Path()
     report: Report | None = None
     progress: Progress = silent
+    meter: Meter | None = None
 
     @property
     def scratch(self) -> Path:
@@ -212,8 +225,9 @@ class ResultStore:
                 yield Build(existing, needed=False)
                 return
             head = {**manifest_head(spec, existing.fingerprint, lineage), "ancestors": ancestors(inputs)}
-            with _new_folder(folder, head) as temporary:
-                yield (build := Build(replace(existing, reused=False), needed=True, folder=temporary))
+            made = replace(existing, reused=False)
+            with _measured(made, spec.experiment_id) as meter, _new_folder(folder, head, meter) as temporary:
+                yield (build := Build(made, needed=True, folder=temporary, meter=meter))
                 write_json(temporary / REPORT, build.finished_report())
 
     def reading(self, result: Result) -> Any:
@@ -254,7 +268,23 @@ class ResultStore:
 
 
 @contextmanager
-def _new_folder(folder: Path, head: dict[str, Any]) -> Iterator[Path]:
+def _measured(result: Result, experiment_id: str) -> Iterator[Meter]:
+    """Measure the block, which builds a result, and record what it cost; of an interrupted one, keep what it took."""
+    meter = Meter(scratch_of(result.folder) / COST)
+    try:
+        yield meter
+    except BaseException:
+        meter.keep()
+        raise
+    spent = meter.stop()
+    shutil.rmtree(scratch_of(result.folder), ignore_errors=True)  # the meter may have made it again
+    with suppress(ValueError):  # it is good to know, but the result is complete without
+        record = cost_of(spent, result.stage, result.fingerprint, experiment_id, meter.size_bytes)
+        write_cost(result.cost_file, record)
+
+
+@contextmanager
+def _new_folder(folder: Path, head: dict[str, Any], meter: Meter) -> Iterator[Path]:
     """Yield an empty folder to a block; it becomes ``folder`` if the block succeeds and is deleted if it fails."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
@@ -262,7 +292,7 @@ def _new_folder(folder: Path, head: dict[str, Any]) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        seal(temporary, head)
+        meter.size_bytes = seal(temporary, head)
         put_in_place(temporary, folder)
         shutil.rmtree(scratch_of(folder), ignore_errors=True)
     except OSError as error:

@@ -22,6 +22,7 @@ from assay.training.model_file import start_from
 from assay.training.optimizers import AveragedNetwork, build_optimizer
 from assay.training.sampler import Sampler
 from assay.utils.concurrency import Progress
+from assay.utils.text import duration
 
 REPORT_INTERVAL_S = 1.0
 """Seconds between two reports within an epoch."""
@@ -232,10 +233,3 @@ class EpochReporter:
             note = f"{note}, {pace['items_per_s']:,.0f} items/s, {duration(pace['seconds_left'])} left"
             values = {**values, **pace}
         self.progress(done, self.sampler.epochs, note, values)
-
-
-def duration(seconds: float) -> str:
-    """Return a duration as text, such as ``45 s``, ``12 min`` or ``3.5 h``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -37,6 +37,18 @@ def readable_size(size_bytes: int) -> str:
     return f"{size:.{1 if unit and size < 9.95 else 0}f} {UNITS[unit]}"
 
 
+def duration(seconds: float) -> str:
+    """Return a duration as text, such as ``45 s``, ``12 min`` or ``3.5 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def readable_seconds(seconds: float) -> str:
+    """Return what something took as text: like ``duration``, but with tenths of the first ten seconds."""
+    return f"{seconds:.1f} s" if seconds < 9.95 else duration(seconds)
+
+
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: frozenset[str] = frozenset()) -> list[str]:
     """Return the lines of a table with aligned columns; no cell is wrapped or cut.
 

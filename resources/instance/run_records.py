@@ -9,7 +9,7 @@ import dagster as dg
 from dagster._core.definitions.data_version import CODE_VERSION_TAG, DATA_VERSION_TAG
 
 from assay.automation.reconcile import TESTS, WATCHED, EndedRun, Versions
-from assay.experiments.last_run import PARTITION_TAG, STAGE_TAG
+from assay.experiments.last_run import PARTITION_TAG, STAGE_TAG, VERIFIES_TAG
 from assay.pipeline import STAGES
 
 ACTIVE = (
@@ -120,8 +120,8 @@ def give_up(instance: dg.DagsterInstance, run: dg.DagsterRun, other_id: str, ass
 
 
 def _makes_something(run: dg.DagsterRun) -> bool:
-    """Return whether a run is no mere check of a file, and was not given up for a run in a terminal."""
-    is_check = run.asset_selection is not None and not run.asset_selection
+    """Return whether a run is no mere check, and was not given up for a run in a terminal."""
+    is_check = (run.asset_selection is not None and not run.asset_selection) or VERIFIES_TAG in run.tags
     return not is_check and SUPERSEDED_TAG not in run.tags
 
 

@@ -26,6 +26,7 @@ Change = Callable[[Path, Path], None]
 
 MANIFEST, INFO, SPEC = "manifest.json", "experiment_info.yaml", "configs/experiment.yaml"
 REPORT, STAGE = "results/analysis/report.json", "results/analysis/manifest.json"
+COST = "results/analysis/cost.json"
 
 
 def put(path: Path, content: bytes | str) -> None:
@@ -230,6 +231,18 @@ CHANGES: dict[str, Change] = {
             "no name": '{"": {"": ""}}',
         }.items()
     },
+    **{
+        f"cost: {name}": text(COST, content)
+        for name, content in {
+            "cut off": "{",
+            "NaN": '{"wall_s": NaN}',
+            "of a path": '{"stage": "../x", "fingerprint": "../../x", "experiment_id": "../x"}',
+            "deep": DEEP,
+        }.items()
+    },
+    "cost: a link": link(COST, "OUT/secret"),
+    "cost: a pipe": pipe(COST),
+    "cost: 80 MB": sized(COST, 80 * 2**20),
     "table: text": fitting("analysis/analysis.parquet", "no table", "analysis.parquet"),
     "table: of another experiment": fitting(
         "analysis/analysis.parquet", table(experiment_id=["x"], value=[1.0]), "analysis.parquet"

@@ -80,13 +80,14 @@ class Project:
 def digests(storage: Path) -> dict[str, str]:
     """Hash every result file and table.
 
-    Left out are the table of experiments, which holds the run's random ID, and the seals, which hold inodes and times.
+    Left out are the table of experiments, which holds the run's random ID, that of costs, which differ from run to run,
+    and the seals, which hold inodes and times.
     """
     found = {}
     for folder in ("data", "tables"):
         for path in sorted((storage / folder).rglob("*")):
             name = re.sub(r"version-[0-9a-f]+/", "", path.relative_to(storage).as_posix())
-            if path.is_file() and "/experiments/" not in name and path.name != SEAL:
+            if path.is_file() and not {"experiments", "costs"} & set(name.split("/")) and path.name != SEAL:
                 found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 

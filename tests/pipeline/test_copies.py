@@ -4,6 +4,7 @@ import dagster as dg
 import pytest
 
 from assay.experiments.contents import stage_results
+from assay.experiments.costs import stage_costs
 from assay.storage import warehouse
 from resources.instance.run_records import InstanceRunRecords
 from tests.pipeline.conftest import Lab
@@ -50,6 +51,18 @@ def test_tables_and_results_are_the_same(journey):
     assert tables(away).equals(tables(home))
     ours, theirs = (stage_results(lab.store.path, "one") for lab in (away, home))
     assert {name: ours[name].manifest for name in BROUGHT} == {name: theirs[name].manifest for name in BROUGHT}
+
+
+def test_what_the_results_cost_comes_along(journey):
+    """Also the cost of those that are no part of the folder, such as the images."""
+    home, away, _, _ = journey
+    ours, theirs = (stage_costs(lab.store.path, "one") for lab in (away, home))
+    assert [each.cost for each in ours] == [each.cost for each in theirs]
+    assert all(each.cost is not None and each.reused is False for each in ours)
+    query = "select * exclude (fingerprint) from costs order by stage"
+    there, here = (warehouse.query(lab.store.path, query) for lab in (away, home))
+    assert there.equals(here)
+    assert len(here) == 8
 
 
 def test_dagster_records_the_imported_results(journey):

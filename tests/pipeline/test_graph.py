@@ -3,6 +3,8 @@
 import dagster as dg
 import pytest
 
+from assay.pipeline import STAGES
+from assay.storage import warehouse
 from assay.storage.parquet import read_parquet
 
 DATA = ("generated_images", "splits", "crops", "tabular", "normalized")
@@ -94,6 +96,42 @@ def test_an_experiment_that_differs_only_in_training_builds_no_data_stage(two_ru
     assert one["trained_model"].fingerprint != two["trained_model"].fingerprint
     changed = [path for path, mtime in before.items() if path.is_file() and path.stat().st_mtime_ns != mtime]
     assert changed == []
+
+
+def costs_in_metadata(result):
+    """Return what the UI shows of the cost of each stage."""
+    return {
+        event.asset_key.path[0]: {
+            name: getattr(value, "value", value)
+            for name, value in event.materialization.metadata.items()
+            if name.partition("/")[0] == "cost"
+        }
+        for event in result.get_asset_materialization_events()
+        if event.asset_key.path[0] in STAGES
+    }
+
+
+def test_metadata_show_what_a_result_cost_and_the_same_where_it_is_reused(two_runs):
+    first, second = (costs_in_metadata(result) for result in (two_runs[1], two_runs[3]))
+    names = {"wall_s", "cpu_s", "gpu_s", "peak_memory_mb", "attempts", "machine", "made_for", "built"}
+    for stage, shown in first.items():
+        assert shown.keys() == {f"cost/{name}" for name in names}, stage
+        assert shown["cost/made_for"] == "one"
+        assert shown["cost/peak_memory_mb"] > 50
+    assert {stage: second[stage] for stage in DATA} == {stage: first[stage] for stage in DATA}
+    assert second["trained_model"]["cost/made_for"] == "two"
+
+
+def test_sql_tells_what_each_experiment_cost_and_what_it_reused(two_runs):
+    lab = two_runs[0]
+    query = "select stage, reused, wall_s, cpu_s, bytes from costs where experiment_id = ? order by stage"
+    rows = {name: warehouse.query(lab.store.path, query.replace("?", f"'{name}'")) for name in ("one", "two")}
+    assert rows["one"]["stage"].to_list() == rows["two"]["stage"].to_list() == sorted(STAGES)
+    assert set(rows["one"]["reused"]) == {False}
+    assert {row["stage"] for row in rows["two"].iter_rows(named=True) if row["reused"]} == set(DATA)
+    assert rows["one"].null_count().sum_horizontal().item() == 0
+    sizes = {stage: result.size_bytes for stage, result in lab.results("one").items()}
+    assert dict(rows["one"].select("stage", "bytes").iter_rows()) == sizes
 
 
 def test_a_shared_table_is_stored_once(two_runs):

@@ -41,6 +41,7 @@ def test_a_run_that_only_checks_a_file_or_was_given_up_is_not_the_latest():
         add_run(instance, "1", Status.FAILURE, "one", failed_stage="splits")
         add_run(instance, "2", Status.SUCCESS, "one", assets=[])
         add_run(instance, "3", Status.CANCELED, "one", superseded_by="1")
+        add_run(instance, "4", Status.FAILURE, "one", job="job_verify", verifies="true")
         assert InstanceRunRecords(instance).unsuccessful(["one"])["one"].run_id == "1"
 
 

@@ -3,6 +3,7 @@
 ASSAY_KILLS sets at how many random steps each kind of learning is killed; 20 before a release.
 """
 
+import json
 import os
 import random
 import signal
@@ -10,6 +11,8 @@ import signal
 import pytest
 import yaml
 
+from assay.experiments.costs import stage_costs
+from assay.storage.costs import SECONDS_BETWEEN_NOTES
 from tests.helpers.projects import digests, make_project
 
 pytestmark = pytest.mark.system
@@ -53,9 +56,20 @@ script()
 """
 
 
-def spec(kind: str, checkpoint_every_s: float) -> str:
+NOTED_AND_KILLED = KILLED_AT_STEP.replace(
+    "        os.kill",
+    """        from pathlib import Path
+        from time import sleep
+        while not list(Path(os.environ["ASSAY_STORAGE"]).glob("data/trained_model/.scratch/*/cost.json")):
+            sleep(0.05)
+        os.kill""",
+)
+"""Waits at its step until what it cost so far has been noted."""
+
+
+def spec(kind: str, checkpoint_every_s: float, **further: int) -> str:
     keys = KINDS[kind]
-    params = {"epochs": EPOCHS, "steps_per_epoch": STEPS, "checkpoint_every_s": checkpoint_every_s}
+    params = {"epochs": EPOCHS, "steps_per_epoch": STEPS, "checkpoint_every_s": checkpoint_every_s, **further}
     return yaml.safe_dump(
         {
             "generated_images": {
@@ -89,3 +103,22 @@ def test_a_training_killed_at_random_steps_ends_in_the_same_bytes(kind, project,
     assert code == 0, output
     assert digests(project.storage) == digests(undisturbed.storage)
     assert list(project.storage.rglob("checkpoint.safetensors")) == []
+
+
+def test_what_a_killed_attempt_of_several_processes_took_is_part_of_the_cost(project):
+    project.write("tiny", spec("regression", 0.0, processes=2))
+    process = project.start("python", "-c", NOTED_AND_KILLED, "12", "run", "tiny")
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == -signal.SIGKILL, output
+    (note,) = project.storage.glob("data/trained_model/.scratch/*/cost.json")
+    noted = json.loads(note.read_text())
+    code, output = project.assay("run", "tiny")
+    assert code == 0, output
+    cost = {each.stage: each.cost for each in stage_costs(project.storage, "tiny")}["trained_model"]
+    assert cost.attempts == 2
+    assert cost.wall_s > noted["wall_s"] >= SECONDS_BETWEEN_NOTES
+    assert cost.cpu_s > noted["cpu_s"] > 0
+    assert cost.peak_memory_mb >= noted["peak_memory_mb"]
+    assert not note.exists()
+    code, output = project.assay("show", "tiny")
+    assert " in 2 attempts" in output

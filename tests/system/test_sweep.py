@@ -50,6 +50,27 @@ def test_the_terminal_shows_what_differs_best_first_and_what_is_missing(compared
     assert values == sorted(values)
 
 
+def test_the_sweep_tells_its_price_once_for_what_its_experiments_share(compared, module_project):
+    spent = r"[\d.]+ (?:s|min), CPU [\d.]+ (?:s|min), memory [\d.]+ [MG]B, [\d.]+ [kM]B, on .+ cores, \d+ GB"
+    assert re.search(
+        rf"^Cost of the 2 experiments that ran, shared results counted once: {spent}$", compared, re.MULTILINE
+    )
+    both, planned = (
+        done(module_project.assay(*arguments))
+        for arguments in (
+            ("compare", "--sweep", "rates", "--costs"),
+            ("sweep", "tiny", "--name", "rates", "--grid", "learning_rate=1e-4,1e-3,1e-2,1e-1", "--dry-run"),
+        )
+    )
+    assert re.search(r"experiment +mae +wall_s +cpu_s +peak_memory_mb +size_mb +learning_rate", both)
+    assert re.search(rf"^Cost so far, shared results counted once: {spent}$", planned, re.MULTILINE)
+    assert re.search(
+        r"^Cost of the new ones, as far as that of rates-01 tells: about [\d.]+ s, CPU", planned, re.MULTILINE
+    )
+    rows = done(module_project.assay("sql", "select stage from costs where experiment_id = 'rates-02' and reused"))
+    assert {"splits", "crops", "tabular", "normalized"} <= set(re.findall(r"\w+", rows))
+
+
 def test_the_page_sorts_lights_up_and_links_to_the_folders(page):
     rows = page.locator("tbody tr")
     assert rows.count() == 2

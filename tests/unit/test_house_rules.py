@@ -125,6 +125,7 @@ ONLY_LINUX = frozenset(
 ASKS_LINUX = {
     "assay/utils/concurrency.py": {"sched_getaffinity"},  # where it exists
     "assay/experiments/health.py": {"/proc"},  # where it exists
+    "assay/storage/costs.py": {"/proc"},  # where it exists; elsewhere less is recorded
     "resources/instance/run_template_process.py": {"/proc"},  # runs are forked on Linux only
     "assay/datasets/inspection.py": {"/proc"},  # a folder that is not walked
 }

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import polars as pl
 import streamlit as st
 
-from assay.comparison.figures import curve_panels, key_panels
+from assay.comparison.figures import cost_panels, curve_panels, key_panels
 from assay.comparison.ranking import Ranking
 from assay.comparison.terminal import note_on_items, title, verdict_on_best
 from assay.dashboard.charts import Chart, curve_chart, key_chart
@@ -75,6 +75,8 @@ def _show_ranking(ranking: Ranking, by_id: dict[str, Experiment], subset: str, h
     _show_charts("Learning", (curve_chart(panel, names) for panel in curves))
     varied = key_panels(ranking) if ranking.ranked else []
     _show_charts("What was varied", (key_chart(panel, names, ranking.metric.label) for panel in varied))
+    against = cost_panels(ranking) if ranking.ranked else []
+    _show_charts("Quality against cost", (key_chart(panel, names, ranking.metric.label) for panel in against))
 
 
 def _show_charts(heading: str, charts: Iterable[Chart]) -> None:

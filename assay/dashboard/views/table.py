@@ -49,6 +49,6 @@ def _configuration(column: Column, clicked: str) -> Any:
         return config.DatetimeColumn(label, help=help_, format="YYYY-MM-DD HH:mm")
     if column.name == "epochs":
         return config.NumberColumn(label, help=help_)
-    if column.name in ("value", "baseline") or column.name.startswith("metric "):
+    if column.name in ("value", "baseline", "cost") or column.name.startswith("metric "):
         return config.NumberColumn(label, help=help_, format="%.4g")
     return config.Column(label, help=help_)

@@ -35,7 +35,7 @@ from assay.storage.warehouse.tables import (
 
 INDEX = "warehouse.duckdb"
 
-NATIVE = frozenset({"experiments", "training_history", "predictions", "analysis"})
+NATIVE = frozenset({"experiments", "training_history", "predictions", "analysis", "costs"})
 """Tables with few columns that are queried across all experiments: 10 ms as native tables, 3 s over 10,000 files."""
 
 log = logging.getLogger(__name__)

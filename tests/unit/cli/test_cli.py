@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -10,8 +12,9 @@ import pytest
 
 from assay.cli import results
 from assay.cli.main import app, explained, main
-from assay.experiments.specs import template_text
+from assay.experiments.specs import SpecFiles, template_text
 from assay.spec.yaml_text import read_mapping
+from tests.helpers.comparison_cases import run_all
 
 
 @pytest.fixture(autouse=True)
@@ -120,6 +123,29 @@ def test_show_before_any_run_says_what_to_do_next(project, monkeypatch, capsys):
     (project / "experiments" / "mine.yaml").write_text(template_text("classification"))
     assert call(monkeypatch, "show", "mine") == 0
     assert "Next: assay run mine" in capsys.readouterr().out
+
+
+@pytest.mark.system
+def test_show_tells_what_each_result_and_all_of_them_cost(project, monkeypatch, capsys):
+    store = SpecFiles(project / "experiments", project / "storage")
+    for name in ("mine", "same"):
+        store.create({"task": "regression"}, name)
+        run_all(store, name)
+    assert call(monkeypatch, "show", "mine") == 0
+    shown = capsys.readouterr().out
+    spent = r"CPU [0-9.]+ s, memory [0-9.]+ MB"
+    assert re.search(rf"^  trained_model    [0-9a-f]{{24}}  6\.0 s, {spent}, \d+ bytes$", shown, re.M)
+    assert re.search(rf"^cost: 36 s, {spent}, [0-9.]+ (bytes|kB), on .+ cores, \d+ GB$", shown, re.M)
+    assert call(monkeypatch, "show", "same") == 0
+    assert capsys.readouterr().out.count("; made for mine") == 8
+    shutil.rmtree(project / "storage" / ".costs")
+    for record in (project / "storage").glob("experiments/*/results/*/cost.json"):
+        record.write_text("{")
+    assert call(monkeypatch, "show", "mine") == 0
+    shown = capsys.readouterr().out
+    assert shown.count("  not recorded\n") == 8
+    assert "cost: not recorded\n" in shown
+    assert "note: analysis: not recorded: /" in shown
 
 
 def test_running_an_unknown_experiment_says_how_to_create_one(monkeypatch, capsys):

@@ -5,6 +5,8 @@ import sys
 import pytest
 
 from assay.cli.main import main
+from assay.experiments.specs import SpecFiles
+from tests.helpers.comparison_cases import run_all
 
 
 @pytest.fixture(autouse=True)
@@ -107,3 +109,32 @@ def test_folds_that_make_no_sense_are_refused(folder, call, arguments, expected)
     assert code != 0
     assert expected in " ".join(err.split())
     assert not folder.exists()
+
+
+def test_a_sweep_tells_what_it_will_cost_where_its_base_has_run(folder, call):
+    store = SpecFiles(folder, folder.parent / "storage")
+    store.create({"task": "regression", "trained_model": {"train_params": {"epochs": 10}}}, "mine")
+    assert "Cost" not in call("mine", "--grid", "epochs=20,40", "--dry-run")[1]
+    run_all(store, "mine")
+    code, out, _ = call("mine", "--grid", "epochs=20,40", "--dry-run")
+    assert code == 0
+    training, after = 6, 7 + 8  # made-up seconds; the data are shared
+    assert f"Cost of the new ones, as far as that of mine tells: about {6 * training + 2 * after} s, CPU" in out
+    call("mine", "--grid", "epochs=10,40")
+    run_all(store, "mine-sweep-01")
+    out = call("mine", "--grid", "epochs=10,40,80")[1]
+    assert "Cost so far, shared results counted once: 36 s, CPU" in out
+
+
+def test_damaged_records_of_costs_do_not_stop_a_sweep(folder, call):
+    store = SpecFiles(folder, folder.parent / "storage")
+    store.create({"task": "regression"}, "mine")
+    for each in run_all(store, "mine"):
+        for record in (store.root / ".costs").glob(f"{each.stage}/*.json"):
+            record.write_text("{")
+    for record in store.root.glob("experiments/*/results/*/cost.json"):
+        record.write_text("{")
+    code, out, _ = call("mine", "--grid", "epochs=20,40")
+    assert code == 0
+    assert "Wrote 2 experiments." in out
+    assert "Cost of the new" not in out

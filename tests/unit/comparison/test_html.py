@@ -7,9 +7,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from assay.comparison.figures import MAX_EPOCHS, curve_panels, key_panels
+from assay.comparison.figures import MAX_EPOCHS, cost_panels, curve_panels, key_panels
 from assay.comparison.html import comparison_page, inline_svg, write_comparison
-from assay.comparison.load import HISTORY, ComparisonData
+from assay.comparison.load import HISTORY, ComparisonData, ExperimentCost
 from assay.comparison.ranking import rank
 from assay.plots.common import Curve, Panel
 from assay.plots.comparison import draw_panels
@@ -125,3 +125,24 @@ def test_drawing_is_repeatable_and_every_curve_can_be_found_by_its_experiments_p
 def test_content_keeps_its_order():
     tree = element("p", "a", element("b", "c"), "d", element("i"), "e", class_="x", data_row="1")
     assert write_page(tree) == '<!doctype html>\n<p class="x" data-row="1">a<b>c</b>d<i></i>e</p>\n'
+
+
+def costly(entry, number, wall_s):
+    return entry(number, 3, cost=ExperimentCost(wall_s, wall_s, 0.0, 100.0, 1000))
+
+
+def test_quality_is_drawn_against_cost_where_at_least_two_are_known(compare, entry):
+    (ranking,) = rank(compare(0, costly(entry, 0, 1.0), costly(entry, 1, 50.0), entry(2, 3)))
+    (panel,) = cost_panels(ranking)
+    assert panel.title == "accuracy by seconds of all stages"
+    assert [(point.rank, point.x) for point in panel.content] == [(1, 50.0), (2, 1.0)]
+    assert all(point.low < point.value < point.high for point in panel.content)
+    (few,) = rank(compare(0, costly(entry, 0, 1.0), entry(1, 3)))
+    assert cost_panels(few) == []
+
+
+@pytest.mark.system
+def test_the_page_shows_costs_where_they_are_known(compare, entry):
+    page = Reader(page_of(compare(0, costly(entry, 0, 1.0), costly(entry, 1, 50.0))))
+    assert {"wall (s)", "peak memory (MB)", "size (MB)", "Quality against cost"} <= set(page.texts)
+    assert "wall (s)" not in Reader(page_of(compare(2))).texts

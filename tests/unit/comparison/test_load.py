@@ -3,11 +3,13 @@
 import json
 import shutil
 
+import polars as pl
 import pytest
 
-from assay.comparison.load import collect
+from assay.comparison.load import COSTS_OF_STAGES, ExperimentCost, collect, costs_by_experiment
 from assay.comparison.ranking import chosen_ids, selection_name
 from assay.errors import DataError, IdError, SpecError
+from assay.experiments.costs import record_costs, stage_costs
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.specs import SpecFiles
 from tests.helpers.comparison_cases import run, start, values
@@ -142,3 +144,34 @@ def test_a_selection_without_experiments_is_one_error(store, ids, sweep, where, 
 )
 def test_a_page_is_named_after_what_was_chosen(arguments, name):
     assert selection_name(*arguments) == name
+
+
+def test_an_experiment_costs_as_much_as_all_its_stages_or_nobody_knows():
+    names = COSTS_OF_STAGES.names()
+    rows = [
+        ("a", "splits", "f1", 1.0, 2.0, 0.0, 300.0, 10, "m"),
+        ("a", "crops", "f2", 3.0, 5.0, 1.0, 200.0, 20, "m"),
+        ("b", "splits", "f1", 1.0, 2.0, 0.0, None, 10, "m"),
+        ("b", "crops", "f3", None, None, None, None, 30, None),
+    ]
+    found = costs_by_experiment(pl.DataFrame([dict(zip(names, row, strict=True)) for row in rows], COSTS_OF_STAGES))
+    assert found == {
+        "a": ExperimentCost(4.0, 7.0, 1.0, 300.0, 30),
+        "b": ExperimentCost(None, None, None, None, 40),
+    }
+
+
+@pytest.mark.system
+def test_costs_come_with_an_experiment_and_a_damaged_table_of_them_stops_nothing(store):
+    record_costs(store.root, "ran")
+    (known,) = stage_costs(store.root, "ran")
+    assert entry(store, "ran").cost == ExperimentCost(
+        known.cost.wall_s, known.cost.cpu_s, 0.0, known.cost.peak_memory_mb, known.size_bytes
+    )
+    assert entry(store, "new").cost == ExperimentCost()
+    (file,) = store.root.glob("tables/main/costs/experiment_id=ran/current/*.parquet")
+    file.write_bytes(b"no table")
+    (store.root / "warehouse.duckdb").unlink(missing_ok=True)
+    damaged = entry(store, "ran")
+    assert damaged.cost == ExperimentCost()
+    assert damaged.scores["mae"].value == 0.5

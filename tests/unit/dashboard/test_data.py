@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from assay.comparison.load import ExperimentCost
 from assay.dashboard.data import load_experiments, load_history, started_at, with_file_notes
+from assay.experiments.costs import record_costs, stage_costs
 from tests.helpers.comparison_cases import run, start, values
 from tests.helpers.dashboard_storage import make_storage
 
@@ -131,3 +133,23 @@ def test_removed_and_broken_files_are_marked_and_the_others_are_not_read(tmp_pat
     assert notes["ran"] == "its file was removed; its results stay until 'assay gc'"
     assert "Did you mean 'regression'?" in notes["other"] or "regresion" in notes["other"]
     assert notes["failed"].startswith("its last run did not finish")
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("max_from_files", [0, 100])
+def test_costs_are_read_from_files_and_from_the_warehouse_and_may_be_damaged(tmp_path, max_from_files):
+    store = make_storage(tmp_path)
+    record_costs(store.root, "ran")
+    record_costs(store.root, "other")
+    (known,) = stage_costs(store.root, "ran")
+    found = {each.experiment_id: each.cost for each in load_experiments(store.root, max_from_files, {})}
+    assert found["ran"] == ExperimentCost(
+        known.cost.wall_s, known.cost.cpu_s, 0.0, known.cost.peak_memory_mb, known.size_bytes
+    )
+    assert found["started"] == ExperimentCost()
+    (file,) = store.root.glob("tables/main/costs/experiment_id=other/current/*.parquet")
+    file.write_bytes(b"no table")
+    (store.root / "warehouse.duckdb").unlink(missing_ok=True)
+    damaged = {each.experiment_id: each for each in load_experiments(store.root, max_from_files, {})}
+    assert damaged["other"].cost == ExperimentCost()
+    assert damaged["other"].scores

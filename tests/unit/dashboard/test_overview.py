@@ -4,6 +4,7 @@ from datetime import datetime
 
 import polars as pl
 
+from assay.comparison.load import ExperimentCost
 from assay.dashboard.overview import best_of, overview_columns, overview_frame, rankings, subsets_of
 from tests.helpers.dashboard_cases import RATE, experiment, score
 
@@ -94,3 +95,12 @@ def test_columns_that_repeat_another_or_are_the_same_in_every_row_are_left_out()
     columns, _ = table(ACCURATE, WORSE, keys={"trained_model.model.kind": "kind"})
     assert not {"name", "model"} & set(columns)
     assert "name" in table(ACCURATE, HOUSES)[0]
+
+
+def test_costs_are_a_column_where_any_is_known():
+    costly = experiment("costly", cost=ExperimentCost(12.5, 20.0, 0.0, 300.0, 10))
+    columns, frame = table(costly, WORSE)
+    assert frame["cost"].to_list() == [12.5, None]
+    assert columns["cost"].label == "Cost (s)"
+    assert "cost" not in table(ACCURATE, WORSE)[0]
+    assert costly.entry("test").cost == costly.cost

@@ -13,6 +13,7 @@ import assay.dashboard
 from assay.dashboard.charts import curve_chart, history_charts, key_chart
 from assay.dashboard.filters import MAX_CHOICES
 from assay.dashboard.views.common import plain
+from assay.experiments.costs import record_costs
 from assay.plots.common import Curve, Panel, Point
 from assay.storage.parquet import write_parquet
 from tests.helpers.comparison_cases import run, start, values
@@ -167,6 +168,16 @@ def test_a_comparison_shows_what_differs_best_first(look):
     assert shown.subheader[0].value == plain("regression: MAE in mm on test, lower is better")
     assert len(shown.get("vega_lite_chart")) == 2
     assert "Choose at least two" in look("compare", ids=["ran"]).info[0].value
+
+
+def test_a_comparison_shows_quality_against_cost_where_costs_are_known(look, tmp_path):
+    store = make_storage(tmp_path)
+    for name in ("other", "ran"):
+        record_costs(store.root, name)
+    shown = look("compare", storage=tmp_path, ids=["other", "ran"])
+    assert list(shown.dataframe[0].value["cost"].notna()) == [True, True]
+    assert len(shown.get("vega_lite_chart")) == 3
+    assert "#### Quality against cost" in [each.value for each in shown.markdown]
 
 
 @pytest.fixture

@@ -12,7 +12,9 @@ from assay.analysis.base import ANALYSIS_SCHEMA
 from assay.dashboard.report import write_report
 from assay.dashboard.report_sections import MOST_PICTURE_BYTES, SECTIONS
 from assay.errors import IdError, StorageError
+from assay.experiments.folders import cost_in
 from assay.spec.yaml_text import to_yaml
+from assay.storage.costs import Spent, cost_of, write_cost
 from assay.storage.files import write_json, write_text
 from assay.utils.html import STATIC_POLICY
 
@@ -341,3 +343,14 @@ def test_statistics_that_are_no_yaml_hide_nothing_else(folder):
         (folder.path / "datasetsstats" / "splits.yaml").write_text(content)
         (folder.path / "datasetsstats" / "generated_images.yaml").write_text(content)
         assert "accuracy 0.9, cat" in folder.read().text
+
+
+def test_what_results_cost_is_told_as_far_as_it_was_recorded(folder):
+    assert "What its results cost was not recorded." in folder.finish().read().text
+    spent = Spent(wall_s=12.34, cpu_s=23.0, peak_memory_mb=812.0, attempts=2)
+    write_cost(cost_in(folder.path, "trained_model"), cost_of(spent, "trained_model", FINGERPRINT, "dogs", 4_200_000))
+    write_text(cost_in(folder.path, "analysis"), f'{{"wall_s": "{EVIL[:4]}"}}')
+    text = folder.read().text
+    assert "trained_model 12 s, CPU 23 s, memory 812 MB, 4.2 MB in 2 attempts; made for dogs" in text
+    assert "All of it: 12 s, CPU 23 s, memory 812 MB, 4.2 MB, on " in text
+    assert "; without generated_images, splits, crops, predictions, analysis: not recorded." in text

@@ -69,11 +69,19 @@ def test_only_what_assay_wrote_is_packed(here, tmp_path):
     folder = tmp_path / "storage" / "experiments" / "REG-1"
     for name in (".env", "notes.txt", "configs/mine.txt", ".tmp-1-x-model.json", ".sha256.json", "report.html"):
         (folder / name).write_text("secret")
+    (folder / "results" / "splits").mkdir(parents=True)
+    (folder / "results" / "splits" / "cost.json").write_text("{}")
     pack_experiment(here, "ab12", tmp_path / "x.zip")
     with zipfile.ZipFile(tmp_path / "x.zip") as archive:
         names = {name.removeprefix("REG-1/") for name in archive.namelist()}
     own = {"manifest.json", "experiment_info.yaml", "environment.yaml", "exp_tests.csv"}
-    assert names == own | {"configs/experiment.yaml", "datasetsstats/splits.yaml", "a/text", "b/text"}
+    assert names == own | {
+        "configs/experiment.yaml",
+        "datasetsstats/splits.yaml",
+        "a/text",
+        "b/text",
+        "results/splits/cost.json",
+    }
 
 
 @pytest.mark.parametrize("text", ["key: planted-in-the-environment\n", "url: https://mia:planted@example.org\n"])

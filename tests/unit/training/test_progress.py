@@ -1,6 +1,7 @@
 import pytest
 
-from assay.training.trainer import duration, fit
+from assay.training.trainer import fit
+from assay.utils.text import duration
 from tests.helpers.training_tasks import network, training_task
 
 
