@@ -63,7 +63,7 @@ class GradientBoostingModel(ModelSection):
     trees: int | None = Field(default=None, ge=1, le=10_000)
     """Largest number of trees per output; of several numbers up to it, the one that is best on the validation data is
     kept. Null: 300, or 100 with more than two classes or labels."""
-    learning_rate: float = Field(default=0.1, gt=0, le=1)
+    shrinkage: float = Field(default=0.1, gt=0, le=1)
     """Share of each tree that is added."""
     leaves: int = Field(default=31, ge=2, le=1024)
     """Largest number of leaves of a tree."""

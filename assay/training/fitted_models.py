@@ -188,7 +188,7 @@ def _boosted(
     outputs = 1 if isinstance(target, NumberTarget) else target.output_count
     keys = {
         "max_iter": spec.trees or (300 if outputs <= 2 else 100),
-        "learning_rate": spec.learning_rate,
+        "learning_rate": spec.shrinkage,
         "max_leaf_nodes": spec.leaves,
         "min_samples_leaf": spec.least_rows,
     }
@@ -212,7 +212,7 @@ def _boosted(
     _require_equal(forest, models, rows[:ROWS_AT_ONCE], target.output_count)
     most = len(forest.trees)
     for count in sorted({max(1, round(most * share)) for share in np.geomspace(0.05, 1, MOST_STAGES)}):
-        yield spec.learning_rate, forest.tensors(count), count
+        yield spec.shrinkage, forest.tensors(count), count
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ SECTIONS = [MlpModel(width=8), CnnModel(width=4), UnetModel(width=4), DetectorMo
 
 
 def test_every_built_in_network_is_among_those_tested():
-    assert {section.kind for section in SECTIONS} == set(BUILT_IN_MODELS)
+    fitted = {"linear", "gradient_boosting"}  # fitted at once, which needs no weights to start from
+    assert {section.kind for section in SECTIONS} == set(BUILT_IN_MODELS) - fitted
 
 
 @pytest.fixture
