@@ -7,16 +7,19 @@ import dagster as dg
 from assay.backfills.launch import RETRY_TAGS
 from assay.experiments.evaluation import newest_trained
 from assay.spec.ids import is_id
+from assets.checks import export_parity
 from assets.common import SECTION_KEYS
 from assets.launchpad import configured, how_to
 from assets.maintenance import job_clearlocks, job_copy_exp
+from assets.scored import job_scoring
 from partitions.experiments import experiments
 from resources.defaults import default_store
 
 EXPERIMENT_KEYS = (dg.AssetKey("experiment"), *SECTION_KEYS.values())
 EXPERIMENT = dg.AssetSelection.assets(*EXPERIMENT_KEYS)
+PARITY = dg.AssetSelection.checks(export_parity)
 DATA = dg.AssetSelection.assets("generated_images", "splits", "crops", "tabular", "normalized")
-TRAINING = dg.AssetSelection.assets("trained_model", "training_history", "predictions", "analysis")
+TRAINING = dg.AssetSelection.assets("trained_model", "training_history", "predictions", "analysis") - PARITY
 
 
 def evaluation_config(experiment_id: str) -> dict[str, Any]:
@@ -84,7 +87,16 @@ job_champion = dg.define_asset_job(
     "by `follow_boards`; by hand for another look, which changes nothing where nothing is new.",
 )
 
+job_export_parity = dg.define_asset_job(
+    "job_export_parity",
+    selection=PARITY,
+    # A job of checks alone would have no partitions.
+    config=dg.PartitionedConfig(experiments, run_config_for_partition_key_fn=lambda _experiment_id: {}),
+    description="Check whether the model of an experiment, exported to ONNX, gives the same numbers and decisions on "
+    "its test items. Nothing is written. Needs the extra 'onnx'.",
+)
+
 EXPERIMENT_JOBS = (job_data_generation, job_train, job_eval, job_experiment)
 """The jobs that run for one experiment at a time."""
 
-JOBS = (*EXPERIMENT_JOBS, job_report, job_champion, job_copy_exp, job_clearlocks)
+JOBS = (*EXPERIMENT_JOBS, job_report, job_champion, job_scoring, job_export_parity, job_copy_exp, job_clearlocks)
