@@ -88,7 +88,7 @@ with warnings.catch_warnings():
         asset="trained_model",
         partitions_def=experiments,
         description="Exported to ONNX, the model gives the trained one's numbers within 1e-4 and its decisions, on up "
-        "to 256 test items. Takes seconds, so a training leaves it out: Execute it here, or run job_export_parity.",
+        "to 256 test items. Takes seconds, so runs that train leave it out: run job_export_parity.",
     )
 
 
@@ -97,7 +97,7 @@ def export_parity(context: dg.AssetCheckExecutionContext, store: ExperimentStore
     """Whether an export of the model may be used in its place; gives no result in a run that makes the model."""
     op = context.op_execution_context
     if EXPORT_PARITY.asset_key in op.job_def.asset_layer.selected_asset_keys:
-        context.log.info("Left out, because the model itself is made: Execute the check, or run job_export_parity.")
+        context.log.info("Left out where the model is made, because it takes seconds. Next: job_export_parity")
         return
     folder = store.folders.find(op.partition_key)
     yield _parity_of(folder.path if folder else op.partition_key)

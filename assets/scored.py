@@ -213,7 +213,8 @@ def repeated_scorings(instance: dg.DagsterInstance) -> dict[tuple[str, str], dic
     succeeded = dg.RunsFilter(job_name=job_scoring.name, statuses=[dg.DagsterRunStatus.SUCCESS])
     newest: dict[tuple[str, str], dict[str, Any]] = {}
     for run in instance.get_runs(succeeded, limit=MOST_RUNS):  # the newest first
-        config = run.run_config["ops"]["score"]["config"]
+        run_config: Any = run.run_config
+        config = run_config["ops"]["score"]["config"]
         newest.setdefault((config["experiment"], config.get("name", "")), config)
     return {name: config for name, config in newest.items() if config.get("nightly")}
 

@@ -11,6 +11,7 @@ from assay.errors import DataError, one_line
 from assay.experiments.boards import BoardOutcome, Boards, BoardState
 from assay.experiments.workspace import spec_files, storage_root
 from assay.spec.ids import validate_id
+from assay.utils.concurrency import keep_freed_memory
 from assay.utils.text import rounded, text_table
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def predict(
     Every picture is one item. Those that can't be read are listed, the others predicted; the exit code is then 3.
     """
     gc.set_threshold(100_000, 20, 20)  # torch makes a million objects that live as long as this short process
+    keep_freed_memory()
     from assay.inference.model import open_model
     from assay.inference.scoring import begin_scoring, note_on_crops
     from assay.inference.writing import require_output

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,9 +19,6 @@ from assay.errors import DataError
 from assay.inference.model import Model, open_model
 from assay.inference.stored import PORTABLE, PORTABLE_WEIGHTS, StoredModel, is_table_model, portable_text
 from assay.storage.files import write_text
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 DATA = "data/assay"
 """Folder of our files in the saved model."""
@@ -63,8 +60,8 @@ class FlavouredModel:
     def __init__(self, model: Model) -> None:
         self.model = model
 
-    def predict(self, model_input: Any, params: Any = None) -> "pd.DataFrame":
-        """Return the predictions, with the columns that ``assay.inference.model.Model.predict`` describes.
+    def predict(self, model_input: Any, params: Any = None) -> Any:
+        """Return the predictions as a frame of pandas, with the columns of ``assay.inference.model.Model.predict``.
 
         Args:
             model_input: For a model of a table: a frame with the training's columns in their own units. For a model of

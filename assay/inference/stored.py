@@ -127,7 +127,7 @@ def portable_text(stored: StoredModel) -> str:
         scaling=stored.scaling,
         source={key: value for key, value in stored.source.items() if key in known},
     )
-    return portable.model_dump_json(indent=1, exclude_none=True)
+    return portable.model_dump_json(indent=1)
 
 
 def _portable_model(folder: Path) -> StoredModel:
