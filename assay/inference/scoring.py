@@ -56,6 +56,7 @@ class Scoring:
     Attributes:
         model: What predicts.
         unit: ``pictures`` or ``rows``.
+        parts: The predictions, which can be gone through once.
         count: Items that were predicted so far.
         problems: Name of each picture that can't be read, and why.
         ignored: Columns of the table that the model does not read.
