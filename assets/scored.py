@@ -100,7 +100,7 @@ def score(context: dg.OpExecutionContext, config: ScoringConfig, store: Experime
         rows = _written(context, scoring, Path(folder) / "rows.parquet", out)
         about = [pl.lit(model.stored.experiment_id).alias("experiment_id"), pl.lit(day).alias("scored_on")]
         table = place_of(store.path, DEFAULT_SCHEMA, TABLE, COLUMN, name).write(rows.select(*about, pl.all()))
-        metadata = {**_found(scoring, name, out), **metadata_of_tables([table], True), **_pictures(scoring, folder)}
+        metadata = {**_found(scoring, name, out), **_pictures(scoring, folder), **metadata_of_tables([table], True)}
     context.instance.add_dynamic_partitions(str(scorings.name), [name])
     context.log_event(_event(name, table, metadata))
     for item, problem in scoring.problems[:MOST_LISTED]:
