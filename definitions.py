@@ -22,10 +22,12 @@ from assets import (
     splits,
     tabular,
 )
+from assets import scored as scoring
 from assets import trained_model as training
 from assets.automation import follow_upstream
 from assets.common import with_code_references
 from assets.jobs import JOBS
+from assets.scored import nightly_scoring
 from assets.sensors import follow_boards, follow_code, follow_files, nightly_evaluation, update_warehouse
 from resources.defaults import default_store, resources_for
 
@@ -43,9 +45,10 @@ ASSET_MODULES = [
     analysis,
     report,
     champion,
+    scoring,
 ]
 
-ASSETS = with_code_references(dg.load_assets_from_modules(ASSET_MODULES), Path(__file__).parent)
+ASSETS = with_code_references(dg.load_assets_from_modules(ASSET_MODULES, include_specs=True), Path(__file__).parent)
 
 
 def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
@@ -54,7 +57,7 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
         assets=ASSETS,
         asset_checks=dg.load_asset_checks_from_modules([checks]),
         jobs=JOBS,
-        schedules=[nightly_evaluation],
+        schedules=[nightly_evaluation, nightly_scoring],
         sensors=SENSORS,
         resources=resources_for(default_store()) | dict(resources or {}),
         # One process per run: starting a process and its imports takes longer than most stages.

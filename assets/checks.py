@@ -4,7 +4,9 @@ Belongs here: how a check becomes Dagster's. Does not belong here: which checks 
 (``assay.checks.registry``), what they look at (``assay.checks``).
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -134,6 +136,49 @@ def _verification(verdicts: Sequence[StageVerdict]) -> dg.AssetCheckResult:
 
 MOST_FILES = 50
 """Names of files per stage that the check's metadata list."""
+
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", dg.PreviewWarning)  # partitions of checks; what they do is held by our own tests
+    EXPORT_PARITY = dg.AssetCheckSpec(
+        "export_parity",
+        asset="trained_model",
+        partitions_def=experiments,
+        description="Exported to ONNX, the model gives the trained one's numbers within 1e-4 and its decisions, on up "
+        "to 256 test items. Takes seconds, so runs that train leave it out: run job_export_parity.",
+    )
+
+
+@dg.multi_asset_check(name="export_parity", specs=[EXPORT_PARITY], can_subset=True)
+def export_parity(context: dg.AssetCheckExecutionContext, store: ExperimentStore) -> Iterator[dg.AssetCheckResult]:
+    """Whether an export of the model may be used in its place; gives no result in a run that makes the model."""
+    op = context.op_execution_context
+    if EXPORT_PARITY.asset_key in op.job_def.asset_layer.selected_asset_keys:
+        context.log.info("Left out where the model is made, because it takes seconds. Next: job_export_parity")
+        return
+    folder = store.folders.find(op.partition_key)
+    yield _parity_of(folder.path if folder else op.partition_key)
+
+
+def _parity_of(name: str | Path) -> dg.AssetCheckResult:
+    """Return the result for a model; what can't be exported, or not here, is a warning with the reason."""
+    from assay.inference.export import check_export  # torch: only here
+    from assay.inference.model import open_model
+    from assay.inference.stored import note_on_precision
+
+    warn = dg.AssetCheckSeverity.WARN
+    try:
+        model = open_model(name)
+        parity = check_export(model)
+    except AssayError as error:
+        return dg.AssetCheckResult(
+            passed=False, severity=warn, description=escape_markdown(f"Not checked: {error}"), metadata={"items": 0}
+        )
+    told = " ".join(filter(None, [parity.sentence, note_on_precision(model.stored)]))
+    return dg.AssetCheckResult(
+        passed=parity.passed, description=escape_markdown(told), metadata={**parity.as_dict(), "format": "onnx"}
+    )
+
 
 TEST_CHECKS = [_check(kind) for kind in CHECKS]
 """All checks that run the tests of the spec."""

@@ -72,14 +72,18 @@ def with_code_references(assets: Iterable[Any], root: Path) -> list[Any]:
 
 
 def _with_stage_file(root: Path, spec: dg.AssetSpec) -> dg.AssetSpec:
-    file = root / "assay" / "stages" / f"{spec.key.path[-1]}.py"
-    if not file.is_file():
-        return spec
-    own = spec.metadata[CODE_REFERENCES].code_references
-    work = dg.LocalFileCodeReference(file_path=str(file), line_number=1, label=f"assay/stages/{file.name}")
+    found = spec.metadata.get(CODE_REFERENCES)  # of an asset without a function, Dagster knows no file
+    own = found.code_references if found else _file_reference(root, f"assets/{spec.key.path[-1]}.py")
+    work = _file_reference(root, f"assay/stages/{spec.key.path[-1]}.py")
     return spec.merge_attributes(
-        metadata={CODE_REFERENCES: dg.CodeReferencesMetadataValue(code_references=[*own, work])}
+        metadata={CODE_REFERENCES: dg.CodeReferencesMetadataValue(code_references=[*own, *work])}
     )
+
+
+def _file_reference(root: Path, name: str) -> list[dg.LocalFileCodeReference]:
+    """Return a link to a file, if it exists."""
+    file = root / name
+    return [dg.LocalFileCodeReference(file_path=str(file), line_number=1, label=name)] if file.is_file() else []
 
 
 CODE_REFERENCES = "dagster/code_references"

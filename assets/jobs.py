@@ -8,16 +8,18 @@ from assay.backfills.launch import RETRY_TAGS
 from assay.experiments.evaluation import newest_trained
 from assay.experiments.last_run import VERIFIES_TAG
 from assay.spec.ids import is_id
-from assets.checks import VERIFIED
+from assets.checks import VERIFIED, export_parity
 from assets.common import SECTION_KEYS
 from assets.launchpad import configured, how_to
 from assets.maintenance import job_clearlocks, job_copy_exp
+from assets.scored import job_scoring
 from partitions.experiments import experiments
 from resources.defaults import default_store
 
 EXPERIMENT_KEYS = (dg.AssetKey("experiment"), *SECTION_KEYS.values())
 EXPERIMENT = dg.AssetSelection.assets(*EXPERIMENT_KEYS)
-ON_REQUEST = dg.AssetSelection.checks(VERIFIED)
+VERIFICATION, PARITY = dg.AssetSelection.checks(VERIFIED), dg.AssetSelection.checks(export_parity)
+ON_REQUEST = VERIFICATION | PARITY
 """Checks that no job runs along with its assets."""
 DATA = dg.AssetSelection.assets("generated_images", "splits", "crops", "tabular", "normalized")
 TRAINING = dg.AssetSelection.assets("trained_model", "training_history", "predictions", "analysis")
@@ -90,7 +92,7 @@ job_champion = dg.define_asset_job(
 
 job_verify = dg.define_asset_job(
     "job_verify",
-    selection=ON_REQUEST,
+    selection=VERIFICATION,
     # Dagster infers no partitions from a check alone.
     config=dg.PartitionedConfig(experiments, run_config_for_partition_key_fn=lambda _: {}),
     tags={VERIFIES_TAG: "true"},
@@ -99,7 +101,19 @@ job_verify = dg.define_asset_job(
     "`assay verify ID`.",
 )
 
+job_export_parity = dg.define_asset_job(
+    "job_export_parity",
+    selection=PARITY,
+    # A job of checks alone would have no partitions.
+    config=dg.PartitionedConfig(experiments, run_config_for_partition_key_fn=lambda _experiment_id: {}),
+    description="Check whether the model of an experiment, exported to ONNX, gives the same numbers and decisions on "
+    "its test items. Nothing is written. Needs the extra 'onnx'.",
+)
+
 EXPERIMENT_JOBS = (job_data_generation, job_train, job_eval, job_experiment)
 """The jobs that run for one experiment at a time."""
 
-JOBS = (*EXPERIMENT_JOBS, job_report, job_champion, job_verify, job_copy_exp, job_clearlocks)
+CHECK_JOBS = (job_verify, job_export_parity)
+"""The jobs of the checks that no other job runs."""
+
+JOBS = (*EXPERIMENT_JOBS, job_report, job_champion, job_scoring, *CHECK_JOBS, job_copy_exp, job_clearlocks)

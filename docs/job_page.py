@@ -63,7 +63,7 @@ def _job(job: dg.JobDefinition, defs: dg.Definitions) -> Iterator[str]:
     for name in [each for each in ordered if each in selected]:
         yield from _asset(name, str(graph.get(dg.AssetKey(name)).description), OPS.get(job.name, ()))
     if "analysis" in selected:
-        yield from _checks(graph, selected, OPS.get(job.name, ()))
+        yield from _checks(job, OPS.get(job.name, ()))
     yield from _locks(OPS.get(job.name, ()))
 
 
@@ -115,15 +115,10 @@ def _asset(name: str, description: str, ops: Iterable[Op]) -> Iterator[str]:
         yield _table(_rows(own, dict(_fields(READ_BY.get(name, name)))))
 
 
-def _checks(graph: Any, selected: set[str], ops: Iterable[Op]) -> Iterator[str]:
-    names = sorted(
-        {
-            (check.name, check.asset_key.to_user_string())
-            for key in graph.toposorted_asset_keys
-            for check in graph.get(key).check_keys - {VERIFIED}
-        }
-    )
-    listed = ", ".join(f"`{name}` on {asset}" for name, asset in names if asset in selected)
+def _checks(job: dg.JobDefinition, ops: Iterable[Op]) -> Iterator[str]:
+    keys = {check for each in job.asset_layer.data for check in each.assets_def.check_keys}
+    names = sorted((check.name, check.asset_key.to_user_string()) for check in keys)
+    listed = ", ".join(f"`{name}` on {asset}" for name, asset in names)
     own = [op for op in ops if op.home == CHECKS]
     yield _heading("Checks", CHECKS, f"The experiment tests, as asset checks: {listed}.", own)
     yield _table(_rows(own, dict(_fields(CHECKS))))

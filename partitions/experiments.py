@@ -1,4 +1,4 @@
-"""The partitions of all assets: one per experiment, named by its ID, which is validated before it is added."""
+"""The partitions: one per experiment, named by its ID, which is validated before it is added; and one per scoring."""
 
 import dagster as dg
 
@@ -6,6 +6,9 @@ from assay.spec.ids import validate_id
 
 NAME = "experiments"
 experiments = dg.DynamicPartitionsDefinition(name=NAME)
+
+scorings = dg.DynamicPartitionsDefinition(name="scorings")
+"""Partitions of the asset ``scored``: predictions of new data, most often named by model and day."""
 
 
 def known_experiments(instance: dg.DagsterInstance) -> set[str]:

@@ -2,10 +2,8 @@
 
 import gc
 import sys
-from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,12 +11,11 @@ from assay.errors import DataError, one_line
 from assay.experiments.boards import BoardOutcome, Boards, BoardState
 from assay.experiments.workspace import spec_files, storage_root
 from assay.spec.ids import validate_id
+from assay.utils.concurrency import keep_freed_memory
 from assay.utils.text import rounded, text_table
 
 if TYPE_CHECKING:
-    from assay.inference.model import Model, PredictedPart
-    from assay.inference.stored import StoredModel
-    from assay.inference.writing import Writer
+    from assay.inference.scoring import Scoring
 
 SOME_FAILED = 3
 """Exit code where pictures could not be read, and the others were predicted."""
@@ -46,18 +43,19 @@ def predict(
     Every picture is one item. Those that can't be read are listed, the others predicted; the exit code is then 3.
     """
     gc.set_threshold(100_000, 20, 20)  # torch makes a million objects that live as long as this short process
+    keep_freed_memory()
     from assay.inference.model import open_model
+    from assay.inference.scoring import begin_scoring, note_on_crops
     from assay.inference.writing import require_output
 
     _require_model_first(model, paths)
     loaded = open_model(model)
     if out is not None:
         require_output(loaded, out, overwrite, paths)
-    parts, unit = _parts(loaded, paths, out)
-    if note := _note_on_crops(loaded.stored):
+    scoring = begin_scoring(loaded, paths, out)
+    if note := note_on_crops(loaded.stored):
         typer.echo(note, err=True)
-    failed = _write(loaded, parts, unit, out)
-    if failed:
+    if _write(scoring, out):
         raise typer.Exit(SOME_FAILED)
 
 
@@ -148,81 +146,24 @@ def _require_model_first(model: str, paths: list[str]) -> None:
         )
 
 
-def _parts(loaded: "Model", paths: list[str], out: Path | None) -> tuple["Iterator[PredictedPart]", str]:
-    """Return the predictions in parts, and what an item is called; former output in ``out`` is no input."""
-    from assay.inference.pictures import files_of, is_table_file
-    from assay.inference.stored import is_table_model, require_kind
-
-    tables = [path for path in paths if is_table_file(path)]
-    if tables and len(paths) > 1:
-        raise DataError(f"{tables[0]} is a table; give one table alone, or pictures.")
-    if tables:
-        if not Path(tables[0]).is_file():
-            raise DataError(f"{tables[0]} does not exist, or is no file. Give a CSV or Parquet file.")
-        return loaded.parts(tables[0]), "rows"
-    if is_table_model(loaded.stored):
-        require_kind(loaded.stored, "pictures", paths[0])
-    files = files_of(paths)
-    if out is not None and not out.suffix:
-        files = (file for file in files if not file.absolute().is_relative_to(out.absolute()))
-    return loaded.parts(files), "pictures"
-
-
-def _note_on_crops(stored: "StoredModel") -> str:
-    """Return what to know where the model was trained on objects cut out of larger pictures."""
-    if stored.kind == "splits" or stored.source.get("kind") in ("image_folder", "table", None):
-        return ""
-    return (
-        "The model was trained on objects cut out of larger pictures. Here each picture is one object: nothing is "
-        "searched for or cut out."
-    )
-
-
-def _write(loaded: "Model", parts: "Iterator[PredictedPart]", unit: str, out: Path | None) -> int:
+def _write(scoring: "Scoring", out: Path | None) -> int:
     """Write the predictions, tell progress and result, and return how many pictures can't be read."""
     from assay.inference.writing import predictions_file
 
-    problems: list[tuple[str, str]] = []
-    count = 0
-    ignored: tuple[str, ...] = ()
-    parts = _after_the_first(parts, problems)
-    with predictions_file(loaded, out, sys.stdout) as writer:
-        for part in parts:
-            count, ignored = count + _add(writer, part, problems), part.ignored
-            _tell(f"{count:,} {unit}")
+    with predictions_file(scoring.model, out, sys.stdout) as writer:
+        for part in scoring:
+            writer.add(part)
+            _tell(f"{scoring.count:,} {scoring.unit}")
     _tell("")
     where = f": {out}" if out is not None else ""
-    typer.echo(f"{count:,} {unit} predicted{where}", err=True)
-    if ignored:
-        typer.echo(f"  columns that the model does not read: {', '.join(map(one_line, ignored))}", err=True)
-    for item, problem in problems[:MOST_LISTED]:
+    typer.echo(f"{scoring.count:,} {scoring.unit} predicted{where}", err=True)
+    if scoring.ignored:
+        typer.echo(f"  columns that the model does not read: {', '.join(map(one_line, scoring.ignored))}", err=True)
+    for item, problem in scoring.problems[:MOST_LISTED]:
         typer.echo(f"  not predicted: {one_line(item)}: {problem}", err=True)
-    if len(problems) > MOST_LISTED:
-        typer.echo(f"  … and {len(problems) - MOST_LISTED:,} more", err=True)
-    return len(problems)
-
-
-def _add(writer: "Writer", part: "PredictedPart", problems: list[tuple[str, str]]) -> int:
-    writer.add(part)
-    problems += part.problems
-    return len(part.items)
-
-
-def _after_the_first(parts: "Iterator[PredictedPart]", problems: list[tuple[str, str]]) -> Any:
-    """Return all parts, once one of them has an item: what has none at all is an error, and leaves no file.
-
-    Raises:
-        DataError: No picture can be read.
-    """
-    empty: list[PredictedPart] = []
-    for part in parts:
-        if len(part.items):
-            return chain(empty, [part], parts)
-        empty.append(part)
-    lines = [f"{item}: {problem}" for part in empty for item, problem in part.problems]
-    if lines:
-        raise DataError(f"None of the {len(lines):,} pictures can be read.", lines)
-    return iter(empty)
+    if len(scoring.problems) > MOST_LISTED:
+        typer.echo(f"  … and {len(scoring.problems) - MOST_LISTED:,} more", err=True)
+    return len(scoring.problems)
 
 
 def _tell(text: str) -> None:

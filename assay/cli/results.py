@@ -340,16 +340,20 @@ def _export_model(experiment_id: str, format: ExportFormat, to: Path | None, lik
     from assay.export.predictions import require_empty
     from assay.inference.export import export_model  # torch: only here
     from assay.inference.model import open_model
+    from assay.inference.stored import note_on_precision
 
     if like is not None:
         raise DataError(f"--like is for boxes and masks, but --format {format.value} writes a model; leave it out.")
     folder = to or Path(f"{Path(experiment_id).name.replace(':', '-')}-{format.value}")
     require_empty(folder)
-    parity = export_model(open_model(experiment_id), format.value, folder)
+    model = open_model(experiment_id)
+    parity = export_model(model, format.value, folder)
     typer.echo(
         f"{folder}: the trained model's numbers in float32 on {parity.items} test items, within "
         f"{parity.largest_difference:.2g}; model.json describes it"
     )
+    if note := note_on_precision(model.stored):
+        typer.echo(note, err=True)
 
 
 def _boxes(

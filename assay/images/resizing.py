@@ -32,9 +32,10 @@ def area_resize(pixels: NDArray[np.float32], size: tuple[int, int]) -> NDArray[n
     # Over all pixels float32 is the faster one, and exact for the sums of columns of up to 65,793 pixels.
     exact = pixels if 255 * old_height < 2**24 else pixels.astype(np.float64)
     rows = _covered(exact, height)  # (height, old width[, channels])
-    totals = _covered(np.swapaxes(rows, 0, 1).astype(np.float64), width)  # (width, height[, channels])
-    resized: NDArray[np.float32] = (totals / (old_height * old_width)).astype(np.float32)
-    return np.swapaxes(resized, 0, 1)
+    turned = np.ascontiguousarray(np.swapaxes(rows, 0, 1), dtype=np.float64)  # whole lines: in a quarter of the time
+    totals = _covered(turned, width)  # (width, height[, channels])
+    totals /= old_height * old_width
+    return np.swapaxes(totals.astype(np.float32), 0, 1)
 
 
 def _covered(pixels: NDArray[Any], new: int) -> NDArray[Any]:
@@ -43,7 +44,9 @@ def _covered(pixels: NDArray[Any], new: int) -> NDArray[Any]:
     shape = (new, *(1 for _ in pixels.shape[1:]))
     total = np.zeros((new, *pixels.shape[1:]), pixels.dtype)
     for place, weight in zip(places, weights, strict=True):
-        total += pixels[place] * weight.reshape(shape).astype(pixels.dtype)
+        part = pixels.take(place, axis=0)
+        part *= weight.reshape(shape).astype(pixels.dtype)
+        total += part
     return total
 
 
@@ -82,5 +85,5 @@ def at_most(image: Image.Image, longest_px: int) -> Image.Image:
         return image
     width, height = (max(1, round(side * longest_px / longest)) for side in image.size)
     factor = longest // longest_px
-    reduced = np.asarray(image.reduce(factor), dtype=np.float32)
+    reduced = np.asarray(image.reduce(factor) if factor > 1 else image, dtype=np.float32)
     return Image.fromarray(area_resize(reduced, (width, height)).round().astype(np.uint8))

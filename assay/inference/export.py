@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,8 @@ from assay.datasets.inspection import MOST_IMAGE_BYTES
 from assay.errors import DataError
 from assay.images.decoding import decode
 from assay.inference.model import Model
-from assay.inference.parity import Parity, Predicted, compare_predictions, own_items, predicted_by
-from assay.inference.stored import is_table_model
+from assay.inference.parity import Items, Parity, Predicted, compare_predictions, own_items, predicted_by
+from assay.inference.stored import is_table_model, predicted_in
 from assay.inference.tables import item_names
 from assay.storage.files import put_in_place, temporary_sibling, write_bytes, write_json
 from assay.training.class_targets import ClassTarget, LabelsTarget
@@ -33,7 +34,7 @@ DESCRIPTION = "model.json"
 FILES = {"onnx": "model.onnx", "safetensors": "model.safetensors", "torch": "model.pt2"}
 """File of each format."""
 
-Check = Callable[[Model, Path, list[Path] | pl.DataFrame], Predicted]
+Check = Callable[[Model, Path, Items], Predicted]
 
 
 def export_model(model: Model, format: str, folder: Path) -> Parity:
@@ -49,23 +50,39 @@ def export_model(model: Model, format: str, folder: Path) -> Parity:
             exported model differs; nothing is left behind.
     """
     require_packages(format)
-    plain = model.with_network(model.loaded.network)
     items = own_items(model.stored)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_sibling(folder)
     temporary.mkdir()
     try:
-        path = temporary / FILES[format]
-        write, predict = _FORMATS[format]
-        write(plain, path)
-        parity = compare_predictions(plain, predicted_by(plain, items), predict(plain, path, items))
+        parity = _write_and_compare(model, format, items, temporary)
         if not parity.passed:
-            raise DataError(_about_difference(model, format, parity))
+            advice = f"Nothing was written; export with another --format than {format}."
+            raise DataError(f"{model.stored.name}: {parity.sentence} {advice}")
         write_json(temporary / DESCRIPTION, {**about(model), "file": FILES[format], "parity": parity.as_dict()})
         put_in_place(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return parity
+
+
+def check_export(model: Model, format: str = "onnx") -> Parity:
+    """Return what an exported model gives beside the trained one on its test items; nothing is kept.
+
+    Raises:
+        DataError: As of ``export_model``, except that a model that differs is no error.
+    """
+    require_packages(format)
+    items = own_items(model.stored)
+    with TemporaryDirectory(prefix="assay-export-") as folder:
+        return _write_and_compare(model, format, items, Path(folder))
+
+
+def _write_and_compare(model: Model, format: str, items: Items, folder: Path) -> Parity:
+    plain = model.with_network(model.loaded.network)
+    write, predict = _FORMATS[format]
+    write(plain, folder / FILES[format])
+    return compare_predictions(plain, predicted_by(plain, items), predict(plain, folder / FILES[format], items))
 
 
 def require_packages(format: str) -> None:
@@ -77,14 +94,6 @@ def require_packages(format: str) -> None:
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if format == "onnx" and find_spec(name) is None]
     if missing:
         raise DataError(f"--format onnx needs {', '.join(missing)}. Next: pip install 'assay[onnx]'")
-
-
-def _about_difference(model: Model, format: str, parity: Parity) -> str:
-    return (
-        f"{model.stored.name}: the exported model differs from the trained one on {parity.items} test items: by "
-        f"{parity.largest_difference:.3g}, where {parity.tolerance:g} is allowed, and {parity.other_decisions} of them "
-        f"are decided otherwise. Nothing was written; export with another --format than {format}."
-    )
 
 
 def about(model: Model) -> dict[str, Any]:
@@ -122,6 +131,7 @@ def describe_export(model: Model) -> dict[str, Any]:
         "seed": card.seed,
         "precision": "fp32",
         "trained_in": str(card.section.train_params.precision),
+        "predicted_in": predicted_in(stored),
     }
     if is_table_model(stored):
         scaling = stored.scaling.model_dump(mode="json") if stored.scaling else {"norm_infos": []}
@@ -158,11 +168,11 @@ def _write_torch(model: Model, path: Path) -> None:
         torch.export.save(network_program(model), path)
 
 
-def _predicted_by_safetensors(model: Model, path: Path, items: list[Path] | pl.DataFrame) -> Predicted:
+def _predicted_by_safetensors(model: Model, path: Path, items: Items) -> Predicted:
     return predicted_by(model.with_network(load_model(path).network), items)
 
 
-def _predicted_by_torch(model: Model, path: Path, items: list[Path] | pl.DataFrame) -> Predicted:
+def _predicted_by_torch(model: Model, path: Path, items: Items) -> Predicted:
     program = torch.export.load(path).module()
     return predicted_by(model.with_network(_ProgramNetwork(program)), items)
 
@@ -180,7 +190,7 @@ class _ProgramNetwork(torch.nn.Module):
         return outputs
 
 
-def _predicted_by_onnx(model: Model, path: Path, items: list[Path] | pl.DataFrame) -> Predicted:
+def _predicted_by_onnx(model: Model, path: Path, items: Items) -> Predicted:
     """Return what onnxruntime gives, in the form of our own predictions."""
     import onnxruntime
 

@@ -36,7 +36,7 @@ from assay.spec.loading import load_values
 from assay.stages.tabular import pixel_columns
 from assay.storage.parquet import read_parquet
 from assay.training.device import deterministic
-from assay.training.model_file import LoadedModel, load_model
+from assay.training.model_file import LoadedModel, in_float32, load_model
 from assay.training.tasks.detection.task import SCHEMA as BOXES
 from assay.training.tasks.detection.task import box_target, detect, detection_rows
 from assay.training.tasks.images import ResizedImage
@@ -110,16 +110,14 @@ class Model:
     """A trained model; make one with ``assay.load_model``."""
 
     def __init__(self, stored: StoredModel, loaded: LoadedModel | None = None) -> None:
-        """Load a model's weights, unless they are given."""
+        """Load a model's weights, unless they are given; it computes as its experiment's predictions do."""
+        loaded = loaded or load_model(stored.weights)
         self.stored = stored
-        self.loaded = loaded or load_model(stored.weights)
+        self.loaded = in_float32(loaded) if stored.predictions.precision == "fp32" else loaded
 
     def with_network(self, network: nn.Module) -> "Model":
         """Return the same model with another network, which computes in float32."""
-        card = self.loaded.card
-        params = card.section.train_params.model_copy(update={"precision": "fp32"})
-        section = card.section.model_copy(update={"train_params": params})
-        return Model(self.stored, LoadedModel(card.model_copy(update={"section": section}), network))
+        return Model(self.stored, in_float32(LoadedModel(self.loaded.card, network)))
 
     @cached_property
     def card(self) -> Card:
@@ -135,9 +133,9 @@ class Model:
         """Return the predictions of pictures or rows.
 
         Args:
-            items: For a model of pictures: a picture or several, each a path (also of a folder), an image of Pillow, or
-                an array uint8 (H, W) or (H, W, 3). For a model of a table: a frame with the training's columns in
-                their own units, or the path of a .csv or .parquet file.
+            items: For a model of pictures: a picture or several, each a path (also of a folder), the bytes of a file,
+                an image of Pillow, or an array uint8 (H, W) or (H, W, 3). For a model of a table: a frame with the
+                training's columns in their own units, or the path of a .csv or .parquet file.
 
         Returns:
             In the order of the items, with the column ``item``: the path of a picture's file, the place in the order of
@@ -295,7 +293,7 @@ def _several(items: PictureLike | Iterable[PictureLike]) -> Iterable[PictureLike
     """Return one picture, the pictures of a path, or several pictures as several."""
     if isinstance(items, str | Path):
         return files_of([items])
-    return [items] if isinstance(items, np.ndarray | Image.Image) else items
+    return [items] if isinstance(items, bytes | np.ndarray | Image.Image) else items
 
 
 def open_model(name: str | Path) -> Model:

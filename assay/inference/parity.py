@@ -55,6 +55,20 @@ class Parity:
         """Whether the exported model may be used in place of the trained one."""
         return self.largest_difference <= self.tolerance and self.other_decisions == 0
 
+    @property
+    def sentence(self) -> str:
+        """What was found, for people."""
+        if self.passed:
+            return (
+                f"The exported model gives the trained one's numbers in float32 on {self.items} test items, within "
+                f"{self.largest_difference:.2g}."
+            )
+        return (
+            f"The exported model differs from the trained one on {self.items} test items: by "
+            f"{self.largest_difference:.3g}, where {self.tolerance:g} is allowed, and {self.other_decisions} of them "
+            "are decided otherwise."
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain values."""
         return asdict(self)

@@ -32,8 +32,9 @@ from assay.training.inputs import fitted_pixels
 from assay.training.tasks.images import ResizedImage, resized_image
 from assay.utils.reading import read_bytes, user_path
 
-PictureLike: TypeAlias = str | Path | Image.Image | NDArray[Any]
-"""Path of a file; an image of any mode; or uint8 (H, W) in grey, (H, W, 3) in RGB or (H, W, 4) with transparency."""
+PictureLike: TypeAlias = str | Path | bytes | Image.Image | NDArray[Any]
+"""Path of a file; the content of one; an image of any mode; or uint8 (H, W) in grey, (H, W, 3) in RGB or (H, W, 4) with
+transparency."""
 
 Prepared: TypeAlias = NDArray[np.uint8] | NDArray[np.float32] | ResizedImage
 """A picture as the network's batches are made of it: uint8 (S, S, 3) of crops, float32 (H, W) grey levels of rows of
@@ -67,15 +68,20 @@ def files_of(paths: Iterable[str | Path]) -> Iterator[Path]:
     Raises:
         DataError: A path or glob leads to nothing, with the nearest name that does; or a folder holds no picture.
     """
+    given = [(str(path), _matches(str(path))) for path in paths]
+    roots = (root for text, matches in given for root in ([_existing(text)] if matches is None else matches))
+    files = (file for root in roots for file in _below(root))
+    is_one = len(given) == 1 and given[0][1] is None  # which means no file twice; there may be millions
+    yield from files if is_one else _each_once(files)
+
+
+def _each_once(files: Iterable[Path]) -> Iterator[Path]:
     seen: set[str] = set()
-    for path in paths:
-        matches = _matches(str(path))
-        for match in [_existing(str(path))] if matches is None else matches:
-            for file in _below(match):
-                place = os.path.abspath(file)  # noqa: PTH100 - pathlib keeps "..", so that a file had several places
-                if place not in seen:
-                    seen.add(place)
-                    yield file
+    for file in files:
+        place = os.path.abspath(file)  # noqa: PTH100 - pathlib keeps "..", so that a file had several places
+        if place not in seen:
+            seen.add(place)
+            yield file
 
 
 def _matches(text: str) -> list[Path] | None:
@@ -148,10 +154,10 @@ def _prepared(model: StoredModel, image: Image.Image) -> Prepared:
 
 
 def _decoded(picture: PictureLike, most: int) -> Image.Image:
-    if isinstance(picture, str | Path):
-        content = read_bytes(Path(picture), MOST_IMAGE_BYTES)
+    if isinstance(picture, str | Path | bytes):
+        content = picture if isinstance(picture, bytes) else read_bytes(Path(picture), MOST_IMAGE_BYTES)
         if not content:
-            raise FileError(picture, "is empty")
+            raise FileError("" if isinstance(picture, bytes) else picture, "is empty")
         return decode(content, most)
     if isinstance(picture, Image.Image):
         return eight_bit(picture)
@@ -175,7 +181,7 @@ def named_pictures(pictures: Iterable[PictureLike]) -> Iterator[tuple[str, Pictu
     for place, picture in enumerate(pictures):
         if isinstance(picture, str | Path):
             yield str(picture), picture
-        elif isinstance(picture, Image.Image | np.ndarray):
+        elif isinstance(picture, bytes | Image.Image | np.ndarray):
             yield f"{place:09d}", picture
         else:
             raise DataError(

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
@@ -24,6 +24,7 @@ from assay.experiments.workspace import folders, spec_files, storage_root
 from assay.pipeline import DATA_OF_MODELS
 from assay.spec.base import Section
 from assay.spec.crops import CropsSection
+from assay.spec.generated_images import TableSource
 from assay.spec.ids import is_id
 from assay.spec.loading import load_values
 from assay.spec.normalized import NormalizedSection
@@ -92,6 +93,53 @@ class StoredModel:
         return found.folder if found else None
 
 
+PORTABLE, PORTABLE_WEIGHTS = "assay-model.json", "model.safetensors"
+"""A folder with these two files is a model that needs nothing else, wherever it is."""
+
+_OF_OTHER_DATA = ("path", "subset_column", "group_column")
+"""Keys of a table's source that say nothing about reading new rows."""
+
+
+class _PortableModel(Section):
+    """What the other stages do before and after the network, in a file beside the model's."""
+
+    format: Literal["assay-model-1"] = "assay-model-1"
+    experiment_id: str = ""
+    kind: str
+    seed: int
+    predictions: PredictionsSection
+    crops: CropsSection
+    tabular: TabularSection
+    scaling: NormalizationInfo | None = None
+    source: dict[str, Any] = {}
+
+
+def portable_text(stored: StoredModel) -> str:
+    """Return the content of ``PORTABLE`` for a model: what predicting needs besides the model's file, and no paths."""
+    known = {"kind", "max_pixels", *TableSource.model_fields}.difference(_OF_OTHER_DATA)
+    portable = _PortableModel(
+        experiment_id=stored.experiment_id,
+        kind=stored.kind,
+        seed=stored.seed,
+        predictions=stored.predictions,
+        crops=stored.crops,
+        tabular=stored.tabular,
+        scaling=stored.scaling,
+        source={key: value for key, value in stored.source.items() if key in known},
+    )
+    return portable.model_dump_json(indent=1)
+
+
+def _portable_model(folder: Path) -> StoredModel:
+    weights = folder / PORTABLE_WEIGHTS
+    try:
+        found = _PortableModel.model_validate(read_record(folder / PORTABLE, MOST_MANIFEST_BYTES))
+    except (FileError, ValidationError) as error:
+        raise StorageError(f"{folder / PORTABLE} is damaged, or of another version of Assay: {error}") from error
+    values = {name: getattr(found, name) for name in _PortableModel.model_fields if name != "format"}
+    return StoredModel(name=str(folder), folder=folder, weights=weights, card=read_card(weights), **values)
+
+
 def find_model(name: str | Path) -> StoredModel:
     """Return the model that a name means.
 
@@ -115,6 +163,8 @@ def find_model(name: str | Path) -> StoredModel:
         if (folder / MANIFEST).is_file():
             return _in_folder(folder, str(path), "", path)
         return _single_file(path)
+    if (path / PORTABLE).is_file():
+        return _portable_model(path)
     if not (path / MANIFEST).is_file():
         raise StorageError(
             f"{path} is no folder of an experiment: it has no {MANIFEST}. Give an experiment's ID, the folder that "
@@ -326,6 +376,22 @@ class _Records:
 def _root_of(folder: Path) -> Path | None:
     """Return the storage that a folder belongs to; None for one that was copied elsewhere."""
     return next((parent for parent in folder.parents if (parent / "experiments_index").is_dir()), None)
+
+
+def predicted_in(model: StoredModel) -> str:
+    """Return the precision in which a model predicts, ``fp32`` or ``bf16``: that of its training, or the spec's."""
+    return model.predictions.precision or str(model.card.section.train_params.precision)
+
+
+def note_on_precision(model: StoredModel) -> str:
+    """Return what to know where a model predicts less exactly than its exports; empty where both compute alike."""
+    if predicted_in(model) == "fp32":
+        return ""
+    return (
+        "The model was trained, and predicts here, in bfloat16: scores of 'assay predict' and of the stage predictions "
+        "differ from an export's by up to some hundredths. With predictions.precision: fp32 they are the same; then "
+        "only the predictions and their analysis are made anew."
+    )
 
 
 def require_kind(model: StoredModel, wanted: str, given: str) -> None:

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import chain, count
 from pathlib import Path, PurePath
-from shutil import rmtree
+from shutil import copyfileobj, rmtree
+from tempfile import TemporaryFile
 from typing import IO, Any
 
 import numpy as np
@@ -216,7 +217,7 @@ class CocoWriter(Writer):
         self.file, self.images, self.annotations = file, 0, 0
         categories = [{"id": number, "name": name} for name, number in self.ids.categories.items()]
         self.file.write(f'{{"categories": {json.dumps(categories, ensure_ascii=False)},\n"annotations": [')
-        self._images: list[str] = []
+        self._images = TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - they come last, and may be many
 
     def add(self, part: PredictedPart) -> None:
         """Write the predictions of some items."""
@@ -226,7 +227,7 @@ class CocoWriter(Writer):
             self.images += 1
             self.ids.images[item] = self.images
             image = {"id": self.images, "file_name": item, "width": width, "height": height}
-            self._images.append(json.dumps(image, ensure_ascii=False))
+            self._images.write((",\n" if self.images > 1 else "") + json.dumps(image, ensure_ascii=False))
         if self.is_detection:
             self._annotate(box_entries(part.table, self.ids))
         for item, mask in part.masks.items():
@@ -240,8 +241,12 @@ class CocoWriter(Writer):
             self.file.write(before + json.dumps({"id": self.annotations, **entry}))
 
     def end(self) -> None:
-        """Write the images, whose lines are all that is kept in memory."""
-        self.file.write('],\n"images": [\n' + ",\n".join(self._images) + "]}\n")
+        """Write the images."""
+        self.file.write('],\n"images": [\n')
+        self._images.seek(0)
+        copyfileobj(self._images, self.file)
+        self.file.write("]}\n")
+        self._images.close()
 
 
 class PictureWriters(Writer):
@@ -251,7 +256,6 @@ class PictureWriters(Writer):
         self.model, self.folder = model, folder
         self._file = (folder / _TABLES).open("w", encoding="utf-8", newline="")
         self._csv = CsvWriter(model, self._file)
-        self._names: set[Path] = set()
 
     def __enter__(self) -> "PictureWriters":
         return self
@@ -281,9 +285,10 @@ class PictureWriters(Writer):
         path = PurePath(item)
         inner = Path(*(part for part in path.parts if part not in (path.anchor, "..", ".")))
         numbered = (inner.with_name(f"{inner.name}{number}.png") for number in chain([""], map("-{}".format, count(2))))
-        name = next(each for each in numbered if each not in self._names)
-        self._names.add(name)
-        return name
+        return next(each for each in numbered if not self._is_taken(each))
+
+    def _is_taken(self, name: Path) -> bool:
+        return any((self.folder / kind / name).exists() for kind in (_MASKS, _PICTURES))
 
 
 LEAST_CONFIDENCE = 0.3

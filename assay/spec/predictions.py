@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from assay.spec.base import MOST_STEPS, Location, Probability, RemovedKeys, Section, Switch, repeated
+from assay.spec.base import ADDED, MOST_STEPS, Location, Probability, RemovedKeys, Section, Switch, repeated
 from assay.spec.extensions import Extension, OrPlugin
 from assay.spec.plugins import MODEL_LOADERS, PREDICTION_FUNCTIONS, PREDICTION_HANDLERS
 
@@ -87,6 +87,9 @@ class PredictionsSection(Section):
     """How one item is predicted."""
     prediction_handler: AnyHandler = PredictionHandler()
     """What is stored."""
+    precision: Annotated[Literal["fp32"] | None, ADDED] = None
+    """fp32: predict in float32 also where the training computed in bfloat16, as an exported model does, so that both
+    give the same numbers. Null: as the training computed."""
     seed: int | None = Field(default=None, ge=0, lt=2**63)
     """Seed of the augmented copies; null uses the experiment's."""
     remove_key_list: RemovedKeys = None

@@ -11,10 +11,13 @@ Belongs here: everything that calls MLflow. Does not belong here: what is logged
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeVar
 
 from assay.experiments.checks import EXP_TESTS
+from assay.storage.files import write_text
 from assay.storage.locks.acquire import hold
 from assay.tracking.content import Content, StageContent, content_after
 
@@ -27,6 +30,9 @@ ID, STORAGE, LOGGED = "assay.experiment_id", "assay.storage", "assay.told."
 REPLACES, REPLACED_BY = "assay.replaces", "assay.replaced_by"
 ARTIFACTS = "mlflow-artifacts"
 """Folder beside an SQLite database for the artifacts of its runs."""
+
+MODEL = "model"
+"""Artifact that ``mlflow.pyfunc.load_model`` takes: ``runs:/<run>/model``."""
 
 BATCH_SIZE = 100
 """Number of parameters, tags or metrics in one request; MLflow accepts no more of the first two."""
@@ -95,7 +101,7 @@ class MlflowRuns:
         self._describe(run, content)
         for stage in content.stages:
             if run.data.tags.get(LOGGED + stage.stage) is None:
-                self._log_stage(run, stage, content.folder)
+                self._log_stage(run, stage, content)
         self.client.set_terminated(run.info.run_id)
 
     def replace(self, content: Content, files: Sequence[str]) -> None:
@@ -130,14 +136,29 @@ class MlflowRuns:
         for tags in batches(changed):
             self.client.log_batch(run.info.run_id, tags=tags)
 
-    def _log_stage(self, run: "Run", stage: StageContent, folder: Path) -> None:
+    def _log_stage(self, run: "Run", stage: StageContent, content: Content) -> None:
         from mlflow.entities import Metric
 
-        self._copy(run, folder, stage.files)
+        self._copy(run, content.folder, stage.files)
         metrics = [Metric(point.name, point.value, stage.made_ms, point.step) for point in stage.points]
         for batch in batches(metrics):
             self.client.log_batch(run.info.run_id, metrics=batch)
+        self._log_model(run, stage, content)
         self.client.set_tag(run.info.run_id, LOGGED + stage.stage, stage.fingerprint)
+
+    def _log_model(self, run: "Run", stage: StageContent, content: Content) -> None:
+        """Log the model as MLflow loads it; after the analysis, only what is known by then of how it predicts."""
+        from assay.inference.mlflow_flavour import DATA, save_flavour  # torch: only here
+        from assay.inference.stored import PORTABLE, find_model, portable_text
+
+        stored = replace(find_model(content.folder), experiment_id=content.experiment_id)
+        with TemporaryDirectory() as place:
+            if stage.stage == "trained_model":
+                save_flavour(stored, Path(place) / MODEL)
+                self.client.log_artifacts(run.info.run_id, str(Path(place) / MODEL), MODEL)
+            else:
+                write_text(Path(place) / PORTABLE, portable_text(stored))
+                self.client.log_artifact(run.info.run_id, str(Path(place) / PORTABLE), f"{MODEL}/{DATA}")
 
     def _copy(self, run: "Run", folder: Path, files: Sequence[Path]) -> None:
         for path in files:

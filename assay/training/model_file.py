@@ -90,6 +90,13 @@ def load_model(path: Path) -> LoadedModel:
     return LoadedModel(card, network.eval())
 
 
+def in_float32(model: LoadedModel) -> LoadedModel:
+    """Return the same model, which computes in float32 also where its training computed in bfloat16."""
+    params = model.card.section.train_params.model_copy(update={"precision": "fp32"})
+    section = model.card.section.model_copy(update={"train_params": params})
+    return LoadedModel(model.card.model_copy(update={"section": section}), model.network)
+
+
 def network_of(card: ModelCard) -> nn.Module:
     """Return an untrained network as a card describes it."""
     if card.section.model is None:

@@ -21,7 +21,7 @@ from assay.storage.parquet import write_parquet
 from assay.training.annotations import Annotations
 from assay.training.data import DataSource, read_subsets, row_counts
 from assay.training.device import deterministic
-from assay.training.model_file import CHOSEN, LAST, LoadedModel, load_model, read_card
+from assay.training.model_file import CHOSEN, LAST, LoadedModel, in_float32, load_model, read_card
 from assay.training.tasks.base import PredictionRequest, task_of
 from assay.training.tasks.statistics import data_statistics
 from assay.utils.concurrency import Progress, silent
@@ -59,6 +59,7 @@ def build_predictions(
         StorageError: The model can't be read.
     """
     name, model = loaded_model(spec.model_loader, model_folder)
+    model = in_float32(model) if spec.precision == "fp32" else model
     check_task(model, task)
     subsets = read_subsets(source, spec.datasets, model.card.target.column)
     chosen = {subset: _first_batches(rows, spec) for subset, rows in subsets.items()}

@@ -4,11 +4,13 @@ Threads are enough where Pillow, zlib or NumPy do the work, because these releas
 """
 
 import atexit
+import ctypes
 import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from types import MappingProxyType
 from typing import NoReturn, Protocol, TypeVar
 
@@ -61,6 +63,24 @@ class Progress(Protocol):
 
 def silent(done: int, total: int, note: str = "", values: Mapping[str, float] = NO_VALUES) -> None:
     """Report nothing."""
+
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+"""Parameters of glibc's ``mallopt``."""
+
+KEPT_BYTES = 1 << 26
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep up to 64 MB of freed memory for what comes next, where it can be told so.
+
+    Each picture's arrays are large enough that it would give them back to the system at once: a fifth of the time of
+    predicting a thousand pictures went into getting the same memory again.
+    """
+    with suppress(OSError, AttributeError):  # only glibc has it
+        library = ctypes.CDLL(None)
+        library.mallopt(_MMAP_THRESHOLD, KEPT_BYTES)
+        library.mallopt(_TRIM_THRESHOLD, KEPT_BYTES)
 
 
 def leave(code: int) -> NoReturn:

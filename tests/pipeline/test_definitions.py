@@ -32,7 +32,7 @@ def test_every_stage_is_an_asset_partitioned_by_experiment():
     graph = defs.resolve_asset_graph()
     keys = {key.to_user_string() for key in graph.get_all_asset_keys()}
     assert keys >= CHAIN
-    for key in graph.get_all_asset_keys() - {dg.AssetKey("champion")}:
+    for key in graph.executable_asset_keys - {dg.AssetKey("champion")}:
         assert graph.get(key).partitions_def.name == "experiments", key
 
 
@@ -40,6 +40,16 @@ def test_the_champion_comes_from_the_analyses_and_belongs_to_no_experiment():
     node = defs.resolve_asset_graph().get(dg.AssetKey("champion"))
     assert node.parent_keys == {dg.AssetKey("analysis")}
     assert node.partitions_def is None
+
+
+def test_what_new_data_get_predicted_is_in_the_graph_but_in_no_button_backfill_or_sensor():
+    """Of all assets together, one that lacks the partitions or needs a configuration would change every dialog."""
+    graph = defs.resolve_asset_graph()
+    node = graph.get(dg.AssetKey("scored"))
+    assert {key.to_user_string() for key in node.parent_keys} == {"trained_model"}
+    assert not node.is_executable
+    assert node.key not in dg.AssetSelection.all().resolve(graph)
+    assert defs.resolve_job_def("job_scoring").partitions_def is None
 
 
 def test_the_chain_runs_from_experiment_to_analysis():
@@ -132,11 +142,13 @@ def test_trainings_are_in_a_pool_that_the_settings_limit():
 
 
 def test_all_sensors_and_schedules_have_a_sentence_and_only_what_makes_nothing_by_itself_is_on():
-    sensors, (schedule,) = {each.name: each for each in defs.sensors}, defs.schedules
-    assert all(len(each.description) > 40 and each.description.endswith(".") for each in [*sensors.values(), schedule])
+    sensors, schedules = {each.name: each for each in defs.sensors}, {each.name: each for each in defs.schedules}
+    described = [*sensors.values(), *schedules.values()]
+    assert all(len(each.description) > 40 and each.description.endswith(".") for each in described)
     running = {name for name, each in sensors.items() if each.default_status is dg.DefaultSensorStatus.RUNNING}
     assert running == {"follow_files", "follow_upstream", "follow_boards", "update_warehouse"}
-    assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
+    assert set(schedules) == {"nightly_evaluation", "nightly_scoring"}
+    assert all(each.default_status is dg.DefaultScheduleStatus.STOPPED for each in schedules.values())
 
 
 def test_the_project_of_dg_names_modules_that_are_there():

@@ -1,5 +1,6 @@
 """Experiments in a real MLflow with a SQLite file: one run each, logged once, never failing an experiment."""
 
+import json
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +8,9 @@ from urllib.parse import unquote, urlsplit
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
+import assay
 from resources.tracking import Tracker
 
 pytestmark = [pytest.mark.system, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
@@ -93,6 +96,34 @@ def test_an_experiment_is_one_run_however_often_it_is_run(lab, tracked):
     (again,) = tracked.runs()
     assert again.info.run_id == run.info.run_id
     assert tracked.history(again) == told
+
+
+@pytest.mark.filterwarnings("ignore")  # of MLflow's, about itself
+def test_mlflow_loads_the_model_which_predicts_what_assay_predicts(lab, tracked, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracked.uri)
+    import mlflow.pyfunc
+    import pandas as pd
+
+    tracked.lab.write("one", predictions={"batch_size": 7})
+    tracked.run("one", job="job_data_generation")
+    tracked.run("one", assets=["trained_model", "training_history"])
+    (run,) = tracked.runs()
+    files = files_of(run)
+    assert "loader_module: assay.inference.mlflow_flavour" in files["model/MLmodel"].read_text()
+    assert not [name for name in files if name.endswith((".pkl", ".pickle"))]
+    assert "assay" not in files["model/requirements.txt"].read_text()
+
+    uri = f"runs:/{run.info.run_id}/model"
+    paths = sorted(map(str, tracked.lab.results("one")["crops"].folder.rglob("*.png")))[:5]
+    expected = assay.load_model(lab.store.folders.find("one").path).predict(paths)
+    found = mlflow.pyfunc.load_model(uri).predict(pd.DataFrame({"path": paths}))
+    assert_frame_equal(pl.from_pandas(found), expected, check_exact=True)
+
+    tracked.run("one")
+    again = mlflow.pyfunc.load_model(uri).predict(pd.DataFrame({"image": [Path(path).read_bytes() for path in paths]}))
+    assert again["prediction"].tolist() == expected["prediction"].to_list()
+    told = json.loads(files_of(run)["model/data/assay/assay-model.json"].read_text())
+    assert (told["experiment_id"], told["predictions"]["batch_size"]) == ("one", 7)
 
 
 def test_a_changed_spec_or_result_is_a_new_run_but_a_changed_description_is_not(tracked):

@@ -1,6 +1,7 @@
 """What users do in the Dagster UI, in a real browser with the real daemon; pictures are kept.
 
-One story, in the order of the file: materialize a new partition, see what came out, pause, backfill, resume; a board.
+One story, in the order of the file: materialize a new partition, see what came out, pause, backfill, resume; a board;
+new data.
 """
 
 import re
@@ -8,6 +9,7 @@ import re
 import dagster as dg
 import pytest
 
+from assay.experiments.contents import stage_results
 from tests.helpers.browser import enter_config, open_dialog, photographed_page, shot
 from tests.helpers.projects import TINY
 from tests.helpers.servers import wait_until
@@ -166,3 +168,43 @@ def test_a_finished_experiment_whose_spec_names_a_board_is_seen_as_its_champion(
     page.goto(f"{story.servers.url}/assets/champion?view=lineage")
     page.get_by_text("analysis", exact=True).first.wait_for()
     shot(page, "champion-lineage")
+
+
+SCORING = """\
+ops:
+  score:
+    config:
+      experiment: mine
+      paths: ["{photos}"]
+      name: first-photos
+"""
+
+
+def launch(story, page, job, config=""):
+    """Launch a job of ops from its Launchpad, and return its run when it has ended."""
+    page.goto(f"{story.servers.url}/locations/__repository__@definitions/jobs/{job}/playground")
+    editor = page.locator(".cm-s-config-editor").first
+    editor.wait_for()
+    page.wait_for_timeout(2000)  # it asks for what the job needs; what is typed before the answer is lost
+    editor.evaluate("(element, text) => element.CodeMirror.setValue(text)", config)
+    page.get_by_text("No errors").first.wait_for()
+    page.get_by_role("button", name="Launch run").click()
+
+    def ended():
+        runs = story.instance.get_runs(dg.RunsFilter(job_name=job))
+        return runs[0] if runs and runs[0].is_finished else None
+
+    return wait_until(ended, f"a run of {job}", timeout_s=150)
+
+
+def test_new_pictures_are_predicted_from_the_launchpad_and_shown_as_an_asset(story, page):
+    crops = stage_results(story.project.storage, "mine")["crops"].folder
+    photos = story.project.folder / "photos"
+    photos.mkdir()
+    for path in sorted(crops.rglob("*.png"))[:5]:
+        (photos / path.name).write_bytes(path.read_bytes())
+    run = launch(story, page, "job_scoring", SCORING.format(photos=photos))
+    assert run.is_success, run.tags
+    page.goto(f"{story.servers.url}/assets/scored?view=partitions&partition=first-photos")
+    page.get_by_text("5 pictures predicted by").first.wait_for()
+    shot(page, "scored")

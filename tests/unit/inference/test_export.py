@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import polars as pl
 import pytest
 import torch
 from PIL import Image, ImageOps
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 import assay
@@ -18,7 +20,9 @@ from assay.cli.main import app, explained
 from assay.errors import DataError
 from assay.experiments.contents import stage_results
 from assay.inference.export import export_model
+from assay.inference.model import Model
 from assay.inference.parity import Parity, compare_predictions, own_items, predicted_by
+from assay.training.model_file import save_model
 from tests.helpers.trained import FAMILIES, TABLES
 
 pytestmark = pytest.mark.system
@@ -139,6 +143,33 @@ def test_a_model_that_differs_is_not_written(families, format, tmp_path):
     with pytest.raises(DataError, match="differs from the trained one on 9 test items"):
         export_model(model.with_network(Liar(model.loaded.network)), format, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def in_bfloat16(name, folder, **predictions):
+    """Return a model as if its training had computed in bfloat16, with these keys of the section ``predictions``."""
+    model = assay.load_model(name)
+    params = model.stored.card.section.train_params.model_copy(update={"precision": "bf16"})
+    card = model.stored.card.model_copy(
+        update={"section": model.stored.card.section.model_copy(update={"train_params": params})}
+    )
+    path = folder / f"{name}-{len(list(folder.iterdir()))}.safetensors"
+    save_model(path, load_file(model.stored.weights), card)
+    section = model.stored.predictions.model_copy(update=predictions)
+    return Model(replace(model.stored, card=card, weights=path, predictions=section))
+
+
+@pytest.mark.parametrize("name", ["softmax", "detection"])
+def test_a_model_trained_in_bfloat16_gives_the_exports_numbers_where_the_spec_says_float32(families, name, tmp_path):
+    model = assay.load_model(name)
+    items = own_items(model.stored)
+    plain = model.with_network(model.loaded.network).predict(items)
+    as_trained, exact = in_bfloat16(name, tmp_path), in_bfloat16(name, tmp_path, precision="fp32")
+    assert not as_trained.predict(items).equals(plain)  # as its stored predictions were computed
+    assert exact.predict(items).equals(plain)
+    for model, predicts in ((as_trained, "bf16"), (exact, "fp32")):
+        assert export_model(model, "safetensors", tmp_path / predicts).passed
+        about = json.loads((tmp_path / predicts / "model.json").read_text())
+        assert (about["trained_in"], about["predicted_in"], about["precision"]) == ("bf16", predicts, "fp32")
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -6,12 +6,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
+from safetensors.torch import load_file
 
 from assay.datasets.scaling import ScalarInfo
 from assay.errors import AssayError, DataError, StorageError
 from assay.spec.predictions import PredictionsSection
 from assay.storage.parquet import read_parquet
-from assay.training.model_file import read_card
+from assay.training.model_file import read_card, save_model
 from assay.training.predictions import PREDICTIONS, build_predictions, require_same_data
 from assay.training.trained_model import CHOSEN, LAST, build_trained_model
 from tests.unit.training.conftest import turned_around, write_rows
@@ -44,6 +45,26 @@ def predict(tmp_path):
         return read_parquet(folder / PREDICTIONS), report
 
     return run
+
+
+def test_precision_is_part_of_a_predictions_fingerprint_only_where_it_is_said():
+    assert "precision" not in PredictionsSection().content()
+    assert PredictionsSection(precision="fp32").content()["precision"] == "fp32"
+
+
+@pytest.mark.system
+def test_a_model_trained_in_bfloat16_predicts_in_float32_where_the_spec_says_so(trained, predict, tmp_path_factory):
+    source, folder = trained()
+    plain, _ = predict(source, folder)
+    card, copy = read_card(folder / CHOSEN), tmp_path_factory.mktemp("bf16")
+    params = card.section.train_params.model_copy(update={"precision": "bf16"})
+    section = card.section.model_copy(update={"train_params": params})
+    (copy / CHOSEN).parent.mkdir()
+    save_model(copy / CHOSEN, load_file(folder / CHOSEN), card.model_copy(update={"section": section}))
+    as_trained, _ = predict(source, copy)
+    assert as_trained["prediction"].to_list() != plain["prediction"].to_list()
+    assert as_trained["prediction"].to_numpy() == pytest.approx(plain["prediction"].to_numpy(), abs=2.0)
+    assert_frame_equal(predict(source, copy, precision="fp32")[0], plain, check_exact=True)
 
 
 @pytest.mark.defect("A2")
