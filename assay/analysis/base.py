@@ -228,11 +228,6 @@ def simple_model_advice(row: Row, metric: Metric) -> str:
     )
 
 
-def pluralize(count: int, noun: str) -> str:
-    """Return a count with its noun: ``1 item``, ``1,200 images``."""
-    return f"{count:,} {noun}{'s' * (count != 1)}"
-
-
 def readable_number(value: float | None) -> str:
     """Return a number with about four digits, without an exponent below ten million; ``not defined`` for None."""
     if value is None:

@@ -13,7 +13,7 @@ from assay.errors import DataError, one_line
 from assay.experiments.boards import BoardOutcome, Boards, BoardState
 from assay.experiments.workspace import spec_files, storage_root
 from assay.spec.ids import validate_id
-from assay.utils.text import rounded, text_table
+from assay.utils.text import pluralize, rounded, text_table
 
 if TYPE_CHECKING:
     from assay.inference.model import Model, PredictedPart
@@ -221,7 +221,7 @@ def _after_the_first(parts: "Iterator[PredictedPart]", problems: list[tuple[str,
         empty.append(part)
     lines = [f"{item}: {problem}" for part in empty for item, problem in part.problems]
     if lines:
-        raise DataError(f"None of the {len(lines):,} pictures can be read.", lines)
+        raise DataError(f"None of {pluralize(len(lines), 'picture')} can be read.", lines)
     return iter(empty)
 
 

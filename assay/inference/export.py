@@ -27,6 +27,7 @@ from assay.storage.files import put_in_place, temporary_sibling, write_bytes, wr
 from assay.training.class_targets import ClassTarget, LabelsTarget
 from assay.training.model_file import load_model
 from assay.utils.reading import read_bytes
+from assay.utils.text import pluralize
 
 DESCRIPTION = "model.json"
 
@@ -81,7 +82,8 @@ def require_packages(format: str) -> None:
 
 def _about_difference(model: Model, format: str, parity: Parity) -> str:
     return (
-        f"{model.stored.name}: the exported model differs from the trained one on {parity.items} test items: by "
+        f"{model.stored.name}: the exported model differs from the trained one on "
+        f"{pluralize(parity.items, 'test item')}: by "
         f"{parity.largest_difference:.3g}, where {parity.tolerance:g} is allowed, and {parity.other_decisions} of them "
         f"are decided otherwise. Nothing was written; export with another --format than {format}."
     )

@@ -15,9 +15,10 @@ from pathlib import PurePosixPath
 
 import polars as pl
 
-from assay.datasets.table import row_numbers
+from assay.datasets.table import item_place
 from assay.errors import DataError, unknown
 from assay.spec.splits import TEST, TRAIN, SplitsSection
+from assay.utils.text import pluralize
 
 _MIDPOINT = 0.5
 
@@ -179,7 +180,8 @@ def _column_group(items: pl.DataFrame, key: str) -> pl.Series:
     missing = items[key].is_null()
     if missing.any():
         raise DataError(
-            f"splits.group_key {key!r} is missing for {missing.sum()} of {len(items)} items ({row_numbers(missing)})."
+            f"splits.group_key {key!r} is missing for {missing.sum()} of {pluralize(len(items), 'item')} "
+            f"(the first: {item_place(items['item'].filter(missing)[0])})."
         )
     return items[key].cast(pl.String)
 
