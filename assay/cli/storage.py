@@ -232,9 +232,8 @@ def pack(
 
     file = out or Path(f"{experiment_id}.zip")
     packed = pack_experiment(spec_files(), experiment_id, file)
-    typer.echo(
-        f"{file}: {pluralize(packed.files, 'file')}, {packed.size_bytes / 1e6:.1f} MB. Elsewhere: assay import {file.name}"
-    )
+    size = f"{pluralize(packed.files, 'file')}, {packed.size_bytes / 1e6:.1f} MB"
+    typer.echo(f"{file}: {size}. Elsewhere: assay import {file.name}")
 
 
 def import_(
