@@ -15,6 +15,7 @@ from assay.metrics.registry import Metric
 from assay.metrics.samples import Integers, Sample
 from assay.spec.analysis import ResultAnalyzer
 from assay.storage.parquet import read_parquet, select
+from assay.utils.text import pluralize as pluralize  # where it was before
 
 STANDARD_SUBSETS = ("train", "validation", "test")
 
