@@ -106,9 +106,11 @@ def _divide_into_folds(
     count, fold = spec.folds or 0, spec.fold or 0
     groups = items["group"].n_unique()
     if groups < count:
-        of_groups = f"{len(items)} items are in {groups} groups that stay together" if groups < len(items) else ""
+        found = pluralize(len(items), "item")
+        verb = "is" if len(items) == 1 else "are"
+        of_groups = f"{found} {verb} in {pluralize(groups, 'group')} that stay together" if groups < len(items) else ""
         raise DataError(
-            f"splits.folds: got {count}, but {of_groups or f'there are {len(items)} items'}; expected at most {groups}."
+            f"splits.folds: got {count}, but {of_groups or f'there {verb} {found}'}; expected at most {groups}."
         )
     equal = {str(number): Fraction(1, count) for number in range(count)}
     folds = _divide(items, objects, spec, equal, seed)

@@ -103,7 +103,7 @@ def _without_left_out(items: pl.DataFrame, spec: SplitsSection) -> pl.DataFrame:
         raise DataError(f"splits.leave_out: {unknown('Item', wrong[0], choices)}")
     kept = items.filter(~pl.col("item").is_in(list(spec.leave_out)))
     if kept.is_empty():
-        raise DataError(f"splits.leave_out names all {len(items)} items; nothing is left to divide.")
+        raise DataError(f"splits.leave_out names all {pluralize(len(items), 'item')}; nothing is left to divide.")
     return kept
 
 
