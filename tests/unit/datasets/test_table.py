@@ -426,7 +426,10 @@ def test_missing_values_and_what_fills_them_are_told_when_the_table_is_read(buil
 def test_missing_values_that_are_not_to_be_filled_are_refused_when_the_table_is_read(build):
     use = ColumnUse("regression", "price", missing=MissingValues(numbers="refuse", categories="refuse"))
     message = refused(build, GAPS, use=use)
-    assert "column 'b': is missing in 2 of 3 rows (rows 1, 2), and normalized.missing.numbers is 'refuse'" in message
+    assert (
+        "column 'b': is missing in 2 of 3 rows (lines 2, 3 of the file), and normalized.missing.numbers is 'refuse'"
+        in message
+    )
     assert "set normalized.missing.categories: level" in message
 
 
