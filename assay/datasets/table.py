@@ -209,7 +209,8 @@ def _refused_gaps(frame: pl.DataFrame, features: list[str], spec: TableSource) -
         if getattr(missing, key) == "refuse" and frame[name].null_count() != len(frame):
             gaps = missing_in(frame[name])
             yield (
-                f"column {name!r}: is missing in {gaps.sum()} of {len(frame)} rows ({_places(gaps, spec)}), and "
+                f"column {name!r}: is missing in {gaps.sum()} of {pluralize(len(frame), 'row')} "
+                f"({_places(gaps, spec)}), and "
                 f"normalized.missing.{key} is 'refuse'; fill them, leave the column out (source.ignore_columns), or "
                 f"set normalized.missing.{key}: {other}"
             )

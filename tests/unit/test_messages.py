@@ -67,6 +67,7 @@ LATER = {
     "assay/experiments/health.py",
     "assay/inference/scoring.py",
     "assay/inference/tables.py",
+    "assay/stages/normalized.py",
 }
 """Files whose messages are still to be looked through."""
 
