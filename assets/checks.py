@@ -1,7 +1,8 @@
 """Experiment tests as asset checks: one check per kind of test.
 
 Belongs here: how a check becomes Dagster's. Does not belong here: which checks there are and on which asset
-(``assay.checks.registry``), what they look at (``assay.checks``).
+(``assay.checks.registry``), what they look at (``assay.checks``), the check of an experiment's file
+(``assets.experiment``).
 """
 
 import warnings
@@ -13,14 +14,13 @@ import dagster as dg
 
 from assay.checks.registry import CHECKS
 from assay.checks.result import TestResult
-from assay.errors import AssayError, IdError
+from assay.errors import AssayError
 from assay.experiments.last_run import VERIFIES_TAG
-from assay.experiments.specs import removal_notice
 from assay.experiments.verification import StageVerdict, repeat_and_compare
 from assay.pipeline import StageConfig
 from assay.spec.exptests import ExptestsSection
 from assay.spec.ids import validate_id
-from assay.utils.text import code_block, escape_markdown
+from assay.utils.text import escape_markdown
 from assets.common import SECTION_KEYS, SECTION_TYPE
 from partitions.experiments import experiments
 from resources.experiment_store import ExperimentStore
@@ -61,27 +61,6 @@ def _combined(results: list[TestResult], blocking: bool) -> dg.AssetCheckResult:
         description=escape_markdown(found) or "The spec asks for no such test.",
         metadata=metadata,
     )
-
-
-@dg.asset_check(
-    asset="experiment",
-    partitions_def=experiments,
-    description="The experiment's file is there, can be read and is valid; the reason stands in the result.",
-)
-def spec_is_valid(context: dg.AssetCheckExecutionContext, store: ExperimentStore) -> dg.AssetCheckResult:
-    """Whether the experiment's file can be used; runs with the experiment, and alone when its file was broken."""
-    name = context.partition_key
-    try:
-        store.specs.load(validate_id(name))
-    except AssayError as error:
-        gone = not isinstance(error, IdError) and not store.specs.exists(name)
-        problem = removal_notice(name) if gone else str(error)
-        return dg.AssetCheckResult(
-            passed=False,
-            description=escape_markdown(problem),
-            metadata={"problem": dg.MetadataValue.md(code_block(problem))},
-        )
-    return dg.AssetCheckResult(passed=True, description="The file is valid.")
 
 
 VERIFIED = dg.AssetCheckKey(dg.AssetKey("analysis"), "verified")

@@ -1,5 +1,8 @@
 """Asset ``experiment``: reads the spec, freezes it for the run, and gives each section a data version of its own.
 
+Its check ``spec_is_valid`` is part of the same step, so that a file that can't be used makes the check, the partition
+and the run red at once, and a valid one costs no step of its own.
+
 Belongs here: the start of the asset graph. Does not belong here: validating specs (``assay.spec``).
 """
 
@@ -10,20 +13,23 @@ import dagster as dg
 import polars as pl
 
 from assay.automation.reconcile import NOT_NEEDED
-from assay.errors import SpecError
-from assay.experiments.folders import experiment_row
-from assay.experiments.specs import store_run_config
+from assay.errors import SpecError, StorageError
+from assay.experiments.folders import ExperimentFolder, experiment_row
+from assay.experiments.specs import removal_notice, store_run_config
 from assay.pipeline import STAGES, digest_of, stage_config, why_not_needed
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.ids import validate_id
 from assay.spec.yaml_text import to_yaml
-from assay.utils.text import code_block
+from assay.utils.text import code_block, escape_markdown
 from assets.common import BY_EXPERIMENT, OWNERS, SECTION_KEYS, STORES_TABLE, lineage, tags_of
 from assets.launchpad import spec_field
 from partitions.experiments import experiments
 from resources.experiment_store import ExperimentStore
 from resources.failures import as_failure
-from resources.instance.run_records import latest_versions, version_tags
+from resources.instance.run_records import is_automatic, latest_versions, version_tags
+
+SPEC_CHECK_KEY = dg.AssetCheckKey(dg.AssetKey("experiment"), "spec_is_valid")
+"""The check of the experiment's file."""
 
 
 @dg.multi_asset(
@@ -53,20 +59,34 @@ from resources.instance.run_records import latest_versions, version_tags
         "experiment": set(),
         **{key.path[-1]: {dg.AssetKey("experiment")} for key in SECTION_KEYS.values()},
     },
+    check_specs=[
+        dg.AssetCheckSpec(
+            SPEC_CHECK_KEY.name,
+            asset="experiment",
+            description="The experiment's file is there, can be read and is valid, also with what was set in the "
+            "Launchpad; the reason stands in the result.",
+            partitions_def=experiments,
+        )
+    ],
     config_schema={"spec": spec_field()},
     partitions_def=experiments,
 )
-def experiment(context: dg.AssetExecutionContext, store: ExperimentStore) -> Iterator[dg.MaterializeResult[Any]]:
+def experiment(
+    context: dg.AssetExecutionContext, store: ExperimentStore
+) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     """The experiment's spec: its file, or the template of its task, with the changes made in the Launchpad.
 
     One partition per experiment. To add one, save a file `experiments/ID.yaml` (worked examples are in
     `experiments/examples/`), or choose **Materialize** and *Add a partition*. In a new project, the partition `example`
     is there to try.
     """
-    experiment_id, overrides = context.partition_key, context.op_execution_context.op_config["spec"]
-    with as_failure(f"Experiment {experiment_id}"):
-        spec = _read_spec(store, context.run, validate_id(experiment_id), overrides)
-        folder = store.folders.open(experiment_id, spec)
+    experiment_id = context.partition_key
+    try:
+        spec, folder = _opened(context, store)
+    except dg.Failure as failure:
+        yield file_check(experiment_id, failure.description or "")
+        raise
+    yield file_check(experiment_id)
     context.instance.add_run_tags(context.run.run_id, tags_of(spec))
     values = spec.as_dict()
     log_not_needed(context, spec)
@@ -88,6 +108,30 @@ def experiment(context: dg.AssetExecutionContext, store: ExperimentStore) -> Ite
             data_version=dg.DataVersion(part.digest),
             metadata={"section": dg.MetadataValue.md(code_block(to_yaml(values[name]), "yaml"))},
         )
+
+
+def _opened(context: dg.AssetExecutionContext, store: ExperimentStore) -> tuple[ExperimentSpec, ExperimentFolder]:
+    experiment_id = context.partition_key
+    with as_failure(f"Experiment {experiment_id}"):
+        overrides = context.op_execution_context.op_config["spec"]
+        spec = _read_spec(store, context.run, validate_id(experiment_id), overrides)
+        return spec, store.folders.open(experiment_id, spec)
+
+
+def file_check(experiment_id: str, problem: str = "") -> dg.AssetCheckResult:
+    """Return the outcome of ``spec_is_valid``; it names the experiment, since the UI's overview shows the latest one's.
+
+    Args:
+        experiment_id: The partition.
+        problem: Why the experiment can't be used; empty if it can.
+    """
+    return dg.AssetCheckResult(
+        check_name=SPEC_CHECK_KEY.name,
+        asset_key=SPEC_CHECK_KEY.asset_key,
+        passed=not problem,
+        description=escape_markdown(problem or f"{experiment_id}: the file is valid."),
+        metadata={"problem": dg.MetadataValue.md(code_block(problem))} if problem else {},
+    )
 
 
 def log_not_needed(context: dg.AssetExecutionContext, spec: ExperimentSpec) -> None:
@@ -119,7 +163,10 @@ def _read_spec(
     store: ExperimentStore, run: dg.DagsterRun, experiment_id: str, overrides: dict[str, Any]
 ) -> ExperimentSpec:
     """Return the frozen spec, after writing overrides, or the template for a missing file, to the experiment's file."""
-    if overrides or not store.specs.exists(experiment_id):
+    is_there = store.specs.exists(experiment_id)
+    if not is_there and is_automatic(run):
+        raise StorageError(removal_notice(experiment_id))  # only people create experiments
+    if overrides or not is_there:
         values = store.specs.overridden(experiment_id, overrides)
         require_fitting(run.job_name, values.get("existing_experiment"))  # before its file is written
         store.specs.store(experiment_id, values)

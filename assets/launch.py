@@ -28,7 +28,7 @@ from resources.experiment_store import ExperimentStore
 from resources.failures import is_interruption, reason_of_step
 from resources.instance.home import local_instance
 from resources.instance.run_process import RunFiles, claimed_by_terminal, free_abandoned_slots
-from resources.instance.run_records import SENSOR_TAG, give_up
+from resources.instance.run_records import BACKFILL_TAG, SENSOR_TAG, give_up
 from resources.progress import TerminalReporter, interrupts_kept, terminal
 
 AT_WORK = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
@@ -58,6 +58,7 @@ def run_experiment(
 
     Raises:
         DataError: No job of this name runs for an experiment.
+        KeyboardInterrupt: Somebody stopped it, which is said already.
     """
     names = [job.name for job in EXPERIMENT_JOBS]
     if job_name not in names:
@@ -74,41 +75,49 @@ def run_experiment(
                 print(f"error: {failed}")
                 return False
             give_up_queued(instance, experiment_id, run_id, assets)
-            # Its file is held so that the daemon notices when this process is killed.
-            with interrupts_kept(), _in_the_pool(instance, run_id), RunFiles.of(instance, run_id).held():
-                result = job.execute_in_process(
-                    instance=instance,
-                    partition_key=experiment_id,
-                    run_config=QUIET,
-                    asset_selection=keys,
-                    raise_on_error=False,
-                    run_id=run_id,
-                )
+            result = _executed(job, instance, experiment_id, run_id, keys)
             frozen = load_run_config(store.path, run_id, experiment_id)
             if not result.success and frozen is not None and frozen.as_dict() == spec.as_dict():
-                give_up_queued(instance, experiment_id, run_id, assets)  # of a look at the files just before this run
-        failures = [event for event in result.all_events if event.is_step_failure]
+                give_up_queued(instance, experiment_id, run_id, assets, has_failed=True)
         if any(map(is_interruption, result.all_events)):
             # Not a failure, which automation would repeat after a change of the code.
             instance.report_run_canceled(result.dagster_run, message="Stopped by hand.")
             print(f"Stopped. What was finished stays; goes on with: assay run {experiment_id}")
-            return False
+            raise KeyboardInterrupt
         competing = spec.board if result.success and "analysis" in assets else None
         lines = compete(instance, store, experiment_id, competing) if competing else []
-    print_outcome(result, failures, store, experiment_id)
+    print_outcome(result, store, experiment_id)
     print("".join(f"{line}\n" for line in lines), end="")
     return result.success
 
 
-def print_outcome(
-    result: dg.ExecuteInProcessResult, failures: Sequence[dg.DagsterEvent], store: ExperimentStore, experiment_id: str
-) -> None:
+def _executed(
+    job: dg.JobDefinition,
+    instance: dg.DagsterInstance,
+    experiment_id: str,
+    run_id: str,
+    keys: Sequence[dg.AssetKey],
+) -> dg.ExecuteInProcessResult:
+    """Execute a run in this process, whose file is held so that the daemon notices when the process is killed."""
+    with interrupts_kept(), _in_the_pool(instance, run_id), RunFiles.of(instance, run_id).held():
+        return job.execute_in_process(
+            instance=instance,
+            partition_key=experiment_id,
+            run_config=QUIET,
+            asset_selection=keys,
+            raise_on_error=False,
+            run_id=run_id,
+        )
+
+
+def print_outcome(result: dg.ExecuteInProcessResult, store: ExperimentStore, experiment_id: str) -> None:
     """Print which checks and steps failed, or else what was found out and where the files are."""
     for evaluation in result.get_asset_check_evaluations():
         if not evaluation.passed:
             print(f"check {evaluation.check_name} ({evaluation.severity.value}): {evaluation.description}")
-    for event in failures:
-        print(f"error: {reason_of_step(event)}")
+    for event in result.all_events:
+        if event.is_step_failure:
+            print(f"error: {reason_of_step(event)}")
     if result.success:
         print("\n".join(outcome(store.path, experiment_id)))
 
@@ -165,9 +174,20 @@ def _is_starting(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     return record is not None and time.time() - record.create_timestamp.timestamp() < LONGEST_START_S
 
 
-def give_up_queued(instance: dg.DagsterInstance, experiment_id: str, run_id: str, assets: Collection[str]) -> None:
-    """Cancel runs that automation has requested and nobody has begun, if this one makes the same, or fails as they."""
+def give_up_queued(
+    instance: dg.DagsterInstance, experiment_id: str, run_id: str, assets: Collection[str], has_failed: bool = False
+) -> None:
+    """Cancel runs that automation has requested and nobody has begun, if this one makes the same.
+
+    Args:
+        instance: The instance.
+        experiment_id: The experiment.
+        run_id: This run.
+        assets: What this run makes.
+        has_failed: Whether it failed. If so, those of a backfill are given up, too, which would fail in the same way;
+            otherwise these are started later, find everything made, and count as done in their backfill.
+    """
     waiting = dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED], tags={PARTITION_TAG: experiment_id})
     for run in instance.get_runs(waiting):
-        if SENSOR_TAG in run.tags:
+        if SENSOR_TAG in run.tags or (has_failed and BACKFILL_TAG in run.tags):
             give_up(instance, run, run_id, assets)

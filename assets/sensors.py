@@ -22,19 +22,20 @@ from assay.pipeline import STAGES, digest_of
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.ids import is_id
 from assay.storage.warehouse import refresh_warehouse
-from assay.utils.text import code_block, escape_markdown
-from assets.checks import TEST_CHECK_KEYS, spec_is_valid
+from assay.utils.text import code_block, escape_markdown, pluralize
+from assets.checks import TEST_CHECK_KEYS
 from assets.common import tags_of
+from assets.experiment import SPEC_CHECK_KEY
 from assets.jobs import EXPERIMENT_KEYS, job_champion, job_eval, job_experiment
 from partitions.experiments import add_experiment, experiments, known_experiments
 from resources.experiment_store import ExperimentStore
 from resources.instance.home import FORMER_SENSORS
-from resources.instance.run_records import InstanceRunRecords
+from resources.instance.run_records import InstanceRunRecords, file_run_key
 
 SECONDS_BETWEEN_LOOKS = 15
 
 MOST_CHECKS = 20
-"""Runs that only check a file, in one look; of further files the log and their experiments' events tell."""
+"""Runs that only read a file, in one look; of further files the log and their experiments' events tell."""
 
 PACKAGES = ("assay", "partitions", "resources", "assets", "definitions")
 
@@ -201,30 +202,35 @@ def run_request(request: Request) -> dg.RunRequest:
         run_key=request.key,
         partition_key=request.experiment_id,
         asset_selection=selection,
-        asset_check_keys=[*spec_is_valid.check_keys, *TEST_CHECK_KEYS] if TESTS in request.assets else None,
+        asset_check_keys=[SPEC_CHECK_KEY, *TEST_CHECK_KEYS] if TESTS in request.assets else None,
         tags={**tags_of(request.spec), REASON_TAG: as_tag(request.reasons)},
     )
 
 
 def check_requests(plan: Plan) -> list[dg.RunRequest]:
-    """Return runs of nothing but ``spec_is_valid``, which make a problem of a file red in the UI, and its end green.
+    """Return runs that only read a file: one that can't be used turns its partition red in the UI, and its end green.
 
-    A check can't be recorded without a run: Dagster keeps one such evaluation per check and fails on the second.
+    Neither a check nor a failed partition can be recorded without a run: Dagster keeps one such evaluation per check
+    and fails on the second.
     """
-    asked = {request.experiment_id for request in plan.requests}
-    recovered = {name: "the file can be used again" for name in plan.recovered if name not in asked}
-    reasons = {name: problem for name, problem in plan.problems.items() if is_id(name)} | recovered
     moment = time.time_ns()
     return [
         dg.RunRequest(
-            run_key=f"{name}:file:{moment}",
+            run_key=f"{file_run_key(name)}{moment}",
             partition_key=name,
-            asset_selection=[],
-            asset_check_keys=list(spec_is_valid.check_keys),
+            asset_selection=list(EXPERIMENT_KEYS),
             tags={REASON_TAG: as_tag([reason.partition("\n")[0]])},
         )
-        for name, reason in sorted(reasons.items())[:MOST_CHECKS]
+        for name, reason in list(_to_mark(plan).items())[:MOST_CHECKS]
     ]
+
+
+def _to_mark(plan: Plan) -> dict[str, str]:
+    """Return the experiments whose files changed between usable and not, sorted by ID, with what to say of them."""
+    asked = {request.experiment_id for request in plan.requests}
+    recovered = {name: "the file can be used again" for name in plan.recovered if name not in asked}
+    reasons = {name: problem for name, problem in plan.problems.items() if is_id(name)} | recovered
+    return dict(sorted(reasons.items()))
 
 
 def log_plan(context: dg.SensorEvaluationContext, plan: Plan) -> None:
@@ -237,6 +243,12 @@ def log_plan(context: dg.SensorEvaluationContext, plan: Plan) -> None:
         context.log.error(problem)
     for note in plan.notes:
         context.log.info(note)
+    if (left := len(_to_mark(plan)) - MOST_CHECKS) > 0:
+        context.log.warning(
+            f"Besides the {MOST_CHECKS} experiments whose partitions this look marks, {pluralize(left, 'more file')} "
+            "turned from valid to not valid, or back; they are marked by their next run only. All that are not valid: "
+            "assay validate"
+        )
 
 
 def observation(experiment_id: str, problem: str = "") -> dg.AssetObservation:
@@ -270,5 +282,8 @@ def _refreshed(store: ExperimentStore) -> dg.SkipReason:
     report = refresh_warehouse(store.path)
     if report.postponed:
         return dg.SkipReason(f"Later: {report.postponed}")
-    came = f"{report.changes.new} new, {report.changes.changed} changed and {report.changes.removed} removed partitions"
+    came = (
+        f"{report.changes.new} new, {report.changes.changed} changed and "
+        f"{pluralize(report.changes.removed, 'removed partition')}"
+    )
     return dg.SkipReason(f"{came}, {report.duration_s:.1f} s.")

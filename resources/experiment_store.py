@@ -32,7 +32,7 @@ from assay.storage.parquet import table_of
 from assay.storage.results import Build, Result, ResultStore
 from assay.training.data import data_source
 from assay.utils.concurrency import usable_cores
-from assay.utils.text import readable_size
+from assay.utils.text import pluralize, readable_size
 from resources.failures import as_failure
 from resources.progress import ProgressReporter
 from resources.tracking import Tracker
@@ -255,7 +255,7 @@ def counts(result: Result) -> list[str]:
         shown = [f"{report[name]:,} {name}" for name in ("images", "objects", "rows") if name in report]
         labels = list(report.get("labels") or ())
         names = ", ".join(map(str, labels[:MOST_CLASSES_SHOWN])) + (", …" if len(labels) > MOST_CLASSES_SHOWN else "")
-        return [*shown, *([f"{len(labels)} classes ({names})"] if labels else [])]
+        return [*shown, *([f"{pluralize(len(labels), 'class', 'classes')} ({names})"] if labels else [])]
     if result.stage == "splits":
         return [f"{subset} {count:,}" for subset, count in report["items_per_subset"].items()]
     return []

@@ -15,6 +15,7 @@ from assay.metrics.registry import Metric
 from assay.metrics.samples import Integers, Sample
 from assay.spec.analysis import ResultAnalyzer
 from assay.storage.parquet import read_parquet, select
+from assay.utils.text import pluralize as pluralize  # where it was before
 
 STANDARD_SUBSETS = ("train", "validation", "test")
 
@@ -226,11 +227,6 @@ def simple_model_advice(row: Row, metric: Metric) -> str:
         f"{readable_number(simple)}. Give the network more to learn from: more items, longer training "
         "(leave trained_model.train_params.epochs out, or raise it), other inputs."
     )
-
-
-def pluralize(count: int, noun: str) -> str:
-    """Return a count with its noun: ``1 item``, ``1,200 images``."""
-    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def readable_number(value: float | None) -> str:

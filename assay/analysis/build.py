@@ -23,7 +23,6 @@ from assay.analysis.base import (
     TaskAnalysis,
     baseline_warning,
     headline_row,
-    pluralize,
     simple_model_advice,
     summarize,
 )
@@ -48,6 +47,7 @@ from assay.training.predictions import PREDICTIONS
 from assay.training.summary import TRAINING_SUMMARY
 from assay.training.targets import NumberTarget
 from assay.utils.concurrency import Progress, silent
+from assay.utils.text import pluralize
 
 
 def build_analysis(

@@ -14,7 +14,6 @@ from assay.analysis.base import (
     SubsetData,
     TaskAnalysis,
     by_subset,
-    pluralize,
     readable_number,
 )
 from assay.analysis.items import (
@@ -33,6 +32,7 @@ from assay.metrics.samples import ClassificationSample, predict_certainly, predi
 from assay.plots.classification import confusion_matrix, reliability
 from assay.spec.analysis import ResultAnalyzer
 from assay.storage.files import write_bytes
+from assay.utils.text import pluralize
 
 CLASS_COLUMNS = ("target_class", "predicted_class")
 
@@ -99,7 +99,7 @@ def _suspicious_labels(rows: pl.DataFrame, limit: int) -> pl.DataFrame:
 def _draw(analysis: Analysis, inputs: AnalysisInputs, analyzer: ResultAnalyzer, folder: Path) -> None:
     data = analysis.headline
     sample = cast(ClassificationSample, data.sample)
-    about = f"{data.subset}, {data.item_count:,} items"
+    about = f"{data.subset}, {pluralize(data.item_count, 'item')}"
     counts = sample.confusion[0].astype(np.int64)
     write_bytes(
         folder / "confusion_matrix.png", confusion_matrix(counts, inputs.classes, f"Confusion matrix · {about}")

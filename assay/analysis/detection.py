@@ -39,6 +39,7 @@ from assay.plots.sheets import Colour, rgb, save_sheet, sheet
 from assay.spec.analysis import ResultAnalyzer
 from assay.storage.files import write_bytes
 from assay.training.summary import PLACE, read_objects
+from assay.utils.text import pluralize
 
 TUNING_SUBSET = "validation"
 """The subset on which the confidence of findings is chosen, if it was predicted; otherwise each subset has its own."""
@@ -118,7 +119,7 @@ def _subset_data(
 
 
 def _draw(analysis: Analysis, inputs: AnalysisInputs, analyzer: ResultAnalyzer, folder: Path) -> None:
-    about = f"{analysis.headline.subset}, {analysis.headline.item_count:,} images"
+    about = f"{analysis.headline.subset}, {pluralize(analysis.headline.item_count, 'image')}"
     confidence = _confidence(analysis)
     names = [*inputs.classes, BACKGROUND]
     counts = analysis.of_headline("confusion_matrix")["count"].to_numpy().reshape(len(names), len(names))

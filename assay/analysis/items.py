@@ -24,6 +24,7 @@ from assay.plots.sheets import sample_grid, save_small_png, scaled_size
 from assay.spec.analysis import ResultAnalyzer
 from assay.storage.files import write_bytes
 from assay.storage.parquet import read_parquet
+from assay.utils.text import pluralize
 
 TILE_PX = 96
 """Longest side of a crop in the plot of the worst items."""
@@ -85,16 +86,20 @@ def repeated_items(frame: pl.DataFrame) -> list[str]:
     """Return one line per subset with repeated items, and one per pair of subsets that share items."""
     items = {subset: rows["item"] for subset, rows in by_subset(frame).items()}
     problems = [
-        f"{len(series) - series.n_unique()} items occur more than once in subset {subset!r}"
+        f"{pluralize(len(series) - series.n_unique(), 'item occurs', 'items occur')} more than once in "
+        f"subset {subset!r}"
         for subset, series in items.items()
         if series.n_unique() < len(series)
     ]
     for (first, first_items), (second, second_items) in combinations(items.items(), 2):
         shared = sorted(set(first_items) & set(second_items))
         if shared and set(first_items) == set(second_items):
-            problems.append(f"subsets {first!r} and {second!r} are the same {len(shared)} items")
+            problems.append(f"subsets {first!r} and {second!r} are the same {pluralize(len(shared), 'item')}")
         elif shared:
-            problems.append(f"{len(shared)} items are in both {first!r} and {second!r}, such as {shared[0]!r}")
+            problems.append(
+                f"{pluralize(len(shared), 'item is', 'items are')} in both {first!r} and {second!r}, such "
+                f"as {shared[0]!r}"
+            )
     return problems
 
 
@@ -149,7 +154,7 @@ def missing_values(frame: pl.DataFrame) -> list[str]:
     """Return one line per column with null or NaN: a mean without them would flatter the model."""
     counts = frame.with_columns(cs.float().fill_nan(None)).null_count().row(0)
     return [
-        f"column {name!r} has {count} missing values"
+        f"column {name!r} has {pluralize(count, 'missing value')}"
         for name, count in zip(frame.columns, counts, strict=True)
         if count
     ]

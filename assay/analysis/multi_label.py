@@ -13,7 +13,6 @@ from assay.analysis.base import (
     SubsetData,
     TaskAnalysis,
     by_subset,
-    pluralize,
     readable_number,
 )
 from assay.analysis.items import draw_class_scores, draw_worst_crops, equal_weights, groups_of, key_columns, read_items
@@ -23,6 +22,7 @@ from assay.metrics.samples import Booleans, MultiLabelSample, predict_every_clas
 from assay.plots.classification import draw_threshold_curves
 from assay.spec.analysis import ResultAnalyzer
 from assay.storage.files import write_bytes
+from assay.utils.text import pluralize
 
 LABEL_COLUMNS = ("target_labels", "predicted_labels")
 
@@ -77,7 +77,7 @@ def _names(marked: Booleans, classes: tuple[str, ...]) -> list[list[str]]:
 
 
 def _draw(analysis: Analysis, inputs: AnalysisInputs, analyzer: ResultAnalyzer, folder: Path) -> None:
-    about = f"{analysis.headline.subset}, {analysis.headline.item_count:,} items"
+    about = f"{analysis.headline.subset}, {pluralize(analysis.headline.item_count, 'item')}"
     draw_class_scores(analysis, about, folder)
     curves = draw_threshold_curves(analysis.of_headline("curves"), f"Thresholds · {about}")
     write_bytes(folder / "curves.png", curves)

@@ -12,6 +12,7 @@ from assay.metrics.samples import RegressionSample, predict_mean
 from assay.plots.metrics import predicted_vs_target, residuals
 from assay.spec.analysis import ResultAnalyzer
 from assay.storage.files import write_bytes
+from assay.utils.text import pluralize
 
 
 def _read(inputs: AnalysisInputs, analyzer: ResultAnalyzer) -> list[SubsetData]:
@@ -36,7 +37,7 @@ def _largest_residuals(rows: pl.DataFrame, limit: int) -> pl.DataFrame:
 def _draw(analysis: Analysis, inputs: AnalysisInputs, analyzer: ResultAnalyzer, folder: Path) -> None:
     data = analysis.headline
     sample = cast(RegressionSample, data.sample)
-    about = f"{data.subset}, {data.item_count:,} items"
+    about = f"{data.subset}, {pluralize(data.item_count, 'item')}"
     points = sample.target, sample.prediction, analyzer.unit
     write_bytes(folder / "predicted_vs_target.png", predicted_vs_target(*points, f"Predictions · {about}"))
     write_bytes(folder / "residuals.png", residuals(*points, f"Residuals · {about}"))

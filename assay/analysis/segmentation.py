@@ -31,6 +31,7 @@ from assay.plots.overlays import UNKNOWN, class_legend, mask_panels
 from assay.plots.sheets import save_sheet, sheet
 from assay.spec.analysis import ResultAnalyzer
 from assay.storage.files import write_bytes
+from assay.utils.text import pluralize
 
 IMAGES_PER_PLOT = 4
 
@@ -94,7 +95,7 @@ def _subset_data(
 
 
 def _draw(analysis: Analysis, inputs: AnalysisInputs, analyzer: ResultAnalyzer, folder: Path) -> None:
-    about = f"{analysis.headline.subset}, {analysis.headline.item_count:,} images"
+    about = f"{analysis.headline.subset}, {pluralize(analysis.headline.item_count, 'image')}"
     counts = _confusion(analysis)
     title = f"Confusion of pixels · {about}"
     matrix = confusion_matrix(counts.astype(np.int64), [BACKGROUND, *inputs.classes], title, as_shares=True)

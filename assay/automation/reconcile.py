@@ -25,6 +25,7 @@ from assay.experiments.specs import SpecFiles, load_run_config, removal_notice, 
 from assay.pipeline import STAGES, digest_of, needed_stages, stage_config, used_inputs
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.ids import is_id, validate_id
+from assay.utils.text import pluralize
 
 MAX_SPECS = 200
 """Specs read in one pass (0.4 s), the most recently saved first; the others stay dirty."""
@@ -111,7 +112,7 @@ class Plan:
     Attributes:
         requests: The runs to start.
         problems: Why an experiment can't be run, by experiment ID.
-        recovered: IDs of experiments that had a problem before and have none now.
+        recovered: IDs of experiments that had a problem before, or were removed, and have none now.
         unusable: IDs of experiments whose file can't be used, also if that was told before.
         gone: IDs of experiments of which nothing is left: never valid and removed, or forgotten.
         notes: Messages about everything else.
@@ -275,7 +276,8 @@ class Reconciliation:
         room = self._max_runs - self._records.active_count()
         if room <= 0:
             self.plan.notes.append(
-                f"{self._max_runs} runs are waiting or running; {len(dirty)} experiments wait for them."
+                f"{self._max_runs} runs are waiting or running; "
+                f"{pluralize(len(dirty), 'experiment waits', 'experiments wait')} for them."
             )
             return []
         newest = sorted(dirty, key=lambda name: (-files[name].mtime_ns, name))[:MAX_SPECS]
@@ -290,11 +292,12 @@ class Reconciliation:
         except NotThereYetError as error:
             self.plan.notes.append(str(error))  # stays dirty: compared again until it is there
             return None
-        if name in self.state.invalid:
+        is_restored = self._specs.tombstones.restore(name)
+        if is_restored:
+            self.plan.notes.append(f"{name}: its file is back, unchanged; it no longer counts as removed.")
+        if is_restored or name in self.state.invalid:
             self.state.invalid.discard(name)
             self.plan.recovered.append(name)
-        if self._specs.tombstones.restore(name):
-            self.plan.notes.append(f"{name}: its file is back, unchanged; it no longer counts as removed.")
         return spec
 
     def _compare(self, name: str, spec: ExperimentSpec, recorded: Versions, ended: EndedRun | None) -> None:

@@ -134,7 +134,7 @@ def resume(server: DagsterServer, backfill: Backfill) -> Started:
         raise ServerError(message)
     missing = backfill.ids("failed", "cancelled", "queued", "running")
     if not missing:
-        raise ServerError(f"All {len(backfill.experiments)} experiments of backfill {backfill.id} are done.")
+        raise ServerError(f"All experiments of backfill {backfill.id} are done ({len(backfill.experiments)}).")
     return _launch_again(server, backfill, missing)
 
 

@@ -16,6 +16,7 @@ from assay.experiments.folders import ExperimentFolders, experiment_row
 from assay.experiments.specs import SpecFiles
 from assay.spec.experiment import ExperimentSpec
 from assay.storage.warehouse import connect
+from assay.utils.text import pluralize
 
 _log = logging.getLogger(__name__)
 
@@ -110,8 +111,11 @@ def _frame(specs: Mapping[str, ExperimentSpec], root: Path) -> pl.DataFrame:
 
 
 def _nothing(files: SpecFiles, where: str, left_out: list[str]) -> str:
-    broken = f" {len(left_out)} files are not valid: assay validate." if left_out else ""
+    broken = f" {pluralize(len(left_out), 'file is', 'files are')} not valid: assay validate." if left_out else ""
     if not files.ids():
         return f"There are no experiments in {files.folder}. Create one with: assay new regression"
     match = f"matches {shorten(where, 500)}" if where else "is valid"
-    return f"No experiment {match}; {len(files.ids())} are in {files.folder}.{broken} All of them: --where true"
+    return (
+        f"No experiment {match}; {pluralize(len(files.ids()), 'is', 'are')} in {files.folder}.{broken} All of "
+        "them: --where true"
+    )

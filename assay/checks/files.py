@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from assay.checks.result import ExperimentFiles, TestResult, not_materialized, shortened, verdict
 from assay.spec.exptests import FilesExistTest, ModelsSavedTest, NoMissingValuesTest
 from assay.storage.files import MANIFEST
+from assay.utils.text import pluralize
 
 EXPONENT_BITS: dict[str, tuple[str, int]] = {
     "F16": ("<u2", 0x7C00),
@@ -45,8 +46,8 @@ def check_files_exist(test: FilesExistTest, files: ExperimentFiles) -> TestResul
     problems += [problem for name in test.folders for problem in _folder_problems(folder / name, name)]
     problems += _manifest_problems(folder)
     count = sum(path.is_file() for path in folder.rglob("*"))
-    measured = f"{count} files, {len(problems)} problem(s)"
-    description = f"{shortened(problems)}." if problems else f"All there, among {count} files in {folder}."
+    measured = f"{pluralize(count, 'file')}, {pluralize(len(problems), 'problem')}"
+    description = f"{shortened(problems)}." if problems else f"All there, among {pluralize(count, 'file')} in {folder}."
     return verdict(test, not problems, description, measured=measured, expected=expected)
 
 
@@ -76,20 +77,20 @@ def _manifest_problems(folder: Path) -> list[str]:
         if size is None:
             problems.append(f"{name} is in the manifest but missing")
         elif size != entry["size_bytes"]:
-            problems.append(f"{name} has {size} bytes, the manifest says {entry['size_bytes']}")
+            problems.append(f"{name} has {pluralize(size, 'byte')}, the manifest says {entry['size_bytes']}")
     return problems
 
 
 def check_models_saved(test: ModelsSavedTest, files: ExperimentFiles) -> TestResult:
     """Check that every ``.safetensors`` file of the model's folder, at any depth, opens and holds finite numbers."""
-    expected = f"at least {test.min_models} readable model file(s) with finite numbers"
+    expected = f"at least {pluralize(test.min_models, 'readable model file')} with finite numbers"
     if files.model_folder is None:
         return not_materialized(test, "trained_model", expected)
     paths = sorted(files.model_folder.rglob("*.safetensors"))
     problems = [f"{path.relative_to(files.model_folder)}: {problem}" for path in paths if (problem := _problem(path))]
     if len(paths) < test.min_models:
-        problems.insert(0, f"{len(paths)} model file(s) in {files.model_folder}")
-    measured = f"{len(paths)} model file(s), {len(problems)} problem(s)"
+        problems.insert(0, f"{pluralize(len(paths), 'model file')} in {files.model_folder}")
+    measured = f"{pluralize(len(paths), 'model file')}, {pluralize(len(problems), 'problem')}"
     if problems:
         description = f"{shortened(problems)}. Materialize trained_model again."
         return verdict(test, False, description, measured=measured, expected=expected)
@@ -138,10 +139,12 @@ def check_no_missing_values(test: NoMissingValuesTest, files: ExperimentFiles) -
         description = "There is no table and no Parquet file to look at. Materialize normalized or predictions first."
         return verdict(test, False, description, measured="no table", expected=NO_MISSING_VALUES)
     findings = [finding for path, name in sorted(tables.items()) for finding in _findings(test, name, path)]
-    measured = f"{len(tables)} tables, {len(findings)} findings"
+    measured = f"{pluralize(len(tables), 'table')}, {pluralize(len(findings), 'finding')}"
     if findings:
         return verdict(test, False, f"{shortened(findings)}.", measured=measured, expected=NO_MISSING_VALUES)
-    description = f"{len(tables)} tables without missing values: {shortened(sorted(set(tables.values())))}."
+    description = (
+        f"{pluralize(len(tables), 'table')} without missing values: {shortened(sorted(set(tables.values())))}."
+    )
     return verdict(test, True, description, measured=measured, expected=NO_MISSING_VALUES)
 
 
@@ -167,7 +170,7 @@ def _findings(test: NoMissingValuesTest, table: str, path: Path) -> list[str]:
     except (OSError, pl.exceptions.PolarsError) as error:
         return [f"{path}: can't be read as Parquet ({str(error).splitlines()[0]})"]
     return [
-        f"{table} ({path.name}): column {name!r} has {count} missing values"
+        f"{table} ({path.name}): column {name!r} has {pluralize(count, 'missing value')}"
         for name, count in zip(columns, counts.row(0) if columns else (), strict=True)
         if count
     ]

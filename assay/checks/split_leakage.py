@@ -15,6 +15,7 @@ from assay.datasets.schema import ITEMS_FILE
 from assay.images.near_duplicates import similar_pairs, unit_thumbnails
 from assay.spec.exptests import SplitLeakageTest
 from assay.storage.parquet import read_parquet
+from assay.utils.text import pluralize
 
 NO_LEAKAGE = "no item, copy or group in two subsets"
 MAX_PAIRS = 1000
@@ -73,9 +74,14 @@ def _verdict(test: SplitLeakageTest, certain: list[Finding], likely: list[Findin
     likely = [] if test.near_duplicates == "ignore" else likely
     findings = certain + likely
     kinds = [kind for kind, _ in findings]
-    measured = ", ".join(f"{kinds.count(kind)} x {kind}" for kind in dict.fromkeys(kinds)) or f"{count} items, none"
+    measured = (
+        ", ".join(f"{kinds.count(kind)} x {kind}" for kind in dict.fromkeys(kinds))
+        or f"{pluralize(count, 'item')}, none"
+    )
     if not findings:
-        return verdict(test, True, f"No leakage among {count} items.", measured=measured, expected=NO_LEAKAGE)
+        return verdict(
+            test, True, f"No leakage among {pluralize(count, 'item')}.", measured=measured, expected=NO_LEAKAGE
+        )
     advice = "Give copies the same group (splits), or remove them from the data."
     description = f"{measured}. {shortened([text for _, text in findings])}. {advice}"
     result = verdict(test, False, description, measured=measured, expected=NO_LEAKAGE)

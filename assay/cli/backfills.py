@@ -9,7 +9,7 @@ import typer
 from assay.errors import DataError
 from assay.experiments.workspace import dagster_home, spec_files, storage_root
 from assay.spec.experiment import ExperimentSpec
-from assay.utils.text import text_table
+from assay.utils.text import pluralize, text_table
 
 if TYPE_CHECKING:  # imported by these commands only, when they are called
     from assay.backfills.backfill import Backfill
@@ -140,9 +140,9 @@ def _show_selected(server: "DagsterServer", job: str, specs: Mapping[str, Experi
 
     workspace = load_workspace(server)
     assets = needed_assets(workspace.assets_of(job), specs.values())
-    typer.echo(f"{len(assets)} assets each: {', '.join('/'.join(path) for path in assets)}")
+    typer.echo(f"{pluralize(len(assets), 'asset')} each: {', '.join('/'.join(path) for path in assets)}")
     new = workspace.unknown_experiments(list(specs))
-    typer.echo(f"{counted(len(new))} would become new partitions. Nothing was started.")
+    typer.echo(f"{pluralize(len(new), 'new partition')} would be added. Nothing was started.")
 
 
 def _start(server: "DagsterServer", job: str, specs: Mapping[str, ExperimentSpec], where: str) -> None:

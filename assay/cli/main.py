@@ -63,18 +63,24 @@ app.command("plugins")(list_plugins)
 app.command("report")(report_experiment)
 
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it: 128 and the number of the signal."""
+
+
 def script() -> None:
     """Run the command line as a program: like ``main``, but without the interpreter's shutdown."""
     try:
         main()
         code = 0
+    except KeyboardInterrupt:
+        code = INTERRUPTED
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     leave(code)
 
 
 def main() -> None:
-    """Run the command line; whatever goes wrong is one message on standard error, and exit code 1."""
+    """Run the command line; whatever goes wrong is one message on standard error, and exit code 1; 130 after Ctrl-C."""
     try:
         app()
     except Exception as error:

@@ -18,6 +18,7 @@ from assay.pipeline import STAGES, needed_stages
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.ids import is_id, validate_id
 from assay.storage.costs import NOT_RECORDED
+from assay.utils.text import pluralize
 
 
 def show(experiment_id: Annotated[str, typer.Argument(help="ID of the experiment")]) -> None:
@@ -349,7 +350,7 @@ def _export_model(experiment_id: str, format: ExportFormat, to: Path | None, lik
     model = open_model(experiment_id)
     parity = export_model(model, format.value, folder)
     typer.echo(
-        f"{folder}: the trained model's numbers in float32 on {parity.items} test items, within "
+        f"{folder}: the trained model's numbers in float32 on {pluralize(parity.items, 'test item')}, within "
         f"{parity.largest_difference:.2g}; model.json describes it"
     )
     if note := note_on_precision(model.stored):
@@ -365,7 +366,9 @@ def _boxes(
 
     detections = read_detections(storage_root(), experiment_id, spec)
     write = {ExportFormat.coco: export_coco, ExportFormat.yolo: export_yolo}[format]
-    return f"{len(detections.boxes)} boxes of {len(detections.images)} images", write(detections, to, like)
+    return f"{pluralize(len(detections.boxes), 'box', 'boxes')} of {pluralize(len(detections.images), 'image')}", write(
+        detections, to, like
+    )
 
 
 def _masks(
@@ -380,7 +383,7 @@ def _masks(
     from assay.export.predictions import read_masks
 
     masks = read_masks(storage_root(), experiment_id, spec)
-    return f"masks of {len(masks.images)} images", export_coco_masks(masks, to, like)
+    return f"masks of {pluralize(len(masks.images), 'image')}", export_coco_masks(masks, to, like)
 
 
 def dashboard(

@@ -40,7 +40,7 @@ from assay.spec.loading import (
 from assay.spec.plugins import GROUPS, PAGE, all_plugins, import_seconds, slow_plugins
 from assay.spec.yaml_text import nest, read_value, short_names, shown
 from assay.storage.costs import COSTS
-from assay.utils.text import text_table
+from assay.utils.text import pluralize, text_table
 
 
 def new(
@@ -96,7 +96,7 @@ def validate(
     for plugin in slow_plugins():
         advice = "import torch and other large libraries in the modules of the functions, which are imported on use"
         typer.echo(f"warning: importing the plug-in {plugin} took {import_seconds(plugin):.1f} s; {advice}.", err=True)
-    typer.echo(f"{len(paths) - len(problems)} of {len(paths)} experiments are valid.")
+    typer.echo(f"{len(paths) - len(problems)} of {pluralize(len(paths), 'experiment is', 'experiments are')} valid.")
     if problems:
         raise typer.Exit(1)
 

@@ -32,7 +32,7 @@ from assay.spec.ids import is_id
 from assay.storage.locks.holders import Holder, age_of, holders, state_of
 from assay.storage.locks.maintenance import clear, clearable, share, unshare
 from assay.utils.reading import user_path
-from assay.utils.text import text_table
+from assay.utils.text import pluralize, text_table
 
 
 def init(
@@ -101,12 +101,12 @@ def gc(
         typer.echo(f"{item.size_bytes / 1e6:10.1f} MB  {item.path}  {item.reason}")
     total = sum(item.size_bytes for item in garbage) / 1e6
     if dry_run:
-        typer.echo(f"{len(garbage)} folders, {total:.1f} MB, would be deleted.")
+        typer.echo(f"{pluralize(len(garbage), 'folder')}, {total:.1f} MB, would be deleted.")
         return
     if not yes:
-        typer.confirm(f"Delete {len(garbage)} folders, {total:.1f} MB?", abort=True)
+        typer.confirm(f"Delete {pluralize(len(garbage), 'folder')}, {total:.1f} MB?", abort=True)
     kept = collect_garbage(storage_root(), spec_files(), garbage)
-    typer.echo(f"Deleted {len(garbage) - len(kept)} folders.")
+    typer.echo(f"Deleted {pluralize(len(garbage) - len(kept), 'folder')}.")
     for each in kept:
         typer.echo(f"{'Failed' if each.failed else 'Skipped'}: {each.path}: {each.reason}", err=each.failed)
     if any(each.failed for each in kept):
@@ -232,7 +232,8 @@ def pack(
 
     file = out or Path(f"{experiment_id}.zip")
     packed = pack_experiment(spec_files(), experiment_id, file)
-    typer.echo(f"{file}: {packed.files} files, {packed.size_bytes / 1e6:.1f} MB. Elsewhere: assay import {file.name}")
+    size = f"{pluralize(packed.files, 'file')}, {packed.size_bytes / 1e6:.1f} MB"
+    typer.echo(f"{file}: {size}. Elsewhere: assay import {file.name}")
 
 
 def import_(
@@ -252,7 +253,7 @@ def import_(
         imported = import_pack(spec_files(), user_path(what), _show)
     else:
         imported = import_experiment(spec_files(), locations().open_any(source), what, _show)
-    typer.echo(f"{imported.folder}: {imported.written.files} files, {', '.join(imported.results)}.")
+    typer.echo(f"{imported.folder}: {pluralize(imported.written.files, 'file')}, {', '.join(imported.results)}.")
     _enter(imported)
 
 

@@ -38,6 +38,7 @@ from assay.plots.comparison import draw_panels
 from assay.spec.yaml_text import brief
 from assay.storage.files import write_text
 from assay.utils.html import Content, Element, element, page_head, shipped_text, whisker, write_page
+from assay.utils.text import pluralize
 
 _NAMESPACE = re.compile(r"\{[^}]*\}")
 
@@ -82,7 +83,10 @@ def _header(name: str, collection: ComparisonData) -> Element:
     count = len(collection.entries)
     with_results = sum(bool(entry.scores) for entry in collection.entries)
     written = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    counts = f"{with_results} of {count} experiments have results · subset {collection.subset} · written {written}"
+    counts = (
+        f"{with_results} of {pluralize(count, 'experiment has', 'experiments have')} results · subset "
+        f"{collection.subset} · written {written}"
+    )
     return element("header", element("h1", name), element("p", counts, class_="faint"))
 
 

@@ -84,8 +84,11 @@ class Ranking:
 
     @cached_property
     def keys(self) -> Mapping[str, str]:
-        """The keys in which they differ, with the short name of each."""
-        return differing_keys([entry.keys for entry in (*self.ranked, *self.others)])
+        """The keys in which the ranked ones differ, with the short name of each; none where there is one alone.
+
+        Those without results are not in the table: of another kind, they would differ in every key.
+        """
+        return differing_keys([entry.keys for entry in self.ranked]) if len(self.ranked) > 1 else {}
 
     @cached_property
     def metric(self) -> Metric:

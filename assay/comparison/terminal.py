@@ -4,14 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from assay.analysis.base import baseline_text, pluralize, readable_number
+from assay.analysis.base import baseline_text, readable_number
 from assay.comparison.load import ComparisonData, Entry, ExperimentCost, Score
 from assay.comparison.ranking import Ranking
 from assay.comparison.repeats import Ends, Repeats, interval_of_difference, keys_of_repeats
 from assay.experiments.costs import total_of_rows
 from assay.metrics.registry import get_metric
 from assay.spec.yaml_text import brief
-from assay.utils.text import text_table
+from assay.utils.text import pluralize, text_table
 
 MAX_LINES = 10
 """Number of experiments without results, or with notes, that are listed."""

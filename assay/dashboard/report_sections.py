@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from assay.analysis.base import STANDARD_SUBSETS, pluralize, readable_number
+from assay.analysis.base import STANDARD_SUBSETS, readable_number
 from assay.checks.result import TestResult
 from assay.comparison.load import Score, leading_score
 from assay.comparison.terminal import interval
@@ -37,7 +37,7 @@ from assay.metrics.registry import label_of
 from assay.spec.yaml_text import flatten, to_yaml
 from assay.utils.html import Content, Element, element, whisker
 from assay.utils.reading import MOST_BYTES, read_bytes
-from assay.utils.text import readable_size
+from assay.utils.text import pluralize, readable_size
 
 MOST_PICTURE_BYTES = 3_500_000
 """Size of all pictures together; as text they are a third larger, and a page has at most 5 MB."""
@@ -372,7 +372,7 @@ def _versions(sources: Sources) -> list[Content]:
         "Memory": readable_size(memory) if isinstance(memory, int) else None,
         "Folder": sources.records.folder.name,
     }
-    return [fact_list(facts), *([folded(f"All {len(packages)} packages", fact_list(packages))] if packages else [])]
+    return [fact_list(facts), *([folded(f"All packages ({len(packages)})", fact_list(packages))] if packages else [])]
 
 
 def _code_version(git: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ other images of the data set decide, since the same tool wrote them; without suc
 refer to the image as people see it, upright.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -387,3 +387,23 @@ def write_masks(
     for done, _ in enumerate(map_in_order(write, zip(images, names, strict=True), usable_cores()), 1):
         progress(done, len(images), "masks drawn")
     return names
+
+
+def counts_otherwise(used: Collection[int], known: Collection[int]) -> str:
+    """Return that numbers of classes count from another number than their names, so that all mean another class.
+
+    They do if some are one beyond the first or the last that has a name, and the one at the other end never occurs.
+    Leaving out those without a name would leave the others wrong. Empty if nothing says so.
+
+    Args:
+        used: Numbers that annotations have.
+        known: Numbers that have a name.
+    """
+    first, last = min(known, default=0), max(known, default=0)
+    for without, never, start in ((last + 1, first, first + 1), (first - 1, last, first - 1)):
+        if known and set(used) - set(known) == {without} and never not in used:
+            return (
+                f"the numbers of classes seem to count from {start}, but their names from {first}: {without} has no "
+                f"name, and {never} never occurs; mend the numbers, or remove what has {without}"
+            )
+    return ""

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from assay.datasets.annotations import AnnotatedDataset, AnnotatedImage
-from assay.datasets.coco_json import CocoAnnotations, CocoFile, Entry, Id, read_annotations, read_coco_file
-from assay.datasets.file_names import FileFinder, spellings
+from assay.datasets.annotations import AnnotatedDataset, AnnotatedImage, counts_otherwise
+from assay.datasets.coco_json import CocoAnnotations, CocoFile, Entry, Id, as_coco_id, read_annotations, read_coco_file
+from assay.datasets.file_names import PASCAL_VOC, FileFinder, pascal_voc_hint, spellings
 from assay.datasets.inspection import (
     SUBSET_NAMES,
     existing_path,
@@ -23,6 +23,7 @@ from assay.datasets.inspection import (
 )
 from assay.errors import DataError, shorten, unknown
 from assay.spec.generated_images import CocoSource
+from assay.utils.text import pluralize
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,10 @@ def read_coco(spec: CocoSource) -> AnnotatedDataset:
         root=root,
         images=tuple(images),
         classes=tuple(dict.fromkeys(name for each in files for name in each.file.categories.values())),
-        problems=(*(line for each in files for line in each.file.problems), *_listed_twice(images)),
+        problems=(
+            *(line for each in files for line in (*each.file.problems, *_counted_otherwise(each.file))),
+            *_listed_twice(images),
+        ),
         bad_annotations=(
             *(
                 line
@@ -83,9 +87,31 @@ def read_coco(spec: CocoSource) -> AnnotatedDataset:
         warnings=(
             *_each_once(note for each in files for note in each.file.notes),
             *_warnings(read, len(repeated_ids)),
+            *_each_once(note for each in files for note in _partly_annotated(each.file)),
             *_not_listed(listed_elsewhere, len(images)),
         ),
     )
+
+
+def _counted_otherwise(file: CocoFile) -> list[str]:
+    ids = (as_coco_id(entry.get("category_id")) for entry in file.annotations or [] if isinstance(entry, dict))
+    used, known = ({each for each in found if isinstance(each, int)} for found in (ids, file.categories))
+    found = counts_otherwise(used, known) if len(known) == len(file.categories) else ""
+    return [f"{file.name}: {found}"] if found else []
+
+
+_PARTLY = ("neg_category_ids", "not_exhaustive_category_ids")
+"""Keys of LVIS's images, which were searched for some of the categories only."""
+
+
+def _partly_annotated(file: CocoFile) -> list[str]:
+    count = sum(any(key in entry for key in _PARTLY) for entry in file.images.values())
+    if not count:
+        return []
+    return [
+        f"{file.name}: {pluralize(count, 'image lists', 'images list')} categories that were not searched for in "
+        "them, as LVIS does, which is not read: what is not annotated counts as not there"
+    ]
 
 
 def _each_once(notes: Iterable[str]) -> list[str]:
@@ -104,24 +130,36 @@ def _warnings(read: Sequence[CocoAnnotations], repeated_ids: int) -> list[str]:
     lines = []
     scored, rotated = (sum(getattr(each, key) for each in read) for key in ("scored", "rotated"))
     if scored:
-        lines.append(f"{scored} annotations have a score, as predictions do; they count as true objects")
+        lines.append(
+            f"{pluralize(scored, 'annotation has', 'annotations have')} a score, as predictions do; they "
+            "count as true objects"
+        )
     if rotated:
         lines.append(
-            f"{rotated} annotations have a rotation, which is not read: their boxes are those before it; export "
+            f"{pluralize(rotated, 'annotation has', 'annotations have')} a rotation, which is not read: "
+            "their boxes are those before it; export "
             "polygons, or boxes around the rotated ones"
+        )
+    if ignored := sum(each.ignored for each in read):
+        lines.append(
+            f"{pluralize(ignored, 'annotation has', 'annotations have')} ignore: 1, which is not read: they count as "
+            "true objects; what shall neither be right nor wrong to predict has iscrowd: 1"
         )
     if as_text:
         lines.append(
-            f"{as_text} annotations write the id of their image or category as text where it is a number, or the other "
+            f"{pluralize(as_text, 'annotation writes', 'annotations write')} the id of an image or "
+            "category as text where it is a number, or the other "
             "way round; they are read as the same"
         )
     if repeated_ids:
         lines.append(
-            f"{repeated_ids} annotations have the ID of another one; they count, IDs of annotations don't matter"
+            f"{pluralize(repeated_ids, 'annotation has', 'annotations have')} the ID of another one; they "
+            "count, IDs of annotations don't matter"
         )
     if lost:
         lines.append(
-            f"{lost} annotations belong to no image, so that images without annotations are not known to be empty"
+            f"{pluralize(lost, 'annotation belongs', 'annotations belong')} to no image, so that images "
+            "without annotations are not known to be empty"
         )
     return lines
 
@@ -135,8 +173,8 @@ def _not_listed(others: int, images: int) -> list[str]:
     if others < _MOST_NOT_LISTED * (others + images):
         return []
     return [
-        f"{others} of {others + images} images are in no JSON file that was read, and are not used; name further files "
-        "in source.annotations"
+        f"{others} of {pluralize(others + images, 'image is', 'images are')} in no JSON file that was read, and so not "
+        "used; name further files in source.annotations"
     ]
 
 
@@ -261,6 +299,8 @@ def find_coco_paths(source: CocoSource) -> CocoPaths:
         DataError: A path does not exist, there is no JSON file, or it is unclear which subset a file describes.
     """
     path = existing_path(source.path, want_folder=None)
+    if path.suffix.lower() == ".xml" and path.is_file():
+        raise DataError(f"source.path {source.path!r} is no JSON file: {PASCAL_VOC}.")
     base = path if path.is_dir() else _above_annotations(path.parent)
     files = ((None, path),) if not path.is_dir() else _given_files(base, source) or _found_files(base, source)
     images = existing_path(source.images, True, "images", base) if source.images else base
@@ -289,7 +329,7 @@ def _found_files(base: Path, source: CocoSource) -> tuple[tuple[str | None, Path
     if not chosen:
         raise DataError(
             f"source.path {source.path!r} holds no JSON file, nor do its folders annotations, train, val and test; "
-            "name the file there, or in source.annotations."
+            f"name the file there, or in source.annotations.{pascal_voc_hint(base)}"
         )
     if len(chosen) == 1:
         return ((None, chosen[0]),)

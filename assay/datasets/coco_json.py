@@ -20,6 +20,7 @@ from assay.datasets.box_units import CORNERS, as_corners
 from assay.datasets.geometry import Edges, Points, Polygons, RleMask, parse_rle
 from assay.errors import DataError, FileError
 from assay.utils.reading import read_json
+from assay.utils.text import pluralize
 
 Entry = dict[str, Any]
 
@@ -69,6 +70,7 @@ class CocoAnnotations:
         as_text: How many write the ID of their image or category as text where it is a number, or the other way round.
         scored: How many have a score, as predictions do.
         rotated: How many have a rotation, which the box does not show.
+        ignored: How many say that they are to be ignored, by a key that is not read.
     """
 
     by_image: dict[Id, list[Annotation]]
@@ -80,6 +82,7 @@ class CocoAnnotations:
     as_text: int = 0
     scored: int = 0
     rotated: int = 0
+    ignored: int = 0
 
     def is_complete(self, image_id: Id) -> bool:
         """Return whether all annotations of an image are here.
@@ -288,6 +291,7 @@ def read_annotations(file: CocoFile, outlines: bool = True) -> CocoAnnotations:
         reader.as_text,
         sum(_has_number(entry, "score") for entry in file.annotations or []),
         sum(_is_rotated(entry) for entry in file.annotations or []),
+        sum(isinstance(entry, dict) and entry.get("ignore") in (1, True) for entry in file.annotations or []),
     )
 
 
@@ -449,7 +453,9 @@ def _polygon(values: Any) -> Points:
     if not isinstance(values, list) or not all(_is_number(each) and -_LARGEST <= each <= _LARGEST for each in values):
         raise ValueError("a polygon of its segmentation holds something that is no finite number")
     if len(values) % 2 or len(values) < 2 * _LEAST_CORNERS:
-        raise ValueError(f"a polygon of its segmentation has {len(values)} numbers; expected pairs, three or more")
+        raise ValueError(
+            f"a polygon of its segmentation has {pluralize(len(values), 'number')}; expected pairs, three or more"
+        )
     if len(values) > 2 * _MOST_CORNERS:
         most = f"{2 * _MOST_CORNERS:,}"
         raise ValueError(f"a polygon of its segmentation has {len(values):,} numbers; expected at most {most}")

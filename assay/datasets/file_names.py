@@ -1,16 +1,20 @@
 """Files as lists and annotation files of other systems name them, and as the disk has them.
 
-Belongs here: separators of Windows, ``%20``, the spellings of Unicode, upper and lower case. Does not belong here:
-which names a format states, where they are looked for.
+Belongs here: separators of Windows, ``%20``, the spellings of Unicode, upper and lower case, files of formats that
+are not read. Does not belong here: which names a format states, where they are looked for.
 """
 
 import os
 import unicodedata
+from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import chain, islice
 from pathlib import Path
 from urllib.parse import unquote
 
-from assay.errors import nearest
+from assay.datasets.inspection import folders_in
+from assay.errors import DataError, nearest
 from assay.utils.reading import kind_of
 
 _MOST_COMPARED = 2000
@@ -96,3 +100,39 @@ def kind_of_path(path: Path) -> str:
         return kind_of(path.stat().st_mode)
     except OSError as error:
         return f"a link that leads nowhere ({error.strerror})"
+
+
+PASCAL_VOC = (
+    "boxes of Pascal VOC are not read; save them as YOLO (in labelImg, the button below Save) or convert them to COCO"
+)
+"""What to do with files that labelImg writes unless told otherwise."""
+
+LABELME = "shapes of LabelMe are not read; convert them to COCO or YOLO"
+"""What to do with files that LabelMe writes beside the images."""
+
+_MOST_FOLDERS_LOOKED_INTO = 50
+
+
+def pascal_voc_hint(folder: Path) -> str:
+    """Return what to add where a folder lacks annotations: that it, or a folder in it, holds those of Pascal VOC.
+
+    Empty if there are none among the first folders. ``Annotations`` of ``VOCdevkit/VOC2012`` is found, too.
+    """
+    found = None
+    with suppress(DataError, OSError):  # something is wrong already, and is about to be told
+        levels = chain([folder], islice(_folders_below(folder), _MOST_FOLDERS_LOOKED_INTO))
+        found = next((path for each in levels for path in each.glob("*.xml")), None)
+    if found is None:
+        return ""
+    where = found.parent.relative_to(folder).as_posix()
+    return f" The .xml files in {where}: {PASCAL_VOC}." if where != "." else f" Its .xml files: {PASCAL_VOC}."
+
+
+def _folders_below(folder: Path) -> Iterator[Path]:
+    """Yield the folders in a folder, then those in these, and so on."""
+    waiting = deque([folder])
+    while waiting:
+        above = waiting.popleft()
+        inner = [above / name for name in folders_in(above)]
+        yield from inner
+        waiting += inner

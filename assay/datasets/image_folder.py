@@ -38,6 +38,7 @@ from assay.spec.splits import TRAIN
 from assay.storage.parquet import write_parquet
 from assay.utils.concurrency import Progress, silent
 from assay.utils.reading import read_bytes
+from assay.utils.text import pluralize
 
 
 def build_image_folder(spec: ImageFolderSource, seed: int, folder: Path, progress: Progress = silent) -> dict[str, Any]:
@@ -235,11 +236,14 @@ def _raise_problems(spec: ImageFolderSource, layout: Layout, infos: Sequence[Ima
     ]
     problems = [*layout.problems, *unusable, *_label_conflicts(layout.images, infos)]
     if problems:
-        raise DataError(f"source.path {spec.path!r}: {len(problems)} problems; nothing was computed.", problems)
+        raise DataError(
+            f"source.path {spec.path!r}: {pluralize(len(problems), 'problem')}; nothing was computed.", problems
+        )
     if not layout.images:
         expected = ", ".join(spec.extensions)
         raise DataError(
-            f"source.path {spec.path!r} holds no image, but {layout.other_files} other files; expected class folders "
+            f"source.path {spec.path!r} holds no image, but {pluralize(layout.other_files, 'other file')}; "
+            "expected class folders "
             f"with files that end in {expected} (source.extensions). {' '.join(layout.warnings)}".rstrip()
         )
 

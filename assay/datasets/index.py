@@ -44,6 +44,7 @@ from assay.plots.sheets import class_color, draw_boxes, sample_grid, save_small_
 from assay.spec.generated_images import CocoSource, MaskFolderSource, YoloSource
 from assay.storage.parquet import write_parquet
 from assay.utils.concurrency import Progress, silent
+from assay.utils.text import pluralize
 
 AnnotatedSource = CocoSource | YoloSource | MaskFolderSource
 
@@ -146,10 +147,13 @@ def _raise_problems(
     if problems or refused:
         hint = " source.bad_annotations: leave_out goes on without bad annotations." if refused else ""
         count = len(problems) + len(refused)
-        raise DataError(f"source.path {spec.path!r}: {count} problems; nothing was computed.{hint}", problems + refused)
+        raise DataError(
+            f"source.path {spec.path!r}: {pluralize(count, 'problem')}; nothing was computed.{hint}", problems + refused
+        )
     if isinstance(spec, MaskFolderSource) and not any(image.mask for image in dataset.images):
         raise DataError(
-            f"source.path {spec.path!r}: none of {len(dataset.images)} images has a mask of its name in {spec.masks!r}."
+            f"source.path {spec.path!r}: none of {pluralize(len(dataset.images), 'image')} has a mask of "
+            f"its name in {spec.masks!r}."
         )
     if not dataset.images:
         raise DataError(f"source.path {spec.path!r}: no image can be used.", bad_annotations)
@@ -268,14 +272,19 @@ def _incomplete(placed: Sequence[PlacedImage]) -> list[str]:
     if not lost:
         return []
     return [
-        f"{len(lost)} of {len(placed)} images lost an annotation that can't be right, so that their truth is unknown "
+        f"{len(lost)} of {pluralize(len(placed), 'image')} lost an annotation that can't be right, so that "
+        "their truth is unknown "
         f"(predicted, neither trained on nor measured): {', '.join(lost[:3])}{', …' if len(lost) > 3 else ''}"
     ]
 
 
 def _without_objects(objects: pl.DataFrame, placed: Sequence[PlacedImage]) -> list[str]:
     known = sum(image.has_truth for image in placed)
-    return [] if len(objects) or not known else [f"no object in any of {known} images, which all count as empty"]
+    return (
+        []
+        if len(objects) or not known
+        else [f"no object in any of {pluralize(known, 'image')}, which all count as empty"]
+    )
 
 
 def _object_report(

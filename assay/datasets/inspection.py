@@ -28,6 +28,7 @@ from assay.spec.generated_images import ImageSource
 from assay.spec.splits import TEST, TRAIN, VALIDATION
 from assay.utils.concurrency import Progress, map_in_order, usable_cores
 from assay.utils.reading import kind_of, open_regular, read_bytes, user_path
+from assay.utils.text import pluralize
 
 SUBSET_NAMES = {TRAIN: TRAIN, VALIDATION: VALIDATION, "val": VALIDATION, "valid": VALIDATION, TEST: TEST}
 """Names that people give to subsets, and ours."""
@@ -67,9 +68,10 @@ _BESIDE_SUBSETS = frozenset(
 _BOOKKEEPING = frozenset(
     (
         *("__macosx", "__pycache__", "network trash folder", "temporary items", "icon\r"),
-        *("@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "~snapshot"),
+        *("@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "~snapshot", "@sharebin"),
+        *("@synoresource", "synoindex_media_info", "@__thumb", "recycler", "$winreagent", "lost.dir", "_gsdata_"),
         *("$recycle.bin", "system volume information", "thumbs.db", "ehthumbs.db", "desktop.ini", "picasa.ini"),
-        *("lost+found", "found.000"),
+        *("lost+found", *(f"found.{number:03}" for number in range(10))),
     )
 )
 """Lower-case names of what macOS, network storage, Windows and Linux add to folders."""
@@ -329,10 +331,23 @@ def alike_names(names: Iterable[str]) -> list[str]:
         other = first.setdefault(plain, name)
         if other != name and len(plain) > 1:
             pairs.append(f"{other!r} and {name!r}")
-    more = f" and {len(pairs) - 3} more" if len(pairs) > 3 else ""
-    return (
-        [f"{', '.join(pairs[:3])}{more} differ only in case, spaces or spelling, but are two classes"] if pairs else []
-    )
+    copies = [
+        f"{first[base]!r} and {name!r}"
+        for plain, name in first.items()
+        if (base := _COPY.sub("", plain)) != plain and base in first
+    ]
+    return [
+        f"{', '.join(found[:3])}{f' and {len(found) - 3} more' * (len(found) > 3)} {clause}, but are two classes"
+        for found, clause in (
+            (pairs, "differ only in case, spaces or spelling"),
+            (copies, "look like a folder and its copy"),
+        )
+        if found
+    ]
+
+
+_COPY = re.compile(r"( - (copy|kopie|copie|copia))?( ?\(\d\))?$")
+"""What file managers add to the name of a copy."""
 
 
 def class_not_in_train(name: str, subset: str, known: Iterable[str]) -> str:
@@ -376,7 +391,9 @@ def odd_images(files: Sequence[str], infos: Sequence[ImageInfo]) -> list[str]:
         kind: ", ".join(map(repr, found[:3])) + (", …" if len(found) > 3 else "") for kind, found in by_kind.items()
     }
     return [
-        f"{len(by_kind[kind])} images {clause}: {shown[kind]}" for kind, clause in ODDITIES.items() if by_kind[kind]
+        f"{pluralize(len(by_kind[kind]), 'image')} {clause}: {shown[kind]}"
+        for kind, clause in ODDITIES.items()
+        if by_kind[kind]
     ]
 
 
@@ -461,7 +478,8 @@ def unread_images(root: Path, files: Iterable[str], source: ImageSource) -> list
     shown = ", ".join(map(repr, found[:3])) + (", …" if len(found) > 3 else "")
     kinds = ", ".join(sorted({PurePosixPath(name).suffix.lower() or "no ending" for name in found}))
     return [
-        f"{len(found)} files look like images but are not read ({kinds}): {shown}. Convert them to PNG or JPEG; an "
+        f"{pluralize(len(found), 'file looks like an image but is', 'files look like images but are')} not "
+        f"read ({kinds}): {shown}. Convert them to PNG or JPEG; an "
         "ending that is only missing goes into source.extensions."
     ]
 

@@ -23,6 +23,7 @@ from assay.spec.generated_images import MaskFolderSource, mask_number
 from assay.storage.parquet import read_parquet
 from assay.utils.concurrency import Progress, map_in_order, usable_cores
 from assay.utils.reading import read_bytes
+from assay.utils.text import pluralize
 
 IGNORED = 255
 """Class index of pixels whose true class is unknown."""
@@ -236,12 +237,45 @@ def mask_notes_of(source: MaskFolderSource, contents: Sequence[MaskContent], cla
     shown = [[value for value, _ in content.counts if classes[value][1] == CLASS] for content in contents]
     values = sorted({value for found in shown for value in found})
     if contents and not values:
-        return [f"no mask shows a class: all pixels of {len(contents)} masks are background or unknown"]
+        return [f"no mask shows a class: all pixels of {pluralize(len(contents), 'mask')} are background or unknown"]
+    notes = [*_unknown_only(source, contents, classes), *_colour_notes(source, contents, classes)]
     are_nested = all(found == values[: len(found)] for found in shown) and values == list(range(1, len(values) + 1))
     if not source.classes and are_nested and len({len(found) for found in shown if found}) >= _LEAST_INSTANCES:
-        return [
+        notes.append(
             f"values up to {values[-1]} occur only where all smaller ones do, as numbers of single objects; as they "
             "are, each number is a class. If they are objects of one class, write 1 for all of them"
+        )
+    return notes
+
+
+def _unknown_only(source: MaskFolderSource, contents: Sequence[MaskContent], classes: MaskClasses) -> list[str]:
+    """Return that some masks show unknown pixels where others show classes, as where some are black and white."""
+    roles = [{classes[value][1] for value, _ in content.counts} for content in contents]
+    count = sum(IGNORE in found and CLASS not in found for found in roles)
+    if not count:
+        return []
+    return [
+        f"{count} of {pluralize(len(contents), 'mask')} show no class but {source.ignore!r}, which stands for pixels "
+        "of unknown class; if it is a class there, as in masks of black and white, write the class's value into them"
+    ]
+
+
+_VOC_EDGE = 0xE0E0C0
+"""Colour of the pixels around objects in masks of Pascal VOC, whose class is unknown."""
+
+
+def _colour_notes(source: MaskFolderSource, contents: Sequence[MaskContent], classes: MaskClasses) -> list[str]:
+    """Return what to know where each colour that occurs is a class, because nobody said which are."""
+    if source.classes or not any(content.is_colour for content in contents):
+        return []
+    shown = [value for value, (_, role) in classes.items() if role == CLASS]
+    if _VOC_EDGE in shown:
+        return ["#e0e0c0 is a class of its own; in masks of Pascal VOC it stands for unknown: source.ignore: '#e0e0c0'"]
+    if all(len({value >> shift & 0xFF for shift in (16, 8, 0)}) == 1 for value in classes):
+        return [
+            "the masks are grey, but saved as colours (RGB), so that classes are called "
+            f"{format_value(shown[0], True)} "
+            "and the like, and white is one of them; save them as grey levels if these are the classes"
         ]
     return []
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from assay.spec.generated_images import TableSource
+from assay.utils.text import pluralize
 
 _GAPS = (
     *("?", "??", "???", "na", "n/a", "#n/a", "#na", "n.a.", "null", "none", "nil", "nan", "<na>", "nat", "missing"),
@@ -120,7 +121,7 @@ def finding(column: pl.Series, source: TableSource) -> str | None:
         return f"holds whole numbers of more than {_LONGEST_WHOLE} digits, such as {numbers['value'][0][:40]}"
     rest = "; ".join(_remedies(values, source))
     if plain:
-        return f"{plain} of {total} values are numbers, but not {_shown(odd)}; {rest}"
+        return f"{plain} of {pluralize(int(total), 'value is', 'values are')} numbers, but not {_shown(odd)}; {rest}"
     return f"holds numbers as texts, such as {_shown(odd)}; {rest}"
 
 
@@ -147,7 +148,7 @@ def _shown(odd: pl.DataFrame) -> str:
     """Return the most frequent values with how often each occurs."""
     first = odd.head(_SHOWN)
     shown = [f"{value[:40]!r} ({count}x)" for value, count in first.select("value", "count").iter_rows()]
-    return ", ".join(shown) + (f" and {len(odd) - len(first)} others" if len(odd) > len(first) else "")
+    return ", ".join(shown) + (f" and {pluralize(len(odd) - len(first), 'other')}" if len(odd) > len(first) else "")
 
 
 def _remedies(values: pl.DataFrame, source: TableSource) -> list[str]:
@@ -220,7 +221,7 @@ def gap_notes(column: pl.Series) -> list[str]:
     found = counts.sort(column.name).rows()
     if not found:
         return []
-    shown = ", ".join(f"{value!r} in {rows} rows" for value, rows in found[:_SHOWN])
+    shown = ", ".join(f"{value!r} in {pluralize(rows, 'row')}" for value, rows in found[:_SHOWN])
     return [
         f"column {column.name!r}: {shown} is a category like any other; if it means missing, list it in "
         "source.null_values"

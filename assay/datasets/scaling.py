@@ -20,6 +20,7 @@ from assay.spec.base import Section
 from assay.spec.normalized import NormalizedSection
 from assay.spec.yaml_text import read_mapping, to_yaml
 from assay.storage.files import write_text
+from assay.utils.text import pluralize
 
 Floats = NDArray[np.float64]
 
@@ -358,7 +359,8 @@ def _encode(column: pl.Series, values: tuple[Any, ...], unseen_code: int | None)
     if len(unseen):
         names = ", ".join(repr(value) for value in unseen.unique().sort()[:5])
         raise DataError(
-            f"column {column.name!r}: {names} in {len(unseen)} rows, but the fitted rows have only {_some(values)}"
+            f"column {column.name!r}: {names} in {pluralize(len(unseen), 'row')}, but the fitted rows have "
+            f"only {_some(values)}"
         )
     return codes
 

@@ -17,13 +17,14 @@ from assay.datasets.filling import gap_counts, missing_in
 from assay.datasets.inspection import SUBSET_NAMES, class_not_in_train, existing_path, subset_of
 from assay.datasets.number_texts import as_numbers, finding, is_gap
 from assay.datasets.schema import ITEMS_FILE, ROW_ITEM_COLUMNS, TableInfo
-from assay.datasets.table_file import read_table
+from assay.datasets.table_file import lines_are_rows, read_table
 from assay.datasets.table_notes import is_text, table_notes
 from assay.errors import DataError, unknown
 from assay.spec.generated_images import TableSource
 from assay.spec.splits import TRAIN
 from assay.storage.parquet import read_parquet, storage_type, write_parquet
 from assay.utils.concurrency import Progress, silent
+from assay.utils.text import pluralize
 
 ROWS_FILE = "rows.parquet"
 
@@ -73,7 +74,9 @@ def _checked(spec: TableSource) -> tuple[pl.DataFrame, list[str]]:
     problems = list(name_problems(frame, spec))
     problems = problems or [*value_problems(frame, spec), *meaning_problems(frame, spec)]
     if problems:
-        raise DataError(f"source.path {spec.path!r}: {len(problems)} problems; nothing was computed.", problems)
+        raise DataError(
+            f"source.path {spec.path!r}: {pluralize(len(problems), 'problem')}; nothing was computed.", problems
+        )
     return frame, notes + table_notes(frame, _feature_names(frame, spec), spec)
 
 
@@ -181,9 +184,9 @@ def value_problems(frame: pl.DataFrame, spec: TableSource) -> Iterator[str]:
     """Yield one line per column of which some values can't be used; all columns that the spec names exist."""
     labels = "; if an empty cell is an item without any label: source.null_values: ['NA']"
     are_labels = spec.is_csv and spec.use.are_labels(spec.target_column) and "" in spec.null_values
-    yield from _missing("target_column", frame[spec.target_column], labels if are_labels else "")
+    yield from _missing("target_column", frame[spec.target_column], spec, labels if are_labels else "")
     if spec.group_column is not None:
-        yield from _missing("group_column", frame[spec.group_column])
+        yield from _missing("group_column", frame[spec.group_column], spec)
     if spec.subset_column is not None:
         yield from _subset_problems(frame, spec)
     nulls = frame.null_count().row(0, named=True)
@@ -206,7 +209,8 @@ def _refused_gaps(frame: pl.DataFrame, features: list[str], spec: TableSource) -
         if getattr(missing, key) == "refuse" and frame[name].null_count() != len(frame):
             gaps = missing_in(frame[name])
             yield (
-                f"column {name!r}: is missing in {gaps.sum()} of {len(frame)} rows ({row_numbers(gaps)}), and "
+                f"column {name!r}: is missing in {gaps.sum()} of {pluralize(len(frame), 'row')} "
+                f"({_places(gaps, spec)}), and "
                 f"normalized.missing.{key} is 'refuse'; fill them, leave the column out (source.ignore_columns), or "
                 f"set normalized.missing.{key}: {other}"
             )
@@ -290,16 +294,20 @@ def check_stored_rows(spec: TableSource, folder: Path) -> None:
     problems = list(meaning_problems(read_parquet(folder / ROWS_FILE), spec))
     if problems:
         raise DataError(
-            f"source.path {spec.path!r}: {len(problems)} problems in the rows as they were stored. If the file is read "
+            f"source.path {spec.path!r}: {pluralize(len(problems), 'problem')} in the rows as they were "
+            "stored. If the file is read "
             "in another way now: generated_images.clear_folder: true.",
             problems,
         )
 
 
-def _missing(key: str, column: pl.Series, advice: str = "") -> Iterator[str]:
+def _missing(key: str, column: pl.Series, spec: TableSource, advice: str = "") -> Iterator[str]:
     missing = column.is_null() | (column.is_nan() if column.dtype.is_float() else False)
     if missing.any():
-        yield f"source.{key} {column.name!r}: is missing in {missing.sum()} rows ({row_numbers(missing)}){advice}"
+        yield (
+            f"source.{key} {column.name!r}: is missing in {pluralize(int(missing.sum()), 'row')} "
+            f"({_places(missing, spec)}){advice}"
+        )
 
 
 def _infinite(frame: pl.DataFrame, names: list[str], spec: TableSource) -> Iterator[str]:
@@ -316,16 +324,24 @@ def _infinite(frame: pl.DataFrame, names: list[str], spec: TableSource) -> Itera
             else (f"column {name!r}", ", or list the column in source.ignore_columns")
         )
         yield (
-            f"{where}: is infinite, or too large a number, in {infinite.sum()} of {len(frame)} rows "
-            f"({row_numbers(infinite)}); write a finite number there, or remove these rows{remedy}"
+            f"{where}: is infinite, or too large a number, in {infinite.sum()} of {pluralize(len(frame), 'row')} "
+            f"({_places(infinite, spec)}); write a finite number there, or remove these rows{remedy}"
         )
 
 
-def row_numbers(marked: pl.Series) -> str:
-    """Return the first marked rows, counted from 1 as a person counts them below the header."""
-    rows = [str(index + 1) for index in marked.arg_true()[:_SHOWN]]
+def _places(marked: pl.Series, spec: TableSource) -> str:
+    """Return where the first marked rows are: lines of the file, as editors count them, or else rows of the table."""
+    are_lines = lines_are_rows(spec, len(marked))
+    numbers = [f"{index + (2 if are_lines else 1):,}" for index in marked.arg_true()[:_SHOWN]]
+    word = ("line" if are_lines else "row") + ("s" if len(numbers) > 1 else "")
     more = ", …" if marked.sum() > _SHOWN else ""
-    return f"row{'s' if len(rows) > 1 else ''} {', '.join(rows)}{more}"
+    return f"{word} {', '.join(numbers)}{more} of the {'file' if are_lines else 'table'}"
+
+
+def item_place(item: str) -> str:
+    """Return where to look for an item: its name, and which row of a table it is, since names count from 0."""
+    is_row = len(item) == _ITEM_DIGITS and item.isdecimal()
+    return f"item {item!r}, row {int(item) + 1:,} of the table" if is_row else f"item {item!r}"
 
 
 def _subset_problems(frame: pl.DataFrame, spec: TableSource) -> Iterator[str]:
@@ -334,8 +350,9 @@ def _subset_problems(frame: pl.DataFrame, spec: TableSource) -> Iterator[str]:
     if not known.all():
         values = sorted({str(value) for value in given.filter(~known)})[:_SHOWN]
         yield (
-            f"source.subset_column {spec.subset_column!r}: {', '.join(map(repr, values))} in {(~known).sum()} rows "
-            f"({row_numbers(~known)}), expected {', '.join(sorted(SUBSET_NAMES))}"
+            f"source.subset_column {spec.subset_column!r}: {', '.join(map(repr, values))} in "
+            f"{pluralize(int((~known).sum()), 'row')} "
+            f"({_places(~known, spec)}), expected {', '.join(sorted(SUBSET_NAMES))}"
         )
     elif not frame[spec.target_column].dtype.is_numeric():
         yield from _classes_not_in_train(names_of_subsets(given), frame[spec.target_column].cast(pl.String))

@@ -16,10 +16,12 @@ from pathlib import Path
 
 import polars as pl
 
+from assay.datasets.inspection import existing_path
 from assay.datasets.number_texts import as_numbers
-from assay.errors import DataError
+from assay.errors import DataError, FileError
 from assay.spec.generated_images import TableSource
 from assay.utils.reading import MOST_BYTES, open_regular, read_bytes
+from assay.utils.text import pluralize
 
 MOST_COLUMNS = 50_000
 """More columns than this are no table, but a table on its side."""
@@ -88,6 +90,22 @@ def read_table(path: Path, source: TableSource) -> tuple[pl.DataFrame, list[str]
     return frame, [*notes, *_index_notes(frame, source)]
 
 
+def lines_are_rows(source: TableSource, rows: int) -> bool:
+    """Return whether each row of a table is one line of its file, so that row 0 is line 2.
+
+    Args:
+        source: The table.
+        rows: Number of rows that were read.
+    """
+    if not source.is_csv:
+        return False
+    try:
+        lines = _read_text(existing_path(source.path, want_folder=False), source).lines
+    except (_UnreadableError, DataError, FileError, OSError):  # it is another file by now
+        return False
+    return lines in (rows, rows + 1)  # the last line may end, or not
+
+
 class _UnreadableError(Exception):
     """Why a file is no table."""
 
@@ -114,7 +132,8 @@ def _read_parquet(path: Path, source: TableSource) -> pl.DataFrame:
         rows = int(lazy.select(pl.len()).collect().item())
         if rows * columns > MOST_CELLS:
             raise _UnreadableError(
-                f"it has {rows:,} rows of {columns:,} columns; expected at most {MOST_CELLS:,} cells"
+                f"it has {pluralize(rows, 'row')} of {pluralize(columns, 'column')}; expected at most "
+                f"{MOST_CELLS:,} cells"
             )
         frame = lazy.collect()
     schema = frame.schema
@@ -320,7 +339,10 @@ def _shape_problem(text: _Text, source: TableSource, expected: int) -> str | Non
             for row in reader:
                 if len(row) > expected:
                     lacking = "; does the header lack the name of a column?" if len(row) == expected + 1 else ""
-                    return f"line {reader.line_num} has {len(row)} values, but the header names {expected}{lacking}"
+                    return (
+                        f"line {reader.line_num} has {pluralize(len(row), 'value')}, but the header names "
+                        f"{expected}{lacking}"
+                    )
         except csv.Error as error:
             return f"line {reader.line_num}: {error}"
     return None
@@ -377,7 +399,8 @@ def _line_break_notes(frame: pl.DataFrame) -> list[str]:
     texts = [name for name, kind in frame.schema.items() if kind == pl.String]
     counts = frame.select(pl.col(texts).str.contains("\n", literal=True).sum()).row(0) if texts else ()
     return [
-        f"column {name!r}: {count} values hold line breaks; a quote that is not closed would look the same"
+        f"column {name!r}: {pluralize(count, 'value holds', 'values hold')} line breaks; a quote that is "
+        "not closed would look the same"
         for name, count in zip(texts, counts, strict=True)
         if count
     ]

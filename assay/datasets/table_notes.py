@@ -11,6 +11,7 @@ from assay.datasets.filling import gap_counts
 from assay.datasets.inspection import alike_names
 from assay.datasets.number_texts import gap_notes
 from assay.spec.generated_images import TableSource
+from assay.utils.text import pluralize
 
 _SHOWN = 5
 
@@ -163,5 +164,7 @@ def _gap_notes(frame: pl.DataFrame, features: Sequence[str], source: TableSource
     found = [f"{name!r} in {count}" for name, count in gap_counts(frame, features).items()]
     if not found:
         return []
-    shown = ", ".join(found[:_SHOWN]) + (f" and {len(found) - _SHOWN} more columns" if len(found) > _SHOWN else "")
-    return [f"values are missing: {shown} of {len(frame)} rows; {source.use.missing.sentence}"]
+    shown = ", ".join(found[:_SHOWN]) + (
+        f" and {pluralize(len(found) - _SHOWN, 'more column')}" if len(found) > _SHOWN else ""
+    )
+    return [f"values are missing: {shown} of {pluralize(len(frame), 'row')}; {source.use.missing.sentence}"]

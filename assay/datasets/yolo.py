@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from assay.datasets.annotations import AnnotatedDataset, AnnotatedImage, Annotation
-from assay.datasets.file_names import FileFinder, composed, kind_of_path
+from assay.datasets.annotations import AnnotatedDataset, AnnotatedImage, Annotation, counts_otherwise
+from assay.datasets.file_names import LABELME, PASCAL_VOC, FileFinder, composed, kind_of_path
 from assay.datasets.geometry import Polygons
 from assay.datasets.inspection import subset_of, walk_files
 from assay.datasets.yolo_labels import (
@@ -30,11 +30,12 @@ from assay.datasets.yolo_labels import (
     label_file,
     read_labels,
 )
-from assay.datasets.yolo_paths import PASCAL_VOC, YoloPaths, find_yolo_paths, listed_choices, text_with_gaps
+from assay.datasets.yolo_paths import YoloPaths, find_yolo_paths, listed_choices, text_with_gaps
 from assay.errors import DataError, FileError
 from assay.spec.generated_images import YoloSource
 from assay.spec.splits import TRAIN
 from assay.utils.reading import read_bytes
+from assay.utils.text import pluralize
 
 _NOT_LABELS = ("classes.txt",)
 
@@ -73,7 +74,8 @@ def read_yolo(spec: YoloSource) -> AnnotatedDataset:
         problems=(
             *paths.problems,
             *missing,
-            *_pascal_voc(without, paths),
+            *_counted_otherwise(labels, paths),
+            *_other_formats(without, paths),
             *unused.problems,
             *_shared_labels(files, paths),
             *subset_problems,
@@ -125,13 +127,28 @@ def _without_doubtful(labels: dict[Path, LabelFile], spec: YoloSource) -> dict[P
     return found
 
 
-def _pascal_voc(without: Sequence[Path], paths: YoloPaths) -> list[str]:
-    """Return that images without a label file have boxes in another form beside them, which nobody would have seen."""
-    found = [image for image in without if image.with_suffix(".xml").is_file()]
-    if not found:
-        return []
-    shown = _shown(found[0].with_suffix(".xml"), paths)
-    return [f"{shown}: {len(found)} images have an .xml file but no label file: {PASCAL_VOC}"]
+def _counted_otherwise(labels: Mapping[Path, LabelFile], paths: YoloPaths) -> list[str]:
+    used = frozenset[int]().union(*(own.numbers for own in labels.values()))
+    found = counts_otherwise(used, range(len(paths.names)))
+    return [f"{_shown(paths.config, paths)}: {found}"] if found else []
+
+
+def _other_formats(without: Sequence[Path], paths: YoloPaths) -> Iterator[str]:
+    """Yield that images without a label file have boxes in another form beside them, which nobody would have seen."""
+    forms = ((".xml", "an .xml file", PASCAL_VOC, b""), (".json", "a .json file", LABELME, b'"shapes"'))
+    for ending, file, sentence, mark in forms:
+        found = [image for image in without if image.with_suffix(ending).is_file()]
+        if found and _holds(found[0].with_suffix(ending), mark):
+            shown = _shown(found[0].with_suffix(ending), paths)
+            images = pluralize(len(found), "image has", "images have")
+            yield f"{shown}: {images} {file} but no label file: {sentence}"
+
+
+def _holds(file: Path, mark: bytes) -> bool:
+    try:
+        return mark in read_bytes(file)
+    except (FileError, OSError):
+        return False
 
 
 _MOST_WITHOUT = 0.5
@@ -143,7 +160,8 @@ def _without_labels(without: Sequence[Path], files: Mapping[Path, Path], paths: 
         return []
     image = without[0]
     return [
-        f"{len(without)} of {len(files)} images have no label file, so that they count as known to be empty; "
+        f"{len(without)} of {pluralize(len(files), 'image has', 'images have')} no label file, which "
+        "counts as known to be empty; "
         f"that of {_shown(image, paths)} would be {_shown(files[image], paths)}"
     ]
 
@@ -276,7 +294,9 @@ def _unused_labels(
     warnings = list(misplaced.values())[:1]
     if others:
         shown = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
-        warnings.append(f"{len(others)} label files belong to none of the images: {shown}")
+        warnings.append(
+            f"{pluralize(len(others), 'label file belongs', 'label files belong')} to none of the images: {shown}"
+        )
     return _UnusedLabels(tuple(problems), tuple(warnings), frozenset(misplaced))
 
 

@@ -23,6 +23,7 @@ from assay.datasets.file_names import FileFinder
 from assay.datasets.geometry import SLACK_SHARE, Edges, Polygons
 from assay.errors import FileError
 from assay.utils.reading import read_bytes
+from assay.utils.text import pluralize
 
 IMAGE_FOLDER = "images"
 
@@ -57,12 +58,14 @@ class LabelFile:
         problems: A line ``<name>:<line>: <reason>`` for every one that can't be right.
         duplicates: How many lines repeat another one.
         exists: Whether there is such a file; an image without one is known to be empty.
+        numbers: The numbers of classes in it, also those that have no name.
     """
 
     annotations: tuple[Annotation, ...] = ()
     problems: tuple[str, ...] = ()
     duplicates: int = 0
     exists: bool = True
+    numbers: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,10 @@ class LabelFormat:
 
     classes: Sequence[str]
     key_points: tuple[int, int] | None = None
+
+
+_MOST_DIGITS = 10
+"""A class has a number of fewer digits."""
 
 
 def read_labels(path: Path, name: str, form: LabelFormat) -> LabelFile:
@@ -100,7 +107,9 @@ def read_labels(path: Path, name: str, form: LabelFormat) -> LabelFile:
             annotations.append(_annotation(line, f"{name}:{number}", form))
         except ValueError as error:
             problems.append(f"{name}:{number}: {error}")
-    return LabelFile(tuple(annotations), tuple(problems), len(lines) - len(first))
+    words = {line.partition(" ")[0] for line in first}
+    numbers = frozenset(int(word) for word in words if word.isdecimal() and len(word) < _MOST_DIGITS)
+    return LabelFile(tuple(annotations), tuple(problems), len(lines) - len(first), numbers=numbers)
 
 
 def _text(path: Path) -> str:
@@ -146,7 +155,7 @@ def _annotation(line: str, where: str, form: LabelFormat) -> Annotation:
         edges = outline.edges
     else:
         raise ValueError(
-            f"has {len(numbers)} values; expected 5 (class, centre x, centre y, width, height), "
+            f"has {pluralize(len(numbers), 'value')}; expected 5 (class, centre x, centre y, width, height), "
             f"or a class and three or more points{_key_points_hint(values)}"
         )
     _require_shares(values, edges)
@@ -159,7 +168,8 @@ def _without_key_points(values: list[float], key_points: tuple[int, int]) -> lis
     expected = _BOX_VALUES + count * dimensions
     if len(values) not in (_BOX_VALUES, expected):
         raise ValueError(
-            f"has {1 + len(values)} values; expected {1 + expected}: class, box and {count} key points of {dimensions} "
+            f"has {pluralize(1 + len(values), 'value')}; expected {1 + expected}: class, box and "
+            f"{pluralize(count, 'key point')} of {dimensions} "
             "numbers, as kpt_shape in data.yaml says"
         )
     return values[:_BOX_VALUES]
@@ -212,7 +222,12 @@ def _key_points_hint(values: Sequence[float]) -> str:
     """Return the question whether a line of many values holds key points of x, y and visibility (0, 1 or 2)."""
     flags = values[_BOX_VALUES + 2 :: 3]
     is_pose = flags and (len(values) - _BOX_VALUES) % 3 == 0 and set(flags) <= {0.0, 1.0, 2.0}
-    return f"; are these {len(flags)} key points? Then data.yaml needs kpt_shape: [{len(flags)}, 3]" if is_pose else ""
+    return (
+        f"; {'is this' if len(flags) == 1 else 'are these'} {pluralize(len(flags), 'key point')}? Then "
+        f"data.yaml needs kpt_shape: [{len(flags)}, 3]"
+        if is_pose
+        else ""
+    )
 
 
 _SHARE_OF_LINES = 0.9

@@ -6,22 +6,18 @@ names of classes, ``kpt_shape``. Does not belong here: images (``yolo``), labels
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from assay.datasets.file_names import FileFinder, spellings
+from assay.datasets.file_names import FileFinder, pascal_voc_hint, spellings
 from assay.datasets.inspection import SUBSET_NAMES, absolute_path, existing_path, folders_in, is_hidden, subset_of
 from assay.errors import DataError, FileError, SpecError
 from assay.spec.generated_images import YoloSource
 from assay.spec.yaml_text import read_mapping
 from assay.utils.reading import read_bytes
-
-PASCAL_VOC = (
-    "boxes of Pascal VOC are not read; save them as YOLO (in labelImg, the button below Save) or convert them to COCO"
-)
-"""What to do with files that labelImg writes unless told otherwise."""
+from assay.utils.text import pluralize
 
 
 @dataclass(frozen=True)
@@ -36,6 +32,7 @@ class YoloPaths:
         problems: What can't be right.
         key_points: ``kpt_shape`` of data.yaml: number of key points, and of numbers of each.
         more_files: Other files that say what the classes are called.
+        notes: What a person should know of the files.
     """
 
     base: Path
@@ -45,16 +42,20 @@ class YoloPaths:
     problems: tuple[str, ...] = ()
     key_points: tuple[int, int] | None = None
     more_files: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> list[str]:
         """Sentences about names of classes that may not be meant."""
+        lines = list(self.notes)
         numbered = [re.match(rf"{number}[\s:.)=-]", name) for number, name in enumerate(self.names)]
         if all(numbered):
-            return [f"the names of classes begin with their numbers, such as {self.names[0]!r}; leave the numbers out"]
-        if len(self.names) == 1 and re.search(r"[,;|]", self.names[0]):
-            return [f"there is one class, called {self.names[0]!r}; expected one name per line"]
-        return []
+            lines.append(
+                f"the names of classes begin with their numbers, such as {self.names[0]!r}; leave the numbers out"
+            )
+        elif len(self.names) == 1 and re.search(r"[,;|]", self.names[0]):
+            lines.append(f"there is one class, called {self.names[0]!r}; expected one name per line")
+        return lines
 
 
 YAML_ENDINGS = (".yaml", ".yml")
@@ -81,10 +82,9 @@ def find_yolo_paths(source: YoloSource) -> YoloPaths:
     path = existing_path(source.path, want_folder=None)
     config = _config_in(path) if path.is_dir() else path
     if config is None:
-        voc = f" Its .xml files: {PASCAL_VOC}." if any(path.glob("*.xml")) else ""
         raise DataError(
             f"source.path {source.path!r} holds neither data.yaml nor classes.txt nor obj.names, which name the "
-            f"classes. Add classes.txt with one name per line.{voc}"
+            f"classes. Add classes.txt with one name per line.{pascal_voc_hint(path)}"
         )
     if config.suffix.lower() in YAML_ENDINGS:
         return _from_yaml(config)
@@ -112,8 +112,7 @@ def _config_in(folder: Path) -> Path | None:
     if known is not None:
         return known
     inner = folders_in(folder)
-    around = [folder, *(folder / name for name in inner if name.lower() in _FOLDERS_OF_NAMES)]
-    for place in around:
+    for place in _folders_of_names(folder):
         in_place = _files_in(place)
         darknet = [file for file in in_place.values() if file.suffix.lower() == _DARKNET and _is_darknet(file)]
         if darknet and _CLASS_FILE not in in_place:
@@ -129,6 +128,10 @@ def _config_in(folder: Path) -> Path | None:
     subsets = [_files_in(folder / name) for name in inner if subset_of(name)]
     found = [file for each in subsets for name, file in each.items() if _is_class_file(name)]
     return _only_one(folder, found) if found else None
+
+
+def _folders_of_names(folder: Path) -> list[Path]:
+    return [folder, *(folder / name for name in folders_in(folder) if name.lower() in _FOLDERS_OF_NAMES)]
 
 
 def _files_in(folder: Path) -> dict[str, Path]:
@@ -193,9 +196,9 @@ def text_with_gaps(file: Path) -> str:
         raise DataError(f"{file}: {error.reason}.") from error
 
 
-def _yaml(config: Path) -> dict[str, Any]:
+def _yaml(config: Path, numbers_as_texts: bool = False) -> dict[str, Any]:
     try:
-        return read_mapping(text_with_gaps(config), config.name)
+        return read_mapping(text_with_gaps(config), config.name, numbers_as_texts=numbers_as_texts)
     except SpecError as error:
         raise DataError(f"{config} can't be used: {error}") from error
 
@@ -264,14 +267,32 @@ def listed_choices(text: str, folder: Path, least_parts: int = 2) -> list[Path]:
 def _from_yaml(config: Path) -> YoloPaths:
     content = _yaml(config)
     base = _base(content, config)
-    names = _names(content, config)
+    names = _names(_yaml(config, numbers_as_texts=True), config)
     images, problems = _image_paths(content, base, config)
     if "nc" in content and content["nc"] != len(names):
-        problems.append(f"{config.name}: nc is {content['nc']!r}, but names holds {len(names)} classes")
+        problems.append(
+            f"{config.name}: nc is {content['nc']!r}, but names holds {pluralize(len(names), 'class', 'classes')}"
+        )
     if not images and not problems:
         problems.append(f"{config.name}: has neither train nor val nor test; expected folders of images")
     key_points = _key_points(content, config)
-    return YoloPaths(base, names, config, tuple(images), (*problems, *_name_problems(names, config)), key_points)
+    problems += _name_problems(names, config)
+    notes = _other_names(names, config, dict.fromkeys((base, config.parent)))
+    return YoloPaths(base, names, config, tuple(images), tuple(problems), key_points, notes=notes)
+
+
+def _other_names(names: Sequence[str], config: Path, folders: Iterable[Path]) -> tuple[str, ...]:
+    """Return a sentence where classes.txt of labelImg, in a folder or below, says otherwise than data.yaml."""
+    places = [place for folder in folders for place in _folders_of_names(folder)]
+    files = [found for place in places if (found := _files_in(place).get(_CLASS_FILE)) is not None]
+    other = next((file for file in files if _lines(file) and _lines(file) != tuple(names)), None)
+    if other is None:
+        return ()
+    shown = ", ".join(map(repr, _lines(other)[:_MOST_SHOWN]))
+    return (
+        f"{os.path.relpath(other, config.parent)} names other classes than {config.name}, or in another order "
+        f"({shown}, …): which one was there when the labels were made? {config.name} counts; remove the other",
+    )
 
 
 def _base(content: dict[str, Any], config: Path) -> Path:

@@ -38,6 +38,7 @@ from assay.storage.locks.acquire import hold
 from assay.storage.packs import is_pack, write_pack
 from assay.utils.concurrency import Progress, silent
 from assay.utils.reading import MOST_BYTES, read_bytes
+from assay.utils.text import pluralize
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class CopyReport:
     @property
     def sentence(self) -> str:
         """A summary in one line."""
-        what = f"{self.written.files} files, {self.written.size_bytes / 1e6:.1f} MB"
+        what = f"{pluralize(self.written.files, 'file')}, {self.written.size_bytes / 1e6:.1f} MB"
         new = "all there already" if not self.written.copied else f"{self.written.copied} of them copied"
         return f"{self.target}: {what}, {new}, each compared by SHA-256, {self.duration_s:.1f} s."
 

@@ -28,6 +28,7 @@ from assay.storage.files import entries_below, temporary_sibling
 from assay.storage.locks.acquire import hold
 from assay.storage.partitions import Partition
 from assay.storage.results import SCRATCH
+from assay.utils.text import pluralize
 
 STALE_S = 7 * 24 * 3600.0
 """Age in seconds after which an interrupted build is not expected to be continued."""
@@ -110,7 +111,9 @@ def _unused_results(root: Path, usage: Usage) -> tuple[list[Garbage], list[str]]
     paths, linked = result_folders(root)
     unused = [path for path in paths if path.name not in usage.used]
     if usage.is_unsure:
-        why = f"{len(unused)} results are kept because nobody knows whether they are used, until that is mended"
+        why = (
+            f"{pluralize(len(unused), 'result is', 'results are')} kept: nobody knows what is used until that is mended"
+        )
         return [], [*linked, *([why] if unused else [])]
     reason = "no experiment refers to it"
     return [Garbage(path, _lock_of(path), reason, _size(path), "result") for path in unused], linked

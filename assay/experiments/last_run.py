@@ -30,6 +30,9 @@ VERIFIES_TAG = "assay/verifies"
 
 PARTITION_TAG = "dagster/partition"
 
+FILE_RUN = ":file:"
+"""Follows the ID in the key of a run that only reads an experiment's file."""
+
 RUNNING = ("STARTING", "STARTED", "CANCELING")
 
 WAITING = ("QUEUED", "NOT_STARTED")
@@ -67,7 +70,7 @@ def last_run(home: Path, experiment_id: str) -> LastRun | None:
     values = {
         "id": experiment_id,
         "partition": PARTITION_TAG,
-        "files": f"{experiment_id}:file:%",
+        "files": f"{experiment_id}{FILE_RUN}%",
         "verifies": VERIFIES_TAG,
     }
     with _records(home, "history/runs.db") as ask:
@@ -89,7 +92,36 @@ AND run_id NOT IN (SELECT run_id FROM run_tags WHERE key = 'dagster/run_key' AND
 AND run_id NOT IN (SELECT run_id FROM run_tags WHERE key = :verifies)
 ORDER BY id DESC LIMIT 1
 """
-"""Runs that only check an experiment's file, which have a key of their own, or its results, make nothing."""
+"""Runs that only read an experiment's file, which have a key of their own, or its results, make nothing."""
+
+FAILED = """
+SELECT runs.run_id, end_time, names.value, reasons.value FROM runs
+JOIN run_tags AS names ON names.run_id = runs.run_id AND names.key = :partition
+LEFT JOIN run_tags AS reasons ON reasons.run_id = runs.run_id AND reasons.key = :failure
+WHERE runs.status = 'FAILURE' AND end_time > :since AND EXISTS (
+  SELECT 1 FROM run_tags WHERE run_id = runs.run_id AND key IN ('dagster/sensor_name', 'dagster/schedule_name'))
+AND NOT EXISTS (
+  SELECT 1 FROM run_tags WHERE run_id = runs.run_id AND key = 'dagster/run_key' AND value LIKE :files)
+ORDER BY end_time DESC LIMIT 100
+"""
+
+
+def failed_by_automation(home: Path, since: float) -> list[tuple[str, LastRun]]:
+    """Return the latest runs that automation started and that failed, oldest first, each with its experiment.
+
+    Args:
+        home: The orchestrator's home.
+        since: Time in seconds since the epoch; runs that ended before don't count.
+    """
+    values = {"since": since, "failure": FAILURE_TAG, "partition": PARTITION_TAG, "files": f"%{FILE_RUN}%"}
+    found: list[Any] = []
+    with _records(home, "history/runs.db") as ask, suppress(sqlite3.Error):  # such as: being created just now
+        found = ask(FAILED, values)
+    return [
+        (name, LastRun(run_id, "failed", datetime.fromtimestamp(ended, UTC), failure=reason or ""))
+        for run_id, ended, name, reason in reversed(found)
+    ]
+
 
 MADE = """
 SELECT 1 FROM event_logs
@@ -107,7 +139,7 @@ def _is_made(home: Path, asset: str, experiment_id: str, since: datetime = LONG_
         return bool(ask(MADE, values))
 
 
-Ask = Callable[[str, Mapping[str, str]], list[Any]]
+Ask = Callable[[str, Mapping[str, Any]], list[Any]]
 """Returns the rows that answer a query, whose values are named ``:name``."""
 
 
@@ -138,7 +170,7 @@ def _database_of(home: Path) -> Iterator[Ask]:
 
     import psycopg2  # of the extra `scale`, with which it was opened
 
-    def ask(query: str, values: Mapping[str, str]) -> list[Any]:
+    def ask(query: str, values: Mapping[str, Any]) -> list[Any]:
         try:
             with opened.cursor() as cursor:
                 cursor.execute(re.sub(r":(\w+)", r"%(\1)s", query), values)

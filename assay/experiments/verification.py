@@ -23,6 +23,7 @@ from assay.storage.files import temporary_sibling
 from assay.storage.locations.config import DEFAULT_LOCATION
 from assay.storage.parquet import read_parquet
 from assay.storage.results import Result
+from assay.utils.text import pluralize
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class StageVerdict:
     def __str__(self) -> str:
         """Return the verdict for readers."""
         by = f", numbers by at most {self.largest:.2g} of the largest" if self.largest else ""
-        return f"{self.problem}{by}" if self.problem else f"{self.files} files, every byte the same"
+        return f"{self.problem}{by}" if self.problem else f"{pluralize(self.files, 'file')}, every byte the same"
 
     def is_within(self, tolerance: float) -> bool:
         """Return whether nothing differs by more than this; 0: whether every byte is the same."""
@@ -136,7 +137,7 @@ def _compared(stage: str, one: Result, other: Result) -> StageVerdict:
     known = [each for each in tables if each is not None]
     largest = max(known) if len(known) == len(differing) else None
     shown = ", ".join(differing[:3]) + (f" and {len(differing) - 3} more" if len(differing) > 3 else "")
-    problem = f"{len(differing)} of {len(files)} files differ: {shown}"
+    problem = f"{len(differing)} of {pluralize(len(files), 'file')} differ: {shown}"
     return StageVerdict(stage, len(files), problem, largest, tuple(differing))
 
 

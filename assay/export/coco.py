@@ -23,6 +23,7 @@ from assay.datasets.mask_classes import IndexMask
 from assay.errors import DataError
 from assay.export.predictions import PredictedMasks, StoredDetections, require_classes
 from assay.storage.files import write_json
+from assay.utils.text import pluralize
 
 _DECIMALS = 3
 
@@ -189,7 +190,7 @@ def _image_ids(images: pl.DataFrame, file: CocoFile) -> dict[str, Id]:
         else:
             ids[item] = entry["id"]
     if problems:
-        raise DataError(f"{file.name} does not fit the predictions of {len(problems)} images.", problems)
+        raise DataError(f"{file.name} does not fit the predictions of {pluralize(len(problems), 'image')}.", problems)
     return ids
 
 

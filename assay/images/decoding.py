@@ -74,11 +74,11 @@ def decode(content: bytes, max_pixels: int | None = None) -> Image.Image:
 
 
 ODDITIES = {
-    "frames": "hold several frames or pages, of which only the first is used; save each as an image of its own",
-    "dark": "have 16 bits but use less than an eighth of their levels, so that they are nearly black; scale all alike, "
-    "to 0 to 65535",
+    "frames": "with several frames or pages, of which only the first is used; save each as an image of its own",
+    "dark": "with 16 bits of which less than an eighth of the levels are used, nearly black; scale all alike, to 0 to "
+    "65535",
 }
-"""What is lost or hardly seen of an image that can be used, with the clause that says so."""
+"""What is lost or hardly seen of an image that can be used, with the words that say so after ``1 image``."""
 
 _OF_FRAMES = ("TIFF", "GIF", "PNG", "WEBP", "AVIF", "FLI")
 """Formats whose further frames are images like the first one, rather than layers, previews or other sizes."""

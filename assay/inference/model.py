@@ -44,6 +44,7 @@ from assay.training.tasks.item_level import WayToPredict, way_to_predict
 from assay.training.tasks.segmentation.task import SCHEMA as PIXELS
 from assay.training.tasks.segmentation.task import mask_target, pixel_counts, segment
 from assay.utils.concurrency import map_in_order, usable_cores
+from assay.utils.text import pluralize
 
 IMAGES_AT_ONCE = 16
 """Whole images per part; each goes through the network by itself, as in the stage."""
@@ -154,7 +155,9 @@ class Model:
         """
         parts = list(self.parts(items))
         if problems := [f"{item}: {problem}" for part in parts for item, problem in part.problems]:
-            raise DataError(f"{len(problems)} picture(s) can't be read. Leave them out, or mend them.", problems)
+            raise DataError(
+                f"{pluralize(len(problems), 'picture')} can't be read. Leave them out, or mend them.", problems
+            )
         return pl.concat([part.table for part in parts]) if parts else pl.DataFrame(schema={"item": pl.String})
 
     def masks(self, items: PictureLike | Iterable[PictureLike]) -> Iterator[tuple[str, NDArray[np.uint8]]]:

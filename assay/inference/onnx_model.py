@@ -35,7 +35,7 @@ from assay.spec.predictions import AugmentedFunction, PlainFunction
 from assay.training.model_card import require_item_target
 from assay.training.tasks.detection.task import box_target
 from assay.training.tasks.segmentation.task import mask_target
-from assay.utils.text import canonical_json
+from assay.utils.text import canonical_json, pluralize
 
 OPSET = 20
 """Version of ONNX's operators; onnxruntime reads it from 1.17 on."""
@@ -85,7 +85,7 @@ def _require_plain(model: Model) -> None:
     function = model.stored.predictions.prediction_function
     if isinstance(function, AugmentedFunction):
         raise DataError(
-            f"{model.stored.name} averages {function.copies} random copies of each item "
+            f"{model.stored.name} averages {pluralize(function.copies, 'random copy', 'random copies')} of each item "
             "(predictions.prediction_function: augmented), which ONNX can't say. Predict plainly, or export with "
             "--format safetensors or torch."
         )

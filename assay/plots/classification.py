@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from assay.metrics.registry import label_of
 from assay.plots.common import BLUE, FAINT, GREEN, INK, ORANGE, PURPLE, SKY, VERMILLION, subset_colour
 from assay.plots.style import headline, literal, render, short
-from assay.utils.text import natural_sort_key
+from assay.utils.text import natural_sort_key, pluralize
 
 MAX_CELL_TEXTS = 20
 """Number of classes up to which the counts are written into the cells of a confusion matrix."""
@@ -147,7 +147,7 @@ def class_scores(rows: pl.DataFrame, title: str) -> bytes:
         _label_classes(axes, leaders, classes)
         figure.legend(loc="outside lower center", ncols=len(metrics))
         left_out = rows["class"].n_unique() - len(classes)
-        more = f" {left_out} better classes are left out." if left_out else ""
+        more = f" {pluralize(left_out, 'better class is', 'better classes are')} left out." if left_out else ""
         headline(axes, title, f"Bar: interval of {label_of(leading)}. Right: how many of the class there are.{more}")
 
     return render(760, 120 + 26 * len(classes), draw)

@@ -26,6 +26,7 @@ from assay.plots.common import (
     value_ratio,
 )
 from assay.plots.style import headline, literal, render_svg, short
+from assay.utils.text import pluralize
 
 PANEL_WIDTH_PX, PANEL_HEIGHT_PX = 380, 300
 COLUMNS = 3
@@ -128,7 +129,7 @@ def _colour_of(rank: int, count: int) -> str:
 def _legend(figure: Figure, axes: Axes, names: Sequence[str]) -> None:
     labels = [literal(name) for name in names]
     if len(names) > len(EXPERIMENT_COLOURS):
-        labels = [f"best: {labels[0]}", f"{len(names) - 1} others"]
+        labels = [f"best: {labels[0]}", pluralize(len(names) - 1, "other")]
     elif len(names) > 1:
         labels[0] = f"best: {labels[0]}"
     handles = [axes.plot([], [], color=_colour_of(rank, len(names)))[0] for rank in range(len(labels))]

@@ -86,6 +86,15 @@ for _name, _pattern, _first in (
     _Loader.add_implicit_resolver(f"{_TAG}{_name}", _pattern, list(_first))
 
 
+class _WordLoader(_Loader):
+    """Takes numbers for texts, which keeps ``1.50`` and ``0x1F`` as they are written."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, list[Any]]] = {
+        first: [(tag, pattern) for tag, pattern in found if tag not in (f"{_TAG}int", f"{_TAG}float")]
+        for first, found in _Loader.yaml_implicit_resolvers.items()
+    }
+
+
 class _Dumper(yaml.SafeDumper):
     """PyYAML's safe dumper, which also quotes texts such as ``1e-3`` that are numbers only to this module's reader."""
 
@@ -93,18 +102,19 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_implicit_resolver(f"{_TAG}float", _FLOAT, list("-+0123456789."))
 
 
-def read_mapping(text: str, source: str, limit_factor: int = 1) -> dict[str, Any]:
+def read_mapping(text: str, source: str, limit_factor: int = 1, numbers_as_texts: bool = False) -> dict[str, Any]:
     """Parse YAML text whose top level must be a mapping.
 
     Args:
         text: The text.
         source: Where it is from, for messages.
         limit_factor: How many times as large as a text that a person writes it may be.
+        numbers_as_texts: Whether numbers are texts, as they are written.
 
     Raises:
         SpecError: The text is empty, too large, not YAML, not a mapping, or has a duplicate key; names ``source``.
     """
-    value = _read(text, source, " (half-saved?)", limit_factor)
+    value = _read(text, source, " (half-saved?)", limit_factor, _WordLoader if numbers_as_texts else _Loader)
     if value is None:
         raise SpecError(source, ["is empty (half-saved?); expected at least 'task: regression'"])
     if not isinstance(value, dict):
@@ -124,12 +134,12 @@ def read_value(text: str) -> Any:
     return _read(text, f"value {shorten(text)}")
 
 
-def _read(text: str, source: str, guess: str = "", limit_factor: int = 1) -> Any:
+def _read(text: str, source: str, guess: str = "", limit_factor: int = 1, loader: type[_Loader] = _Loader) -> Any:
     if len(text) > (most := limit_factor * MAX_CHARACTERS):
         raise SpecError(source, [f"is {len(text):,} characters long; expected at most {most:,}"])
     try:
         _check_events(text, limit_factor * MOST_NODES)
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
+        return yaml.load(text, Loader=loader)  # noqa: S506 - a subclass of the safe loader
     except _ExcessError as error:
         raise SpecError(source, [_one_line(error)]) from error
     except yaml.YAMLError as error:

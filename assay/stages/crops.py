@@ -26,6 +26,7 @@ from assay.plots.sheets import save_class_samples
 from assay.spec.crops import CropsSection
 from assay.storage.parquet import read_parquet, write_parquet
 from assay.utils.concurrency import Progress, map_in_order, silent, usable_cores
+from assay.utils.text import pluralize
 
 CROP_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "item": pl.String,
@@ -84,10 +85,11 @@ def _no_crops(folder: Path, note: str) -> dict[str, Any]:
 def _nothing_to_cut(items: int, taken: int) -> str:
     if taken < items:
         return (
-            f"crops.recursive is false, but all {items} images are in folders below their class folder; "
+            f"crops.recursive is false, but {pluralize(items, 'image')}, all of them, lie in folders below "
+            "their class folder; "
             "set crops.recursive: true."
         )
-    return f"None of the {items} images has a label or a labelled box, so there is nothing to cut."
+    return f"None of {pluralize(items, 'image')} has a label or a labelled box, so there is nothing to cut."
 
 
 def list_crops(items: pl.DataFrame, objects: pl.DataFrame, delimiter: str) -> pl.DataFrame:
@@ -139,7 +141,7 @@ def _require_inside(placed: pl.DataFrame) -> None:
     wrong = placed.filter(outside | empty | pl.col("label").is_null())
     if len(wrong):
         raise DataError(
-            f"{len(wrong)} labels can't be used; nothing was computed.",
+            f"{pluralize(len(wrong), 'label')} can't be used; nothing was computed.",
             [_sentence(row) for row in wrong.iter_rows(named=True)],
         )
 
@@ -190,7 +192,7 @@ def _cut_all(
     hashes: list[str] = []
     for done, written in enumerate(map_in_order(lambda job: _cut_one(job, spec), jobs, usable_cores()), 1):
         hashes += written
-        progress(done, len(jobs), f"{len(hashes)} crops")
+        progress(done, len(jobs), pluralize(len(hashes), "crop"))
     return hashes
 
 

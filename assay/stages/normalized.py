@@ -26,6 +26,7 @@ from assay.datasets.scaling import (
     read_normalization,
 )
 from assay.datasets.schema import TableInfo, read_table_info
+from assay.datasets.table import item_place
 from assay.errors import DataError, nearest, shorten
 from assay.spec.extensions import added_function
 from assay.spec.normalized import KEY_FIELDS, FeatureFunction, FeatureKeys, NormalizedSection
@@ -33,6 +34,7 @@ from assay.spec.plugins import FEATURES
 from assay.spec.splits import TRAIN
 from assay.storage.parquet import write_parquet
 from assay.utils.concurrency import Progress, silent
+from assay.utils.text import pluralize
 
 NORMALIZED_FILE = "normalized.parquet"
 
@@ -143,7 +145,7 @@ def unusable_values(table: pl.DataFrame, columns: Iterable[str]) -> list[str]:
     used, schema = list(columns), table.schema
     counts = table.select(_unusable(name, schema[name]).sum().alias(name) for name in used).row(0)
     return [
-        f"column {name!r}: {count} of {len(table)} rows, the first is item {_first(table, name)!r}"
+        f"column {name!r}: {count} of {pluralize(len(table), 'row')}, the first is {item_place(_first(table, name))}"
         for name, count in zip(used, counts, strict=True)
         if count
     ]

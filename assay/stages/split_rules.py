@@ -15,9 +15,10 @@ from pathlib import PurePosixPath
 
 import polars as pl
 
-from assay.datasets.table import row_numbers
+from assay.datasets.table import item_place
 from assay.errors import DataError, unknown
 from assay.spec.splits import TEST, TRAIN, SplitsSection
+from assay.utils.text import pluralize
 
 _MIDPOINT = 0.5
 
@@ -105,9 +106,11 @@ def _divide_into_folds(
     count, fold = spec.folds or 0, spec.fold or 0
     groups = items["group"].n_unique()
     if groups < count:
-        of_groups = f"{len(items)} items are in {groups} groups that stay together" if groups < len(items) else ""
+        found = pluralize(len(items), "item")
+        verb = "is" if len(items) == 1 else "are"
+        of_groups = f"{found} {verb} in {pluralize(groups, 'group')} that stay together" if groups < len(items) else ""
         raise DataError(
-            f"splits.folds: got {count}, but {of_groups or f'there are {len(items)} items'}; expected at most {groups}."
+            f"splits.folds: got {count}, but {of_groups or f'there {verb} {found}'}; expected at most {groups}."
         )
     equal = {str(number): Fraction(1, count) for number in range(count)}
     folds = _divide(items, objects, spec, equal, seed)
@@ -179,7 +182,8 @@ def _column_group(items: pl.DataFrame, key: str) -> pl.Series:
     missing = items[key].is_null()
     if missing.any():
         raise DataError(
-            f"splits.group_key {key!r} is missing for {missing.sum()} of {len(items)} items ({row_numbers(missing)})."
+            f"splits.group_key {key!r} is missing for {missing.sum()} of {pluralize(len(items), 'item')} "
+            f"(the first: {item_place(items['item'].filter(missing)[0])})."
         )
     return items[key].cast(pl.String)
 

@@ -22,6 +22,7 @@ from assay.stages.split_rules import divide, exact_shares, label_counts, uses_gi
 from assay.storage.files import try_link
 from assay.storage.parquet import read_parquet, write_parquet
 from assay.utils.concurrency import Progress, silent
+from assay.utils.text import pluralize
 
 _MOST_LABELS = 100
 """With more different labels, the report does not count them one by one."""
@@ -81,7 +82,8 @@ def _not_nested(items: pl.DataFrame, spec: SplitsSection) -> pl.DataFrame:
     taken = items if spec.recursive or "folder" not in items.columns else items.filter(~is_nested())
     if taken.is_empty():
         raise DataError(
-            f"splits.recursive is false, but all {len(items)} files are in folders below their class folder; "
+            f"splits.recursive is false, but {pluralize(len(items), 'file')}, all of them, lie in folders "
+            "below their class folder; "
             "set splits.recursive: true."
         )
     return taken
@@ -101,7 +103,7 @@ def _without_left_out(items: pl.DataFrame, spec: SplitsSection) -> pl.DataFrame:
         raise DataError(f"splits.leave_out: {unknown('Item', wrong[0], choices)}")
     kept = items.filter(~pl.col("item").is_in(list(spec.leave_out)))
     if kept.is_empty():
-        raise DataError(f"splits.leave_out names all {len(items)} items; nothing is left to divide.")
+        raise DataError(f"splits.leave_out names all {pluralize(len(items), 'item')}; nothing is left to divide.")
     return kept
 
 
@@ -140,13 +142,15 @@ def _cause(items: pl.DataFrame, spec: SplitsSection) -> str:
     name, size = sizes.row(0)
     if size > 1 and len(items) >= needed:
         return (
-            f"The {len(items)} items are in {len(sizes)} groups that stay together, the largest ({name!r}) with {size} "
-            "items. Choose smaller groups: splits.group_key, or splits.name_delimiter with splits.max_split"
+            f"{pluralize(len(items), 'item is', 'items are')} in {pluralize(len(sizes), 'group')} kept "
+            f"together, the largest ({name!r}) with {size:,} "
+            "of them. Choose smaller groups: splits.group_key, or splits.name_delimiter with splits.max_split"
             f"{'; or set splits.stratify: false' if spec.stratify else ''}."
         )
     minimum = f"at least {needed}{' of each class' if spec.stratify else ''} are needed"
     change = "raise the probability" if spec.folds is None else "lower splits.folds"
-    return f"There are {len(items)} items; {minimum} for a probability of {float(smallest):g}. Add items, or {change}."
+    there_are = f"There {'is' if len(items) == 1 else 'are'} {pluralize(len(items), 'item')}"
+    return f"{there_are}; {minimum} for a probability of {float(smallest):g}. Add items, or {change}."
 
 
 def _not_in_train(items: pl.DataFrame) -> list[str]:
@@ -217,7 +221,9 @@ def link_files(files: Sequence[tuple[Path, str]], folder: Path, progress: Progre
     """
     missing = [str(source) for source, _ in files if not source.is_file()]
     if missing:
-        raise DataError(f"{len(missing)} files are gone since they were indexed. Run again.", missing)
+        raise DataError(
+            f"{pluralize(len(missing), 'file is', 'files are')} gone since the data were indexed. Run again.", missing
+        )
     for parent in {(folder / target).parent for _, target in files}:
         parent.mkdir(parents=True, exist_ok=True)
     for done, (source, target) in enumerate(files, 1):
@@ -267,5 +273,8 @@ def warnings(items: pl.DataFrame, spec: SplitsSection, given: bool) -> list[str]
                 )
     crossing = items.group_by("group").agg(pl.col("subset").n_unique()).filter(pl.col("subset") > 1)
     if len(crossing):
-        lines.append(f"{len(crossing)} groups are in more than one subset, because the data come so divided")
+        lines.append(
+            f"{pluralize(len(crossing), 'group is', 'groups are')} in more than one subset, because the "
+            "data come so divided"
+        )
     return lines

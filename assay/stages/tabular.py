@@ -23,6 +23,7 @@ from assay.spec.tabular import TabularSection
 from assay.stages.crops import numeric_labels
 from assay.storage.parquet import read_parquet, write_parquet
 from assay.utils.concurrency import Progress, map_in_order, silent, usable_cores
+from assay.utils.text import pluralize
 
 TABULAR_FILE = "tabular.parquet"
 
@@ -114,7 +115,8 @@ def chosen_crops(crops: pl.DataFrame, items: pl.DataFrame, spec: TabularSection)
     taken = _below(taken, spec.sub_dir)
     if taken.is_empty():
         raise DataError(
-            f"tabular.recursive is false, but all {len(crops)} crops are in folders below their class folder."
+            f"tabular.recursive is false, but {pluralize(len(crops), 'crop')}, all of them, lie in folders "
+            "below their class folder."
         )
     if spec.name_delimiter is not None:
         taken = _labelled_by_name(taken, spec.name_delimiter)

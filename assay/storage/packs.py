@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, cast
 from assay.errors import FileError, StorageError, one_line
 from assay.storage.files import atomic_path, require_inner_names
 from assay.utils.reading import kind_of, open_regular
-from assay.utils.text import readable_size
+from assay.utils.text import pluralize, readable_size
 
 MARK = b"Assay pack"
 """Comment at the end of a pack, by which it is recognized."""
@@ -249,7 +249,7 @@ def _require_tree(names: Sequence[str], path: Path) -> None:
         raise FileError(path, f"holds {one_line(inside)!r} and a file in place of its folder")
     folders = sorted({name.partition("/")[0] for name in names})
     if len(folders) != 1 or folders[0] in known:
-        what = f"{len(folders)} folders or files" if names else "nothing"
+        what = pluralize(len(folders), "folder or file", "folders or files") if names else "nothing"
         raise FileError(path, f"holds {what}; expected the folder of one experiment")
 
 

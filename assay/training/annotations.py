@@ -25,6 +25,7 @@ from assay.training.image_targets import ImageTarget
 from assay.training.interfaces import CROWD
 from assay.training.tasks.images import reduced_size
 from assay.utils.concurrency import map_in_order, usable_cores
+from assay.utils.text import pluralize
 
 MOST_KEPT_BYTES = 1 << 28
 """Memory for decoded masks that are needed again; masks beyond it are read a second time."""
@@ -166,7 +167,7 @@ def mask_paths(source: DataSource, rows: pl.DataFrame) -> list[Path]:
     without = rows.filter(pl.col("mask").is_null())["item"].to_list() if "mask" in rows.columns else list(rows["item"])
     if without:
         advice = "Segmentation needs one for each: set generated_images.source.masks, or use kind masks or coco."
-        raise DataError(f"{len(without)} image(s) have no mask. {advice}", without)
+        raise DataError(f"{pluralize(len(without), 'image has', 'images have')} no mask. {advice}", without)
     return [root / name for name in rows["mask"]]
 
 

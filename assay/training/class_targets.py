@@ -17,7 +17,7 @@ from assay.errors import DataError
 from assay.spec.base import Section
 from assay.spec.classes import did_you_mean
 from assay.training.data import require_columns
-from assay.utils.text import natural_sort_key
+from assay.utils.text import natural_sort_key, pluralize
 
 ADVICE = "Add them to data_description.class_mapping, or to the subclasses of a class."
 
@@ -216,7 +216,7 @@ def all_known(labels: Sequence[Labels | None], rows: pl.DataFrame, column: str) 
     """
     without = [str(item) for item, each in zip(rows["item"], labels, strict=True) if each is None]
     if without:
-        raise DataError(f"{len(without)} item(s) have no label in column {column!r}.", without)
+        raise DataError(f"{pluralize(len(without), 'item has', 'items have')} no label in column {column!r}.", without)
     return [each for each in labels if each is not None]
 
 
@@ -230,7 +230,7 @@ def refuse_unknown(labels: Iterable[Labels | None], known: Collection[str], summ
     if counts:
         choices = sorted(known, key=natural_sort_key)
         ordered = sorted(counts.items(), key=lambda entry: natural_sort_key(entry[0]))
-        lines = [f"{label}: {count} item(s){did_you_mean(label, choices)}" for label, count in ordered]
+        lines = [f"{label}: {pluralize(count, 'item')}{did_you_mean(label, choices)}" for label, count in ordered]
         raise DataError(summary, lines)
 
 

@@ -15,6 +15,7 @@ from assay.datasets.schema import ITEMS_FILE, read_table_info
 from assay.errors import DataError, unknown
 from assay.storage.parquet import read_parquet
 from assay.storage.results import Result
+from assay.utils.text import pluralize
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,10 @@ def check_disjoint(rows: pl.DataFrame) -> None:
     twice = rows.group_by("item").agg("subset").filter(pl.col("subset").list.len() > 1).sort("item")
     if len(twice):
         problems = [f"{item}: in {', '.join(sorted(names))}" for item, names in twice.iter_rows()]
-        raise DataError(f"{len(twice)} item(s) occur more than once. Each belongs into one subset.", problems)
+        raise DataError(
+            f"{pluralize(len(twice), 'item occurs', 'items occur')} more than once. Each belongs into one subset.",
+            problems,
+        )
 
 
 def row_counts(subsets: dict[str, pl.DataFrame]) -> dict[str, int]:

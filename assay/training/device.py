@@ -16,6 +16,7 @@ from torch import Generator, Tensor, nn
 
 from assay.errors import TrainingError
 from assay.spec.trained_model import TrainedModelSection
+from assay.utils.text import pluralize
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +52,9 @@ def available_device(requested: str, processes: int = 1) -> str:
     count = torch.cuda.device_count()
     if requested == "cuda" and count < processes:
         raise TrainingError(
-            f"train_params.device is cuda with {processes} process(es), but torch {torch.__version__} finds {count} "
-            "GPU(s). Set train_params.device: auto or fewer processes."
+            f"train_params.device is cuda with {pluralize(processes, 'process', 'processes')}, but torch "
+            f"{torch.__version__} finds "
+            f"{pluralize(count, 'GPU')}. Set train_params.device: auto or fewer processes."
         )
     return "cuda" if requested != "cpu" and count >= processes else "cpu"
 

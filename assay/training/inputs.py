@@ -24,6 +24,7 @@ from assay.spec.recipes import View
 from assay.spec.trained_model import TrainedModelSection
 from assay.training.data import DataSource, require_columns
 from assay.utils.concurrency import map_in_order
+from assay.utils.text import pluralize
 
 PIXEL = re.compile(r"px_(\d+)_(\d+)")
 
@@ -121,7 +122,9 @@ def _input_columns(
     wrong = [f"{name}: {train[name].dtype}" for name in columns if not _is_numeric(train[name].dtype)]
     if wrong:
         advice = "List them in normalized.categorical_feature_keys, or leave them out of data_description.inputs."
-        raise DataError(f"{len(wrong)} input column(s) hold no numbers. {advice}", wrong)
+        raise DataError(
+            f"{pluralize(len(wrong), 'input column holds', 'input columns hold')} no numbers. {advice}", wrong
+        )
     if not columns:
         raise DataError("No column is left as input. Name some in data_description.inputs.")
     return tuple(columns)
@@ -158,7 +161,11 @@ def load_inputs(inputs: Inputs, source: DataSource, rows: pl.DataFrame, threads:
     usable = values.select(pl.all().is_finite().fill_null(False).all()).row(0)
     bad = [name for name, good in zip(inputs.columns, usable, strict=True) if not good]
     if bad:
-        raise DataError(f"{len(bad)} input column(s) hold nulls, NaN or infinity. Fill or remove those rows.", bad)
+        raise DataError(
+            f"{pluralize(len(bad), 'input column holds', 'input columns hold')} nulls, NaN or infinity. "
+            "Fill or remove those rows.",
+            bad,
+        )
     return torch.from_numpy(values.to_numpy(order="c", writable=True))
 
 
@@ -227,7 +234,7 @@ def load_images(paths: Sequence[Path], size: int, threads: int) -> Tensor:
         else:
             images[index] = torch.from_numpy(pixels).permute(2, 0, 1)
     if problems:
-        raise DataError(f"{len(problems)} picture(s) can't be read. Materialize crops again.", problems)
+        raise DataError(f"{pluralize(len(problems), 'picture')} can't be read. Materialize crops again.", problems)
     return images
 
 

@@ -24,6 +24,7 @@ from assay.spec.trained_model import ADVICE, StartingWeights
 from assay.storage.files import atomic_path
 from assay.training.checkpoint import Weights
 from assay.training.model_card import ModelCard
+from assay.utils.text import pluralize
 
 CHOSEN, LAST = "models/model.safetensors", "models/last.safetensors"
 """Files in the result of ``trained_model``: weights of the chosen epoch, and of the last."""
@@ -150,7 +151,8 @@ def start_from(network: nn.Module, spec: StartingWeights) -> None:
     problems = differences(saved, expected, spec)
     if problems:
         raise DataError(
-            f"starting_weights: {spec.file} does not fit the network in {len(problems)} place(s). Leave these out by "
+            f"starting_weights: {spec.file} does not fit the network in "
+            f"{pluralize(len(problems), 'place')}. Leave these out by "
             "starting_weights.exclude, or allow them by allow_missing or allow_unexpected.",
             problems,
         )

@@ -25,6 +25,7 @@ from assay.training.model_file import CHOSEN, LAST, LoadedModel, in_float32, loa
 from assay.training.tasks.base import PredictionRequest, task_of
 from assay.training.tasks.statistics import data_statistics
 from assay.utils.concurrency import Progress, silent
+from assay.utils.text import pluralize
 
 PREDICTIONS = PREDICTIONS_FILE
 
@@ -68,7 +69,7 @@ def build_predictions(
     with deterministic(request.threads, seed):
         for done, (subset, rows) in enumerate(chosen.items(), start=1):
             parts.append(handled(request, rows, module.predict(request, subset, rows)))
-            progress(done, len(subsets), f"{subset}: {len(rows)} items")
+            progress(done, len(subsets), f"{subset}: {pluralize(len(rows), 'item')}")
     write_parquet(pl.concat(parts), folder / PREDICTIONS)
     if source.kind == "splits":
         write_parquet(pl.concat([_index_of(rows) for rows in chosen.values()]), folder / PREDICTED_ITEMS_FILE)

@@ -16,7 +16,7 @@ from assay.spec.base import Section
 from assay.spec.classes import ClassDescription, DataDescription, classes_of_labels, unknown_subclasses
 from assay.training.class_targets import ClassTarget, LabelsTarget, all_known, labels_of_rows
 from assay.training.data import require_columns
-from assay.utils.text import natural_sort_key
+from assay.utils.text import natural_sort_key, pluralize
 
 
 class NumberTarget(Section):
@@ -105,7 +105,7 @@ def numbers(rows: pl.DataFrame, column: str) -> list[float]:
     values = finite_numbers(rows, column)
     bad = rows["item"].filter(values.is_null()).cast(pl.String).to_list()
     if bad:
-        raise DataError(f"{len(bad)} item(s) have no finite number in column {column!r}.", bad)
+        raise DataError(f"{pluralize(len(bad), 'item has', 'items have')} no finite number in column {column!r}.", bad)
     return values.to_list()
 
 

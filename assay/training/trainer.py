@@ -22,7 +22,7 @@ from assay.training.model_file import start_from
 from assay.training.optimizers import AveragedNetwork, build_optimizer
 from assay.training.sampler import Sampler
 from assay.utils.concurrency import Progress
-from assay.utils.text import duration
+from assay.utils.text import duration, pluralize
 
 REPORT_INTERVAL_S = 1.0
 """Seconds between two reports within an epoch."""
@@ -182,7 +182,7 @@ def reason_to_stop(rule: EarlyStopping | None, metric: str, history: Sequence[Ep
             best, best_epoch = value, values.epoch
     if len(history) - best_epoch < rule.patience:
         return ""
-    return f"{metric} was best in epoch {best_epoch} and not better in the {rule.patience} epochs after it"
+    return f"{metric} was best in epoch {best_epoch} and not better in the {pluralize(rule.patience, 'epoch')} after it"
 
 
 @dataclass

@@ -29,6 +29,17 @@ def rounded(value: float) -> float:
     return float(f"{value:.4g}") if abs(value) < 1000 else float(round(value))
 
 
+def pluralize(count: int, noun: str, plural: str = "") -> str:
+    """Return a count with what it counts: ``1 item``, ``1,200 images``, ``1 class``.
+
+    Args:
+        count: The count.
+        noun: What one is called; a verb may follow, such as ``group is``.
+        plural: What several are called, such as ``groups are``; ``noun`` with an s if not given.
+    """
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
 def readable_size(size_bytes: int) -> str:
     """Return a size as people read it: ``312 bytes``, ``4.1 kB``, ``26 MB``."""
     size, unit = float(size_bytes), 0

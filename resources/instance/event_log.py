@@ -3,7 +3,7 @@
 Dagster's own class creates an engine and opens the file for each of a run's 500 queries. All failures pass by here,
 whoever started the run and before anybody sees it as failed: it gets the reason as a tag, which lists of runs show.
 
-Belongs here: connections, and when the tags are set. Does not belong here: what is stored and where; both are
+Belongs here: connections, and when tags are set. Does not belong here: what is stored and where; both are
 Dagster's. Without the entry in ``dagster.yaml``, Dagster's own class uses the same files.
 """
 
@@ -29,6 +29,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 from assay.experiments.last_run import FAILURE_TAG, STAGE_TAG
 from resources.failures import failure_tags
+from resources.instance.run_records import BACKFILL_TAG, list_with_job
 
 _log = logging.getLogger(__name__)
 
@@ -73,6 +74,8 @@ class AssayEventLog(SqlEventLogStorage):
         kind = event_kind(event)
         if kind in SPARED:
             return
+        if kind is FIRST:
+            list_with_job(self._instance, event.run_id)
         if kind is dg.DagsterEventType.RUN_FAILURE:
             self._record_failure(event)
         super().store_event(event)
@@ -98,7 +101,7 @@ class AssayEventLog(SqlEventLogStorage):
         )
         if tags := failure_tags(failures, checks):
             run = self._instance.get_run_by_id(run_id)
-            backfill_id = run.tags.get("dagster/backfill") if run else None
+            backfill_id = run.tags.get(BACKFILL_TAG) if run else None
             others = {OTHERS_TAG: f"assay backfills {backfill_id}"} if backfill_id else {}
             self._instance.add_run_tags(run_id, {**tags, **others})
 

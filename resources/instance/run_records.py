@@ -3,13 +3,17 @@
 Belongs here: queries to the instance. Does not belong here: deciding what follows (``assay.automation``).
 """
 
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import dagster as dg
 from dagster._core.definitions.data_version import CODE_VERSION_TAG, DATA_VERSION_TAG
+from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin, RemoteRepositoryOrigin
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from assay.automation.reconcile import TESTS, WATCHED, EndedRun, Versions
-from assay.experiments.last_run import PARTITION_TAG, STAGE_TAG, VERIFIES_TAG
+from assay.experiments.last_run import FAILURE_TAG, FILE_RUN, PARTITION_TAG, STAGE_TAG, VERIFIES_TAG
 from assay.pipeline import STAGES
 
 ACTIVE = (
@@ -28,6 +32,18 @@ SUPERSEDED_TAG = "assay/superseded_by"
 """Tag of a queued run that was given up because a run in a terminal does its work; its value is that run's ID."""
 
 SENSOR_TAG = "dagster/sensor_name"
+
+SCHEDULE_TAG = "dagster/schedule_name"
+
+BACKFILL_TAG = "dagster/backfill"
+
+REPOSITORY_TAG = ".dagster/repository"
+"""Hidden tag by which the UI finds the runs of a code location's jobs."""
+
+RUN_KEY_TAG = "dagster/run_key"
+
+CODE_LOCATION = "definitions"
+"""Dagster's name of the code location, after the module in ``pyproject.toml``."""
 
 RUNS_LOOKED_AT = 10
 """Number of an experiment's latest runs among which one is that was to make something."""
@@ -111,18 +127,56 @@ class InstanceRunRecords:
 
 
 def give_up(instance: dg.DagsterInstance, run: dg.DagsterRun, other_id: str, assets: Collection[str]) -> bool:
-    """Cancel a run that nobody has begun, if another one makes all of its assets; returns whether it does."""
+    """Cancel a run that nobody has begun, if another one makes all of its assets; returns whether it does.
+
+    The reason why the other one failed, if it did, becomes that of this one: lists of backfills show it.
+    """
     if not run.asset_selection or not {key.path[-1] for key in run.asset_selection} <= set(assets):
         return False
-    instance.add_run_tags(run.run_id, {SUPERSEDED_TAG: other_id})
+    other = instance.get_run_by_id(other_id)
+    failure = {FAILURE_TAG: other.tags[FAILURE_TAG]} if other is not None and FAILURE_TAG in other.tags else {}
+    instance.add_run_tags(run.run_id, {SUPERSEDED_TAG: other_id, **failure})
     instance.report_run_canceled(run, message="Given up: 'assay run' in a terminal makes the same.")
     return True
 
 
+def list_with_job(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Let the UI list a run that no code server has requested, as ``assay run``'s, on the page of its job and in time.
+
+    It is never retried, as if it still had no origin: whoever started it in a terminal sees it fail.
+    """
+    run = instance.get_run_by_id(run_id)
+    if run is None or run.remote_job_origin is not None or run.job_name.startswith("__"):
+        return
+    target = LoadableTargetOrigin(
+        executable_path=sys.executable, module_name=CODE_LOCATION, working_directory=str(Path.cwd())
+    )
+    location = ManagedGrpcPythonEnvCodeLocationOrigin(target, CODE_LOCATION)
+    origin = RemoteRepositoryOrigin(location, "__repository__").get_job_origin(run.job_name)
+    tags = {REPOSITORY_TAG: origin.repository_origin.get_label(), "dagster/max_retries": "0"}
+    instance.add_run_tags(run_id, tags)
+    instance.run_storage.replace_job_origin(run.with_tags({**run.tags, **tags}), origin)
+
+
+def file_run_key(experiment_id: str) -> str:
+    """Return how the key of a run begins that only reads an experiment's file."""
+    return f"{experiment_id}{FILE_RUN}"
+
+
+def is_file_run(run: dg.DagsterRun) -> bool:
+    """Return whether a run only reads an experiment's file, so that the UI shows whether it can be used."""
+    return run.tags.get(RUN_KEY_TAG, "").startswith(file_run_key(run.tags.get(PARTITION_TAG, "")))
+
+
+def is_automatic(run: dg.DagsterRun) -> bool:
+    """Return whether a sensor or a schedule requested a run."""
+    return SENSOR_TAG in run.tags or SCHEDULE_TAG in run.tags
+
+
 def _makes_something(run: dg.DagsterRun) -> bool:
-    """Return whether a run is no mere check, and was not given up for a run in a terminal."""
+    """Return whether a run does more than to read a file or to check, and was not given up for one in a terminal."""
     is_check = (run.asset_selection is not None and not run.asset_selection) or VERIFIES_TAG in run.tags
-    return not is_check and SUPERSEDED_TAG not in run.tags
+    return not is_check and not is_file_run(run) and SUPERSEDED_TAG not in run.tags
 
 
 def _ended(record: dg.RunRecord) -> EndedRun:

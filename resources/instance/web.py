@@ -21,6 +21,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -42,6 +43,7 @@ from starlette.routing import BaseRoute, Route
 from assay.backfills.dagster_server import claimed_address
 from assay.errors import AssayError, FileError, ServerError
 from assay.experiments.folders import REPORT_PAGE
+from assay.experiments.last_run import failed_by_automation
 from assay.experiments.profiles import require_database
 from assay.experiments.workspace import dagster_home, folders, spec_files, storage_root
 from assay.images.decoding import DECODE_ERRORS, decode
@@ -63,6 +65,7 @@ from assay.utils.same_origin import (
     refuse_request,
 )
 from resources.instance.home import EXAMPLE, local_instance, offer_example, prepare
+from resources.progress import Pause
 
 READ_METHODS = ("GET", "HEAD")
 
@@ -321,12 +324,14 @@ def _watch(
 ) -> Iterator[None]:
     """During the block, say where the UI is once it answers, and show errors from the log as they come."""
     terminal, log = output
-    errors, is_over = Errors(), threading.Event()
+    errors, failures, is_over = Errors(), Failures(dagster_home()), threading.Event()
 
     def show_errors() -> None:
         for line in log.readlines() if log else ():
             for shown in errors.shown(line):
                 print(shown, file=terminal, flush=True)
+        for shown in failures.new():
+            print(shown, file=terminal, flush=True)
 
     def look() -> None:
         is_told = False
@@ -385,6 +390,31 @@ class Errors:
             self._last = text.partition(" ")[2]
             yield text
         self._is_trace = self._is_trace and not is_shown
+
+
+class Failures:
+    """Tells which runs of automation failed since it was made: one line for each, with the reason and the next step.
+
+    Args:
+        home: The Dagster home.
+        pause_s: Time in seconds between two looks at its records.
+    """
+
+    def __init__(self, home: Path, pause_s: float = 3.0) -> None:
+        self._home = home
+        self._pause = Pause(pause_s)
+        self._since = time.time()
+        self._told: set[str] = set()
+
+    def new(self) -> Iterator[str]:
+        """Yield a line per run that failed and was not told yet; nothing between two looks."""
+        if not self._pause.is_over():
+            return
+        for name, run in failed_by_automation(self._home, self._since):
+            if run.run_id not in self._told:
+                self._told.add(run.run_id)
+                reason = run.failure or "its process ended without saying why"
+                yield f"{run.at.astimezone():%H:%M:%S} {name} failed: {reason} Next: assay show {name}"
 
 
 def _left() -> str:

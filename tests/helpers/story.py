@@ -13,6 +13,7 @@ import pytest
 
 from assay.pipeline import STAGES
 from resources.instance.home import prepare
+from resources.instance.run_records import is_file_run
 from tests.helpers.projects import Project, make_project
 from tests.helpers.servers import Servers, serve, wait_until
 
@@ -37,10 +38,10 @@ class Story:
         return counts
 
     def runs(self, experiment_id):
-        """Return the runs of an experiment that made something, oldest first; not those that only checked its file."""
+        """Return the runs of an experiment that made something, oldest first; not those that only read its file."""
         filters = dg.RunsFilter(tags={"dagster/partition": experiment_id})
         records = self.instance.get_run_records(filters, ascending=True)
-        return [record for record in records if record.dagster_run.asset_selection]
+        return [record for record in records if not is_file_run(record.dagster_run)]
 
     def reasons(self, experiment_id):
         """Return why each of these runs was started."""

@@ -20,7 +20,7 @@ from assets.sensors import follow_files
 from definitions import build_defs
 from resources.defaults import resources_for
 from resources.experiment_store import ExperimentStore
-from resources.instance.run_records import InstanceRunRecords
+from resources.instance.run_records import RUN_KEY_TAG, SENSOR_TAG, InstanceRunRecords
 from resources.progress import ProgressReporter
 from resources.tracking import Tracker
 
@@ -187,7 +187,7 @@ class Automation:
             partition_key=request.partition_key,
             asset_selection=list(request.asset_selection),
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            tags=dict(request.tags),
+            tags={**request.tags, SENSOR_TAG: follow_files.name, RUN_KEY_TAG: request.run_key},
             raise_on_error=False,
         )
 

@@ -11,6 +11,7 @@ from collections import defaultdict
 import dagster as dg
 import pytest
 from dagster._core.storage.event_log.base import EventLogStorage
+from dagster._core.storage.runs.base import RunStorage
 
 from tests.helpers.imports import ROOT, python_files, syntax_tree
 
@@ -36,7 +37,9 @@ PRIVATE = {
     },
     "resources/instance/run_process.py": {"dagster._core.origin": ["JobPythonOrigin"]},
     "resources/instance/run_records.py": {
-        "dagster._core.definitions.data_version": ["CODE_VERSION_TAG", "DATA_VERSION_TAG"]
+        "dagster._core.definitions.data_version": ["CODE_VERSION_TAG", "DATA_VERSION_TAG"],
+        "dagster._core.remote_origin": ["ManagedGrpcPythonEnvCodeLocationOrigin", "RemoteRepositoryOrigin"],
+        "dagster._core.types.loadable_target_origin": ["LoadableTargetOrigin"],
     },
     "resources/instance/run_template_process.py": {
         "dagster._utils.hosted_user_process": ["recon_repository_from_origin"]
@@ -61,6 +64,7 @@ SIGNATURES = {
     (EventLogStorage, "claim_concurrency_slot"): "concurrency_key run_id step_key priority",
     (EventLogStorage, "get_concurrency_info"): "concurrency_key",
     (EventLogStorage, "free_concurrency_slots_for_run"): "run_id",
+    (RunStorage, "replace_job_origin"): "run job_origin",
     (dg.DagsterInstance, "all_instigator_state"): "repository_origin_id repository_selector_id instigator_type",
     (dg.DagsterInstance, "add_instigator_state"): "state",
     (dg.DagsterInstance, "delete_instigator_state"): "origin_id selector_id",

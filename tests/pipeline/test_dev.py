@@ -3,14 +3,16 @@
 import io
 import socket
 
+import dagster as dg
 import pytest
 from PIL import Image
 from starlette.requests import Request
 
 from assay.backfills.dagster_server import claimed_address, running_url
 from assay.errors import ServerError
+from assay.experiments.last_run import FAILURE_TAG, PARTITION_TAG
 from assay.storage.files import write_json, write_text
-from resources.instance.web import Errors, free_port, picture_of, report_page_of
+from resources.instance.web import Errors, Failures, free_port, picture_of, report_page_of
 
 DAEMON = "\x1b[32m2026-11-26 14:16:14 +0000\x1b[0m - dagster.daemon.SensorDaemon - \x1b[{color}m{level}\x1b[0m - {text}"
 SENSOR = "2026-11-26 14:16:15 +0000 - dagster - {level} - __repository__ - experiment_files - {text}"
@@ -56,6 +58,27 @@ def test_an_error_of_the_daemon_is_shown_without_its_trace():
         "dagster.SensorError: Error in the sensor",
         "ZeroDivisionError: division by zero",
     ]
+
+
+def test_a_failed_run_of_automation_is_told_once_with_reason_and_next_step_and_no_other(tmp_path):
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+
+        def fail(name, **tags):
+            run = dg.DagsterRun(job_name="job_experiment", run_id=name, status=dg.DagsterRunStatus.STARTED)
+            run = run.with_tags({PARTITION_TAG: name, **{f"dagster/{key}": value for key, value in tags.items()}})
+            instance.add_run(run)
+            instance.add_run_tags(name, {FAILURE_TAG: f"Experiment {name}, splits: too few rows."})
+            instance.report_run_failed(run)
+
+        failures = Failures(tmp_path, pause_s=0.0)
+        assert list(failures.new()) == []
+        fail("one", sensor_name="follow_files", run_key="one:1:abc")
+        fail("broken", sensor_name="follow_files", run_key="broken:file:7")
+        fail("by-hand")
+        (line,) = failures.new()
+        assert line.endswith(" one failed: Experiment one, splits: too few rows. Next: assay show one")
+        assert list(failures.new()) == []
+        assert list(Failures(tmp_path, pause_s=0.0).new()) == []
 
 
 def test_of_a_trace_that_nobody_logged_the_error_is_shown():

@@ -3,7 +3,10 @@
 import dagster as dg
 import pytest
 
+from assay.automation.reconcile import Plan
 from assay.spec.experiment import SECTION_NAMES
+from assets.sensors import MOST_CHECKS, check_requests, log_plan
+from partitions.experiments import experiments
 
 pytestmark = pytest.mark.system
 
@@ -83,28 +86,80 @@ def test_a_run_that_follows_an_input_names_it(settled, monkeypatch):
         assert [request.tags["assay/reason"] for request in requests] == ["upstream: splits"] * (version == "by hand")
 
 
-def checked(settled, request):
-    """Run a request for nothing but the check of a file; return what it found."""
-    assert selected(request) == set()
-    job = settled.definitions.resolve_job_def("job_experiment")
-    result = job.get_subset(
-        asset_selection=set(), asset_check_selection=set(request.asset_check_keys)
-    ).execute_in_process(instance=settled.lab.instance, partition_key=request.partition_key)
-    assert not result.get_asset_materialization_events()
+def read(settled, request):
+    """Run a request that only reads a file; return whether it succeeded, and what its check says."""
+    assert selected(request) == ENTRANCE
+    result = settled.run(request)
     (evaluation,) = result.get_asset_check_evaluations()
-    return evaluation.passed, evaluation.description
+    assert evaluation.passed is result.success
+    made = result.get_asset_materialization_events()
+    assert len(made) == len(ENTRANCE) * result.success
+    return result.success, evaluation.description
 
 
-def test_a_broken_file_turns_its_check_red_and_a_mended_one_green(settled):
+def file_status(settled):
+    """Return how Dagster's UI shows the partition of ``one`` of the asset ``experiment``."""
+    instance, key = settled.lab.instance, dg.AssetKey("experiment")
+    status = instance.get_status_by_partition(key, ["one"], experiments)["one"]
+    return status.value
+
+
+def test_a_broken_file_turns_run_partition_and_check_red_and_a_mended_one_green(settled):
     valid = settled.path("one").read_text()
+    assert file_status(settled) == "MATERIALIZED"
     settled.change("one", sede=1)
     (request,) = settled.tick().run_requests
     assert "Did you mean 'seed'?" in request.tags["assay/reason"]
-    passed, description = checked(settled, request)
+    passed, description = read(settled, request)
     assert not passed
     assert "unknown key" in description
+    assert file_status(settled) == "FAILED"
     assert not settled.tick().run_requests
     settled.path("one").write_text(valid)
     settled.age(settled.path("one"), seconds=3)
     (request,) = settled.tick().run_requests
-    assert checked(settled, request) == (True, "The file is valid.")
+    assert read(settled, request) == (True, "one: the file is valid.")
+    assert file_status(settled) == "MATERIALIZED"
+    assert not settled.tick().run_requests
+
+
+def test_a_removed_file_turns_red_without_being_made_anew_and_put_back_it_is_green(settled):
+    valid, path = settled.path("one").read_text(), settled.path("one")
+    path.unlink()
+    assert not settled.tick().run_requests  # it may be about to be replaced
+    (request,) = settled.tick().run_requests
+    passed, description = read(settled, request)
+    assert not passed
+    assert "was removed" in description
+    assert not path.exists()
+    assert not settled.tick().run_requests
+    path.write_text(valid)
+    settled.age(path, seconds=2)
+    (request,) = settled.tick().run_requests
+    assert read(settled, request)[0]
+    assert file_status(settled) == "MATERIALIZED"
+
+
+def test_a_file_that_vanishes_before_its_run_is_no_new_experiment(settled):
+    settled.path("never").write_text("sede: 1")
+    settled.age(settled.path("never"))
+    (request,) = settled.tick().run_requests
+    settled.path("never").unlink()
+    assert not read(settled, request)[0]
+    assert not settled.path("never").exists()
+
+
+def test_of_many_broken_files_those_that_are_not_marked_are_told(settled, capfd):
+    names = [f"broken-{number:02}" for number in range(MOST_CHECKS + 3)]
+    for name in names:
+        settled.path(name).write_text("sede: 1")
+        settled.age(settled.path(name))
+    plan = Plan(problems=dict.fromkeys(names, "sede: unknown key"))
+    with dg.build_sensor_context(instance=settled.lab.instance) as context:
+        log_plan(context, plan)
+    told = capfd.readouterr().err
+    assert "3 more files" in told
+    assert "assay validate" in told
+    assert len(check_requests(plan)) == MOST_CHECKS
+    for name in names:
+        settled.path(name).unlink()

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from resources.instance.run_records import InstanceRunRecords
+from resources.instance.run_records import InstanceRunRecords, file_run_key
 
 Status = dg.DagsterRunStatus
 
@@ -36,10 +36,11 @@ def test_a_failed_run_tells_what_it_was_to_make_and_what_it_could_not():
         assert not found["three"].was_to_make(["analysis"])
 
 
-def test_a_run_that_only_checks_a_file_or_was_given_up_is_not_the_latest():
+def test_a_run_that_only_reads_a_file_or_was_given_up_is_not_the_latest():
     with dg.DagsterInstance.ephemeral() as instance:
         add_run(instance, "1", Status.FAILURE, "one", failed_stage="splits")
-        add_run(instance, "2", Status.SUCCESS, "one", assets=[])
+        run = dg.DagsterRun(job_name="job_experiment", run_id="2", status=Status.FAILURE)
+        instance.add_run(run.with_tags({"dagster/partition": "one", "dagster/run_key": f"{file_run_key('one')}7"}))
         add_run(instance, "3", Status.CANCELED, "one", superseded_by="1")
         add_run(instance, "4", Status.FAILURE, "one", job="job_verify", verifies="true")
         assert InstanceRunRecords(instance).unsuccessful(["one"])["one"].run_id == "1"

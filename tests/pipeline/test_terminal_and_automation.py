@@ -149,3 +149,29 @@ def test_a_run_whose_process_is_gone_is_not_waited_for(automation):
     automation.write("one")
     add_run(automation, "gone", dg.DagsterRunStatus.STARTED)
     assert run(automation, "one")
+
+
+def test_a_run_in_the_terminal_is_listed_under_its_job_and_never_retried(automation):
+    automation.write("one")
+    assert run(automation, "one")
+    filters = dg.RunsFilter(job_name="job_experiment", tags={".dagster/repository": "__repository__@definitions"})
+    (found,) = automation.lab.instance.get_runs(filters)
+    assert found.status is dg.DagsterRunStatus.SUCCESS
+    assert found.remote_job_origin.location_name == "definitions"
+    assert found.tags["dagster/max_retries"] == "0"
+
+
+def test_a_queued_run_of_a_backfill_is_given_up_with_the_reason_if_the_terminal_fails_with_the_same(automation):
+    automation.write("one", generated_images=MISSING)
+    add_run(automation, "same", dg.DagsterRunStatus.QUEUED, **{"dagster/backfill": "b"})
+    assert not run(automation, "one")
+    same = automation.lab.instance.get_run_by_id("same")
+    assert same.status is dg.DagsterRunStatus.CANCELED
+    assert "/nowhere/rows.csv" in same.tags[FAILURE_TAG]
+
+
+def test_a_queued_run_of_a_backfill_is_left_where_the_terminal_succeeds(automation):
+    automation.write("one")
+    add_run(automation, "same", dg.DagsterRunStatus.QUEUED, **{"dagster/backfill": "b"})
+    assert run(automation, "one")
+    assert automation.lab.instance.get_run_by_id("same").status is dg.DagsterRunStatus.QUEUED

@@ -76,7 +76,7 @@ def test_changes_are_followed_by_exactly_what_depends_on_them(story):
     assert story.wait_for_runs("tiny", 2) == "SUCCESS"
     assert story.wait_for_runs("broken", 1) == "SUCCESS"
     assert story.observed("broken") == "The file can be used again."
-    assert story.file_check("broken") == (True, "The file is valid.")
+    assert story.file_check("broken") == (True, "broken: the file is valid.")
     added = story.made("tiny") - before["tiny"]
     assert added == dict.fromkeys(("experiment", *LEARNING), 1)
     assert story.made("tab") == before["tab"]

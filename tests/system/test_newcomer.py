@@ -163,6 +163,7 @@ def test_ctrl_c_beside_the_daemon_ends_in_a_cancelled_run_that_nobody_repeats(st
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=120)
     assert output.splitlines()[-1] == "Stopped. What was finished stays; goes on with: assay run slow"
+    assert process.returncode == 130
     story.switch_on(FOLLOWS_FILES)
     story.tick(FOLLOWS_FILES)
     story.tick(FOLLOWS_FILES)

@@ -15,6 +15,7 @@ from assay.errors import StorageError
 from assay.experiments.workspace import storage_root
 from assay.metrics.registry import label_of
 from assay.storage.parquet import read_parquet
+from assay.utils.text import pluralize
 
 MAX_CARDS = 4
 
@@ -45,7 +46,7 @@ def show() -> None:
 def _show_head(experiment: Experiment) -> None:
     st.title(plain(experiment.experiment_id))
     started = f"started {experiment.started:%Y-%m-%d %H:%M} UTC" if experiment.started else ""
-    epochs = f"{experiment.epochs} epochs" if experiment.epochs else ""
+    epochs = pluralize(experiment.epochs, "epoch") if experiment.epochs else ""
     model = f"{experiment.model} of {experiment.evaluates}" if experiment.evaluates else experiment.model
     facts = [experiment.name, task_name(experiment.task), model, epochs, started]
     st.caption(" · ".join(plain(fact) for fact in facts if fact))
@@ -127,7 +128,11 @@ def _show_checks(root: Path, experiment: Experiment) -> None:
         st.info("No check has run yet.", icon=":material/hourglass_empty:")
         return
     failed = (checks["Outcome"] == FAILED).sum()
-    st.markdown(f"**{failed} of {len(checks)} checks failed.**" if failed else f"All {len(checks)} checks passed.")
+    st.markdown(
+        f"**{failed} of {pluralize(len(checks), 'check')} failed.**"
+        if failed
+        else f"{'All ' * (len(checks) > 1)}{pluralize(len(checks), 'check')} passed."
+    )
     st.dataframe(checks, hide_index=True, height="content", alt="Checks")
 
 

@@ -19,6 +19,7 @@ from assay.dashboard.views.common import (
 )
 from assay.dashboard.views.sidebar import choose_experiments
 from assay.dashboard.views.table import experiment_table
+from assay.utils.text import pluralize
 
 MAX_BEST = 6
 """Number of rankings whose best experiment is shown above the table."""
@@ -33,7 +34,10 @@ def show() -> None:
     shown, subset, keys = choose_experiments(experiments)
     with_results = sum(subset in each.scores for each in shown)
     st.title("Experiments")
-    st.caption(f"{len(shown):,} of {len(experiments):,} experiments · {with_results:,} with results on {plain(subset)}")
+    st.caption(
+        f"{len(shown):,} of {pluralize(len(experiments), 'experiment')} · {with_results:,} with results on "
+        f"{plain(subset)}"
+    )
     if not shown:
         st.info("No experiment meets all of these conditions. Clear one in the sidebar.", icon=":material/filter_alt:")
         return
@@ -56,7 +60,10 @@ def _show_best(ranked: Sequence[Ranking], subset: str) -> None:
             "items can't be compared; see the column Items."
         )
     if len(found) > len(shown):
-        st.caption(f"The best of {len(found) - len(shown):,} smaller sets are not shown here; filter, or compare some.")
+        st.caption(
+            f"The best of {pluralize(len(found) - len(shown), 'smaller set is', 'smaller sets are')} not "
+            "shown here; filter, or compare some."
+        )
 
 
 def _show_cards(row: Sequence[tuple[Ranking, Entry]], subset: str) -> None:

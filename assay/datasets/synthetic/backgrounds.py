@@ -21,6 +21,7 @@ from PIL import Image, ImageOps
 
 from assay.errors import DataError
 from assay.spec.generated_images import NumbersSource, PhotoAugmentation
+from assay.utils.text import pluralize
 
 MAX_PIXELS = 64_000_000
 """Photos with more pixels are refused: a PNG file of a few kilobytes can decode to gigabytes."""
@@ -118,7 +119,9 @@ class PhotoCache:
         self._decoded = lru_cache(min(slots, len(self.files)))(self._decode)
         problems = [f"{path.name}: {reason}" for path in self.files if (reason := self._reason_to_refuse(path))]
         if problems:
-            raise DataError(f"{len(problems)} of {len(self.files)} background photos can't be used.", problems)
+            raise DataError(
+                f"{len(problems)} of {pluralize(len(self.files), 'background photo')} can't be used.", problems
+            )
 
     def photo(self, number: int) -> Photo:
         """Return photo ``number``; its image is shared between threads and must not be changed."""

@@ -31,6 +31,7 @@ from assay.spec.generated_images import NumbersSource
 from assay.storage.files import temporary_sibling
 from assay.storage.parquet import write_parquet
 from assay.utils.concurrency import Progress, map_in_order, silent, usable_cores
+from assay.utils.text import pluralize
 
 
 def build_numbers(
@@ -56,7 +57,7 @@ def build_numbers(
     summary = Summary.empty()
     for done, written in enumerate(map_in_order(writer.write, range(spec.sample_count), workers or usable_cores()), 1):
         summary.add(written)
-        progress(done, spec.sample_count, f"{summary.objects_count} numbers drawn")
+        progress(done, spec.sample_count, f"{pluralize(summary.objects_count, 'number')} drawn")
     summary.save(folder)
     if spec.masks:
         write_parquet(number_mask_classes(spec.max_number), folder / MASK_CLASSES_FILE)

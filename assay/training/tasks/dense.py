@@ -16,6 +16,7 @@ from assay.training.inputs import Inputs
 from assay.training.tasks.base import PredictionRequest, TrainingRequest
 from assay.training.tasks.images import ResizedImage, fitting_size, read_images
 from assay.training.tasks.windows import WindowDataset, classes_of_items
+from assay.utils.text import pluralize
 
 Dataset = TypeVar("Dataset", bound=WindowDataset)
 
@@ -43,7 +44,7 @@ def labelled(rows: pl.DataFrame, subset: str) -> pl.DataFrame:
     """
     known = rows.filter(has_ground_truth())
     if known.is_empty():
-        raise DataError(f"The subset {subset!r} has {len(rows)} images, but none has labels to learn from.")
+        raise DataError(f"The subset {subset!r} has {pluralize(len(rows), 'image')}, but no labels to learn from.")
     return known
 
 

@@ -177,9 +177,9 @@ def test_two_subsets_of_the_same_items_are_refused(analyse):
 
 def test_an_item_in_two_subsets_or_twice_in_one_is_refused(analyse):
     frame = regression_frame({"validation": 5, "test": 5})
-    with pytest.raises(DataError, match=r"1 items are in both 'validation' and 'test', such as 'test_0'"):
+    with pytest.raises(DataError, match=r"1 item is in both 'validation' and 'test', such as 'test_0'"):
         analyse(pl.concat([frame, frame[5:6].with_columns(subset=pl.lit("validation"))]))
-    with pytest.raises(DataError, match="1 items occur more than once in subset 'test'"):
+    with pytest.raises(DataError, match="1 item occurs more than once in subset 'test'"):
         analyse(pl.concat([frame, frame[5:6]]))
 
 

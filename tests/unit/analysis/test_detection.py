@@ -163,7 +163,7 @@ def test_boxes_that_can_not_be_scored_are_refused_with_every_problem(analyse):
     with pytest.raises(DataError) as caught:
         analyse(rows)
     assert "predicted_class has 'cow', which is no class of the model (cat, dog)" in str(caught.value)
-    assert "column 'confidence' has 1 missing values" in str(caught.value)
+    assert "column 'confidence' has 1 missing value" in str(caught.value)
 
 
 def test_the_baseline_is_the_mean_training_box_of_each_class(analyse):

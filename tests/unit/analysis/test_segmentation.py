@@ -151,5 +151,5 @@ def test_counts_that_can_not_be_scored_are_refused_with_every_problem(analyse):
     with pytest.raises(DataError) as caught:
         analyse(pl.DataFrame(rows, COLUMNS, orient="row"))
     assert "target_class has 'cow', which is no class of the model (background, cat, dog)" in str(caught.value)
-    assert "column 'pixels' has 1 missing values" in str(caught.value)
-    assert "subsets 'train' and 'test' are the same 1 items" in str(caught.value)
+    assert "column 'pixels' has 1 missing value" in str(caught.value)
+    assert "subsets 'train' and 'test' are the same 1 item" in str(caught.value)

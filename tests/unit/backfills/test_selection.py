@@ -92,7 +92,7 @@ def test_an_empty_folder_says_how_to_begin(tmp_path):
 
 def test_a_folder_of_invalid_files_says_how_to_see_why(tmp_path):
     (tmp_path / "half.yaml").write_text("task: [")
-    with pytest.raises(DataError, match="1 files are not valid: assay validate"):
+    with pytest.raises(DataError, match="1 file is not valid: assay validate"):
         select_experiments(SpecFiles(tmp_path, tmp_path / "storage"), tmp_path / "storage", "true")
 
 

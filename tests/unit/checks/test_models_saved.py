@@ -26,7 +26,7 @@ def test_a_model_that_opens_and_is_finite_passes(tmp_path):
     save_model(tmp_path / "model.safetensors")
     result = run_on(tmp_path)
     assert result.passed
-    assert result.measured == "1 model file(s), 0 problem(s)"
+    assert result.measured == "1 model file, 0 problems"
 
 
 @pytest.mark.defect("A13")

@@ -31,7 +31,7 @@ def test_a_nan_in_the_second_file_fails(tmp_path):
     write(tmp_path / "b.parquet", x=[1.0, float("nan")])
     result = run_on(tmp_path)
     assert not result.passed
-    assert "b (b.parquet): column 'x' has 1 missing values" in result.description
+    assert "b (b.parquet): column 'x' has 1 missing value" in result.description
 
 
 @pytest.mark.defect("A13")
@@ -68,7 +68,7 @@ POINTS = pl.List(pl.Struct({"x": pl.Float64, "name": pl.String}))
 )
 def test_what_is_missing_within_lists_and_structs_counts(tmp_path, values, dtype, count):
     table = write(tmp_path / "rows.parquet", nested=pl.Series(values, dtype=dtype))
-    assert f"column 'nested' has {count} missing values" in run_on(tables={"rows": table}).description
+    assert f"column 'nested' has {count} missing value" in run_on(tables={"rows": table}).description
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_a_linked_file_is_read_once_under_its_tables_name(tmp_path):
     (tmp_path / "experiment").mkdir()
     os.link(stored, tmp_path / "experiment" / "predictions.parquet")
     result = run_on(tmp_path / "experiment", {"predictions": stored})
-    assert result.measured == "1 tables, 1 findings"
+    assert result.measured == "1 table, 1 finding"
 
 
 def test_an_empty_table_has_no_missing_values(tmp_path):

@@ -270,7 +270,7 @@ def test_validate_reads_data_on_demand(project, monkeypatch, capsys):
     capsys.readouterr()
     assert call(monkeypatch, "validate", "--data") == 1
     captured = capsys.readouterr()
-    assert "generated_images.source.path 'houses.csv': 1 problems" in captured.err
+    assert "generated_images.source.path 'houses.csv': 1 problem;" in captured.err
     assert "source.target_column: Column 'Price' does not exist. Did you mean 'price'?" in captured.err
     assert "lonely.png: lies outside a class folder" in captured.err
     (project / "flowers" / "lonely.png").unlink()

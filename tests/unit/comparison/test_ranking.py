@@ -157,3 +157,12 @@ def test_the_verdict_of_the_test_item_by_item_goes_before_intervals(compare):
     )
     assert verdict(lr_01=True).endswith("It is surely better than the next best one, item by item.")
     assert "overlaps" not in verdict(lr_01=False)
+
+
+def test_keys_of_experiments_that_are_not_in_the_table_make_no_columns(compare, entry):
+    many = {f"trained_model.model.key{number}": number for number in range(40)}
+    waiting = entry(9, experiment_id="waiting", scores={}, keys=many)
+    alone, *_ = rank(compare(0, *on_items(entry, "aaaaaaaa", "bbbbbbbb", bbbbbbbb=many), waiting))
+    assert alone.keys == {}
+    both, *_ = rank(compare(0, *on_items(entry, "aaaaaaaa", "aaaaaaaa", "bbbbbbbb"), waiting))
+    assert len(both.keys) < len(many)

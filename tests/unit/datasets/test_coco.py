@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_masks
 
+from assay.datasets.coco import find_coco_paths
 from assay.datasets.index import build_coco
 from assay.datasets.schema import IMAGE_ITEM_COLUMNS, MASK_CLASS_COLUMNS, OBJECT_COLUMNS, mask_root_of
 from assay.errors import DataError
@@ -478,3 +479,18 @@ def test_what_is_the_same_in_several_files_is_said_once(tmp_path):
         write(folder / "_annotations.coco.json", [image(1, f"{subset}.png")], [box(1, 1, [1, 1, 9, 9])], root)
     (note,) = build(tmp_path)[0]["warnings"]
     assert note.startswith("test/_annotations.coco.json and 2 more: category 'pets' (id 0) names the group of all")
+
+
+@pytest.mark.parametrize("place", ["a.xml", "Annotations/a.xml", "VOCdevkit/VOC2012/Annotations/a.xml"])
+def test_a_folder_of_pascal_voc_is_called_by_its_name(tmp_path, place):
+    file = tmp_path / "data" / place
+    file.parent.mkdir(parents=True)
+    file.write_text("<annotation/>")
+    with pytest.raises(DataError, match=r"holds no JSON file.* \.xml files.*: boxes of Pascal VOC are not read"):
+        find_coco_paths(CocoSource(path=str(tmp_path / "data")))
+
+
+def test_a_file_of_pascal_voc_is_called_by_its_name(tmp_path):
+    (tmp_path / "a.xml").write_text("<annotation/>")
+    with pytest.raises(DataError, match=r"is no JSON file: boxes of Pascal VOC are not read"):
+        find_coco_paths(CocoSource(path=str(tmp_path / "a.xml")))

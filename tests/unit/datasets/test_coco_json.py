@@ -371,7 +371,7 @@ def test_an_outline_without_a_pixel_is_bad(tmp_path, content, segmentation):
     content["annotations"][1]["segmentation"] = segmentation
     message = refused(tmp_path, content)
     assert "annotations[1] (id 2): its " in message
-    assert "1 problems" in message
+    assert "1 problem;" in message
 
 
 def test_a_loose_box_around_its_outline_is_believed(tmp_path, content):
@@ -427,7 +427,7 @@ def test_an_annotation_of_no_image_may_be_that_of_an_image_without_any(tmp_path,
     content["annotations"][1] = entry
     index = read(tmp_path, content, bad_annotations="leave_out")
     assert index.known == [name for name in names(COUNT) if name != "i01.png"]
-    assert "1 annotations belong to no image" in index.report["warnings"][0]
+    assert "1 annotation belongs to no image" in index.report["warnings"][0]
 
 
 @pytest.mark.parametrize("keys", [BREAK[0], BREAK[6]])

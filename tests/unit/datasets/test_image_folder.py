@@ -221,7 +221,7 @@ def test_frames_that_are_not_used_are_told(root, tmp_path, name):
     kind = {"format": "PNG"} if name == "a.apng" else {}
     frames[0].save(root / "cat" / name, save_all=True, append_images=frames[1:], **kind)
     (warning,) = warnings_of(root, tmp_path)
-    assert warning.startswith("1 images hold several frames or pages, of which only the first is used")
+    assert warning.startswith("1 image with several frames or pages, of which only the first is used")
     assert warning.endswith(f": 'cat/{name}'")
 
 
@@ -232,9 +232,10 @@ def deep(level):
 @pytest.mark.parametrize(("level", "is_told"), [(4095, True), (8000, True), (16000, False), (0, False)])
 def test_deep_images_of_which_hardly_anything_is_seen_are_told(root, tmp_path, level, is_told):
     deep(level).save(root / "cat" / "3.png")
-    assert [warning.startswith("1 images have 16 bits but use less") for warning in warnings_of(root, tmp_path)] == (
-        [True] if is_told else []
-    )
+    assert [
+        warning.startswith("1 image with 16 bits of which less than an eighth")
+        for warning in warnings_of(root, tmp_path)
+    ] == ([True] if is_told else [])
 
 
 @pytest.mark.parametrize("names", [("images", "masks"), ("Image", "labels"), ("IMG", "ground_truth", "other")])

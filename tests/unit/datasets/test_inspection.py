@@ -66,7 +66,9 @@ def test_links_in_a_circle_and_pipes_are_told(tmp_path):
         existing_path(str(tmp_path / "pipe.csv"), want_folder=False)
 
 
-@pytest.mark.parametrize("name", [*NO_DATA, ".Trash-1000", "@Recycle", "#snapshot", "__pycache__"])
+@pytest.mark.parametrize(
+    "name", [*NO_DATA, ".Trash-1000", "@Recycle", "LOST.DIR", "RECYCLER", "found.003", "#snapshot", "__pycache__"]
+)
 def test_bookkeeping_of_disks_and_tools_is_no_data(tmp_path, name):
     save(tmp_path / "cat" / "1.png", 1)
     save(tmp_path / "dog" / "1.png", 2)
@@ -204,7 +206,7 @@ def test_what_looks_like_an_image_and_is_not_read_is_told(tmp_path, name):
     save(tmp_path / name)
     (tmp_path / "notes.txt").write_text("hello")
     (warning,) = unread_images(tmp_path, list(walk_files(tmp_path)), ImageFolderSource(path="x"))
-    assert warning.startswith("1 files look like images but are not read")
+    assert warning.startswith("1 file looks like an image but is not read")
     assert name in warning
 
 

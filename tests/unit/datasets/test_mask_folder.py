@@ -174,7 +174,7 @@ def test_smoothed_masks_are_refused(root, tmp_path):
 def test_no_mask_at_all_is_refused(root, tmp_path):
     save(root / "images" / "a.jpg")
     (root / "masks").mkdir()
-    assert "none of 1 images has a mask of its name in 'masks'" in refused(root, tmp_path)
+    assert "none of 1 image has a mask of its name in 'masks'" in refused(root, tmp_path)
 
 
 def test_a_mask_of_the_stored_image_is_turned_with_it(root, tmp_path):

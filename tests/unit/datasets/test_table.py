@@ -79,10 +79,18 @@ def test_a_type_is_found_from_all_rows(build):
         (CSV, {"target_column": "prise"}, "source.target_column: Column 'prise' does not exist. Did you mean 'price'?"),
         (CSV, {"group_column": "colour"}, "source.group_column: Column 'colour' does not exist. Did you mean 'color'?"),
         (CSV, {"ignore_columns": ["x"]}, "source.ignore_columns: Column 'x' does not exist."),
-        (CSV, {"subset_column": "color"}, "'blue', 'red' in 3 rows (rows 1, 2, 3), expected test, train, val"),
+        (
+            CSV,
+            {"subset_column": "color"},
+            "'blue', 'red' in 3 rows (lines 2, 3, 4 of the file), expected",
+        ),
         ("item,price\n1,2\n", {}, "column 'item': the name is taken"),
-        ("a,price\n1,2\n2,\n3,NA\n", {}, "source.target_column 'price': is missing in 2 rows (rows 2, 3)"),
-        ("a,price\n,2\n1,3\n", {"group_column": "a"}, "source.group_column 'a': is missing in 1 rows (row 1)"),
+        ("a,price\n1,2\n2,\n3,NA\n", {}, "source.target_column 'price': is missing in 2 rows (lines 3, 4 of the file)"),
+        (
+            "a,price\n,2\n1,3\n",
+            {"group_column": "a"},
+            "'a': is missing in 1 row (line 2 of the file)",
+        ),
         ("a,a,price\n1,2,3\n", {}, "column 'a' is given twice"),
         ("a,price\n", {}, "holds no row"),
         ("a,price\n1,2,3,4\n", {}, "can't be read as csv"),
@@ -218,7 +226,7 @@ def test_labels_of_floats_and_doubtful_labels_are_told(build, tmp_path):
         file.unlink()
     (tmp_path / "result").rmdir()
     (note,) = build("a,price\n1,cat\n2,?\n", use=use)[0]["warnings"]
-    assert "'?' in 1 rows is a category like any other" in note
+    assert "'?' in 1 row is a category like any other" in note
 
 
 @pytest.mark.parametrize(
@@ -271,7 +279,7 @@ def test_a_file_that_is_no_table_says_what_it_is(build, tmp_path, text, keys, me
         (",a,price\n1,5,1\n2,6,2\n", "column 1 has no name and only counts the rows"),
         ("a,price,\n5,1,\n6,2,\n", "column 3 has no name and is empty"),
         ("Unnamed: 0,price\n0,1\n1,2\n", "ignore_columns: ['Unnamed: 0']"),
-        ('a,price\n"x\ny",1\nz,2\n', "1 values hold line breaks"),
+        ('a,price\n"x\ny",1\nz,2\n', "1 value holds line breaks"),
     ],
 )
 def test_what_a_person_should_know_is_a_warning(build, text, note):
@@ -388,7 +396,7 @@ INFINITE = "size,price\n1.5,1\n{},2\n2.5,3\n{},1\n"
 @pytest.mark.parametrize("value", ["inf", "-inf", "1e999", "-1e400"])
 def test_infinite_values_are_refused_when_the_table_is_read(build, tmp_path, value):
     message = refused(build, INFINITE.format(value, value))
-    assert "column 'size': is infinite, or too large a number, in 2 of 4 rows (rows 2, 4)" in message
+    assert "column 'size': is infinite, or too large a number, in 2 of 4 rows (lines 3, 5 of the file)" in message
     assert "ignore_columns" in message
     (tmp_path / "result").rename(tmp_path / "refused")
     build(INFINITE.format(value, value), ignore_columns=("size",))
@@ -400,7 +408,7 @@ def test_an_infinite_target_is_refused_when_the_table_is_read(build):
 
 def test_infinite_values_of_parquet_are_refused(build, tmp_path):
     pl.DataFrame({"a": [1.0, float("-inf"), None], "price": [1, 2, 3]}).write_parquet(tmp_path / "table.parquet")
-    assert "in 1 of 3 rows (row 2)" in refused(build, path=str(tmp_path / "table.parquet"))
+    assert "in 1 of 3 rows (row 2 of the table)" in refused(build, path=str(tmp_path / "table.parquet"))
 
 
 GAPS = "a,b,c,price\n1,,x,1\n,,,2\n3,4.5,z,3\n"
@@ -418,7 +426,10 @@ def test_missing_values_and_what_fills_them_are_told_when_the_table_is_read(buil
 def test_missing_values_that_are_not_to_be_filled_are_refused_when_the_table_is_read(build):
     use = ColumnUse("regression", "price", missing=MissingValues(numbers="refuse", categories="refuse"))
     message = refused(build, GAPS, use=use)
-    assert "column 'b': is missing in 2 of 3 rows (rows 1, 2), and normalized.missing.numbers is 'refuse'" in message
+    assert (
+        "column 'b': is missing in 2 of 3 rows (lines 2, 3 of the file), and normalized.missing.numbers is 'refuse'"
+        in message
+    )
     assert "set normalized.missing.categories: level" in message
 
 

@@ -110,7 +110,7 @@ def test_labels_may_lie_beside_the_images(tmp_path):
     ("has_classes", "message"),
     [
         (False, r"holds neither data.yaml nor .* boxes of Pascal VOC are not read; save them as YOLO"),
-        (True, r"a.xml: 1 images have an .xml file but no label file: boxes of Pascal VOC are not read"),
+        (True, r"a.xml: 1 image has an .xml file but no label file: boxes of Pascal VOC are not read"),
     ],
 )
 def test_boxes_of_pascal_voc_are_no_images_without_objects(tmp_path, has_classes, message):

@@ -155,7 +155,7 @@ def test_many_images_without_a_label_file_are_told(root, tmp_path):
     index = read(root, tmp_path)
     assert index.report["images_without_label_file"] == 4
     assert index.report["warnings"] == [
-        "4 of 6 images have no label file, so that they count as known to be empty; that of images/i02.png would be "
+        "4 of 6 images have no label file, which counts as known to be empty; that of images/i02.png would be "
         "labels/i02.txt"
     ]
     write_labels(root / "labels", yolo_lines(3))

@@ -232,7 +232,7 @@ def test_a_damaged_record_of_a_living_experiment_keeps_all_results_and_says_so(l
     damage(lab)
     garbage, problems = survey(lab.root, lab.specs)
     assert [item.experiment_id for item in garbage] == ["one"]
-    assert "results are kept because nobody knows whether they are used" in problems[-1]
+    assert "nobody knows what is used" in problems[-1]
     assert lab.collect(garbage) == []
 
 

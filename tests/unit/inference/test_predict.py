@@ -129,7 +129,7 @@ def test_nothing_readable_is_an_error_and_leaves_no_file(photos, tmp_path):
     for out in ("out.csv", "out.parquet", "coco.json", "seen"):
         code, _, told = predict("detection", photos, "--out", tmp_path / out)
         assert code == 1
-        assert "None of the 6 pictures can be read" in told
+        assert "None of 6 pictures can be read" in told
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
@@ -140,7 +140,7 @@ def test_an_error_on_the_way_leaves_no_file_and_the_former_one_as_it_was(familie
     (tmp_path / "out.csv").write_text("former")
     code, _, told = predict("table", tmp_path / "rows.parquet", "--out", tmp_path / "out.csv", "--overwrite")
     assert code == 1
-    assert "'Rom' in 1 rows" in told
+    assert "'Rom' in 1 row" in told
     assert (tmp_path / "out.csv").read_text() == "former"
     assert len(list(tmp_path.iterdir())) == 2
 

@@ -198,7 +198,7 @@ def test_an_image_that_changed_since_it_was_indexed_is_refused(crop, numbers):
 
 
 def test_images_without_any_label_are_refused(crop, tmp_path):
-    with pytest.raises(DataError, match="None of the 1 images has a label"):
+    with pytest.raises(DataError, match="None of 1 image has a label"):
         crop(write_splits(tmp_path / "splits", {"train/a.png": None}))
 
 

@@ -222,8 +222,8 @@ def test_a_column_without_a_value_in_train_is_named(normalize):
 def test_classes_that_train_lacks_are_an_error_with_the_way_out(normalize):
     columns = {**TABLE, "color": ["red", "blue", "green", "blue"], "new": [True, True, True, False]}
     message = refused(normalize, columns)
-    assert "column 'color': 'green' in 1 rows, but the fitted rows have only 'blue', 'red'" in message
-    assert "column 'new': False in 1 rows" in message
+    assert "column 'color': 'green' in 1 row, but the fitted rows have only 'blue', 'red'" in message
+    assert "column 'new': False in 1 row" in message
     assert "normalized.unseen_categories: code" in message
 
 

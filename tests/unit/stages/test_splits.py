@@ -202,7 +202,7 @@ def test_one_group_of_all_files_is_refused_and_named(divide, tmp_path):
     source = index_images(tmp_path / "source", names_of(100, "img_{:04d}.png"))
     message = refused(divide, source, name_delimiter="_")
     assert "would be empty" in message
-    assert "in 1 groups that stay together, the largest ('img') with 100 items" in message
+    assert "in 1 group kept together, the largest ('img') with 100 of them" in message
     assert "splits.max_split" in message
 
 
@@ -265,7 +265,7 @@ def test_a_group_column_that_does_not_exist_is_named_with_the_nearest(divide, tm
 def test_a_group_column_with_missing_values_is_refused(divide, tmp_path):
     photos = [None, *["a"] * 19]
     source = index_images(tmp_path / "source", names_of(20), background=photos)
-    assert "missing for 1 of 20 items (row 1)" in refused(divide, source, group_key="background")
+    assert "missing for 1 of 20 items (the first: item" in refused(divide, source, group_key="background")
 
 
 def test_hashes_and_thumbnails_of_images_are_passed_on(divide, tmp_path):

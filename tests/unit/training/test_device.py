@@ -25,7 +25,7 @@ def test_without_a_gpu_auto_is_the_processor():
 
 @WITHOUT_GPU
 def test_a_gpu_that_is_not_there_is_an_error_that_says_so():
-    with pytest.raises(TrainingError, match=r"finds 0 GPU\(s\)\. Set train_params\.device: auto"):
+    with pytest.raises(TrainingError, match=r"finds 0 GPUs\. Set train_params\.device: auto"):
         available_device("cuda")
 
 

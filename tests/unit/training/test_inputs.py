@@ -106,5 +106,5 @@ def test_a_wide_picture_is_fitted_with_a_border_and_not_stretched(tmp_path):
 
 def test_every_picture_that_can_not_be_read_is_listed(tmp_path):
     (tmp_path / "a.png").write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"2 picture\(s\)(.|\n)*a\.png(.|\n)*b\.png"):
+    with pytest.raises(DataError, match=r"2 pictures(.|\n)*a\.png(.|\n)*b\.png"):
         load_images([tmp_path / "a.png", tmp_path / "b.png"], 8, threads=2)

@@ -156,7 +156,7 @@ def test_a_misspelt_subclass_is_named_with_the_nearest_label():
 def test_a_label_seen_only_later_is_named_with_the_nearest_class():
     target = fitted("cat", "dog")
     assert isinstance(target, LabelsTarget)
-    with pytest.raises(DataError, match=r"- dgo: 1 item\(s\); did you mean 'dog'"):
+    with pytest.raises(DataError, match=r"- dgo: 1 item; did you mean 'dog'"):
         target.ground_truth(rows("dgo"))
 
 

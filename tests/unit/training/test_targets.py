@@ -49,7 +49,7 @@ def test_a_class_seen_in_test_but_not_in_train_is_named_with_its_count():
 
 
 def test_items_without_a_label_are_named():
-    with pytest.raises(DataError, match=r"1 item\(s\) have no label(.|\n)*- 1"):
+    with pytest.raises(DataError, match=r"1 item has no label(.|\n)*- 1"):
         classes(["a", None, "b"])
 
 

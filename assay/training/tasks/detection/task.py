@@ -29,7 +29,7 @@ from assay.training.tasks.detection.criterion import DetectionRunningMetric, det
 from assay.training.tasks.images import ResizedImage, image_batch, read_images
 from assay.training.tasks.statistics import Statistics, class_statistics
 from assay.training.tasks.windows import DrawnWindows, WindowDataset
-from assay.utils.text import natural_sort_key
+from assay.utils.text import natural_sort_key, pluralize
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,8 @@ def too_large(dataset: DetectionDataset, image_size: int) -> tuple[str, ...]:
     larger = min(-(-int(wanted + 1) // 16) * 16, 4096)
     smaller = max(int(image_size * window / wanted), 4)
     return (
-        f"{count:,} of {len(sides):,} training objects are too large for the training windows of {window} px: none "
+        f"{count:,} of {pluralize(len(sides), 'training object is', 'training objects are')} too large for "
+        f"the training windows of {window} px: none "
         f"shows {VISIBLE_SHARE:.0%} of them, so that the network learns nothing about them and will miss such objects. "
         f"Set trained_model.data_description.window_size: {larger}, or reduce the images with image_size: {smaller}.",
     )

@@ -65,7 +65,7 @@ def test_masks_shrink_with_their_image_and_unknown_pixels_stay_unknown(source):
 
 def test_an_image_without_a_mask_is_named_where_masks_are_learned(source):
     data, items = source
-    with pytest.raises(DataError, match=r"1 image\(s\) have no mask") as error:
+    with pytest.raises(DataError, match=r"1 image has no mask") as error:
         read_class_maps(Annotations(data), items, MASKS, 40, 1)
     assert error.value.problems == ["empty"]
 
