@@ -219,7 +219,7 @@ def test_levels_are_at_most_so_many_and_at_least_one():
 def test_where_unseen_categories_are_an_error_rare_ones_are_levels_of_their_own():
     info = fitted(TOWNS, "categorical", categories="levels", unseen_categories="error")
     assert info.level_names == ("a", "b", "c", "d", "(missing)")
-    with pytest.raises(DataError, match="'new' in 1 rows"):
+    with pytest.raises(DataError, match="'new' in 1 row,"):
         info.apply(pl.Series("x", ["new"]))
 
 

@@ -50,7 +50,7 @@ def test_every_difference_is_named_by_layer_with_both_shapes(weights):
     assert "head.weight: 3x2 in the file, 1x2 in the network" in text
     assert "head.bias: the file lacks it; the network needs 1" in text
     assert "extra: only the file has it, 5" in text
-    assert "3 place(s)" in text
+    assert "3 places" in text
 
 
 def test_what_is_excluded_keeps_its_random_values(weights):
