@@ -88,8 +88,13 @@ def experiment(
         raise
     yield file_check(experiment_id)
     context.instance.add_run_tags(context.run.run_id, tags_of(spec))
-    values = spec.as_dict()
     log_not_needed(context, spec)
+    yield from _results(experiment_id, spec, folder)
+
+
+def _results(experiment_id: str, spec: ExperimentSpec, folder: ExperimentFolder) -> Iterator[dg.MaterializeResult[Any]]:
+    """Yield the whole spec, with its row of the table of experiments, and each of its sections."""
+    values = spec.as_dict()
     yield dg.MaterializeResult(
         asset_key="experiment",
         value=pl.DataFrame([experiment_row(experiment_id, spec, folder)]),
