@@ -240,6 +240,6 @@ def test_a_run_stopped_in_the_terminal_is_cancelled_in_one_sentence(tmp_path):
         output, _ = process.communicate(timeout=60)
         (run,) = instance.get_runs(dg.RunsFilter(tags={"dagster/partition": "slow"}))
     assert run.status is dg.DagsterRunStatus.CANCELED
-    assert process.returncode == 1
+    assert process.returncode == 130
     assert output.splitlines()[-1] == "Stopped. What was finished stays; goes on with: assay run slow"
     assert "Traceback" not in output

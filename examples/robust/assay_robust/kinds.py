@@ -27,11 +27,11 @@ class Varying(FeatureFunction):
     """Least standard deviation, in the column's unit; a column must exceed it."""
 
 
-class Linear(ModelSection):
+class OneLayer(ModelSection):
     """One linear layer."""
 
-    kind: Literal["linear"] = "linear"
-    """linear."""
+    kind: Literal["one_layer"] = "one_layer"
+    """one_layer."""
     bias: bool = True
     """Whether it has a constant."""
 
@@ -102,7 +102,7 @@ class Seats(LockSection):
 
 
 VARYING = Extension(Varying, "assay_robust.tables:varying_columns")
-LINEAR = ModelKind(Linear, "assay_robust.network:build_linear")
+ONE_LAYER = ModelKind(OneLayer, "assay_robust.network:build_one_layer")
 LOG_COSH = LearnerKind(LogCosh, loss="assay_robust.network:log_cosh")
 AVERAGED = Extension(Averaged, "assay_robust.network:load_averaged")
 JITTERED = Extension(Jittered, "assay_robust.network:predict_jittered")

@@ -10,10 +10,10 @@ from assay.training.interfaces import Loss
 from assay.training.model_card import AnyTarget
 from assay.training.model_file import LoadedModel, load_model
 from assay.training.tasks.item_level import Predictor
-from assay_robust.kinds import Averaged, Jittered, Linear, LogCosh
+from assay_robust.kinds import Averaged, Jittered, LogCosh, OneLayer
 
 
-def build_linear(section: Linear, input_shape: tuple[int, ...], output_count: int) -> nn.Module:
+def build_one_layer(section: OneLayer, input_shape: tuple[int, ...], output_count: int) -> nn.Module:
     """Return an untrained network; random weights come from torch's current generator."""
     return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(input_shape), output_count, bias=section.bias))
 
