@@ -24,6 +24,7 @@ from assay.inference.stored import StoredModel, is_table_model, require_kind
 from assay.inference.writing import drawn_prediction
 from assay.plots.sheets import fit_into, sample_grid
 from assay.spec.ids import suggest_id
+from assay.utils.text import pluralize
 
 SHOWN_ROWS, SHOWN_PICTURES = 10, 8
 """How much of a scoring is kept to be shown."""
@@ -147,7 +148,7 @@ def _after_the_first(parts: Iterator[PredictedPart]) -> Iterator[PredictedPart]:
         empty.append(part)
     lines = [f"{item}: {problem}" for part in empty for item, problem in part.problems]
     if lines:
-        raise DataError(f"None of the {len(lines):,} pictures can be read.", lines)
+        raise DataError(f"None of {pluralize(len(lines), 'picture')} can be read.", lines)
     return iter(empty)
 
 

@@ -133,7 +133,7 @@ def test_show_tells_what_each_result_and_all_of_them_cost(project, monkeypatch, 
         run_all(store, name)
     assert call(monkeypatch, "show", "mine") == 0
     shown = capsys.readouterr().out
-    spent = r"CPU [0-9.]+ s, memory [0-9.]+ MB"
+    spent = r"CPU [0-9.]+ s, memory [0-9.]+ [MG]B"
     assert re.search(rf"^  trained_model    [0-9a-f]{{24}}  6\.0 s, {spent}, \d+ bytes$", shown, re.M)
     assert re.search(rf"^cost: 36 s, {spent}, [0-9.]+ (bytes|kB), on .+ cores, \d+ GB$", shown, re.M)
     assert call(monkeypatch, "show", "same") == 0

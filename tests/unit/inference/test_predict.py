@@ -1,6 +1,7 @@
 """``assay predict``: every kind of output, complete or absent, and one sentence for what can't be predicted."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -134,13 +135,12 @@ def test_nothing_readable_is_an_error_and_leaves_no_file(photos, tmp_path):
 
 
 def test_an_error_on_the_way_leaves_no_file_and_the_former_one_as_it_was(families, tmp_path):
-    frame = pl.DataFrame({"size": [80.0] * 70_000, "rooms": 3, "town": "Ulm", "garden": True})
-    frame = frame.with_columns(town=pl.when(pl.int_range(70_000) == 69_999).then(pl.lit("Rom")).otherwise("town"))
+    frame = pl.DataFrame({"size": [80.0] * 69_999 + [math.inf], "rooms": 3, "town": "Ulm", "garden": True})
     frame.write_parquet(tmp_path / "rows.parquet")
     (tmp_path / "out.csv").write_text("former")
     code, _, told = predict("table", tmp_path / "rows.parquet", "--out", tmp_path / "out.csv", "--overwrite")
     assert code == 1
-    assert "'Rom' in 1 row" in told
+    assert "inf" in told
     assert (tmp_path / "out.csv").read_text() == "former"
     assert len(list(tmp_path.iterdir())) == 2
 
