@@ -156,7 +156,7 @@ def impact_lines(impact: Impact, what: str, subset: str | None = None) -> list[s
     if any(place.learned for place in impact.places):
         lines += ["", "* Its model learned from it, or was chosen by it: only a new model tells what it is without."]
     names = [place.experiment_id for place in impact.places]
-    rest = f"; the other {len(impact.others)} are found as they are" if impact.others else ""
+    rest = "; all others are found as they are" if impact.others else ""
     lines += ["", f"Once it is changed, a run makes anew: {_listed(names)}{rest}."]
     if impact.unknown:
         lines.append(f"Their data are not in this storage: {_listed(impact.unknown)}.")

@@ -42,7 +42,7 @@ def test_the_lines_say_where_how_much_who_is_made_anew_and_what_to_do():
         ["two*", "train", "1"],
     ]
     assert "* Its model learned from it, or was chosen by it: only a new model tells what it is without." in lines
-    assert "Once it is changed, a run makes anew: one, two; the other 1 are found as they are." in lines
+    assert "Once it is changed, a run makes anew: one, two; all others are found as they are." in lines
     assert "Their data are not in this storage: four." in lines
     assert "To mend it: correct row 18 of houses.csv, not counting the header." in lines
     assert lines[-2:] == [
