@@ -90,11 +90,13 @@ job_champion = dg.define_asset_job(
     "by `follow_boards`; by hand for another look, which changes nothing where nothing is new.",
 )
 
+# Dagster infers no partitions from checks alone.
+PARTITIONED = dg.PartitionedConfig(experiments, run_config_for_partition_key_fn=lambda _: {})
+
 job_verify = dg.define_asset_job(
     "job_verify",
     selection=VERIFICATION,
-    # Dagster infers no partitions from a check alone.
-    config=dg.PartitionedConfig(experiments, run_config_for_partition_key_fn=lambda _: {}),
+    config=PARTITIONED,
     tags={VERIFIES_TAG: "true"},
     description="Make all results of a finished experiment anew in an empty storage, and compare them byte by byte "
     "with those that are stored, of which nothing changes. It takes as long as the experiment did; like "
@@ -104,8 +106,7 @@ job_verify = dg.define_asset_job(
 job_export_parity = dg.define_asset_job(
     "job_export_parity",
     selection=PARITY,
-    # A job of checks alone would have no partitions.
-    config=dg.PartitionedConfig(experiments, run_config_for_partition_key_fn=lambda _experiment_id: {}),
+    config=PARTITIONED,
     description="Check whether the model of an experiment, exported to ONNX, gives the same numbers and decisions on "
     "its test items. Nothing is written. Needs the extra 'onnx'.",
 )

@@ -6,7 +6,6 @@ Does not belong here: widgets (``assay.dashboard.views.experiment``), curves (``
 (``assay.dashboard.report``).
 """
 
-import csv
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -20,7 +19,7 @@ from assay.comparison.load import Score, differing_stage
 from assay.comparison.terminal import interval
 from assay.dashboard.data import Experiment
 from assay.errors import AssayError, SpecError, StorageError
-from assay.experiments.checks import EXP_TESTS
+from assay.experiments.checks import EXP_TESTS, recorded_tests
 from assay.experiments.contents import stage_results
 from assay.experiments.folders import (
     ENVIRONMENT_FILES,
@@ -118,24 +117,13 @@ def baseline_verdict(name: str, score: Score) -> str | None:
 
 
 def check_table(root: Path, experiment_id: str) -> pl.DataFrame:
-    """Return the experiment's checks, failed ones first."""
-    folder = ExperimentFolders(root).find(experiment_id)
-    rows = _read(folder.path / EXP_TESTS) if folder else []
-    ordered = sorted(rows, key=lambda row: row["passed"] == "True")
-    shown = [(_outcome(row), row["name"], row["description"], row["expected"]) for row in ordered]
-    return pl.DataFrame(shown, CHECKS, orient="row")
-
-
-def _outcome(row: Mapping[str, str]) -> str:
-    return PASSED if row["passed"] == "True" else FAILED
-
-
-def _read(path: Path) -> list[dict[str, str]]:
+    """Return the experiment's checks, failed ones first; a file of them that can't be read is the only row."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-    except FileNotFoundError:
-        return []
+        tests = sorted(recorded_tests(root, experiment_id), key=lambda test: test.passed)
+    except StorageError as error:
+        return pl.DataFrame([(FAILED, EXP_TESTS, str(error), "a list of tests")], CHECKS, orient="row")
+    shown = [(PASSED if each.passed else FAILED, each.name, each.description, each.expected) for each in tests]
+    return pl.DataFrame(shown, CHECKS, orient="row")
 
 
 def spec_text(experiment: Experiment) -> str:

@@ -22,7 +22,7 @@ from assay.training.data import DataSource
 from assay.training.device import deterministic
 from assay.training.fitted_models import fit_at_once
 from assay.training.image_targets import MaskTarget
-from assay.training.interfaces import EvaluationDataset
+from assay.training.interfaces import EvaluationDataset, TrainingTask
 from assay.training.metrics import with_thresholds
 from assay.training.model_card import ModelCard
 from assay.training.model_file import CHOSEN, LAST, network_of, save_model
@@ -79,10 +79,7 @@ def build_trained_model(
         with worker_processes(request, params.device):
             checkpoints = Checkpoints(scratch, digest_of(card.as_dict()), params.checkpoint_every_s)
             network = network_of(card)
-            if card.section.model is not None and card.section.model.is_fitted:
-                training = fit_at_once(network, training_task, card, progress)
-            else:
-                training = fit(network, training_task, progress, checkpoints)
+            training = _trained(network, training_task, card, progress, checkpoints)
         chosen, last = _cards(card, training, network, training_task.validation)
         write_net_data(training_task, card, len(training.history), folder / NET_DATA)
     _write_models(folder, training, chosen, last)
@@ -94,6 +91,14 @@ def build_trained_model(
         "stopped": training.stopped,
         **({"warnings": list(training_task.warnings)} if training_task.warnings else {}),
     }
+
+
+def _trained(
+    network: torch.nn.Module, task: TrainingTask, card: ModelCard, progress: Progress, checkpoints: Checkpoints
+) -> Training:
+    if card.section.model is not None and card.section.model.is_fitted:
+        return fit_at_once(network, task, card, progress)
+    return fit(network, task, progress, checkpoints)
 
 
 def _describe_data(request: TrainingRequest, prepared: Prepared) -> tuple[dict[str, Statistics], pl.DataFrame]:

@@ -48,6 +48,10 @@ def test_failed_checks_come_first(tmp_path):
         (PASSED, "files exist", "All there.", "all of them"),
     ]
     assert check_table(root, "nobody").is_empty()
+    (folder_of(root, "ran") / "exp_tests.csv").write_text("no,list\n1,2\n")
+    ((outcome, name, problem, _),) = check_table(root, "ran").rows()
+    assert (outcome, name) == (FAILED, "exp_tests.csv")
+    assert "is no list of tests" in problem
 
 
 def test_a_spec_reads_as_yaml():
