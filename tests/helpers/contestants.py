@@ -1,11 +1,13 @@
 """Finished experiments that compete for a board, made up item by item: whose answer is right is up to the test."""
 
+import shutil
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
 import torch
 
 from assay.analysis.base import ANALYSIS_SCHEMA
@@ -48,6 +50,15 @@ class Contest:
     @property
     def boards(self) -> Boards:
         return Boards(self.root)
+
+    def copied(self, place: Path, patch: pytest.MonkeyPatch) -> "Contest":
+        """Return a copy in a folder, which is the project of this process from now on."""
+        contest = Contest(shutil.copytree(self.folder, place / "contest", symlinks=True))
+        patch.setenv("ASSAY_STORAGE", str(contest.root))
+        patch.setenv("ASSAY_EXPERIMENTS", str(contest.specs.folder))
+        patch.setenv("DAGSTER_HOME", str(place / "home"))
+        patch.chdir(contest.folder)
+        return contest
 
     def enter(self, name: str, **keys: Any) -> None:
         """Write the file of an experiment, which makes other results than those of other names."""

@@ -1,7 +1,5 @@
 """``assay promote``: by hand, by rule, back, and the list of boards; what it refuses, then nothing is written."""
 
-import shutil
-
 import pytest
 from dagster import AssetKey
 
@@ -18,17 +16,12 @@ def finished(tmp_path_factory):
     for name, wrong in {"weak": 40, "strong": 10}.items():
         contest.finish(name, range(wrong))
     contest.enter("planned")
-    return contest.folder
+    return contest
 
 
 @pytest.fixture
 def contest(finished, tmp_path, monkeypatch):
-    contest = Contest(shutil.copytree(finished, tmp_path / "contest", symlinks=True))
-    monkeypatch.setenv("ASSAY_STORAGE", str(contest.root))
-    monkeypatch.setenv("ASSAY_EXPERIMENTS", str(contest.specs.folder))
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
-    monkeypatch.chdir(contest.folder)
-    return contest
+    return finished.copied(tmp_path, monkeypatch)
 
 
 @pytest.fixture

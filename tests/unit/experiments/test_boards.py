@@ -126,16 +126,12 @@ def finished(tmp_path_factory):
     contest.finish("strong", range(10))
     contest.consider("weak")
     contest.consider("strong")
-    return contest.folder
+    return contest
 
 
 @pytest.fixture
 def contest(finished, tmp_path, monkeypatch):
-    contest = Contest(shutil.copytree(finished, tmp_path / "contest", symlinks=True))
-    monkeypatch.setenv("ASSAY_STORAGE", str(contest.root))
-    monkeypatch.setenv("ASSAY_EXPERIMENTS", str(contest.specs.folder))
-    monkeypatch.chdir(contest.folder)
-    return contest
+    return finished.copied(tmp_path, monkeypatch)
 
 
 @pytest.mark.system
