@@ -50,7 +50,7 @@ def _texts_below(model: type) -> dict[str, str]:
 class Section(BaseModel):
     """Base of all spec models: immutable, and a key that does not exist is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, defer_build=True)
 
     @classmethod
     def described_fields(cls) -> dict[str, FieldInfo]:

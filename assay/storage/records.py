@@ -71,7 +71,7 @@ _Walkable = Annotated[dict[str, Any], AfterValidator(_walkable)]
 class Record(BaseModel):
     """Base of all shapes: JSON types are taken as they are, and unknown keys belong to a later version."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, defer_build=True)
 
 
 class _File(Record):

@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, Protocol
-
-from filelock import ReadWriteLock, SoftReadWriteLock, Timeout
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from assay.errors import InUseError, StorageError
 from assay.storage.locks.holders import Heartbeat, describe, heartbeat_of, holder_file, holders
+
+if TYPE_CHECKING:
+    # Imported where a lock is made: it brings asyncio, a tenth of the start of a command that takes none.
+    from filelock import ReadWriteLock, SoftReadWriteLock
 
 LockMode = Literal["read", "write"]
 Waiting = Callable[[str], object]
@@ -101,6 +103,8 @@ class _OfThisMachine:
     longest_s = SLICE_S
 
     def __init__(self, path: Path) -> None:
+        from filelock import ReadWriteLock
+
         # Not singletons: threads of one process must wait for each other as processes do.
         self._lock = ReadWriteLock(path, is_singleton=False)
 
@@ -123,6 +127,8 @@ class _OfMachines:
     longest_s = WHOLE_S
 
     def __init__(self, path: Path, heartbeat: Heartbeat) -> None:
+        from filelock import SoftReadWriteLock
+
         self._path = path
         self._lock = SoftReadWriteLock(
             path,
@@ -152,7 +158,9 @@ class _OfMachines:
         self._lock.close()
 
 
-def _acquired_by_filelock(lock: ReadWriteLock | SoftReadWriteLock, mode: LockMode, timeout_s: float) -> bool:
+def _acquired_by_filelock(lock: "ReadWriteLock | SoftReadWriteLock", mode: LockMode, timeout_s: float) -> bool:
+    from filelock import Timeout
+
     acquire = lock.acquire_read if mode == "read" else lock.acquire_write
     try:
         acquire(timeout=timeout_s)
