@@ -20,9 +20,23 @@ from assay.spec.ids import is_id, validate_id
 from assay.storage.costs import NOT_RECORDED
 from assay.utils.text import pluralize
 
+ExperimentName = Annotated[str, typer.Argument(help="ID of the experiment; or champion, champion:BOARD")]
 
-def show(experiment_id: Annotated[str, typer.Argument(help="ID of the experiment")]) -> None:
+
+def named_experiment(name: str) -> str:
+    """Return the ID of the experiment that is called so: by its own ID, or as the champion of a board.
+
+    Raises:
+        StorageError: There is no such champion, or its experiment was trained anew since, or removed.
+    """
+    if is_id(name) and folders().find(name) is not None:
+        return name  # from before there were boards
+    return experiment_meant(storage_root(), name, spec_files())
+
+
+def show(experiment_id: ExperimentName) -> None:
     """Show what an experiment is, which results it has and what they cost, and its metrics."""
+    experiment_id = named_experiment(experiment_id)
     spec = _described(experiment_id)
     folder = folders().find(experiment_id)
     run = last_run(dagster_home(), experiment_id)
@@ -96,12 +110,13 @@ def _of_run(run: LastRun, experiment_id: str) -> str:
 
 
 def path(
-    experiment_id: Annotated[str, typer.Argument(help="ID of the experiment")],
+    experiment_id: ExperimentName,
     stage: Annotated[
         str | None, typer.Argument(help="a stage such as crops; the experiment's folder if left out")
     ] = None,
 ) -> None:
     """Print the folder of an experiment, or of one of its stages' results."""
+    experiment_id = named_experiment(experiment_id)
     folder = existing_folder(experiment_id)
     if stage is None:
         typer.echo(folder.path)
@@ -134,7 +149,7 @@ def existing_folder(experiment_id: str) -> ExperimentFolder:
 
 
 def report_experiment(
-    experiment_id: Annotated[str, typer.Argument(help="ID of the experiment")],
+    experiment_id: ExperimentName,
     out: Annotated[
         Path | None, typer.Option("--out", help="HTML file; report.html in the experiment's folder when left out")
     ] = None,
@@ -144,6 +159,7 @@ def report_experiment(
     The page needs no network and no other file, so it can be sent to others. Of an unfinished experiment it shows what
     there is.
     """
+    experiment_id = named_experiment(experiment_id)
     existing_folder(experiment_id)
     from assay.dashboard.report import write_report  # Polars: only here
 
@@ -189,7 +205,7 @@ UNLIMITED = 10_000
 
 
 def compare(
-    ids: Annotated[list[str] | None, typer.Argument(help="IDs; all experiments when nothing is chosen")] = None,
+    ids: Annotated[list[str] | None, typer.Argument(help="IDs, or champion; all when nothing is chosen")] = None,
     sweep: Annotated[str | None, typer.Option(help="the experiments of this sweep")] = None,
     where: Annotated[
         str | None, typer.Option(help="only those for which an SQL condition holds, such as: seed < 10")
@@ -207,7 +223,8 @@ def compare(
     from assay.comparison.terminal import as_text, price, repeats_text
 
     root, store = storage_root(), spec_files()
-    chosen = chosen_ids(root, store, ids or [], sweep, where)
+    ids = [named_experiment(name) for name in ids or []]
+    chosen = chosen_ids(root, store, ids, sweep, where)
     if not chosen:
         condition = f" for which {where} holds" if where else ""
         typer.echo(f"There is no experiment{condition}. Next: assay new regression, or assay sweep BASE --grid …")
@@ -226,14 +243,14 @@ def compare(
     if costs or sweep:
         typer.echo(f"\n{price(collection)}")
     if any(ranking.ranked for ranking in rankings):
-        name = selection_name(ids or [], sweep, where)
+        name = selection_name(ids, sweep, where)
         page = html or root / "compare" / f"{name}.html"
         write_comparison(page, sweep or name, rankings, collection, repeats)
         typer.echo(f"\nPage with curves: {page}")
 
 
 def diff(
-    first: Annotated[str, typer.Argument(help="ID of an experiment")],
+    first: ExperimentName,
     second: Annotated[
         str | None, typer.Argument(help="ID of another one of the same task; its own former data when left out")
     ] = None,
@@ -250,10 +267,12 @@ def diff(
     from assay.comparison.ranking import chosen_ids
 
     root, store = storage_root(), spec_files()
+    first = named_experiment(first)
     if second is None:
         (entry,) = collect(root, store, chosen_ids(root, store, [first], None, None), subset).entries
         typer.echo("\n".join(before_and_now_lines(before_and_now(root, entry, subset), first, subset)))
         return
+    second = named_experiment(second)
     chosen = chosen_ids(root, store, [first, second], None, None)
     everyone = store.ids()
     if len(everyone) <= MOST_BETWEEN:
@@ -298,7 +317,7 @@ MODEL_FORMATS = (ExportFormat.onnx, ExportFormat.safetensors, ExportFormat.torch
 
 
 def export(
-    experiment_id: Annotated[str, typer.Argument(help="ID of the experiment; or champion, champion:BOARD")],
+    experiment_id: ExperimentName,
     format: Annotated[
         ExportFormat,
         typer.Option(

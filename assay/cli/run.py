@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from assay.cli.results import ExperimentName, named_experiment
 from assay.experiments.workspace import (
     dagster_home,
     spec_files,
@@ -100,7 +101,7 @@ DEMO_METRICS = {"regression": ("mae", "r2"), "classification": ("accuracy", "mac
 
 
 def verify_experiment(
-    experiment_id: Annotated[str, typer.Argument(help="ID of a finished experiment")],
+    experiment_id: ExperimentName,
     tolerance: Annotated[
         float,
         typer.Option(min=0.0, help="largest relative difference of numbers in tables; 0: every byte is the same"),
@@ -113,6 +114,7 @@ def verify_experiment(
     """
     from assay.experiments.verification import repeat_and_compare  # Polars: only here
 
+    experiment_id = named_experiment(experiment_id)
     verdicts = repeat_and_compare(storage_root(), experiment_id, spec_files().load(experiment_id))
     for each in verdicts:
         typer.echo(f"{each.stage:17}{each}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assay.cli.results import existing_folder
+from assay.cli.results import ExperimentName, existing_folder, named_experiment
 from assay.errors import AssayError
 from assay.experiments.workspace import locations, spec_files
 from assay.storage.locations.config import DEFAULT_LOCATION
@@ -220,13 +220,14 @@ def copy(
 
 
 def pack(
-    experiment_id: Annotated[str, typer.Argument(help="ID of the experiment")],
+    experiment_id: ExperimentName,
     out: Annotated[Path | None, typer.Option("--out", help="the file; ID.zip in this folder when left out")] = None,
 ) -> None:
     """Write an experiment as one file, which `assay import FILE` takes on another machine.
 
     The same experiment gives the same bytes. Images are not part of it; generated ones are made again when needed.
     """
+    experiment_id = named_experiment(experiment_id)
     existing_folder(experiment_id)
     from assay.experiments.copying import pack_experiment  # Polars: only here
 

@@ -50,6 +50,18 @@ def test_promoted_by_hand_then_by_rule_and_back(contest, assay):
     assert [line.split()[:2] for line in told.splitlines()[2:]] == [["better", "taken"], ["weak", "champion"]]
 
 
+def test_commands_that_read_results_take_the_champion(contest, assay):
+    assay("promote", "strong")
+    for arguments in (["show"], ["path"], ["report"], ["pack"]):
+        code, told = assay(*arguments, "champion")
+        assert (code, "strong" in told) == (0, True), told
+    assert "strong" in assay("compare", "champion:pets", "weak")[1]
+    assert "strong" in assay("diff", "champion", "weak")[1]
+    code, told = assay("show", "champion:cars")
+    assert code == 1
+    assert "pets" in told
+
+
 def test_show_tells_of_which_board_it_is_champion(contest, assay):
     contest.consider("weak")
     assert "champion of board pets since 20" in assay("show", "weak")[1]
