@@ -214,7 +214,13 @@ def _of_set(ranking: Ranking) -> str:
 def _against_baseline(ranking: Ranking) -> str:
     score = ranking.score(ranking.ranked[0])
     worse_end = score.low if ranking.metric.higher_is_better else score.high
-    if score.baseline is None or worse_end is None or ranking.metric.beats(worse_end, score.baseline):
+    if score.value is None or score.baseline is None:
+        return ""
+    if not ranking.metric.beats(score.value, score.baseline):
+        return f"It is not better than the {score.baseline_name}."
+    if worse_end is None:
+        return f"It has no interval: it is not surely better than the {score.baseline_name}."
+    if ranking.metric.beats(worse_end, score.baseline):
         return ""
     return f"Its interval reaches the {score.baseline_name}: it is not surely better."
 

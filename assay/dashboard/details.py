@@ -102,7 +102,10 @@ def _metric_row(name: str, subset: str, score: Score) -> tuple[object, ...]:
 
 
 def baseline_verdict(name: str, score: Score) -> str | None:
-    """Return whether a metric, and its whole interval, is better than its baseline; None where that is unknown."""
+    """Return whether a metric, and its whole interval, is better than its baseline; None where that is unknown.
+
+    Without an interval, such as that of too few items, a better value may be chance: it is not surely better.
+    """
     try:
         metric = get_metric(name)
     except AssayError:  # of a package that is not installed here
@@ -112,7 +115,7 @@ def baseline_verdict(name: str, score: Score) -> str | None:
     if not metric.beats(score.value, score.baseline):
         return f"no: {score.baseline_name}"
     end = score.low if metric.higher_is_better else score.high
-    certain = end is None or metric.beats(end, score.baseline)
+    certain = end is not None and metric.beats(end, score.baseline)
     return f"yes: {score.baseline_name}" if certain else f"not surely: {score.baseline_name}"
 
 

@@ -241,8 +241,6 @@ def _metric_cells(row: Mapping[str, Any], shown_interval: str) -> list[Any]:
     value = element("b", shown_text(f"{readable_number(score.value)} {score.unit}".strip()))
     baseline = f"{readable_number(score.baseline)} ({score.baseline_name})" if score.baseline is not None else "–"
     verdict = (baseline_verdict(row["metric"], score) or "–").partition(":")[0]
-    if verdict == "yes" and shown_interval == TOO_FEW:
-        verdict = "not surely"
     return [
         label_of(row["metric"]),
         value,

@@ -15,7 +15,7 @@ def test_metrics_stand_metric_by_metric_with_interval_and_baseline():
     }
     rows = metric_table(experiment(scores=scores), ["validation", "test"]).rows()
     assert rows == [
-        ("accuracy", "validation", 0.95, None, None, 0.1, "yes: majority class", 200),
+        ("accuracy", "validation", 0.95, None, None, 0.1, "not surely: majority class", 200),
         ("accuracy", "test", 0.9, None, "[0.800, 1.000]", 0.1, "yes: majority class", 200),
         ("log loss", "test", 0.3, "nats", None, None, None, 200),
     ]
@@ -28,6 +28,7 @@ def test_metrics_stand_metric_by_metric_with_interval_and_baseline():
         ("accuracy", score(0.9, 0.8, 1.0), "yes: majority class"),
         ("accuracy", score(0.9, 0.05, 1.0), "not surely: majority class"),
         ("accuracy", score(0.1), "no: majority class"),
+        ("accuracy", score(0.9), "not surely: majority class"),
         ("mae", score(0.05, 0.01, 0.09), "yes: majority class"),
         ("mae", score(0.05, 0.01, 0.2), "not surely: majority class"),
         ("mae", score(None), None),
