@@ -17,7 +17,7 @@ import resource
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -62,7 +62,11 @@ class Outcome:
 
 
 def try_seeds(
-    attempt: Attempt, seeds: Sequence[int], deadline_s: float = 20.0, most_mb: int | None = None
+    attempt: Attempt,
+    seeds: Sequence[int],
+    deadline_s: float = 20.0,
+    most_mb: int | None = None,
+    tell: Callable[[Outcome], object] | None = None,
 ) -> list[Outcome]:
     """Try the inputs of some seeds, one after the other, in a child process.
 
@@ -72,34 +76,39 @@ def try_seeds(
         deadline_s: The child is killed when one input takes longer, in seconds.
         most_mb: Address space that the child may add to what it has after starting, in MB; None for no limit. Set it
             only where no threads are started, because every thread reserves some.
+        tell: Called with each outcome as soon as it is there.
     """
     outcomes: list[Outcome] = []
     while pending := list(seeds)[len(outcomes) :]:
-        outcomes += _try_until_death(attempt, pending, deadline_s, most_mb)
+        for outcome in _until_death(attempt, pending, deadline_s, most_mb):
+            outcomes.append(outcome)
+            if tell is not None:
+                tell(outcome)
     return outcomes
 
 
-def _try_until_death(attempt: Attempt, seeds: Sequence[int], deadline_s: float, most_mb: int | None) -> list[Outcome]:
-    """Return the outcomes up to and including the first input that ends the child."""
+def _until_death(attempt: Attempt, seeds: Sequence[int], deadline_s: float, most_mb: int | None) -> Iterator[Outcome]:
+    """Yield the outcomes up to and including the first input that ends the child."""
     context = multiprocessing.get_context("spawn")  # a fork of a process with threads may wait for ever
     here, there = context.Pipe()
     child = context.Process(target=_work, args=(there, attempt, list(seeds), most_mb), daemon=True)
     child.start()
     there.close()
-    outcomes: list[Outcome] = []
     try:
         here.recv()  # it has started: importing is not part of an input's time
         for seed in seeds:
             started = time.perf_counter()
             if not here.poll(deadline_s):
-                return [*outcomes, Outcome(seed, "unknown", f"no answer in {deadline_s:g} s", deadline_s)]
+                yield Outcome(seed, "unknown", f"no answer in {deadline_s:g} s", deadline_s)
+                return
             try:
-                outcomes.append(here.recv())
+                outcome = here.recv()
             except EOFError:
                 child.join(deadline_s)
                 reason = f"the process died (exit code {child.exitcode})"
-                return [*outcomes, Outcome(seed, "unknown", reason, time.perf_counter() - started)]
-        return outcomes
+                yield Outcome(seed, "unknown", reason, time.perf_counter() - started)
+                return
+            yield outcome
     finally:
         here.close()
         child.kill()
@@ -150,6 +159,27 @@ def table(outcomes: Sequence[Outcome]) -> list[str]:
     return text_table(header, rows, right=frozenset(header[1:]))
 
 
+class Progress:
+    """Says on standard error, every half minute, how far a campaign is."""
+
+    def __init__(self, count: int, every_s: float = 30.0) -> None:
+        self._count, self._every_s = count, every_s
+        self._tried = self._failed = 0
+        self._started = self._told = time.monotonic()
+
+    def __call__(self, outcome: Outcome) -> None:
+        self._tried += 1
+        self._failed += bool(outcome.problem)
+        now = time.monotonic()
+        if now >= self._told + self._every_s:
+            self._told = now
+            left_s = (now - self._started) / self._tried * (self._count - self._tried)
+            rest = f"about {left_s / 60:.0f} min left"
+            print(
+                f"{self._tried:,} of {self._count:,} tried, {self._failed} failed, {rest}", file=sys.stderr, flush=True
+            )
+
+
 def command(
     attempt: Attempt, count: int, arguments: Sequence[str] | None = None, shown: int = 20, **limits: Any
 ) -> None:
@@ -166,7 +196,8 @@ def command(
     parser.add_argument("--seed", type=int, default=0, help="the first seed; the others follow it")
     parser.add_argument("--count", type=int, default=count, help=f"how many seeds are tried; {count} when left out")
     chosen = parser.parse_args(arguments)
-    outcomes = try_seeds(attempt, range(chosen.seed, chosen.seed + chosen.count), **limits)
+    tell = Progress(chosen.count)
+    outcomes = try_seeds(attempt, range(chosen.seed, chosen.seed + chosen.count), tell=tell, **limits)
     failed = [each for each in outcomes if each.problem]
     print("\n".join(table(outcomes)))
     print(f"{len(outcomes)} inputs, {len(failed)} failures")

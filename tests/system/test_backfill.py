@@ -1,4 +1,4 @@
-"""Backfills with the real web server and daemon: fifty through a power cut; cancelling, going on, trying again.
+"""Backfills with the real web server and daemon: twenty through a power cut; cancelling, going on, trying again.
 
 One server for the file, because starting one takes as long as ten experiments.
 """
@@ -36,7 +36,7 @@ exptests: {{tests: []}}
 """
 
 DATA_VARIANTS = 5
-EXPERIMENTS = 50
+EXPERIMENTS = 20
 WANTED = {"generated_images": 1, "splits": 5, "tabular": 5, "normalized": 5} | dict.fromkeys(
     ("trained_model", "predictions", "analysis"), EXPERIMENTS
 )
@@ -138,10 +138,10 @@ def _fingerprint(entry: dg.EventLogEntry) -> str:
     return entry.asset_materialization.metadata["fingerprint"].value
 
 
-def test_fifty_experiments_survive_the_death_of_daemon_and_runs_and_build_nothing_twice(started):
+def test_twenty_experiments_survive_the_death_of_daemon_and_runs_and_build_nothing_twice(started):
     for number in range(EXPERIMENTS):
-        write_experiment(started, f"fifty{number:02}", number)
-    backfill_id = start_backfill(started, "--where", "name = 'fifty'")
+        write_experiment(started, f"twenty{number:02}", number)
+    backfill_id = start_backfill(started, "--where", "name = 'twenty'")
     half = wait_for(started, backfill_id, EXPERIMENTS // 2)
     assert half.counts["done"] < EXPERIMENTS
     started.cut_power("webserver")

@@ -1,4 +1,4 @@
-"""A stranger's folder is refused or used, and never obeyed: each crafted folder in every way that people use them."""
+"""A stranger's folder is refused or used, and never obeyed, in whatever way people use it."""
 
 import pytest
 
@@ -16,16 +16,11 @@ def problems_of(seeds):
 
 
 @pytest.mark.system
-def test_some_crafted_folders_are_refused_or_used():
-    """So many that all ways to use them are among them."""
-    assert problems_of([*OTHERS[::59], *ONTO[::5]]) == []
-
-
-@pytest.mark.system
 def test_a_crafted_target_leads_no_copy_astray():
     assert problems_of(ONTO) == []
 
 
 @pytest.mark.system
-def test_every_crafted_folder_is_refused_or_used():
-    assert problems_of(OTHERS) == []
+def test_crafted_folders_are_refused_or_used():
+    """So many that all ways to use them are among them; ``make campaigns`` tries all."""
+    assert problems_of(OTHERS[::11]) == []
