@@ -60,6 +60,7 @@ def test_an_error_of_the_daemon_is_shown_without_its_trace():
     ]
 
 
+@pytest.mark.system
 def test_a_failed_run_of_automation_is_told_once_with_reason_and_next_step_and_no_other(tmp_path):
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
 

@@ -96,6 +96,7 @@ def test_a_column_that_does_not_exist_is_named(run) -> None:
         run([table_asset(FRAME), read])
 
 
+@pytest.mark.system
 def test_each_partition_keeps_its_own_columns_in_its_own_order(run) -> None:
     frames = {
         "ab12": pl.DataFrame({"a": [1], "b": ["x"]}),
@@ -125,6 +126,7 @@ def all_partitions() -> tuple[dg.AssetsDefinition, list[Any]]:
     return compared, seen
 
 
+@pytest.mark.system
 def test_several_partitions_come_as_one_table_that_widens(run, all_partitions) -> None:
     compared, seen = all_partitions
     frames = {"ab12": pl.DataFrame({"a": [1]}), "cd34": pl.DataFrame({"b": ["x"], "a": [2.5]})}
@@ -136,6 +138,7 @@ def test_several_partitions_come_as_one_table_that_widens(run, all_partitions) -
     assert seen[0].columns == ["a", "experiment_id", "b"]
 
 
+@pytest.mark.system
 def test_one_of_several_partitions_looks_like_the_others(run, all_partitions, instance) -> None:
     compared, seen = all_partitions
     instance.delete_dynamic_partition("experiments", "cd34")
@@ -233,6 +236,7 @@ def by_another_file(path: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("change", [in_place, by_another_file])
 @pytest.mark.parametrize("is_result", [True, False])
+@pytest.mark.system
 def test_a_stored_table_changed_by_hand_is_refused_until_it_is_made_again(
     change: Any, is_result: bool, run, tmp_path: Path
 ) -> None:

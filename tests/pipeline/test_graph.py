@@ -7,6 +7,8 @@ from assay.pipeline import STAGES
 from assay.storage import warehouse
 from assay.storage.parquet import read_parquet
 
+pytestmark = pytest.mark.system
+
 DATA = ("generated_images", "splits", "crops", "tabular", "normalized")
 
 
@@ -17,7 +19,6 @@ def data_versions(result):
     }
 
 
-@pytest.mark.system
 def test_a_regression_goes_from_spec_to_analysis(two_runs):
     lab, result, _, _ = two_runs
     assert result.success, lab.failure(result)
@@ -139,7 +140,6 @@ def test_a_shared_table_is_stored_once(two_runs):
     assert (result.folder / "normalized.parquet").stat().st_nlink >= 3  # the result and one partition each
 
 
-@pytest.mark.system
 def test_the_same_spec_gives_the_same_bytes_in_another_storage(two_runs, lab):
     first = {stage: result.manifest["files"] for stage, result in two_runs[0].results("one").items()}
     lab.write("other")
@@ -147,7 +147,6 @@ def test_the_same_spec_gives_the_same_bytes_in_another_storage(two_runs, lab):
     assert {stage: result.manifest["files"] for stage, result in lab.results("other").items()} == first
 
 
-@pytest.mark.system
 def test_a_metric_gate_that_is_not_met_fails_its_check_but_keeps_the_result(two_runs):
     lab = two_runs[0]
     gate = {"kind": "metric", "subset": "test", "metric": "mae", "operator": "<", "value": 0.0}

@@ -8,6 +8,8 @@ import pytest
 
 from tests.campaigns.campaign import Tried, command, failures, table, try_seeds
 
+pytestmark = pytest.mark.system
+
 KINDS = ("good", "wrong", "raises", "crashes", "good again")
 
 
@@ -40,7 +42,6 @@ def test_every_failure_has_its_seed_and_the_others_go_on():
     assert len(table(outcomes)) == 5
 
 
-@pytest.mark.system
 def test_what_hangs_is_killed_and_counted():
     outcomes = try_seeds(hang, range(3), deadline_s=3)
     assert [each.problem for each in outcomes] == ["", "no answer in 3 s", ""]

@@ -254,6 +254,7 @@ def test_a_single_item_has_a_value_but_no_interval(analyse):
     assert "(too few items for an interval) on test, 1 item;" in report["summary"]
 
 
+@pytest.mark.system
 def test_intervals_that_nobody_asked_for_are_not_missed(build):
     report, _ = build(regression_frame({"test": 30}), bootstrap_samples=0)
     assert "interval" not in report["summary"]
@@ -265,6 +266,7 @@ def test_only_the_metrics_asked_for_are_computed_the_first_is_the_headline(analy
     assert report["summary"].startswith("macro F1")
 
 
+@pytest.mark.system
 def test_only_metrics_per_class_still_give_a_summary(build):
     report, folder = build(classification_frame({"test": 30}), metrics=["recall"])
     assert report["summary"].startswith("recall of class 0")
@@ -448,6 +450,7 @@ def mine(ask, tmp_path, install_package):
 
 
 @pytest.mark.parametrize(("answer", "added"), [("numbers", {"mine": {"rows": 20}}), ("nothing", {})])
+@pytest.mark.system
 def test_the_analyzer_of_a_package_adds_files_and_numbers(mine, build, answer, added):
     report, folder = mine(answer)
     plain, _ = build(regression_frame({"test": 20}))
@@ -465,6 +468,7 @@ def test_the_analyzer_of_a_package_adds_files_and_numbers(mine, build, answer, a
         ("odd", r"The plug-in 'mine' of the package added 1 \(analyzers:KIND\) failed: KeyError: 'odd'"),
     ],
 )
+@pytest.mark.system
 def test_an_analyzer_that_does_something_else_is_one_error(mine, answer, reason):
     with pytest.raises(AssayError, match=reason):
         mine(answer)

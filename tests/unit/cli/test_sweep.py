@@ -111,6 +111,7 @@ def test_folds_that_make_no_sense_are_refused(folder, call, arguments, expected)
     assert not folder.exists()
 
 
+@pytest.mark.system
 def test_a_sweep_tells_what_it_will_cost_where_its_base_has_run(folder, call):
     store = SpecFiles(folder, folder.parent / "storage")
     store.create({"task": "regression", "trained_model": {"train_params": {"epochs": 10}}}, "mine")
@@ -126,6 +127,7 @@ def test_a_sweep_tells_what_it_will_cost_where_its_base_has_run(folder, call):
     assert "Cost so far, shared results counted once: 36 s, CPU" in out
 
 
+@pytest.mark.system
 def test_damaged_records_of_costs_do_not_stop_a_sweep(folder, call):
     store = SpecFiles(folder, folder.parent / "storage")
     store.create({"task": "regression"}, "mine")

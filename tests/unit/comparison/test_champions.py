@@ -25,6 +25,7 @@ WEAK, STRONG = range(40), range(10)
 @given(
     ends=st.tuples(NUMBERS, NUMBERS), chance=st.none() | st.floats(0, 1), metric=st.sampled_from(["accuracy", "mae"])
 )
+@pytest.mark.system
 def test_nothing_is_called_better_whose_interval_holds_zero_or_that_chance_explains(ends, chance, metric):
     low, high = sorted(ends)
     found = decided("A and B", MetricDifference(metric, (0.5, 0.6), low, high), chance)

@@ -98,6 +98,7 @@ def test_a_key_that_nobody_or_everybody_lacks_has_no_panel(compare, entry):
     assert "accuracy by kind" in [panel.title for panel in key_panels(ranking)]
 
 
+@pytest.mark.system
 def test_a_page_of_experiments_without_results_or_history_is_complete(compare, entry, score):
     collection = compare(0, entry(0, scores={"accuracy": score(None)}, folder=None), entry(1, scores={}))
     assert page_of(collection).endswith("</html>\n")
@@ -113,6 +114,7 @@ def test_writing_replaces_the_whole_page(entry, tmp_path):
 
 
 @pytest.mark.parametrize("count", [1, 7])
+@pytest.mark.system
 def test_drawing_is_repeatable_and_every_curve_can_be_found_by_its_experiments_place(count):
     curves = [Curve(place, [1, 2], [1.0, 0.5]) for place in range(count)]
     drawing = [draw_panels([Panel("loss", "epoch", curves)], [f"$x^{n}$" for n in range(count)]) for _ in range(2)]

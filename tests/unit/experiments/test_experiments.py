@@ -55,6 +55,7 @@ def _create_many(folder, root):
 
 
 @pytest.mark.defect("B11")
+@pytest.mark.system
 def test_processes_that_invent_ids_at_once_never_share_one(specs):
     context = multiprocessing.get_context("fork")
     workers = [context.Process(target=_create_many, args=(specs.folder, specs.root)) for _ in range(4)]

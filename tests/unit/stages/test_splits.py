@@ -406,6 +406,7 @@ def items_tested(division):
 
 
 @pytest.mark.parametrize("count", [2, 5, 7, 23])
+@pytest.mark.system
 def test_the_test_folds_are_disjoint_and_together_the_whole(divide, tmp_path, count):
     names = names_of(23)
     divisions = folds_of(divide, index_images(tmp_path / "source", names), count)
@@ -415,6 +416,7 @@ def test_the_test_folds_are_disjoint_and_together_the_whole(divide, tmp_path, co
     assert all(set(division.values()) == {"train", "validation", "test"} for division in divisions if count > 2)
 
 
+@pytest.mark.system
 def test_the_rest_of_a_fold_is_divided_in_proportion_and_every_item_is_learned_from(divide, tmp_path):
     source = index_images(tmp_path / "source", names_of(100))
     report, _, _ = divide(source, folds=5, fold=3)
@@ -428,6 +430,7 @@ def test_the_rest_of_a_fold_is_divided_in_proportion_and_every_item_is_learned_f
     assert divisions[0] != subsets_of(divide(source, result="other", folds=5, seed=7)[1])
 
 
+@pytest.mark.system
 def test_folds_keep_groups_together_and_classes_in_proportion(divide, tmp_path):
     names = [f"{label}/{number:02d}_{side}.png" for label in ("cat", "dog") for number in range(20) for side in "lr"]
     source = index_images(tmp_path / "source", names)
@@ -454,6 +457,7 @@ def test_more_folds_than_groups_are_refused(divide, tmp_path, keys, message):
     assert refused(divide, source, **keys) == message
 
 
+@pytest.mark.system
 def test_folds_do_not_mix_in_test_items_that_the_data_come_with(divide, tmp_path):
     names = names_of(20)
     source = index_images(tmp_path / "source", names, given_subset=["train"] * 15 + ["test"] * 5)

@@ -14,6 +14,7 @@ from assay.training.predictions import PREDICTIONS, build_predictions
 from assay.training.trained_model import CHOSEN, build_trained_model
 
 
+@pytest.mark.system
 def test_no_other_threshold_has_a_better_f1():
     rng = np.random.default_rng(0)
     for _ in range(8):

@@ -34,6 +34,7 @@ def test_auto_precision_is_bf16_where_that_is_fast(fast, precision):
     assert resolve_device(section(precision="auto"), lambda device: fast).train_params.precision == precision
 
 
+@pytest.mark.system
 def test_inputs_go_where_the_weights_are():
     outputs = forward(network().eval().to("meta"), torch.zeros(4, 6))
     assert (outputs.device.type, outputs.shape) == ("meta", (4, 1))

@@ -71,12 +71,14 @@ def test_whole_images_with_their_tables_and_masks_are_read_once(task, reads, tmp
         assert found == dict.fromkeys(tables | files, 1)
 
 
+@pytest.mark.system
 def test_rows_are_read_once(reads, pixel_rows, store_rows, tmp_path):
     spec = {"model": {"kind": "mlp", "width": 2}, "train_params": {"epochs": 1, "threads": 1}}
     found = train_and_predict(store_rows(pixel_rows), spec, "regression", reads, tmp_path)
     assert found == ({"normalized.parquet": 1},) * 2
 
 
+@pytest.mark.system
 def test_images_of_objects_are_read_once(reads, store_crops, tmp_path):
     spec = {
         "model": {"kind": "cnn", "width": 2},

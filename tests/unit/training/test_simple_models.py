@@ -36,6 +36,7 @@ def number_rows():
     return pl.DataFrame({**known, "target": linear, **columns}).with_columns(stepped=pl.Series(stepped))
 
 
+@pytest.mark.system
 def test_the_simple_model_is_the_one_that_is_best_on_the_validation_data(number_rows, store_rows, predict):
     rows = number_rows.drop("stepped")
     name, predicted = predict(store_rows(rows))
@@ -79,6 +80,7 @@ def test_several_labels_have_a_linear_model_each_and_a_class_that_all_have_its_s
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.system
 def test_pictures_are_described_by_gradients(store_crops, predict, task):
     name, predicted = predict(store_crops(), task, data_description={"input": "crops"}, model={"kind": "cnn"})
     assert name == "HOG and a linear model"
@@ -87,6 +89,7 @@ def test_pictures_are_described_by_gradients(store_crops, predict, task):
         assert (predicted["target_class"] == predicted["predicted_class"]).mean() > 0.8
 
 
+@pytest.mark.system
 def test_the_answer_to_a_test_item_is_not_learned(number_rows, store_rows, predict):
     rows = number_rows.drop("stepped")
     _, before = predict(store_rows(rows))

@@ -65,6 +65,7 @@ def test_pictures_are_classified(store_crops, tiny_spec, train):
     assert json.loads((folder / CARD).read_text())["chosen_by"] == "best loss on validation"
 
 
+@pytest.mark.system
 def test_rows_of_a_table_are_classified(pixel_rows, store_rows, tiny_spec, train):
     spec = tiny_spec(
         data_description={"input": "normalized", "class_mapping": {"0": "up", "1": "up", "2": "down", "3": "down"}}
@@ -88,6 +89,7 @@ def test_the_saved_epoch_is_the_best_and_not_the_last(misleading_rows, store_row
     assert digest(folder / CHOSEN) != digest(folder / LAST)
 
 
+@pytest.mark.system
 def test_without_validation_the_last_epoch_is_kept(pixel_rows, store_rows, tiny_spec, train):
     spec = tiny_spec(data_validation=None, train_params={"epochs": 2, "choose_epoch": "last"})
     folder, report = train(store_rows(pixel_rows), spec)
@@ -139,6 +141,7 @@ def test_another_seed_trains_another_model(pixel_rows, store_rows, tiny_spec, tr
 
 
 @pytest.mark.defect("A15")
+@pytest.mark.system
 def test_a_training_leaves_torch_as_it_was(pixel_rows, store_rows, tiny_spec, train):
     def state():
         return torch.get_rng_state().tolist(), torch.get_num_threads(), torch.get_deterministic_debug_mode()
@@ -167,6 +170,7 @@ def test_a_training_does_not_change_its_spec(pixel_rows, store_rows, tiny_spec, 
     assert digest(folders[0] / LAST) == digest(folders[1] / LAST)
 
 
+@pytest.mark.system
 def test_the_card_holds_every_default_as_a_number(pixel_rows, store_rows, tiny_spec, train):
     _, report = train(store_rows(pixel_rows), tiny_spec())
     spec = report["spec"]
@@ -186,6 +190,7 @@ def test_class_weights_change_what_is_learned(pixel_rows, store_rows, tiny_spec,
     assert digest(plain / LAST) != digest(weighted / LAST)
 
 
+@pytest.mark.system
 def test_fewer_items_than_a_batch_are_one_batch(pixel_rows, store_rows, tiny_spec, train):
     few = pl.concat([pixel_rows.filter(pl.col("subset") == name).head(5) for name in ("train", "validation")])
     _, report = train(store_rows(few), tiny_spec())

@@ -164,6 +164,7 @@ def test_an_image_shows_the_photo_everywhere_whatever_the_sizes(photo, size, see
     assert (image == (200, 100, 50)).all()
 
 
+@pytest.mark.system
 def test_every_part_of_a_photo_can_be_seen():
     photo = gradient(300, 60)
     reds = [warped(photo, (60, 60), seed, only())[..., 0] for seed in range(300)]

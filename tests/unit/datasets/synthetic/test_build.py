@@ -123,6 +123,7 @@ def test_the_sample_picture_is_small_enough_for_the_ui(built):
     assert (folder / "pictures" / "samples.png").stat().st_size <= 100_000
 
 
+@pytest.mark.system
 def test_one_worker_and_several_write_the_same_bytes(built, tmp_path):
     folder, report = built
     for workers in (1, 3):
@@ -130,6 +131,7 @@ def test_one_worker_and_several_write_the_same_bytes(built, tmp_path):
         assert bytes_of(tmp_path / str(workers)) == bytes_of(folder)
 
 
+@pytest.mark.system
 def test_a_larger_count_adds_images_and_changes_none(built, tmp_path):
     folder, _ = built
     build(tmp_path / "more", sample_count=20)
@@ -138,6 +140,7 @@ def test_a_larger_count_adds_images_and_changes_none(built, tmp_path):
     assert per_image.items() <= more.items()
 
 
+@pytest.mark.system
 def test_another_seed_gives_other_images(built, tmp_path):
     folder, _ = built
     build(tmp_path / "other", seed=8, sample_count=12)
@@ -148,6 +151,7 @@ def test_another_seed_gives_other_images(built, tmp_path):
 @pytest.mark.parametrize(
     ("keys", "absent"), [({"masks": False}, "masks"), ({"detection_labels": False}, "labels")], ids=["masks", "labels"]
 )
+@pytest.mark.system
 def test_what_is_switched_off_is_not_written_and_changes_nothing_else(built, tmp_path, keys, absent):
     folder, _ = built
     build(tmp_path / "less", sample_count=12, **keys)
@@ -170,6 +174,7 @@ def test_the_compression_level_changes_the_files_and_not_the_pixels(built, tmp_p
             assert one.tobytes() == other.tobytes()
 
 
+@pytest.mark.system
 def test_images_of_1024_by_1024_work(tmp_path):
     build(tmp_path / "large", sample_count=1, img_size={"width": 1024, "height": 1024})
     with Image.open(tmp_path / "large" / "images" / "000000.png") as image:

@@ -31,6 +31,7 @@ def rows(root: Path, table: str = "analysis") -> list[tuple[object, ...]]:
     return query(root, f"select * from {table} order by experiment_id").rows()
 
 
+@pytest.mark.system
 def test_columns_come_and_go_with_the_partitions_that_have_them(tmp_path: Path) -> None:
     put(tmp_path, "a", x=[1])
     refresh_warehouse(tmp_path)
@@ -40,6 +41,7 @@ def test_columns_come_and_go_with_the_partitions_that_have_them(tmp_path: Path) 
     assert rows(tmp_path) == [(1, "a"), (3, "b")]
 
 
+@pytest.mark.system
 def test_a_wider_type_takes_the_values_from_the_files_again(tmp_path: Path) -> None:
     put(tmp_path, "a", x=pl.Series([LARGE], dtype=pl.Int32))
     put(tmp_path, "b", x=pl.Series([0.5], dtype=pl.Float32))
@@ -48,6 +50,7 @@ def test_a_wider_type_takes_the_values_from_the_files_again(tmp_path: Path) -> N
     assert rows(tmp_path) == [(float(LARGE), "a"), (0.1, "b")]
 
 
+@pytest.mark.system
 def test_partitions_that_do_not_go_together_say_so_until_they_do(tmp_path: Path) -> None:
     put(tmp_path, "a", x=[1])
     refresh_warehouse(tmp_path)
@@ -58,6 +61,7 @@ def test_partitions_that_do_not_go_together_say_so_until_they_do(tmp_path: Path)
     assert rows(tmp_path) == [(1, "a"), (2, "b")]
 
 
+@pytest.mark.system
 def test_a_broken_file_spoils_its_own_table_until_it_is_replaced(tmp_path: Path) -> None:
     put(tmp_path, "a", x=[1])
     put(tmp_path, "a", "experiments", x=[1])
