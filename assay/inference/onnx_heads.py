@@ -20,6 +20,8 @@ from assay.training.tasks.segmentation.decode import CENTER_REACH
 def item_outputs(nodes: Nodes, outputs: str, target: ItemTarget) -> dict[str, str]:
     """Return the outputs of a model with one prediction per item, by their names; see ``docs/using-models.md``."""
     values = nodes.cast(outputs, F64)
+    if isinstance(target, ClassTarget | LabelsTarget) and target.temperature != 1:
+        values = nodes.op("Div", values, nodes.real(target.temperature))
     if isinstance(target, ClassTarget):
         probabilities = nodes.op("Softmax", values, axis=1)
         return {

@@ -16,7 +16,17 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from assay.errors import FileError
-from assay.spec.base import MOST_STEPS, PLACE_ONLY, Location, Probability, RemovedKeys, Section, Switch, UserPath
+from assay.spec.base import (
+    ADDED,
+    MOST_STEPS,
+    PLACE_ONLY,
+    Location,
+    Probability,
+    RemovedKeys,
+    Section,
+    Switch,
+    UserPath,
+)
 from assay.spec.classes import DataDescription, did_you_mean
 from assay.spec.extensions import OrPlugin
 from assay.spec.models import AnyModel
@@ -230,6 +240,9 @@ class TrainParams(Section):
     """When an item has a class: ``fixed``: from a probability of 0.5 with several labels, else if no class is likelier;
     ``tuned``: from the probability with the best F1 of the class on the validation data, which finds rare classes: with
     data_description.multi_label for each class, and for the rarer one of two classes. Null: fixed."""
+    calibration: Annotated[Literal["temperature"] | None, ADDED] = None
+    """``temperature``: the network's outputs are divided by one number before they become probabilities, so that
+    confidences on the validation data are as high as the share of right answers. Null: they stay as they are."""
     early_stopping: EarlyStopping | None = None
     """When to stop before the last epoch; null: never."""
     choose_epoch: Literal["best", "last"] = "best"
@@ -370,4 +383,6 @@ class TrainedModelSection(Section):
     def _thresholds_are_chosen_on_validation_data(self) -> Self:
         if self.train_params.decision == "tuned" and self.data_validation is None:
             raise ValueError("train_params.decision is 'tuned', but data_validation is null; name a subset")
+        if self.train_params.calibration and self.data_validation is None:
+            raise ValueError("train_params.calibration is set, but data_validation is null; name a subset")
         return self

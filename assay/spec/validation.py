@@ -101,6 +101,7 @@ READ_BY: dict[str, tuple[Applies, str]] = {
     "learner.milestones": (lambda section, _: section.learner.schedule == "step", "the schedule step"),
     "learner.gamma": (lambda section, _: section.learner.schedule == "step", "the schedule step"),
     "train_params.decision": (lambda _, learning: learning in OF_CLASSES, "classification"),
+    "train_params.calibration": (lambda _, learning: learning in OF_CLASSES, "classification"),
 }
 """Keys that only some trainings read: when they are read, and by what."""
 
@@ -132,7 +133,7 @@ def check_training(section: TrainedModelSection, learning: str, view: View) -> N
 FITTED_READS = {
     "data_train": ("subset",),
     "learner": ("class_weights",),
-    "train_params": ("decision", "choose_epoch", "metric", "checkpoint_every_s", "threads", "device"),
+    "train_params": ("decision", "calibration", "choose_epoch", "metric", "checkpoint_every_s", "threads", "device"),
 }
 """Keys that models have which are fitted at once; the others are those of a training in steps."""
 

@@ -40,6 +40,8 @@ class ClassTarget(Section):
     """Of two classes, the one that is predicted from a probability of ``threshold``; null: the likelier class is."""
     threshold: float = Field(default=0.5, ge=0, le=1, exclude_if=lambda value: value == 0.5)
     """Decision threshold of ``rarer``."""
+    temperature: float = Field(default=1.0, gt=0, exclude_if=lambda value: value == 1.0)
+    """The network's outputs are divided by it."""
 
     @property
     def output_count(self) -> int:
@@ -73,7 +75,7 @@ class ClassTarget(Section):
 
     def predictions(self, outputs: Tensor) -> Tensor:
         """Return probabilities (n, k) from the network's outputs (n, k)."""
-        return outputs.double().softmax(1)
+        return (outputs.double() / self.temperature).softmax(1)
 
     def decide(self, probabilities: Tensor) -> Tensor:
         """Return the index of the predicted class of each of n items, from probabilities (n, k): int64 (n,)."""
@@ -119,6 +121,8 @@ class LabelsTarget(Section):
     """Separator between the labels of one item; null: each item has exactly one label."""
     thresholds: tuple[float, ...]
     """Decision threshold of each class: the least probability at which it is predicted."""
+    temperature: float = Field(default=1.0, gt=0, exclude_if=lambda value: value == 1.0)
+    """The network's outputs are divided by it."""
 
     @property
     def output_count(self) -> int:
@@ -160,7 +164,7 @@ class LabelsTarget(Section):
 
     def predictions(self, outputs: Tensor) -> Tensor:
         """Return probabilities (n, k) from the network's outputs (n, k)."""
-        return outputs.double().sigmoid()
+        return (outputs.double() / self.temperature).sigmoid()
 
     def columns(self, probabilities: Tensor, rows: pl.DataFrame) -> pl.DataFrame:
         """Return true and predicted classes and all probabilities of the n rows, from probabilities (n, k)."""

@@ -23,7 +23,7 @@ from assay.training.device import deterministic
 from assay.training.fitted_models import fit_at_once
 from assay.training.image_targets import MaskTarget
 from assay.training.interfaces import EvaluationDataset, TrainingTask
-from assay.training.metrics import with_thresholds
+from assay.training.metrics import adjusted_to_validation
 from assay.training.model_card import ModelCard
 from assay.training.model_file import CHOSEN, LAST, network_of, save_model
 from assay.training.net_data import write_net_data
@@ -113,8 +113,10 @@ def _cards(
     card: ModelCard, training: Training, network: torch.nn.Module, validation: EvaluationDataset | None
 ) -> tuple[ModelCard, ModelCard]:
     """Return the cards of the chosen and of the last epoch's weights."""
-    chosen = with_thresholds(card_of(card, training, training.chosen_epoch), network, training.chosen, validation)
-    last = with_thresholds(card_of(card, training, len(training.history)), network, training.last, validation)
+    chosen = adjusted_to_validation(
+        card_of(card, training, training.chosen_epoch), network, training.chosen, validation
+    )
+    last = adjusted_to_validation(card_of(card, training, len(training.history)), network, training.last, validation)
     return chosen, last
 
 

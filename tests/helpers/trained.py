@@ -64,9 +64,11 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "linear": _fitted("linear"),
     "boosted": _fitted("gradient_boosting", trees=12, least_rows=5),
     "binary": _values("classification", data_description={"class_mapping": BINARY}, train_params={"decision": "tuned"}),
-    "softmax": _values("classification"),
+    "softmax": _values("classification", train_params={"calibration": "temperature"}),
     "multilabel": _values(
-        "classification", data_description={"multi_label": True, "classes": LABELS}, train_params={"decision": "tuned"}
+        "classification",
+        data_description={"multi_label": True, "classes": LABELS},
+        train_params={"decision": "tuned", "calibration": "temperature"},
     ),
     "segmentation": _values("segmentation", train_params={"epochs": 40}),
     "detection": {

@@ -38,6 +38,10 @@ def section(**keys):
             "train_params.decision is 'tuned', but data_validation is null",
         ),
         (
+            {"train_params": {"calibration": "temperature", "choose_epoch": "last"}, "data_validation": None},
+            "train_params.calibration is set, but data_validation is null",
+        ),
+        (
             {"learner": {"class_weights": {"a": 0, "b": 0}}, "data_description": {"classes": ["a", "b"]}},
             "every class has weight 0",
         ),
@@ -105,6 +109,12 @@ def test_resolving_twice_changes_nothing():
         ({"learner": {"loss": "mse"}}, "classification", "crops", "expected cross_entropy"),
         ({"learner": {"loss": "cross_entropy"}}, "multi_label", "crops", "expected binary_cross_entropy"),
         ({"train_params": {"decision": "tuned"}}, "regression", "crops", "train_params.decision is set, but task"),
+        (
+            {"train_params": {"calibration": "temperature"}},
+            "detection",
+            "whole_images",
+            "train_params.calibration is set, but task",
+        ),
         ({"train_params": {"metric": "accuracy"}}, "regression", "pixels", "expected loss or mae or rmse"),
         ({"learner": {"class_weights": "balanced"}}, "regression", "pixels", "read by classification"),
         (

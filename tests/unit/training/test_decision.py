@@ -8,7 +8,7 @@ from assay.errors import DataError
 from assay.spec.predictions import PredictionsSection
 from assay.storage.parquet import read_parquet
 from assay.training.class_targets import ClassTarget, LabelsTarget
-from assay.training.metrics import LabelsRunningMetric, best_thresholds
+from assay.training.metrics import LabelsRunningMetric, best_temperature, best_thresholds
 from assay.training.model_file import read_card
 from assay.training.predictions import PREDICTIONS, build_predictions
 from assay.training.trained_model import CHOSEN, build_trained_model
@@ -104,3 +104,59 @@ def test_a_tuned_threshold_finds_a_rare_class_that_is_never_the_likelier_one(tra
     said = pl.when(pl.col("prob_rare") >= target.threshold).then(pl.lit("rare")).otherwise(pl.lit("usual"))
     assert table["predicted_class"].equals(table.select(said.alias("predicted_class")).to_series())
     assert recalls["tuned"] > recalls["fixed"] + 0.5
+
+
+CLASSES = ClassTarget(column="label", classes=("a", "b", "c"))
+LABELS = LabelsTarget(column="label", classes=("a", "b", "c"), places={}, thresholds=(0.5,) * 3)
+
+
+@pytest.mark.parametrize("true_temperature", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("target", [CLASSES, LABELS])
+def test_the_temperature_by_which_outputs_are_too_large_is_found(target, true_temperature):
+    rng = torch.Generator().manual_seed(0)
+    outputs = torch.randn(20_000, 3, generator=rng) * 2
+    probabilities = target.predictions(outputs)
+    if target is CLASSES:
+        true = torch.multinomial(probabilities, 1, generator=rng)[:, 0]
+    else:
+        true = torch.bernoulli(probabilities, generator=rng).float()
+    assert best_temperature(target, outputs * true_temperature, true) == pytest.approx(true_temperature, rel=0.05)
+
+
+def test_a_few_items_that_are_all_right_do_not_make_a_model_certain():
+    outputs = torch.tensor([[3.0, 0.0, 0.0]] * 10)
+    assert 0.4 < best_temperature(CLASSES, outputs, torch.zeros(10, dtype=torch.int64)) < 1
+
+
+def test_a_temperature_moves_probabilities_and_not_the_likeliest_class():
+    outputs = torch.tensor([[2.0, 1.0, -1.0]])
+    cooler = CLASSES.model_copy(update={"temperature": 2.0})
+    assert torch.allclose(cooler.predictions(outputs), (outputs.double() / 2).softmax(1))
+    assert cooler.decide(cooler.predictions(outputs)).tolist() == CLASSES.decide(CLASSES.predictions(outputs)).tolist()
+    labels = LABELS.model_copy(update={"temperature": 2.0})
+    assert torch.allclose(labels.predictions(outputs), (outputs.double() / 2).sigmoid())
+
+
+@pytest.mark.system
+def test_confidences_are_calibrated_on_the_validation_data(pixel_rows, store_rows, tiny_spec, tmp_path):
+    """Two classes that are easily told apart, learned with so much smoothing that nothing is ever sure."""
+    rows = pixel_rows.with_columns(label=pl.col("target") // 2)
+    errors, cards = {}, {}
+    for calibration in (None, "temperature"):
+        source, folder = store_rows(rows, f"rows-{calibration}"), tmp_path / f"model-{calibration}"
+        folder.mkdir()
+        params = {"epochs": 40, "choose_epoch": "last", "calibration": calibration}
+        keys = {"data_description": {"input": "normalized"}, "model": {"kind": "mlp", "width": 64}}
+        spec = tiny_spec(train_params=params, learner={"label_smoothing": 0.5}, **keys)
+        build_trained_model(spec, "classification", 1, source, folder)
+        predicted = tmp_path / f"predicted-{calibration}"
+        predicted.mkdir()
+        section = PredictionsSection(datasets=("validation",))
+        build_predictions(section, "classification", 1, source, folder, predicted)
+        table = read_parquet(predicted / PREDICTIONS)
+        right = (table["predicted_class"] == table["target_class"]).mean()
+        errors[calibration] = abs(table["confidence"].mean() - right)
+        cards[calibration] = read_card(folder / CHOSEN).target
+    assert (cards[None].temperature, "temperature" in cards[None].model_dump()) == (1.0, False)
+    assert cards["temperature"].temperature != 1.0
+    assert errors["temperature"] < errors[None] / 2
