@@ -26,7 +26,7 @@ from pathlib import Path
 
 from assay.errors import DataError, StorageError, one_line, unknown
 from assay.experiments.locks import lock_folders
-from assay.experiments.profiles import DATABASE_VARIABLE, PROFILES, SCHEME, write_profile
+from assay.experiments.profiles import DATABASE_VARIABLE, PROFILES, RAY_VARIABLE, SCHEME, write_profile
 from assay.experiments.workspace import dagster_home, storage_root
 from assay.spec.ids import is_id
 from assay.storage.locks.holders import Holder, age_of, holders, state_of
@@ -46,18 +46,29 @@ def init(
     if former is not None:
         typer.echo(f"The former settings are kept: {former}")
     typer.echo(f"{path} has the settings of the profile {profile} ({PROFILES[profile]}).")
-    if profile == "shared":
-        typer.echo("Next, in every terminal and service (docs/deployment.md):")
-        typer.echo(f"  export {DATABASE_VARIABLE}={SCHEME}USER:PASSWORD@HOST:5432/DATABASE")
-        typer.echo("  assay locks --shared    # once, if several machines use the same storage")
-    typer.echo("  assay doctor" if profile == "shared" else "Next: assay doctor")
+    if profile == "local":
+        typer.echo("Next: assay doctor")
+        return
+    typer.echo("Next, in every terminal and service (docs/deployment.md):")
+    typer.echo(f"  export {DATABASE_VARIABLE}={SCHEME}USER:PASSWORD@HOST:5432/DATABASE")
+    for line in NEXT_OF_PROFILE.get(profile, ()):
+        typer.echo(f"  {line}")
+    typer.echo("  assay locks --shared    # once, if several machines use the same storage")
+    typer.echo("  assay doctor")
+
+
+NEXT_OF_PROFILE = {
+    "ray": (f"export {RAY_VARIABLE}=http://HOST:8265",),
+    "kubernetes": ("export ASSAY_IMAGE=REGISTRY/assay:TAG    # in the cluster: see deploy/kubernetes/",),
+}
+"""What else must be set for a profile."""
 
 
 def doctor(
     deep: Annotated[bool, typer.Option("--deep", help="read every byte of every result")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="a list of objects: area, level, text")] = False,
 ) -> None:
-    """Check storage, disk, Dagster home, database and packages; changes nothing, fails where there is a problem."""
+    """Check storage, disk, home, database, cluster and packages; changes nothing, fails where there is a problem."""
     found: list[Finding] = []
     for each in _examined(deep):
         found.append(each)
@@ -78,6 +89,7 @@ def _examined(deep: bool) -> "Iterator[Finding]":
     root, home = storage_root(), dagster_home()
     yield from health.found_by("packages", deployment.check_packages)
     yield from health.found_by("home", lambda: deployment.check_home(home))
+    yield from health.found_by("engine", lambda: deployment.check_engine(home, root))
     for folder in (root, home):
         yield from health.found_by("disk", partial(health.check_disk, folder))
     yield from health.found_by("file system", lambda: health.check_file_system(root))

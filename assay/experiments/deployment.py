@@ -25,16 +25,19 @@ from assay.experiments.health import LARGEST_SKEW_S, NETWORK, Finding, file_syst
 from assay.experiments.profiles import (
     CONNECT_S,
     DATABASE_VARIABLE,
+    LAUNCHER_NEEDS,
     MOST_SETTINGS_BYTES,
     PROFILES,
     RECORDS,
     SETTINGS,
     database_url,
     is_mixed,
+    launcher_of,
     open_database,
     section_of,
     settings_of,
 )
+from assay.experiments.ray_cluster import check_ray
 from assay.spec.secrets import hide
 from assay.utils.reading import read_text
 
@@ -147,6 +150,15 @@ def check_home(home: Path) -> Iterator[Finding]:
     yield from check_database(address)
 
 
+def check_engine(home: Path, root: Path) -> Iterator[Finding]:
+    """Yield what is wrong with the cluster that the settings of a Dagster home name; nothing where they name none."""
+    settings = settings_of(home) or {}
+    yield from check_ray(settings, root)
+    if launcher_of(settings) == "resources.instance.kubernetes_launcher":
+        told = "Runs are Kubernetes jobs; nodes, volumes and images were not looked at"
+        yield Finding("engine", "note", f"{told}. See: kubectl get jobs,pods,events --namespace assay")
+
+
 def _wrong_settings(path: Path, settings: Mapping[str, Any]) -> Iterator[str]:
     missing = [key for key in NEEDED if not settings.get(key)]
     if missing:
@@ -154,6 +166,9 @@ def _wrong_settings(path: Path, settings: Mapping[str, Any]) -> Iterator[str]:
         yield f"{path} lacks {', '.join(missing)}: {'; '.join(NEEDED[key] for key in missing)}. {remedy}"
     if "storage" in settings and any(key in settings for key in RECORDS):
         yield f"{path} has 'storage' beside 'event_log_storage', which Dagster refuses. Delete the former."
+    if launcher_of(settings) in LAUNCHER_NEEDS and not any(key in settings for key in ("storage", "run_storage")):
+        why = "runs go to a cluster, and their records are files of this machine"
+        yield f"{path} mixes profiles: {why}. Next: assay init --profile ray --replace (or kubernetes)"
     if is_mixed(settings):
         yield f"{path} mixes profiles: only some of {', '.join(RECORDS)} are on PostgreSQL. Set all or none of them."
     modules = {str(entry.get("module", "")): key for key, entry in settings.items() if isinstance(entry, Mapping)}

@@ -26,18 +26,34 @@ from assay.utils.reading import read_text
 PROFILES = {
     "local": "this machine alone: SQLite files, no server",
     "shared": "runs, schedules and events in PostgreSQL, for several machines or people",
+    "ray": "as shared, and runs are jobs of a Ray cluster",
+    "kubernetes": "as shared, and runs are Kubernetes jobs",
 }
 """The profiles that exist, and what each is for."""
 
 SETTINGS = "dagster.yaml"
 
 DATABASE_VARIABLE = "ASSAY_DATABASE_URL"
-"""Environment variable with the address of the database of the profile ``shared``."""
+"""Environment variable with the address of the database of all profiles but ``local``."""
+
+RAY_VARIABLE = "ASSAY_RAY_ADDRESS"
+"""Environment variable with the address of the cluster of the profile ``ray``."""
 
 SCHEME = "postgresql+psycopg2://"
 """How the address of a database begins: it names the driver, or SQLAlchemy would look for another one."""
 
-DRIVER_MISSING = "The profile shared needs dagster-postgres. Next: pip install 'dagster-postgres>=0.29.27,<0.30'"
+DRIVER_MISSING = (
+    "All profiles but local need dagster-postgres. Next: pip install 'dagster-postgres>=0.29.27,<0.30' psycopg2-binary"
+)
+
+LAUNCHER_NEEDS = {
+    "resources.instance.ray_launcher": {
+        "dagster_ray": "dagster-ray>=0.4.8,<0.5",
+        "ray": "ray[default]>=2.60,<3",
+    },
+    "resources.instance.kubernetes_launcher": {"dagster_k8s": "dagster-k8s>=0.29.27,<0.30"},
+}
+"""What the launchers of clusters need of the extra ``scale``: modules, and how they are installed."""
 
 CONNECT_S = 5
 """Longest wait for a connection to the database, in seconds."""
@@ -182,18 +198,56 @@ def _value(value: Any) -> str:
     return os.environ[name]
 
 
-def require_database(home: Path) -> None:
+def require_services(home: Path) -> None:
     """Refuse to start on a database that can't be used; does nothing where the records are SQLite files.
 
     Raises:
-        StorageError: The settings, the address or the driver are not usable.
+        StorageError: The settings, an address, the driver or the launcher are not usable.
         UnreachableError: The database does not answer, or refuses the login.
     """
     if not keeps_records_elsewhere(home):
         return
-    address = database_url(settings_of(home) or {})
+    settings = settings_of(home) or {}
+    address = database_url(settings)
     if address is not None:
         open_database(address).close()
+    if missing := missing_for_launcher(settings):
+        raise StorageError(missing)
+
+
+def launcher_of(settings: Mapping[str, Any]) -> str:
+    """Return the module of the run launcher that settings name; empty if they name none."""
+    return str(section_of(settings, "run_launcher").get("module", ""))
+
+
+def missing_for_launcher(settings: Mapping[str, Any]) -> str:
+    """Return which package the launcher of settings lacks, with the remedy; empty if it lacks none."""
+    needed = LAUNCHER_NEEDS.get(launcher_of(settings), {})
+    missing = [f"'{package}'" for module, package in needed.items() if find_spec(module) is None]
+    if not missing:
+        return ""
+    return f"The launcher that {SETTINGS} names lacks packages. Next: pip install {' '.join(missing)}"
+
+
+def ray_address(settings: Mapping[str, Any]) -> str | None:
+    """Return the address of the Ray cluster that settings name; None if they name none.
+
+    Raises:
+        StorageError: An environment variable that they name is not set, or it is no address of Ray's job server.
+    """
+    if launcher_of(settings) not in ("resources.instance.ray_launcher", "dagster_ray"):
+        return None
+    named = section_of(section_of(section_of(settings, "run_launcher"), "config"), "ray").get("address")
+    name = str(named.get("env", "")) if isinstance(named, Mapping) else ""
+    address = os.environ.get(name, "") if name else str(named or "")
+    if not re.match(r"https?://[^/\s]", address):
+        told = "is no address of it" if address else "is not set"
+        where = name or f"run_launcher.config.ray.address in {SETTINGS}"
+        raise StorageError(
+            f"The address of the Ray cluster, {where}, {told}; expected http://HOST:8265, its job server. Next: "
+            f"export {RAY_VARIABLE}=http://HOST:8265"
+        )
+    return address
 
 
 def open_database(address: str) -> Any:

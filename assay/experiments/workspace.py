@@ -37,3 +37,18 @@ def dagster_home() -> Path:
 def folders() -> ExperimentFolders:
     """Return the experiments' own folders."""
     return ExperimentFolders(storage_root())
+
+
+def node_environment() -> dict[str, str]:
+    """Return the environment variables by which a process of another machine finds this project, all absolute.
+
+    They name the same places there: a folder that all machines mount at the same path.
+    """
+    specs = os.environ.get(EXPERIMENTS_VARIABLE) or "experiments"
+    places = os.environ.get(LOCATIONS_VARIABLE) or "locations.yaml"
+    return {
+        STORAGE_VARIABLE: str(storage_root()),
+        EXPERIMENTS_VARIABLE: str(Path(specs).absolute()),
+        LOCATIONS_VARIABLE: str(Path(places).absolute()),
+        HOME_VARIABLE: str(dagster_home()),
+    }

@@ -261,6 +261,8 @@ class TrainParams(Section):
     ``learner.accumulate``."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device of the network; auto: a GPU (cuda) if there is one."""
+    memory_gb: Annotated[float | None, Field(gt=0, le=100_000), PLACE_ONLY] = None
+    """Main memory in GB that a run reserves on a cluster (profiles ray and kubernetes); null: none is reserved."""
     compile: bool = False
     """Compile the network with torch.compile, which takes a minute or more and saves up to half of each step's time."""
     precision: Literal["fp32", "bf16", "auto"] | None = None

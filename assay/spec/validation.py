@@ -133,7 +133,16 @@ def check_training(section: TrainedModelSection, learning: str, view: View) -> N
 FITTED_READS = {
     "data_train": ("subset",),
     "learner": ("class_weights",),
-    "train_params": ("decision", "calibration", "choose_epoch", "metric", "checkpoint_every_s", "threads", "device"),
+    "train_params": (
+        "decision",
+        "calibration",
+        "choose_epoch",
+        "metric",
+        "checkpoint_every_s",
+        "threads",
+        "device",
+        "memory_gb",
+    ),
 }
 """Keys that models have which are fitted at once; the others are those of a training in steps."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from assay.experiments.profiles import SETTINGS, require_database, write_profile
+from assay.experiments.profiles import SETTINGS, require_services, write_profile
 from assay.experiments.specs import SpecFiles
 from assay.experiments.workspace import HOME_VARIABLE, dagster_home
 from assay.storage.files import temporary_sibling, write_text
@@ -67,7 +67,7 @@ def make_home(home: Path) -> None:
     if not (home / SETTINGS).exists():
         write_profile(home, "local")
     _update_settings(home / SETTINGS)
-    require_database(home)
+    require_services(home)
     missing = [name for name in DATABASES if not (home / name).exists()]
     if not missing:
         return

@@ -28,6 +28,9 @@ from resources.instance.run_process import RunFiles, RunOrigin, claimed_in_termi
 from resources.instance.run_records import SENSOR_TAG, give_up
 from resources.instance.run_template import TemplateProcess
 
+__all__ = ["CheckRunHealthResult", "LaunchRunContext", "ProcessRunLauncher", "RunLauncher", "WorkerStatus"]
+"""The launcher, and what every launcher needs of Dagster's private module, which one file alone imports."""
+
 
 class ProcessRunLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
     """One process per run: forked from a template process that has imported everything, or a fresh one.

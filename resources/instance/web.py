@@ -44,7 +44,7 @@ from assay.backfills.dagster_server import claimed_address
 from assay.errors import AssayError, FileError, ServerError
 from assay.experiments.folders import REPORT_PAGE
 from assay.experiments.last_run import failed_by_automation
-from assay.experiments.profiles import require_database
+from assay.experiments.profiles import require_services
 from assay.experiments.workspace import dagster_home, folders, spec_files, storage_root
 from assay.images.decoding import DECODE_ERRORS, decode
 from assay.images.png import encode_png
@@ -175,7 +175,7 @@ def main(arguments: Sequence[str]) -> None:
     command, *options = arguments or ["--help"]
     if command == "webserver":
         try:
-            require_database(dagster_home())
+            require_services(dagster_home())
         except AssayError as error:
             sys.exit(f"error: {error}")
         dagster_app.DagsterWebserver = GuardedWebserver  # type: ignore[attr-defined]

@@ -44,6 +44,16 @@ def test_the_profile_shared_says_what_is_next(call):
     assert output.splitlines()[-1] == "1 problem."
 
 
+@pytest.mark.parametrize(
+    ("profile", "told"), [("ray", "export ASSAY_RAY_ADDRESS=http://HOST:8265"), ("kubernetes", "export ASSAY_IMAGE=")]
+)
+def test_the_profile_of_a_cluster_says_what_is_next(call, profile, told):
+    code, output = call("init", "--profile", profile)
+    assert code == 0
+    assert told in output
+    assert output.endswith("assay doctor\n")
+
+
 @pytest.mark.system
 def test_neither_command_imports_dagster(call, tmp_path):
     code = "import sys; from assay.cli.main import main; sys.argv = ['assay', sys.argv[1]]\n"

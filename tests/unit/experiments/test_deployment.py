@@ -23,7 +23,7 @@ def look(home):
 def test_a_home_without_settings_names_the_command_that_writes_them(tmp_path):
     problems, (note,) = look(tmp_path / "home")
     assert problems == []
-    assert note.endswith("Now, or another: assay init --profile local|shared")
+    assert note.endswith("Now, or another: assay init --profile local|shared|ray|kubernetes")
     assert not (tmp_path / "home").exists()
 
 
@@ -46,6 +46,10 @@ def test_the_profile_local_is_in_order(tmp_path):
         (
             profile_text("local") + "run_storage: {module: dagster_postgres, class: A, config: {postgres_url: x}}\n",
             "mixes profiles: only some of run_storage, schedule_storage, event_log_storage are on PostgreSQL",
+        ),
+        (
+            profile_text("local").replace("instance.run_launcher", "instance.ray_launcher"),
+            "mixes profiles: runs go to a cluster, and their records are files of this machine. Next: assay init --pro",
         ),
         (
             profile_text("local").replace("resources.instance.run_launcher", "resources.run_launcher"),

@@ -9,12 +9,16 @@ import pytest
 from assay.errors import SpecError, StorageError, UnreachableError
 from assay.experiments.profiles import (
     DATABASE_VARIABLE,
+    LAUNCHER_NEEDS,
     PROFILES,
+    RAY_VARIABLE,
     database_url,
     keeps_records_elsewhere,
+    missing_for_launcher,
     open_database,
     profile_text,
-    require_database,
+    ray_address,
+    require_services,
     settings_of,
     without_login,
     write_profile,
@@ -33,13 +37,23 @@ def shared(tmp_path, monkeypatch):
     return tmp_path
 
 
+LAUNCHERS = {
+    "local": "ProcessRunLauncher",
+    "shared": "ProcessRunLauncher",
+    "ray": "RayLauncher",
+    "kubernetes": "KubernetesLauncher",
+}
+
+
 @pytest.mark.parametrize("name", PROFILES)
 def test_a_profile_has_launcher_limits_retries_and_monitoring(name):
     settings = read_mapping(profile_text(name), name)
-    assert settings["run_launcher"]["class"] == "ProcessRunLauncher"
+    assert settings["run_launcher"]["class"] == LAUNCHERS[name]
     assert settings["run_retries"] == {"enabled": True, "max_retries": 1, "retry_on_asset_or_op_failure": False}
     assert settings["run_monitoring"]["enabled"] is True
-    assert settings["concurrency"]["pools"] == {"granularity": "op", "default_limit": 2}
+    runs, pools = settings["concurrency"]["runs"], settings["concurrency"]["pools"]
+    assert pools == {"granularity": "op", "default_limit": runs["max_concurrent_runs"]}
+    assert name == "local" or settings["run_monitoring"]["start_timeout_seconds"] >= 600
 
 
 def test_the_settings_of_this_repository_are_the_profile_local_itself():
@@ -53,17 +67,18 @@ def test_profiles_are_part_of_the_wheel():
     assert all(any(fnmatch(f"templates/profiles/{name}", each) for each in patterns) for name in found)
 
 
-def test_no_profile_holds_an_address_or_a_password():
-    settings = read_mapping(profile_text("shared"), "shared")
+@pytest.mark.parametrize("name", ["shared", "ray", "kubernetes"])
+def test_no_profile_holds_an_address_or_a_password(name):
+    settings = read_mapping(profile_text(name), name)
     for key in ("run_storage", "schedule_storage", "event_log_storage"):
         assert settings[key]["config"] == {"postgres_url": {"env": DATABASE_VARIABLE}}
-    assert settings["run_monitoring"]["start_timeout_seconds"] >= 600
     assert "storage" not in settings
 
 
 def test_an_unknown_profile_names_those_that_exist(tmp_path):
     with pytest.raises(
-        SpecError, match=r"Profile 'share' does not exist\. Did you mean 'shared'\? Choices: local, sha"
+        SpecError,
+        match=r"Profile 'share' does not exist\. Did you mean 'shared'\? Choices: kubernetes, local, ray, sha",
     ):
         write_profile(tmp_path / "home", "share")
     assert not (tmp_path / "home").exists()
@@ -96,6 +111,8 @@ def test_a_pipe_in_place_of_the_settings_lets_nobody_wait(tmp_path):
     [
         (profile_text("local"), False),
         (profile_text("shared"), True),
+        (profile_text("ray"), True),
+        (profile_text("kubernetes"), True),
         ("storage:\n  postgres: {postgres_url: x}\n", True),
         ("event_log_storage: {module: a, class: B}\n", False),
         ("# run_storage: none\nlocal_artifact_storage: {module: a}\n", False),
@@ -113,7 +130,7 @@ def test_the_address_comes_from_the_environment(shared, monkeypatch):
     with pytest.raises(
         StorageError, match=rf"from {DATABASE_VARIABLE}, which is not set\. Next: export ASSAY_DATABASE"
     ):
-        require_database(shared)
+        require_services(shared)
 
 
 def test_dagsters_own_ways_to_name_a_database_are_understood(monkeypatch):
@@ -146,14 +163,33 @@ def test_dagsters_own_ways_to_name_a_database_are_understood(monkeypatch):
 def test_an_address_of_another_form_is_refused_without_its_password(shared, monkeypatch, address, reason):
     monkeypatch.setenv(DATABASE_VARIABLE, address)
     with pytest.raises(StorageError, match=reason) as caught:
-        require_database(shared)
+        require_services(shared)
     assert "pa55" not in str(caught.value)
 
 
+def test_the_address_of_the_cluster_comes_from_the_environment(monkeypatch):
+    settings = read_mapping(profile_text("ray"), "ray")
+    monkeypatch.setenv(RAY_VARIABLE, "http://10.0.0.1:8265")
+    assert ray_address(settings) == "http://10.0.0.1:8265"
+    for address, told in ((None, "is not set"), ("ray://h:10001", "is no address of it"), ("http:// x", "is no")):
+        monkeypatch.setenv(RAY_VARIABLE, address) if address else monkeypatch.delenv(RAY_VARIABLE)
+        with pytest.raises(StorageError, match=rf"{RAY_VARIABLE}, {told}.*expected http://HOST:8265.*Next: export"):
+            ray_address(settings)
+    for name in ("local", "shared", "kubernetes"):
+        assert ray_address(read_mapping(profile_text(name), name)) is None
+
+
+def test_a_launcher_without_its_packages_names_the_command(monkeypatch):
+    monkeypatch.setitem(LAUNCHER_NEEDS, "resources.instance.ray_launcher", {"no_such_module": "nothing>=1"})
+    settings = read_mapping(profile_text("ray"), "ray")
+    assert missing_for_launcher(settings).endswith("lacks packages. Next: pip install 'nothing>=1'")
+    assert missing_for_launcher(read_mapping(profile_text("local"), "local")) == ""
+
+
 def test_the_local_profile_needs_no_database(tmp_path):
-    require_database(tmp_path)
+    require_services(tmp_path)
     write_profile(tmp_path, "local")
-    require_database(tmp_path)
+    require_services(tmp_path)
     assert database_url(settings_of(tmp_path)) is None
 
 
@@ -162,7 +198,7 @@ def test_a_database_that_does_not_answer_is_one_sentence_without_its_password(sh
     with pytest.raises(
         UnreachableError, match=r"^Dagster's database can't be reached: connection to .* refused.*"
     ) as got:
-        require_database(shared)
+        require_services(shared)
     assert "\n" not in str(got.value)
     assert "pa55word" not in str(got.value)
     with pytest.raises(UnreachableError) as got:
