@@ -31,8 +31,6 @@ PATIENCE = {
     "RAY_health_check_timeout_ms": "60000",
     "RAY_health_check_initial_delay_ms": "60000",
     "RAY_health_check_failure_threshold": "10",
-    "RAY_num_prestart_python_workers": "0",
-    "RAY_ENABLE_RECORD_ACTOR_TASK_LOGGING": "0",
 }
 """Ray's own timeouts, which a busy machine of two cores reaches; a killed node is noticed by its closed connection."""
 
@@ -56,12 +54,17 @@ class RayCluster:
         places = [f"--port={self.port}", f"--dashboard-port={self.dashboard_port}", f"--temp-dir={self.folder}"]
         self._start("head", "--head", *places, "--include-dashboard=true", f"--num-cpus={cpus}")
         wait_until(self._answers, "the job server of Ray answers", 300)
+        self._joined("head")
 
     def start_node(self, name: str, cpus: int = 1) -> None:
         """Start a node, and wait until it has joined."""
-        before = self.alive()
         self._start(name, f"--address=127.0.0.1:{self.port}", f"--num-cpus={cpus}")
-        (self.nodes[name],) = wait_until(lambda: self.alive() - before, f"{name} has joined", 300)
+        self._joined(name)
+
+    def _joined(self, name: str) -> None:
+        """Wait for a node that is not known yet, since the head tells of nodes some seconds late."""
+        known = set(self.nodes.values())
+        (self.nodes[name],) = wait_until(lambda: self.alive() - known, f"{name} has joined", 300)
 
     def name_of(self, node: str) -> str:
         """Return the name under which a node was started, by Ray's ID of it."""
