@@ -13,10 +13,12 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Self
 
+from dagster._core.storage.event_log.schema import ConcurrencyLimitsTable
 from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage, PostgresScheduleStorage
 from dagster_postgres.utils import create_pg_engine, pg_url_from_config, set_pg_statement_timeout
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import InternalError
 
 from resources.instance.event_log import AssayEventLog
 
@@ -63,3 +65,26 @@ class SharedScheduleStorage(_Kept, PostgresScheduleStorage):
 
 class SharedEventLog(_Kept, AssayEventLog, PostgresEventLogStorage):
     """Events, materializations, partitions, slots of pools."""
+
+    def initialize_concurrency_limit_to_default(self, concurrency_key: str) -> bool:
+        """Give a pool the usual limit, also where another process does so at this moment, or another one was set.
+
+        Dagster's own way is to insert, and to update after an error. PostgreSQL refuses everything in a transaction
+        that had an error, so a run would fail when two are the first to train, and all after a change of the settings.
+        """
+        limit = self._instance.global_op_concurrency_default_limit
+        if limit is not None and self._follow_default(concurrency_key, limit):
+            return True
+        try:
+            return bool(super().initialize_concurrency_limit_to_default(concurrency_key))
+        except InternalError:  # the update after the error: another process was faster, with the same settings
+            return True
+
+    def _follow_default(self, pool: str, limit: int) -> bool:
+        """Give a pool that has the usual limit a new one; returns whether there is such a pool."""
+        ours = (ConcurrencyLimitsTable.c.concurrency_key == pool) & ConcurrencyLimitsTable.c.using_default_limit
+        with self.index_transaction() as connection:
+            found = connection.execute(ConcurrencyLimitsTable.update().where(ours).values(limit=limit))
+            if found.rowcount:
+                self._allocate_concurrency_slots(connection, pool, limit)
+        return bool(found.rowcount)

@@ -45,6 +45,9 @@ PRIVATE = {
         "dagster._utils.hosted_user_process": ["recon_repository_from_origin"]
     },
     "resources/instance/run_worker.py": {"dagster._cli.api": ["execute_run_command"]},
+    "resources/instance/shared_storage.py": {
+        "dagster._core.storage.event_log.schema": ["ConcurrencyLimitsTable"],
+    },
     "resources/instance/web.py": {"dagster._cli": ["dev"], "dagster_shared.ipc": ["open_ipc_subprocess"]},
     "resources/io_managers.py": {
         "dagster._core.storage.db_io_manager": [
@@ -63,6 +66,7 @@ SIGNATURES = {
     (EventLogStorage, "get_latest_storage_id_by_partition"): "asset_key event_type partitions after_cursor",
     (EventLogStorage, "claim_concurrency_slot"): "concurrency_key run_id step_key priority",
     (EventLogStorage, "get_concurrency_info"): "concurrency_key",
+    (EventLogStorage, "initialize_concurrency_limit_to_default"): "concurrency_key",
     (EventLogStorage, "free_concurrency_slots_for_run"): "run_id",
     (RunStorage, "replace_job_origin"): "run job_origin",
     (dg.DagsterInstance, "all_instigator_state"): "repository_origin_id repository_selector_id instigator_type",

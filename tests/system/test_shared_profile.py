@@ -6,7 +6,10 @@ One database and one set of Dagster's processes for the file.
 import json
 import random
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
+import dagster as dg
 import pytest
 
 from assay.backfills.backfill import STATES, load_backfill
@@ -147,6 +150,28 @@ def test_without_its_database_a_command_ends_with_one_sentence(database, project
     code, output = project.assay("run", "three1")
     assert (code, output.count("\n")) == (1, 1), output
     assert f"takes the database from {DATABASE_VARIABLE}, which is not set. Next: export" in output
+
+
+def test_a_pool_is_begun_by_many_at_once_and_follows_a_change_of_its_limit(database, tmp_path):
+    together, settings = Barrier(8), profile_text("shared")
+
+    def limits(text):
+        (tmp_path / "dagster.yaml").write_text(text)
+        with dg.DagsterInstance.from_config(str(tmp_path)) as instance, ThreadPoolExecutor(8) as threads:
+
+            def begin(name):
+                together.wait(60)
+                return instance.event_log_storage.initialize_concurrency_limit_to_default(name)
+
+            for name in ("first", "second", "third"):
+                assert list(threads.map(begin, [name] * 8)) == [True] * 8
+            found = {each.name: each.limit for each in instance.event_log_storage.get_pool_limits()}
+            slots = [instance.event_log_storage.get_concurrency_info(name).slot_count for name in ("first", "third")]
+            return [found[name] for name in ("first", "second", "third")], slots
+
+    assert limits(settings) == ([2, 2, 2], [2, 2])
+    assert limits(settings.replace("default_limit: 2", "default_limit: 5")) == ([5, 5, 5], [5, 5])
+    assert limits(settings.replace("default_limit: 2", "default_limit: 1")) == ([1, 1, 1], [1, 1])
 
 
 def test_the_settings_are_those_of_the_profile(project):
