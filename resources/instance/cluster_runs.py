@@ -105,7 +105,7 @@ class ClusterRuns(RunLauncher[dg.DagsterInstance]):
     gpu_for_auto = False
 
     def __init__(self, **config: Any) -> None:
-        super().__init__(**config)
+        super().__init__(**config)  # type: ignore[no-untyped-call]
         self._here = ProcessRunLauncher(preload=[], kill_after_seconds=20, fork=False)
         self._watcher: threading.Thread | None = None
         self._is_over = threading.Event()

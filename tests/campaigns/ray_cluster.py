@@ -53,7 +53,7 @@ def moments(run: Mapping) -> dict[str, float]:
     found = {"created": float(run["creationTime"]), "ended": float(run["endTime"]), "begun": float(run["startTime"])}
     for event in run["eventConnection"]["events"]:
         at, text = float(event.get("timestamp") or 0) / 1000, event.get("message") or ""
-        if event.get("eventType") == "PIPELINE_STARTING":
+        if event.get("eventType") == "RUN_STARTING":
             found["dequeued"] = at
         elif text == "Ray run job created":
             found["submitted"] = at
@@ -122,7 +122,7 @@ def report(title: str, seconds: float, runs: Sequence[Mapping], spent: Mapping[s
     print(f"\n{title}: {done} of {len(runs)} runs done in {seconds:.1f} s, {seconds / len(runs):.2f} s per experiment")
     times = [moments(run) for run in runs]
     for phase, (start, end) in PHASES.items():
-        values = [each[end] - each[start] for each in times if start in each and end in each]
+        values = [each[end] - each[start] for each in times if start in each and end in each] or [float("nan")]
         print(f"  {phase:46} median {statistics.median(values):6.2f} s, most {max(values):6.2f} s")
     print(
         "  " + ", ".join(f"{value / len(runs):,.0f} {key}" for key, value in spent.items()) + " per run in PostgreSQL"
