@@ -8,6 +8,7 @@ Belongs here: the app. Does not belong here: what a command does.
 import sys
 import tempfile
 import traceback
+from collections.abc import Callable
 
 import typer
 
@@ -17,6 +18,7 @@ from assay.cli.results import compare, dashboard, diff, export, impact, path, re
 from assay.cli.run import demo, run, verify_experiment
 from assay.cli.specs import evaluate, list_plugins, new, schema, sweep, validate
 from assay.cli.storage import copy, doctor, forget, gc, import_, init, list_locations, locks, pack
+from assay.cli.tune import tune
 from assay.errors import AssayError, printable
 from assay.spec.secrets import hide
 from assay.utils.concurrency import leave
@@ -34,6 +36,7 @@ for command in (
     validate,
     schema,
     sweep,
+    tune,
     run,
     demo,
     backfill,
@@ -69,8 +72,13 @@ INTERRUPTED = 130
 
 def script() -> None:
     """Run the command line as a program: like ``main``, but without the interpreter's shutdown."""
+    run_program(app)
+
+
+def run_program(program: Callable[[], object]) -> None:
+    """Run a program and end the process; whatever goes wrong is told as by ``main``."""
     try:
-        main()
+        main(program)
         code = 0
     except KeyboardInterrupt:
         code = INTERRUPTED
@@ -79,10 +87,10 @@ def script() -> None:
     leave(code)
 
 
-def main() -> None:
+def main(program: Callable[[], object] = app) -> None:
     """Run the command line; whatever goes wrong is one message on standard error, and exit code 1; 130 after Ctrl-C."""
     try:
-        app()
+        program()
     except Exception as error:
         typer.echo(f"error: {printable(explained(error))}", err=True)
         sys.exit(1)

@@ -62,6 +62,8 @@ def show(experiment_id: ExperimentName) -> None:
     for each in costs.values():
         if each.note not in ("", NOT_RECORDED):
             typer.echo(f"note: {each.stage}: {each.note}")
+    if stopped := "trained_model" in found and found["trained_model"].report.get("stopped"):
+        typer.echo(f"note: trained_model: {stopped}")
     if run and run.status != "done":
         typer.echo(_of_run(run, experiment_id))
     elif "analysis" in found:

@@ -33,11 +33,7 @@ def run(
     if job in FINISHED_JOBS and is_finished(experiment_id, spec):
         _print_finished(experiment_id)
         return
-    # Importing Dagster and torch makes a million objects that live as long as this short process. Collecting garbage
-    # among them at every 700th new object, Python's default, costs 0.6 s of a run.
-    gc.set_threshold(100_000, 20, 20)
-
-    if not _run_job(experiment_id, spec, job):
+    if not run_job(experiment_id, spec, job):
         raise typer.Exit(1)
 
 
@@ -84,7 +80,15 @@ def _print_finished(experiment_id: str) -> None:
     print("\n".join(outcome(storage_root(), experiment_id)))
 
 
-def _run_job(experiment_id: str, spec: ExperimentSpec, job: str) -> bool:
+def run_job(experiment_id: str, spec: ExperimentSpec, job: str) -> bool:
+    """Run a job for an experiment in this process, and return whether everything succeeded, blocking tests included.
+
+    Raises:
+        KeyboardInterrupt: Somebody stopped it, which is said already.
+    """
+    # Importing Dagster and torch makes a million objects that live as long as this short process. Collecting garbage
+    # among them at every 700th new object, Python's default, costs 0.6 s of a run.
+    gc.set_threshold(100_000, 20, 20)
     from assets.launch import run_experiment
     from definitions import build_defs
 
@@ -149,7 +153,7 @@ def _run_example(experiment_id: str, example: Path) -> bool:
     if is_finished(experiment_id, spec):
         print("everything was found, nothing to do")
         return True
-    return _run_job(experiment_id, spec, "job_experiment")
+    return run_job(experiment_id, spec, "job_experiment")
 
 
 def _print_results() -> None:

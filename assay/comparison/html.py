@@ -17,13 +17,14 @@ from urllib.parse import quote
 from xml.etree import ElementTree
 
 from assay.analysis.base import readable_number
-from assay.comparison.figures import cost_panels, curve_panels, key_panels
+from assay.comparison.figures import cost_panels, curve_panels, key_importances, key_panels, parallel_plot
 from assay.comparison.load import ComparisonData, Entry, ExperimentCost, Score
 from assay.comparison.ranking import Ranking
 from assay.comparison.repeats import Repeats
 from assay.comparison.terminal import (
     cost_numbers,
     each_repeat,
+    importance_sentence,
     interval,
     note_line,
     note_on_items,
@@ -34,7 +35,7 @@ from assay.comparison.terminal import (
 )
 from assay.metrics.registry import label_of
 from assay.plots.common import Panel
-from assay.plots.comparison import draw_panels
+from assay.plots.comparison import draw_panels, draw_parallel
 from assay.spec.yaml_text import brief
 from assay.storage.files import write_text
 from assay.utils.html import Content, Element, element, page_head, shipped_text, whisker, write_page
@@ -98,6 +99,7 @@ def _section(ranking: Ranking, path: Path, collection: ComparisonData) -> Elemen
         content += [element("div", table(ranking, path), class_="wide")]
         content += _figure("Learning", curve_panels(ranking, collection.history), ranking)
         content += _figure("What was varied", key_panels(ranking), ranking)
+        content += _all_keys(ranking)
         content += _figure("Quality against cost", cost_panels(ranking), ranking)
     if ranking.others:
         listed = element("ul", *(element("li", note_line(entry)) for entry in ranking.others))
@@ -124,7 +126,22 @@ def _figure(heading: str, panels: list[Panel], ranking: Ranking) -> list[Content
     if not panels:
         return []
     names = [entry.experiment_id for entry in ranking.ranked]
-    svg = inline_svg(draw_panels(panels, names))
+    return _drawn(heading, draw_panels(panels, names), names)
+
+
+def _all_keys(ranking: Ranking) -> list[Content]:
+    """Return the experiments as lines across all keys that vary, with the importance of each key."""
+    shares = key_importances(ranking)
+    plot = parallel_plot(ranking, shares)
+    if plot is None:
+        return []
+    names = [entry.experiment_id for entry in ranking.ranked]
+    told = [element("p", importance_sentence(ranking, shares), class_="faint")] if shares else []
+    return [*_drawn("All keys at once", draw_parallel(plot, names), names), *told]
+
+
+def _drawn(heading: str, drawing: str, names: Sequence[str]) -> list[Content]:
+    svg = inline_svg(drawing)
     for part in svg.iter("g"):
         if "data-row" in part.attrib:
             part.insert(0, element("title", names[int(part.attrib["data-row"])]))

@@ -74,6 +74,9 @@ COSTS_OF_STAGES = pl.Schema(
 )
 """Columns of the table ``costs`` that are read."""
 
+STOP_AFTER = "trained_model.train_params.stop_after"
+"""Key of a training that is ended early on purpose, as ``assay tune`` ends trials."""
+
 READ = frozenset({"main.experiments", "main.analysis", "main.training_history", "main.costs"})
 """Full names of the tables that are queried, so that others need not be refreshed for it."""
 
@@ -247,11 +250,20 @@ class _Sources:
     def _note(self, name: str, has_scores: bool, current: Spec) -> str:
         if has_scores:
             edited = any(contradict({"": self.specs[name].get(key)}, {"": current[key]}) for key in SECTION_NAMES)
-            return f"its file was edited since: assay run {name}" if edited else ""
+            pruned = pruned_note(name, self.specs[name], self.epochs.get(name))
+            return f"its file was edited since: assay run {name}" if edited else pruned
         if name in self.scores:
             others = self.scores[name]["subset"].unique(maintain_order=True).to_list()
             return f"no results on {self.subset}, only on {', '.join(others)}: choose one by --subset"
         return f"no results yet: assay run {name}"
+
+
+def pruned_note(name: str, spec: Spec, epochs: int | None) -> str:
+    """Return that a training was ended on purpose, and how it goes on; empty if it was trained to its end."""
+    stop = flatten(spec).get(STOP_AFTER)
+    if stop is None or epochs != stop:
+        return ""
+    return f"pruned at epoch {stop}; to train it to its end, take stop_after out of its file: assay run {name}"
 
 
 def file_problem(store: SpecFiles, name: str) -> str:

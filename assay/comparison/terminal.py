@@ -1,10 +1,11 @@
 """A comparison as text: the table for the terminal, and the sentences that the page and the dashboard show too."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from assay.analysis.base import baseline_text, readable_number
+from assay.comparison.importance import importance_text
 from assay.comparison.load import ComparisonData, Entry, ExperimentCost, Score
 from assay.comparison.ranking import Ranking
 from assay.comparison.repeats import Ends, Repeats, interval_of_difference, keys_of_repeats
@@ -336,6 +337,19 @@ def _is_surely_better(best: Repeats, other: Repeats) -> bool:
     ends = interval_of_difference(best, other)
     higher = get_metric(best.metric_name).higher_is_better
     return ends is not None and (ends[1] < 0 if higher else ends[0] > 0)
+
+
+def importance_sentence(ranking: Ranking, shares: Mapping[str, float]) -> str:
+    """Return how much of the differences in the metric each key explains.
+
+    Args:
+        ranking: The experiments.
+        shares: By key, see ``importance.importances``.
+    """
+    label = ranking.metric.label
+    return (
+        f"Of the differences in {label} that the keys explain alone (fANOVA): {importance_text(shares, ranking.keys)}."
+    )
 
 
 def notes(ranking: Ranking) -> list[str]:

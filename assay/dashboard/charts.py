@@ -19,6 +19,7 @@ from assay.plots.common import (
     WIDE_SPAN,
     Curve,
     Panel,
+    ParallelPlot,
     Point,
     subset_colour,
     value_ratio,
@@ -116,6 +117,45 @@ def key_chart(panel: Panel, names: Sequence[str], metric: str) -> Chart:
         y="value:Q", tooltip=[alt.Tooltip("experiment:N"), alt.Tooltip("x", title=key), *tips]
     )
     return alt.layer(intervals, dots).properties(height=HEIGHT_PX)
+
+
+def parallel_chart(plot: ParallelPlot, names: Sequence[str]) -> Chart:
+    """Return experiments as lines across parallel axes; those that were ended early are dashed.
+
+    Args:
+        plot: The axes and lines.
+        names: The experiments by rank, best first.
+    """
+    titles = [axis.name for axis in plot.axes]
+    rows = pl.DataFrame(
+        [
+            {"axis": title, "place": place, "experiment": names[line.rank], "ended early": line.is_partial}
+            for line in plot.lines
+            for title, place in zip(titles, line.places, strict=True)
+        ]
+    )
+    ticks = pl.DataFrame(
+        [{"axis": axis.name, "place": place, "label": label} for axis in plot.axes for place, label in axis.ticks]
+    )
+    x = alt.X("axis:N", sort=titles, title=None, axis=alt.Axis(labelAngle=0, domain=False, ticks=False))
+    y = alt.Y("place:Q", axis=None, scale=alt.Scale(domain=[-0.05, 1.05]))
+    lines = (
+        alt.Chart(rows)
+        .mark_line(strokeWidth=2, opacity=0.7)
+        .encode(
+            x=x,
+            y=y,
+            color=_experiment_colours(names),
+            detail="experiment:N",
+            strokeDash=alt.StrokeDash(
+                "ended early:N", scale=alt.Scale(domain=[False, True], range=[[1, 0], [5, 4]]), legend=None
+            ),
+            tooltip=[alt.Tooltip("experiment:N")],
+        )
+    )
+    labels = alt.Chart(ticks).mark_text(align="left", dx=5, fontSize=11).encode(x=x, y=y, text="label:N")
+    rules = alt.Chart(ticks).mark_rule(color=GREY).encode(x=x)
+    return alt.layer(rules, lines, labels).properties(height=HEIGHT_PX)
 
 
 def _experiment_colours(names: Sequence[str]) -> alt.Color:

@@ -29,6 +29,7 @@ from assay.comparison.load import (
     costs_by_experiment,
     file_problem,
     leading_score,
+    pruned_note,
     results_mismatch,
 )
 from assay.comparison.tested import items_digests
@@ -70,7 +71,7 @@ class Experiment:
         spec: Its resolved spec, without secrets.
         keys: Its values by dotted key.
         scores: By subset, then by metric, in the order of the spec; empty without results.
-        note: Why there are no scores, or why its file can't be used any more; otherwise empty.
+        note: Why there are no scores, why its file can't be used any more, or at which epoch it was ended; else empty.
         tested: Digest of the items that the scores are about, by subset.
         cost: What its results cost.
     """
@@ -317,7 +318,7 @@ def _experiment(
         spec=shown,
         keys=flatten(shown),
         scores=shown_scores,
-        note=f"{mismatch}: assay run {name}" if mismatch else "",
+        note=f"{mismatch}: assay run {name}" if mismatch else pruned_note(name, spec, epochs),
         tested=items_digests(root, folder.path, shown_scores) if folder and shown_scores else {},
     )
 

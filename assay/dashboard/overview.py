@@ -79,7 +79,14 @@ def overview_columns(
         *_if_any(Column("cost", "Cost (s)", COST_HELP, [each.cost.wall_s for each in experiments])),
         _started(experiments),
         Column("tags", "Tags", "Free names and values of the spec", [_tags(each) for each in experiments]),
-        *_if_any(Column("note", "Note", "Why it shows no metrics", [each.note or None for each in experiments])),
+        *_if_any(
+            Column(
+                "note",
+                "Note",
+                "Why it shows no metrics, or was ended early",
+                [each.note or None for each in experiments],
+            )
+        ),
     ]
 
 

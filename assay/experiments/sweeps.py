@@ -70,17 +70,25 @@ def combinations(axes: Sequence[Axis]) -> list[dict[str, Any]]:
     Raises:
         SpecError: A key is given twice, a key contains another one, or there are too many combinations.
     """
-    for first, second in itertools.combinations(axes, 2):
-        inner, outer = sorted((first.key, second.key), key=len, reverse=True)
-        if inner == outer:
-            raise SpecError("--grid", [f"{inner} is given twice; put all its values into one --grid"])
-        if inner.startswith(f"{outer}."):
-            raise SpecError("--grid", [f"{inner} lies inside of {outer}; vary one of them"])
+    require_apart([axis.key for axis in axes], "--grid")
     count = math.prod(len(axis.values) for axis in axes)
     if count > MOST_COMBINATIONS:
         raise SpecError("--grid", [f"makes {count:,} combinations; expected at most {MOST_COMBINATIONS:,}"])
     keys = [axis.key for axis in axes]
     return [dict(zip(keys, values, strict=True)) for values in itertools.product(*(axis.values for axis in axes))]
+
+
+def require_apart(keys: Sequence[str], option: str) -> None:
+    """Refuse keys that are given twice, or of which one contains another.
+
+    Raises:
+        SpecError: Names both keys, and the option by which they were given.
+    """
+    for inner, outer in itertools.combinations(sorted(keys, key=len, reverse=True), 2):
+        if inner == outer:
+            raise SpecError(option, [f"{inner} is given twice; put all its values into one {option}"])
+        if inner.startswith(f"{outer}."):
+            raise SpecError(option, [f"{inner} lies inside of {outer}; vary one of them"])
 
 
 def sweepable_keys(values: Mapping[str, Any]) -> set[str]:
@@ -177,18 +185,26 @@ def plan_sweep(store: SpecFiles, base: Mapping[str, Any], axes: Sequence[Axis], 
         IdError: The name is not a valid prefix of an ID.
         SpecError: A combination is not valid, or two are the same experiment; lists every problem.
     """
-    validate_id(name)
-    tagged = merged(_with_kinds(base, [axis.key for axis in axes]), {"tags": {TAG: name}})
+    tagged = tagged_base(base, [axis.key for axis in axes], name)
     grid = combinations(axes)
     contents = [merged(tagged, nest(changes)) for changes in grid]
     resolved = _resolve(contents, grid, name)
     existing = _resolved_members(store, name)
-    free = _free_ids(name, len(grid), store.used_ids())
+    free = free_ids(name, len(grid), store.used_ids())
     members = [
         Member(existing.get(spec) or next(free), changes, content, spec in existing)
         for changes, content, spec in zip(grid, contents, resolved, strict=True)
     ]
     return Sweep(name, tuple(members))
+
+
+def tagged_base(base: Mapping[str, Any], keys: Sequence[str], name: str) -> dict[str, Any]:
+    """Return what the experiments of a sweep share: the base, with its tag and the kinds of sections with varied keys.
+
+    Raises:
+        IdError: The name is not a valid prefix of an ID.
+    """
+    return merged(_with_kinds(base, keys), {"tags": {TAG: validate_id(name)}})
 
 
 def _with_kinds(base: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
@@ -228,7 +244,7 @@ def _resolved_members(store: SpecFiles, name: str) -> dict[str, str]:
     return found
 
 
-def _free_ids(name: str, count: int, used: Collection[str]) -> Iterator[str]:
+def free_ids(name: str, count: int, used: Collection[str]) -> Iterator[str]:
     """Yield unused IDs ``name-01``, ``name-02`` and so on, with enough digits to sort by name."""
     width = max(2, len(str(count)))
     number = 0

@@ -81,6 +81,42 @@ class Panel:
     content: Sequence[Curve] | Sequence[Point]
 
 
+@dataclass(frozen=True)
+class ParallelAxis:
+    """One of several axes side by side.
+
+    Attributes:
+        name: Its title.
+        ticks: Place from 0 to 1, and label.
+    """
+
+    name: str
+    ticks: Sequence[tuple[float, str]]
+
+
+@dataclass(frozen=True)
+class ParallelLine:
+    """One experiment across all axes.
+
+    Attributes:
+        rank: Rank of the experiment; 0 is the best.
+        places: Place on each axis, from 0 to 1.
+        is_partial: Whether its training was ended early.
+    """
+
+    rank: int
+    places: Sequence[float]
+    is_partial: bool = False
+
+
+@dataclass(frozen=True)
+class ParallelPlot:
+    """Experiments as lines across axes: one axis per varied key, the last one for the metric."""
+
+    axes: Sequence[ParallelAxis]
+    lines: Sequence[ParallelLine]
+
+
 def value_ratio(values: Iterable[float]) -> float:
     """Return the ratio of the largest to the smallest finite value; 1 when there is none, or one is not positive."""
     finite = [value for value in values if math.isfinite(value)]

@@ -1,4 +1,4 @@
-"""Plots of many experiments as SVG: their curves, and their metric against what was varied.
+"""Plots of many experiments as SVG: their curves, their metric against what was varied, and all that was varied.
 
 Every line and dot has the ID ``row-<rank>``, so that a page can connect it with a row of its table.
 
@@ -18,10 +18,13 @@ from assay.plots.common import (
     EXPERIMENT_COLOURS,
     FAINT,
     GREY,
+    INK,
     LOG_SPAN,
     WIDE_SPAN,
     Curve,
     Panel,
+    ParallelLine,
+    ParallelPlot,
     Point,
     value_ratio,
 )
@@ -29,6 +32,7 @@ from assay.plots.style import headline, literal, render_svg, short
 from assay.utils.text import pluralize
 
 PANEL_WIDTH_PX, PANEL_HEIGHT_PX = 380, 300
+PARALLEL_HEIGHT_PX = 380
 COLUMNS = 3
 FINE_ABOVE = 30
 """Number of experiments above which lines and dots are finer."""
@@ -124,6 +128,60 @@ def _colour_of(rank: int, count: int) -> str:
     if rank == 0:
         return BLUE
     return EXPERIMENT_COLOURS[rank] if count <= len(EXPERIMENT_COLOURS) else GREY
+
+
+def draw_parallel(plot: ParallelPlot, names: Sequence[str]) -> str:
+    """Draw experiments as lines across parallel axes; those that were ended early are dashed.
+
+    Args:
+        plot: The axes and lines.
+        names: The experiments by rank, best first.
+
+    Returns:
+        The SVG.
+    """
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for line in sorted(plot.lines, key=lambda line: -line.rank):
+            _draw_line(axes, line, len(names))
+        for position, axis in enumerate(plot.axes):
+            axes.axvline(position, color=FAINT, linewidth=1, zorder=1)
+            for place, label in axis.ticks:
+                axes.annotate(
+                    short(label, 14),
+                    (position, place),
+                    xytext=(4, 0),
+                    textcoords="offset points",
+                    verticalalignment="center",
+                    color=INK,
+                    fontsize=9,
+                    zorder=4,
+                    bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5},
+                )
+        axes.set_xticks(range(len(plot.axes)), [short(axis.name, 24) for axis in plot.axes])
+        axes.set_yticks([])
+        axes.set_xlim(-0.15, len(plot.axes) - 0.6)
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+        _legend(figure, axes, names)
+
+    return render_svg(PANEL_WIDTH_PX * COLUMNS, PARALLEL_HEIGHT_PX, draw)
+
+
+def _draw_line(axes: Axes, line: ParallelLine, count: int) -> None:
+    stands_out = line.rank == 0 or count <= len(EXPERIMENT_COLOURS)
+    axes.plot(
+        range(len(line.places)),
+        line.places,
+        color=_colour_of(line.rank, count),
+        linestyle="--" if line.is_partial else "-",
+        linewidth=2.2 if stands_out else 1.2 if count <= FINE_ABOVE else 0.8,
+        alpha=1.0 if stands_out else 0.6,
+        zorder=3 if line.rank == 0 else 2,
+        gid=f"row-{line.rank}",
+    )
 
 
 def _legend(figure: Figure, axes: Axes, names: Sequence[str]) -> None:

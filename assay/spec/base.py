@@ -141,7 +141,7 @@ RESERVED_FOLDERS = frozenset(
             "runs",
             "tables",
         ),
-        *("tombstones", "source_digests.json", "warehouse.duckdb", "warehouse.duckdb.wal"),
+        *("tombstones", "tuning", "source_digests.json", "warehouse.duckdb", "warehouse.duckdb.wal"),
     )
 )
 """Names below the storage root that the storage keeps for itself, in lower case."""

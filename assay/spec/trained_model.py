@@ -245,6 +245,10 @@ class TrainParams(Section):
     confidences on the validation data are as high as the share of right answers. Null: they stay as they are."""
     early_stopping: EarlyStopping | None = None
     """When to stop before the last epoch; null: never."""
+    stop_after: Annotated[int | None, ADDED, Field(ge=1, le=100_000)] = None
+    """End the training after this epoch of those that it is planned for: learning rates are as if it went on, and with
+    a later end, or without, it goes on where it ended. ``assay tune`` so ends trials that are pruned. Null: at its
+    end."""
     choose_epoch: Literal["best", "last"] = "best"
     """Keep the weights of the epoch that is best on the validation data, or of the last one."""
     metric: Literal["loss", "accuracy", "mae", "rmse", "macro_f1", "mean_iou", "foreground_iou", "map50"] | None = None

@@ -8,7 +8,8 @@ import json
 import logging
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ class Training:
         chosen: Its weights.
         last: Weights of the last epoch.
         stopped: Why the training was stopped early; empty if it was not.
+        planned: Number of epochs that the training was planned for.
     """
 
     history: list[EpochValues] = field(default_factory=list)
@@ -61,6 +63,7 @@ class Training:
     chosen: Weights = field(default_factory=dict)
     last: Weights = field(default_factory=dict)
     stopped: str = ""
+    planned: int = 0
 
     @property
     def chosen_values(self) -> EpochValues:
@@ -140,20 +143,28 @@ class Checkpoints:
         folder: Folder of the file; survives the process.
         owner: Digest of everything that determines the training; a file of another owner is not used.
         every_s: Seconds between two checkpoints.
+        ended: Where a training that ends early by ``stop_after`` leaves its state, for one that goes on.
+        earlier: Such states of other trainings, any of which may be the beginning of this one.
+        most_epochs: Epochs beyond which such a state is of no use; None for no limit.
     """
 
     folder: Path | None = None
     owner: str = ""
     every_s: float = 30.0
+    ended: Path | None = None
+    earlier: Iterable[Path] = ()
+    most_epochs: int | None = None
     _due: float = field(init=False)
 
     def __post_init__(self) -> None:
         self._due = time.monotonic() + self.every_s
 
     def resume(self, state: State) -> None:
-        """Load the state of an interrupted training, if there is one that fits."""
+        """Load the state of an interrupted training, or of one that ended earlier, if there is one that fits."""
         path = self.folder / FILE if self.folder else None
         if path is None or not path.is_file():
+            path = longest(self.earlier, self.owner, self.most_epochs)
+        if path is None:
             return
         try:
             tensors, numbers = load_checkpoint(path, self.owner)
@@ -163,6 +174,11 @@ class Checkpoints:
             return
         state.restore(tensors, numbers)
         log.info(f"The training goes on after step {state.tally.steps}, where it was interrupted.")
+
+    def save_end(self, state: State) -> None:
+        """Write the state of a training that ends early; called between two epochs."""
+        if self.ended is not None:
+            save_checkpoint(self.ended, state, self.owner)
 
     def save_if_due(self, state: State) -> None:
         """Replace the checkpoint if the latest is old enough; an interruption leaves the former one."""
@@ -199,6 +215,18 @@ def load_checkpoint(path: Path, owner: str) -> tuple[Weights, dict[str, Any]]:
     if checksum(tensors) != head["checksum"]:
         raise ValueError("its content is damaged")
     return tensors, head["numbers"]
+
+
+def longest(paths: Iterable[Path], owner: str, most_epochs: int | None) -> Path | None:
+    """Return the checkpoint of a training with the most epochs, up to a limit; None if none is of this training."""
+    epochs: dict[Path, int] = {}
+    for path in paths:
+        with suppress(SafetensorError, OSError, ValueError, KeyError), safe_open(path, framework="pt") as opened:
+            head = json.loads((opened.metadata() or {}).get(METADATA_KEY, "{}"))
+            if head.get("format") == FORMAT and head["owner"] == owner:
+                epochs[path] = len(head["numbers"]["history"])
+    fitting = [path for path in sorted(epochs) if most_epochs is None or epochs[path] <= most_epochs]
+    return max(fitting, key=lambda path: epochs[path], default=None)
 
 
 def check_shapes(state: State, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:

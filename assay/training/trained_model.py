@@ -17,6 +17,7 @@ from assay.spec.trained_model import TrainedModelSection
 from assay.storage.files import write_bytes, write_json, write_text
 from assay.storage.parquet import write_parquet
 from assay.training.annotations import Annotations
+from assay.training.checkpoint import FILE as CHECKPOINT
 from assay.training.checkpoint import Checkpoints, EpochValues, Training
 from assay.training.data import DataSource
 from assay.training.device import deterministic
@@ -77,7 +78,7 @@ def build_trained_model(
     params = card.section.train_params
     with deterministic(params.threads, seed, params.device):
         with worker_processes(request, params.device):
-            checkpoints = Checkpoints(scratch, digest_of(card.as_dict()), params.checkpoint_every_s)
+            checkpoints = _checkpoints(card, scratch, folder)
             network = network_of(card)
             training = _trained(network, training_task, card, progress, checkpoints)
         chosen, last = _cards(card, training, network, training_task.validation)
@@ -89,6 +90,7 @@ def build_trained_model(
         **_report(chosen, network, len(training.history)),
         "data": statistics,
         "stopped": training.stopped,
+        **({"planned_epochs": training.planned} if params.stop_after is not None else {}),
         **({"warnings": list(training_task.warnings)} if training_task.warnings else {}),
     }
 
@@ -99,6 +101,19 @@ def _trained(
     if card.section.model is not None and card.section.model.is_fitted:
         return fit_at_once(network, task, card, progress)
     return fit(network, task, progress, checkpoints)
+
+
+def _checkpoints(card: ModelCard, scratch: Path | None, folder: Path) -> Checkpoints:
+    """Return where the state of a training is kept while it runs, and once it ended early.
+
+    A training that ended early is, with a later end, the same one up to there. What it left is part of its result, and
+    found beside that of this one.
+    """
+    params = card.section.train_params
+    endless = card.section.model_copy(update={"train_params": params.model_copy(update={"stop_after": None})})
+    owner = digest_of(card.model_copy(update={"section": endless}).as_dict())
+    earlier = [] if scratch is None else list(scratch.parents[1].glob(f"*/{CHECKPOINT}"))
+    return Checkpoints(scratch, owner, params.checkpoint_every_s, folder / CHECKPOINT, earlier, params.stop_after)
 
 
 def _describe_data(request: TrainingRequest, prepared: Prepared) -> tuple[dict[str, Statistics], pl.DataFrame]:

@@ -72,6 +72,8 @@ def fit(
         checkpoints.save_if_due(state)
         reporter.after_epoch()
     state.training.last = weights_of(state.average.network)
+    if training_task.section.train_params.stop_after is not None:
+        checkpoints.save_end(state)
     return state.training
 
 
@@ -100,8 +102,11 @@ def share_state(state: State, workers: WorkerGroup) -> None:
 def is_over(training: Training, sampler: Sampler) -> bool:
     """Return whether the training has ended, and record the reason for stopping early."""
     params, workers = sampler.training_task.section.train_params, sampler.workers
+    training.planned = sampler.epochs
     if len(training.history) < sampler.epochs and workers.is_leader:
         training.stopped = reason_to_stop(params.early_stopping, params.choosing_metric, training.history)
+        if not training.stopped and len(training.history) == params.stop_after:
+            training.stopped = f"stop_after ends it at epoch {params.stop_after} of {sampler.epochs}"
     stopped = workers.broadcast_values({"stopped": training.stopped} if workers.is_leader else None)["stopped"]
     return bool(stopped) or len(training.history) == sampler.epochs
 
@@ -122,7 +127,8 @@ def end_epoch(state: State, sampler: Sampler, loss: float) -> None:
     state.training.history.append(EpochValues(epoch, train, validation))
     state.tally.loss = 0.0
     if sampler.workers.is_leader:
-        keep_if_better(state.training, state.average.network, training_task, last=epoch == sampler.epochs)
+        last = epoch in (sampler.epochs, training_task.section.train_params.stop_after)
+        keep_if_better(state.training, state.average.network, training_task, last)
 
 
 def is_bf16(training_task: TrainingTask) -> bool:

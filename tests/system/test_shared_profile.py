@@ -16,6 +16,9 @@ from assay.backfills.backfill import STATES, load_backfill
 from assay.backfills.dagster_server import DagsterServer
 from assay.experiments.last_run import FAILURE_TAG, STAGE_TAG, is_recorded, last_run
 from assay.experiments.profiles import DATABASE_VARIABLE, profile_text
+from assay.experiments.search_space import read_space
+from assay.experiments.specs import SpecFiles
+from assay.experiments.studies import Study, StudyPlan
 from tests.helpers.databases import PASSWORD, Postgres, postgres
 from tests.helpers.projects import Project
 from tests.helpers.servers import Servers, serve, wait_until
@@ -131,6 +134,20 @@ def test_a_terminal_finds_what_the_daemon_made(project, started):
     code, output = project.assay("run", "three0")
     assert code == 0, output
     assert "analysis" in output
+
+
+def test_a_study_is_kept_in_a_schema_of_its_own_beside_dagsters_tables(database, project, started):
+    """Both count the versions of their tables in one of the same name."""
+    space = read_space(["learning_rate=log:1e-4..1e-2"], {"task": "regression"}, "base.yaml", "searched")
+    plan = StudyPlan("searched", space, "mae", False, "validation", "random")
+    store, home = SpecFiles(project.folder / "experiments", project.storage), project.folder / "home"
+    with Study(plan, store, home).next_trial(2) as trial:
+        Study(plan, store, home).complete(trial, 0.5)
+    assert [each.value for each in Study(plan, store, home).trials()] == [0.5]
+    assert not list(project.folder.rglob("studies.db"))
+    code, told = doctor(project)
+    assert code == 0, told
+    assert any("has Dagster's tables" in each for each in told["ok"])
 
 
 def test_without_its_database_a_command_ends_with_one_sentence(database, project, monkeypatch):

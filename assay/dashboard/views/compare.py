@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 import polars as pl
 import streamlit as st
 
-from assay.comparison.figures import cost_panels, curve_panels, key_panels
+from assay.comparison.figures import cost_panels, curve_panels, key_importances, key_panels, parallel_plot
 from assay.comparison.ranking import Ranking
-from assay.comparison.terminal import note_on_items, title, verdict_on_best
-from assay.dashboard.charts import Chart, curve_chart, key_chart
+from assay.comparison.terminal import importance_sentence, note_on_items, title, verdict_on_best
+from assay.dashboard.charts import Chart, curve_chart, key_chart, parallel_chart
 from assay.dashboard.data import Experiment, load_history
 from assay.dashboard.overview import overview_columns, rankings, subsets_of
 from assay.dashboard.views.common import MAX_COMPARED, all_experiments, plain, warn_about_ids
@@ -75,8 +75,22 @@ def _show_ranking(ranking: Ranking, by_id: dict[str, Experiment], subset: str, h
     _show_charts("Learning", (curve_chart(panel, names) for panel in curves))
     varied = key_panels(ranking) if ranking.ranked else []
     _show_charts("What was varied", (key_chart(panel, names, ranking.metric.label) for panel in varied))
+    if ranking.ranked:
+        _show_all_keys(ranking, names)
     against = cost_panels(ranking) if ranking.ranked else []
     _show_charts("Quality against cost", (key_chart(panel, names, ranking.metric.label) for panel in against))
+
+
+def _show_all_keys(ranking: Ranking, names: Sequence[str]) -> None:
+    """Show the experiments as lines across all keys that vary, with the importance of each key."""
+    shares = key_importances(ranking)
+    plot = parallel_plot(ranking, shares)
+    if plot is None:
+        return
+    st.markdown("#### All keys at once")
+    st.altair_chart(parallel_chart(plot, names))
+    if shares:
+        st.caption(plain(importance_sentence(ranking, shares)))
 
 
 def _show_charts(heading: str, charts: Iterable[Chart]) -> None:

@@ -33,7 +33,7 @@ def call(monkeypatch, *arguments) -> int:
 
 
 COMMANDS = {
-    *("new", "validate", "verify", "schema", "sweep", "eval", "run", "demo", "diff", "backfill", "backfills"),
+    *("new", "validate", "verify", "schema", "sweep", "tune", "eval", "run", "demo", "diff", "backfill", "backfills"),
     *("compare", "dashboard", "impact", "show", "path", "export", "sql", "predict", "promote", "plugins", "report"),
     *("locks", "forget", "gc", "copy", "import", "locations", "pack", "init", "doctor"),
 }

@@ -7,12 +7,19 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from assay.comparison.figures import MAX_EPOCHS, cost_panels, curve_panels, key_panels
+from assay.comparison.figures import (
+    MAX_EPOCHS,
+    cost_panels,
+    curve_panels,
+    key_importances,
+    key_panels,
+    parallel_plot,
+)
 from assay.comparison.html import comparison_page, inline_svg, write_comparison
-from assay.comparison.load import HISTORY, ComparisonData, ExperimentCost
+from assay.comparison.load import HISTORY, STOP_AFTER, ComparisonData, ExperimentCost
 from assay.comparison.ranking import rank
 from assay.plots.common import Curve, Panel
-from assay.plots.comparison import draw_panels
+from assay.plots.comparison import draw_panels, draw_parallel
 from assay.utils.html import element, write_page
 
 EVIL = '<img src=x onerror="alert(1)"></script><script>alert(2)</script>&amp;'
@@ -96,6 +103,56 @@ def test_a_key_that_nobody_or_everybody_lacks_has_no_panel(compare, entry):
     (ranking,) = rank(compare(0, entry(0), entry(1, keys={"only.here": 5})))
     assert "accuracy by here" not in [panel.title for panel in key_panels(ranking)]
     assert "accuracy by kind" in [panel.title for panel in key_panels(ranking)]
+
+
+def searched(entry, score, number, stop_after=None):
+    """Return one of many experiments, whose accuracy depends on the learning rate and hardly on the kind."""
+    value = 0.9 - abs(number - 6) / 20 + 0.001 * (number % 3)
+    keys = {STOP_AFTER: stop_after, "trained_model.learner.clip_norm": number % 2}
+    return entry(number, 12, keys=keys, scores={"accuracy": score(value)})
+
+
+@pytest.mark.system
+def test_all_keys_at_once_are_a_line_per_experiment_the_important_keys_first(compare, entry, score):
+    entries = [searched(entry, score, number, stop_after=3 if number == 11 else None) for number in range(12)]
+    (ranking,) = rank(compare(0, *entries))
+    shares = key_importances(ranking)
+    assert sum(shares.values()) == pytest.approx(1)
+    plot = parallel_plot(ranking, shares)
+    names = [axis.name for axis in plot.axes]
+    assert re.fullmatch(r"learning_rate \(\d\d%\)", names[0])
+    assert names[-1] == "accuracy"
+    assert STOP_AFTER not in shares
+    assert [line.is_partial for line in plot.lines].count(True) == 1
+    by_id = {ranking.ranked[line.rank].experiment_id: line.places for line in plot.lines}
+    assert by_id["lr-00"][0] == 0
+    assert by_id["lr-06"][-1] == 1
+    assert all(0 <= place <= 1 for places in by_id.values() for place in places)
+    svg = draw_parallel(plot, [each.experiment_id for each in ranking.ranked])
+    assert set(re.findall(r'id="(row-\d+)"', svg)) == {f"row-{rank}" for rank in range(12)}
+
+
+def test_experiments_that_were_ended_early_tell_nothing_of_importance(compare, entry, score):
+    entries = [searched(entry, score, number, stop_after=3) for number in range(8)]
+    assert key_importances(rank(compare(0, *entries))[0]) == {}
+
+
+def test_few_experiments_or_one_key_are_no_lines_across_axes(compare, entry):
+    (two,) = rank(compare(2))
+    one_key = [entry(number, 4, keys={"trained_model.model.kind": "cnn"}) for number in range(4)]
+    for ranking in (two, *rank(compare(0, *one_key))):
+        assert (key_importances(ranking), parallel_plot(ranking, {})) == ({}, None)
+
+
+def test_an_axis_has_its_values_as_ticks_or_five_between_its_ends(compare, entry):
+    entries = [entry(number, 7, keys={"a.few": [1, 10, None][number % 3]}) for number in range(7)]
+    plot = parallel_plot(rank(compare(0, *entries))[0], {})
+    ticks = {axis.name: axis.ticks for axis in plot.axes}
+    assert ticks["few"] == [(0.0, "1"), (0.5, "10"), (1.0, "null")]
+    assert ticks["kind"] == [(0.0, "cnn"), (1.0, "mlp")]
+    places, labels = zip(*ticks["learning_rate"], strict=True)
+    assert labels[0] == "0.0001"
+    assert places == pytest.approx([0, 0.25, 0.5, 0.75, 1])
 
 
 @pytest.mark.system

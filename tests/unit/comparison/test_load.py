@@ -67,6 +67,18 @@ def test_metrics_of_an_earlier_spec_are_not_credited_to_the_spec_of_a_run_that_f
     assert found.note == "its last run did not finish (trained_model is of an earlier spec): assay run failed"
 
 
+def test_a_training_that_was_ended_on_purpose_is_noted_with_how_it_goes_on(store):
+    for name, stop_after in (("pruned", 3), ("over-before", 4)):
+        own = values()
+        own["trained_model"]["train_params"] = {"stop_after": stop_after}
+        store.create(own, name)
+        run(store, name)
+    note = "pruned at epoch 3; to train it to its end, take stop_after out of its file: assay run pruned"
+    found = entry(store, "pruned")
+    assert (found.note, found.scores["mae"].value) == (note, 0.5)
+    assert entry(store, "over-before").note == ""
+
+
 def test_results_that_were_deleted_are_incomplete(store):
     assert entry(store, "deleted").note == "its results are incomplete: assay run deleted"
 

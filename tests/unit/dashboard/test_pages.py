@@ -10,11 +10,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import assay.dashboard
-from assay.dashboard.charts import curve_chart, history_charts, key_chart
+from assay.dashboard.charts import curve_chart, history_charts, key_chart, parallel_chart
 from assay.dashboard.filters import MAX_CHOICES
 from assay.dashboard.views.common import plain
 from assay.experiments.costs import record_costs
-from assay.plots.common import Curve, Panel, Point
+from assay.plots.common import Curve, Panel, ParallelAxis, ParallelLine, ParallelPlot, Point
 from assay.storage.parquet import write_parquet
 from tests.helpers.comparison_cases import run, start, values
 from tests.helpers.dashboard_storage import CHECKS, draw, folder_of, make_storage
@@ -236,6 +236,19 @@ def test_a_varied_key_is_drawn_as_what_it_is(values, kind, scale):
     drawn = key_chart(Panel("accuracy by rate", "", points), [f"x{place}" for place in range(3)], "accuracy").to_dict()
     x = drawn["layer"][0]["encoding"]["x"]
     assert (x["type"], x.get("scale", {}).get("type"), x["title"]) == (kind, scale, "rate")
+
+
+def test_experiments_are_lines_across_all_keys_and_dashed_where_they_were_ended_early():
+    axes = [ParallelAxis("rate (80%)", [(0.0, "0.1"), (1.0, "1")]), ParallelAxis("accuracy", [(0.5, "0.9")])]
+    plot = ParallelPlot(axes, [ParallelLine(0, [0.0, 1.0]), ParallelLine(1, [0.5, 0.0], True)])
+    drawn = parallel_chart(plot, ["best", "other"]).to_dict()
+    lines, labels = (drawn["datasets"][drawn["layer"][place]["data"]["name"]] for place in (1, 2))
+    assert [(row["axis"], row["place"]) for row in lines if row["experiment"] == "best"] == [
+        ("rate (80%)", 0.0),
+        ("accuracy", 1.0),
+    ]
+    assert {row["experiment"]: row["ended early"] for row in lines} == {"best": False, "other": True}
+    assert [row["label"] for row in labels] == ["0.1", "1", "0.9"]
 
 
 def test_a_history_is_one_chart_per_metric_with_a_line_per_subset():

@@ -150,6 +150,12 @@ def test_what_is_only_written_down_does_not_train_again():
     assert section(exp_initializer={"environment": False}).content() == section().content()
 
 
+def test_a_training_that_is_not_ended_early_is_the_one_of_former_versions():
+    assert "stop_after" not in TrainedModelSection().content()["train_params"]
+    ended = TrainedModelSection.model_validate({"train_params": {"stop_after": 3}})
+    assert ended.content()["train_params"]["stop_after"] == 3
+
+
 def test_predicting_a_subset_twice_is_an_error():
     with pytest.raises(ValidationError, match="datasets names test more than once"):
         PredictionsSection(datasets=("test", "validation", "test"))

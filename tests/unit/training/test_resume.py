@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from assay.training.checkpoint import FILE, Checkpoints, State, save_checkpoint
+from assay.training.checkpoint import FILE, Checkpoints, State, longest, save_checkpoint
 from assay.training.device import deterministic
 from assay.training.optimizers import AdamW, AveragedNetwork
 from assay.training.trainer import fit
@@ -175,6 +175,53 @@ def test_a_checkpoint_of_another_network_is_ignored(tmp_path, caplog):
     save_checkpoint(tmp_path / FILE, state_of(network()), "owner")
     Checkpoints(tmp_path, "owner").resume(state_of(torch.nn.Linear(6, 1)))
     assert "network/weight is missing or of another shape" in caplog.text
+
+
+ENDS = {
+    "plain": {},
+    "with early stopping": {"train_params": {"epochs": 4, "early_stopping": {"patience": 3}}},
+    "last epoch": {"data_validation": None, "train_params": {"choose_epoch": "last"}},
+}
+
+
+def ended_after(task, stop_after, folder, owner="owner", earlier=()):
+    """Train up to an epoch; what goes on later is in ``folder``."""
+    params = task.section.train_params.model_copy(update={"stop_after": stop_after})
+    section = task.section.model_copy(update={"train_params": params})
+    checkpoints = Checkpoints(None, owner, 0.0, folder / FILE, earlier, stop_after)
+    with deterministic(1, 0):
+        return fit(network(), replace(task, section=section), silent, checkpoints)
+
+
+@pytest.mark.parametrize("setting", ENDS)
+def test_a_training_that_ended_early_is_the_beginning_of_one_that_goes_on(setting, tmp_path):
+    task = training_task(**ENDS[setting])
+    whole = train(task)
+    part = ended_after(task, 1, tmp_path)
+    assert part.stopped == f"stop_after ends it at epoch 1 of {whole.planned}"
+    assert (part.chosen_epoch, part.history) == (1, whole.history[:1])
+    more = ended_after(task, 2, tmp_path / "more", earlier=[tmp_path / FILE])
+    assert content(ended_after(task, None, tmp_path, earlier=[tmp_path / FILE, tmp_path / "more" / FILE])) == content(
+        whole
+    )
+    assert more.history == whole.history[:2]
+
+
+def test_the_longest_beginning_of_the_same_training_is_taken(tmp_path):
+    task, names = training_task(), ("one", "two", "other")
+    for epochs, name in enumerate(names, start=1):
+        ended_after(task, min(epochs, 2), tmp_path / name, "stranger" if name == "other" else "owner")
+    paths = [tmp_path / name / FILE for name in names]
+    (tmp_path / "broken").write_text("no tensors")
+    paths.append(tmp_path / "broken")
+    assert longest(paths, "owner", None) == paths[1]
+    assert longest(paths, "owner", 1) == paths[0]
+    assert longest(paths, "nobody", None) is None
+
+
+def test_only_a_training_that_is_to_end_early_leaves_its_state(tmp_path):
+    ended_after(training_task(), None, tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_checkpoints_are_not_written_before_they_are_due(tmp_path):
