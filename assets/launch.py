@@ -43,7 +43,11 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 def run_experiment(
-    build_defs: Callable[[Mapping[str, Any]], dg.Definitions], experiment_id: str, spec: ExperimentSpec, job_name: str
+    build_defs: Callable[[Mapping[str, Any]], dg.Definitions],
+    experiment_id: str,
+    spec: ExperimentSpec,
+    job_name: str,
+    tells_outcome: bool = True,
 ) -> bool:
     """Materialize the assets of a job that the experiment needs; prints one line per stage.
 
@@ -52,6 +56,7 @@ def run_experiment(
         experiment_id: ID of the experiment.
         spec: Its spec.
         job_name: Name of the job.
+        tells_outcome: Whether to print what a run that succeeded found out; what went wrong is always printed.
 
     Returns:
         Whether everything succeeded, blocking tests included.
@@ -86,7 +91,7 @@ def run_experiment(
             raise KeyboardInterrupt
         competing = spec.board if result.success and "analysis" in assets else None
         lines = compete(instance, store, experiment_id, competing) if competing else []
-    print_outcome(result, store, experiment_id)
+    print_outcome(result, store, experiment_id, tells_outcome)
     print("".join(f"{line}\n" for line in lines), end="")
     return result.success
 
@@ -110,15 +115,17 @@ def _executed(
         )
 
 
-def print_outcome(result: dg.ExecuteInProcessResult, store: ExperimentStore, experiment_id: str) -> None:
-    """Print which checks and steps failed, or else what was found out and where the files are."""
+def print_outcome(
+    result: dg.ExecuteInProcessResult, store: ExperimentStore, experiment_id: str, tells_outcome: bool
+) -> None:
+    """Print which checks and steps failed, or else, if wanted, what was found out and where the files are."""
     for evaluation in result.get_asset_check_evaluations():
         if not evaluation.passed:
             print(f"check {evaluation.check_name} ({evaluation.severity.value}): {evaluation.description}")
     for event in result.all_events:
         if event.is_step_failure:
             print(f"error: {reason_of_step(event)}")
-    if result.success:
+    if result.success and tells_outcome:
         print("\n".join(outcome(store.path, experiment_id)))
 
 

@@ -80,8 +80,14 @@ def _print_finished(experiment_id: str) -> None:
     print("\n".join(outcome(storage_root(), experiment_id)))
 
 
-def run_job(experiment_id: str, spec: ExperimentSpec, job: str) -> bool:
+def run_job(experiment_id: str, spec: ExperimentSpec, job: str, tells_outcome: bool = True) -> bool:
     """Run a job for an experiment in this process, and return whether everything succeeded, blocking tests included.
+
+    Args:
+        experiment_id: Its ID.
+        spec: Its spec.
+        job: Name of the job.
+        tells_outcome: Whether to print what was found out, on the test data first of all.
 
     Raises:
         KeyboardInterrupt: Somebody stopped it, which is said already.
@@ -92,7 +98,7 @@ def run_job(experiment_id: str, spec: ExperimentSpec, job: str) -> bool:
     from assets.launch import run_experiment
     from definitions import build_defs
 
-    return run_experiment(build_defs, experiment_id, spec, job)
+    return run_experiment(build_defs, experiment_id, spec, job, tells_outcome)
 
 
 EXAMPLES = Path("experiments/examples")

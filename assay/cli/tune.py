@@ -278,10 +278,16 @@ def _run_trial(study: Study, trial: Trial, store: SpecFiles) -> None:
         planned = measured.epochs if stop and measured.epochs < stop else measured.planned
         if stop is None:
             study.complete(trial, measured.value)
+            typer.echo(f"Trial {trial.number + 1}: {_told(study, measured.value)}.")
         elif stop < planned and study.is_to_be_pruned(trial, stop, measured.value):
             study.prune(trial)
-            typer.echo(f"Trial {trial.number + 1} is pruned at epoch {stop}: others are better by then.")
+            told = _told(study, measured.value)
+            typer.echo(f"Trial {trial.number + 1} is pruned at epoch {stop}: {told}; others are better by then.")
             return
+
+
+def _told(study: Study, value: float) -> str:
+    return f"{study.plan.metric} {_number(value)} on {study.plan.subset}"
 
 
 def _require_same_items(study: Study, trial: Trial, items: str) -> None:
@@ -331,7 +337,7 @@ def _measured_run(study: Study, trial: Trial, store: SpecFiles, stop: int | None
     spec = spec_from(content, experiment_id)
     if not store.exists(experiment_id) or store.load(experiment_id) != spec:
         store.store(experiment_id, content)
-    succeeded = run_job(experiment_id, spec, "job_experiment")
+    succeeded = run_job(experiment_id, spec, "job_experiment", tells_outcome=False)  # not of the test data
     found = _measured(store, experiment_id, spec, study.plan)
     if found.problem and not succeeded:
         run = last_run(dagster_home(), experiment_id)
@@ -394,7 +400,7 @@ def _what_matters(ranked: Sequence[Trial], names: dict[str, str]) -> Iterator[st
 
 def _next_steps(best: Trial, plan: StudyPlan) -> Iterator[str]:
     value = f"{plan.metric} {_number(best.value)} on {plan.subset}"
-    yield f"Best: {best.experiment_id}, {value}, by which it was chosen: expect a little less of new data."
+    yield f"Best: {best.experiment_id}, {value}, by which it was chosen: new data will be a little worse."
     commands = {
         f"assay show {best.experiment_id}": "its metrics on the test data, which chose nothing",
         f"assay compare --sweep {plan.name} --subset {plan.subset}": "all trials, with a page of pictures",

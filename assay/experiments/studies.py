@@ -142,12 +142,13 @@ def require_same_study(former: Mapping[str, Any], now: Mapping[str, Any], name: 
     Raises:
         SpecError: Says what changed, and how to begin another study.
     """
-    changed = [*_changes("the space: ", former["space"], now["space"], "nothing")]
     known = [key for key in now["base"] if key in former["base"]]  # others may come from another version of Assay
-    changed += _changes("the base: ", *({key: each["base"][key] for key in known} for each in (former, now)))
-    changed += _changes(
-        "", *({key: each[key] for key in now if key not in ("space", "base")} for each in (former, now))
-    )
+    others = [key for key in now if key not in ("space", "base")]
+    changed = [
+        *_changes("the space: ", former["space"], now["space"]),
+        *_changes("the base: ", _only(former["base"], known), _only(now["base"], known)),
+        *_changes("", _only(former, others), _only(now, others)),
+    ]
     if changed:
         more = f", and {len(changed) - MOST_TOLD} more" if len(changed) > MOST_TOLD else ""
         remedy = f"Take that back to go on, or begin another study: --name {name}-2"
@@ -156,9 +157,13 @@ def require_same_study(former: Mapping[str, Any], now: Mapping[str, Any], name: 
         )
 
 
-def _changes(what: str, former: Mapping[str, Any], now: Mapping[str, Any], absent: str = "") -> Iterator[str]:
+def _only(values: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    return {key: values.get(key) for key in keys}
+
+
+def _changes(what: str, former: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     for key in dict.fromkeys((*former, *now)):
-        before, after = former.get(key, absent), now.get(key, absent)
+        before, after = former.get(key, "nothing"), now.get(key, "nothing")
         if before != after:
             yield f"{what}{key} was {before}, now {after}"
 
