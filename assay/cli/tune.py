@@ -253,15 +253,16 @@ def _names(study: Study) -> dict[str, str]:
 def _require_success(study: Study) -> None:
     states = [each for each in study.trials() if each.state != "running"]
     if len(states) >= MOST_FAILURES and all(each.state == "failed" for each in states):
-        why = (states[-1].problem or "see above").rstrip(".")
-        again = f"correct the base, then begin another study: --name {study.plan.name}-2"
-        raise AssayError(f"All {pluralize(len(states), 'trial')} failed, the last one: {why}. Next: {again}")
+        again = f"put it right, then the same command again; with another base: --name {study.plan.name}-2"
+        raise AssayError(
+            f"All {pluralize(len(states), 'trial')} failed. The last one: {states[-1].problem}\nNext: {again}"
+        )
 
 
 def _run_trial(study: Study, trial: Trial, store: SpecFiles) -> None:
     """Run the experiment of a trial, up to one rung after the other, until it is pruned or done."""
     if (twin := study.same_as(trial)) is not None and twin.value is not None:
-        study.complete(trial, twin.value)
+        study.complete(trial, twin.value, twin.problem)
         typer.echo(f"The same values as in trial {twin.number + 1}.")
         return
     planned = 0
@@ -271,13 +272,13 @@ def _run_trial(study: Study, trial: Trial, store: SpecFiles) -> None:
         measured = _measured_run(study, trial, store, stop)
         if measured.value is None:
             study.fail(trial, measured.problem)
-            typer.echo(f"Trial {trial.number + 1} failed: {measured.problem}")
+            typer.echo(f"Trial {trial.number + 1} failed.")
             return
         _require_same_items(study, trial, measured.items)
         # One that stopped by itself is not compared any more, and only gets its whole spec.
         planned = measured.epochs if stop and measured.epochs < stop else measured.planned
         if stop is None:
-            study.complete(trial, measured.value)
+            study.complete(trial, measured.value, measured.problem)
             typer.echo(f"Trial {trial.number + 1}: {_told(study, measured.value)}.")
         elif stop < planned and study.is_to_be_pruned(trial, stop, measured.value):
             study.prune(trial)
@@ -318,7 +319,7 @@ class TrialScore:
         epochs: Number of trained epochs.
         planned: Number of epochs that the training was planned for; 0 if it was to be trained to the end.
         items: Digest of the validation items.
-        problem: Why there is no value.
+        problem: Why there is no value, or which tests failed.
     """
 
     value: float | None
@@ -339,9 +340,11 @@ def _measured_run(study: Study, trial: Trial, store: SpecFiles, stop: int | None
         store.store(experiment_id, content)
     succeeded = run_job(experiment_id, spec, "job_experiment", tells_outcome=False)  # not of the test data
     found = _measured(store, experiment_id, spec, study.plan)
-    if found.problem and not succeeded:
+    if found.value is None and not succeeded:
         run = last_run(dagster_home(), experiment_id)
         return TrialScore(None, problem=(run.failure if run else "") or found.problem)
+    if found.value is None:
+        typer.echo(f"error: {found.problem}")
     return found
 
 
@@ -349,6 +352,7 @@ def _measured(store: SpecFiles, experiment_id: str, spec: ExperimentSpec, plan: 
     """Read the metric of an experiment, provided that its results are of this spec."""
     from assay.comparison.load import results_mismatch
     from assay.comparison.tested import items_digests  # Polars: only here
+    from assay.experiments.checks import recorded_tests
     from assay.experiments.contents import TABLES, stage_results
     from assay.experiments.folders import ExperimentFolders
     from assay.storage.parquet import read_parquet
@@ -367,7 +371,9 @@ def _measured(store: SpecFiles, experiment_id: str, spec: ExperimentSpec, plan: 
             None, problem=f"{plan.metric} is not defined for its {plan.subset} data; choose another --metric"
         )
     items = items_digests(store.root, folder.path, [plan.subset])[plan.subset]
-    return TrialScore(float(value), int(report["epochs"]), int(report.get("planned_epochs", 0)), items)
+    failed = [test.kind for test in recorded_tests(store.root, experiment_id) if test.blocking and not test.passed]
+    problem = f"failed: {', '.join(failed)}" if failed else ""
+    return TrialScore(float(value), int(report["epochs"]), int(report.get("planned_epochs", 0)), items, problem)
 
 
 def _outcome(study: Study) -> Iterator[str]:
@@ -419,7 +425,7 @@ def _table(ranked: Sequence[Trial], names: dict[str, str], plan: StudyPlan) -> l
             each.experiment_id,
             _number(each.value),
             *(brief(each.changes[key]) for key in names),
-            "" if each.state == "complete" else each.status,
+            "" if each.status == "complete" else each.status,
         ]
         for place, each in enumerate(ranked, start=1)
     ]

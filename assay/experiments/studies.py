@@ -179,7 +179,7 @@ class Trial:
         state: ``complete``, ``pruned``, ``failed`` or ``running``.
         value: The metric; None if it is not known. Of a pruned one, that of its last epoch.
         epoch: The last epoch that was reported to the pruner; 0 if none was.
-        problem: Why it failed.
+        problem: Why it failed, or which tests of a complete one did.
     """
 
     number: int
@@ -193,6 +193,8 @@ class Trial:
     @property
     def status(self) -> str:
         """The state as it is shown."""
+        if self.state == "complete":
+            return self.problem or self.state
         return f"pruned at epoch {self.epoch}" if self.state == "pruned" else self.state
 
 
@@ -342,8 +344,10 @@ class Study:
             opened.report(value, epoch)
         return opened.should_prune()
 
-    def complete(self, trial: Trial, value: float) -> None:
-        """Record the metric of a trial that was trained to its end."""
+    def complete(self, trial: Trial, value: float, problem: str = "") -> None:
+        """Record the metric of a trial that was trained to its end, and which of its tests failed, if any did."""
+        if problem:
+            self._opened(trial.number).set_user_attr(PROBLEM, problem)
         self._study.tell(trial.number, value)
 
     def prune(self, trial: Trial) -> None:
@@ -449,7 +453,7 @@ def _pruner(plan: StudyPlan) -> "optuna.pruners.BasePruner":
 
 
 def best_first(trials: Sequence[Trial], higher_is_better: bool) -> list[Trial]:
-    """Return the trials with a value: those trained to the end before pruned ones, the best first."""
+    """Return the trials with a value, best first: pruned ones, and those of which a test failed, after all others."""
     measured = [each for each in trials if each.value is not None]
     sign = -1 if higher_is_better else 1
-    return sorted(measured, key=lambda each: (each.state != "complete", sign * (each.value or 0.0), each.number))
+    return sorted(measured, key=lambda each: (each.status != "complete", sign * (each.value or 0.0), each.number))

@@ -1,6 +1,7 @@
 """Studies: the same trials again, in one process or several, and a trial that nobody finished is gone on with."""
 
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 
@@ -171,8 +172,11 @@ def test_what_no_result_depends_on_may_change(opened):
         opened(plan(base={"seed": 7}))
 
 
-def test_metrics_of_other_items_are_refused(opened):
+def test_a_failed_test_is_kept_and_metrics_of_other_items_are_refused(opened):
     study = opened()
+    with study.next_trial(1) as trial:
+        study.complete(trial, 0.5, "failed: models_saved")
+    assert [each.status for each in study.trials()] == ["failed: models_saved"]
     study.require_same_items("abc", "s-01")
     study.require_same_items("abc", "s-02")
     with pytest.raises(DataError, match="s-03 was measured on other items of validation"):
@@ -187,8 +191,10 @@ def test_damaged_records_are_one_sentence(opened, tmp_path):
         opened()
 
 
-def test_the_best_come_first_those_trained_to_the_end_before_others():
-    states = [("complete", 0.5), ("pruned", 0.9), ("failed", None), ("complete", 0.7)]
+def test_the_best_come_first_but_pruned_ones_and_those_of_which_a_test_failed():
+    states = [("complete", 0.5), ("pruned", 0.9), ("failed", None), ("complete", 0.7), ("complete", 0.95)]
     trials = [Trial(number, f"s-{number}", {}, state, value) for number, (state, value) in enumerate(states)]
-    assert [each.number for each in best_first(trials, True)] == [3, 0, 1]
-    assert [each.number for each in best_first(trials, False)] == [0, 3, 1]
+    trials[-1] = replace(trials[-1], problem="failed: models_saved")
+    assert [each.number for each in best_first(trials, True)] == [3, 0, 4, 1]
+    assert [each.number for each in best_first(trials, False)] == [0, 3, 1, 4]
+    assert [each.status for each in trials[3:]] == ["complete", "failed: models_saved"]
