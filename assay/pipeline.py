@@ -11,6 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from assay.spec.experiment import ExperimentSpec, FoundExperiment
 from assay.spec.extensions import packages_of
+from assay.spec.models import PretrainedModel
 from assay.utils.text import canonical_json
 
 FINGERPRINT_LENGTH = 24
@@ -48,6 +49,12 @@ STAGES: dict[str, Stage] = {
     )
 }
 
+
+FEATURES = Stage("features", "1", ("crops",))
+"""Features of a frozen network: no asset, but a result that trainings and predictions on the same pictures share."""
+
+STORED: dict[str, Stage] = {**STAGES, FEATURES.name: FEATURES}
+"""Whatever has folders of results."""
 
 CLASS_WEIGHTS_VERSION = 2
 """Raised like a ``code_version``, but only classifiers with class weights become outdated."""
@@ -104,7 +111,7 @@ class StageConfig(Generic[AnySection]):
         """
         if self.stage == "trained_model" and self.found is not None:
             return self.found.model
-        return digest_of([self.stage, STAGES[self.stage].code_version, self.digest, sorted(inputs.items())])
+        return digest_of([self.stage, STORED[self.stage].code_version, self.digest, sorted(inputs.items())])
 
 
 def digest_of(value: Any) -> str:
@@ -123,6 +130,9 @@ def stage_config(spec: ExperimentSpec, experiment_id: str, stage: str) -> StageC
     weights = getattr(section, "starting_weights", None)
     if weights is not None:
         content["starting_weights"] = weights.digest()
+    model = getattr(section, "model", None)
+    if isinstance(model, PretrainedModel):
+        content["pretrained"] = [model.digest(), FEATURES.code_version]
     if stage not in STAGES or STAGES[stage].reads_task:
         content["task"] = spec.learning
     if stage == "trained_model" and spec.task == "classification" and spec.trained_model.weighs_classes:

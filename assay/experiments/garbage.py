@@ -22,7 +22,7 @@ from assay.experiments.folders import ExperimentFolders
 from assay.experiments.leftovers import LEFTOVER_S, find_leftovers, newest_change
 from assay.experiments.specs import SpecFiles, mark_forgotten
 from assay.experiments.usage import Usage, UsageReader, is_result_name, result_folders
-from assay.pipeline import STAGES
+from assay.pipeline import STORED
 from assay.storage.costs import COSTS, cost_path
 from assay.storage.files import entries_below, temporary_sibling
 from assay.storage.locks.acquire import hold
@@ -125,7 +125,7 @@ def _lock_of(result: Path) -> str:
 
 def _stale_scratch(root: Path) -> Iterator[Garbage]:
     oldest, reason = time.time() - STALE_S, "kept for a build that nobody continued"
-    for stage in STAGES:
+    for stage in STORED:
         for path in sorted(root.glob(f"*/{stage}/{SCRATCH}/*")):
             if path.is_dir() and not path.is_symlink() and newest_change(path) < oldest:
                 yield Garbage(path, f"{stage}/{path.name}", reason, _size(path), "scratch")
@@ -136,7 +136,7 @@ def _costs_of_nothing(root: Path) -> Iterator[Garbage]:
     oldest = time.time() - LEFTOVER_S
     for path in sorted(root.glob(f"{COSTS}/*/*.json")):
         stage, fingerprint = path.parent.name, path.stem
-        is_gone = stage in STAGES and is_result_name(fingerprint) and not any(root.glob(f"*/{stage}/{fingerprint}"))
+        is_gone = stage in STORED and is_result_name(fingerprint) and not any(root.glob(f"*/{stage}/{fingerprint}"))
         if is_gone and not path.is_symlink() and newest_change(path) < oldest:
             yield Garbage(path, f"{stage}/{fingerprint}", "its result is gone", _size(path), "leftover")
 

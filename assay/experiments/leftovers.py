@@ -16,7 +16,7 @@ from pathlib import Path
 
 from assay.errors import SpecError
 from assay.experiments.usage import folders_of_experiments
-from assay.pipeline import STAGES
+from assay.pipeline import STORED
 from assay.spec.base import RESERVED_FOLDERS
 from assay.storage.files import TEMPORARY_PREFIX, entries_below
 from assay.storage.locations.config import Locations, LocationSettings
@@ -78,7 +78,7 @@ def _in_storage(root: Path) -> Iterator[Leftover]:
             yield from map(Leftover, _temporary_below(place))
             continue
         for folder in _folders_in(place):
-            if folder.name in STAGES:
+            if folder.name in STORED:
                 yield from _of_results(folder)
             elif folder.name.startswith(UNFINISHED):
                 yield Leftover(folder, f"experiments/{folder.name.removeprefix(UNFINISHED)}")

@@ -21,7 +21,7 @@ from assay.experiments.catalog import mapping_from
 from assay.experiments.evaluation import source_record, source_record_path
 from assay.experiments.folders import INFO, STATISTICS
 from assay.experiments.specs import SpecFiles
-from assay.pipeline import FINGERPRINT_LENGTH, STAGES
+from assay.pipeline import FINGERPRINT_LENGTH, STORED
 from assay.spec.base import RESERVED_FOLDERS
 from assay.spec.ids import is_id
 from assay.storage.files import MANIFEST
@@ -31,8 +31,10 @@ from assay.storage.records import (
     IndexEntry,
     Pointer,
     ResultManifest,
+    TrainingReport,
     read_stored,
 )
+from assay.storage.results import REPORT
 from assay.utils.reading import read_bytes
 
 _RESULT = re.compile(rf"[0-9a-f]{{{FINGERPRINT_LENGTH}}}")
@@ -170,6 +172,8 @@ class UsageReader:
         for path in [path for path in result_folders(self.root)[0] if path.name in usage.used]:
             if (path / MANIFEST).exists():
                 self._add(usage, path / MANIFEST, ResultManifest, lambda content: content["ancestors"].values())
+            if path.parent.name == "trained_model" and (path / REPORT).exists():
+                self._add(usage, path / REPORT, TrainingReport, lambda content: filter(None, [content.get("features")]))
 
     def _add(self, usage: Usage, path: Path, shape: type[BaseModel], pick: Callable[[Mapping[str, Any]], Any]) -> None:
         try:
@@ -188,7 +192,7 @@ class UsageReader:
 def result_folders(root: Path) -> tuple[list[Path], list[str]]:
     """Return the folders of all results below a storage root, and which of them are left out because of links."""
     found, linked = [], set()
-    for stage in STAGES:
+    for stage in STORED:
         for path in sorted(root.glob(f"*/{stage}/*")):
             place = path.parent.parent
             if not is_result_name(path.name) or _is_reserved(place):

@@ -41,7 +41,8 @@ def save_flavour(stored: StoredModel, folder: Path) -> None:
         data.mkdir()
         copyfile(stored.weights, data / PORTABLE_WEIGHTS)
         write_text(data / PORTABLE, portable_text(stored))
-        needed = [f"{name}=={version(name)}" for name in PACKAGES]
+        packages = PACKAGES if stored.card.backbone is None else (*PACKAGES, "transformers")
+        needed = [f"{name}=={version(name)}" for name in packages]
         mlflow.pyfunc.save_model(folder, loader_module=__name__, data_path=str(data), pip_requirements=needed)
 
 

@@ -12,10 +12,19 @@ from assay.spec.analysis import BUILT_IN_METRIC_NAMES, OF_EACH_CLASS, TASK_METRI
 from assay.spec.experiment import SECTION_NAMES, Board, ExperimentSpec
 from assay.spec.exptests import ExptestsSection
 from assay.spec.generated_images import ColumnUse, GeneratedImagesSection, TableSource
+from assay.spec.models import PretrainedModel
 from assay.spec.recipes import MOST_TIMES, Recipe, View, recipe_of
 from assay.spec.splits import TRAIN
 from assay.spec.trained_model import Augmentation, TrainedModelSection, TrainParams
-from assay.spec.validation import DENSE, LOSSES, OF_CLASSES, check_fitted, check_training, keys_without_effect
+from assay.spec.validation import (
+    DENSE,
+    LOSSES,
+    OF_CLASSES,
+    check_fitted,
+    check_pretrained,
+    check_training,
+    keys_without_effect,
+)
 
 CHOOSING = {"segmentation": "mean_iou", "detection": "map50"}
 """Metric that chooses the epoch, where it is not the loss: the loss of masks and boxes has terms that no metric has."""
@@ -32,7 +41,8 @@ def view_of(section: TrainedModelSection, learning: str, uses_images: bool) -> V
     if learning in DENSE:
         return "images"
     chosen = section.data_description.input
-    of_objects = chosen == "crops" or (chosen is None and learning in OF_CLASSES)
+    is_usual = learning in OF_CLASSES or isinstance(section.model, PretrainedModel)
+    of_objects = chosen == "crops" or (chosen is None and is_usual)
     if uses_images and of_objects:
         return "crops"
     return "pixels" if uses_images else "columns"
@@ -46,6 +56,8 @@ def with_defaults(section: TrainedModelSection, learning: str, view: View) -> Tr
     Raises:
         ValueError: A key has no effect for this kind of learning or input.
     """
+    if isinstance(section.model, PretrainedModel):
+        return _with_defaults_of_head(section, section.model, learning, view)
     check_training(section, learning, view)
     recipe = recipe_of(learning, view)
     changes: dict[str, Any] = {
@@ -70,6 +82,27 @@ def with_defaults(section: TrainedModelSection, learning: str, view: View) -> Tr
     if section.model is not None and section.model.is_fitted:
         check_fitted(resolved, with_defaults(TrainedModelSection(), learning, view), learning)
     return resolved
+
+
+def _with_defaults_of_head(
+    section: TrainedModelSection, model: PretrainedModel, learning: str, view: View
+) -> TrainedModelSection:
+    """Return the section with the defaults of what learns from the features of a frozen network: rows of numbers."""
+    check_pretrained(section, learning, view)
+    try:
+        resolved = with_defaults(of_features(section), learning, "columns")
+    except ValueError as error:
+        raise ValueError(str(error).replace("model.kind", "model.head.kind")) from None
+    description = resolved.data_description.model_copy(update={"input": "crops", "standardize": False})
+    return resolved.model_copy(update={"model": model, "data_description": description})
+
+
+def of_features(section: TrainedModelSection) -> TrainedModelSection:
+    """Return the section of the training of a head, whose inputs are features; other sections as they are."""
+    if not isinstance(section.model, PretrainedModel):
+        return section
+    description = section.data_description.model_copy(update={"input": None, "standardize": None})
+    return section.model_copy(update={"model": section.model.head, "data_description": description})
 
 
 def _described(section: TrainedModelSection, view: View, window_size: int | None) -> Any:

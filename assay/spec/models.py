@@ -5,11 +5,12 @@ Belongs here: the parameters of a network. Does not belong here: the networks (`
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from assay.spec.base import MOST_STEPS, Section
+from assay.spec.base import MOST_STEPS, Section, UserPath
 from assay.spec.extensions import OrPlugin
 from assay.spec.plugins import MODELS
+from assay.spec.weights import digest_of_weights, require_local
 
 
 class ModelSection(Section):
@@ -84,6 +85,30 @@ class CnnModel(ModelSection):
     """Dropout probability of the features."""
 
 
+class PretrainedModel(ModelSection):
+    """A network that others have trained on many pictures, as it is; a small model learns from its features."""
+
+    reads: ClassVar[tuple[str, ...]] = ("crops",)
+
+    kind: Literal["pretrained"] = "pretrained"
+    """pretrained."""
+    weights: UserPath
+    """Folder of a model of Hugging Face with config.json and model.safetensors, relative to the working directory; or a
+    name on its hub, such as ``facebook/convnext-tiny-224``, of which the newest version in the hub's own cache is read:
+    nothing is downloaded. The content of these files is part of the result's fingerprint."""
+    head: Annotated[LinearModel | MlpModel, Field(discriminator="kind")] = LinearModel()
+    """What learns from the features: linear (ridge or logistic regression), or mlp."""
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the network's files; empty where they are not all there."""
+        return digest_of_weights(self.weights)
+
+    @field_validator("weights", mode="after")
+    @classmethod
+    def _is_local_and_harmless(cls, weights: str) -> str:
+        return require_local(weights, "a folder, or the name of a model in the hub's cache")
+
+
 class UnetModel(ModelSection):
     """A compact U-Net, which predicts a class for every pixel of an image."""
 
@@ -126,13 +151,15 @@ BUILT_IN_MODELS: dict[str, ModelKind] = {
     "linear": ModelKind(LinearModel, "assay.training.models.linear:build_linear"),
     "gradient_boosting": ModelKind(GradientBoostingModel, "assay.training.models.trees:build_trees"),
     "cnn": ModelKind(CnnModel, "assay.training.models.cnn:build_cnn"),
+    "pretrained": ModelKind(PretrainedModel, "assay.training.models.pretrained:build_pretrained"),
     "unet": ModelKind(UnetModel, "assay.training.models.unet:build_unet"),
     "detector": ModelKind(DetectorModel, "assay.training.models.detector:build_detector"),
 }
 
 
 BuiltInModel = Annotated[
-    MlpModel | LinearModel | GradientBoostingModel | CnnModel | UnetModel | DetectorModel, Field(discriminator="kind")
+    MlpModel | LinearModel | GradientBoostingModel | CnnModel | PretrainedModel | UnetModel | DetectorModel,
+    Field(discriminator="kind"),
 ]
 
 AnyModel = Annotated[BuiltInModel, OrPlugin(MODELS, ModelKind, ModelSection, tuple(BUILT_IN_MODELS))]

@@ -7,31 +7,16 @@ Belongs here: these keys, rules on their values. Does not belong here: inputs, t
 of networks (``models``), defaults that depend on the task.
 """
 
-import stat
-from functools import lru_cache
-from hashlib import file_digest
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from assay.errors import FileError
-from assay.spec.base import (
-    ADDED,
-    MOST_STEPS,
-    PLACE_ONLY,
-    Location,
-    Probability,
-    RemovedKeys,
-    Section,
-    Switch,
-    UserPath,
-)
+from assay.spec.base import ADDED, MOST_STEPS, PLACE_ONLY, Location, Probability, RemovedKeys, Section, Switch
 from assay.spec.classes import DataDescription, did_you_mean
 from assay.spec.extensions import OrPlugin
 from assay.spec.models import AnyModel
 from assay.spec.plugins import LEARNERS
-from assay.utils.reading import user_path
+from assay.spec.weights import StartingWeights
 
 
 class Augmentation(Section):
@@ -76,69 +61,6 @@ class ValidationData(Section):
     """Name of the subset."""
     batch_size: int = Field(default=512, ge=1, le=65_536)
     """Number of items evaluated at once; it does not affect results beyond rounding."""
-
-
-PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".h5", ".hdf5", ".keras")
-"""Extensions of formats that may run code when they are read."""
-
-ADVICE = (
-    "convert it once, where you trust it: read it with torch.load and weights_only=True, write the tensors with "
-    "safetensors.torch.save_file"
-)
-
-
-MOST_BYTES_OF_WEIGHTS = 2**37
-"""Larger than any model that one machine trains: 128 GiB."""
-
-
-class StartingWeights(Section):
-    """A local file of weights. A model trained by Assay fits a network of the same kind and size."""
-
-    path: UserPath
-    """Path of a safetensors file, relative to the working directory. Its content is part of the result's
-    fingerprint."""
-    exclude: tuple[str, ...] = ()
-    """Tensors to initialize randomly instead, as names or patterns with ``*``, such as ``head.*``."""
-    allow_missing: bool = False
-    """Initialize tensors that the file lacks randomly; false: an error."""
-    allow_unexpected: bool = False
-    """Ignore tensors in the file that the network does not have; false: an error."""
-
-    @property
-    def file(self) -> Path:
-        """The file as an absolute path."""
-        return user_path(self.path).absolute()
-
-    def digest(self) -> str:
-        """Return the SHA-256 of the file's content; empty if it is no regular file, or can't be read.
-
-        Raises:
-            FileError: It is larger than any file of weights.
-        """
-        try:
-            status = self.file.stat()
-            if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may never end
-                return ""
-            if status.st_size > (most := MOST_BYTES_OF_WEIGHTS):
-                raise FileError(self.path, f"holds {status.st_size:,} bytes; expected at most {most:,}")
-            return _digest(self.file, status.st_size, status.st_mtime_ns)
-        except OSError:
-            return ""
-
-    @field_validator("path", mode="after")
-    @classmethod
-    def _is_local_and_harmless(cls, path: str) -> Any:
-        if "://" in path:
-            raise ValueError(f"{path!r} is a web address; weights are never downloaded: give the path of a local file")
-        if path.lower().endswith(PICKLES):
-            raise ValueError(f"{path!r} may run code when it is read; {ADVICE}")
-        return path
-
-
-@lru_cache(64)
-def _digest(path: Path, size_bytes: int, changed_ns: int) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
 
 
 class Learner(Section):

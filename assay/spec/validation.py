@@ -172,6 +172,24 @@ def check_fitted(section: TrainedModelSection, usual: TrainedModelSection, learn
                 raise ValueError(f"{part}.{key} is set, but {told}")
 
 
+def check_pretrained(section: TrainedModelSection, learning: str, view: View) -> None:
+    """Refuse the keys of a training on pictures for a model that learns from the features of a frozen network.
+
+    Raises:
+        ValueError: A key is set; the message names it.
+    """
+    _check_input(section, learning, view)
+    once = "the features of model.kind 'pretrained' are computed once, from the pictures as they are; leave it out"
+    for name in ("rotation_degrees", "zoom", "shift", "invert_probability", "colour_shift", "contrast"):
+        if getattr(section.data_train.augmentation, name):
+            raise ValueError(f"data_train.augmentation.{name} is set, but {once}")
+    own = "model.kind 'pretrained' has its own, from the folder model.weights; leave it out"
+    if section.data_description.standardize:
+        raise ValueError(f"data_description.standardize is true, but {own}")
+    if section.starting_weights is not None:
+        raise ValueError(f"starting_weights is set, but {own}")
+
+
 def _check_choice(key: str, value: str | None, choices: tuple[str, ...], learning: str) -> None:
     if value is not None and value not in choices:
         raise ValueError(f"{key} is {value}, but {_learned(learning)}; expected {' or '.join(choices)}")

@@ -137,6 +137,12 @@ class StageReport(RootModel[_Walkable]):
     """``report.json`` of a result."""
 
 
+class TrainingReport(Record):
+    """``report.json`` of a model; the fingerprint of the features that it learned from, if any."""
+
+    features: Fingerprint | None = None
+
+
 class Verdict(Record):
     """The verdict of an experiment's blocking tests of one kind."""
 

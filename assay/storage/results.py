@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from assay.errors import StorageError
-from assay.pipeline import STAGES, StageConfig, StageSection
+from assay.pipeline import STORED, StageConfig, StageSection
 from assay.storage.costs import COST, Cost, Meter, cost_of, cost_path, read_cost, write_cost
 from assay.storage.files import (
     MANIFEST,
@@ -329,11 +329,11 @@ def manifest_head(spec: StageConfig[StageSection], fingerprint: str, lineage: Ma
     return {
         "stage": spec.stage,
         "fingerprint": fingerprint,
-        "code_version": STAGES[spec.stage].code_version,
+        "code_version": STORED[spec.stage].code_version,
         "inputs": dict(lineage),
         "section": spec.section.content(),
         "seed": spec.seed,
-        "task": spec.task if STAGES[spec.stage].reads_task else None,
+        "task": spec.task if STORED[spec.stage].reads_task else None,
     }
 
 

@@ -28,6 +28,7 @@ class DataSource:
         fingerprint: Identifies the content; stored with the model.
         norm_info: File that says how each column was scaled; None for images.
         rows: The table, where it was handed over; None: the result's own file.
+        columns: Feature columns of a table that was handed over with features of pictures.
     """
 
     kind: str
@@ -35,6 +36,7 @@ class DataSource:
     fingerprint: str
     norm_info: Path | None = None
     rows: pl.LazyFrame | None = field(default=None, compare=False)
+    columns: tuple[str, ...] = ()
 
     @property
     def table(self) -> Path:
@@ -44,7 +46,7 @@ class DataSource:
     @property
     def features(self) -> tuple[str, ...]:
         """The feature columns of the table; none for images."""
-        return () if self.kind != "normalized" else read_table_info(self.folder).features
+        return self.columns if self.kind != "normalized" else read_table_info(self.folder).features
 
 
 def data_source(data: Result, rows: pl.LazyFrame | None = None) -> DataSource:

@@ -84,7 +84,7 @@ def describe_inputs(section: TrainedModelSection, source: DataSource, train: pl.
         DataError: A pattern matches no column, or a column does not hold numbers.
     """
     description = section.data_description
-    if source.kind == "crops":
+    if source.kind == "crops" and not source.features:
         size = description.image_size or natural_size(train, source.folder)
         return Inputs(view="crops", image_size=size, standardize=description.standardize is not False)
     columns = _input_columns(description.inputs, source.features, train, target)

@@ -10,6 +10,7 @@ from assay.spec.trained_model import TrainedModelSection
 from assay.training.class_targets import ClassTarget, LabelsTarget
 from assay.training.image_targets import BoxTarget, MaskTarget
 from assay.training.inputs import Inputs
+from assay.training.models.pretrained import Backbone
 from assay.training.targets import ItemTarget, NumberTarget
 from assay.utils.text import canonical_json
 
@@ -55,6 +56,8 @@ class ModelCard(Section):
     """Loss and metrics on the validation data in this epoch."""
     torch_version: str
     """Version of torch."""
+    backbone: Backbone | None = Field(default=None, exclude_if=lambda backbone: backbone is None)
+    """The network of others in front of the model's head; null: none."""
 
     @property
     def item_target(self) -> ItemTarget:

@@ -20,10 +20,11 @@ from assay.spec.extensions import guarded
 from assay.spec.loading import explain
 from assay.spec.models import BUILT_IN_MODELS, ModelKind, ModelSection
 from assay.spec.plugins import MODELS, import_function, load_plugin, plugins
-from assay.spec.trained_model import ADVICE, StartingWeights
+from assay.spec.weights import ADVICE, StartingWeights
 from assay.storage.files import atomic_path
 from assay.training.checkpoint import Weights
 from assay.training.model_card import ModelCard
+from assay.training.models.pretrained import Backbone
 from assay.utils.text import pluralize
 
 CHOSEN, LAST = "models/model.safetensors", "models/last.safetensors"
@@ -102,7 +103,8 @@ def network_of(card: ModelCard) -> nn.Module:
     """Return an untrained network as a card describes it."""
     if card.section.model is None:
         raise StorageError("The description of the model names no network.")
-    return build_network(card.section.model, card.inputs.item_shape, card.target.output_count)
+    described = () if card.backbone is None else (card.backbone,)
+    return build_network(card.section.model, card.inputs.item_shape, card.target.output_count, *described)
 
 
 def get_model_kind(kind: str) -> ModelKind:
@@ -119,20 +121,23 @@ def get_model_kind(kind: str) -> ModelKind:
     return registered
 
 
-def build_network(section: ModelSection, input_shape: tuple[int, ...], output_count: int) -> nn.Module:
+def build_network(
+    section: ModelSection, input_shape: tuple[int, ...], output_count: int, *described: Backbone
+) -> nn.Module:
     """Return an untrained network with random weights from torch's current generator.
 
     Args:
         section: Kind and hyperparameters; not changed.
         input_shape: Shape of one item, without the batch.
         output_count: Number of outputs per item, pixel or cell.
+        described: The network of others, if the kind has one.
 
     Raises:
         AssayError: The kind is unknown or its code can't be imported.
     """
     target, is_built_in = get_model_kind(section.kind).build, section.kind in BUILT_IN_MODELS
     build = import_function(target, "The network") if is_built_in else guarded(MODELS, section.kind, target)
-    network: nn.Module = build(section, input_shape, output_count)
+    network: nn.Module = build(section, input_shape, output_count, *described)
     if not isinstance(network, nn.Module):
         raise AssayError(f"model.kind {section.kind!r} built a {type(network).__name__}; expected a torch.nn.Module.")
     # Weights of convolutions in the layout of the images; another layout rounds differently.

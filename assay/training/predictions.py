@@ -16,11 +16,12 @@ from assay.errors import AssayError, DataError
 from assay.plots.sheets import class_color
 from assay.spec.extensions import added_function
 from assay.spec.plugins import MODEL_LOADERS, PREDICTION_HANDLERS
-from assay.spec.predictions import LoaderSection, PredictionHandler, PredictionsSection
+from assay.spec.predictions import LoaderSection, PlainFunction, PredictionHandler, PredictionsSection
 from assay.storage.parquet import write_parquet
 from assay.training.annotations import Annotations
 from assay.training.data import DataSource, read_subsets, row_counts
 from assay.training.device import deterministic
+from assay.training.features import head_on_features
 from assay.training.model_file import CHOSEN, LAST, LoadedModel, in_float32, load_model, read_card
 from assay.training.tasks.base import PredictionRequest, task_of
 from assay.training.tasks.statistics import data_statistics
@@ -59,7 +60,7 @@ def build_predictions(
         DataError: The model is for another task, or the data lack a subset or have classes that it does not know.
         StorageError: The model can't be read.
     """
-    name, model = loaded_model(spec.model_loader, model_folder)
+    name, model, source = _model_and_source(spec, model_folder, source)
     model = in_float32(model) if spec.precision == "fp32" else model
     check_task(model, task)
     subsets = read_subsets(source, spec.datasets, model.card.target.column)
@@ -77,6 +78,25 @@ def build_predictions(
     return {"rows": row_counts(subsets), "predicted": row_counts(chosen), "data": data, **_model_report(name, model)}
 
 
+def _model_and_source(
+    spec: PredictionsSection, model_folder: Path, source: DataSource
+) -> tuple[str, LoadedModel, DataSource]:
+    """Return the name of the weights, the model, and what it reads: of a frozen network's features, its head alone."""
+    is_plain = (
+        isinstance(spec.prediction_function, PlainFunction) and added_function(MODEL_LOADERS, spec.model_loader) is None
+    )
+    if is_plain:
+        name = _weights_of(spec.model_loader)
+        found = head_on_features(model_folder / name, source)
+        if found is not None:
+            return name, *found
+    return *loaded_model(spec.model_loader, model_folder), source
+
+
+def _weights_of(loader: LoaderSection) -> str:
+    return CHOSEN if loader.kind == "chosen" else LAST
+
+
 def loaded_model(loader: LoaderSection, model_folder: Path) -> tuple[str, LoadedModel]:
     """Return the weights to use, and their name: a file of ``trained_model``, or the kind of an added loader.
 
@@ -86,7 +106,7 @@ def loaded_model(loader: LoaderSection, model_folder: Path) -> tuple[str, Loaded
     """
     load = added_function(MODEL_LOADERS, loader)
     if load is None:
-        name = CHOSEN if loader.kind == "chosen" else LAST
+        name = _weights_of(loader)
         return name, load_model(model_folder / name)
     model = load(model_folder)
     if not isinstance(model, LoadedModel):

@@ -9,17 +9,20 @@ import polars as pl
 import torch
 
 from assay.errors import DataError, SpecError
-from assay.spec.defaults import with_defaults
+from assay.spec.defaults import of_features, with_defaults
 from assay.spec.recipes import View
 from assay.spec.trained_model import TrainedModelSection
+from assay.training.annotations import Annotations
 from assay.training.data import read_subsets, row_counts
 from assay.training.device import resolve_device
+from assay.training.features import FrozenNetwork, frozen_network
 from assay.training.inputs import Inputs
 from assay.training.interfaces import TrainingTask
 from assay.training.model_card import AnyTarget, ModelCard
 from assay.training.optimizers import learner_function
 from assay.training.targets import target_column
 from assay.training.tasks.base import TrainingRequest, task_of
+from assay.utils.concurrency import Progress, silent
 
 
 @dataclass(frozen=True)
@@ -30,20 +33,25 @@ class Prepared:
         training_task: Datasets, losses and metrics.
         card: What is known before the training.
         subsets: The rows of each subset that was read.
+        frozen: The network whose features are the inputs, which is not trained; None: the whole network is.
     """
 
     training_task: TrainingTask
     card: ModelCard
     subsets: dict[str, pl.DataFrame]
+    frozen: FrozenNetwork | None = None
 
 
-def prepare_training(request: TrainingRequest) -> Prepared:
-    """Read the data and fill in the defaults.
+def prepare_training(request: TrainingRequest, progress: Progress = silent) -> Prepared:
+    """Read the data and fill in the defaults; ``progress`` is called while features are computed.
 
     Raises:
         DataError: The data lack a subset, column, class or value that the spec asks for.
         SpecError: A key has no meaning for this task or data.
     """
+    frozen = frozen_network(request.section, request.source, progress)
+    if frozen is not None:
+        request = replace(request, section=of_features(request.section), annotations=Annotations(frozen.rows))
     spec, source, task = request.section, request.source, task_of(request.task)
     column = target_column(spec.data_description, request.task, source.kind)
     subsets = read_subsets(source, subset_names(spec), column)
@@ -52,7 +60,7 @@ def prepare_training(request: TrainingRequest) -> Prepared:
     training_task = with_added_loss(task.prepare(request, inputs, target, subsets), target)
     if len(training_task.train) < 2:
         raise DataError(f"The subset {spec.data_train.subset!r} has 1 item; training needs at least 2.")
-    return Prepared(training_task, first_card(request, inputs, target, row_counts(subsets)), subsets)
+    return Prepared(training_task, first_card(request, inputs, target, row_counts(subsets)), subsets, frozen)
 
 
 def with_added_loss(training_task: TrainingTask, target: AnyTarget) -> TrainingTask:

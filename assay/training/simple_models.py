@@ -26,6 +26,9 @@ from assay.training.targets import ItemTarget, NumberTarget
 MOST_ROWS, MOST_PICTURES = 20_000, 4_000
 """Training items, drawn at random, that are learned from: enough for a few seconds."""
 
+SIDE_BESIDE_OTHERS = 48
+"""Side in pixels of the pictures of the simple model beside a network of others, which reads ones of 224 and more."""
+
 Predictor = Callable[[Floats], Floats]
 """From features (n, d) to what ``ItemTarget.columns`` takes: probabilities (n, k), or standardized numbers (n, 1)."""
 
@@ -81,13 +84,16 @@ def _drawn(rows: pl.DataFrame, most: int, seed: int) -> pl.DataFrame:
 
 def _features(card: ModelCard, source: DataSource, rows: pl.DataFrame) -> Floats:
     """Return the network's inputs as float64 (n, d): columns, with codes, or histograms of gradients of pictures."""
-    items = load_inputs(card.inputs, source, rows, card.section.train_params.threads).numpy()
-    if not card.inputs.image_size:
+    inputs = card.inputs
+    if card.backbone is not None:
+        inputs = inputs.model_copy(update={"image_size": min(inputs.image_size, SIDE_BESIDE_OTHERS)})
+    items = load_inputs(inputs, source, rows, card.section.train_params.threads).numpy()
+    if not inputs.image_size:
         return items.astype(np.float64)
     from skimage.feature import hog  # half a second, which only pictures need
 
     grey = items.mean(axis=1) / 255
-    size = max(card.inputs.image_size // 6, 2)
+    size = max(inputs.image_size // 6, 2)
     described = [hog(each, 9, (size, size), (2, 2), block_norm="L2-Hys") for each in grey]
     return np.array(described, dtype=np.float64).reshape(len(items), -1)
 

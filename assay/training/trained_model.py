@@ -71,9 +71,9 @@ def build_trained_model(
         TrainingError: The loss became NaN or infinite.
     """
     request = TrainingRequest(spec, task, seed, Annotations(source))
-    prepared = prepare_training(request)
+    prepared = prepare_training(request, progress)
     statistics, summary = _describe_data(request, prepared)
-    training_task, card = prepared.training_task, prepared.card
+    training_task, card, frozen = prepared.training_task, prepared.card, prepared.frozen
     del prepared  # its tables are not needed during the training
     params = card.section.train_params
     with deterministic(params.threads, seed, params.device):
@@ -82,12 +82,17 @@ def build_trained_model(
             network = network_of(card)
             training = _trained(network, training_task, card, progress, checkpoints)
         chosen, last = _cards(card, training, network, training_task.validation)
-        write_net_data(training_task, card, len(training.history), folder / NET_DATA)
+        if frozen is None:
+            write_net_data(training_task, card, len(training.history), folder / NET_DATA)
+    if frozen is not None:
+        training.chosen, chosen = frozen.whole(training.chosen, chosen)
+        training.last, last = frozen.whole(training.last, last)
     _write_models(folder, training, chosen, last)
     _write_history(folder, training, card.section)
     write_parquet(summary, folder / TRAINING_SUMMARY)
     return {
         **_report(chosen, network, len(training.history)),
+        **({"features": frozen.features.fingerprint} if frozen else {}),
         "data": statistics,
         "stopped": training.stopped,
         **({"planned_epochs": training.planned} if params.stop_after is not None else {}),
