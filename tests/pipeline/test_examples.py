@@ -10,14 +10,15 @@ from PIL import Image
 from assay.spec.loading import load_values, merged
 from assay.spec.yaml_text import to_yaml
 from assay.storage.parquet import read_parquet
+from tests.helpers.backbones import save_backbone
 
 pytestmark = pytest.mark.system
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "experiments" / "examples").glob("*.yaml"))
 STRUCTURE = ("split_leakage", "models_saved", "files_exist", "no_missing_values")
 """Tests that hold however little was learned."""
+ONE_EPOCH = {"trained_model": {"train_params": {"epochs": 1}}}
 TINY = {
-    "trained_model": {"train_params": {"epochs": 1}},
     "analysis": {"result_analyzer": {"bootstrap_samples": 20}},
     "exptests": {"tests": [{"kind": kind} for kind in STRUCTURE]},
 }
@@ -39,7 +40,14 @@ def tiny(values, folder):
         source["path"] = str(write_table(folder / "houses.csv", source["target_column"]))
     else:
         source["path"] = str(write_class_folders(folder / "images"))
-    return merged(values, {**TINY, "generated_images": {"source": source}})
+    return merged(values, {**TINY, **tiny_model(values, folder), "generated_images": {"source": source}})
+
+
+def tiny_model(values, folder):
+    """Return one epoch, or a network of others that is there, whose head by default has no epochs."""
+    if values.get("trained_model", {}).get("model", {}).get("kind") != "pretrained":
+        return ONE_EPOCH
+    return {"trained_model": {"model": {"weights": str(save_backbone(folder / "network"))}}}
 
 
 def write_table(path, target):

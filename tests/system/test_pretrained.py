@@ -278,8 +278,8 @@ def broken(folder: Path, problem: str) -> Path:
 @pytest.mark.parametrize(
     ("problem", "message"),
     [
-        ("pickle", r"has no model.safetensors, only pytorch_model.bin, which may run code .* save_pretrained"),
-        ("no tensors", "has no model.safetensors"),
+        ("pickle", r"has no model.safetensors: only pytorch_model.bin, which may run code .*save_pretrained"),
+        ("no tensors", "has no model.safetensors: fetch it again"),
         ("no config", "has no config.json; expected a folder of Hugging Face"),
         ("damaged", "is no safetensors file"),
         ("damaged config", "is no JSON, or cut off"),

@@ -33,6 +33,11 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 USUAL_SIZE = 224
 
+CONVERSION = (
+    "convert it once, where you trust it, with the package transformers: "
+    "AutoModel.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)"
+)
+
 FOREIGN_KEYS = frozenset(
     (
         *("_name_or_path", "name_or_path", "architectures", "id2label", "label2id", "problem_type"),
@@ -173,11 +178,8 @@ def _tensors_in(folder: Path) -> dict[str, Tensor]:
     files = sorted(folder.glob(TENSORS))
     if not files:
         harmful = sorted(each.name for each in folder.iterdir() if each.name.endswith(PICKLES))
-        reason = f"only {harmful[0]}, which may run code when it is read. Convert it once, where you trust it: "
-        convert = "AutoModel.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER), of the package transformers."
-        raise DataError(
-            f"model.weights: {folder} has no model.safetensors" + (f", {reason}{convert}" if harmful else ".")
-        )
+        advice = f"only {harmful[0]}, which may run code when it is read; {CONVERSION}" if harmful else "fetch it again"
+        raise DataError(f"model.weights: {folder} has no model.safetensors: {advice}.")
     tensors: dict[str, Tensor] = {}
     for file in files:
         try:
@@ -222,14 +224,17 @@ def _transformers() -> Iterator[Any]:
         import transformers
     except ImportError as error:
         raise AssayError("model.kind 'pretrained' needs transformers. Next: pip install 'assay[pretrained]'") from error
-    former = transformers.logging.get_verbosity()
+    former, shows_progress = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
     transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     try:
         yield transformers
     except ImportError as error:
         raise AssayError(f"model.kind 'pretrained': {str(error).strip().splitlines()[0]}") from error
     finally:
         transformers.logging.set_verbosity(former)
+        if shows_progress:
+            transformers.logging.enable_progress_bar()
 
 
 def _architecture(library: Any, written: dict[str, Any]) -> tuple[Any, Any, dict[str, bool]]:
