@@ -20,7 +20,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from assay.errors import AssayError
+from assay.errors import AssayError, DataError
 from assay.pipeline import FEATURES, StageConfig, digest_of
 from assay.spec.base import Location, Section, Switch
 from assay.spec.defaults import of_features
@@ -37,6 +37,7 @@ from assay.training.inputs import Inputs, as_batch, load_inputs
 from assay.training.model_card import ModelCard
 from assay.training.model_file import LoadedModel, load_model, network_of, read_card
 from assay.training.models.pretrained import Backbone, FeatureNetwork, Pretrained, read_backbone
+from assay.training.trainer import weights_of
 from assay.utils.concurrency import Progress, silent
 from assay.utils.reading import read_record
 from assay.utils.text import pluralize
@@ -115,8 +116,7 @@ def shared_features(
             backbone, network = make()
             table = _computed(source, backbone, network.to(device), section.threads, progress)
             write_parquet(table, build.folder / TABLE)
-            weights = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
-            save_file(weights, build.folder / WEIGHTS)
+            save_file(weights_of(network), build.folder / WEIGHTS)
             write_json(build.folder / DESCRIPTION, backbone.model_dump(mode="json"))
             build.report = {"pictures": len(table), "features": backbone.features, "size": backbone.size}
     return found[0]
@@ -142,6 +142,10 @@ def _computed(
             parts.append(forward(network, as_batch(inputs, load_inputs(inputs, source, part, threads))).cpu())
             progress(0, 1, f"features of {first + len(part):,} of {pluralize(len(rows), 'picture')}", {})
     values = torch.cat(parts).numpy()
+    if bad := rows["item"].filter(~np.isfinite(values).all(axis=1)).to_list():
+        raise DataError(
+            f"The network's features of {pluralize(len(bad), 'picture')} are not finite. Fetch it again.", bad
+        )
     names = [f"feature_{place}" for place in range(backbone.features)]
     return rows.select("item").hstack(pl.from_numpy(values, schema=names))
 
@@ -199,13 +203,7 @@ def frozen_network(
     model, params = section.model, section.train_params
     if not isinstance(model, PretrainedModel):
         return None
-    size = section.data_description.image_size
-    wanted = FeaturesSection(
-        weights=model.digest(),
-        image_size=size,
-        threads=params.threads,
-        output_location=source.folder.parents[1].name,
-    )
+    wanted, size = _wanted(source, section, model.digest()), section.data_description.image_size
     device = available_device(params.device, params.processes)
     features = shared_features(
         source, wanted, lambda: read_backbone(model.weights, wanted.weights, size), device, progress
@@ -215,6 +213,15 @@ def frozen_network(
     shift, scale = (train.mean(0), train.std(0, unbiased=False)) if len(train) else (torch.zeros(()), torch.ones(()))
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))
     return FrozenNetwork(features, section, source, shift.float(), scale.float())
+
+
+def _wanted(source: DataSource, section: TrainedModelSection, digest: str) -> FeaturesSection:
+    return FeaturesSection(
+        weights=digest,
+        image_size=section.data_description.image_size,
+        threads=section.train_params.threads,
+        output_location=source.folder.parents[1].name,
+    )
 
 
 def head_on_features(path: Path, source: DataSource) -> tuple[LoadedModel, DataSource] | None:
@@ -232,13 +239,7 @@ def head_on_features(path: Path, source: DataSource) -> tuple[LoadedModel, DataS
     backbone = card.backbone
     if backbone is None:
         return None
-    params = card.section.train_params
-    wanted = FeaturesSection(
-        weights=backbone.digest,
-        image_size=card.section.data_description.image_size,
-        threads=params.threads,
-        output_location=source.folder.parents[1].name,
-    )
+    wanted = _wanted(source, card.section, backbone.digest)
     features = shared_features(source, wanted, lambda: (backbone, _network_in(path)))
     with safe_open(path, framework="pt") as opened:
         names = [name for name in opened.keys() if not name.startswith("backbone.")]  # noqa: SIM118 - no mapping

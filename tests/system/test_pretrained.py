@@ -17,13 +17,18 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from assay.errors import AssayError, DataError
+from assay.experiments.copying import pack_experiment
 from assay.experiments.garbage import collect_garbage, find_garbage
+from assay.experiments.importing import import_pack
 from assay.inference.export import export_model
+from assay.inference.mlflow_flavour import save_flavour
 from assay.inference.model import open_model
+from assay.inference.stored import find_model
 from assay.pipeline import stage_config
 from assay.storage.results import Result, verify
+from assay.training.inputs import fitted_pixels
 from assay.training.models.pretrained import read_backbone
-from tests.helpers.backbones import SIZE, save_backbone
+from tests.helpers.backbones import SIZE, save_backbone, save_efficientnet_lite0
 from tests.helpers.trained import TrainedProject
 
 pytestmark = pytest.mark.system
@@ -245,6 +250,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "unknown": {"model_type": "resnetx"},
     "grey": {"num_channels": 1},
     "shape": {"embedding_size": 12},
+    "around": {"backbone": "somebody/network"},
 }
 """What a config.json wrongly says."""
 
@@ -286,6 +292,7 @@ def broken(folder: Path, problem: str) -> Path:
         ("text", "pictures are not what the architecture 'bert' reads"),
         ("unknown", "has no architecture 'resnetx'"),
         ("grey", "reads pictures of 1 channels; expected 3"),
+        ("around", "is built around another network"),
         ("shape", r"convolution.weight: 8x3x7x7 in the file, 12x3x7x7 in the network"),
         ("missing", r"convolution.weight: the file lacks it; the network needs 8x3x7x7"),
         ("size", r"does not read pictures of 48x48 px .* Leave out data_description.image_size"),
@@ -309,6 +316,18 @@ def test_what_is_not_there_is_told(tmp_path):
             read_backbone(str(weights), "", None)
 
 
+def test_features_that_are_no_numbers_are_told(project):
+    folder = save_backbone(project.folder / "backbones" / "damaged")
+    weights = {name: value * float("nan") for name, value in load_file(folder / "model.safetensors").items()}
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    spec = values()
+    spec["trained_model"]["model"]["weights"] = "backbones/damaged"
+    project.write("damaged", spec)
+    with pytest.raises(DataError, match="features of 48 pictures are not finite"):
+        project.run("damaged", until="trained_model")
+    project.specs.path("damaged").unlink()
+
+
 def test_a_missing_package_is_told(project, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(AssayError, match=r"needs transformers. Next: pip install 'assay\[pretrained\]'"):
@@ -324,3 +343,37 @@ def test_a_model_needs_no_code_of_the_folder(project, tmp_path):
     (folder / "config.json").write_text(json.dumps(config))
     found, _ = read_backbone(str(folder), "", None)
     assert "auto_map" not in found.config
+
+
+def test_a_pack_predicts_where_neither_folder_nor_features_are(project, tmp_path, monkeypatch):
+    pack_experiment(project.specs, "linear", tmp_path / "linear.zip")
+    picture = project.folder / "pictures" / "red" / "3.png"
+    elsewhere = TrainedProject(tmp_path / "elsewhere")
+    elsewhere.folder.mkdir()
+    elsewhere.enter(monkeypatch)
+    import_pack(elsewhere.specs, tmp_path / "linear.zip")
+    assert open_model("linear").predict(picture)["predicted_class"].to_list() == ["red"]
+
+
+def test_mlflow_is_told_of_the_package_that_the_model_needs(project, tmp_path):
+    save_flavour(find_model("linear"), tmp_path / "model")
+    assert "transformers==" in (tmp_path / "model" / "requirements.txt").read_text()
+    found = open_model(tmp_path / "model" / "data" / "assay")
+    assert found.predict(project.folder / "pictures" / "blue" / "3.png")["predicted_class"].to_list() == ["blue"]
+
+
+def test_weights_learned_from_imagenet_name_photos(tmp_path):
+    """A cat and a cup of espresso of scikit-image, by the features that we read and the last layer that we leave out."""
+    import skimage.data
+
+    folder = save_efficientnet_lite0(tmp_path / "network")
+    _, network = read_backbone(str(folder), "", None)
+    layer = load_file(folder / "model.safetensors")
+    photos = Path(skimage.data.__file__).parent
+    named = []
+    for name in ("chelsea.png", "coffee.png"):
+        with Image.open(photos / name) as image:
+            pixels = torch.from_numpy(fitted_pixels(image, 224)).permute(2, 0, 1)[None] / 255
+        with torch.no_grad():
+            named.append((network(pixels) @ layer["classifier.weight"].T + layer["classifier.bias"]).argmax().item())
+    assert named == [285, 967]

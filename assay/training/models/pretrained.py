@@ -47,6 +47,9 @@ FOREIGN_KEYS = frozenset(
 )
 """Keys of a config.json that say nothing about the features, or where else to look for files."""
 
+OTHERS_INSIDE = ("backbone", "use_timm_backbone", "use_pretrained_backbone")
+"""Keys of an architecture around another network, which it would fetch by its name."""
+
 
 class Backbone(Section):
     """A network that others have trained, without its weights; stored with them."""
@@ -243,18 +246,20 @@ def _architecture(library: Any, written: dict[str, Any]) -> tuple[Any, Any, dict
     Raises:
         DataError: There is none of this name, or it reads no pictures.
     """
-    kind = str(written.get("model_type", ""))
+    kind, keys = str(written.get("model_type", "")), written.keys() - FOREIGN_KEYS
     expected = f"which {CONFIG} names; expected one of pictures, such as convnext, resnet, vit or dinov2."
     if kind not in library.CONFIG_MAPPING:
         raise DataError(f"model.weights: transformers {library.__version__} has no architecture {kind!r}, {expected}")
     try:
-        config = library.CONFIG_MAPPING[kind].from_dict(dict(written))
+        config = library.CONFIG_MAPPING[kind].from_dict({key: written[key] for key in keys})
     except Exception as error:  # whatever the checks of this architecture raise
         raise DataError(f"model.weights: {CONFIG} is not valid: {_first_line(error)}. Fetch it again.") from error
     found = library.MODEL_MAPPING.get(type(config), None)
     network = found[0] if isinstance(found, tuple) else found
     if network is None or network.main_input_name != "pixel_values":
         raise DataError(f"model.weights: pictures are not what the architecture {kind!r} reads, {expected}")
+    if kind.startswith("timm") or any(written.get(key) for key in OTHERS_INSIDE):
+        raise DataError(f"model.weights: the architecture {kind!r} is built around another network, {expected}")
     # The one that every architecture has, and every export understands.
     config._attn_implementation = "eager"
     pools = "add_pooling_layer" in inspect.signature(network.__init__).parameters
