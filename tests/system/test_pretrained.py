@@ -363,7 +363,7 @@ def test_mlflow_is_told_of_the_package_that_the_model_needs(project, tmp_path):
 
 
 def test_weights_learned_from_imagenet_name_photos(tmp_path):
-    """A cat and a cup of espresso of scikit-image, by the features that we read and the last layer that we leave out."""
+    """A cat and a cup of espresso, by the features that are read and the last layer that is left out."""
     import skimage.data
 
     folder = save_efficientnet_lite0(tmp_path / "network")
