@@ -91,13 +91,18 @@ def require_apart(keys: Sequence[str], option: str) -> None:
             raise SpecError(option, [f"{inner} lies inside of {outer}; vary one of them"])
 
 
+HEAD = "trained_model.model.head."
+
+
 def sweepable_keys(values: Mapping[str, Any]) -> set[str]:
     """Return the dotted keys at every depth: those of all built-in kinds, and those in ``values``.
+
+    The head of a pretrained network has keys of other models, whose short names stay theirs where there is no head.
 
     Args:
         values: A resolved spec, which may use kinds of installed packages.
     """
-    return set(spec_keys()) | set(_keys_of(values, ""))
+    return {key for key in spec_keys() if not key.startswith(HEAD)} | set(_keys_of(values, ""))
 
 
 def _keys_of(values: Mapping[str, Any], prefix: str) -> Iterator[str]:

@@ -33,6 +33,13 @@ def test_a_key_is_found_by_its_end_and_an_exact_one_wins(short, key):
     assert full_key(short, KEYS) == key
 
 
+def test_keys_of_a_head_take_no_short_name_from_a_model_without_one():
+    assert full_key("penalty", KEYS) == "trained_model.model.penalty"
+    trained = {"model": {"kind": "pretrained", "weights": "network"}}
+    keys = sweepable_keys(spec_from({**BASE, "trained_model": trained}, "x").as_dict())
+    assert full_key("head.penalty", keys) == "trained_model.model.head.penalty"
+
+
 @pytest.mark.parametrize(
     ("wrong", "expected"),
     [
