@@ -26,6 +26,7 @@ from assay.spec.base import Location, Section, Switch
 from assay.spec.defaults import of_features
 from assay.spec.models import PretrainedModel
 from assay.spec.trained_model import TrainedModelSection
+from assay.spec.weights import PREPROCESSOR
 from assay.storage.files import write_json
 from assay.storage.parquet import read_parquet, write_parquet
 from assay.storage.results import Result, ResultStore
@@ -172,6 +173,17 @@ class FrozenNetwork:
     source: DataSource
     shift: Tensor
     scale: Tensor
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to know before trusting the model."""
+        if not self.features.backbone.is_assumed:
+            return ()
+        return (
+            f"The folder of model.weights has no {PREPROCESSOR}: the network got pictures of "
+            f"{self.features.backbone.size} px with the mean and standard deviation of ImageNet. Add the file if it "
+            "learned from others.",
+        )
 
     @property
     def rows(self) -> DataSource:

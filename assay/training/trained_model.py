@@ -74,6 +74,7 @@ def build_trained_model(
     prepared = prepare_training(request, progress)
     statistics, summary = _describe_data(request, prepared)
     training_task, card, frozen = prepared.training_task, prepared.card, prepared.frozen
+    warnings = [*training_task.warnings, *(frozen.warnings if frozen else ())]
     del prepared  # its tables are not needed during the training
     params = card.section.train_params
     with deterministic(params.threads, seed, params.device):
@@ -96,7 +97,7 @@ def build_trained_model(
         "data": statistics,
         "stopped": training.stopped,
         **({"planned_epochs": training.planned} if params.stop_after is not None else {}),
-        **({"warnings": list(training_task.warnings)} if training_task.warnings else {}),
+        **({"warnings": warnings} if warnings else {}),
     }
 
 

@@ -66,6 +66,8 @@ class Backbone(Section):
     """Number of its features of a picture."""
     digest: str
     """SHA-256 of the files that it was read from."""
+    is_assumed: bool = False
+    """Whether its folder does not say how pictures are normalized, so that what is usual for ImageNet is assumed."""
 
 
 class FeatureNetwork(nn.Module):
@@ -160,7 +162,13 @@ def read_backbone(weights: str, digest: str, size: int | None) -> tuple[Backbone
         network = FeatureNetwork(_loaded(library, config, tensors, folder), mean, std)
     side = size or own_size
     found = Backbone(
-        config=config, size=side, mean=mean, std=std, features=_count(network, side, folder), digest=digest
+        config=config,
+        size=side,
+        mean=mean,
+        std=std,
+        features=_count(network, side, folder),
+        digest=digest,
+        is_assumed=not preprocessor,
     )
     return found, network
 
