@@ -21,6 +21,7 @@ from assay.training.checkpoint import FILE as CHECKPOINT
 from assay.training.checkpoint import Checkpoints, EpochValues, Training
 from assay.training.data import DataSource
 from assay.training.device import deterministic
+from assay.training.features import FrozenNetwork
 from assay.training.fitted_models import fit_at_once
 from assay.training.image_targets import MaskTarget
 from assay.training.interfaces import EvaluationDataset, TrainingTask
@@ -82,21 +83,18 @@ def build_trained_model(
             checkpoints = _checkpoints(card, scratch, folder)
             network = network_of(card)
             training = _trained(network, training_task, card, progress, checkpoints)
-        chosen, last = _cards(card, training, network, training_task.validation)
+        cards = _cards(card, training, network, training_task.validation)
         if frozen is None:
             write_net_data(training_task, card, len(training.history), folder / NET_DATA)
-    if frozen is not None:
-        training.chosen, chosen = frozen.whole(training.chosen, chosen)
-        training.last, last = frozen.whole(training.last, last)
-    _write_models(folder, training, chosen, last)
+    chosen = _write_models(folder, training, *cards, frozen)
     _write_history(folder, training, card.section)
     write_parquet(summary, folder / TRAINING_SUMMARY)
     return {
         **_report(chosen, network, len(training.history)),
-        **({"features": frozen.features.fingerprint} if frozen else {}),
         "data": statistics,
         "stopped": training.stopped,
         **({"planned_epochs": training.planned} if params.stop_after is not None else {}),
+        **({"features": frozen.features.fingerprint} if frozen else {}),
         **({"warnings": warnings} if warnings else {}),
     }
 
@@ -154,10 +152,17 @@ def card_of(card: ModelCard, training: Training, epoch: int) -> ModelCard:
     return card.model_copy(update={"epoch": epoch, "chosen_by": chosen_by, "values": values, "target": target})
 
 
-def _write_models(folder: Path, training: Training, chosen: ModelCard, last: ModelCard) -> None:
+def _write_models(
+    folder: Path, training: Training, chosen: ModelCard, last: ModelCard, frozen: FrozenNetwork | None
+) -> ModelCard:
+    """Write both models, with the network in front of what was trained, if any; return the card of the chosen one."""
+    if frozen is not None:
+        training.chosen, chosen = frozen.whole(training.chosen, chosen)
+        training.last, last = frozen.whole(training.last, last)
     save_model(folder / CHOSEN, training.chosen, chosen)
     save_model(folder / LAST, training.last, last)
     write_json(folder / CARD, chosen.as_dict())
+    return chosen
 
 
 def _write_history(folder: Path, training: Training, section: TrainedModelSection) -> None:
