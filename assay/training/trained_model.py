@@ -75,7 +75,6 @@ def build_trained_model(
     prepared = prepare_training(request, progress)
     statistics, summary = _describe_data(request, prepared)
     training_task, card, frozen = prepared.training_task, prepared.card, prepared.frozen
-    warnings = [*training_task.warnings, *(frozen.warnings if frozen else ())]
     del prepared  # its tables are not needed during the training
     params = card.section.train_params
     with deterministic(params.threads, seed, params.device):
@@ -94,9 +93,15 @@ def build_trained_model(
         "data": statistics,
         "stopped": training.stopped,
         **({"planned_epochs": training.planned} if params.stop_after is not None else {}),
-        **({"features": frozen.features.fingerprint} if frozen else {}),
-        **({"warnings": warnings} if warnings else {}),
+        **_notes(training_task, frozen),
     }
+
+
+def _notes(task: TrainingTask, frozen: FrozenNetwork | None) -> dict[str, Any]:
+    """Return the features that were learned from, and the warnings, if there are any."""
+    warnings = [*task.warnings, *(frozen.warnings if frozen else ())]
+    features = {"features": frozen.features.fingerprint} if frozen else {}
+    return {**features, **({"warnings": warnings} if warnings else {})}
 
 
 def _trained(
