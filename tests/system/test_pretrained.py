@@ -104,7 +104,7 @@ def test_all_heads_share_one_result_of_features(project):
     assert {report["model"] for report in reports} == {"pretrained"}
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", ["linear", "network"])
 def test_colours_are_told_apart(project, name):
     metrics = pl.read_parquet(project.run(name)["analysis"].folder / "analysis.parquet")
     accuracy = metrics.filter((pl.col("metric") == "accuracy") & (pl.col("subset") == "test"))["value"].item()
@@ -193,7 +193,7 @@ def test_features_that_are_gone_are_made_again_from_the_model_itself(project):
     project.write("later", {**EXPERIMENTS["linear"], "predictions": {"datasets": ["test", "validation"]}})
     hidden = (project.folder / "backbones").rename(project.folder / "elsewhere")
     try:
-        with pytest.raises(DataError, match="does not exist"):
+        with pytest.raises(DataError, match="there is no folder"):
             read_backbone("backbones/resnet", "", None)
         spec = project.specs.load("linear")
         digest = stage_config(spec, "linear", "trained_model").digest
