@@ -37,7 +37,8 @@ PHOTOS = (
 SIDE, TESTED = 64, 20
 """Side in pixels of the windows, and how many per class are tested."""
 
-HEADS = 20
+HEADS, SIDE_FOR_HEADS = 20, 64
+"""Number of further heads, whose time does not depend on how long the features took: from small pictures."""
 
 MODELS: dict[str, dict[str, Any]] = {
     "from nothing": {},
@@ -79,12 +80,12 @@ def write_windows(folder: Path, counts: dict[str, int], seed: int, side: int = S
 
 
 def spec_of(trained: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Return an experiment on the pictures."""
+    """Return an experiment on the pictures, with one thread: more only wait for each other on a busy machine."""
     return {
         "task": "classification",
         "seed": seed,
         "generated_images": {"source": {"kind": "image_folder", "path": "pictures"}},
-        "trained_model": trained,
+        "trained_model": {**trained, "train_params": {"threads": 1}},
     }
 
 
@@ -150,10 +151,9 @@ def measure_heads(folder: Path, heads: int) -> Row:
     with pytest.MonkeyPatch.context() as patch:
         project.enter(patch)
         for number, penalty in enumerate(np.geomspace(1, 1e4, heads + 1).tolist()):
-            project.write(
-                f"head-{number}",
-                spec_of({"model": {**weights, "head": {"kind": "linear", "penalty": round(penalty, 3)}}}, 0),
-            )
+            model = {**weights, "head": {"kind": "linear", "penalty": round(penalty, 3)}}
+            small = {"data_description": {"image_size": SIDE_FOR_HEADS}}
+            project.write(f"head-{number}", spec_of({"model": model, **small}, 0))
             started = time.perf_counter()
             made = project.run(f"head-{number}", until="predictions")
             times.append(time.perf_counter() - started)

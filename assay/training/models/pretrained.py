@@ -320,7 +320,7 @@ def _count(network: FeatureNetwork, side: int, folder: Path) -> int:
     """
     try:
         return int(network(torch.zeros(1, 3, side, side)).shape[1])
-    except (RuntimeError, ValueError) as error:
+    except Exception as error:  # whatever the network's own code raises
         raise DataError(
             f"model.weights: the network in {folder} does not read pictures of {side}x{side} px "
             f"({_first_line(error)}). Leave out data_description.image_size."
