@@ -20,7 +20,7 @@ from assay.errors import AssayError, DataError, InUseError, SpecError, StorageEr
 from assay.experiments.profiles import (
     database_url,
     keeps_records_elsewhere,
-    require_database,
+    require_services,
     settings_of,
     without_login,
 )
@@ -396,7 +396,7 @@ def _records(root: Path, home: Path) -> "optuna.storages.RDBStorage":
 
     path, address = root / FOLDER / FILE, None
     if keeps_records_elsewhere(home):
-        require_database(home)
+        require_services(home)
         address = database_url(settings_of(home) or {})
     try:
         if address is None:
