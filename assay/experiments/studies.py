@@ -20,7 +20,7 @@ from assay.errors import AssayError, DataError, InUseError, SpecError, StorageEr
 from assay.experiments.profiles import (
     database_url,
     keeps_records_elsewhere,
-    require_services,
+    open_database,
     settings_of,
     without_login,
 )
@@ -396,8 +396,9 @@ def _records(root: Path, home: Path) -> "optuna.storages.RDBStorage":
 
     path, address = root / FOLDER / FILE, None
     if keeps_records_elsewhere(home):
-        require_services(home)
         address = database_url(settings_of(home) or {})
+    if address is not None:
+        open_database(address).close()  # tells best what is wrong with it
     try:
         if address is None:
             path.parent.mkdir(parents=True, exist_ok=True)
