@@ -139,7 +139,8 @@ def planned_study(search: Search, store: SpecFiles) -> StudyPlan:
         AssayError: The base, the space, the metric, the sampler or the pruner can't be used.
     """
     path = path_of(search.base, store)
-    values, name = load_values(path), search.name or suggest_id(f"{path.stem}-tune")
+    values, name = dict(load_values(path)), search.name or suggest_id(f"{path.stem}-tune")
+    values.pop("board", None)  # where the test data would choose among the trials
     if values.get(EVALUATED):
         raise SpecError(str(path), [f"{EVALUATED} is set: it trains nothing; expected a base that trains a model"])
     space = read_space(search.space, values, str(path), name)

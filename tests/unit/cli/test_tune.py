@@ -45,6 +45,11 @@ def test_a_search_measures_the_main_metric_on_the_validation_data(planned):
     assert not planned(metric="log_loss").higher_is_better
 
 
+def test_trials_are_on_no_board_where_the_test_data_would_choose_among_them(planned, folder):
+    (folder / "base.yaml").write_text(f"{BASE}board: digits\n")
+    assert "board" not in planned().space.base
+
+
 @pytest.mark.parametrize(
     ("pruner", "space", "expected"),
     [
