@@ -55,9 +55,9 @@ def moments(run: Mapping) -> dict[str, float]:
         at, text = float(event.get("timestamp") or 0) / 1000, event.get("message") or ""
         if event.get("eventType") == "RUN_STARTING":
             found["dequeued"] = at
-        elif text == "Ray run job created":
+        elif "Ray run job created" in text:
             found["submitted"] = at
-        elif text.startswith("Started process for run"):
+        elif "Started process for run" in text:
             found["process"] = at
     return found
 
