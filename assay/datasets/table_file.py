@@ -207,9 +207,9 @@ def _read_csv(path: Path, source: TableSource) -> tuple[pl.DataFrame, list[str]]
     notes += [
         *_line_break_notes(frame),
         *(_thousands_notes(frame, read) if is_plain and source.delimiter != "," else []),
-        *(_leading_zero_notes(frame, source, read) if is_plain else []),
     ]
-    return _typed(frame, source, all_texts=not is_plain), notes
+    frame = _typed(frame, source, all_texts=not is_plain)
+    return frame, notes + _leading_zero_notes(frame, source, read)
 
 
 def _read_text(path: Path, source: TableSource) -> _Text:
@@ -384,15 +384,29 @@ def _counts_rows(column: pl.Series) -> bool:
 
 
 def _index_notes(frame: pl.DataFrame, source: TableSource) -> list[str]:
-    """Return a warning for each column that pandas made of its index and that would be a feature."""
+    """Return a warning for each feature that is only the number of its row, written by pandas or by a person.
+
+    Where rows are sorted by the target, such a column gives the target away.
+    """
     roles = {source.target_column, source.subset_column, source.group_column, *source.ignore_columns}
-    found = [name for name in frame.columns if name.startswith(("Unnamed: ", "__index_level_")) and name not in roles]
+    features = [name for name in frame.columns if name not in roles and source.use.reads(name)]
+    of_pandas = [name for name in features if name.startswith("__index_level_")]
+    whole = [name for name in features if name not in of_pandas and frame.schema[name].is_integer()]
+    is_short = len(frame) < _LEAST_COUNTED
+    counting = [name for name in whole if _counts_rows(frame[name]) and not (is_short and "Unnamed: " not in name)]
     return [
-        f"column {name!r} is the index that pandas wrote, and a feature like any other; if it says nothing about the "
-        f"rows, leave it out: source.ignore_columns: [{name!r}]"
-        for name in found
-        if name.startswith("__") or _counts_rows(frame[name])
+        f"column {name!r} {said}, and a feature like any other; if it says nothing about the rows, leave it out: "
+        f"source.ignore_columns: [{name!r}]"
+        for names, said in (
+            (of_pandas, "is the index that pandas wrote"),
+            (counting, "counts the rows, as an index does"),
+        )
+        for name in names
     ]
+
+
+_LEAST_COUNTED = 10
+"""In shorter tables, numbers may count the rows by chance."""
 
 
 def _line_break_notes(frame: pl.DataFrame) -> list[str]:

@@ -88,6 +88,25 @@ def test_codes_with_zeros_in_front_are_told(notes):
     assert notes([f"{row % 9 * 1000 + 12:05d}" for row in range(ROWS)], ignore_columns=("a",)) == []
 
 
+def test_codes_with_zeros_in_front_are_told_beside_decimal_commas_too(tmp_path):
+    lines = [f"0{1067 + row % 9};{row},5" for row in range(ROWS)]
+    (tmp_path / "table.csv").write_text("\n".join(["plz;y", *lines]))
+    source = TableSource(path=str(tmp_path / "table.csv"), target_column="y", delimiter=";", decimal=",")
+    (note,) = check_table_source(source)
+    assert note.startswith("column 'plz': '01067' and the like are read as numbers, without the zeros in front")
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("parquet", [False, True])
+def test_a_number_of_the_row_is_told(notes, first, parquet):
+    count = [first + row for row in range(ROWS)]
+    (note,) = notes(count, parquet=parquet)
+    assert note.startswith("column 'a' counts the rows")
+    assert note.endswith("source.ignore_columns: ['a']")
+    assert notes(count, parquet=parquet, ignore_columns=("a",)) == []
+    assert notes(count, parquet=parquet, use=ColumnUse("regression", "y", inputs=("b",))) == []
+
+
 @pytest.mark.parametrize(
     ("target", "learning"),
     [([row % 5 for row in range(ROWS)], "classification"), ([0.5 + row for row in range(ROWS)], "regression")],
