@@ -6,7 +6,7 @@ Belongs here: sentences and tables. Does not belong here: what they say (``assay
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -65,10 +65,10 @@ def _explanation(pair: Pair) -> Iterator[str]:
         yield f"Besides the keys, it may be explained by {' and '.join(further)}."
     elif all(key == "seed" or key.endswith(".seed") for key in pair.keys):
         yield "Only the seed differs: so much is explained by chance in training."
-    elif len(pair.keys) == 1:
-        yield f"The difference is explained by {next(iter(pair.keys))}: nothing else differs."
+    elif len(keys := _without_keys_of_kinds(pair.keys)) == 1:
+        yield f"The difference is explained by {keys[0]}: nothing else differs."
     else:
-        yield _way_to_tell(pair)
+        yield _way_to_tell(pair, keys)
 
 
 def _step_row(step: ExplainedStep) -> tuple[str, ...]:
@@ -78,13 +78,19 @@ def _step_row(step: ExplainedStep) -> tuple[str, ...]:
     return (names, before, after, change, interval, step.experiment_id)
 
 
-def _way_to_tell(pair: Pair) -> str:
-    key, (_, value) = next(iter(pair.keys.items()))
+def _without_keys_of_kinds(keys: Collection[str]) -> list[str]:
+    """Return the keys without those of a section whose ``kind`` differs: they come with the kind."""
+    return [key for key in keys if key.endswith(".kind") or f"{key.rpartition('.')[0]}.kind" not in keys]
+
+
+def _way_to_tell(pair: Pair, keys: Sequence[str]) -> str:
+    """Return which experiment would tell which of some keys did it."""
+    key, (_, value) = keys[0], pair.keys[keys[0]]
     first = pair.entries[0].experiment_id
     text = brief(value)
     setting = f"'{key}=[{text}]'" if isinstance(value, list) else f"{key}={text}"
     return (
-        f"Which of the {len(pair.keys)} keys explains it can't be told, because no stored experiment lies in between. "
+        f"Which of the {len(keys)} keys explains it can't be told, because no stored experiment lies in between. "
         f"Such as: assay sweep {first} --grid {setting}"
     )
 

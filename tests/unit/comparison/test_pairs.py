@@ -95,6 +95,17 @@ def test_a_difference_is_explained_step_by_step_along_the_experiments_in_between
             f"assay sweep lr-00 --grid {RATE}=0.001",
         ),
         ({"x": (None, ["a", "b"]), "y": (1, 2)}, {}, """assay sweep lr-00 --grid 'x=[["a", "b"]]'"""),
+        (
+            {"m.kind": ("a", "b"), "m.leaves": (31, None)},
+            {},
+            "The difference is explained by m.kind: nothing else differs.",
+        ),
+        (
+            {"m.width": (8, None), "m.kind": ("a", "b"), RATE: (1, 2)},
+            {},
+            "Which of the 2 keys explains it can't be told, because no stored experiment lies in between. Such as: "
+            "assay sweep lr-00 --grid m.kind=b",
+        ),
         ({"seed": (1, 2), "splits.seed": (1, 3)}, {"trained_model": "its own keys"}, "Only the seed differs"),
         ({}, {"splits": "the data themselves"}, "No key differs: the difference is explained by the data themselves."),
         ({RATE: (1, 2)}, {"splits": "code version 1 and 2"}, "it may be explained by code version 1 and 2."),
