@@ -34,6 +34,7 @@ from assay.dashboard.report_values import (
 from assay.errors import FileError
 from assay.experiments.costs import costs_in, total_cost
 from assay.metrics.registry import label_of
+from assay.spec.models import BUILT_IN_MODELS
 from assay.spec.yaml_text import flatten, to_yaml
 from assay.utils.html import Content, Element, element, whisker
 from assay.utils.reading import MOST_BYTES, read_bytes
@@ -199,21 +200,31 @@ def _training(sources: Sources) -> list[Content]:
     if not card:
         return [_missing(sources, "trained_model")]
     section = flatten(as_mapping(sources.records.spec.get("trained_model")))
+    kind = BUILT_IN_MODELS.get(str(section.get("model.kind")))
+    steps: dict[str, Any] = {} if kind and kind.section.is_fitted else _of_steps(section)
+    name, turn = ("Epochs", "epoch") if steps else ("Fits", "fit")
     facts = {
-        "Epochs": f"{card.get('epochs')}, of which epoch {card.get('epoch')} is used ({card.get('chosen_by')})",
+        name: f"{card.get('epochs')}, of which {turn} {card.get('epoch')} is used ({card.get('chosen_by')})",
         "Stopped": card.get("stopped"),
         **{label: card[name] for name, label in _measured(card).items()},
         "Loss": section.get("learner.loss"),
-        "Optimizer": section.get("learner.optimizer"),
-        "Learning rate": section.get("learner.learning_rate"),
-        "Batch size": section.get("data_train.batch_size"),
-        "Precision": section.get("train_params.precision"),
+        **steps,
         "Device": section.get("train_params.device"),
     }
     seen = net_data_of(sources.root, sources.records.experiment_id)
     shown = sorted({*list(seen)[:1], *list(seen)[-1:]})
     inputs = [Plot(f"First training samples of epoch {epoch}, as the network got them", seen[epoch]) for epoch in shown]
     return [fact_list(facts), *sources.figures(*sources.plots.get("Training", ()), *inputs)]
+
+
+def _of_steps(section: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys that only a training in steps reads, under the names that the page gives them."""
+    return {
+        "Optimizer": section.get("learner.optimizer"),
+        "Learning rate": section.get("learner.learning_rate"),
+        "Batch size": section.get("data_train.batch_size"),
+        "Precision": section.get("train_params.precision"),
+    }
 
 
 def _measured(card: Mapping[str, Any]) -> dict[str, str]:
@@ -230,7 +241,7 @@ def _metrics(sources: Sources) -> list[Content]:
     for subset in sorted(subsets, key=lambda name: name != sources.subset):
         rows = [_metric_cells(row, sources.interval_text(row)) for row in rows_over_all_classes(sources, subset)]
         heads = ["Metric", "Value", "Interval", "", "Baseline", "Simple model", "Better than the baseline", "Items"]
-        content += [element("h3", shown_text(f"On {subset}")), grid(heads, rows)]
+        content += [element("h3", shown_text(f"On {subset}")), grid(heads, rows, "prose")]
     return [*content, *_by_class(sources), *sources.figures(*sources.named("Analysis", "metrics", "classes"))]
 
 

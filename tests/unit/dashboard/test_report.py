@@ -150,6 +150,16 @@ def test_the_page_of_a_finished_experiment_holds_all_that_is_known(folder):
     assert "Not made yet" not in page.text
 
 
+@pytest.mark.parametrize(("kind", "shown"), [("mlp", True), ("linear", False), ("gradient_boosting", False)])
+def test_keys_of_a_training_in_steps_are_told_of_models_that_are_trained_in_steps_only(folder, kind, shown):
+    learner = {"loss": "cross_entropy", "optimizer": "adamw", "learning_rate": 0.004}
+    folder.spec["trained_model"] = {"model": {"kind": kind}, "learner": learner}
+    folder.save(*STAGES)
+    text = folder.finish().read().text
+    assert ("Optimizer adamw Learning rate 0.004" in text) is shown
+    assert f"5, of which {'epoch' if shown else 'fit'} 3 is used (best loss)" in text
+
+
 def test_the_page_loads_nothing_and_runs_nothing(folder):
     page = folder.finish().read()
     addresses = [value for name, value in page.attributes if name in ("src", "href")]
