@@ -207,7 +207,8 @@ def baseline_warning(row: Row, metric: Metric) -> str:
     if not metric.beats(value, baseline):
         return (
             f"The model is no better than the {row['baseline_name']}: look for wrong targets among the worst items, "
-            "then train longer: leave trained_model.train_params.epochs out, or raise it."
+            "then train longer (leave trained_model.train_params.epochs out, or raise it), or compare another model "
+            "(trained_model.model)."
         )
     if row["ci_low"] is None:
         return ""
@@ -222,11 +223,17 @@ def simple_model_advice(row: Row, metric: Metric) -> str:
     best, simple = row["ci_high"] if metric.higher_is_better else row["ci_low"], row["simple_value"]
     if best is None or simple is None or not metric.beats(simple, best):
         return ""
+    kind = _KINDS_OF_SIMPLE_MODELS.get(row["simple_model"])
+    like_it = f"Compare one like it (of a table: trained_model.model: {{kind: {kind}}}); a" if kind else "A"
     return (
         f"A simple model on the same training data is better: {row['simple_model']}, {metric.label} "
-        f"{readable_number(simple)}. Give the network more to learn from: more items, longer training "
+        f"{readable_number(simple)}. {like_it} network may need more to learn from: more items, longer training "
         "(leave trained_model.train_params.epochs out, or raise it), other inputs."
     )
+
+
+_KINDS_OF_SIMPLE_MODELS = {"linear model": "linear", "gradient boosting": "gradient_boosting"}
+"""What to write as ``trained_model.model.kind`` for a model of rows like the simple one."""
 
 
 def readable_number(value: float | None) -> str:

@@ -33,6 +33,7 @@ from assay.analysis.regression import REGRESSION
 from assay.analysis.segmentation import SEGMENTATION
 from assay.errors import AssayError, shorten
 from assay.metrics.intervals import intervals
+from assay.metrics.paired import LEAST_PAIRED
 from assay.metrics.registry import Metric, get_metric, get_metrics
 from assay.metrics.samples import Floats, Sample
 from assay.plots.metrics import metric_bars
@@ -279,7 +280,10 @@ def _next_step(analysis: Analysis, task: TaskAnalysis, row: Row, metric: Metric)
                 f"Every object of {row['subset']} is found, but its box is loose: train longer (leave "
                 "train_params.epochs out, or raise it), or read larger images (data_description.image_size)."
             )
-        return f"There is no mistake on {row['subset']}: make sure that split_leakage passed, then try harder data."
+        few = analysis.headline.item_count < LEAST_PAIRED
+        than = f", but {pluralize(analysis.headline.item_count, 'item is', 'items are')} few" if few else ""
+        then = "test more, such as every item once with assay sweep ID --folds 5" if few else "try harder data"
+        return f"There is no mistake on {row['subset']}{than}: make sure that split_leakage passed, then {then}."
     return task.advise(analysis)
 
 

@@ -323,9 +323,16 @@ def test_crops_of_the_worst_items_are_shown_where_there_are_crops(build, tmp_pat
     assert Image.open(io.BytesIO(content)).width > 400
 
 
-def test_without_a_mistake_the_advice_is_to_check_the_split(analyse):
-    report, tables = analyse(classification_frame({"test": 30}, accuracy=1.0))
-    assert "split_leakage" in report["next"]
+@pytest.mark.parametrize(
+    ("count", "advice"),
+    [
+        (30, "There is no mistake on test, but 30 items are few: make sure that split_leakage passed, then test more"),
+        (40, "There is no mistake on test: make sure that split_leakage passed, then try harder data."),
+    ],
+)
+def test_without_a_mistake_the_advice_is_to_check_the_split_and_to_test_more_than_a_few(analyse, count, advice):
+    report, tables = analyse(classification_frame({"test": count}, accuracy=1.0))
+    assert report["next"].startswith(advice)
     assert tables["worst_items"].is_empty()
 
 
@@ -355,6 +362,7 @@ def test_a_simple_model_stands_beside_the_network_and_is_recommended_where_it_is
         report = report_of(analysis, TASK_ANALYSES["regression"])
         assert f", linear model {error:.3f}." in report["summary"]
         assert ("A simple model on the same training data is better" in report["next"]) is advised
+        assert ("trained_model.model: {kind: linear}" in report["next"]) is advised
 
 
 def test_a_simple_model_within_the_interval_or_beside_too_few_items_is_not_recommended(ask):
