@@ -54,6 +54,10 @@ def query(root: Path, sql: str, files: bool = False) -> pl.DataFrame:
                 return fetch(connection, sql)
         except duckdb.PermissionException as error:
             raise DataError(f"The query failed: {error}\n{ONLY_TABLES}") from error
+        except duckdb.CatalogException as error:
+            is_table = "Table with name" in str(error)  # whose nearest name is then one of DuckDB's own
+            told = f"{str(error).splitlines()[0]}\n{WHICH_TABLES}" if is_table else str(error)
+            raise DataError(f"The query failed: {told}") from error
         except duckdb.Error as error:
             if attempt == ATTEMPTS or not isinstance(error, duckdb.IOException):
                 raise DataError(f"The query failed: {error}") from error
@@ -64,6 +68,12 @@ def query(root: Path, sql: str, files: bool = False) -> pl.DataFrame:
             rebuild_warehouse(root)
     raise AssertionError("unreachable")
 
+
+WHICH_TABLES = (
+    "assay sql without a query lists the tables. Other tables of an experiment, such as worst_items and "
+    "suspicious_labels, are files in its folder: "
+    "assay sql --files \"from '$(assay path ID)/analysis/worst_items.parquet'\""
+)
 
 ONLY_TABLES = (
     "A query reads the stored tables and nothing else: no other files, no addresses, no extensions. "

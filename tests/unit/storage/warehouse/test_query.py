@@ -28,6 +28,18 @@ def test_a_table_is_asked_by_its_bare_name(tmp_path: Path) -> None:
     assert query(tmp_path, "select * from analysis order by a").rows() == [(1, "ab12"), (2, "ab12")]
 
 
+def test_a_table_that_is_not_there_says_which_are(tmp_path: Path) -> None:
+    put(tmp_path, "ab12", pl.DataFrame({"a": [1, 2]}))
+    with pytest.raises(
+        DataError, match="worst_items does not exist!\nassay sql without a query lists the tables"
+    ) as told:
+        query(tmp_path, "select * from worst_items")
+    assert "$(assay path ID)/analysis/worst_items.parquet" in str(told.value)
+    with pytest.raises(DataError, match="Function with name nothing does not exist!") as told:
+        query(tmp_path, "select nothing(a) from analysis")
+    assert "lists the tables" not in str(told.value)
+
+
 def test_other_schemas_and_tables_without_partitions_are_there(tmp_path: Path) -> None:
     put(tmp_path, "ab12", pl.DataFrame({"a": [1]}), "t", "other")
     place_of(tmp_path, "main", "single").write(pl.DataFrame({"b": [2]}))
