@@ -253,9 +253,17 @@ def counts(result: Result) -> list[str]:
     report = result.report
     if result.stage == "generated_images":
         shown = [f"{report[name]:,} {name}" for name in ("images", "objects", "rows") if name in report]
-        labels = list(report.get("labels") or ())
-        names = ", ".join(map(str, labels[:MOST_CLASSES_SHOWN])) + (", …" if len(labels) > MOST_CLASSES_SHOWN else "")
-        return [*shown, *([f"{pluralize(len(labels), 'class', 'classes')} ({names})"] if labels else [])]
+        return [*shown, *_classes(report.get("labels") or {})]
     if result.stage == "splits":
         return [f"{subset} {count:,}" for subset, count in report["items_per_subset"].items()]
     return []
+
+
+def _classes(labels: Mapping[str, int]) -> list[str]:
+    """Return how many classes there are, and the names of those that occur; a file may name many that don't."""
+    names = [str(name) for name, count in labels.items() if count]
+    if not labels:
+        return []
+    shown = ", ".join(names[:MOST_CLASSES_SHOWN]) + (", …" if len(names) > MOST_CLASSES_SHOWN else "") or "none"
+    all_classes = pluralize(len(labels), "class", "classes")
+    return [f"{all_classes}{f', only {len(names)} found' if len(names) < len(labels) else ''} ({shown})"]

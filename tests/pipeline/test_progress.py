@@ -1,11 +1,14 @@
 """The progress of a stage reaches Dagster at once, not at the end of the run."""
 
+import json
 import os
 import signal
 
 import dagster as dg
 import pytest
 
+from assay.storage.results import REPORT, Result
+from resources.experiment_store import counts
 from resources.progress import ProgressReporter, interrupts_kept, raise_if_interrupted
 
 
@@ -62,3 +65,17 @@ def test_an_interruption_that_nobody_heard_is_raised_once_at_the_next_report():
             raise_if_interrupted()
     finally:
         signal.signal(signal.SIGINT, former)
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        ({"cat": 2, "dog": 1}, "2 classes (cat, dog)"),
+        ({"person": 0, "cat": 2, "tv": 0}, "3 classes, only 1 found (cat)"),
+        ({"cat": 0}, "1 class, only 0 found (none)"),
+    ],
+)
+def test_classes_that_no_image_shows_are_told(tmp_path, labels, told):
+    (tmp_path / REPORT).write_text(json.dumps({"images": 3, "objects": sum(labels.values()), "labels": labels}))
+    shown = counts(Result("generated_images", "0" * 24, tmp_path))
+    assert shown == ["3 images", f"{sum(labels.values())} objects", told]
