@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +19,7 @@ from assay.pipeline import STAGES, needed_stages
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.ids import is_id, validate_id
 from assay.storage.costs import NOT_RECORDED
+from assay.storage.results import Result
 from assay.utils.text import pluralize
 
 ExperimentName = Annotated[str, typer.Argument(help="ID of the experiment; or champion, champion:BOARD")]
@@ -69,6 +71,21 @@ def show(experiment_id: ExperimentName) -> None:
     elif "analysis" in found:
         typer.echo(found["analysis"].report["summary"])
         typer.echo(found["analysis"].report["next"])
+    if spec and (former := outdated_stages(spec, experiment_id, found)):
+        typer.echo(
+            f"Its spec, its data or Assay changed since: assay run {experiment_id} makes anew {', '.join(former)}."
+        )
+
+
+def outdated_stages(spec: ExperimentSpec, experiment_id: str, found: Mapping[str, Result]) -> list[str]:
+    """Return the stages whose results a run would not find, as far as that is known without reading the data."""
+    from assay.automation.reconcile import expected_versions
+    from assay.automation.state import known_digest
+
+    images = found.get("generated_images")
+    digest = known_digest(spec.generated_images, storage_root(), images.fingerprint if images else "")
+    expected = {} if digest is None else expected_versions(spec, experiment_id, digest)
+    return [name for name, result in found.items() if expected.get(name, result.fingerprint) != result.fingerprint]
 
 
 def _described(experiment_id: str) -> ExperimentSpec | None:

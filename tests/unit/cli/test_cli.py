@@ -10,10 +10,13 @@ import tempfile
 
 import pytest
 
+from assay.automation.reconcile import expected_versions
 from assay.cli import results
 from assay.cli.main import app, explained, main
 from assay.experiments.specs import SpecFiles, template_text
+from assay.pipeline import STAGES
 from assay.spec.yaml_text import read_mapping
+from assay.storage.results import Result
 from tests.helpers.comparison_cases import run_all
 
 
@@ -146,6 +149,20 @@ def test_show_tells_what_each_result_and_all_of_them_cost(project, monkeypatch, 
     assert shown.count("  not recorded\n") == 8
     assert "cost: not recorded\n" in shown
     assert "note: analysis: not recorded: /" in shown
+
+
+def test_show_knows_what_a_run_would_make_anew(project):
+    store = SpecFiles(project / "experiments", project / "storage")
+    store.create({"task": "regression"}, "mine")
+    made = expected_versions(store.load("mine"), "mine", "")
+    found = {name: Result(name, made[name], project) for name in STAGES if name in made}
+    assert results.outdated_stages(store.load("mine"), "mine", found) == []
+    (project / "experiments" / "mine.yaml").write_text("task: regression\ntrained_model: {train_params: {epochs: 2}}")
+    assert results.outdated_stages(store.load("mine"), "mine", found) == ["trained_model", "predictions", "analysis"]
+    (project / "table.csv").write_text("a,y\n1,2\n")
+    source = "{kind: table, path: table.csv, target_column: y}"
+    (project / "experiments" / "mine.yaml").write_text(f"task: regression\ngenerated_images: {{source: {source}}}")
+    assert results.outdated_stages(store.load("mine"), "mine", found) == []  # its data were never read
 
 
 def test_running_an_unknown_experiment_says_how_to_create_one(monkeypatch, capsys):
