@@ -74,6 +74,31 @@ def prepare(
         running_metric=lambda: running_metric_of(target),
         seed=request.seed,
         classes=None if isinstance(target, NumberTarget) else train.targets,
+        warnings=much_reduced(inputs, section.data_description.image_size, subsets[section.data_train.subset]),
+    )
+
+
+MUCH = 4
+"""How many times as large as the network's inputs pictures are that lose much when they are reduced."""
+
+
+def much_reduced(inputs: Inputs, chosen: int | None, rows: pl.DataFrame) -> tuple[str, ...]:
+    """Return a warning if pictures are reduced by much although nobody chose a size.
+
+    Args:
+        inputs: How items become tensors.
+        chosen: The size that the spec asks for.
+        rows: The training rows, with columns width_px and height_px where they are crops.
+    """
+    if chosen is not None or not inputs.image_size or not {"width_px", "height_px"} <= set(rows.columns):
+        return ()
+    usual = rows.select(pl.max_horizontal("width_px", "height_px").median()).item() or 0
+    if usual < MUCH * inputs.image_size:
+        return ()
+    return (
+        f"pictures of {usual:.0f} px (the longer side, median) are reduced to {inputs.image_size} px, which is fast, "
+        f"but loses details. If these matter: trained_model.data_description.image_size: {2 * inputs.image_size}, or "
+        "more; twice the size takes about four times as long.",
     )
 
 
