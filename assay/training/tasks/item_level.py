@@ -24,7 +24,7 @@ from assay.training.class_targets import ClassTarget, LabelsTarget
 from assay.training.data import require_columns
 from assay.training.device import to_device
 from assay.training.engine import forward
-from assay.training.inputs import Inputs, as_batch, describe_inputs, load_inputs
+from assay.training.inputs import USUAL, Inputs, as_batch, describe_inputs, load_inputs
 from assay.training.interfaces import Batch, RunningMetric, TrainingTask
 from assay.training.losses import plain_loss, training_loss
 from assay.training.metrics import LabelsRunningMetric, readable, score_of
@@ -90,7 +90,8 @@ def much_reduced(inputs: Inputs, chosen: int | None, rows: pl.DataFrame) -> tupl
         chosen: The size that the spec asks for.
         rows: The training rows, with columns width_px and height_px where they are crops.
     """
-    if chosen is not None or not inputs.image_size or not {"width_px", "height_px"} <= set(rows.columns):
+    is_usual = chosen is None and inputs.image_size == USUAL  # pretrained networks have a size of their own
+    if not is_usual or not {"width_px", "height_px"} <= set(rows.columns):
         return ()
     usual = rows.select(pl.max_horizontal("width_px", "height_px").median()).item() or 0
     if usual < MUCH * inputs.image_size:

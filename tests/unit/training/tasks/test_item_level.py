@@ -18,6 +18,7 @@ def rows(*sides):
     [
         (CROPS, None, rows(40, 95, 4000)),
         (CROPS, 24, rows(640, 640, 640)),
+        (Inputs(view="crops", image_size=224), None, rows(4000, 4000)),
         (CROPS, None, rows()),
         (Inputs(view="columns", columns=("width_px", "height_px")), None, rows(640, 640)),
         (CROPS, None, pl.DataFrame({"item": ["a"]})),
