@@ -71,10 +71,15 @@ def show(experiment_id: ExperimentName) -> None:
     elif "analysis" in found:
         typer.echo(found["analysis"].report["summary"])
         typer.echo(found["analysis"].report["next"])
-    if spec and (former := outdated_stages(spec, experiment_id, found)):
-        typer.echo(
-            f"Its spec, its data or Assay changed since: assay run {experiment_id} makes anew {', '.join(former)}."
-        )
+    typer.echo(_of_outdated(spec, experiment_id, found), nl=False)
+
+
+def _of_outdated(spec: ExperimentSpec | None, experiment_id: str, found: Mapping[str, Result]) -> str:
+    """Return the line that a run would make results anew; empty where it would find them."""
+    former = outdated_stages(spec, experiment_id, found) if spec else []
+    if not former:
+        return ""
+    return f"Its spec, its data or Assay changed since: assay run {experiment_id} makes anew {', '.join(former)}.\n"
 
 
 def outdated_stages(spec: ExperimentSpec, experiment_id: str, found: Mapping[str, Result]) -> list[str]:
