@@ -85,15 +85,35 @@ def fit_target(description: DataDescription, task: str, column: str, train: pl.D
     """Return the target, fitted on the training rows.
 
     Raises:
-        DataError: The column is missing or unusable, a class has no training row, or all rows have the same class.
+        DataError: The column is missing or unusable, a class has no training row, all rows have the same class, or
+            classes differ only in upper and lower case.
     """
     require_columns(train, [column], "data_description.target")
     if task == "regression":
         values = torch.tensor(numbers(train, column), dtype=torch.float64)
         spread = values.std(correction=0).item()
         return NumberTarget(column=column, mean=values.mean().item(), std=spread or 1.0)
-    fit = fit_labels if task == "multi_label" else fit_classes
-    return fit(description, column, train)
+    target = (fit_labels if task == "multi_label" else fit_classes)(description, column, train)
+    refuse_alike_classes(target.classes)
+    return target
+
+
+def refuse_alike_classes(classes: Sequence[str]) -> None:
+    """Refuse classes whose columns of probabilities a database would take for one.
+
+    Raises:
+        DataError: Names them.
+    """
+    by_lower: dict[str, list[str]] = {}
+    for name in classes:
+        by_lower.setdefault(name.lower(), []).append(name)
+    if alike := [", ".join(map(repr, names)) for names in by_lower.values() if len(names) > 1]:
+        raise DataError(
+            "Classes differ only in upper and lower case, so that tables of predictions can't have both. Correct the "
+            "labels, or make one class of them: data_description.class_mapping, or subclasses in "
+            "data_description.classes.",
+            alike,
+        )
 
 
 def numbers(rows: pl.DataFrame, column: str) -> list[float]:

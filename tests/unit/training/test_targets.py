@@ -32,6 +32,15 @@ def test_a_class_without_training_items_is_refused():
         classes(["a", "b"], classes=("a", "b", "c"))
 
 
+def test_classes_that_differ_only_in_case_are_refused_before_anything_is_trained():
+    for task, description in (("classification", {}), ("multi_label", {"multi_label": True})):
+        with pytest.raises(
+            DataError, match=r"differ only in upper and lower case(.|\n)*class_mapping(.|\n)*- 'A', 'a'"
+        ):
+            fit_target(DataDescription(**description), task, "label", rows(label=["a", "A", "b"]))
+    assert classes(["a", "A", "b"], class_mapping={"a": "a", "A": "a", "b": "b"}).classes == ("a", "b")
+
+
 def test_labels_are_mapped_to_classes():
     target = classes(["0", "1", "7"], class_mapping={"0": "small", "1": "small", "7": "large"})
     assert target.classes == ("large", "small")
