@@ -26,6 +26,7 @@ from assay.spec.analysis import TASK_METRICS
 from assay.storage.files import MANIFEST
 from assay.storage.parquet import read_parquet
 from assay.storage.results import Result
+from assay.training.class_targets import split_labels
 from assay.training.predictions import PREDICTIONS
 from assay.utils.reading import open_regular
 
@@ -92,10 +93,18 @@ class Impact:
 
 @dataclass
 class _Data:
-    """The items of one result of ``generated_images``, or of ``splits`` where an import left that out."""
+    """The items of one result of ``generated_images``, or of ``splits`` where an import left that out.
+
+    Attributes:
+        folder: Folder of the result.
+        source: Keys of the source of the data.
+        separators: What stands between the labels of an item, according to the experiments that learn several.
+        items: The items.
+    """
 
     folder: Path
     source: Mapping[str, Any]
+    separators: set[str] = field(default_factory=set)
     items: pl.DataFrame = field(init=False)
 
     def __post_init__(self) -> None:
@@ -109,7 +118,8 @@ class _Data:
             return self._of_file(Path(what).resolve(), sha256)
         if kind == "item":
             return self.items.filter(pl.col("item") == what)["item"].to_list()
-        own = self.items.filter(pl.col("label") == what)["item"].to_list()
+        texts = [text for text in self.items["label"].drop_nulls().unique() if what in (text, *self._split(text))]
+        own = self.items.filter(pl.col("label").is_in(texts))["item"].to_list()
         if own or not (self.folder / OBJECTS_FILE).is_file():
             return own
         objects = read_parquet(self.folder / OBJECTS_FILE, ["item", "label"])
@@ -122,10 +132,14 @@ class _Data:
 
     def labels(self) -> set[str]:
         """Return the labels of items and boxes."""
-        found = set(self.items["label"].drop_nulls().unique())
+        found = {label for text in self.items["label"].drop_nulls().unique() for label in self._split(text) if label}
         if (self.folder / OBJECTS_FILE).is_file():
             found |= set(read_parquet(self.folder / OBJECTS_FILE, ["label"])["label"].drop_nulls().unique())
         return found
+
+    def _split(self, text: str) -> set[str]:
+        """Return the labels in the label column's text for an item."""
+        return {label for each in self.separators or {None} for label in split_labels(text, each)}
 
     def _of_file(self, path: Path, sha256: str) -> list[str]:
         """Return the items with this content, at this path, or with this mask; or those that a label file is about."""
@@ -174,8 +188,10 @@ def impact_of(root: Path, ids: Collection[str], what: str, whose: str | None = N
     results = {name: stage_results(root, name) for name in sorted(ids)}
     data = {name: found for name, each in results.items() if (found := _data_of(each)) is not None}
     opened: dict[Path, _Data] = {}
-    for folder, source in data.values():
-        opened.setdefault(folder, _Data(folder, source))
+    for name, (folder, source) in data.items():
+        if folder not in opened:
+            opened[folder] = _Data(folder, source)
+        opened[folder].separators |= _separators_in(results[name])
     for kind in ("file", "item", "label"):
         if kind == "file" and not Path(what).is_file():
             continue
@@ -233,6 +249,14 @@ def _of_one_source(
             f"--of {one}"
         )
     return same
+
+
+def _separators_in(results: Results) -> set[str]:
+    described = (
+        results["trained_model"].manifest["section"].get("data_description") if "trained_model" in results else {}
+    )
+    separator = (described or {}).get("label_separator")
+    return {separator} if separator else set()
 
 
 def _data_of(results: Results) -> tuple[Path, Mapping[str, Any]] | None:

@@ -122,8 +122,17 @@ def project(tmp_path_factory):
     table = {**FAMILIES["table"], "predictions": everywhere}
     other = {**table, "generated_images": {"source": {**TABLE, "path": "others.csv"}}}
     half = {**table, "trained_model": {**learned, "train_params": {**TINY, "epochs": 1}}}
-    families = {"houses": table, "again": half, "others": other}
+    several = {"multi_label": True, "label_separator": ";"}
+    tagged = {
+        "task": "classification",
+        "generated_images": {"source": {"kind": "table", "path": "tags.csv", "target_column": "tags"}},
+        "trained_model": {"model": {"kind": "linear"}, "data_description": several},
+        "analysis": table["analysis"],
+    }
+    families = {"houses": table, "again": half, "others": other, "tagged": tagged}
     folder = tmp_path_factory.mktemp("impact")
+    tags = ["few", "few; green", "green", "fewer"]
+    (folder / "tags.csv").write_text("size,tags\n" + "".join(f"{row},{tags[row % 4]}\n" for row in range(60)))
     write_houses(folder / "others.csv", seed=7)
     return make_trained_project(folder, families)
 
@@ -208,6 +217,15 @@ def test_files_and_labels_are_found_and_other_things_refused(project, trained_fa
     assert "table" not in {each.experiment_id for each in label.places}
     with pytest.raises(DataError, match="is no file, item or label of the stored experiments"):
         impact_of(trained_families.storage, FAMILIES, "sevn")
+
+
+@pytest.mark.system
+def test_a_label_among_several_of_an_item_is_found(project):
+    found = impact_of(project.storage, ["houses", "tagged"], "few")
+    assert (found.kind, [each.experiment_id for each in found.places]) == ("label", ["tagged"])
+    assert [int(item) for item in found.places[0].items] == [row for row in range(60) if row % 4 < 2]
+    with pytest.raises(DataError, match=r"Did you mean 'few'\? Labels: few, fewer, green; items"):
+        impact_of(project.storage, ["tagged"], "fw")
 
 
 def mend(project: TrainedProject, item: str, price: str) -> None:
