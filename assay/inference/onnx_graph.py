@@ -318,14 +318,19 @@ def gaps_of(nodes: Nodes, column: str, kind: int) -> str:
 
 
 def scaled_column(nodes: Nodes, column: str, info: NormInfo | None, filled: FilledInfo | None = None) -> str:
-    """Return a raw column (N,) as the network's number, float64; a category that the training lacked becomes NaN."""
+    """Return a raw column (N,) as the network's number, float64.
+
+    A category that the training lacked becomes NaN, as does an infinite number, which the training refused.
+    """
     kind = column_type(info, filled)
-    gaps = gaps_of(nodes, column, kind) if filled is not None and kind in (F64, TensorProto.STRING) else ""
+    can_lack = kind == F64 or (kind == TensorProto.STRING and "" not in getattr(info, "values", ()))
+    gaps = gaps_of(nodes, column, kind) if filled is not None and can_lack else ""
     if isinstance(info, BinaryInfo | CategoricalInfo):
         code = _code(nodes, column, info, kind)
         return nodes.op("Where", gaps, nodes.real(_code_of_gaps(info, filled)), code) if gaps and filled else code
     if gaps and filled is not None:
         column = nodes.op("Where", gaps, nodes.real(float(filled.value or 0.0)), column)
+    column = nodes.op("Where", nodes.op("IsInf", column), nodes.real(float("nan")), column)
     if info is None:
         return column
     if isinstance(info, RanksInfo):

@@ -12,7 +12,7 @@ import torch
 from onnx import TensorProto, helper
 
 from assay.datasets.filling import marked_columns
-from assay.datasets.scaling import ScalarInfo
+from assay.datasets.scaling import NormalizationInfo, ScalarInfo
 from assay.errors import DataError
 from assay.inference.model import Model
 from assay.inference.network_program import network_program
@@ -94,6 +94,20 @@ def _require_plain(model: Model) -> None:
             f"{model.stored.name} predicts by {function.kind!r} of an installed package "
             "(predictions.prediction_function), which ONNX can't say. Predict plainly, or export with "
             "--format safetensors or torch."
+        )
+    _require_one_kind_of_nothing(model)
+
+
+def _require_one_kind_of_nothing(model: Model) -> None:
+    """Refuse a column of texts whose missing values an input can't tell from an empty text."""
+    scaling = model.stored.scaling or NormalizationInfo(fitted_rows=0)
+    lacking = {each.name for each in scaling.norm_infos if getattr(each, "missing_code", None) is not None}
+    lacking |= {each.name for each in scaling.filled if each.mark}
+    both = [each.name for each in scaling.norm_infos if each.name in lacking and "" in getattr(each, "values", ())]
+    if both:
+        raise DataError(
+            f"{model.stored.name}: column {both[0]!r} had both empty texts and missing values in train, which ONNX "
+            "can't tell apart. Make one of both in the table, or export with --format safetensors or torch."
         )
 
 

@@ -17,6 +17,8 @@ from typer.testing import CliRunner
 
 import assay
 from assay.cli.main import app, explained
+from assay.datasets.filling import FilledInfo
+from assay.datasets.scaling import CategoricalInfo
 from assay.errors import DataError
 from assay.experiments.contents import stage_results
 from assay.inference.export import export_model
@@ -276,3 +278,46 @@ def test_an_unseen_category_is_predicted_as_the_trained_model_does(families, onn
     (prices,) = session.run(None, {**rows, "town": np.array(["Ulm", "Rom"])})
     frame = pl.DataFrame({**rows, "town": ["Ulm", "Rom"]})
     assert prices == pytest.approx(assay.load_model("table").predict(frame)["prediction"].to_numpy(), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["table", "linear", "boosted"])
+def test_an_infinite_number_is_predicted_by_no_number(families, onnx_folders, name):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(onnx_folders / name / "model.onnx")
+    wanted = {each.name: each.type for each in session.get_inputs()}
+    rows = {"rooms": [3.0] * 3, "town": ["Ulm"] * 3, "garden": [True] * 3, "size": [80.0, np.inf, -np.inf]}
+    kinds = {"tensor(string)": object, "tensor(bool)": np.bool_, "tensor(double)": np.float64}
+    (prices,) = session.run(None, {key: np.array(rows[key], kinds[kind]) for key, kind in wanted.items()})
+    assert np.isfinite(prices).tolist() == [True, False, False]
+    assert np.isnan(prices[1:]).all()
+
+
+def test_a_column_with_empty_texts_and_missing_values_is_refused_by_its_name(families):
+    from assay.inference.onnx_model import onnx_model
+
+    model = assay.load_model("gaps")
+    (town,) = [info for info in model.stored.scaling.norm_infos if info.name == "town"]
+    both = town.model_copy(update={"values": ("", *town.values)})
+    scaling = model.stored.scaling.model_copy(update={"norm_infos": (both,)})
+    with pytest.raises(DataError, match="column 'town' had both empty texts and missing values in train"):
+        onnx_model(Model(replace(model.stored, scaling=scaling), model.loaded), {})
+
+
+@pytest.mark.parametrize(("values", "codes"), [(("", "a"), [0, 1, 2]), (("a", "b"), [3, 0, 2])])
+def test_the_empty_text_is_a_missing_value_unless_it_is_a_category(values, codes):
+    import onnxruntime
+    from onnx import TensorProto, helper
+
+    from assay.inference.onnx_graph import Nodes, scaled_column
+
+    info = CategoricalInfo(name="x", dtype="String", values=values, unseen_code=2, missing_code=3)
+    nodes = Nodes()
+    result = nodes.op("Identity", scaled_column(nodes, "x", info, FilledInfo(name="x")))
+    given = helper.make_tensor_value_info("x", TensorProto.STRING, ("n",))
+    made = helper.make_tensor_value_info(result, TensorProto.DOUBLE, ("n",))
+    graph = helper.make_graph(nodes.nodes, "column", [given], [made], nodes.constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    (found,) = session.run(None, {"x": np.array(["", "a", "other"], object)})
+    assert found.tolist() == codes
