@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from assay.datasets.inspection import (
     MOST_IMAGE_BYTES,
@@ -22,7 +22,7 @@ from assay.datasets.inspection import (
     starts_with_image,
     walk_files,
 )
-from assay.errors import DataError, FileError
+from assay.errors import DataError, FileError, printable
 from assay.images.decoding import DECODE_ERRORS, decode, eight_bit
 from assay.images.resizing import at_most
 from assay.inference.stored import StoredModel
@@ -33,8 +33,8 @@ from assay.training.tasks.images import ResizedImage, resized_image
 from assay.utils.reading import read_bytes, user_path
 
 PictureLike: TypeAlias = str | Path | bytes | Image.Image | NDArray[Any]
-"""Path of a file; the content of one; an image of any mode; or uint8 (H, W) in grey, (H, W, 3) in RGB or (H, W, 4) with
-transparency."""
+"""Path of a file; the content of one; an image of any mode, which is turned upright as its EXIF data say; or uint8
+(H, W) in grey, (H, W, 3) in RGB or (H, W, 4) with transparency."""
 
 Prepared: TypeAlias = NDArray[np.uint8] | NDArray[np.float32] | ResizedImage
 """A picture as the network's batches are made of it: uint8 (S, S, 3) of crops, float32 (H, W) grey levels of rows of
@@ -131,6 +131,8 @@ def prepare_picture(model: StoredModel, item: str, picture: PictureLike) -> Prep
         item: Name of the picture.
         picture: The picture.
     """
+    if not _is_text(item):
+        return PreparedPicture(printable(item), problem="its name is not UTF-8; rename it")
     try:
         image = _decoded(picture, max(ImageSource().max_pixels, model.source.get("max_pixels", 0)))
         return PreparedPicture(item, image.width, image.height, _prepared(model, image))
@@ -140,6 +142,15 @@ def prepare_picture(model: StoredModel, item: str, picture: PictureLike) -> Prep
         return PreparedPicture(item, problem=error.reason)
     except DECODE_ERRORS as error:
         return PreparedPicture(item, problem=describe_decode_error(error))
+
+
+def _is_text(name: str) -> bool:
+    """Return whether tables can hold a name; file systems hold any bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _prepared(model: StoredModel, image: Image.Image) -> Prepared:
@@ -160,7 +171,7 @@ def _decoded(picture: PictureLike, most: int) -> Image.Image:
             raise FileError("" if isinstance(picture, bytes) else picture, "is empty")
         return decode(content, most)
     if isinstance(picture, Image.Image):
-        return eight_bit(picture)
+        return eight_bit(ImageOps.exif_transpose(picture))
     return eight_bit(Image.fromarray(_checked(picture)))
 
 

@@ -4,9 +4,10 @@ Belongs here: the files. Does not belong here: predicting (``model``), what the 
 """
 
 import json
+import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import chain, count
 from pathlib import Path, PurePath
@@ -35,10 +36,14 @@ from assay.training.class_targets import LabelsTarget
 from assay.training.predictions import save_mask
 from assay.utils.reading import read_bytes
 
-BETWEEN_LABELS = ";"
-"""Stands between an item's labels in CSV files, unless the training's table had another separator."""
+BETWEEN_LABELS = (";", "|", "/", "~", "\t")
+"""What stands between an item's labels in CSV files: the separator of the training's table, or the first of these,
+unless the name of a class holds it."""
 
 FORMATS = ".csv, .parquet, .json, coco.json (COCO), or a folder without an ending (pictures)"
+
+_LONGEST_NAME = 200
+"""Bytes of a picture's name that its drawing keeps: file systems take 255, of which a temporary name needs some."""
 
 _TABLES, _PICTURES, _MASKS = "predictions.csv", "pictures", "masks"
 """What a folder of predictions holds."""
@@ -110,10 +115,24 @@ def predictions_file(model: Model, path: Path | None, stream: IO[str]) -> Iterat
         model: What predicts.
         path: The file, of which a former one is replaced; None: CSV goes to ``stream``.
         stream: Such as standard output.
+
+    Raises:
+        DataError: The file or folder can't be written; nothing is left of it.
     """
     if path is None:
         yield CsvWriter(model, stream)
-    elif not path.suffix:
+        return
+    try:
+        with _output(model, path) as writer:
+            yield writer
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(f"--out {path} can't be written: {reason}. Nothing was; make room, or name another.") from error
+
+
+@contextmanager
+def _output(model: Model, path: Path) -> Iterator[Writer]:
+    if not path.suffix:
         with _new_folder(path) as temporary, PictureWriters(model, temporary) as pictures:
             yield pictures
     else:
@@ -151,7 +170,9 @@ class CsvWriter(Writer):
 
     def __init__(self, model: Model, file: IO[str]) -> None:
         target = model.stored.card.target
-        self.separator = (target.separator if isinstance(target, LabelsTarget) else None) or BETWEEN_LABELS
+        own = [target.separator] if isinstance(target, LabelsTarget) and target.separator else []
+        names = "".join(getattr(target, "classes", ()))
+        self.separator = next((mark for mark in (*own, *BETWEEN_LABELS) if mark not in names), BETWEEN_LABELS[0])
         self.file, self.has_header = file, False
 
     def add(self, part: PredictedPart) -> None:
@@ -197,7 +218,7 @@ class JsonWriter(Writer):
     def add(self, part: PredictedPart) -> None:
         """Write the predictions of some items."""
         if len(part.table):
-            rows = part.table.write_ndjson().strip().splitlines()
+            rows = part.table.write_ndjson().rstrip("\n").split("\n")  # names may hold other ends of lines
             self.file.write(self.before + ",\n".join(rows))
             self.before = ",\n"
 
@@ -284,11 +305,14 @@ class PictureWriters(Writer):
         """Return the path of a picture as one inside of a folder; ``../a.jpg`` beside ``a.jpg`` gets a number."""
         path = PurePath(item)
         inner = Path(*(part for part in path.parts if part not in (path.anchor, "..", ".")))
-        numbered = (inner.with_name(f"{inner.name}{number}.png") for number in chain([""], map("-{}".format, count(2))))
-        return next(each for each in numbered if not self._is_taken(each))
+        if any(self._is_there(parent, Path.is_file) for parent in inner.parents):  # a picture was called as its folder
+            inner = Path("-".join(inner.parts))
+        name = os.fsencode(inner.name)[:_LONGEST_NAME].decode(errors="ignore")
+        numbered = (inner.with_name(f"{name}{number}.png") for number in chain([""], map("-{}".format, count(2))))
+        return next(each for each in numbered if not self._is_there(each, Path.exists))
 
-    def _is_taken(self, name: Path) -> bool:
-        return any((self.folder / kind / name).exists() for kind in (_MASKS, _PICTURES))
+    def _is_there(self, name: Path, has: Callable[[Path], bool]) -> bool:
+        return any(has(self.folder / kind / name) for kind in (_MASKS, _PICTURES))
 
 
 LEAST_CONFIDENCE = 0.3

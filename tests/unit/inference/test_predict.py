@@ -2,7 +2,10 @@
 
 import json
 import math
+import os
 import shutil
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,8 @@ from typer.testing import CliRunner
 import assay
 from assay.cli.main import app, explained
 from assay.experiments.contents import stage_results
+from assay.inference.model import PredictedPart
+from assay.inference.writing import predictions_file
 
 pytestmark = pytest.mark.system
 
@@ -159,6 +164,15 @@ def test_a_file_is_replaced_only_when_asked(photos, tmp_path):
     assert (tmp_path / "out.csv").read_text().startswith("item,")
 
 
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet", "coco.json", "drawn"])
+def test_what_cannot_be_written_is_one_sentence(photos, name):
+    place = photos / "notes.txt" / name
+    code, _, told = predict("detection", photos, "--out", place)
+    assert code == 1
+    assert f"--out {place} can't be written: " in told
+    assert "make room, or name another" in told
+
+
 def test_what_is_predicted_and_folders_of_other_things_are_never_replaced(photos):
     before = sorted(photos.rglob("*"))
     for arguments in (
@@ -189,6 +203,65 @@ def test_pictures_of_one_name_in_and_above_the_folder_are_drawn_each(photos, mon
     monkeypatch.chdir(photos / "b")
     assert predict("softmax", "a/1.png", "../a/1.png", "--out", photos / "seen")[0] == 0
     assert sorted(path.name for path in (photos / "seen" / "pictures" / "a").iterdir()) == ["1.png-2.png", "1.png.png"]
+
+
+ODD_NAMES = (
+    "x\u2028y.png",
+    "next\x85.png",
+    "tab\t.png",
+    'q"c,;\n.png',
+    "cr\rx.png",
+    "l" * 251 + ".png",
+    "-o.png",
+    "seen",
+    "=1.png",
+)
+
+
+@pytest.fixture
+def odd(photos):
+    """Give a folder of pictures with names that file systems take, and one that is no text."""
+    picture, folder = photos / "b" / "c" / "0.png", photos.parent / "odd"
+    (folder / "seen.png").mkdir(parents=True)
+    for name in (*ODD_NAMES, "seen.png/z.png"):
+        shutil.copy(picture, folder / name)
+    shutil.copy(picture, os.fsencode(folder) + b"/bad\xff.png")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["softmax", "segmentation"])
+def test_pictures_of_any_name_are_predicted_in_every_format(odd, name, tmp_path):
+    expected = sorted(str(odd / each) for each in (*ODD_NAMES, "seen.png/z.png"))
+    for ending in ("csv", "parquet", "json"):
+        code, _, told = predict(name, odd, "--out", tmp_path / f"out.{ending}")
+        assert code == 3, told
+        assert "bad\\udcff.png: its name is not UTF-8; rename it" in told
+    tables = pl.read_csv(tmp_path / "out.csv"), pl.read_parquet(tmp_path / "out.parquet")
+    for items in (
+        *(table["item"] for table in tables),
+        [row["item"] for row in json.loads((tmp_path / "out.json").read_text())],
+    ):
+        assert sorted(set(items)) == expected
+    assert predict(name, odd, "--out", tmp_path / "drawn")[0] == 3
+    assert len([path for path in (tmp_path / "drawn" / "pictures").rglob("*.png") if path.is_file()]) == len(expected)
+    if name == "segmentation":
+        assert predict(name, odd, "--out", tmp_path / "coco.json")[0] == 3
+        images = json.loads((tmp_path / "coco.json").read_text())["images"]
+        assert sorted(each["file_name"] for each in images) == expected
+
+
+def test_labels_that_hold_the_separator_are_separated_by_another(families, photos, tmp_path):
+    model = assay.load_model("multilabel")
+    target = model.stored.card.target
+    names = ("a;b", *target.classes[1:])
+    card = model.stored.card.model_copy(update={"target": target.model_copy(update={"classes": names})})
+    renamed = type(model)(replace(model.stored, card=card), model.loaded)
+    part = PredictedPart(
+        pl.DataFrame({"item": ["one"], "predicted_labels": [["a;b", "even"]]}), pl.DataFrame({"item": ["one"]})
+    )
+    with predictions_file(renamed, tmp_path / "out.csv", sys.stdout) as writer:
+        writer.add(part)
+    assert (tmp_path / "out.csv").read_text() == "item,predicted_labels\none,a;b|even\n"
 
 
 def test_a_table_is_predicted_from_csv_and_parquet(families, tmp_path):
