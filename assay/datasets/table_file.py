@@ -64,7 +64,8 @@ _MARKS = (
 
 _MOST_SHOWN = 80
 
-_POLARS_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
+POLARS_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
+"""What Polars raises on files that are damaged or crafted."""
 
 
 def read_table(path: Path, source: TableSource) -> tuple[pl.DataFrame, list[str]]:
@@ -114,7 +115,7 @@ class _UnreadableError(Exception):
 def _as_unreadable() -> Iterator[None]:
     try:
         yield
-    except (OSError, *_POLARS_ERRORS) as error:
+    except (OSError, *POLARS_ERRORS) as error:
         raise _UnreadableError(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
 
 
@@ -190,7 +191,7 @@ def _read_csv(path: Path, source: TableSource) -> tuple[pl.DataFrame, list[str]]
     )
     try:
         frame = read(infer_schema_length=None if is_plain else 0, schema_overrides=overrides or None)
-    except _POLARS_ERRORS as error:
+    except POLARS_ERRORS as error:
         if problem := _shape_problem(text, source, len(names)):
             raise _UnreadableError(problem) from error
         with _as_unreadable():  # numbers of more digits than Polars has types for
@@ -409,11 +410,14 @@ _LEAST_COUNTED = 10
 """In shorter tables, numbers may count the rows by chance."""
 
 
+LINE_BREAKS = "line breaks"
+
+
 def _line_break_notes(frame: pl.DataFrame) -> list[str]:
     texts = [name for name, kind in frame.schema.items() if kind == pl.String]
     counts = frame.select(pl.col(texts).str.contains("\n", literal=True).sum()).row(0) if texts else ()
     return [
-        f"column {name!r}: {pluralize(count, 'value holds', 'values hold')} line breaks; a quote that is "
+        f"column {name!r}: {pluralize(count, 'value holds', 'values hold')} {LINE_BREAKS}; a quote that is "
         "not closed would look the same"
         for name, count in zip(texts, counts, strict=True)
         if count

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from assay.inference.pictures import (
     prepare_picture,
 )
 from assay.inference.stored import StoredModel, find_model, require_kind
-from assay.inference.tables import ignored_columns, scaled_rows, table_parts
+from assay.inference.tables import ignored_columns, notes_on_gaps, scaled_rows, table_parts
 from assay.spec.loading import load_values
 from assay.stages.tabular import pixel_columns
 from assay.storage.parquet import read_parquet
@@ -48,6 +49,9 @@ from assay.utils.text import pluralize
 
 IMAGES_AT_ONCE = 16
 """Whole images per part; each goes through the network by itself, as in the stage."""
+
+_computing = RLock()
+"""Held while a network computes: torch's threads, seed and modes are those of the whole process."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,7 @@ class PredictedPart:
         masks: For segmentation, the class of every pixel of each picture by its name: uint8 (height, width), 0 for the
             background, else the class's place in ``card.classes`` plus 1.
         ignored: Columns of a table that the model does not read.
+        notes: What a person should know of how a table was read.
     """
 
     table: pl.DataFrame
@@ -105,6 +110,7 @@ class PredictedPart:
     problems: tuple[tuple[str, str], ...] = ()
     masks: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Model:
@@ -189,7 +195,7 @@ class Model:
             items = items.collect()
         if isinstance(items, pl.DataFrame):
             require_kind(self.stored, "a table", "a frame")
-            yield from self._rows(iter([items]))
+            yield from self._rows(iter([(items, [])]))
         elif isinstance(items, str | Path) and is_table_file(items):
             require_kind(self.stored, "a table", str(items))
             yield from self._rows(table_parts(self.stored, Path(items)))
@@ -237,20 +243,20 @@ class Model:
         frame = pl.DataFrame([names, *(pl.Series(name, column) for name, column in pixels)])
         return scaled_rows(self.stored, frame)
 
-    def _rows(self, parts: Iterator[pl.DataFrame]) -> Iterator[PredictedPart]:
+    def _rows(self, parts: Iterator[tuple[pl.DataFrame, list[str]]]) -> Iterator[PredictedPart]:
         first = 0
         generator, size = Generator().manual_seed(self.stored.seed), self.stored.predictions.batch_size
-        for part in parts:
+        for part, told in parts:
             scaled = scaled_rows(self.stored, part, first)
+            notes = (*told, *notes_on_gaps(self.stored, part, first))
             first += len(part)
             values = self._tensor(scaled)
             tables = [
                 self._table(scaled["item"][start : start + size], values[start : start + size], generator)
                 for start in range(0, len(scaled), size)
             ] or [self._table(scaled["item"], values, generator)]
-            yield PredictedPart(
-                pl.concat(tables), scaled.select("item"), ignored=tuple(ignored_columns(self.stored, part))
-            )
+            ignored = tuple(ignored_columns(self.stored, part))
+            yield PredictedPart(pl.concat(tables), scaled.select("item"), ignored=ignored, notes=notes)
 
     def _tensor(self, scaled: pl.DataFrame) -> Tensor:
         values = scaled.select(pl.col(self.loaded.card.inputs.columns).cast(pl.Float32))
@@ -265,7 +271,7 @@ class Model:
         if not len(values):
             predictions = torch.zeros(0, card.target.output_count, dtype=torch.float64)
         else:
-            with deterministic(card.section.train_params.threads, self.stored.seed):
+            with _computing, deterministic(card.section.train_params.threads, self.stored.seed):
                 predictions = self._way(values, generator)
         return pl.DataFrame([names, *card.item_target.predicted_columns(predictions)])
 
@@ -273,7 +279,7 @@ class Model:
         """Return the predictions of whole images, and their masks."""
         card, handler = self.loaded.card, self.stored.predictions.prediction_handler
         tables, masks = [], {}
-        with deterministic(card.section.train_params.threads, self.stored.seed):
+        with _computing, deterministic(card.section.train_params.threads, self.stored.seed):
             for each in pictures:
                 if not isinstance(each.value, ResizedImage):
                     raise AssayError(f"{each.item} was not read as a whole image.")

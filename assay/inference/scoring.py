@@ -61,6 +61,7 @@ class Scoring:
         count: Items that were predicted so far.
         problems: Name of each picture that can't be read, and why.
         ignored: Columns of the table that the model does not read.
+        notes: What a person should know of how the table was read.
         first_rows: The first rows of the predictions.
         pictures: The first pictures.
     """
@@ -71,6 +72,7 @@ class Scoring:
     count: int = 0
     problems: list[tuple[str, str]] = field(default_factory=list)
     ignored: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     first_rows: pl.DataFrame | None = None
     pictures: list[ShownPicture] = field(default_factory=list)
 
@@ -79,7 +81,7 @@ class Scoring:
         for part in self.parts:
             self.count += len(part.items)
             self.problems += part.problems
-            self.ignored = part.ignored
+            self.ignored, self.notes = part.ignored, self.notes + part.notes
             self._keep(part)
             yield part
 

@@ -11,14 +11,15 @@ from typing import Any
 import polars as pl
 from pydantic import ValidationError
 
-from assay.datasets.filling import fill_gaps
+from assay.datasets.filling import fill_gaps, missing_in
 from assay.datasets.number_texts import as_numbers
 from assay.datasets.scaling import BinaryInfo, CategoricalInfo, NormalizationInfo, NormInfo
-from assay.datasets.table_file import read_table
+from assay.datasets.table_file import LINE_BREAKS, POLARS_ERRORS, read_table
 from assay.errors import DataError, nearest
 from assay.inference.stored import StoredModel
 from assay.spec.generated_images import TABLE_EXTENSIONS, TableSource
 from assay.stages.normalized import apply_scaling, unusable_values
+from assay.utils.text import pluralize
 
 ROWS_AT_ONCE = 65_536
 """Rows of a Parquet file that are in memory at once."""
@@ -28,8 +29,10 @@ _MOST_LOOKED_AT = 1000
 NUMBERS = "numbers"
 
 
-def table_parts(model: StoredModel, path: Path) -> Iterator[pl.DataFrame]:
-    """Yield the rows of a file in parts: Parquet as it is read; a CSV file, whose types depend on all rows, at once.
+def table_parts(model: StoredModel, path: Path) -> Iterator[tuple[pl.DataFrame, list[str]]]:
+    """Yield the rows of a file in parts, each with what a person should know of how it was read.
+
+    Parquet comes as it is read; a CSV file, whose types depend on all rows, at once.
 
     Raises:
         DataError: The file is no table, or can't be read as the training's file was.
@@ -39,19 +42,22 @@ def table_parts(model: StoredModel, path: Path) -> Iterator[pl.DataFrame]:
     source = _source_for(model, path)
     if source.is_csv:
         try:
-            yield read_table(path, source)[0]
+            rows, notes = read_table(path, source)
         except DataError as error:
             told = str(error).replace("source.path ", "").replace(repr(str(path)), str(path))
             raise DataError(f"{told.rstrip('.')}. It is read as the training's table was: {_form(source)}.") from error
+        about = tuple(f"column {name!r}: " for name in model.columns)
+        yield rows, [note for note in notes if note.startswith(about) or LINE_BREAKS in note]
         return
     first = 0
     try:
-        rows = _with_texts(pl.scan_parquet(path, glob=False), model.source.get("text_columns", ()))
-        while not (part := rows.slice(first, ROWS_AT_ONCE).collect()).is_empty() or not first:
-            yield part
+        table = _with_texts(pl.scan_parquet(path, glob=False), model.source.get("text_columns", ()))
+        while not (part := table.slice(first, ROWS_AT_ONCE).collect()).is_empty() or not first:
+            yield part, []
             first += ROWS_AT_ONCE
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"{path} can't be read as Parquet: {str(error).splitlines()[0]}") from error
+    except (OSError, *POLARS_ERRORS) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise DataError(f"{path} can't be read as Parquet: {reason}") from error
 
 
 def _form(source: TableSource) -> str:
@@ -136,10 +142,30 @@ def _with_types_of_empty_columns(infos: Sequence[NormInfo], table: pl.DataFrame)
 
 
 def item_names(rows: pl.DataFrame, first: int = 0) -> pl.Series:
-    """Return the names of rows: their column ``item``, or else their numbers from ``first``."""
-    if "item" in rows.columns:
-        return rows["item"].cast(pl.String)
+    """Return the names of rows: their column ``item``, if it holds some, or else their numbers from ``first``."""
+    kind = rows.schema.get("item", pl.Binary())
+    if not (kind.is_nested() or kind in (pl.Binary, pl.Object)):
+        return rows["item"].cast(pl.String, strict=False)
     return pl.Series("item", [f"{row:0{_ITEM_DIGITS}d}" for row in range(first, first + len(rows))], pl.String)
+
+
+def notes_on_gaps(model: StoredModel, rows: pl.DataFrame, first: int = 0) -> list[str]:
+    """Return what to know of rows that hold nothing: blank lines, and lines of totals or comments, are such rows.
+
+    Args:
+        model: A model of rows.
+        rows: With the model's columns.
+        first: Number of the first row, from 0.
+    """
+    lacking = pl.all_horizontal(missing_in(rows[name]) for name in model.columns)
+    places = rows.select(lacking.arg_true()).to_series()
+    if places.is_empty():
+        return []
+    which = f"row {first + places[0] + 1:,}" if len(places) == 1 else f"the first is row {first + places[0] + 1:,}"
+    return [
+        f"{pluralize(len(places), 'row has', 'rows have')} no value in any column that the model reads ({which} of the "
+        "table); what is predicted for such is only what fills gaps"
+    ]
 
 
 def ignored_columns(model: StoredModel, rows: pl.DataFrame) -> list[str]:

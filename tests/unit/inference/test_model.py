@@ -3,11 +3,14 @@
 import shutil
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from PIL import Image
 from polars.testing import assert_frame_equal, assert_series_equal
 
@@ -90,6 +93,43 @@ def test_pictures_come_as_files_folders_images_and_arrays(families, tmp_path):
     assert one["predicted_class"][0] == of_files["predicted_class"][0]
 
 
+def test_a_picture_that_pillow_opened_is_turned_upright_as_its_file_is(families, tmp_path):
+    pixels = np.zeros((40, 60, 3), np.uint8)
+    pixels[:10, :10] = 255
+    image, exif = Image.fromarray(pixels), Image.Exif()
+    exif[0x0112] = 6  # the camera was held upright
+    image.save(tmp_path / "turned.png", exif=exif)
+    model = assay.load_model("softmax")
+    with Image.open(tmp_path / "turned.png") as opened:
+        found = model.predict(opened)
+    assert_frame_equal(found.drop("item"), model.predict(tmp_path / "turned.png").drop("item"), check_exact=True)
+    assert not found.drop("item").equals(model.predict(image).drop("item"))
+
+
+def test_models_in_threads_compute_one_after_the_other(families):
+    before = torch.get_num_threads(), torch.get_deterministic_debug_mode()
+    entered = [threading.Event(), threading.Event()]
+    together = []
+
+    def slow(own: int) -> assay.Model:
+        model = assay.load_model("table")
+        plain = model._way
+
+        def way(values, generator):
+            entered[own].set()
+            together.append(entered[1 - own].wait(0.5) and not together)
+            return plain(values, generator)
+
+        model._way = way
+        return model
+
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(lambda model: model.predict("houses.csv"), [slow(0), slow(1)])
+    assert together == [False, False]
+    assert_frame_equal(one, other, check_exact=True)
+    assert (torch.get_num_threads(), torch.get_deterministic_debug_mode()) == before
+
+
 def test_grey_and_transparent_pictures_are_read_as_in_training(families):
     model = assay.load_model("softmax")
     grey = np.full((40, 30), 90, np.uint8)
@@ -157,7 +197,7 @@ def test_texts_stay_texts_where_a_few_rows_hold_nothing_but_numbers(families, en
     model = replace(stored, scaling=NormalizationInfo(fitted_rows=9, norm_infos=(texts,)), source=source)
     path = tmp_path / f"new.{ending}"
     rows.write_csv(path) if ending == "csv" else rows.write_parquet(path)
-    (read,) = table_parts(model, path)
+    ((read, _),) = table_parts(model, path)
     assert read["town"].to_list() == ["7"]
     assert read["size"].to_list() == [80.5]
 
@@ -166,6 +206,36 @@ def test_a_column_without_numbers_is_refused_by_the_first_value_that_is_none(fam
     (tmp_path / "new.csv").write_text("size;rooms;town;garden\n80,5;3;Ulm;true\n90.5;3;Ulm;true\n")
     with pytest.raises(DataError, match=r"column 'size': holds String, such as '90\.5'; expected numbers"):
         assay.load_model("table").predict(tmp_path / "new.csv")
+
+
+def test_what_may_be_meant_otherwise_in_a_table_is_told(families, tmp_path):
+    rows = 'size;rooms;town;garden;note\n80,5;3;"Ulm\nBonn";true;a\n80,5;3;Ulm;true;"b\n"\n'
+    (tmp_path / "rows.csv").write_text(rows)
+    (part,) = assay.load_model("table").parts(tmp_path / "rows.csv")
+    assert [note.partition(";")[0] for note in part.notes] == [
+        "column 'town': 1 value holds line breaks",
+        "column 'note': 1 value holds line breaks",
+    ]
+
+
+def test_names_of_rows_are_texts_or_their_numbers(families):
+    model = assay.load_model("table")
+    assert model.predict(FRAME.with_columns(item=pl.lit(7)))["item"].to_list() == ["7"]
+    for odd in ([1, 2], b"\xff"):
+        assert model.predict(FRAME.with_columns(item=pl.Series([odd])))["item"].to_list() == ["000000000"]
+
+
+def test_rows_without_any_value_are_told(families, tmp_path):
+    row = "80,5;3;Ulm;true"
+    (tmp_path / "rows.csv").write_text(
+        "\n".join(["size;rooms;town;garden;note", f"{row};", "", ";;;;Total", f"{row};"])
+    )
+    (part,) = assay.load_model("table").parts(tmp_path / "rows.csv")
+    assert len(part.table) == 4
+    (note,) = part.notes
+    assert note.startswith("2 rows have no value in any column that the model reads (the first is row 2 of the table)")
+    (part,) = assay.load_model("table").parts(FRAME)
+    assert part.notes == ()
 
 
 def test_a_table_in_another_form_is_told_the_trainings(families, tmp_path):
