@@ -154,7 +154,7 @@ def _found(scoring: "Scoring", name: str, out: Path | None) -> dict[str, Any]:
     if scoring.ignored:
         metadata["columns_not_read"] = ", ".join(scoring.ignored)
     if scoring.notes:
-        metadata["notes"] = dg.MetadataValue.md(code_block("\n".join(scoring.notes[:MOST_LISTED])))
+        metadata["notes"] = dg.MetadataValue.md(code_block("\n".join(scoring.notes)))
     if scoring.first_rows is not None and len(scoring.first_rows):
         metadata["preview"] = dg.MetadataValue.md(code_block(_as_text(scoring.first_rows)))
     if out is not None:

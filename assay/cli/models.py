@@ -159,7 +159,7 @@ def _write(scoring: "Scoring", out: Path | None) -> int:
     typer.echo(f"{scoring.count:,} {scoring.unit} predicted{where}", err=True)
     if scoring.ignored:
         typer.echo(f"  columns that the model does not read: {', '.join(map(one_line, scoring.ignored))}", err=True)
-    for note in scoring.notes[:MOST_LISTED]:
+    for note in scoring.notes:
         typer.echo(f"  note: {one_line(note)}", err=True)
     for item, problem in scoring.problems[:MOST_LISTED]:
         typer.echo(f"  not predicted: {one_line(item)}: {problem}", err=True)

@@ -29,6 +29,7 @@ from assay.inference.pictures import (
     files_of,
     is_table_file,
     named_pictures,
+    notes_on_oddities,
     prepare_picture,
 )
 from assay.inference.stored import StoredModel, find_model, require_kind
@@ -102,7 +103,7 @@ class PredictedPart:
         masks: For segmentation, the class of every pixel of each picture by its name: uint8 (height, width), 0 for the
             background, else the class's place in ``card.classes`` plus 1.
         ignored: Columns of a table that the model does not read.
-        notes: What a person should know of how a table was read.
+        notes: What a person should know of how a table was read, or of what was lost of pictures.
     """
 
     table: pl.DataFrame
@@ -164,7 +165,7 @@ class Model:
             raise DataError(
                 f"{pluralize(len(problems), 'picture')} can't be read. Leave them out, or mend them.", problems
             )
-        return pl.concat([part.table for part in parts]) if parts else pl.DataFrame(schema={"item": pl.String})
+        return pl.concat([part.table for part in parts]) if parts else self._of_nothing()
 
     def masks(self, items: PictureLike | Iterable[PictureLike]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
         """Yield name and mask of each picture, see ``PredictedPart.masks``; memory does not grow with their number.
@@ -220,7 +221,7 @@ class Model:
                 orient="row",
             )
             table, masks = self._whole_images(read) if is_whole else (self._items(read, generator), {})
-            yield PredictedPart(table, items, problems, masks)
+            yield PredictedPart(table, items, problems, masks, notes=notes_on_oddities(read))
 
     def _items(self, pictures: list[PreparedPicture], generator: Generator) -> pl.DataFrame:
         """Return the predictions of pictures that are an item each."""
@@ -292,6 +293,11 @@ class Model:
                     rows = pixel_counts(each.item, "", None, mask, mask_target(card.target).classes)
                 tables.append(rows.select(pl.exclude("subset", "target_class")))
         return pl.concat(tables) if tables else self._no_rows(), masks
+
+    def _of_nothing(self) -> pl.DataFrame:
+        """Return the table of no pictures, which has the columns all the same."""
+        is_whole = self.stored.card.inputs.view == "images"
+        return self._no_rows() if is_whole else self._items([], Generator())
 
     def _no_rows(self) -> pl.DataFrame:
         schema = BOXES if self.task == "detection" else PIXELS

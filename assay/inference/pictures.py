@@ -23,7 +23,7 @@ from assay.datasets.inspection import (
     walk_files,
 )
 from assay.errors import DataError, FileError, printable
-from assay.images.decoding import DECODE_ERRORS, decode, eight_bit
+from assay.images.decoding import DECODE_ERRORS, ODDITIES, decode_with_oddity, eight_bit
 from assay.images.resizing import at_most
 from assay.inference.stored import StoredModel
 from assay.spec.generated_images import TABLE_EXTENSIONS, ImageSource
@@ -31,6 +31,7 @@ from assay.stages.tabular import grey_pixels
 from assay.training.inputs import fitted_pixels
 from assay.training.tasks.images import ResizedImage, resized_image
 from assay.utils.reading import read_bytes, user_path
+from assay.utils.text import pluralize
 
 PictureLike: TypeAlias = str | Path | bytes | Image.Image | NDArray[Any]
 """Path of a file; the content of one; an image of any mode, which is turned upright as its EXIF data say; or uint8
@@ -51,6 +52,7 @@ class PreparedPicture:
         height_px: Height.
         value: What the network reads; None if it can't be read.
         problem: Why; empty if it was read.
+        oddity: A key of ``assay.images.decoding.ODDITIES``, where something of it is lost; usually empty.
     """
 
     item: str
@@ -58,6 +60,7 @@ class PreparedPicture:
     height_px: int = 0
     value: Prepared | None = None
     problem: str = ""
+    oddity: str = ""
 
 
 def files_of(paths: Iterable[str | Path]) -> Iterator[Path]:
@@ -98,6 +101,10 @@ def _matches(text: str) -> list[Path] | None:
 
 def _existing(text: str) -> Path:
     """Return a path as it was given, so that items have the names that the user knows."""
+    if not text:
+        raise DataError(
+            "A path is empty, as where a variable of the shell is not set. Give a folder, files, or a pattern."
+        )
     try:
         existing_path(text, want_folder=None)
         return user_path(text)
@@ -134,8 +141,8 @@ def prepare_picture(model: StoredModel, item: str, picture: PictureLike) -> Prep
     if not _is_text(item):
         return PreparedPicture(printable(item), problem="its name is not UTF-8; rename it")
     try:
-        image = _decoded(picture, max(ImageSource().max_pixels, model.source.get("max_pixels", 0)))
-        return PreparedPicture(item, image.width, image.height, _prepared(model, image))
+        image, oddity = _decoded(picture, max(ImageSource().max_pixels, model.source.get("max_pixels", 0)))
+        return PreparedPicture(item, image.width, image.height, _prepared(model, image), oddity=oddity)
     except FileNotFoundError:
         return PreparedPicture(item, problem="does not exist")
     except FileError as error:
@@ -164,15 +171,19 @@ def _prepared(model: StoredModel, image: Image.Image) -> Prepared:
     return grey_pixels(crop, (size.width, size.height), model.tabular.border)
 
 
-def _decoded(picture: PictureLike, most: int) -> Image.Image:
+def _decoded(picture: PictureLike, most: int) -> tuple[Image.Image, str]:
+    """Return a picture upright with 8 bits, and what is odd about its file."""
     if isinstance(picture, str | Path | bytes):
         content = picture if isinstance(picture, bytes) else read_bytes(Path(picture), MOST_IMAGE_BYTES)
         if not content:
             raise FileError("" if isinstance(picture, bytes) else picture, "is empty")
-        return decode(content, most)
+        image, _, oddity = decode_with_oddity(content, most)
+        return image, oddity
     if isinstance(picture, Image.Image):
-        return eight_bit(ImageOps.exif_transpose(picture))
-    return eight_bit(Image.fromarray(_checked(picture)))
+        if 0 in picture.size:
+            raise ValueError(f"has {picture.width}x{picture.height} pixels, expected some")
+        return eight_bit(ImageOps.exif_transpose(picture)), ""
+    return eight_bit(Image.fromarray(_checked(picture))), ""
 
 
 def _checked(array: NDArray[Any]) -> NDArray[np.uint8]:
@@ -187,8 +198,21 @@ def _checked(array: NDArray[Any]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(array)
 
 
+def notes_on_oddities(pictures: Iterable[PreparedPicture]) -> tuple[str, ...]:
+    """Return a sentence for each kind of pictures of which something is lost or hardly seen."""
+    odd: dict[str, list[str]] = {}
+    for each in pictures:
+        if each.oddity:
+            odd.setdefault(each.oddity, []).append(each.item)
+    return tuple(
+        f"{pluralize(len(items), 'picture')} {ODDITIES[kind]}: such as {items[0]}" for kind, items in odd.items()
+    )
+
+
 def named_pictures(pictures: Iterable[PictureLike]) -> Iterator[tuple[str, PictureLike]]:
     """Yield pictures with their names: the path of a file, or else the place in the order, ``000000000`` onwards."""
+    if not isinstance(pictures, Iterable):
+        raise DataError(f"A {type(pictures).__name__} was given; expected a picture, several of them, or their paths.")
     for place, picture in enumerate(pictures):
         if isinstance(picture, str | Path):
             yield str(picture), picture

@@ -29,6 +29,8 @@ from assay.utils.text import pluralize
 SHOWN_ROWS, SHOWN_PICTURES = 10, 8
 """How much of a scoring is kept to be shown."""
 
+MOST_NOTES = 20
+
 PICTURE_PX, COLUMNS = 160, 4
 
 DAY, EXPERIMENT = "{date}", "{experiment}"
@@ -61,7 +63,7 @@ class Scoring:
         count: Items that were predicted so far.
         problems: Name of each picture that can't be read, and why.
         ignored: Columns of the table that the model does not read.
-        notes: What a person should know of how the table was read.
+        notes: What a person should know of how the table was read, or of what was lost of pictures; the first ones.
         first_rows: The first rows of the predictions.
         pictures: The first pictures.
     """
@@ -81,7 +83,7 @@ class Scoring:
         for part in self.parts:
             self.count += len(part.items)
             self.problems += part.problems
-            self.ignored, self.notes = part.ignored, self.notes + part.notes
+            self.ignored, self.notes = part.ignored, (self.notes + part.notes)[:MOST_NOTES]
             self._keep(part)
             yield part
 

@@ -39,6 +39,8 @@ def table_parts(model: StoredModel, path: Path) -> Iterator[tuple[pl.DataFrame, 
     """
     if path.suffix.lower() not in TABLE_EXTENSIONS:
         raise DataError(f"{path}: expected a table, a file that ends in .csv or .parquet.")
+    if not path.is_file():
+        raise DataError(f"{path} does not exist, or is no file. Give a CSV or Parquet file.")
     source = _source_for(model, path)
     if source.is_csv:
         try:

@@ -357,6 +357,7 @@ def test_the_other_kind_of_input_is_refused_with_both(families):
         (np.zeros((20, 20, 3)), "expected uint8"),
         (np.zeros((0, 20), np.uint8), "expected uint8"),
         (Image.new("F", (8, 8)), "floating point"),
+        (Image.new("RGB", (0, 8)), "has 0x8 pixels"),
         ("nowhere.png", "does not exist"),
     ],
 )
@@ -378,9 +379,31 @@ def test_pictures_that_cannot_be_read_are_listed_and_the_others_predicted(famili
         assay.load_model("detection").predict([files[0], tmp_path / "broken.png", tmp_path / "empty.jpg"])
 
 
+def test_what_is_no_picture_and_no_path_is_one_sentence(families):
+    model = assay.load_model("softmax")
+    for given, told in ((None, "A NoneType was given"), (7, "A int was given"), ("", "A path is empty")):
+        with pytest.raises(DataError, match=told):
+            model.predict(given)
+    for path in ("nowhere.csv", "nowhere.parquet"):
+        with pytest.raises(DataError, match=f"{path} does not exist"):
+            assay.load_model("table").predict(path)
+
+
+def test_pictures_of_which_something_is_lost_are_told(families, tmp_path):
+    first, second = (Image.new("RGB", (40, 30), colour) for colour in ("red", "blue"))
+    first.save(tmp_path / "pages.tif", save_all=True, append_images=[second])
+    first.save(tmp_path / "one.png")
+    (part,) = assay.load_model("softmax").parts(tmp_path)
+    (note,) = part.notes
+    assert note.startswith("1 picture with several frames or pages, of which only the first is used")
+    assert note.endswith(f"such as {tmp_path / 'pages.tif'}")
+    assert len(part.table) == 2
+
+
 def test_nothing_to_predict_is_an_empty_table_with_the_right_columns(families):
     for name in PICTURES:
         model = assay.load_model(name)
+        assert_frame_equal(model.predict([]), model.predict([np.zeros((40, 40), np.uint8)]).head(0))
         (part,) = model.parts([np.zeros((3, 3), np.float32)])
         assert len(part.problems) == 1
         assert part.table.columns == model.predict([np.zeros((40, 40), np.uint8)]).columns
