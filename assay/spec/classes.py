@@ -7,14 +7,21 @@ Belongs here: these keys, rules on their values, the map from labels to classes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, GetJsonSchemaHandler, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    Field,
+    GetJsonSchemaHandler,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from assay.errors import MAX_PROBLEMS, nearest, shorten
-from assay.spec.base import Section, repeated
+from assay.spec.base import ADDED, Section, repeated
 from assay.spec.yaml_text import brief
 
 
@@ -56,6 +63,10 @@ Input = Literal["splits", "crops", "normalized"]
 """The stage that provides the model's inputs."""
 
 
+REDUCTIONS = (1, 2, 4, 8, 16, 32, 64)
+"""Factors by which the images of a detection may be reduced."""
+
+
 class DataDescription(Section):
     """The input columns or images, the target, and the classes."""
 
@@ -88,6 +99,11 @@ class DataDescription(Section):
     window_size: int | None = Field(default=None, ge=32, le=4096, multiple_of=16)
     """Side in pixels of the square windows, mostly around objects, that are cut out of whole images for training; null:
     64 for segmentation, 96 for detection. For these tasks only."""
+    reductions: Annotated[tuple[int, ...] | None, ADDED, Field(min_length=1)] = None
+    """Factors by which whole images are reduced further, such as ``[1, 2, 4]``, so that the windows show larger
+    objects: at each of them, the network learns and finds the objects of the sizes that suit its windows. Ascending
+    powers of two from 1 on; null: 1, and as many more as it takes for windows to show nearly all training objects
+    whole. For detection only."""
     standardize: bool | None = None
     """Standardize each image or row of pixels to mean 0 and standard deviation 1, so that brightness and contrast do
     not matter; null: yes for images and pixels, no for other columns, which have their own units."""
@@ -96,6 +112,18 @@ class DataDescription(Section):
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes; empty if they are taken from the data."""
         return tuple(each.name for each in self.classes or ())
+
+    @field_validator("reductions")
+    @classmethod
+    def _reductions_halve(cls, factors: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if factors is not None and factors not in [REDUCTIONS[:end] for end in range(1, len(REDUCTIONS) + 1)]:
+            largest = max(1, min(max(factors), REDUCTIONS[-1]))
+            valid = [factor for factor in REDUCTIONS if factor == 1 or factor < 2 * largest]
+            raise ValueError(
+                f"reductions is {list(factors)}; expected powers of two from 1 to {REDUCTIONS[-1]}, each twice the one "
+                f"before it; nearest valid: {valid}"
+            )
+        return factors
 
     @model_validator(mode="after")
     def _classes_fit(self) -> Self:

@@ -89,6 +89,7 @@ READ_BY: dict[str, tuple[Applies, str]] = {
     "data_description.classes": (lambda _, learning: learning != "regression", "what has classes"),
     "data_description.class_mapping": (lambda _, learning: learning != "regression", "what has classes"),
     "data_description.window_size": (lambda _, learning: learning in DENSE, "segmentation and detection"),
+    "data_description.reductions": (lambda _, learning: learning == "detection", "detection"),
     "data_train.balance": (lambda _, learning: learning != "regression", "what has classes"),
     "learner.class_weights": (
         lambda _, learning: learning in (*OF_CLASSES, "segmentation"),

@@ -50,6 +50,8 @@ class Inputs(Section):
     """Rows and columns of the pixels; (0, 0) when the columns do not form a complete grid."""
     standardize: bool = True
     """Whether each item is standardized to mean 0 and standard deviation 1."""
+    reductions: tuple[int, ...] = Field(default=(1,), exclude_if=lambda reductions: reductions == (1,))
+    """Detection: factors by which each whole image is reduced further, at all of which the network looks at it."""
 
     @property
     def item_shape(self) -> tuple[int, ...]:

@@ -248,10 +248,22 @@ def decode_detections(
         most: Largest number of detections per image.
         most_overlap: IoU above which two boxes of one class count as the same object.
     """
+    return best_candidates(*box_candidates(outputs, sizes, least_score, most), most, most_overlap)
+
+
+def box_candidates(outputs: Tensor, sizes: Tensor, least_score: float, most: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return boxes (B, N, 4), scores (B, N) and classes (B, N) of what may be detections, best first.
+
+    Padding has a score of minus infinity; see ``decode_detections`` for the arguments.
+    """
     scores, places = _peaks(outputs[:, :-4].sigmoid(), least_score, CANDIDATES * most)
     classes = places // outputs[0, 0].numel()  # (B, N)
     boxes = clip(_averaged_boxes(outputs, places), sizes[:, :1], sizes[:, 1:])  # (B, N, 4)
-    scores = torch.where(area(boxes) > 0, scores, -torch.inf)  # boxes in the padding are none
+    return boxes, torch.where(area(boxes) > 0, scores, -torch.inf), classes  # boxes in the padding are none
+
+
+def best_candidates(boxes: Tensor, scores: Tensor, classes: Tensor, most: int, most_overlap: float) -> list[Detections]:
+    """Return the best of overlapping candidates as the detections in each image; they must be ordered, best first."""
     kept = non_maximum_suppression(boxes, scores, classes, most_overlap)
     rows = zip(boxes, scores, classes, kept, strict=True)
     return [Detections(*(part[keep][:most] for part in parts)) for *parts, keep in rows]

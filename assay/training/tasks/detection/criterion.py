@@ -1,8 +1,10 @@
-"""The detector's loss, a focal loss of the heat map and a GIoU loss of the boxes, and its running metric.
+"""The detector's loss, a focal loss of the heat map and a GIoU loss of the boxes, and its running metrics.
 
 Belongs here: weighing the deviation of outputs from targets. Does not belong here: the targets (``boxes``), the
 metrics of the analysis (``assay.metrics.detection``).
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,7 +15,16 @@ from assay.metrics.box_matching import MAX_DETECTIONS, Boxes
 from assay.metrics.detection import evaluate_coco
 from assay.training.interfaces import CROWD
 from assay.training.models.detector import CELL
-from assay.training.tasks.detection.boxes import CellTargets, boxes_of, cell_targets, decode_detections, generalized_iou
+from assay.training.tasks.detection.boxes import (
+    MOST_OVERLAP,
+    CellTargets,
+    Detections,
+    boxes_of,
+    cell_targets,
+    decode_detections,
+    generalized_iou,
+)
+from assay.training.tasks.detection.pyramid import Pyramid, decode_pyramid
 
 BOX_WEIGHT = 2.0
 """Weight of the box loss relative to the heat map loss."""
@@ -69,16 +80,17 @@ class DetectionRunningMetric:
 
     def add(self, outputs: Tensor, targets: Tensor) -> None:
         """Add one batch: outputs (B, k + 4, h, w) and targets (B, M, 5)."""
-        width, height = outputs.shape[3] * CELL, outputs.shape[2] * CELL
-        sizes = torch.tensor([[width, height]]).expand(len(outputs), 2)
-        detections = decode_detections(outputs.cpu(), sizes, LEAST_SCORE, MAX_DETECTIONS)
-        for rows, (boxes, scores, classes) in zip(targets.cpu(), detections, strict=True):
-            self._add_objects(rows[rows[:, 0] >= 0], crowd=False)
-            crowds = rows[rows[:, 0] == CROWD].repeat_interleave(self.class_count, 0)  # one of every class
-            crowds[:, 0] = torch.arange(self.class_count).repeat(len(crowds) // self.class_count)
-            self._add_objects(crowds, crowd=True)
-            self.detections.append(_as_boxes(self.image_count, classes, boxes, scores))
-            self.image_count += 1
+        detections = decode_detections(outputs.cpu(), _padded_sizes(outputs), LEAST_SCORE, MAX_DETECTIONS)
+        for rows, found in zip(targets.cpu(), detections, strict=True):
+            self._add_image(rows, found)
+
+    def _add_image(self, rows: Tensor, found: Detections) -> None:
+        self._add_objects(rows[rows[:, 0] >= 0], crowd=False)
+        crowds = rows[rows[:, 0] == CROWD].repeat_interleave(self.class_count, 0)  # one of every class
+        crowds[:, 0] = torch.arange(self.class_count).repeat(len(crowds) // self.class_count)
+        self._add_objects(crowds, crowd=True)
+        self.detections.append(_as_boxes(self.image_count, found.classes, found.boxes, found.scores))
+        self.image_count += 1
 
     def _add_objects(self, rows: Tensor, crowd: bool) -> None:
         self.objects.append(_as_boxes(self.image_count, rows[:, 0], rows[:, 1:], torch.ones(len(rows)), crowd))
@@ -92,6 +104,41 @@ class DetectionRunningMetric:
         evaluation = evaluate_coco(detections, objects, self.class_count, self.image_count, threshold)
         known = evaluation["precision"][~np.isnan(evaluation["precision"])]  # NaN for classes without objects
         return {"map50": float(known.mean()) if known.size else 0.0}
+
+
+class PyramidRunningMetric(DetectionRunningMetric):
+    """The same for images that come as several pictures, all reductions of some images one after the other."""
+
+    def __init__(self, class_count: int, boxes: Sequence[Tensor], pyramid: Pyramid) -> None:
+        """Start without images.
+
+        Args:
+            class_count: k.
+            boxes: All objects and crowd regions of each image (m, 5), in the order in which the images come.
+            pyramid: The reductions.
+        """
+        super().__init__(class_count)
+        self.boxes, self.pyramid = boxes, pyramid
+        self.pictures: list[Tensor] = []
+
+    def add(self, outputs: Tensor, targets: Tensor) -> None:
+        """Add one reduction of some images: outputs (B, k + 4, h, w); the targets are known already."""
+        self.pictures.append(outputs.cpu())
+        if len(self.pictures) < len(self.pyramid.reductions):
+            return
+        sizes = _padded_sizes(self.pictures[0])
+        detections = decode_pyramid(
+            self.pictures, sizes, self.pyramid, LEAST_SCORE, MAX_DETECTIONS, most_overlap=MOST_OVERLAP
+        )
+        for found in detections:
+            self._add_image(self.boxes[self.image_count], found)
+        self.pictures = []
+
+
+def _padded_sizes(outputs: Tensor) -> Tensor:
+    """Return width and height in pixels of each picture of a batch with its padding: int64 (B, 2)."""
+    width, height = outputs.shape[3] * CELL, outputs.shape[2] * CELL
+    return torch.tensor([[width, height]]).expand(len(outputs), 2)
 
 
 def _as_boxes(image: int, classes: Tensor, edges: Tensor, scores: Tensor, crowd: bool = False) -> Boxes:

@@ -4,29 +4,39 @@ Belongs here: images with boxes in memory, and what becomes of the boxes in trai
 the outputs mean (``boxes``), the loss (``criterion``).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import polars as pl
 import torch
 from torch import Tensor
 
 from assay.errors import AssayError, DataError
+from assay.spec.classes import REDUCTIONS
 from assay.spec.predictions import PredictionHandler
+from assay.spec.recipes import recipe_of
 from assay.training.annotations import Annotations, boxes_of_rows, objects_of
 from assay.training.device import all_to_device
 from assay.training.engine import forward
 from assay.training.image_targets import BoxTarget, fit_image_classes
 from assay.training.inputs import Inputs
-from assay.training.interfaces import CROWD, NO_OBJECT, TrainingTask
-from assay.training.model_card import AnyTarget
+from assay.training.interfaces import CROWD, NO_OBJECT, Batch, EvaluationDataset, RunningMetric, TrainingTask
+from assay.training.model_card import AnyTarget, ModelCard
 from assay.training.model_file import LoadedModel
 from assay.training.tasks.base import PredictionRequest, TrainingRequest
 from assay.training.tasks.dense import balance_subset, describe_images, has_ground_truth, images_to_predict, labelled
-from assay.training.tasks.detection.boxes import Detections, area, clip, decode_detections
-from assay.training.tasks.detection.criterion import DetectionRunningMetric, detection_loss
-from assay.training.tasks.images import ResizedImage, image_batch, read_images
+from assay.training.tasks.detection.boxes import Detections, area, clip
+from assay.training.tasks.detection.criterion import DetectionRunningMetric, PyramidRunningMetric, detection_loss
+from assay.training.tasks.detection.pyramid import (
+    Pyramid,
+    boxes_at,
+    decode_pyramid,
+    fitting_reductions,
+    reduced_picture,
+    training_pictures,
+)
+from assay.training.tasks.images import ResizedImage, image_batch, read_images, split_images
 from assay.training.tasks.statistics import Statistics, class_statistics
 from assay.training.tasks.windows import DrawnWindows, WindowDataset
 from assay.utils.text import natural_sort_key, pluralize
@@ -55,6 +65,41 @@ class DetectionDataset(WindowDataset):
     def stacked_targets(self, targets: Sequence[Tensor], height: int, width: int) -> Tensor:
         """Return the boxes of whole images (B, M, 5)."""
         return stacked_boxes(targets)
+
+
+@dataclass(frozen=True)
+class ReducedImages:
+    """Images for evaluation with all their reductions.
+
+    Attributes:
+        levels: The same images at each reduction, with their targets there.
+    """
+
+    levels: tuple[DetectionDataset, ...]
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.levels[0].images)
+
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """Yield all images in order, each part of them at one reduction after the other."""
+        for part in split_images(self.levels[0].images, batch_size):
+            for level in self.levels:
+                yield image_batch(level.images[part], level.standardize), stacked_boxes(level.targets[part])
+
+
+def reduced_images(dataset: DetectionDataset, pyramid: Pyramid) -> ReducedImages:
+    """Return a subset of images with their reductions, for evaluation."""
+    return ReducedImages(
+        tuple(
+            replace(
+                dataset,
+                images=[reduced_picture(each, factor).to(each.device) for each in dataset.images],
+                targets=[boxes_at(each, pyramid, place) for each in dataset.targets],
+            )
+            for place, factor in enumerate(pyramid.reductions)
+        )
+    )
 
 
 VISIBLE_SHARE = 0.6
@@ -107,27 +152,31 @@ def boxes_in_window(targets: Tensor, side: int) -> Tensor:
     return ordered[:, : int((classes != NO_OBJECT).sum(1).max())]
 
 
-def too_large(dataset: DetectionDataset, image_size: int) -> tuple[str, ...]:
+def too_large(dataset: DetectionDataset, image_size: int, reductions: tuple[int, ...] = (1,)) -> tuple[str, ...]:
     """Return a warning if no window shows enough of some objects, of which the network then learns nothing.
 
     Args:
         dataset: The training images.
         image_size: Longest side in pixels to which they were reduced.
+        reductions: Further reductions at which windows are cut out of them.
     """
     sides = torch.cat([each[:, 3:] - each[:, 1:3] for each in dataset.objects]).clamp(min=1e-6)  # (n, 2)
-    window = dataset.window_size
+    window = dataset.window_size * reductions[-1]
     visible = (sides.clamp(max=window) / sides).prod(1)
     count = int((visible < VISIBLE_SHARE).sum())
     if not count:
         return ()
     wanted = VISIBLE_SHARE**0.5 * sides.max().item()  # of a square object, as much of each side is enough
-    larger = min(-(-int(wanted + 1) // 16) * 16, 4096)
+    larger = min(-(-int(wanted / reductions[-1] + 1) // 16) * 16, 4096)
     smaller = max(int(image_size * window / wanted), 4)
+    further = [1, *(factor for factor in REDUCTIONS[1:] if dataset.window_size * factor < 2 * wanted)]
+    where = f" of images reduced by {reductions[-1]}" if len(reductions) > 1 else ""
     return (
         f"{count:,} of {pluralize(len(sides), 'training object is', 'training objects are')} too large for "
-        f"the training windows of {window} px: none "
+        f"the training windows of {dataset.window_size} px{where}: none "
         f"shows {VISIBLE_SHARE:.0%} of them, so that the network learns nothing about them and will miss such objects. "
-        f"Set trained_model.data_description.window_size: {larger}, or reduce the images with image_size: {smaller}.",
+        f"Set trained_model.data_description.reductions: {further}, or window_size: {larger}, or reduce the images "
+        f"with image_size: {smaller}.",
     )
 
 
@@ -162,7 +211,23 @@ def describe(request: TrainingRequest, train: pl.DataFrame) -> tuple[Inputs, Box
     classes, mapping = fit_image_classes(request.section.data_description, labels)
     known = objects.filter(pl.col("label").is_in(list(mapping)))
     sides = known.select(pl.max_horizontal("width_px", "height_px")).to_series()
-    return describe_images(request, train, sides.to_list()), BoxTarget(classes=classes, mapping=mapping)
+    inputs = describe_images(request, train, sides.to_list())
+    reductions = _reductions(request, inputs, known, train)
+    return inputs.model_copy(update={"reductions": reductions}), BoxTarget(classes=classes, mapping=mapping)
+
+
+def _reductions(
+    request: TrainingRequest, inputs: Inputs, objects: pl.DataFrame, train: pl.DataFrame
+) -> tuple[int, ...]:
+    """Return the reductions of the spec, or those that the sizes of the training objects call for."""
+    description = request.section.data_description
+    if description.reductions is not None:
+        return description.reductions
+    images = train.select("item", pl.max_horizontal("width_px", "height_px").alias("longest_px"))
+    share = (inputs.image_size / pl.col("longest_px")).clip(upper_bound=1.0)
+    sides = objects.join(images, on="item").select(pl.max_horizontal("width_px", "height_px") * share)
+    window = description.window_size or recipe_of(request.task, inputs.view).window_size or 0
+    return fitting_reductions(sides.to_series().to_numpy(), window)
 
 
 def prepare(
@@ -173,18 +238,38 @@ def prepare(
     datasets = {name: _dataset(request, inputs, boxes_target, labelled(rows, name)) for name, rows in subsets.items()}
     if not any(len(boxes) for boxes in datasets[section.data_train.subset].targets):
         raise DataError(f"The subset {section.data_train.subset!r} has no box of a class that is looked for.")
-    train, item_classes = balance_subset(datasets[section.data_train.subset], request, len(boxes_target.classes))
+    images = datasets[section.data_train.subset]
+    pyramid = Pyramid(inputs.reductions, images.window_size)
+    train, item_classes = balance_subset(_to_train_on(images, pyramid), request, len(boxes_target.classes))
+    known = datasets[section.data_validation.subset] if section.data_validation else None
+    validation, running_metric = _to_choose_by(known, pyramid, len(boxes_target.classes))
     return TrainingTask(
         section=section,
         train=train,
-        validation=datasets[section.data_validation.subset] if section.data_validation else None,
+        validation=validation,
         loss=detection_loss,
         plain_loss=detection_loss,
-        running_metric=lambda: DetectionRunningMetric(len(boxes_target.classes)),
+        running_metric=running_metric,
         seed=request.seed,
         classes=item_classes,
-        warnings=too_large(datasets[section.data_train.subset], inputs.image_size),
+        warnings=too_large(images, inputs.image_size, inputs.reductions),
     )
+
+
+def _to_train_on(images: DetectionDataset, pyramid: Pyramid) -> DetectionDataset:
+    if pyramid.reductions == (1,):
+        return images
+    pictures, targets = training_pictures(images.images, images.targets, pyramid)
+    return replace(images, images=pictures, targets=targets)
+
+
+def _to_choose_by(
+    images: DetectionDataset | None, pyramid: Pyramid, class_count: int
+) -> tuple[EvaluationDataset | None, Callable[[], RunningMetric]]:
+    """Return the validation data and their metric."""
+    if images is None or pyramid.reductions == (1,):
+        return images, partial(DetectionRunningMetric, class_count)
+    return reduced_images(images, pyramid), partial(PyramidRunningMetric, class_count, images.targets, pyramid)
 
 
 def _dataset(request: TrainingRequest, inputs: Inputs, target: BoxTarget, rows: pl.DataFrame) -> DetectionDataset:
@@ -224,12 +309,18 @@ def detect(model: LoadedModel, handler: PredictionHandler, image: ResizedImage) 
         image: At the size of ``model.card.inputs``.
     """
     card = model.card
-    batch = image_batch([image.pixels], card.inputs.standardize)
-    outputs = forward(model.network, batch, card.section.train_params.precision == "bf16")
+    bf16, pyramid = card.section.train_params.precision == "bf16", pyramid_of(card)
+    pictures = [reduced_picture(image.pixels, factor) for factor in pyramid.reductions]
+    outputs = [forward(model.network, image_batch([each], card.inputs.standardize), bf16) for each in pictures]
     height, width = image.pixels.shape[1:]
-    sizes = torch.tensor([[width, height]])
-    (detections,) = decode_detections(outputs, sizes, handler.min_confidence, handler.max_boxes, handler.most_overlap)
+    limits = handler.min_confidence, handler.max_boxes, handler.most_overlap
+    (detections,) = decode_pyramid(outputs, torch.tensor([[width, height]]), pyramid, *limits)
     return detections
+
+
+def pyramid_of(card: ModelCard) -> Pyramid:
+    """Return the reductions at which a model looks at an image."""
+    return Pyramid(card.inputs.reductions, card.section.data_description.window_size or 0)
 
 
 def detection_rows(
