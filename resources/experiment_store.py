@@ -138,6 +138,8 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
             build.progress = progress
             yield build
         self._finish(context, spec, _outcome(build.result))
+        for note in build.result.report.get("notes", ()):
+            context.log.info(f"{spec.stage}: {note}")
         for warning in build.result.report.get("warnings", ()):
             self.reporter.warn(context, f"{spec.stage}: {warning}")
 

@@ -103,6 +103,7 @@ def about(model: Model) -> dict[str, Any]:
     described["before_the_network"] = {
         "view": inputs.view,
         "image_size": inputs.image_size,
+        **({"reductions": list(inputs.reductions)} if len(inputs.reductions) > 1 else {}),
         "standardize": inputs.standardize,
         "columns": list(inputs.columns),
         "crops": {"max_size": stored.crops.max_size},

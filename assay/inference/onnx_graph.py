@@ -95,7 +95,7 @@ def resized_at_most(nodes: Nodes, images: str, longest_px: int) -> str:
 
     def reduce(inner: Nodes) -> str:
         factor = inner.op("Div", longest, most)
-        reduced = _block_means(inner, images, factor)
+        reduced = block_means(inner, images, factor)
         sizes = []
         for axis in (2, 3):
             side = inner.cast(inner.op("Mul", inner.side(shape, axis), most), F64)
@@ -107,7 +107,7 @@ def resized_at_most(nodes: Nodes, images: str, longest_px: int) -> str:
     return nodes.choose(nodes.op("Greater", longest, most), reduce, lambda _: images)
 
 
-def _block_means(nodes: Nodes, images: str, factor: str) -> str:
+def block_means(nodes: Nodes, images: str, factor: str) -> str:
     """Return the means of blocks of factor x factor pixels, of what there is of them at the edges, as Pillow rounds."""
     shape = nodes.op("Shape", images)
     one = nodes.const(1)

@@ -4,6 +4,9 @@ The steps are those of the targets and of ``segmentation.decode`` and ``boxes``,
 belong here: the network, pre-processing (``onnx_graph``).
 """
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
@@ -14,6 +17,7 @@ from assay.training.image_targets import MaskTarget
 from assay.training.models.detector import CELL
 from assay.training.targets import ItemTarget
 from assay.training.tasks.detection.boxes import CANDIDATES, REACH, SIMILAR, TINY
+from assay.training.tasks.detection.pyramid import FOUND_BEYOND, Pyramid
 from assay.training.tasks.segmentation.decode import CENTER_REACH
 
 
@@ -111,36 +115,89 @@ def _nearest(nodes: Nodes, old: str, new: str) -> str:
 
 
 def box_outputs(
-    nodes: Nodes, outputs: str, class_count: int, handler: PredictionHandler, reduced: str, original: str
+    nodes: Nodes,
+    outputs: Sequence[str],
+    class_count: int,
+    handler: PredictionHandler,
+    pyramid: Pyramid,
+    shapes: tuple[str, str],
 ) -> dict[str, str]:
     """Return the detections in one picture, the most confident first: boxes (n, 4), scores (n,) and class_index (n,).
 
     Args:
         nodes: Of the graph.
-        outputs: Of the network, (1, k + 4, h/4, w/4).
+        outputs: Of the network for each reduction, (1, k + 4, h/4, w/4).
         class_count: k.
         handler: Which detections are kept.
-        reduced: Shape (1, 3, h, w) of the reduced picture, without padding.
-        original: Shape (1, 3, H, W) of the picture, in whose pixels the boxes are: left, top, right, bottom.
+        pyramid: The reductions.
+        shapes: Shape (1, 3, h, w) of the picture at the network's size, without padding, and shape (1, 3, H, W) of the
+            picture, in whose pixels the boxes are: left, top, right, bottom.
     """
-    heat, scores, places = _peaks(nodes, outputs, class_count, handler)
-    shape = nodes.op("Shape", outputs)
-    height, width = nodes.side(shape, 2), nodes.side(shape, 3)
-    cells = nodes.op("Mul", height, width)
-    classes, cell = nodes.op("Div", places, cells), nodes.op("Mod", places, cells)
-    boxes = _averaged(nodes, outputs, heat, classes, cell)
-    sides = [nodes.cast(nodes.side(reduced, axis), F32) for axis in (3, 2, 3, 2)]
-    limits = nodes.op("Concat", *(nodes.op("Unsqueeze", side, nodes.const([0])) for side in sides), axis=0)
-    boxes = nodes.op("Min", nodes.op("Max", boxes, nodes.const(0.0, np.float32)), limits)
+    sides, originals = (_sides(nodes, shape) for shape in shapes)
+    limits = nodes.cast(sides, F32)
+    found = [
+        _candidates(nodes, own, class_count, handler, sides if factor == 1 else _reduced_sides(nodes, sides, factor))
+        for factor, own in zip(pyramid.reductions, outputs, strict=True)
+    ]
+    boxes, scores, classes = found[0] if len(found) == 1 else _joined(nodes, found, pyramid, limits)
     kept = _kept(nodes, boxes, scores, classes, class_count, handler)
-    originals = [nodes.cast(nodes.side(original, axis), F32) for axis in (3, 2, 3, 2)]
-    real = nodes.op("Concat", *(nodes.op("Unsqueeze", side, nodes.const([0])) for side in originals), axis=0)
+    real = nodes.cast(originals, F32)
     in_pixels = nodes.op("Div", nodes.op("Gather", boxes, kept, axis=0), nodes.op("Div", limits, real))
     return {
         "boxes": in_pixels,
         "scores": nodes.op("Gather", scores, kept, axis=0),
         "class_index": nodes.op("Gather", classes, kept, axis=0),
     }
+
+
+def _sides(nodes: Nodes, shape: str) -> str:
+    """Return width, height, width, height of a shape (1, 3, h, w): int64 (4,)."""
+    return nodes.op("Gather", shape, nodes.const([3, 2, 3, 2]), axis=0)
+
+
+def _reduced_sides(nodes: Nodes, sides: str, factor: int) -> str:
+    return nodes.op("Div", nodes.op("Add", sides, nodes.const(factor - 1)), nodes.const(factor))
+
+
+def _candidates(
+    nodes: Nodes, outputs: str, class_count: int, handler: PredictionHandler, sides: str
+) -> tuple[str, str, str]:
+    """Return boxes (n, 4) within the sides of their picture, scores (n,) and classes (n,), best first."""
+    heat, scores, places = _peaks(nodes, outputs, class_count, handler)
+    shape = nodes.op("Shape", outputs)
+    height, width = nodes.side(shape, 2), nodes.side(shape, 3)
+    cells = nodes.op("Mul", height, width)
+    classes, cell = nodes.op("Div", places, cells), nodes.op("Mod", places, cells)
+    boxes = _averaged(nodes, outputs, heat, classes, cell)
+    return _clipped(nodes, boxes, nodes.cast(sides, F32)), scores, classes
+
+
+def _clipped(nodes: Nodes, boxes: str, limits: str) -> str:
+    return nodes.op("Min", nodes.op("Max", boxes, nodes.const(0.0, np.float32)), limits)
+
+
+def _joined(nodes: Nodes, found: Sequence[tuple[str, str, str]], pyramid: Pyramid, limits: str) -> tuple[str, str, str]:
+    """Return the candidates of all reductions as ``pyramid.decode_pyramid`` joins them, best first."""
+    parts = []
+    for place, (boxes, scores, classes) in enumerate(found):
+        wanted = pyramid.sizes(place, FOUND_BEYOND)
+        longer = nodes.op("ReduceMax", _box_sides(nodes, boxes), nodes.const([1]), keepdims=0)
+        fits = nodes.op("GreaterOrEqual", longer, nodes.const(wanted.least, np.float32))
+        if math.isfinite(wanted.most):
+            fits = nodes.op("And", fits, nodes.op("LessOrEqual", longer, nodes.const(wanted.most, np.float32)))
+        real = nodes.op("Where", fits, scores, nodes.const(-1.0, np.float32))
+        whole = nodes.op("Mul", boxes, nodes.const(float(pyramid.reductions[place]), np.float32))
+        parts.append((_clipped(nodes, whole, limits), real, classes))
+    boxes, scores, classes = (nodes.op("Concat", *each, axis=0) for each in zip(*parts, strict=True))
+    ordered, order = nodes.name("scores"), nodes.name("order")
+    nodes.nodes.append(_top(scores, nodes.op("Shape", scores), ordered, order))
+    return nodes.op("Gather", boxes, order, axis=0), ordered, nodes.op("Gather", classes, order, axis=0)
+
+
+def _box_sides(nodes: Nodes, boxes: str) -> str:
+    """Return width and height of boxes (n, 4): (n, 2)."""
+    last = nodes.op("Slice", boxes, nodes.const([2]), nodes.const([4]), nodes.const([1]))
+    return nodes.op("Sub", last, nodes.op("Slice", boxes, nodes.const([0]), nodes.const([2]), nodes.const([1])))
 
 
 def _peaks(nodes: Nodes, outputs: str, class_count: int, handler: PredictionHandler) -> tuple[str, str, str]:
@@ -228,11 +285,7 @@ def _iou(nodes: Nodes, first: str, second: str) -> str:
 
 def _kept(nodes: Nodes, boxes: str, scores: str, classes: str, class_count: int, handler: PredictionHandler) -> str:
     """Return the places of the boxes that non-maximum suppression keeps, best first: int64 (n,)."""
-    sides = nodes.op(
-        "Sub",
-        nodes.op("Slice", boxes, nodes.const([2]), nodes.const([4]), nodes.const([1])),
-        nodes.op("Slice", boxes, nodes.const([0]), nodes.const([2]), nodes.const([1])),
-    )
+    sides = _box_sides(nodes, boxes)
     exists = nodes.op(
         "Greater", nodes.op("ReduceMin", sides, nodes.const([1]), keepdims=0), nodes.const(0.0, np.float32)
     )

@@ -8,6 +8,7 @@ import warnings
 from typing import Any
 
 import onnx
+import onnx.compose
 import torch
 from onnx import TensorProto, helper
 
@@ -19,6 +20,7 @@ from assay.inference.network_program import network_program
 from assay.inference.onnx_graph import (
     U8,
     Nodes,
+    block_means,
     column_type,
     fitted_square,
     gaps_of,
@@ -33,7 +35,7 @@ from assay.inference.onnx_heads import box_outputs, item_outputs, mask_output
 from assay.inference.stored import is_table_model
 from assay.spec.predictions import AugmentedFunction, PlainFunction
 from assay.training.model_card import require_item_target
-from assay.training.tasks.detection.task import box_target
+from assay.training.tasks.detection.task import box_target, pyramid_of
 from assay.training.tasks.segmentation.task import mask_target
 from assay.utils.text import canonical_json, pluralize
 
@@ -64,11 +66,16 @@ def onnx_model(model: Model, description: dict[str, Any]) -> onnx.ModelProto:
     """
     _require_plain(model)
     nodes = Nodes()
-    inputs, batch, shapes = _columns(nodes, model) if is_table_model(model.stored) else _pictures(nodes, model)
-    nodes.nodes.append(helper.make_node("Identity", [batch], [BATCH]))
-    outputs = _outputs(nodes, model, shapes)
+    inputs, batches, shapes = _columns(nodes, model) if is_table_model(model.stored) else _pictures(nodes, model)
+    prefixes = ["", *(f"picture{number}_" for number in range(1, len(batches)))]
+    given = [
+        helper.make_node("Identity", [batch], [prefix + BATCH]) for prefix, batch in zip(prefixes, batches, strict=True)
+    ]
+    before, nodes.nodes = nodes.nodes, []
+    outputs = _outputs(nodes, model, [prefix + OUTPUTS for prefix in prefixes], shapes)
     network = _network(model)
-    ordered = _in_order(nodes.nodes, list(network.graph.node))
+    applied = [node for prefix in prefixes for node in _renamed(network.graph, prefix)]
+    ordered = [*before, *given, *applied, *nodes.nodes]
     named = [helper.make_node("Identity", [value], [name]) for name, value in outputs.items()]
     results = [helper.make_tensor_value_info(name, *OUTPUT_TYPES[name]) for name in outputs]
     if "boxes" in outputs:
@@ -111,8 +118,8 @@ def _require_one_kind_of_nothing(model: Model) -> None:
         )
 
 
-def _pictures(nodes: Nodes, model: Model) -> tuple[list[onnx.ValueInfoProto], str, tuple[str, str]]:
-    """Return input, batch, and the shapes of the reduced and the original pictures."""
+def _pictures(nodes: Nodes, model: Model) -> tuple[list[onnx.ValueInfoProto], list[str], tuple[str, str]]:
+    """Return input, batches that the network gets, and the shapes of the reduced and the original pictures."""
     stored, inputs = model.stored, model.stored.card.inputs
     count = 1 if inputs.view == "images" else "n"
     info = helper.make_tensor_value_info("images", U8, (count, "height", "width", 3))
@@ -121,14 +128,15 @@ def _pictures(nodes: Nodes, model: Model) -> tuple[list[onnx.ValueInfoProto], st
     reduced = resized_at_most(nodes, images, longest)
     shapes = nodes.op("Shape", reduced), nodes.op("Shape", images)
     if inputs.view == "images":
-        return [info], whole_image_batch(nodes, reduced, inputs.standardize), shapes
+        further = [nodes.cast(block_means(nodes, reduced, nodes.const(each)), U8) for each in inputs.reductions[1:]]
+        return [info], [whole_image_batch(nodes, each, inputs.standardize) for each in (reduced, *further)], shapes
     if inputs.view == "crops":
         fitted = nodes.cast(fitted_square(nodes, reduced, inputs.image_size), TensorProto.FLOAT)
         batch = nodes.op("Div", fitted, nodes.cast(nodes.real(255.0), TensorProto.FLOAT))
-        return [info], standardized_items(nodes, batch, (1, 2, 3), "crops") if inputs.standardize else batch, shapes
+        return [info], [standardized_items(nodes, batch, (1, 2, 3), "crops") if inputs.standardize else batch], shapes
     size = stored.tabular.target_image_size
     rows = grey_rows(nodes, reduced, (size.width, size.height), stored.tabular.border)
-    return [info], _pixel_batch(nodes, model, rows), shapes
+    return [info], [_pixel_batch(nodes, model, rows)], shapes
 
 
 def _pixel_batch(nodes: Nodes, model: Model, rows: str) -> str:
@@ -154,7 +162,7 @@ def _pixel_batch(nodes: Nodes, model: Model, rows: str) -> str:
     return standardized_items(nodes, batch, (1,), inputs.view) if inputs.standardize else batch
 
 
-def _columns(nodes: Nodes, model: Model) -> tuple[list[onnx.ValueInfoProto], str, tuple[str, str]]:
+def _columns(nodes: Nodes, model: Model) -> tuple[list[onnx.ValueInfoProto], list[str], tuple[str, str]]:
     stored, inputs = model.stored, model.stored.card.inputs
     infos = {info.name: info for info in stored.scaling.norm_infos} if stored.scaling else {}
     filled = {info.name: info for info in stored.scaling.filled} if stored.scaling else {}
@@ -174,23 +182,24 @@ def _columns(nodes: Nodes, model: Model) -> tuple[list[onnx.ValueInfoProto], str
     levels = [level_inputs(nodes, value(name), len(expanded[name])) for name in inputs.columns if name in expanded]
     columns = [*numbers, *levels]
     batch = nodes.cast(nodes.op("Concat", *columns, axis=1), TensorProto.FLOAT)
-    return given, standardized_items(nodes, batch, (1,), inputs.view) if inputs.standardize else batch, ("", "")
+    return given, [standardized_items(nodes, batch, (1,), inputs.view) if inputs.standardize else batch], ("", "")
 
 
-def _outputs(nodes: Nodes, model: Model, shapes: tuple[str, str]) -> dict[str, str]:
-    target, task = model.stored.card.target, model.task
+def _outputs(nodes: Nodes, model: Model, outputs: list[str], shapes: tuple[str, str]) -> dict[str, str]:
+    card, task = model.stored.card, model.task
     if task == "segmentation":
-        return mask_output(nodes, OUTPUTS, mask_target(target), *shapes)
+        return mask_output(nodes, outputs[0], mask_target(card.target), *shapes)
     if task == "detection":
-        handler = model.stored.predictions.prediction_handler
-        return box_outputs(nodes, OUTPUTS, len(box_target(target).classes), handler, *shapes)
-    return item_outputs(nodes, OUTPUTS, require_item_target(target))
+        handler, count = model.stored.predictions.prediction_handler, len(box_target(card.target).classes)
+        return box_outputs(nodes, outputs, count, handler, pyramid_of(card), shapes)
+    return item_outputs(nodes, outputs[0], require_item_target(card.target))
 
 
-def _in_order(ours: list[onnx.NodeProto], network: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
-    """Return all nodes so that each comes after those that it reads: ours before the batch, the network, the others."""
-    end = next(place for place, node in enumerate(ours) if list(node.output) == [BATCH]) + 1
-    return [*ours[:end], *network, *ours[end:]]
+def _renamed(network: onnx.GraphProto, prefix: str) -> list[onnx.NodeProto]:
+    """Return the nodes of the network for another batch, with the same weights."""
+    if not prefix:
+        return list(network.node)
+    return list(onnx.compose.add_prefix_graph(network, prefix, rename_initializers=False).node)
 
 
 def _network(model: Model) -> onnx.ModelProto:

@@ -69,6 +69,7 @@ class TrainingTask:
         classes: Class of each training item (n,) int64, or (n, k) of 0 and 1 where an item may have several; None for
             tasks without classes.
         warnings: What the user should know about the data before trusting the model.
+        notes: What was chosen by the data, and how to choose otherwise.
     """
 
     section: TrainedModelSection
@@ -80,3 +81,4 @@ class TrainingTask:
     seed: int
     classes: Tensor | None = None
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

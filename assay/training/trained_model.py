@@ -98,10 +98,11 @@ def build_trained_model(
 
 
 def _notes(task: TrainingTask, frozen: FrozenNetwork | None) -> dict[str, Any]:
-    """Return the features that were learned from, and the warnings, if there are any."""
+    """Return the features that were learned from, warnings, and what else is worth telling, if there are any."""
     warnings = [*task.warnings, *(frozen.warnings if frozen else ())]
     features = {"features": frozen.features.fingerprint} if frozen else {}
-    return {**features, **({"warnings": warnings} if warnings else {})}
+    notes = {"warnings": warnings, "notes": list(task.notes)}
+    return {**features, **{name: texts for name, texts in notes.items() if texts}}
 
 
 def _trained(

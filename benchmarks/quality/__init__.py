@@ -11,9 +11,10 @@ from assay.datasets.synthetic.build import write_handwritten_digits
 from benchmarks.quality.backgrounds import write_unseen_photos
 from benchmarks.quality.cases import cases, shortened
 from benchmarks.quality.measure import measure
+from benchmarks.quality.shapes import write_shapes
 from benchmarks.rows import Row
 
-QUICK_IMAGES = 60
+QUICK_IMAGES, SHAPES = 60, 200
 
 
 def run(quick: bool = False) -> list[Row]:
@@ -21,7 +22,12 @@ def run(quick: bool = False) -> list[Row]:
     few = QUICK_IMAGES if quick else None
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        digits, photos = root / "handwritten", root / "photos"
+        digits, photos, shapes = root / "handwritten", root / "photos", root / "shapes"
         write_handwritten_digits(digits)
         write_unseen_photos(photos)
-        return [row for case in cases(digits, few) for row in measure(shortened(case) if quick else case, photos, root)]
+        write_shapes(shapes, few or SHAPES)
+        return [
+            row
+            for case in cases(digits, shapes, few)
+            for row in measure(shortened(case) if quick else case, photos, root)
+        ]

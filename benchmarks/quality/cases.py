@@ -3,6 +3,7 @@
 Belongs here: specs and goals. Does not belong here: running them.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from benchmarks.quality.baselines import (
     several_support_vectors,
     support_vectors,
 )
+from benchmarks.quality.data import Data, Values
+from benchmarks.quality.shapes import recall_of_large
 from benchmarks.rows import Target, at_least, at_most
 
 OBJECTS, SCENES = 400, 1400
@@ -58,6 +61,7 @@ class Case:
         matched: Measure the loss on other backgrounds against a model that learned these too, on the same images,
             rather than against the test subset: to find objects, some photos are harder than others, also those that
             were seen.
+        further: More values of a model, given by its folder, that was judged.
     """
 
     name: str
@@ -68,6 +72,7 @@ class Case:
     baseline_name: str = "trivial prediction"
     seeds: int = 3
     matched: bool = False
+    further: Callable[[Data, Path], Values] | None = None
 
     @property
     def has_unseen(self) -> bool:
@@ -75,11 +80,12 @@ class Case:
         return any(goal.drop is not None for goal in self.goals)
 
 
-def cases(digits: Path, few: int | None = None) -> list[Case]:
+def cases(digits: Path, shapes: Path, few: int | None = None) -> list[Case]:
     """Return what is measured.
 
     Args:
         digits: Folder of scikit-learn's handwritten digits, one folder per class.
+        shapes: Folder of images with shapes of 8 to 300 px.
         few: Generated images; None for as many as in the templates.
     """
     objects = {"source": {"kind": "numbers", "sample_count": few or OBJECTS}}
@@ -138,6 +144,14 @@ def cases(digits: Path, few: int | None = None) -> list[Case]:
             100,
             seeds=1,
             matched=True,
+        ),
+        Case(
+            "detection, objects of 8 to 300 px",
+            _of("detection", {"source": {"kind": "coco", "path": str(shapes)}}),
+            (Goal("map50", at_least(0.6)), Goal("large_recall", at_least(0.8))),
+            150,
+            seeds=1,
+            further=recall_of_large,
         ),
         Case(
             "segmentation",

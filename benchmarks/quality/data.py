@@ -81,7 +81,8 @@ class Data:
 
     def judge(self, model: Path) -> Values:
         """Return the metrics of a model, given by its folder, on the test subset."""
-        answers, folder = self._new(f"predictions-{model.parent.name}"), self._new(f"analysis-{model.parent.name}")
+        answers, folder = self.predictions_of(model), self._new(f"analysis-{model.parent.name}")
+        answers.mkdir()
         asked = self.spec.predictions.model_copy(update={"datasets": ("test",)})
         build_predictions(asked, self.spec.learning, self.spec.seed, self.source(), model, answers)
         read = inputs_of_model(model, answers, self.folders["splits"])
@@ -89,6 +90,10 @@ class Data:
         table = read_parquet(folder / "analysis.parquet").filter(pl.col("class") == "")
         values = dict(table.select("metric", "value").iter_rows())
         return values | {f"{name} baseline": value for name, value in table.select("metric", "baseline").iter_rows()}
+
+    def predictions_of(self, model: Path) -> Path:
+        """Return the folder of what a model, given by its folder, predicts for the test subset."""
+        return self.root / f"predictions-{model.parent.name}"
 
     def rows(self, *subsets: str) -> tuple[NDArray[np.float32], pl.DataFrame]:
         """Return the pixels of some subsets as (n, columns), each row standardized, and the rest of the rows."""

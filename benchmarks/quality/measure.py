@@ -60,6 +60,7 @@ def _one(case: Case, seed: int, photos: Path, folder: Path) -> Outcome:
     data = Data(folder / "own", _spec(case.keys, seed, case.name))
     model, seconds = data.learn()
     values, unseen, informed = data.judge(model), {}, {}
+    values |= case.further(data, model) if case.further else {}
     if case.has_unseen:
         other = Data(folder / "other", _spec(on_unseen(case.keys, photos, UNSEEN), seed, case.name))
         unseen = other.judge(model)

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 
 from assay.metrics.box_matching import box_iou
 from assay.storage.parquet import read_parquet
+from benchmarks.quality.data import Data, Values
 
 CLASSES = ("disc", "square", "triangle")
 SIDE_PX = 512
@@ -82,7 +83,13 @@ def _iou(one: list[int], other: list[int]) -> float:
     return float(box_iou(np.array([one], float), np.array([other], float), np.array([False]))[0, 0])
 
 
-def recall_of_sizes(predictions: Path, splits: Path, least_px: float, most_px: float, confidence: float) -> float:
+def recall_of_large(data: Data, model: Path) -> Values:
+    """Return ``large_recall``, of the test objects of ``LARGE_PX`` and more, for a model that was judged."""
+    predictions = data.predictions_of(model)
+    return {"large_recall": recall_of_sizes(predictions, data.folders["splits"], LARGE_PX, SIDE_PX)}
+
+
+def recall_of_sizes(predictions: Path, splits: Path, least_px: float, most_px: float, confidence: float = 0.3) -> float:
     """Return the share of the test objects of some sizes that a box of their class finds, with an IoU of 0.5.
 
     Args:
@@ -92,14 +99,12 @@ def recall_of_sizes(predictions: Path, splits: Path, least_px: float, most_px: f
         most_px: Longer side that is too large.
         confidence: Least confidence of a box that counts.
     """
-    place = ["x_px", "y_px", "width_px", "height_px"]
+    place, sides = ["x_px", "y_px", "width_px", "height_px"], pl.max_horizontal("width_px", "height_px")
     boxes = read_parquet(predictions / "predictions.parquet").filter(pl.col("confidence") >= confidence)
     objects = read_parquet(splits / "objects.parquet").filter(pl.col("subset") == "test")
-    sides = pl.max_horizontal("width_px", "height_px")
+    chosen = objects.filter((sides >= least_px) & (sides < most_px)).select("item", "label", *place)
     found = []
-    for item, label, *box in (
-        objects.filter((sides >= least_px) & (sides < most_px)).select("item", "label", *place).iter_rows()
-    ):
+    for item, label, *box in chosen.iter_rows():
         own = boxes.filter((pl.col("item") == item) & (pl.col("predicted_class") == label)).select(place).to_numpy()
         overlaps = box_iou(own.astype(float), np.array([box], float), np.array([False]))
         found.append(bool((overlaps >= 0.5).any()))

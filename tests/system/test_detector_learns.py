@@ -6,8 +6,9 @@ import torch
 
 from assay.spec.trained_model import Augmentation
 from assay.training.models.detector import Detector
-from assay.training.tasks.detection.criterion import DetectionRunningMetric, detection_loss
-from assay.training.tasks.detection.task import DetectionDataset
+from assay.training.tasks.detection.criterion import DetectionRunningMetric, PyramidRunningMetric, detection_loss
+from assay.training.tasks.detection.pyramid import Pyramid, fitting_reductions, training_pictures
+from assay.training.tasks.detection.task import DetectionDataset, reduced_images
 
 pytestmark = pytest.mark.system
 
@@ -37,19 +38,54 @@ def some_items(count, seed):
     return DetectionDataset(images, boxes, 64, augmentation=Augmentation(zoom=0.2, contrast=0.2))
 
 
-def test_a_detector_finds_shapes_in_images_that_it_never_saw():
+def trained_on(items, class_count):
     torch.manual_seed(0)
-    network, generator = Detector(3, 2, 8), torch.Generator().manual_seed(0)
+    network, generator = Detector(3, class_count, 8), torch.Generator().manual_seed(0)
     optimizer = torch.optim.AdamW(network.parameters(), 3e-3)
-    train = some_items(64, seed=1)
     for _ in range(150):
-        windows, targets = train.batch(torch.randint(0, 64, (16,), generator=generator), generator)
+        order = torch.randint(0, len(items.images), (16,), generator=generator)
+        windows, targets = items.batch(order, generator)
         optimizer.zero_grad()
         detection_loss(network(windows), targets).backward()
         optimizer.step()
-    network.eval()
-    metric = DetectionRunningMetric(2)
-    with torch.no_grad():
-        for images, targets in some_items(40, seed=2).batches(8):
-            metric.add(network(images), targets)
-    assert metric.values()["map50"] > 0.9
+    return network.eval()
+
+
+@torch.no_grad()
+def measured(network, items, metric):
+    for images, targets in items.batches(8):
+        metric.add(network(images), targets)
+    return metric.values()["map50"]
+
+
+def test_a_detector_finds_shapes_in_images_that_it_never_saw():
+    network = trained_on(some_items(64, seed=1), 2)
+    assert measured(network, some_items(40, seed=2), DetectionRunningMetric(2)) > 0.9
+
+
+def image_of_sizes(rng):
+    """A noisy image with a small square (class 0) and a large one (class 1), none beside the other."""
+    pixels = rng.integers(60, 120, (3, 2 * SIDE, 2 * SIDE)).astype(np.uint8)
+    small, large = int(rng.integers(10, 20)), int(rng.integers(100, 160))
+    x, y = (int(rng.integers(0, 2 * SIDE - large - 24)) for _ in range(2))
+    rows = [[0, 2 * SIDE - small, y, 2 * SIDE, y + small], [1, x, y, x + large, y + large]]
+    for _, left, top, right, bottom in rows:
+        pixels[:, top:bottom, left:right] = 220
+    return torch.from_numpy(pixels), torch.tensor(rows, dtype=torch.float32)
+
+
+def test_a_detector_with_reductions_finds_large_and_small_objects():
+    """Without them, it finds the small ones alone: a class each, so that the mean of both is at most one half."""
+    rng, window = np.random.default_rng(3), 48
+    train, test = (
+        [list(each) for each in zip(*(image_of_sizes(rng) for _ in range(n)), strict=True)] for n in (48, 24)
+    )
+    sides = torch.cat([boxes[:, 3] - boxes[:, 1] for boxes in train[1]])
+    pyramid = Pyramid(fitting_reductions(sides, window), window)
+    assert pyramid.reductions == (1, 2, 4)
+    augmentation, unseen = Augmentation(zoom=0.2, contrast=0.2), DetectionDataset(*test, window)
+    network = trained_on(DetectionDataset(*training_pictures(*train, pyramid), window, augmentation=augmentation), 2)
+    metric = PyramidRunningMetric(2, unseen.targets, pyramid)
+    assert measured(network, reduced_images(unseen, pyramid), metric) > 0.9
+    alone = trained_on(DetectionDataset(*train, window, augmentation=augmentation), 2)
+    assert measured(alone, unseen, DetectionRunningMetric(2)) < 0.6

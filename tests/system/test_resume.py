@@ -38,7 +38,10 @@ KINDS = {
         },
     },
     "segmentation": {"task": "segmentation", "trained_model": {"model": {"kind": "unet", "width": 4}}},
-    "detection": {"task": "detection", "trained_model": {"model": {"kind": "detector", "width": 4}}},
+    "detection": {
+        "task": "detection",
+        "trained_model": {"model": {"kind": "detector", "width": 4}, "data_description": {"reductions": [1, 2]}},
+    },
 }
 """A tiny spec for each kind of learning."""
 

@@ -60,6 +60,12 @@ def test_only_classifiers_with_class_weights_lost_what_they_had_learned():
     assert digests(spec("classification", trained_model=BALANCED))["trained_model"] != "5f42f5e1a28e4b67ad4d61a2"
 
 
+def test_detectors_keep_the_digest_of_the_time_before_reductions():
+    named = spec("detection", trained_model={"data_description": {"reductions": [1, 2]}})
+    assert digests(spec("detection"))["trained_model"] == "888769d888fbc928c525f1c1"
+    assert changed(spec("detection"), named) == {"trained_model"}
+
+
 TABLE = {"generated_images": {"source": {"kind": "table", "path": "houses.csv", "target_column": "price"}}}
 FORMER = {"normalized": {"numbers": "range", "categories": "codes"}}
 

@@ -154,10 +154,27 @@ def in_bfloat16(name, folder, **predictions):
     card = model.stored.card.model_copy(
         update={"section": model.stored.card.section.model_copy(update={"train_params": params})}
     )
-    path = folder / f"{name}-{len(list(folder.iterdir()))}.safetensors"
-    save_model(path, load_file(model.stored.weights), card)
     section = model.stored.predictions.model_copy(update=predictions)
-    return Model(replace(model.stored, card=card, weights=path, predictions=section))
+    return Model(replace(with_card(model, card, folder).stored, predictions=section))
+
+
+def with_card(model, card, folder):
+    """Return a model with another card."""
+    path = folder / f"{len(list(folder.iterdir()))}.safetensors"
+    save_model(path, load_file(model.stored.weights), card)
+    return Model(replace(model.stored, card=card, weights=path))
+
+
+def test_a_detector_with_reductions_is_exported_with_them(families, tmp_path):
+    plain = assay.load_model("detection")
+    inputs = plain.stored.card.inputs.model_copy(update={"reductions": (1, 2, 4)})
+    model = with_card(plain, plain.stored.card.model_copy(update={"inputs": inputs}), tmp_path)
+    items = own_items(model.stored)
+    assert not model.predict(items).equals(plain.predict(items))
+    for format in ("onnx", "torch"):
+        assert export_model(model, format, tmp_path / format).passed
+        about = json.loads((tmp_path / format / "model.json").read_text())
+        assert about["before_the_network"]["reductions"] == [1, 2, 4]
 
 
 @pytest.mark.parametrize("name", ["softmax", "detection"])

@@ -253,6 +253,19 @@ def prepare(
         seed=request.seed,
         classes=item_classes,
         warnings=too_large(images, inputs.image_size, inputs.reductions),
+        notes=_told(images, pyramid),
+    )
+
+
+def _told(images: DetectionDataset, pyramid: Pyramid) -> tuple[str, ...]:
+    """Return a sentence on the reductions; none where the network looks at the images alone."""
+    if pyramid.reductions == (1,):
+        return ()
+    largest = max(float((each[:, 3:] - each[:, 1:3]).max()) for each in images.objects if len(each))
+    return (
+        f"The training objects are up to {largest:.0f} px large, the training windows {pyramid.window_size} px: the "
+        f"network looks at every image as it is and reduced by {' and by '.join(map(str, pyramid.reductions[1:]))} "
+        f"(trained_model.data_description.reductions: {list(pyramid.reductions)}).",
     )
 
 

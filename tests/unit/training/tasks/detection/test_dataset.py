@@ -1,7 +1,12 @@
+import pytest
 import torch
 
-from assay.spec.trained_model import Augmentation
-from assay.training.tasks.detection.task import DetectionDataset, too_large
+from assay.spec.trained_model import Augmentation, TrainedModelSection
+from assay.training.annotations import Annotations
+from assay.training.data import DataSource, read_subsets
+from assay.training.tasks.base import TrainingRequest
+from assay.training.tasks.detection.task import DetectionDataset, describe, too_large
+from tests.helpers.image_cases import write_splits
 
 BRIGHT = 250
 STRENGTH = Augmentation(zoom=0.2, invert_probability=0.5, colour_shift=0.5, contrast=0.3, noise=0.01)
@@ -67,11 +72,37 @@ def test_objects_that_no_window_shows_are_told_with_the_keys_that_help():
     images, boxes = zip(one_object(300, 300, (10, 10, 290, 290)), one_object(90, 160, (100, 30, 120, 60)), strict=True)
     (warning,) = too_large(DetectionDataset(images, boxes, window_size=96), 300)
     assert warning.startswith("1 of 2 training objects are too large for the training windows of 96 px")
-    assert "data_description.window_size: 224" in warning
+    assert "data_description.reductions: [1, 2, 4], or window_size: 224, or reduce" in warning
     assert "image_size: 132" in warning
+    (warning,) = too_large(DetectionDataset(images, boxes, window_size=96), 300, (1, 2))
+    assert "windows of 96 px of images reduced by 2: none" in warning
+    assert "reductions: [1, 2, 4], or window_size: 112, or" in warning
+    assert "image_size: 265" in warning
+    assert too_large(DetectionDataset(images, boxes, window_size=96), 300, (1, 2, 4)) == ()
     assert too_large(DetectionDataset(images, boxes, window_size=224), 300) == ()
 
 
 def test_an_object_of_which_enough_is_shown_is_not_too_large():
     images, boxes = zip(one_object(200, 400, (0, 0, 150, 90)), strict=True)  # 96 x 90 of 150 x 90 are 64%
     assert too_large(DetectionDataset(images, boxes, window_size=96), 400) == ()
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({"image_size": 64, "window_size": 32}, (1, 2)),
+        ({"image_size": 32, "window_size": 32}, (1,)),  # then the largest object has 25 px
+        ({"image_size": 64}, (1,)),  # windows of 96 px
+        ({"image_size": 64, "window_size": 32, "reductions": [1]}, (1,)),
+        ({"image_size": 64, "reductions": [1, 2, 4]}, (1, 2, 4)),
+    ],
+)
+def test_reductions_are_those_of_the_spec_or_follow_from_the_sizes_that_the_network_sees(keys, expected, tmp_path):
+    write_splits(tmp_path / "splits", {"a": [("cat", 4, 4, 50, 20), ("dog", 40, 40, 8, 20)]})
+    source = DataSource("splits", tmp_path / "splits", "ssss")
+    section = TrainedModelSection.model_validate({"data_description": keys})
+    inputs, _ = describe(
+        TrainingRequest(section, "detection", 0, Annotations(source)), read_subsets(source, ["test"], "label")["test"]
+    )
+    assert inputs.reductions == expected
+    assert ("reductions" in inputs.model_dump()) == (expected != (1,))
