@@ -261,7 +261,8 @@ def _told(images: DetectionDataset, pyramid: Pyramid) -> tuple[str, ...]:
     """Return a sentence on the reductions; none where the network looks at the images alone."""
     if pyramid.reductions == (1,):
         return ()
-    largest = max(float((each[:, 3:] - each[:, 1:3]).max()) for each in images.objects if len(each))
+    sides = torch.cat([each[:, 3:] - each[:, 1:3] for each in images.objects])
+    largest = float(sides.max()) if len(sides) else 0.0
     return (
         f"The training objects are up to {largest:.0f} px large, the training windows {pyramid.window_size} px: the "
         f"network looks at every image as it is and reduced by {' and by '.join(map(str, pyramid.reductions[1:]))} "
