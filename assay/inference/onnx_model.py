@@ -199,7 +199,9 @@ def _renamed(network: onnx.GraphProto, prefix: str) -> list[onnx.NodeProto]:
     """Return the nodes of the network for another batch, with the same weights."""
     if not prefix:
         return list(network.node)
-    return list(onnx.compose.add_prefix_graph(network, prefix, rename_initializers=False).node)
+    return list(
+        onnx.compose.add_prefix_graph(network, prefix, rename_initializers=False, rename_value_infos=False).node
+    )
 
 
 def _network(model: Model) -> onnx.ModelProto:
