@@ -3,7 +3,8 @@
 Encoding is the largest cost of generating images. Pillow tries all five row filters on every row; one fixed filter
 and run-length deflate take less than half the time for about the same size on photos.
 
-Belongs here: encoding 8-bit images. Does not belong here: what is in them, where the bytes go.
+Belongs here: encoding 8-bit images, and which files need no encoding since they are such images already. Does not
+belong here: what is in them, where the bytes go.
 """
 
 import io
@@ -19,6 +20,41 @@ _COLOUR_TYPE = {"L": 0, "RGB": 2}
 _UP = 2
 _FASTEST = 1
 _WINDOW_BITS, _MEMORY_LEVEL = 15, 9
+
+
+_HEADER_BYTES = 13
+_NEUTRAL = frozenset((b"IDAT", b"IEND", b"pHYs", b"tIME", b"gAMA", b"cHRM", b"sRGB", b"iCCP"))
+"""Chunks that neither rotate an image, nor make it transparent or move it; Assay applies no colour profiles."""
+
+
+def size_of_plain_png(content: bytes) -> tuple[int, int] | None:
+    """Return width and height of a PNG file that holds exactly what ``encode_png`` writes; None if it is another file.
+
+    It is 8-bit grey or colour, of one frame, without transparency and without anything that could hold an orientation.
+    Only its chunks are looked at, not its pixels: whether it is damaged must be known.
+
+    Args:
+        content: Bytes of a file of any kind.
+    """
+    kind, header = content[12:16], content[16 : 16 + _HEADER_BYTES]
+    if content[:8] != _SIGNATURE or kind != b"IHDR" or len(header) < _HEADER_BYTES:
+        return None
+    width, height, *form = struct.unpack(">IIBBBBB", header)
+    if form not in ([8, colour_type, 0, 0, 0] for colour_type in _COLOUR_TYPE.values()):
+        return None
+    place = 8 + 12 + _HEADER_BYTES
+    while kind != b"IEND":
+        length, kind = struct.unpack_from(">I4s", content, place) if place + 8 <= len(content) else (0, b"")
+        if kind not in _NEUTRAL and not (kind == b"tEXt" and _is_remark(content[place + 8 : place + 8 + length])):
+            return None
+        place += 12 + length
+    return (width, height) if place == len(content) else None
+
+
+def _is_remark(text: bytes) -> bool:
+    """Return whether a text is none of those in which tools keep EXIF or XMP data: ``Raw profile type exif``."""
+    keyword = text.partition(b"\0")[0]
+    return keyword.replace(b" ", b"").isalnum() and not keyword.lower().startswith((b"raw", b"exif", b"xmp"))
 
 
 def encode_png(image: Image.Image, level: int = _FASTEST) -> bytes:

@@ -1,14 +1,16 @@
 """Stage ``crops``: cuts every labelled object out of its image.
 
 Reads ``splits``: items.parquet, objects.parquet and the images. Writes crops.parquet, one PNG file per crop and
-pictures/crops.png. Each image is decoded once, however many objects it shows. Belongs here: which crops there are,
-the window around a box, the files and the report. Does not belong here: decoding, resizing and encoding images
-(``assay.images``).
+pictures/crops.png. Each image is decoded once, however many objects it shows; a PNG file that is a crop as it is
+becomes a hard link. Belongs here: which crops there are, the window around a box, the files and the report. Does not
+belong here: decoding, resizing and encoding images (``assay.images``).
 """
 
 import hashlib
 import math
 from dataclasses import dataclass
+from itertools import chain, groupby
+from operator import itemgetter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,10 +22,11 @@ from assay.datasets.schema import CROPS_FILE, ITEMS_FILE, OBJECTS_FILE, is_neste
 from assay.errors import DataError
 from assay.images.boxes import Box
 from assay.images.decoding import decode
-from assay.images.png import encode_png
+from assay.images.png import encode_png, size_of_plain_png
 from assay.images.resizing import at_most
 from assay.plots.sheets import save_class_samples
 from assay.spec.crops import CropsSection
+from assay.storage.files import try_link
 from assay.storage.parquet import read_parquet, write_parquet
 from assay.utils.concurrency import Progress, map_in_order, silent, usable_cores
 from assay.utils.text import pluralize
@@ -171,6 +174,11 @@ def _file_names(crops: pl.DataFrame, spec: CropsSection) -> list[str]:
     return names
 
 
+_BATCH, _MANY = 8, 256
+"""Images per job of a thread, where there are many such jobs: handing over a small image by itself would cost more than
+linking it."""
+
+
 @dataclass(frozen=True)
 class _Job:
     """One image and everything that is cut out of it."""
@@ -189,9 +197,13 @@ def _cut_all(
     jobs = _jobs(crops, items, root, folder)
     for parent in {target.parent for job in jobs for target in job.targets}:
         parent.mkdir(parents=True, exist_ok=True)
+    size = max(1, min(_BATCH, len(jobs) // _MANY))
+    parts = [jobs[start : start + size] for start in range(0, len(jobs), size)]
     hashes: list[str] = []
-    for done, written in enumerate(map_in_order(lambda job: _cut_one(job, spec), jobs, usable_cores()), 1):
-        hashes += written
+    done = 0
+    for part in map_in_order(lambda part: [_cut_one(job, spec) for job in part], parts, usable_cores()):
+        hashes += chain.from_iterable(part)
+        done += len(part)
         progress(done, len(jobs), pluralize(len(hashes), "crop"))
     return hashes
 
@@ -199,11 +211,12 @@ def _cut_all(
 def _jobs(crops: pl.DataFrame, items: pl.DataFrame, root: Path, folder: Path) -> list[_Job]:
     sources = {item: (file, sha256) for item, file, sha256 in items.select("item", "file", "sha256").iter_rows()}
     jobs = []
-    for image, group in crops.group_by("image", maintain_order=True):
-        file, sha256 = sources[str(image[0])]
-        boxes = [Box(*row) for row in group.select("x_px", "y_px", "width_px", "height_px").iter_rows()]
-        is_whole = group["item"][0] == image[0]
-        jobs.append(_Job(root / file, sha256, boxes, [folder / name for name in group["file"]], is_whole))
+    rows = crops.select("image", "item", "file", "x_px", "y_px", "width_px", "height_px").iter_rows()
+    for image, group in groupby(rows, key=itemgetter(0)):  # they are sorted by image
+        own = list(group)
+        file, sha256 = sources[image]
+        boxes, targets = [Box(*row[3:]) for row in own], [folder / row[2] for row in own]
+        jobs.append(_Job(root / file, sha256, boxes, targets, is_whole=own[0][1] == image))
     return jobs
 
 
@@ -211,6 +224,10 @@ def _cut_one(job: _Job, spec: CropsSection) -> list[str]:
     content = job.path.read_bytes()
     if hashlib.sha256(content).hexdigest() != job.sha256:
         raise DataError(f"{job.path} has changed since it was indexed. Run again: the change makes a new result.")
+    if job.is_whole and (size := size_of_plain_png(content)) and max(size) <= spec.max_size:
+        if not try_link(job.path.resolve() if job.path.is_symlink() else job.path, job.targets[0]):
+            job.targets[0].write_bytes(content)
+        return [job.sha256]
     image = decode(content)
     return [
         _save(_pixels(image, box, job.is_whole, spec), target)

@@ -227,7 +227,7 @@ def link_files(files: Sequence[tuple[Path, str]], folder: Path, progress: Progre
     for parent in {(folder / target).parent for _, target in files}:
         parent.mkdir(parents=True, exist_ok=True)
     for done, (source, target) in enumerate(files, 1):
-        if not try_link(source.resolve(), folder / target):
+        if not try_link(source.resolve() if source.is_symlink() else source, folder / target):
             _remove_trees(folder, files)
             return False
         progress(done, len(files), "files linked")

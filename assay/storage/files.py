@@ -13,6 +13,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -166,12 +167,31 @@ def is_complete(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
+FILES_AT_ONCE = 64
+"""Files per job of a thread: handing over a small one by itself would cost more than hashing it."""
+
+SMALL_BYTES = 2**18
+
+
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return size and SHA-256 of every file below ``folder``; each file is flushed to the disk while it is read."""
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    """Return size and SHA-256 of every file below ``folder``; each file is flushed to the disk while it is read.
+
+    One with several names is not: what it is a link to was there before, and names are flushed with their folders.
+    """
+    names = sorted(_files_below(folder))
+    parts = [names[start : start + FILES_AT_ONCE] for start in range(0, len(names), FILES_AT_ONCE)]
     with ThreadPoolExecutor(4) as pool:
-        entries = list(pool.map(lambda name: _flush_and_hash(folder / name), names))
-    return dict(zip(names, entries, strict=True))
+        entries = pool.map(lambda part: [_flush_and_hash(f"{folder}/{name}") for name in part], parts)
+        return dict(zip(names, chain.from_iterable(entries), strict=True))
+
+
+def _files_below(folder: Path) -> Iterator[str]:
+    """Yield the POSIX path, relative to a folder, of each file below it."""
+    for place, _, names in os.walk(folder):
+        inner = Path(place).relative_to(folder).as_posix()
+        for name in names:
+            if os.path.isfile(f"{place}/{name}"):  # noqa: PTH113 - ten thousand files are usual
+                yield name if inner == "." else f"{inner}/{name}"
 
 
 def sha256_of(path: Path) -> str:
@@ -180,11 +200,14 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _flush_and_hash(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        os.fsync(file.fileno())
-    return {"size_bytes": path.stat().st_size, "sha256": digest}
+def _flush_and_hash(path: str) -> dict[str, Any]:
+    with open(path, "rb") as file:  # noqa: PTH123 - the same
+        status = os.fstat(file.fileno())
+        is_small = status.st_size <= SMALL_BYTES  # file_digest would reserve a buffer of this size for each
+        digest = hashlib.sha256(file.read()) if is_small else hashlib.file_digest(file, "sha256")
+        if status.st_nlink == 1:
+            os.fsync(file.fileno())
+        return {"size_bytes": file.tell(), "sha256": digest.hexdigest()}
 
 
 def seal(folder: Path, head: dict[str, Any]) -> int:
@@ -199,9 +222,8 @@ def seal(folder: Path, head: dict[str, Any]) -> int:
     """
     files = describe_files(folder)
     write_json(folder / MANIFEST, {**head, "files": files})
-    for path in [*folder.rglob("*"), folder]:
-        if path.is_dir():
-            fsync_path(path)
+    for place, _, _ in os.walk(folder, topdown=False):
+        fsync_path(Path(place))
     return sum(entry["size_bytes"] for entry in files.values())
 
 

@@ -217,3 +217,41 @@ def test_nothing_is_cut_out_of_a_crowd(crop, tmp_path):
     write_parquet(objects.with_columns(crowd=pl.Series([True, False])), splits / "objects.parquet")
     _, crops, _ = crop(splits)
     assert crops["item"].to_list() == ["a.png_1"]
+
+
+def test_a_png_that_would_be_copied_is_linked(crop, tmp_path):
+    images = {"train/cat/1.png": "cat", "train/cat/2.jpg": "cat", "test/cat/3.png": "cat"}
+    splits = write_splits(tmp_path / "splits", images)
+    _, crops, folder = crop(splits)
+    assert [(folder / file).stat().st_nlink for file in crops["file"]] == [2, 1, 2]
+    for file, sha256 in crops.select("file", "sha256").iter_rows():
+        assert hashlib.sha256((folder / file).read_bytes()).hexdigest() == sha256
+    with Image.open(folder / "train/cat/1.png") as image, Image.open(splits / "train/cat/1.png") as source:
+        assert np.array_equal(np.asarray(image), np.asarray(source))
+    _, smaller, folder = crop(splits, result="smaller", max_size=39)
+    assert {(folder / file).stat().st_nlink for file in smaller["file"]} == {1}
+
+
+def test_a_png_with_an_orientation_or_transparency_is_written_anew(crop, tmp_path):
+    splits = write_splits(tmp_path / "splits", {"train/cat/1.png": "cat", "train/cat/2.png": "cat"})
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 4), dtype=np.uint8)
+    Image.fromarray(pixels[..., :3]).save(splits / "train/cat/1.png", exif=exif)
+    Image.fromarray(pixels).save(splits / "train/cat/2.png")
+    items = read_parquet(splits / "items.parquet")
+    hashes = [hashlib.sha256((splits / file).read_bytes()).hexdigest() for file in items["file"]]
+    write_parquet(items.with_columns(sha256=pl.Series(hashes)), splits / "items.parquet")
+    _, crops, folder = crop(splits)
+    assert {(folder / file).stat().st_nlink for file in crops["file"]} == {1}
+    with Image.open(folder / "train/cat/1.png") as image:
+        assert np.array_equal(np.asarray(image), pixels[::-1, ::-1, :3])
+    with Image.open(folder / "train/cat/2.png") as image:
+        assert image.mode == "RGB"
+
+
+def test_a_whole_image_that_changed_since_it_was_indexed_is_not_linked(crop, tmp_path):
+    splits = write_splits(tmp_path / "splits", {"train/cat/1.png": "cat"})
+    save(splits / "train/cat/1.png", np.zeros((30, 40, 3), dtype=np.uint8))
+    with pytest.raises(DataError, match=r"1\.png has changed since it was indexed"):
+        crop(splits)
