@@ -31,5 +31,7 @@ def normalized(
         if build.needed:
             build.report = build_normalized(tabular, table.folder, spec.section, build.folder, build.progress, scaling)
     rows = table_frame(build.result)
-    marks = build.result.report.get("columns_of_gaps")
-    return materialized(build.result, rows, **column_lineage(rows, "tabular", tabular, renamed=marks))
+    report = build.result.report
+    made = dict(report.get("columns_of_dates") or {})
+    made |= {mark: made.get(name, name) for mark, name in (report.get("columns_of_gaps") or {}).items()}
+    return materialized(build.result, rows, **column_lineage(rows, "tabular", tabular, renamed=made))

@@ -155,6 +155,8 @@ def _found(scoring: "Scoring", name: str, out: Path | None) -> dict[str, Any]:
         metadata["columns_not_read"] = ", ".join(scoring.ignored)
     if scoring.notes:
         metadata["notes"] = dg.MetadataValue.md(code_block("\n".join(scoring.notes)))
+    if scoring.about_rare:
+        metadata["rare_values"] = scoring.about_rare
     if scoring.first_rows is not None and len(scoring.first_rows):
         metadata["preview"] = dg.MetadataValue.md(code_block(_as_text(scoring.first_rows)))
     if out is not None:

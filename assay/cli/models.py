@@ -161,6 +161,8 @@ def _write(scoring: "Scoring", out: Path | None) -> int:
         typer.echo(f"  columns that the model does not read: {', '.join(map(one_line, scoring.ignored))}", err=True)
     for note in scoring.notes:
         typer.echo(f"  note: {one_line(note)}", err=True)
+    if scoring.about_rare:
+        typer.echo(f"  {one_line(scoring.about_rare)}", err=True)
     for item, problem in scoring.problems[:MOST_LISTED]:
         typer.echo(f"  not predicted: {one_line(item)}: {problem}", err=True)
     if len(scoring.problems) > MOST_LISTED:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -61,6 +61,7 @@ def show(experiment_id: ExperimentName) -> None:
         typer.echo(f"  {stage:17}{made}{cost}")
     if costs:
         typer.echo(f"cost: {total_cost(costs.values())}")
+    _tell_choice(found)
     for each in costs.values():
         if each.note not in ("", NOT_RECORDED):
             typer.echo(f"note: {each.stage}: {each.note}")
@@ -91,6 +92,12 @@ def outdated_stages(spec: ExperimentSpec, experiment_id: str, found: Mapping[str
     digest = known_digest(spec.generated_images, storage_root(), images.fingerprint if images else "")
     expected = {} if digest is None else expected_versions(spec, experiment_id, digest)
     return [name for name, result in found.items() if expected.get(name, result.fingerprint) != result.fingerprint]
+
+
+def _tell_choice(found: Mapping[str, Any]) -> None:
+    """Print which kind of model the data chose, where they did, from the results by stage."""
+    if "trained_model" in found and (choice := found["trained_model"].report.get("choice")):
+        typer.echo(choice)
 
 
 def _described(experiment_id: str) -> ExperimentSpec | None:

@@ -132,7 +132,7 @@ def _header(sources: Sources) -> Element:
     facts = [
         str(records.spec.get("name") or ""),
         records.task.replace("_", " "),
-        model_kind(records),
+        model_kind(sources),
         f"started {started:%Y-%m-%d %H:%M} UTC" if started else "",
     ]
     tags = [

@@ -108,9 +108,10 @@ class Sources:
         return [plot for plot in self.plots.get(group, ()) if plot.path.stem in names]
 
 
-def model_kind(records: FolderRecords) -> str:
-    """Return the kind of model that the spec names; empty if it names none."""
-    return str(flatten(records.spec).get("trained_model.model.kind") or "")
+def model_kind(sources: Sources) -> str:
+    """Return the kind of model that was trained, or else the one that the spec names; empty if it names none."""
+    named = flatten(sources.records.spec).get("trained_model.model.kind")
+    return str(sources.report("trained_model").get("model") or named or "")
 
 
 def _what(sources: Sources) -> list[Content]:
@@ -124,7 +125,8 @@ def _what(sources: Sources) -> list[Content]:
                 "Predicts": target.get("column") or target.get("kind"),
                 "Classes": target.get("classes"),
                 "Evaluates the model of": evaluated,
-                "Model": model_kind(sources.records),
+                "Model": model_kind(sources),
+                "Chosen from": card.get("candidates") and list(as_mapping(card["candidates"])),
                 "Parameters": card.get("parameters"),
                 "Trained on": card.get("inputs"),
                 "Input shape": card.get("input_shape"),
@@ -205,6 +207,7 @@ def _training(sources: Sources) -> list[Content]:
     name, turn = ("Epochs", "epoch") if steps else ("Fits", "fit")
     facts = {
         name: f"{card.get('epochs')}, of which {turn} {card.get('epoch')} is used ({card.get('chosen_by')})",
+        "Choice": card.get("choice"),
         "Stopped": card.get("stopped"),
         **{label: card[name] for name, label in _measured(card).items()},
         "Loss": section.get("learner.loss"),

@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
+from assay.datasets.dates import DateInfo, with_parts
 from assay.datasets.filling import FilledInfo, Value, fill_gaps
 from assay.errors import DataError, StorageError
 from assay.spec.base import Section
@@ -317,10 +318,12 @@ class NormalizationInfo(Section):
     """One entry per scaled column, in the table's order."""
     filled: tuple[FilledInfo, ...] = Field(default=(), exclude_if=lambda infos: not infos)
     """One entry per column whose gaps are filled, before it is scaled."""
+    dates: tuple[DateInfo, ...] = Field(default=(), exclude_if=lambda infos: not infos)
+    """One entry per column of dates, whose parts are columns before anything is filled."""
 
     def apply(self, table: pl.DataFrame) -> pl.DataFrame:
-        """Return the table with its gaps filled and its scaled columns scaled, the others as they are."""
-        table = fill_gaps(self.filled, table)
+        """Return the table with the parts of its dates, its gaps filled and its scaled columns scaled."""
+        table = fill_gaps(self.filled, with_parts(self.dates, table))
         return table.with_columns(info.apply(table[info.name]).alias(info.name) for info in self.norm_infos)
 
     def inverse(self, table: pl.DataFrame) -> pl.DataFrame:

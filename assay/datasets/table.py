@@ -229,10 +229,13 @@ def meaning_problems(frame: pl.DataFrame, spec: TableSource) -> Iterator[str]:
         kind = schema[name]
         if name == spec.use.target or not spec.use.reads(name):
             continue
-        if kind.is_temporal():
+        if kind.is_temporal() and not (spec.use.dates_in_parts and isinstance(kind, (pl.Date, pl.Datetime))):
+            parts = (
+                "" if isinstance(kind, (pl.Duration, pl.Time)) else " let it become parts (normalized.dates: parts),"
+            )
             yield (
-                f"column {name!r}: holds {kind}, expected numbers, texts or true/false; turn it into a number such as "
-                "days, list it in source.text_columns as categories, or in source.ignore_columns"
+                f"column {name!r}: holds {kind}, expected numbers, texts or true/false;{parts} turn it into a number "
+                "such as days, list it in source.text_columns as categories, or in source.ignore_columns"
             )
         elif _is_doubtful(name, kind, spec) and (found := finding(frame[name], spec)):
             yield (

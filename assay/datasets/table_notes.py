@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
+from assay.datasets.dates import holds_dates, undated
 from assay.datasets.filling import gap_counts
 from assay.datasets.inspection import alike_names
 from assay.datasets.number_texts import gap_notes
@@ -46,18 +47,50 @@ def table_notes(frame: pl.DataFrame, features: Sequence[str], source: TableSourc
     used = [name for name in features if source.use.reads(name)]
     numbers = [*used, target.name] if source.use.learning == "regression" else used
     return [
+        *_date_notes(frame, used, source),
         *(note for name in used if is_text(schema[name]) for note in _text_notes(frame[name], source)),
         *(note for name in _with_extreme_stand_ins(frame, numbers) for note in _stand_in_notes(frame[name], source)),
+        *_constant_notes(frame, used),
         *_copies_of_target(frame, used, target),
         *_label_notes(target, source),
         *_gap_notes(frame, used, source),
     ]
 
 
+_PARTS = (
+    "of dates, the year, month, day of the week, day of the year and hour become numbers, as far as they differ; "
+    "normalized.categorical_feature_keys keeps texts as categories"
+)
+
+_BY_TIME = (
+    ". If the model shall predict later rows from earlier ones, divide by time: train, validation or test for each row "
+    "in a column, the latest rows as test, and its name in source.subset_column"
+)
+
+
+def _date_notes(frame: pl.DataFrame, names: Sequence[str], source: TableSource) -> Iterator[str]:
+    """Yield what becomes of columns of dates, which of their texts are none, and how to divide such a table."""
+    if not source.use.dates_in_parts:
+        return
+    dates = [name for name in names if not source.use.means_texts(name) and holds_dates(frame[name])]
+    for name in dates:
+        wrong = undated(frame[name])
+        if len(wrong):
+            yield (
+                f"column {name!r}: {wrong[0][:40]!r} and so on in {pluralize(len(wrong), 'row')} are no dates such as "
+                "2024-01-31, and count as missing"
+            )
+    if dates:
+        those = ", ".join(map(repr, dates[:_SHOWN])) + (", …" if len(dates) > _SHOWN else "")
+        yield f"{those}: {_PARTS}" + ("" if source.subset_column else _BY_TIME)
+
+
 def _text_notes(column: pl.Series, source: TableSource) -> Iterator[str]:
     """Yield what is odd about a column of texts that nobody listed as categories."""
     name = column.name
     if name in source.text_columns or source.use.means_texts(name):
+        return
+    if source.use.dates_in_parts and holds_dates(column):
         return
     texts = column.cast(pl.String)
     yield from gap_notes(texts)
@@ -66,7 +99,8 @@ def _text_notes(column: pl.Series, source: TableSource) -> Iterator[str]:
     if len(present) and present.str.contains(_DATE_OR_TIME).all():
         yield (
             f"column {name!r}: holds dates or times as texts, such as {present[0][:40]!r}, which become categories; "
-            "turn them into a number such as days, or list the column in source.ignore_columns"
+            "write dates as 2024-01-31, whose parts are used, turn them into a number such as days, or list the column "
+            "in source.ignore_columns"
         )
     elif len(present) >= _LEAST_ROWS and len(different) == len(present):
         yield (
@@ -112,6 +146,21 @@ def _stand_in_notes(column: pl.Series, source: TableSource) -> Iterator[str]:
             )
 
 
+def _constant_notes(frame: pl.DataFrame, names: Sequence[str]) -> list[str]:
+    """Return the warning that columns hold the same value in every row."""
+    if len(frame) < _LEAST_ROWS or not names:
+        return []
+    counts = frame.select(pl.col(name).n_unique() for name in names).row(0)
+    constant = [repr(name) for name, count in zip(names, counts, strict=True) if count == 1]
+    if not constant:
+        return []
+    shown = ", ".join(constant[:_SHOWN]) + (", …" if len(constant) > _SHOWN else "")
+    return [
+        f"{pluralize(len(constant), 'column holds', 'columns hold')} the same value in every row, which says nothing: "
+        f"{shown}; list them in source.ignore_columns"
+    ]
+
+
 def _copies_of_target(frame: pl.DataFrame, names: Sequence[str], target: pl.Series) -> list[str]:
     """Return that a feature is the target: then there is nothing to learn, and each metric looks perfect."""
     schema, first = frame.schema, frame.row(0, named=True)
@@ -153,10 +202,26 @@ def _label_notes(target: pl.Series, source: TableSource) -> list[str]:
 def _many_classes(where: str, target: pl.Series) -> list[str]:
     """Return that labels can't be classes: most of them occur once."""
     classes = target.n_unique()
-    if len(target) < _LEAST_ROWS or 2 * classes <= len(target):
+    if len(target) < _LEAST_ROWS:
         return []
+    if 2 * classes <= len(target):
+        return _single_rows(where, target)
     remedy = "task: regression predicts numbers" if target.dtype.is_numeric() else "is it the column to predict?"
     return [f"{where}: holds {classes} classes in {len(target)} rows, most of them once; {remedy}"]
+
+
+def _single_rows(where: str, target: pl.Series) -> list[str]:
+    """Return that some classes have one row, which can't both be learned from and tested."""
+    counts = target.alias("class").value_counts().filter(pl.col("count") == 1)
+    single = counts["class"].cast(pl.String).sort().to_list()
+    if not single:
+        return []
+    shown = ", ".join(repr(name[:40]) for name in single[:_SHOWN]) + (", …" if len(single) > _SHOWN else "")
+    return [
+        f"{where}: {pluralize(len(single), 'class has', 'classes have')} one row only ({shown}), which is learned from "
+        "or tested, not both; add rows, put such classes into another one "
+        "(trained_model.data_description.class_mapping), or remove them"
+    ]
 
 
 def _gap_notes(frame: pl.DataFrame, features: Sequence[str], source: TableSource) -> list[str]:

@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from assay.datasets.dates import with_parts
 from assay.datasets.filling import fill_gaps
 from assay.datasets.inspection import MOST_IMAGE_BYTES
 from assay.errors import DataError
@@ -138,8 +139,13 @@ def describe_export(model: Model) -> dict[str, Any]:
         scaling = stored.scaling.model_dump(mode="json") if stored.scaling else {"norm_infos": []}
         infos = {info["name"]: info for info in scaling["norm_infos"]}
         filled = {info["name"]: {"missing": info} for info in scaling.get("filled", [])}
+        parts = (
+            (name, {"column": info.name, "part": part}) for info in stored.dates for part, name in info.parts.items()
+        )
+        dates = {name: {"date": part} for name, part in parts}
         described["columns"] = {
-            name: {**infos.get(name, {"kind": "as it is"}), **filled.get(name, {})} for name in stored.columns
+            name: {**infos.get(name, {"kind": "as it is"}), **filled.get(name, {}), **dates.get(name, {})}
+            for name in stored.plain_columns
         }
     else:
         described["pictures"] = (
@@ -198,6 +204,7 @@ def _predicted_by_onnx(model: Model, path: Path, items: Items) -> Predicted:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     if isinstance(items, pl.DataFrame):
+        items = with_parts(model.stored.dates, items)
         given = {each.name: _as_given(model, items[each.name], each.type) for each in session.get_inputs()}
         outputs = dict(zip(names, session.run(None, given), strict=True))
         item = item_names(items)

@@ -33,7 +33,7 @@ from assay.inference.pictures import (
     prepare_picture,
 )
 from assay.inference.stored import StoredModel, find_model, require_kind
-from assay.inference.tables import ignored_columns, notes_on_gaps, scaled_rows, table_parts
+from assay.inference.tables import ignored_columns, notes_on_gaps, rare_values, scaled_rows, table_parts
 from assay.spec.loading import load_values
 from assay.stages.tabular import pixel_columns
 from assay.storage.parquet import read_parquet
@@ -72,6 +72,7 @@ class Card:
         validation: Loss and metrics on the validation data in that epoch.
         metrics: Rows of the analysis: subset, metric, class, value, ci_low, ci_high, baseline, unit; empty without one.
         versions: Version of Assay, torch and other packages with which it was trained, as far as they were recorded.
+        candidates: Where the data chose the kind of model: the validation metric that decided, of each kind.
     """
 
     experiment_id: str
@@ -86,6 +87,7 @@ class Card:
     validation: dict[str, float]
     metrics: tuple[dict[str, Any], ...] = ()
     versions: dict[str, Any] = field(default_factory=dict)
+    candidates: dict[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, as JSON takes them."""
@@ -104,6 +106,7 @@ class PredictedPart:
             background, else the class's place in ``card.classes`` plus 1.
         ignored: Columns of a table that the model does not read.
         notes: What a person should know of how a table was read, or of what was lost of pictures.
+        rare: By column, how many rows have a category that is rare in the training data, or not in it.
     """
 
     table: pl.DataFrame
@@ -112,6 +115,7 @@ class PredictedPart:
     masks: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    rare: dict[str, int] = field(default_factory=dict)
 
 
 class Model:
@@ -256,8 +260,13 @@ class Model:
                 self._table(scaled["item"][start : start + size], values[start : start + size], generator)
                 for start in range(0, len(scaled), size)
             ] or [self._table(scaled["item"], values, generator)]
-            ignored = tuple(ignored_columns(self.stored, part))
-            yield PredictedPart(pl.concat(tables), scaled.select("item"), ignored=ignored, notes=notes)
+            yield PredictedPart(
+                pl.concat(tables),
+                scaled.select("item"),
+                ignored=tuple(ignored_columns(self.stored, part)),
+                notes=notes,
+                rare=rare_values(self.stored, scaled),
+            )
 
     def _tensor(self, scaled: pl.DataFrame) -> Tensor:
         values = scaled.select(pl.col(self.loaded.card.inputs.columns).cast(pl.Float32))
@@ -342,6 +351,7 @@ def card_of_model(stored: StoredModel) -> Card:
         validation=dict(card.values),
         metrics=_metrics_in(stored.analysis or stored.folder / PLACES["analysis"]),
         versions={"torch": card.torch_version, **_versions_in(stored.folder)},
+        candidates=dict(card.candidates),
     )
 
 

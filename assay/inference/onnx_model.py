@@ -167,7 +167,7 @@ def _columns(nodes: Nodes, model: Model) -> tuple[list[onnx.ValueInfoProto], lis
     infos = {info.name: info for info in stored.scaling.norm_infos} if stored.scaling else {}
     filled = {info.name: info for info in stored.scaling.filled} if stored.scaling else {}
     marks = marked_columns(filled.values())
-    kinds = {name: column_type(infos.get(name), filled.get(name)) for name in stored.columns}
+    kinds = {name: column_type(infos.get(name), filled.get(name)) for name in stored.plain_columns}
     given = [helper.make_tensor_value_info(name, kind, ("n",)) for name, kind in kinds.items()]
 
     def value(name: str) -> str:

@@ -5,6 +5,7 @@ predicting (``model``), files (``writing``), what is told where.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -64,6 +65,7 @@ class Scoring:
         problems: Name of each picture that can't be read, and why.
         ignored: Columns of the table that the model does not read.
         notes: What a person should know of how the table was read, or of what was lost of pictures; the first ones.
+        rare: By column, how many rows have a category that is rare in the training data, or not in it.
         first_rows: The first rows of the predictions.
         pictures: The first pictures.
     """
@@ -75,6 +77,7 @@ class Scoring:
     problems: list[tuple[str, str]] = field(default_factory=list)
     ignored: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    rare: Counter[str] = field(default_factory=Counter)
     first_rows: pl.DataFrame | None = None
     pictures: list[ShownPicture] = field(default_factory=list)
 
@@ -84,8 +87,16 @@ class Scoring:
             self.count += len(part.items)
             self.problems += part.problems
             self.ignored, self.notes = part.ignored, (self.notes + part.notes)[:MOST_NOTES]
+            self.rare.update(part.rare)
             self._keep(part)
             yield part
+
+    @property
+    def about_rare(self) -> str:
+        """How many values are of categories that the training hardly had, as a sentence; empty if none are."""
+        counts = ", ".join(f"{name!r} in {pluralize(count, 'row')}" for name, count in sorted(self.rare.items()))
+        advice = "they are predicted like all its rare ones. If there are many, train again with such rows"
+        return f"categories that the training data lack, or hardly have: {counts}; {advice}" if counts else ""
 
     def _keep(self, part: PredictedPart) -> None:
         if self.first_rows is None or len(self.first_rows) < SHOWN_ROWS:

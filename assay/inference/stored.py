@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
+from assay.datasets.dates import DateInfo, date_columns
 from assay.datasets.filling import marked_columns
 from assay.datasets.scaling import NormalizationInfo, read_normalization
 from assay.errors import DataError, FileError, SpecError, StorageError, unknown
@@ -82,9 +83,20 @@ class StoredModel:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Columns of the user's table that it reads: its inputs, or those whose gaps an input marks."""
+        """Columns of the user's table that it reads: its inputs, or those whose gaps or parts of dates an input is."""
+        dates = date_columns(self.scaling.dates) if self.scaling else {}
+        return tuple(dict.fromkeys(dates.get(name, name) for name in self.plain_columns))
+
+    @property
+    def plain_columns(self) -> tuple[str, ...]:
+        """The same columns, with the parts of dates that it reads in place of the dates."""
         marks = marked_columns(self.scaling.filled) if self.scaling else {}
         return tuple(dict.fromkeys(marks.get(name, name) for name in self.card.inputs.columns))
+
+    @property
+    def dates(self) -> tuple[DateInfo, ...]:
+        """How the columns of dates that it reads become parts."""
+        return tuple(info for info in self.scaling.dates if info.name in self.columns) if self.scaling else ()
 
     def made_from(self, stage: str) -> Path | None:
         """Return the folder of the result of a stage that the model was trained on; None if it is not stored here."""

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 from pydantic import ValidationError
 
+from assay.datasets.dates import with_parts
 from assay.datasets.filling import fill_gaps, missing_in
 from assay.datasets.number_texts import as_numbers
 from assay.datasets.scaling import BinaryInfo, CategoricalInfo, NormalizationInfo, NormInfo
@@ -118,19 +119,50 @@ def scaled_rows(model: StoredModel, rows: pl.DataFrame, first: int = 0) -> pl.Da
     if table.is_empty():
         return pl.DataFrame([table["item"], *(pl.Series(name, [], pl.Float64) for name in inputs)])
     scaling = model.scaling or NormalizationInfo(fitted_rows=0)
-    infos = tuple(info for info in scaling.norm_infos if info.name in model.columns)
-    filling = [info for info in scaling.filled if info.name in model.columns]
+    table, columns = _with_dates(model, table), model.plain_columns
+    infos = tuple(info for info in scaling.norm_infos if info.name in columns)
+    filling = [info for info in scaling.filled if info.name in columns]
     table = _with_types_of_empty_columns(infos, table)
     _require_types(model, infos, table)
     table = fill_gaps(filling, table)
     levels = {info.name for info in filling if info.value is None}
-    if problems := unusable_values(table, [name for name in model.columns if name not in levels]):
+    if problems := unusable_values(table, [name for name in columns if name not in levels]):
         raise DataError("The table has missing or infinite values where the model needs some. Fill them.", problems)
     advice = (
         f"The table has values that the training data of {model.name} lacked. Correct them, leave those rows out, or "
         "train with normalized.unseen_categories: code."
     )
     return apply_scaling(scaling.model_copy(update={"norm_infos": infos}), table, advice).select("item", *inputs)
+
+
+def _with_dates(model: StoredModel, table: pl.DataFrame) -> pl.DataFrame:
+    """Return a table with the parts of its dates in their place.
+
+    Raises:
+        DataError: Columns hold no dates, or some of their texts are none: all of them.
+    """
+    problems = []
+    for info in model.dates:
+        try:
+            info.check(table[info.name])
+            table = with_parts([info], table)
+        except DataError as error:
+            problems.append(str(error))
+    if problems:
+        raise DataError("Columns do not hold dates as those that the model was trained on.", problems)
+    return table.select("item", *model.plain_columns)
+
+
+def rare_values(model: StoredModel, scaled: pl.DataFrame) -> dict[str, int]:
+    """Return, by column, how many rows of ``scaled_rows`` have a category that is rare in the training data, or new."""
+    infos = model.scaling.norm_infos if model.scaling else ()
+    codes = {info.name: info.unseen_code for info in infos if isinstance(info, CategoricalInfo)}
+    counts = {
+        name: int((scaled[name] == code).sum())
+        for name, code in codes.items()
+        if code is not None and name in scaled.columns
+    }
+    return {name: count for name, count in counts.items() if count}
 
 
 def _with_types_of_empty_columns(infos: Sequence[NormInfo], table: pl.DataFrame) -> pl.DataFrame:
@@ -198,7 +230,7 @@ def _require_types(model: StoredModel, infos: Sequence[NormInfo], table: pl.Data
     wrong = [
         f"column {name!r}: holds {table.schema[name]}, such as {_first_wrong(model, table[name], expected)!r}; "
         f"expected {expected}"
-        for name in model.columns
+        for name in model.plain_columns
         if (expected := _expected(table.schema[name], by_name.get(name)))
     ]
     if wrong:

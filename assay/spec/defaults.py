@@ -4,7 +4,7 @@ Belongs here: filling in these defaults, rules across sections. Does not belong 
 section, the numbers themselves (``recipes``), keys without effect (``validation``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assay.errors import nearest
@@ -12,7 +12,7 @@ from assay.spec.analysis import BUILT_IN_METRIC_NAMES, OF_EACH_CLASS, TASK_METRI
 from assay.spec.experiment import SECTION_NAMES, Board, ExperimentSpec
 from assay.spec.exptests import ExptestsSection
 from assay.spec.generated_images import ColumnUse, GeneratedImagesSection, TableSource
-from assay.spec.models import PretrainedModel
+from assay.spec.models import AutoModel, PretrainedModel
 from assay.spec.recipes import MOST_TIMES, Recipe, View, recipe_of
 from assay.spec.splits import TRAIN
 from assay.spec.trained_model import Augmentation, TrainedModelSection, TrainParams
@@ -48,10 +48,19 @@ def view_of(section: TrainedModelSection, learning: str, uses_images: bool) -> V
     return "pixels" if uses_images else "columns"
 
 
-def with_defaults(section: TrainedModelSection, learning: str, view: View) -> TrainedModelSection:
+def with_defaults(
+    section: TrainedModelSection, learning: str, view: View, by_data: bool = False
+) -> TrainedModelSection:
     """Return the section with a value for every null that means "by the task or the input".
 
     What depends on the data stays null: input columns, target, classes, and image size.
+
+    Args:
+        section: As the user wrote it, or resolved.
+        learning: The kind of learning.
+        view: Form in which the network sees an item.
+        by_data: Whether a model that is null is chosen on the validation data, unless a key is set that only a
+            training in steps reads: whoever sets one means the network.
 
     Raises:
         ValueError: A key has no effect for this kind of learning or input.
@@ -79,9 +88,19 @@ def with_defaults(section: TrainedModelSection, learning: str, view: View) -> Tr
         ),
     }
     resolved = section.model_copy(update=changes)
-    if section.model is not None and section.model.is_fitted:
+    if section.model is not None and (section.model.is_fitted or isinstance(section.model, AutoModel)):
         check_fitted(resolved, with_defaults(TrainedModelSection(), learning, view), learning)
-    return resolved
+    return _chosen_by_data(resolved, learning, view) if section.model is None and by_data else resolved
+
+
+def _chosen_by_data(resolved: TrainedModelSection, learning: str, view: View) -> TrainedModelSection:
+    """Return the section with the model auto, or as it is where it sets a key that only the network reads."""
+    chosen = resolved.model_copy(update={"model": AutoModel()})
+    try:
+        check_fitted(chosen, with_defaults(TrainedModelSection(), learning, view), learning)
+    except ValueError:
+        return resolved
+    return chosen
 
 
 def _with_defaults_of_head(
@@ -161,10 +180,12 @@ def resolve(spec: ExperimentSpec) -> ExperimentSpec:
         changes["splits"] = changes["splits"].model_copy(update={"fold": 0})
     changes["normalized"] = spec.normalized.with_defaults_for(is_table=not spec.uses_images)
     changes["trained_model"] = _with_target(spec, changes["trained_model"])
-    changes["generated_images"] = _with_use(spec, changes["generated_images"], changes["trained_model"])
+    changes["generated_images"] = _with_use(spec, changes)
     view = view_of(spec.trained_model, spec.learning, spec.uses_images)
     try:
-        changes["trained_model"] = with_defaults(changes["trained_model"], spec.learning, view)
+        changes["trained_model"] = with_defaults(
+            changes["trained_model"], spec.learning, view, by_data=view == "columns"
+        )
     except ValueError as error:
         raise ValueError(f"trained_model.{error}") from error
     if spec.found and TRAIN not in spec.splits.set_names:
@@ -213,14 +234,15 @@ def _with_target(spec: ExperimentSpec, section: TrainedModelSection) -> TrainedM
     return section.model_copy(update={"data_description": description})
 
 
-def _with_use(spec: ExperimentSpec, section: GeneratedImagesSection, model: TrainedModelSection) -> Any:
-    """Return the section whose table source knows what the experiment does with the columns."""
+def _with_use(spec: ExperimentSpec, resolved: Mapping[str, Any]) -> Any:
+    """Return the section ``generated_images`` whose table source knows what the experiment does with the columns."""
+    section: GeneratedImagesSection = resolved["generated_images"]
     if not isinstance(section.source, TableSource):
         return section
-    normalized = spec.normalized
+    normalized, described = resolved["normalized"], resolved["trained_model"].data_description
     categories = (*normalized.listed("binary_feature_keys"), *normalized.listed("categorical_feature_keys"))
-    described = model.data_description
-    use = ColumnUse(spec.learning, described.target, described.inputs, categories, normalized.missing)
+    in_parts = normalized.dates == "parts"
+    use = ColumnUse(spec.learning, described.target, described.inputs, categories, normalized.missing, in_parts)
     return section.model_copy(update={"source": section.source.used_as(use)})
 
 

@@ -301,6 +301,8 @@ class ColumnUse(NamedTuple):
     """Names or globs of the columns that are listed as binary or categorical."""
     missing: MissingValues = MissingValues()
     """What fills the gaps of features."""
+    dates_in_parts: bool = False
+    """Whether the parts of dates become features."""
 
     def means_texts(self, name: str) -> bool:
         """Return whether a column's values are names, whatever they look like."""

@@ -131,6 +131,15 @@ class DetectorModel(ModelSection):
     """Number of channels in the first layer; deeper layers have more."""
 
 
+class AutoModel(ModelSection):
+    """The kind of model of a table that is best on the validation data: of linear, gradient_boosting and mlp."""
+
+    reads: ClassVar[tuple[str, ...]] = ("columns",)
+
+    kind: Literal["auto"] = "auto"
+    """auto."""
+
+
 class ModelKind:
     """A kind of network, built-in or registered by an installed package.
 
@@ -158,9 +167,9 @@ BUILT_IN_MODELS: dict[str, ModelKind] = {
 
 
 BuiltInModel = Annotated[
-    MlpModel | LinearModel | GradientBoostingModel | CnnModel | PretrainedModel | UnetModel | DetectorModel,
+    MlpModel | LinearModel | GradientBoostingModel | CnnModel | PretrainedModel | UnetModel | DetectorModel | AutoModel,
     Field(discriminator="kind"),
 ]
 
-AnyModel = Annotated[BuiltInModel, OrPlugin(MODELS, ModelKind, ModelSection, tuple(BUILT_IN_MODELS))]
+AnyModel = Annotated[BuiltInModel, OrPlugin(MODELS, ModelKind, ModelSection, (*BUILT_IN_MODELS, "auto"))]
 """A built-in network, or one that an installed package adds."""

@@ -26,7 +26,7 @@ AnyFeatureKeys = Annotated[
 ]
 """Names and globs of columns; or the name of a function that returns names, alone or with its keys."""
 
-_FORMER = {"numbers": "range", "categories": "codes"}
+_FORMER = {"numbers": "range", "categories": "codes", "dates": "texts"}
 """What every result was made with before there were these keys."""
 
 KEY_FIELDS = ("scalar_feature_keys", "binary_feature_keys", "categorical_feature_keys")
@@ -103,6 +103,11 @@ class NormalizedSection(Section):
     unseen_categories: Literal["error", "code"] | None = None
     """Categories that the fitted rows lack: ``error``, or ``code`` for one additional index for all of them. Null: code
     with ``categories: levels``, else error. With error, rare categories are levels of their own."""
+    dates: Annotated[Literal["parts", "texts"] | None, ADDED] = None
+    """Columns of dates and times, also those of texts of which nearly all are ISO dates such as 2024-01-31: ``parts``:
+    year, month, day of the week, day of the year and hour become columns of numbers, as far as they differ in the
+    fitted rows; ``texts``: texts are categories, other dates are refused. Columns listed as binary or categorical are
+    categories. Null: parts for a table, texts with ``categories: codes``."""
     missing: Annotated[MissingValues, ADDED] = MissingValues()
     """What stands for missing values; of columns of a table, as images have none."""
     output_norm_feature_info_file_name: str = Field(
@@ -126,8 +131,9 @@ class NormalizedSection(Section):
 
     def with_defaults_for(self, is_table: bool) -> Self:
         """Return the section with a value for each null that depends on the source."""
-        values = {"numbers": self.numbers, "categories": self.categories}
+        values = {"numbers": self.numbers, "categories": self.categories, "dates": self.dates}
         usual = {"numbers": "auto", "categories": "levels"} if is_table else {}
+        usual |= {"dates": "texts" if self.categories == "codes" else "parts"} if is_table else {}
         changes: dict[str, Any] = {key: values[key] or usual.get(key) for key in values}
         filled = self.model_copy(update=changes)
         return filled.model_copy(update={"unseen_categories": "code" if filled.codes_unseen else "error"})

@@ -236,7 +236,8 @@ class TrainedModelSection(Section):
     data_validation: ValidationData | None = ValidationData()
     """The data on which the epoch is chosen; null only with ``train_params.choose_epoch: last``."""
     model: AnyModel | None = None
-    """The network; null: unet for segmentation, detector for detection, cnn for crops, mlp for rows."""
+    """The network; null: unet for segmentation, detector for detection, cnn for crops, mlp for rows of pixels, and for
+    a table auto, or mlp where a key is set that only a training in steps reads."""
     starting_weights: StartingWeights | None = None
     """Initial weights from a local file; null: random."""
     learner: AnyLearner = Learner()

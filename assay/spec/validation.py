@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from assay.spec.base import Section
+from assay.spec.models import AutoModel
 from assay.spec.recipes import View, recipe_of
 from assay.spec.trained_model import TrainedModelSection
 
@@ -149,21 +150,26 @@ FITTED_READS = {
 
 
 def check_fitted(section: TrainedModelSection, usual: TrainedModelSection, learning: str) -> None:
-    """Refuse the keys of a training in steps for a model that is fitted at once.
+    """Refuse keys that a model does not read which is fitted at once, or which the validation data choose.
 
     Args:
-        section: The resolved section, with a model that is fitted.
+        section: The resolved section, with a model that is fitted, or of the kind auto.
         usual: The defaults of a network for the same task and input, resolved.
         learning: The kind of learning.
 
     Raises:
-        ValueError: A key differs from its default; the message names it.
+        ValueError: A key is set that only a training in steps reads, or nothing is there to choose the model on; the
+            message names the key.
     """
     kind = section.model.kind if section.model else ""
+    is_auto = isinstance(section.model, AutoModel)
     reads = {part: list(keys) for part, keys in FITTED_READS.items()}
-    if kind == "gradient_boosting" and learning == "regression":
+    if learning == "regression" and (is_auto or kind == "gradient_boosting"):
         reads["learner"].append("loss")
-    told = f"model.kind {kind!r} is fitted at once, without steps; leave it out, or use model.kind: mlp"
+    if is_auto:
+        reads["train_params"].remove("threads")  # it trains on one
+    what = "also means models that are" if is_auto else "is"
+    told = f"model.kind {kind!r} {what} fitted at once, without steps; leave it out, or use model.kind: mlp"
     if section.starting_weights is not None:
         raise ValueError(f"starting_weights is set, but {told}")
     for part, keys in reads.items():
@@ -171,6 +177,12 @@ def check_fitted(section: TrainedModelSection, usual: TrainedModelSection, learn
         for key in type(own).model_fields:
             if key not in keys and getattr(own, key) != getattr(other, key, None):
                 raise ValueError(f"{part}.{key} is set, but {told}")
+    if is_auto and (section.data_validation is None or section.train_params.choose_epoch == "last"):
+        key = "data_validation is null" if section.data_validation is None else "train_params.choose_epoch is 'last'"
+        raise ValueError(
+            f"{key}, but model.kind 'auto' is chosen on the validation data; leave it out, or use model.kind: "
+            "gradient_boosting"
+        )
 
 
 def check_pretrained(section: TrainedModelSection, learning: str, view: View) -> None:
@@ -219,7 +231,7 @@ def _check_input(section: TrainedModelSection, learning: str, view: View) -> Non
         raise ValueError(f"data_description.input is splits, but {_learned(learning)}; expected crops or normalized")
     if model is not None and view not in model.reads:
         fitting = recipe_of(learning, view).model.kind
-        what = "rows of a table" if model.is_fitted else "images"
+        what = "rows of a table" if model.reads == ("columns",) else "images"
         reason = (
             f"can't learn {learning}"
             if "images" in (view, *model.reads)

@@ -14,6 +14,7 @@ from typing import Any
 
 import polars as pl
 
+from assay.datasets.dates import DateInfo, date_columns, fit_dates, in_parts, undated, with_parts
 from assay.datasets.filling import FilledInfo, fill_gaps, fit_filling, gap_counts, marked_columns, missing_in
 from assay.datasets.scaling import (
     KINDS,
@@ -81,9 +82,12 @@ def build_normalized(
     if table.is_empty():
         return _without_rows(table, info, spec, folder)
     given = len(table)
+    trained = None if scaling is None else _from_model(scaling, table)
+    dates = _fitted_dates(table, info, spec) if trained is None else trained.dates
+    table, info = with_parts(dates, table), replace(info, features=in_parts(info.features, dates))
     if scaling is None and spec.missing.drop_rows:
         table = _without_gaps_in_train(table, info)
-    normalization = _fitted(table, info, spec) if scaling is None else _from_model(scaling, table)
+    normalization = trained or _fitted(table, info, spec).model_copy(update={"dates": dates})
     progress(1, 3, f"{len(normalization.norm_infos)} columns to scale")
     filled = _without_gaps(table, info, normalization.filled)
     scaled = apply_scaling(normalization, filled, _IN_TRAINING)
@@ -94,8 +98,22 @@ def build_normalized(
     replace(info, features=(*info.features, *marks)).write(folder)
     progress(3, 3, "table written")
     gaps = gap_counts(table, [each.name for each in normalization.filled])
-    about_gaps = {"missing_values": gaps, "columns_of_gaps": dict(marks), "rows_left_out": given - len(table)}
-    return _report(normalization, filled, scaled, info) | {key: value for key, value in about_gaps.items() if value}
+    about = {"missing_values": gaps, "columns_of_gaps": dict(marks), "rows_left_out": given - len(table)}
+    about |= {"columns_of_dates": dict(date_columns(dates)), "no_dates": _counts_of_no_dates(table, dates)}
+    return _report(normalization, filled, scaled, info) | {key: value for key, value in about.items() if value}
+
+
+def _fitted_dates(table: pl.DataFrame, info: TableInfo, spec: NormalizedSection) -> tuple[DateInfo, ...]:
+    """Return the parts of the dates that become columns; none where a table is not the user's own."""
+    if spec.dates != "parts" or "image" in table.columns:
+        return ()
+    listed = {name for field in KEY_FIELDS for key in spec.listed(field) for name in _matches(key, info)}
+    return fit_dates(_rows_to_fit(table, spec), [name for name in info.features if name not in listed])
+
+
+def _counts_of_no_dates(table: pl.DataFrame, dates: Iterable[DateInfo]) -> dict[str, int]:
+    counts = {each.name: len(undated(table[each.name])) for each in dates}
+    return {name: count for name, count in counts.items() if count}
 
 
 def _without_rows(table: pl.DataFrame, info: TableInfo, spec: NormalizedSection, folder: Path) -> dict[str, Any]:
@@ -161,25 +179,38 @@ def _first(table: pl.DataFrame, name: str) -> str:
 
 
 def _from_model(scaling: Path, table: pl.DataFrame) -> NormalizationInfo:
-    """Return the scaling that a model was trained with; raises if the table lacks one of its columns."""
+    """Return the scaling that a model was trained with.
+
+    Raises:
+        DataError: The table lacks one of its columns, or holds no dates where it has some.
+    """
     normalization = read_normalization(scaling)
-    absent = [info.name for info in normalization.norm_infos if info.name not in table.columns]
+    known = {*table.columns, *date_columns(normalization.dates)}
+    read = [*(info.name for info in normalization.norm_infos), *(info.name for info in normalization.dates)]
+    absent = [name for name in read if name not in known]
     if absent:
         raise DataError("The table lacks columns that the evaluated model was trained with.", absent)
+    for info in normalization.dates:
+        info.check(table[info.name])
     return normalization
 
 
 def _fitted(table: pl.DataFrame, info: TableInfo, spec: NormalizedSection) -> NormalizationInfo:
     """Return the scaling fitted on the rows that the spec allows."""
-    fitted = table if spec.fit_on == "all" else table.filter(pl.col("subset") == TRAIN)
-    if fitted.is_empty():
-        raise DataError(f"normalized.fit_on is {spec.fit_on!r}, but the table has no row of the subset {TRAIN!r}.")
+    fitted = _rows_to_fit(table, spec)
     kinds = choose_columns(table.schema, info, with_chosen_columns(spec, fitted, info))
     is_own_table = "image" not in table.columns  # rows of crops have no gaps, and thousands of columns
     filling = fit_filling(fitted, info.features, kinds, spec.missing) if is_own_table else ()
     _without_gaps(table, info, filling)
     infos = fit_scaling(fill_gaps(filling, fitted), kinds, spec)
     return NormalizationInfo(fit_on=spec.fit_on, fitted_rows=len(fitted), norm_infos=infos, filled=filling)
+
+
+def _rows_to_fit(table: pl.DataFrame, spec: NormalizedSection) -> pl.DataFrame:
+    fitted = table if spec.fit_on == "all" else table.filter(pl.col("subset") == TRAIN)
+    if fitted.is_empty():
+        raise DataError(f"normalized.fit_on is {spec.fit_on!r}, but the table has no row of the subset {TRAIN!r}.")
+    return fitted
 
 
 def with_chosen_columns(spec: NormalizedSection, fitted: pl.DataFrame, info: TableInfo) -> NormalizedSection:

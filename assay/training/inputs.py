@@ -17,7 +17,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from pydantic import Field
 from torch import Tensor
 
-from assay.datasets.scaling import CategoricalInfo, read_normalization
+from assay.datasets.dates import in_parts
+from assay.datasets.scaling import CategoricalInfo, NormalizationInfo, read_normalization
 from assay.errors import DataError
 from assay.spec.base import Section
 from assay.spec.recipes import View
@@ -89,12 +90,13 @@ def describe_inputs(section: TrainedModelSection, source: DataSource, train: pl.
     if source.kind == "crops" and not source.features:
         size = description.image_size or natural_size(train, source.folder)
         return Inputs(view="crops", image_size=size, standardize=description.standardize is not False)
-    columns = _input_columns(description.inputs, source.features, train, target)
+    scaling = read_normalization(source.norm_info) if source.norm_info else NormalizationInfo(fitted_rows=0)
+    columns = _input_columns(description.inputs, source.features, train, target, scaling)
     grid = _grid_of(columns)
     view: View = "pixels" if all(PIXEL.fullmatch(name) for name in columns) else "columns"
     standardize = view == "pixels" if description.standardize is None else description.standardize
     reads_codes = section.model is not None and section.model.reads_codes
-    levels = _levels_of(columns, source) if view == "columns" else {}
+    levels = _levels_of(columns, scaling) if view == "columns" else {}
     return Inputs(
         view=view,
         columns=columns,
@@ -105,14 +107,18 @@ def describe_inputs(section: TrainedModelSection, source: DataSource, train: pl.
     )
 
 
-def _levels_of(columns: tuple[str, ...], source: DataSource) -> dict[str, tuple[str, ...]]:
-    infos = read_normalization(source.norm_info).norm_infos if source.norm_info else ()
+def _levels_of(columns: tuple[str, ...], scaling: NormalizationInfo) -> dict[str, tuple[str, ...]]:
+    infos = scaling.norm_infos
     found = {info.name: info.level_names for info in infos if isinstance(info, CategoricalInfo) and info.levels}
     return {name: found[name] for name in columns if name in found}
 
 
 def _input_columns(
-    patterns: tuple[str, ...] | None, features: tuple[str, ...], train: pl.DataFrame, target: str
+    patterns: tuple[str, ...] | None,
+    features: tuple[str, ...],
+    train: pl.DataFrame,
+    target: str,
+    scaling: NormalizationInfo,
 ) -> tuple[str, ...]:
     columns = [name for name in features if name != target]
     if patterns is not None:
@@ -121,6 +127,7 @@ def _input_columns(
             if not fnmatch.filter(candidates, pattern):
                 require_columns(train.select(candidates), [pattern], "data_description.inputs")
         columns = [name for name in candidates if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
+        columns = list(in_parts(columns, scaling.dates))
     wrong = [f"{name}: {train[name].dtype}" for name in columns if not _is_numeric(train[name].dtype)]
     if wrong:
         advice = "List them in normalized.categorical_feature_keys, or leave them out of data_description.inputs."

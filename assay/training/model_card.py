@@ -54,6 +54,8 @@ class ModelCard(Section):
     """The rule that chose the epoch."""
     values: dict[str, float]
     """Loss and metrics on the validation data in this epoch."""
+    candidates: dict[str, float] = Field(default={}, exclude_if=lambda values: not values)
+    """Where the validation data chose the kind of the model: the metric that decided, of each kind."""
     torch_version: str
     """Version of torch."""
     backbone: Backbone | None = Field(default=None, exclude_if=lambda backbone: backbone is None)

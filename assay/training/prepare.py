@@ -52,15 +52,24 @@ def prepare_training(request: TrainingRequest, progress: Progress = silent) -> P
     frozen = frozen_network(request.section, request.source, progress)
     if frozen is not None:
         request = replace(request, section=of_features(request.section), annotations=Annotations(frozen.rows))
-    spec, source, task = request.section, request.source, task_of(request.task)
+    spec, source = request.section, request.source
     column = target_column(spec.data_description, request.task, source.kind)
-    subsets = read_subsets(source, subset_names(spec), column)
+    return replace(prepare_subsets(request, read_subsets(source, subset_names(spec), column)), frozen=frozen)
+
+
+def prepare_subsets(request: TrainingRequest, subsets: dict[str, pl.DataFrame]) -> Prepared:
+    """Do what ``prepare_training`` does, with rows that were read before.
+
+    Raises:
+        DataError, SpecError: As ``prepare_training``.
+    """
+    spec, task = request.section, task_of(request.task)
     inputs, target = task.describe(request, subsets[spec.data_train.subset])
     request = replace(request, section=resolve_device(resolve_section(spec, request.task, inputs.view)))
     training_task = with_added_loss(task.prepare(request, inputs, target, subsets), target)
     if len(training_task.train) < 2:
         raise DataError(f"The subset {spec.data_train.subset!r} has 1 item; training needs at least 2.")
-    return Prepared(training_task, first_card(request, inputs, target, row_counts(subsets)), subsets, frozen)
+    return Prepared(training_task, first_card(request, inputs, target, row_counts(subsets)), subsets)
 
 
 def with_added_loss(training_task: TrainingTask, target: AnyTarget) -> TrainingTask:

@@ -4,15 +4,21 @@ Belongs here: the order of the stage, and the files of its result. Does not belo
 (``trainer``), reading data (``prepare``).
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import torch
 
+from assay.errors import TrainingError
 from assay.pipeline import digest_of
 from assay.plots.training import learning_curves
+from assay.spec.defaults import epoch_count
+from assay.spec.models import AutoModel
+from assay.spec.recipes import CANDIDATE_CELLS, CANDIDATE_EPOCHS, CANDIDATE_ROWS, CANDIDATE_STEPS, candidate_models
 from assay.spec.trained_model import TrainedModelSection
 from assay.storage.files import write_bytes, write_json, write_text
 from assay.storage.parquet import write_parquet
@@ -25,18 +31,21 @@ from assay.training.features import FrozenNetwork
 from assay.training.fitted_models import fit_at_once
 from assay.training.image_targets import MaskTarget
 from assay.training.interfaces import EvaluationDataset, TrainingTask
-from assay.training.metrics import adjusted_to_validation
+from assay.training.metrics import adjusted_to_validation, is_better
 from assay.training.model_card import ModelCard
 from assay.training.model_file import CHOSEN, LAST, network_of, save_model
 from assay.training.net_data import write_net_data
-from assay.training.prepare import Prepared, prepare_training
+from assay.training.prepare import Prepared, prepare_subsets, prepare_training
 from assay.training.summary import TRAINING_SUMMARY, training_summary
 from assay.training.tasks.base import TrainingRequest
 from assay.training.tasks.segmentation.decode import CENTER_THRESHOLD
 from assay.training.tasks.statistics import Statistics, data_statistics
 from assay.training.trainer import fit
 from assay.training.worker import worker_processes
-from assay.utils.concurrency import Progress, silent
+from assay.utils.concurrency import NO_VALUES, Progress, silent
+from assay.utils.text import pluralize
+
+log = logging.getLogger(__name__)
 
 HISTORY, LOGS, CARD = "training_history.parquet", "train_logs.csv", "model.json"
 
@@ -74,26 +83,23 @@ def build_trained_model(
     request = TrainingRequest(spec, task, seed, Annotations(source))
     prepared = prepare_training(request, progress)
     statistics, summary = _describe_data(request, prepared)
-    training_task, card, frozen = prepared.training_task, prepared.card, prepared.frozen
-    del prepared  # its tables are not needed during the training
-    params = card.section.train_params
-    with deterministic(params.threads, seed, params.device):
-        with worker_processes(request, params.device):
-            checkpoints = _checkpoints(card, scratch, folder)
-            network = network_of(card)
-            training = _trained(network, training_task, card, progress, checkpoints)
-        cards = _cards(card, training, network, training_task.validation)
-        if frozen is None:
-            write_net_data(training_task, card, len(training.history), folder / NET_DATA)
-    chosen = _write_models(folder, training, *cards, frozen)
-    _write_history(folder, training, card.section)
+    choice, frozen = "", prepared.frozen
+    if isinstance(prepared.card.section.model, AutoModel):
+        made, choice = _best_of_kinds(request, prepared, progress, scratch, folder)
+        log.info(choice)
+    else:
+        training_task, card = prepared.training_task, prepared.card
+        del prepared  # its tables are not needed during the training
+        made = _train(request, training_task, card, progress, _checkpoints(card, scratch, folder))
+    chosen, training = _write_trained(made, frozen, folder), made.training
     write_parquet(summary, folder / TRAINING_SUMMARY)
     return {
-        **_report(chosen, network, len(training.history)),
+        **({"choice": choice} if choice else {}),
+        **_report(chosen, made.network, len(training.history)),
         "data": statistics,
         "stopped": training.stopped,
-        **({"planned_epochs": training.planned} if params.stop_after is not None else {}),
-        **_notes(training_task, frozen),
+        **({"planned_epochs": training.planned} if spec.train_params.stop_after is not None else {}),
+        **_notes(made.training_task, frozen),
     }
 
 
@@ -105,12 +111,140 @@ def _notes(task: TrainingTask, frozen: FrozenNetwork | None) -> dict[str, Any]:
     return {**features, **{name: texts for name, texts in notes.items() if texts}}
 
 
-def _trained(
-    network: torch.nn.Module, task: TrainingTask, card: ModelCard, progress: Progress, checkpoints: Checkpoints
-) -> Training:
-    if card.section.model is not None and card.section.model.is_fitted:
-        return fit_at_once(network, task, card, progress)
-    return fit(network, task, progress, checkpoints)
+@dataclass(frozen=True)
+class _Trained:
+    """A network after its training.
+
+    Attributes:
+        training_task: What it was trained with.
+        card: As it was before the training.
+        network: With its last weights.
+        training: History and weights.
+    """
+
+    training_task: TrainingTask
+    card: ModelCard
+    network: torch.nn.Module
+    training: Training
+
+
+def _write_trained(made: _Trained, frozen: FrozenNetwork | None, folder: Path) -> ModelCard:
+    """Write the models, samples of what they were trained on, and the history; return the card of the chosen epoch."""
+    params, training = made.card.section.train_params, made.training
+    with deterministic(params.threads, made.card.seed, params.device):
+        cards = _cards(made.card, training, made.network, made.training_task.validation)
+        if frozen is None:
+            write_net_data(made.training_task, made.card, len(training.history), folder / NET_DATA)
+    _write_history(folder, training, made.card.section)
+    return _write_models(folder, training, *cards, frozen)
+
+
+def _train(
+    request: TrainingRequest, training_task: TrainingTask, card: ModelCard, progress: Progress, checkpoints: Checkpoints
+) -> _Trained:
+    params = card.section.train_params
+    with deterministic(params.threads, request.seed, params.device), worker_processes(request, params.device):
+        network = network_of(card)
+        if card.section.model is not None and card.section.model.is_fitted:
+            training = fit_at_once(network, training_task, card, progress)
+        else:
+            training = fit(network, training_task, progress, checkpoints)
+    return _Trained(training_task, card, network, training)
+
+
+def _best_of_kinds(
+    request: TrainingRequest, prepared: Prepared, progress: Progress, scratch: Path | None, folder: Path
+) -> tuple[_Trained, str]:
+    """Train a model of each kind, and return the one that is best on the validation data, and a sentence about it.
+
+    Raises:
+        TrainingError: None could be trained.
+    """
+    metric, best = prepared.card.section.train_params.choosing_metric, ""
+    trained: _Trained | None = None
+    values: dict[str, float] = {}
+    sections, left_out = candidates(prepared.card)
+    for kind, section in sections.items():
+        own = replace(request, section=section)
+        ready = prepare_subsets(own, prepared.subsets)
+        try:
+            checkpoints = _checkpoints(ready.card, scratch, folder)
+            made = _train(own, ready.training_task, ready.card, _naming(kind, progress), checkpoints)
+        except TrainingError as error:
+            left_out[kind] = str(error)
+            continue
+        values[kind] = made.training.chosen_values.validation[metric]
+        if is_better(metric, values[kind], values.get(best)):
+            best, trained = kind, made
+    if trained is None:
+        raise TrainingError(" ".join(f"{kind}: {reason}" for kind, reason in left_out.items()))
+    card = trained.card.model_copy(update={"candidates": values})
+    return replace(trained, card=card), choice_sentence(card, left_out)
+
+
+def _naming(kind: str, progress: Progress) -> Progress:
+    """Return a callback whose notes begin with the kind of model that is trained."""
+
+    def report(done: int, total: int, note: str = "", values: Mapping[str, float] = NO_VALUES) -> None:
+        progress(done, total, f"{kind}: {note}", values)
+
+    return report
+
+
+_ALONE = "beside the others (trained_model.model.kind: {} trains it alone)"
+
+
+def candidates(card: ModelCard) -> tuple[dict[str, TrainedModelSection], dict[str, str]]:
+    """Return the section to train each kind of model of a table with, and why others are left out, by kind.
+
+    What all of them together cost stays within about 20 CPU seconds for 20,000 rows: all use one thread; the network
+    gets fewer passes than alone, in larger batches, where there are many rows, and is left out where there would be too
+    few passes; a linear model needs all rows in memory.
+
+    Args:
+        card: Rows, inputs and resolved section of a model of the kind auto.
+    """
+    params = card.section.train_params.model_copy(update={"threads": 1})
+    section, inputs = card.section.model_copy(update={"train_params": params}), card.inputs.item_shape[0]
+    rows, batch = card.rows[section.data_train.subset], section.data_train.batch_size or 1
+    wanted = epoch_count(params, max(1, rows // batch))
+    epochs = min(wanted, max(1, CANDIDATE_ROWS // rows))
+    while rows // batch * epochs > CANDIDATE_STEPS:
+        batch *= 2
+    found = {kind: section.model_copy(update={"model": model}) for kind, model in candidate_models(card.task).items()}
+    learner = section.learner.model_copy(update={"label_smoothing": 0.0})  # without it, losses are comparable
+    found["mlp"] = found["mlp"].model_copy(update={"learner": learner})
+    left_out: dict[str, str] = {}
+    if rows * inputs > CANDIDATE_CELLS:
+        left_out["linear"] = f"{rows:,} rows of {inputs:,} inputs are too many to try it {_ALONE.format('linear')}"
+    if epochs < min(CANDIDATE_EPOCHS, wanted):
+        left_out["mlp"] = f"{rows:,} rows are too many to try it {_ALONE.format('mlp')}"
+    elif (epochs, batch) != (wanted, section.data_train.batch_size):
+        fewer = params.model_copy(update={"epochs": epochs, "least_steps": 0})
+        larger = section.data_train.model_copy(update={"batch_size": batch})
+        found["mlp"] = found["mlp"].model_copy(update={"train_params": fewer, "data_train": larger})
+    return {kind: each for kind, each in found.items() if kind not in left_out}, left_out
+
+
+def choice_sentence(card: ModelCard, left_out: Mapping[str, str]) -> str:
+    """Return which kind of model was chosen, by what, what the others reached, and what was not tried.
+
+    Args:
+        card: Of the chosen model, with its candidates.
+        left_out: Reason by kind.
+    """
+    section, kind = card.section, card.section.model.kind if card.section.model else ""
+    metric = section.train_params.choosing_metric
+    subset = section.data_validation.subset if section.data_validation else ""
+    others = ", ".join(f"{name} {value:.4g}" for name, value in card.candidates.items() if name != kind)
+    sentence = f"{kind} was chosen: its {metric} on {subset} is {card.candidates[kind]:.4g}"
+    sentences = [sentence + (f", that of {others}." if others else ".")]
+    sentences += [f"{name} was left out: {reason.rstrip('.')}." for name, reason in left_out.items()]
+    if kind == "mlp" and section.train_params.least_steps == 0:
+        epochs = pluralize(section.train_params.epochs or 0, "epoch")
+        form = f"{epochs} in batches of {section.data_train.batch_size}"
+        sentences.append(f"It had {form}; trained_model.model: {{kind: mlp, width: 128}} trains it for longer.")
+    return " ".join(sentences)
 
 
 def _checkpoints(card: ModelCard, scratch: Path | None, folder: Path) -> Checkpoints:
@@ -191,6 +325,7 @@ def _report(card: ModelCard, network: torch.nn.Module, epochs: int) -> dict[str,
         "epochs": epochs,
         "epoch": card.epoch,
         "chosen_by": card.chosen_by,
+        **({"candidates": card.candidates} if card.candidates else {}),
         **{f"validation_{name}": value for name, value in card.values.items()},
         "trained_on": card.trained_on,
         "spec": card.section.content(),

@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +57,17 @@ LABELS = [*"0123456789", {"name": "even", "subclasses": ["0", "2", "4", "6", "8"
 BINARY = {**{each: "small" for each in "01234"}, **{each: "large" for each in "56789"}}
 TABLE = {"kind": "table", "path": "houses.csv", "target_column": "price", "delimiter": ";", "decimal": ","}
 GAPS = {**TABLE, "path": "gaps.csv"}
+DATES = {**TABLE, "path": "dates.csv"}
 
 FAMILIES: dict[str, dict[str, Any]] = {
     "regression": _values("regression"),
     "table": {**_values("regression"), "generated_images": {"source": TABLE}},
     "gaps": {**_values("regression"), "generated_images": {"source": GAPS}},
     "linear": _fitted("linear"),
-    "boosted": _fitted("gradient_boosting", trees=12, least_rows=5),
+    "boosted": {
+        **_fitted("gradient_boosting", trees=12, least_rows=5),
+        "generated_images": {"source": DATES},
+    },
     "binary": _values("classification", data_description={"class_mapping": BINARY}, train_params={"decision": "tuned"}),
     "softmax": _values("classification", train_params={"calibration": "temperature"}),
     "multilabel": _values(
@@ -82,15 +87,20 @@ TABLES = ("table", "gaps", "linear", "boosted")
 """Those of the user's own rows."""
 
 
-def write_houses(path: Path, count: int = 80, seed: int = 0, gaps: float = 0.0) -> None:
-    """Write a table as spreadsheets do in Germany: ``;`` between values, ``,`` before decimals; a share is missing."""
+def write_houses(path: Path, count: int = 80, seed: int = 0, gaps: float = 0.0, dates: bool = False) -> None:
+    """Write a table as spreadsheets do in Germany: ``;`` between values, ``,`` before decimals; a share is missing.
+
+    With dates, a further column says when each house was sold.
+    """
     drawn = random.Random(seed)
-    lines = ["size;rooms;town;garden;price"]
+    lines = [f"size;rooms;town;garden;{'sold;' if dates else ''}price"]
     for _ in range(count):
         size, rooms, town = drawn.uniform(40, 200), drawn.randint(1, 7), drawn.choice(["Ulm", "Bonn", "Kiel"])
         garden = drawn.choice(["true", "false"])
         price = 2 * size + 10 * rooms + (50 if town == "Bonn" else 0)
-        cells = [f"{size:.2f}", str(rooms), town, garden, f"{price:.1f}"]
+        sold = datetime(2021, 1, 1) + timedelta(hours=drawn.randint(0, 24_000)) if dates else None
+        price += 40 * (sold.year - 2021) + sold.hour if sold else 0
+        cells = [f"{size:.2f}", str(rooms), town, garden, *([f"{sold:%Y-%m-%dT%H:%M}"] if sold else []), f"{price:.1f}"]
         if gaps:
             cells = ["" if drawn.random() < gaps else cell for cell in cells[:-1]] + cells[-1:]
         lines.append(";".join(cells).replace(".", ","))
@@ -179,6 +189,7 @@ def make_trained_project(folder: Path, families: dict[str, dict[str, Any]] = FAM
     project = TrainedProject(folder)
     write_houses(folder / "houses.csv")
     write_houses(folder / "gaps.csv", gaps=0.15)
+    write_houses(folder / "dates.csv", gaps=0.1, dates=True)
     with pytest.MonkeyPatch.context() as patch:
         project.enter(patch)
         for experiment_id, values in families.items():

@@ -129,7 +129,7 @@ def test_the_kinds_of_installed_packages_are_choices_where_they_may_stand_and_no
     install_package("assay.models", "net", "nets:KIND", package="acme", nets=NET)
     install_package("assay.learners", "huber", "broken:KIND", package="broken", broken="1 / 0")
     fields = spec_field().config_type.fields["trained_model"].config_type.fields
-    assert kinds_of(fields["model"].config_type.inner_type) == [*BUILT_IN_MODELS, "net"]
+    assert kinds_of(fields["model"].config_type.inner_type) == [*BUILT_IN_MODELS, "auto", "net"]
     assert kinds_of(fields["learner"].config_type) == ["huber"]
     source = spec_field().config_type.fields["generated_images"].config_type.fields["source"].config_type
     assert "net" not in kinds_of(source)

@@ -78,6 +78,22 @@ def test_only_tables_are_scaled_anew_and_results_of_the_former_scaling_are_found
     assert changed(spec(**TABLE), spec(**TABLE, normalized={"missing": {"numbers": "mean"}})) == {"normalized"}
 
 
+def test_models_of_tables_that_are_named_are_found_and_only_others_are_chosen_anew():
+    """These are the digests of the time when the model of a table was the network."""
+    former = {"model": {"kind": "mlp", "width": 128}}
+    assert digests(spec(**TABLE, trained_model=former))["trained_model"] == "78d7e5d163cab8c2915e7ecb"
+    assert (
+        digests(spec(**TABLE, trained_model={"model": {"kind": "linear"}}))["trained_model"]
+        == "91eb0be9c49245fe43a3f53b"
+    )
+    assert (
+        digests(spec(**TABLE, trained_model={"train_params": {"epochs": 3}}))["trained_model"]
+        == "28a5bb97505fca424e0a3d45"
+    )
+    assert changed(spec(**TABLE), spec(**TABLE, trained_model=former)) == {"trained_model"}
+    assert spec(**TABLE).trained_model.model.kind == "auto"
+
+
 def test_a_training_seed_of_its_own_shares_the_data():
     assert changed(spec(), spec(trained_model={"seed": 3})) == {"trained_model"}
 

@@ -1,5 +1,7 @@
 """What is told of tables that can be used, but may mean something else than they say; and that usual ones are not."""
 
+from datetime import date
+
 import polars as pl
 import pytest
 
@@ -139,3 +141,44 @@ def test_a_header_that_is_none_is_told(tmp_path, text, message):
 def test_names_of_columns_may_hold_spaces(tmp_path):
     (tmp_path / "table.csv").write_text("my a, y \n1,2\n3,4\n")
     assert check_table_source(TableSource(path=str(tmp_path / "table.csv"), target_column=" y ")) == []
+
+
+IN_PARTS = ColumnUse("regression", "y", dates_in_parts=True)
+
+
+def test_what_becomes_of_dates_is_told_with_a_way_to_divide_by_time(notes):
+    days = [f"2024-01-{1 + row % 28:02}" for row in range(ROWS)]
+    (note,) = notes(days, use=IN_PARTS)
+    assert note.startswith("'a': of dates, the year, month, day of the week")
+    assert "source.subset_column" in note
+    days[3] = "soon"
+    wrong, _ = notes(days, use=IN_PARTS)
+    assert wrong == "column 'a': 'soon' and so on in 1 row are no dates such as 2024-01-31, and count as missing"
+    (note,) = notes([f"{1 + row % 28:02}.01.2024" for row in range(ROWS)], use=IN_PARTS)
+    assert "become categories; write dates as 2024-01-31" in note
+
+
+def test_columns_of_dates_are_refused_only_where_they_do_not_become_parts(notes):
+    days = [date(2024, 1, 1 + row % 28) for row in range(ROWS)]
+    assert len(notes(days, parquet=True, use=IN_PARTS)) == 1
+    with pytest.raises(
+        DataError, match=r"column 'a': holds Date, .* let it become parts .normalized.dates: parts., turn"
+    ):
+        notes(days, parquet=True)
+    with pytest.raises(DataError, match=r"column 'a': holds Duration.*true/false; turn it into a number"):
+        notes([each - days[0] for each in days], parquet=True, use=IN_PARTS)
+
+
+def test_a_column_of_constants_is_told(notes):
+    (note,) = notes([7] * ROWS)
+    assert note.startswith("1 column holds the same value in every row, which says nothing: 'a'; list them in source.")
+    assert notes([None if row % 2 else 7 for row in range(ROWS)])[0].startswith("values are missing")
+
+
+def test_a_class_of_one_row_is_told(notes):
+    classes = ["odd", *["red", "blue"] * (ROWS // 2)][:ROWS]
+    (note,) = notes(USUAL["numbers"], classes, "classification")
+    assert note.startswith(
+        "source.target_column 'y': 1 class has one row only ('odd'), which is learned from or tested"
+    )
+    assert notes(USUAL["numbers"], ["red", "blue"] * (ROWS // 2), "classification") == []

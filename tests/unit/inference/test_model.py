@@ -15,25 +15,28 @@ from PIL import Image
 from polars.testing import assert_frame_equal, assert_series_equal
 
 import assay
+from assay.cli.results import show
 from assay.datasets.scaling import CategoricalInfo, NormalizationInfo
 from assay.datasets.schema import root_of
 from assay.errors import AssayError, DataError, StorageError
 from assay.experiments.contents import stage_results
 from assay.images.decoding import decode
+from assay.inference.export import check_export
 from assay.inference.pictures import files_of, prepare_picture
+from assay.inference.scoring import Scoring
 from assay.inference.stored import find_model
 from assay.inference.tables import table_parts
-from tests.helpers.trained import FAMILIES, TABLES, TrainedProject
+from tests.helpers.trained import DATES, FAMILIES, TABLES, TrainedProject, write_houses
 
 pytestmark = pytest.mark.system
 
 PICTURES = [name for name in FAMILIES if name not in TABLES]
 
 
-def own_test_items(project: TrainedProject, name: str) -> tuple[pl.DataFrame, list]:
+def own_test_items(project: TrainedProject, name: str, is_table: bool = False) -> tuple[pl.DataFrame, list]:
     """Return the rows of a stage that are the experiment's test items, and the picture files of each."""
     results = stage_results(project.storage, name)
-    if name in TABLES:
+    if is_table or name in TABLES:
         rows = pl.read_parquet(results["tabular"].folder / "tabular.parquet")
         return rows.filter(pl.col("subset") == "test"), []
     whole = name in ("segmentation", "detection")
@@ -331,6 +334,57 @@ def test_columns_that_only_mark_gaps_are_none_of_the_table(families):
     assert card.inputs["columns"] == FRAME.columns
     with pytest.raises(DataError, match="needs 4 columns, and 1 of them"):
         assay.load_model("gaps").predict(FRAME.drop("size"))
+
+
+def test_dates_are_read_as_the_trainings_were_whatever_their_type(families, tmp_path):
+    model = assay.load_model("boosted")
+    assert model.card.inputs["columns"] == [*FRAME.columns, "sold"]
+    assert {"sold_year", "sold_hour"} <= set(model.stored.card.inputs.columns)
+    early, late = (FRAME.with_columns(sold=pl.lit(text)) for text in ("2021-02-03T09:30", "2023-02-03T09:30"))
+    prices = [model.predict(each)["prediction"][0] for each in (early, late)]
+    assert prices[0] < prices[1]
+    as_time = late.with_columns(pl.col("sold").str.to_datetime())
+    assert model.predict(as_time)["prediction"][0] == prices[1]
+    late.with_columns(size=pl.lit(80)).write_csv(path := tmp_path / "rows.csv", separator=";")
+    assert model.predict(path)["prediction"][0] == prices[1]
+    assert model.predict(late.with_columns(sold=pl.lit(None)))["prediction"].is_finite().all()
+    for wrong, told in (
+        ("soon", "value is no date, such as 'soon'; write them as 2024-01-31"),
+        (7, "holds Int32; exp"),
+    ):
+        with pytest.raises(DataError, match=told):
+            model.predict(FRAME.with_columns(sold=pl.lit(wrong)))
+
+
+def test_categories_that_are_rare_in_the_training_or_not_in_it_are_counted(families):
+    model, towns = assay.load_model("table"), ["Rom", "Ulm", "Oslo"]
+    rows = pl.concat([FRAME.with_columns(town=pl.lit(town)) for town in towns])
+    (part,) = model.parts(rows)
+    assert part.rare == {"town": 2}
+    scoring = Scoring(model, "rows", iter([part, part]))
+    list(scoring)
+    assert scoring.about_rare.startswith(
+        "categories that the training data lack, or hardly have: 'town' in 4 rows; they"
+    )
+    assert Scoring(model, "rows", iter(())).about_rare == ""
+
+
+def test_a_table_whose_model_the_data_chose_is_a_model_like_any_other(tmp_path, monkeypatch, capsys):
+    write_houses(tmp_path / "dates.csv", 120, dates=True)
+    project = TrainedProject(tmp_path)
+    project.enter(monkeypatch)
+    analyzer = {"bootstrap_samples": 20, "simple_models": False}
+    source = {"generated_images": {"source": DATES}, "analysis": {"result_analyzer": analyzer}}
+    project.write("houses", {"task": "regression", **source})
+    project.run("houses")
+    model = assay.load_model("houses")
+    assert set(model.card.candidates) == {"linear", "gradient_boosting", "mlp"}
+    assert model.card.validation["loss"] == min(model.card.candidates.values())
+    rows, _ = own_test_items(project, "houses", is_table=True)
+    assert_frame_equal(model.predict(rows), stored_predictions(project, "houses"), check_row_order=False)
+    assert check_export(model).passed
+    show("houses")
+    assert " was chosen: its loss on validation is " in capsys.readouterr().out
 
 
 def test_other_columns_are_not_looked_at(families):

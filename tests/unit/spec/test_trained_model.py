@@ -101,6 +101,32 @@ def test_few_items_are_seen_in_more_epochs_when_the_user_left_that_open(steps, e
     assert epoch_count(chosen.train_params, steps) == 3
 
 
+LAST = {"train_params": {"choose_epoch": "last"}}
+
+
+@pytest.mark.parametrize(
+    ("keys", "task", "kind"),
+    [
+        ({}, "regression", "auto"),
+        ({}, "multi_label", "auto"),
+        ({"learner": {"loss": "mse"}}, "regression", "auto"),
+        ({"learner": {"class_weights": "balanced"}, "train_params": {"decision": "tuned"}}, "classification", "auto"),
+        ({"train_params": {"threads": 1}}, "classification", "mlp"),
+        ({"learner": {"learning_rate": 0.01}}, "regression", "mlp"),
+        ({"train_params": {"epochs": 20}}, "regression", "mlp"),
+        ({"data_train": {"batch_size": 32}}, "classification", "mlp"),
+        ({"data_validation": None, **LAST}, "regression", "mlp"),
+        (LAST, "regression", "mlp"),
+        ({"starting_weights": {"path": "weights.safetensors"}}, "regression", "mlp"),
+        ({"model": {"kind": "linear"}}, "regression", "linear"),
+    ],
+)
+def test_the_model_of_a_table_is_chosen_by_data_unless_a_key_is_set_that_only_a_network_reads(keys, task, kind):
+    filled = with_defaults(section(**keys), task, "columns", by_data=True)
+    assert filled.model.kind == kind
+    assert with_defaults(filled, task, "columns", by_data=True) == filled
+
+
 def test_resolving_twice_changes_nothing():
     once = with_defaults(section(), "classification", "crops")
     assert with_defaults(once, "classification", "crops") == once
@@ -145,6 +171,24 @@ def test_resolving_twice_changes_nothing():
         ({"learner": {"gamma": 0.5}}, "regression", "pixels", "read by the schedule step only"),
         ({"data_train": {"augmentation": {"contrast": 0.1}}}, "regression", "pixels", "augmentation.contrast is set"),
         ({"data_train": {"augmentation": {"zoom": 0.1}}}, "regression", "columns", "augmentation.zoom is set"),
+        (
+            {"model": {"kind": "auto"}},
+            "classification",
+            "crops",
+            "'auto' reads rows of a table, but the inputs are crops",
+        ),
+        (
+            {"model": {"kind": "auto"}, "train_params": {"epochs": 3}},
+            "regression",
+            "columns",
+            "train_params.epochs is set, but model.kind 'auto' also means models that are fitted at once",
+        ),
+        (
+            {"model": {"kind": "auto"}, "train_params": {"choose_epoch": "last"}},
+            "regression",
+            "columns",
+            "choose_epoch is 'last', but model.kind 'auto' is chosen on the validation data",
+        ),
     ],
 )
 def test_a_key_without_meaning_is_an_error_that_names_it(keys, task, view, message):

@@ -330,3 +330,44 @@ def test_a_function_that_answers_wrongly_is_one_error(normalize, chooser, answer
 def test_columns_that_a_function_chooses_for_two_keys_are_an_error(normalize, chooser):
     keys = {"scalar_feature_keys": "chosen", "categorical_feature_keys": ["size"]}
     assert "'size' is matched by scalar_feature_keys 'size' already" in refused(normalize, **keys)
+
+
+DAYS = {**TABLE, "size": ["2024-03-01", "2024-03-31", None, "2023-01-01"]}
+
+
+def test_parts_of_dates_take_their_place_among_the_features(normalize):
+    report, table, folder = normalize(DAYS, dates="parts", missing={"indicators": False})
+    parts = ("size_weekday", "size_day_of_year")
+    assert read_table_info(folder).features == (*parts, "rooms", "new", "color")
+    assert report["columns_of_dates"] == dict.fromkeys(parts, "size")
+    assert table["size_day_of_year"].to_list() == [0.0, 1.0, 0.5, -2.0]
+    assert table["size"].to_list() == DAYS["size"]
+    assert table.select(parts).null_count().sum_horizontal()[0] == 0
+    assert report["missing_values"] == dict.fromkeys(parts, 1)
+    assert read_normalization(folder / "normalization_info.yaml").dates[0].parts == {
+        "weekday": "size_weekday",
+        "day_of_year": "size_day_of_year",
+    }
+
+
+def test_dates_stay_texts_where_they_are_listed_or_wanted_as_categories(normalize):
+    as_texts = {"unseen_categories": "code"}
+    assert "columns_of_dates" not in normalize(DAYS, **as_texts)[0]
+    listed = {"dates": "parts", "categorical_feature_keys": ["s*", "color"], **as_texts}
+    assert "columns_of_dates" not in normalize(DAYS, "listed", **listed)[0]
+
+
+def test_the_dates_of_an_evaluated_table_become_the_parts_of_the_training(normalize, tabular_folder, tmp_path):
+    _, _, trained = normalize(DAYS, dates="parts", unseen_categories="code")
+    scaling = trained / "normalization_info.yaml"
+    for values, message in ((["soon", *DAYS["size"][1:]], "'soon'"), ([1, 2, 3, 4], "holds Int64; expected dates")):
+        tabular = tabular_folder({**DAYS, "size": values})
+        (folder := tmp_path / f"evaluated-{message[:3]}").mkdir()
+        with pytest.raises(DataError, match=message):
+            build_normalized(
+                scan_parquet(tabular / "tabular.parquet"), tabular, NormalizedSection(), folder, scaling=scaling
+            )
+    tabular = tabular_folder({**DAYS, "size": ["2024-03-31", "2024-03-01", "2020-01-01", "2020-01-01"]})
+    (folder := tmp_path / "evaluated").mkdir()
+    build_normalized(scan_parquet(tabular / "tabular.parquet"), tabular, NormalizedSection(), folder, scaling=scaling)
+    assert read_parquet(folder / "normalized.parquet")["size_day_of_year"].to_list()[:2] == [1.0, 0.0]

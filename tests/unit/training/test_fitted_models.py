@@ -52,9 +52,10 @@ def fit(rows, store_rows, tmp_path):
     def run(kind="gradient_boosting", task="regression", name="result", rows=rows, model=(), **keys):
         source = store_rows(rows, infos=(TOWNS,))
         (folder := tmp_path / name).mkdir()
-        keys["train_params"] = {"threads": 1, **keys.get("train_params", {})}
+        threads = {} if kind == "auto" else {"threads": 1}
+        keys["train_params"] = {**threads, **keys.get("train_params", {})}
         keys["data_description"] = {"input": "normalized", **keys.get("data_description", {})}
-        chosen = {"kind": kind, **(FEW if kind != "linear" else {}), **dict(model)}
+        chosen = {"kind": kind, **(FEW if kind == "gradient_boosting" else {}), **dict(model)}
         section = TrainedModelSection.model_validate({"model": chosen, "net_data": {"samples": 3}, **keys})
         report = build_trained_model(section, task, 1, source, folder)
         model = load_model(folder / CHOSEN)
@@ -195,3 +196,31 @@ def test_rows_in_a_batch_are_those_one_by_one(fit):
     batch = torch.randn(9, 3, generator=torch.Generator().manual_seed(0)) * 4
     assert torch.equal(network(batch), torch.cat([network(row) for row in batch.split(1)]))
     assert network(torch.full((1, 3), torch.nan)).isnan().all()
+
+
+def test_auto_is_the_kind_that_is_best_on_the_validation_data(fit, rows, caplog):
+    with caplog.at_level("INFO", "assay.training"):
+        report, _, folder = fit("auto")
+    card = load_model(folder / CHOSEN).card
+    assert set(card.candidates) == {"linear", "gradient_boosting", "mlp"}
+    best = min(card.candidates, key=card.candidates.get)
+    assert (report["model"], card.section.model.kind) == (best, best)
+    assert best != "linear"
+    assert card.candidates[best] == card.values["loss"] == report["validation_loss"]
+    assert report["choice"].startswith(
+        f"{best} was chosen: its loss on validation is {card.values['loss']:.4g}, that of "
+    )
+    assert report["choice"] in caplog.text
+    _, _, lone_folder = fit(best, name="alone", model={"width": 128} if best == "mlp" else {"trees": None})
+    assert (lone_folder / HISTORY).read_bytes() == (folder / HISTORY).read_bytes()
+    _, _, other = fit("auto", name="again")
+    assert (other / CHOSEN).read_bytes() == (folder / CHOSEN).read_bytes()
+    straight = rows.with_columns(target=3 * pl.col("age") - pl.col("size"))
+    assert fit("auto", rows=straight, name="straight")[0]["model"] == "linear"
+
+
+def test_auto_compares_by_the_metric_that_chooses_the_epoch(fit):
+    report, predicted, folder = fit("auto", "classification", train_params={"metric": "accuracy"})
+    card = load_model(folder / CHOSEN).card
+    assert report["validation_accuracy"] == max(card.candidates.values())
+    assert accuracy(predicted) > 0.7

@@ -1,0 +1,155 @@
+"""Dates of a table as numbers: the parts of a column of dates, chosen once, stored, applied to any rows.
+
+A column holds dates by its type, or because nearly all of its texts are ISO dates: 2024-01-31, 2024-01-31T08:15.
+Belongs here: recognizing dates, their parts. Does not belong here: scaling the parts (``scaling``), filling their gaps
+(``filling``).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, get_args
+
+import polars as pl
+from pydantic import Field
+
+from assay.errors import DataError, shorten
+from assay.spec.base import Section
+from assay.utils.text import pluralize
+
+Part = Literal["year", "month", "weekday", "day_of_year", "hour"]
+
+PARTS: tuple[Part, ...] = get_args(Part)
+
+LEAST_SHARE = 0.95
+"""Share of the texts of a column, those that are missing aside, from which on it is one of dates."""
+
+_DAY = r"(\d{4}-\d{2}-\d{2})"
+_HOUR = r"(?:[T ]([01]\d|2[0-3]):[0-5]\d(?::\d{2}(?:[.,]\d+)?)?)?"
+_ISO = rf"^\s*{_DAY}{_HOUR}\s*(?:Z|[+-]\d{{2}}:?\d{{2}})?\s*$"
+
+_SAMPLED = 1000
+
+
+class DateInfo(Section):
+    """A column of dates becomes one column of whole numbers per part that differs between the fitted rows."""
+
+    name: str
+    """Column name."""
+    parts: dict[Part, str]
+    """Name of the column of each part: the year, the month 1 to 12, the day of the week 1 (Monday) to 7, the day of the
+    year 1 to 366, the hour 0 to 23."""
+    lenient: bool = Field(default=False, exclude_if=lambda lenient: not lenient)
+    """Whether some texts of the fitted rows are no dates, so that such texts are missing values."""
+
+    def apply(self, column: pl.Series) -> list[pl.Series]:
+        """Return the columns of the parts, as Int32; null where there is no date.
+
+        Raises:
+            DataError: The column holds neither dates nor texts.
+        """
+        parts = parts_of(column)
+        return [parts[part].alias(name) for part, name in self.parts.items()]
+
+    def check(self, column: pl.Series) -> None:
+        """Refuse texts that are no dates, unless the fitted rows had such texts as well.
+
+        Raises:
+            DataError: Names some of them.
+        """
+        if not self.lenient and len(wrong := undated(column)):
+            shown = ", ".join(map(shorten, wrong.unique(maintain_order=True)[:3]))
+            raise DataError(
+                f"column {self.name!r}: {pluralize(len(wrong), 'value is no date', 'values are no dates')}, such as "
+                f"{shown}; write them as 2024-01-31 or 2024-01-31T08:15, or leave them empty where they are unknown."
+            )
+
+
+def parts_of(column: pl.Series) -> pl.DataFrame:
+    """Return a column ``PARTS`` each, Int32, of a column of dates, times or ISO texts; null where there is no date.
+
+    The hour is as the text says it, or in UTC where the column's type has a time zone, which is how tables are stored.
+
+    Raises:
+        DataError: The column holds something else.
+    """
+    kind = column.dtype
+    if isinstance(kind, pl.Datetime):
+        times = column.dt.convert_time_zone("UTC") if kind.time_zone else column
+        day, hour = times.dt.date(), times.dt.hour()
+    elif isinstance(kind, pl.Date):
+        day, hour = column, column.dt.day() * 0
+    elif isinstance(kind, (pl.String, pl.Categorical, pl.Enum)):
+        texts = column.cast(pl.String)
+        day = texts.str.extract(_ISO, 1).str.to_date("%Y-%m-%d", strict=False)
+        hour = texts.str.extract(_ISO, 2).cast(pl.Int32).fill_null(0)
+    elif column.null_count() == len(column):
+        day = hour = column.cast(pl.Date)
+    else:
+        raise DataError(f"column {column.name!r}: holds {kind}; expected dates, or texts such as 2024-01-31.")
+    found = pl.DataFrame({"day": day, "hour": hour.cast(pl.Int32)})
+    return found.select(
+        year=pl.col("day").dt.year(),
+        month=pl.col("day").dt.month(),
+        weekday=pl.col("day").dt.weekday(),
+        day_of_year=pl.col("day").dt.ordinal_day(),
+        hour=pl.when(pl.col("day").is_not_null()).then("hour"),
+    ).cast(pl.Int32)
+
+
+def undated(column: pl.Series) -> pl.Series:
+    """Return the texts of a column that are no ISO dates; none of a column of another type."""
+    if not isinstance(column.dtype, (pl.String, pl.Categorical, pl.Enum)):
+        return column.clear()
+    present = column.cast(pl.String).drop_nulls()
+    return present.filter(present.str.extract(_ISO, 1).str.to_date("%Y-%m-%d", strict=False).is_null())
+
+
+def holds_dates(column: pl.Series) -> bool:
+    """Return whether a column holds dates, by its type or by nearly all of its texts."""
+    if isinstance(column.dtype, (pl.Date, pl.Datetime)):
+        return column.null_count() < len(column)
+    if not isinstance(column.dtype, (pl.String, pl.Categorical, pl.Enum)):
+        return False
+    present = column.drop_nulls()
+    few = present.head(_SAMPLED)
+    if not len(few) or len(undated(few)) > len(few) // 2:
+        return False
+    return len(undated(present)) <= (1 - LEAST_SHARE) * len(present)
+
+
+def fit_dates(rows: pl.DataFrame, features: Iterable[str]) -> tuple[DateInfo, ...]:
+    """Return which parts of each column of dates become columns: those that differ between the rows.
+
+    Args:
+        rows: The rows to fit on.
+        features: Columns that may hold dates.
+    """
+    taken, infos = set(rows.columns), []
+    for name in features:
+        if holds_dates(rows[name]):
+            varying = [part.name for part in parts_of(rows[name]) if part.drop_nulls().n_unique() > 1]
+            parts = {part: _free_name(f"{name}_{part}", taken) for part in PARTS if part in varying}
+            infos.append(DateInfo(name=name, parts=parts, lenient=len(undated(rows[name])) > 0))
+    return tuple(infos)
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
+
+
+def with_parts(infos: Iterable[DateInfo], table: pl.DataFrame) -> pl.DataFrame:
+    """Return a table with the parts of its dates as further columns at its end; the dates stay."""
+    return table.with_columns(column for info in infos for column in info.apply(table[info.name]))
+
+
+def date_columns(infos: Iterable[DateInfo]) -> Mapping[str, str]:
+    """Return, by the name of each column that holds a part, the column of the dates."""
+    return {part: info.name for info in infos for part in info.parts.values()}
+
+
+def in_parts(names: Sequence[str], infos: Iterable[DateInfo]) -> tuple[str, ...]:
+    """Return names of columns in which those of dates are replaced by those of their parts."""
+    parts = {info.name: tuple(info.parts.values()) for info in infos}
+    return tuple(dict.fromkeys(each for name in names for each in parts.get(name, (name,))))

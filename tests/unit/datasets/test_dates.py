@@ -1,0 +1,94 @@
+"""Dates as numbers: what is a date, which parts, and what happens to texts that are none."""
+
+from datetime import UTC, date, datetime
+
+import polars as pl
+import pytest
+
+from assay.datasets.dates import DateInfo, date_columns, fit_dates, holds_dates, in_parts, parts_of, undated, with_parts
+from assay.errors import DataError
+
+DAYS = ["2024-01-31", "2024-02-29", "2023-12-25", "2024-02-29"]
+PARTS = {"year": [2024, 2023], "month": [1, 12], "weekday": [3, 1], "day_of_year": [31, 359], "hour": [8, 0]}
+TIMES = [datetime(2024, 1, 31, 8, 15), datetime(2023, 12, 25)]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pl.Series("day", TIMES),
+        pl.Series("day", TIMES, pl.Datetime("ms")),
+        pl.Series("day", [each.replace(tzinfo=UTC) for each in TIMES]),
+        pl.Series("day", ["2024-01-31T08:15", "2023-12-25"]),
+        pl.Series("day", [" 2024-01-31 08:15:59.25Z", "2023-12-25T00:00+02:00 "]),
+        pl.Series("day", ["2024-01-31T08:15", "2023-12-25"], pl.Categorical),
+    ],
+)
+def test_dates_and_times_of_any_type_have_the_same_parts(values):
+    assert holds_dates(values)
+    assert parts_of(values).to_dict(as_series=False) == PARTS
+
+
+def test_the_hour_of_a_time_zone_is_that_of_utc_as_it_is_stored():
+    times = pl.Series([datetime(2024, 1, 31, 8, tzinfo=UTC)]).dt.convert_time_zone("Asia/Tokyo")
+    assert parts_of(times)["hour"].to_list() == [8]
+
+
+def test_only_parts_that_differ_become_columns():
+    table = pl.DataFrame({"day": DAYS, "day_month": [1, 2, 3, 4], "size": [1.0, 2.0, 3.0, 4.0]})
+    (info,) = fit_dates(table, ["day", "day_month", "size"])
+    assert info == DateInfo(
+        name="day",
+        parts={"year": "day_year", "month": "day_month_", "weekday": "day_weekday", "day_of_year": "day_day_of_year"},
+    )
+    parts = with_parts([info], table)
+    assert parts["day_month_"].to_list() == [1, 2, 12, 2]
+    assert parts["day_weekday"].to_list() == [3, 4, 1, 4]
+    assert in_parts(("size", "day"), [info]) == ("size", *info.parts.values())
+    assert date_columns([info])["day_month_"] == "day"
+    same_day = table.with_columns(day=pl.lit(date(2024, 1, 1)))
+    assert fit_dates(same_day, ["day"]) == (DateInfo(name="day", parts={}),)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["31.01.2024", "29.02.2024"],
+        ["2024-13-01", "2024-02-30"],
+        ["2024-01", "2024-02"],
+        ["red", "blue"],
+        [20240131, 20240229],
+        [1.5, 2.5],
+        [None, None],
+        ["2024-01-31", *["red"] * 3],
+    ],
+)
+def test_what_is_no_date_is_left_alone(values):
+    column = pl.Series("day", values)
+    assert not holds_dates(column)
+    assert fit_dates(column.to_frame(), ["day"]) == ()
+
+
+def test_a_column_without_any_date_is_left_to_the_message_about_empty_columns():
+    assert not holds_dates(pl.Series("day", [None, None], pl.Date))
+
+
+def test_few_texts_that_are_no_dates_are_missing_where_the_fitted_rows_had_such():
+    column = pl.Series("day", [*DAYS * 10, "soon", None])
+    assert holds_dates(column)
+    assert undated(column).to_list() == ["soon"]
+    (info,) = fit_dates(column.to_frame(), ["day"])
+    assert info.lenient
+    info.check(pl.Series("day", ["later"]))
+    assert info.apply(pl.Series("day", ["later", "2024-01-01", None]))[0].to_list() == [None, 2024, None]
+    (strict,) = fit_dates(pl.DataFrame({"day": DAYS}), ["day"])
+    strict.check(pl.Series("day", ["2024-01-01", None]))
+    with pytest.raises(DataError, match=r"column 'day': 2 values are no dates, such as '1\.2\.2024', 'later'; write"):
+        strict.check(pl.Series("day", ["1.2.2024", "later", "2024-01-01"]))
+
+
+def test_numbers_in_place_of_dates_are_refused_and_nothing_at_all_is_missing():
+    (info,) = fit_dates(pl.DataFrame({"day": DAYS}), ["day"])
+    with pytest.raises(DataError, match="column 'day': holds Int64; expected dates, or texts such as 2024-01-31"):
+        info.apply(pl.Series("day", [1, 2]))
+    assert info.apply(pl.Series("day", [None, None]))[0].to_list() == [None, None]
