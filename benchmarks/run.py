@@ -27,6 +27,7 @@ BENCHMARKS = {
         "analysis",
         "quality",
         "scenes",
+        "tables",
         "runs",
         "launching",
         "automation",
