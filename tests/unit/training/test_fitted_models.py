@@ -213,8 +213,6 @@ def test_auto_is_the_kind_that_is_best_on_the_validation_data(fit, rows, caplog)
     assert report["choice"] in caplog.text
     _, _, lone_folder = fit(best, name="alone", model={"width": 128} if best == "mlp" else {"trees": None})
     assert (lone_folder / HISTORY).read_bytes() == (folder / HISTORY).read_bytes()
-    _, _, other = fit("auto", name="again")
-    assert (other / CHOSEN).read_bytes() == (folder / CHOSEN).read_bytes()
     straight = rows.with_columns(target=3 * pl.col("age") - pl.col("size"))
     assert fit("auto", rows=straight, name="straight")[0]["model"] == "linear"
 
