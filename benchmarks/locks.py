@@ -52,12 +52,17 @@ def contend(
     (folder / "witness").mkdir()
     work = partial(_enter_often, folder, acquisitions, write_share, taken, stays_s)
     started = time.perf_counter()
-    with SERVER.Pool(processes) as pool:
+    # The process that is forked may be older than variables that a lock needs.
+    with SERVER.Pool(processes, _set_variables, (dict(os.environ),)) as pool:
         told = pool.map(work, range(processes), chunksize=1)
         pool.close()
         pool.join()  # leaving the block ends processes by SIGTERM, which some shells let their children ignore
     wall_s = time.perf_counter() - started
     return Told(sum(entered for entered, _ in told), sum(violations for _, violations in told), wall_s)
+
+
+def _set_variables(variables: dict[str, str]) -> None:
+    os.environ.update(variables)
 
 
 def _enter_often(

@@ -42,6 +42,23 @@ def install_package(tmp_path, monkeypatch):
         sys.modules.pop(name, None)
 
 
+@pytest.fixture(scope="session")
+def running_s3():
+    """An S3 server with one bucket for all tests of this process; see ``tests.helpers.buckets``."""
+    from tests.helpers.buckets import s3_server
+
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(running_s3, monkeypatch):
+    """That server, and its credentials in the environment."""
+    for name, value in running_s3.variables.items():
+        monkeypatch.setenv(name, value)
+    return running_s3
+
+
 def pytest_collection_finish():
     """Leave what the imports made out of all further collections of garbage, of which pytest forces some at the end."""
     gc.freeze()

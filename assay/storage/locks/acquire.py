@@ -7,12 +7,14 @@ listing holders, which backend a folder has (``holders``).
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from assay.errors import InUseError, StorageError
-from assay.storage.locks.holders import Heartbeat, describe, heartbeat_of, holder_file, holders
+from assay.storage.bucket import Bucket
+from assay.storage.locks.holders import NAMED, Heartbeat, describe, heartbeat_of, holder_file, holders
+from assay.storage.locks.lease import Lease
 
 if TYPE_CHECKING:
     # Imported where a lock is made: it brings asyncio, a tenth of the start of a command that takes none.
@@ -53,17 +55,17 @@ def hold(
 
     Raises:
         InUseError: The lock was not free in time; the message names its holders.
-        StorageError: It can't be made, or was lost while it was held: on a shared file system, a holder without
-            heartbeats is replaced.
+        StorageError: It can't be made, or was lost while it was held: on a shared file system and in a bucket, a
+            holder without heartbeats is replaced.
     """
     heartbeat = heartbeat_of(folder)
     path = folder / f"{name}.lock"
-    lock = _open(path, heartbeat)
+    lock = _open(path, heartbeat) if heartbeat is None or not heartbeat.s3 else _lease(folder, name, heartbeat, purpose)
     try:
         if not _acquired(lock, path, mode, timeout_s, lambda: waiting(_who(folder, name)) if waiting else None):
             message = f"The {mode} lock on {name} was not free within {timeout_s:g} s."
             raise InUseError(f"{message} Held by: {_who(folder, name)}.")
-        with holder_file(path, mode, purpose, lock.lease()):
+        with nullcontext() if isinstance(lock, Lease) else holder_file(path, mode, purpose, lock.lease()):
             if heartbeat_of(folder) != heartbeat:
                 raise StorageError(f"How locks in {folder} are kept was changed just now. Run again.")
             yield
@@ -167,6 +169,12 @@ def _acquired_by_filelock(lock: "ReadWriteLock | SoftReadWriteLock", mode: LockM
     except Timeout:
         return False
     return True
+
+
+def _lease(folder: Path, name: str, heartbeat: Heartbeat, purpose: str) -> LockBackend:
+    """Return a lock in the bucket that a lock folder stands for; its object holds what a holder file would."""
+    within = f"{NAMED}/{name}" if folder.name == NAMED else name
+    return Lease(Bucket.at(heartbeat.s3), within, heartbeat.heartbeat_s, heartbeat.stale_after_s, purpose)
 
 
 def _open(path: Path, heartbeat: Heartbeat | None) -> LockBackend:

@@ -29,7 +29,9 @@ from assay.errors import FileError, SpecError, StorageError, shorten
 from assay.spec.base import Section
 from assay.spec.loading import explain
 from assay.spec.yaml_text import read_value
+from assay.storage.bucket import Bucket
 from assay.storage.files import TEMPORARY_PREFIX, temporary_sibling
+from assay.storage.locks.lease import entries, entry_path
 from assay.storage.records import InnerName, Record, parse_stored
 from assay.utils.reading import read_text
 
@@ -64,9 +66,15 @@ class Holder:
 
 def holders(folder: Path, name: str | None = None) -> list[Holder]:
     """Return all holders of locks below ``folder``, or of the lock ``name``, sorted by lock and time."""
-    clock = ServerClock(folder)
-    paths = holder_files_below(folder) if name is None else holder_files_of(folder / f"{name}.lock")
-    found = [_holder(folder, path, clock) for path in paths]
+    found: list[Holder | None]
+    bucket = bucket_of(folder)
+    if bucket is not None:
+        prefix = f"{NAMED}/" if folder.name == NAMED else ""
+        found = [_leaseholder(folder, each) for each in entries(bucket, None if name is None else f"{prefix}{name}")]
+    else:
+        clock = ServerClock(folder)
+        paths = holder_files_below(folder) if name is None else holder_files_of(folder / f"{name}.lock")
+        found = [_holder(folder, path, clock) for path in paths]
     return sorted((each for each in found if each is not None), key=lambda each: (each.lock, each.since, each.pid))
 
 
@@ -89,6 +97,13 @@ def _holder(folder: Path, path: Path, clock: "ServerClock") -> Holder | None:
         alive = silent_s is not None and silent_s < file.content["stale_after_s"]
     lock = path.relative_to(folder).as_posix().rsplit(".lock.", 1)[0]
     return Holder(lock=lock, alive=alive, path=path, silent_s=silent_s, **values)
+
+
+def _leaseholder(folder: Path, entry: Mapping[str, Any]) -> Holder:
+    """Return a holder of a lock in a bucket; of several readers, one that lives keeps all of them alive here."""
+    values = {key: entry[key] for key in ("lock", "mode", "host", "pid", "since", "purpose")}
+    alive = entry["age_s"] < entry["stale_after_s"]
+    return Holder(alive=alive, path=entry_path(folder, entry), silent_s=entry["age_s"], **values)
 
 
 class ServerClock:
@@ -295,6 +310,8 @@ class Heartbeat(Section):
     """Time between two heartbeats of a holder, in seconds."""
     stale_after_s: float = Field(default=20.0, le=86400)
     """Time without a heartbeat, in seconds, after which a waiting process takes over a holder's lock."""
+    s3: str = ""
+    """The bucket and prefix with the locks, if they are not in this folder: ``s3://BUCKET/PREFIX``."""
 
     @field_validator("stale_after_s")
     @classmethod
@@ -325,6 +342,15 @@ def heartbeat_of(folder: Path) -> Heartbeat | None:
             raise StorageError(str(error)) from error
         return _read(text, candidate / MARKER)
     return None
+
+
+def bucket_of(folder: Path) -> Bucket | None:
+    """Return the bucket with the locks that a lock folder stands for; None if they are in the folder itself."""
+    try:
+        heartbeat = heartbeat_of(folder)
+    except StorageError:  # a damaged marker, or one that is being changed: of a folder
+        return None
+    return Bucket.at(heartbeat.s3) if heartbeat is not None and heartbeat.s3 else None
 
 
 @lru_cache

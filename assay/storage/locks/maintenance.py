@@ -9,16 +9,29 @@ Belongs here: what may be cleared or changed, and how. Does not belong here: ask
 files and marker (``holders``).
 """
 
+import fcntl
+import os
 import shutil
-from collections.abc import Sequence
-from contextlib import suppress
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from assay.errors import StorageError, unknown
 from assay.spec.yaml_text import to_yaml
 from assay.storage.files import temporary_sibling, write_text
-from assay.storage.locks.holders import MARKER, UNFINISHED, Heartbeat, Holder, describe, heartbeat_of, holders
+from assay.storage.locks.holders import (
+    MARKER,
+    UNFINISHED,
+    Heartbeat,
+    Holder,
+    bucket_of,
+    describe,
+    heartbeat_of,
+    holders,
+)
+from assay.storage.locks.lease import remove_entries
 
 
 def clearable(folder: Path, names: Sequence[str] = (), force: bool = False) -> list[Holder]:
@@ -62,6 +75,10 @@ def clear(folder: Path, names: Sequence[str] = (), force: bool = False) -> list[
     while the former holder continues; on a shared file system it notices in the end, and its asset fails.
     """
     found = clearable(folder, names, force)
+    bucket = bucket_of(folder)
+    if bucket is not None:
+        remove_entries(bucket, [holder.path for holder in found], folder)
+        return found
     for lock in sorted({holder.lock for holder in found if holder.alive is not False}):
         _replace(folder / f"{lock}.lock")
     for holder in found:
@@ -79,6 +96,29 @@ def _replace(path: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
+@contextmanager
+def noted(note: Path) -> Iterator[None]:
+    """Keep a note of this process locked for the block, by which ``clear_if_dead`` knows whether it lives."""
+    note.parent.mkdir(parents=True, exist_ok=True)
+    with note.open("a+", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def clear_if_dead(folder: Path, lock: str, note: Path) -> None:
+    """Free a lock in a bucket whose holder was a process of this machine that is dead, which nobody need wait for."""
+    bucket = bucket_of(folder)
+    with suppress(FileNotFoundError, BlockingIOError), note.open("r", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        who = (socket.gethostname(), file.read())
+        dead = [holder.path for holder in holders(folder, lock) if (holder.host, str(holder.pid)) == who]
+        if bucket is not None and dead:
+            remove_entries(bucket, dead, folder)
+
+
 def share(folder: Path) -> Heartbeat:
     """Switch a lock folder to the heartbeat backend.
 
@@ -89,7 +129,7 @@ def share(folder: Path) -> Heartbeat:
         StorageError: A lock is held, or the existing marker is not valid.
     """
     if _text(folder) in (None, UNFINISHED):
-        _change(folder, to_yaml(Heartbeat().model_dump()))
+        _change(folder, to_yaml(Heartbeat().model_dump(exclude={"s3"})))
     return heartbeat_of(folder) or Heartbeat()
 
 

@@ -16,16 +16,18 @@ from tests.unit.storage.locks.conftest import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.system
 
-BACKENDS = {"one machine": "", "heartbeats": "heartbeat_s: 0.1\nstale_after_s: 3.0\n"}
+BEATS = "heartbeat_s: 0.1\nstale_after_s: 3.0\n"
+BACKENDS = {"one machine": "", "heartbeats": BEATS, "bucket": f"{BEATS}s3: {{url}}\n"}
 """The marker of a lock folder by the name of its backend; none if it is empty."""
 
 
 @pytest.fixture(params=BACKENDS)
 def folder(request, tmp_path):
     """A lock folder, which is that of the processes of ``other_process``, too."""
+    url = request.getfixturevalue("s3").new_prefix() if request.param == "bucket" else ""
     if BACKENDS[request.param]:
         for place in (tmp_path, tmp_path / "locks"):
-            write_text(place / "shared.yaml", BACKENDS[request.param])
+            write_text(place / "shared.yaml", BACKENDS[request.param].format(url=url))
     assert (heartbeat_of(tmp_path) is None) == (request.param == "one machine")
     return tmp_path
 
