@@ -7,6 +7,7 @@ Belongs here: the start of the asset graph. Does not belong here: validating spe
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -118,6 +119,7 @@ def _results(experiment_id: str, spec: ExperimentSpec, folder: ExperimentFolder)
 def _opened(context: dg.AssetExecutionContext, store: ExperimentStore) -> tuple[ExperimentSpec, ExperimentFolder]:
     experiment_id = context.partition_key
     with as_failure(f"Experiment {experiment_id}"):
+        store.begin(validate_id(experiment_id), partial(store.reporter.wait, context, "experiment"))
         overrides = context.op_execution_context.op_config["spec"]
         spec = _read_spec(store, context.run, validate_id(experiment_id), overrides)
         return spec, store.folders.open(experiment_id, spec)

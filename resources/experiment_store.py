@@ -21,6 +21,7 @@ from assay.experiments.checks import require_passed, run_tests
 from assay.experiments.costs import record_costs
 from assay.experiments.folders import ExperimentFolders
 from assay.experiments.locks import RunLocks
+from assay.experiments.sharing import begin_run, end_runs
 from assay.experiments.specs import SpecFiles, load_run_config, store_run_config
 from assay.pipeline import StageConfig, StageSection, used_inputs, why_not_needed
 from assay.spec.experiment import ExperimentSpec, LockSection
@@ -29,6 +30,7 @@ from assay.spec.ids import validate_id
 from assay.storage.locations.config import Locations
 from assay.storage.locks.acquire import LockMode, Waiting, hold
 from assay.storage.parquet import table_of
+from assay.storage.remote import storage_at
 from assay.storage.results import Build, Result, ResultStore
 from assay.training.data import data_source
 from assay.utils.concurrency import usable_cores
@@ -45,7 +47,7 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
     """Experiments in ``experiments_folder``, results below ``root``."""
 
     root: str = "storage"
-    """Storage root, absolute or relative to the working directory."""
+    """Storage root, absolute or relative to the working directory; or ``s3://BUCKET/PREFIX``."""
     experiments_folder: str = "experiments"
     """Folder with the spec files."""
     locations_file: str = "locations.yaml"
@@ -60,8 +62,8 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
 
     @property
     def path(self) -> Path:
-        """The storage root as an absolute path."""
-        return Path(self.root).absolute()
+        """The storage root as an absolute path; of a storage in a bucket, its cache."""
+        return storage_at(self.root)
 
     @property
     def specs(self) -> SpecFiles:
@@ -85,8 +87,13 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
 
     def spec_of_run(self, run_id: str, experiment_id: str) -> ExperimentSpec:
         """Return the spec as it was when the run first read it."""
+        self.begin(experiment_id)
         spec = load_run_config(self.path, run_id, experiment_id)
         return spec or store_run_config(self.path, run_id, experiment_id, self.specs.load(experiment_id))
+
+    def begin(self, experiment_id: str, waiting: Waiting | None = None) -> None:
+        """Wait until no other machine runs an experiment, if the storage is in a bucket; see ``begin_run``."""
+        begin_run(self.path, experiment_id, self.specs.path(experiment_id), waiting)
 
     def why_not_needed(self, context: dg.AssetExecutionContext, stage: str) -> str:
         """Return why a run need not make a stage; empty if it must.
@@ -192,6 +199,11 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
         self._with_costs.clear()
         with suppress(StorageError):
             self._run_locks.release()
+        try:
+            end_runs(self.path)
+        except StorageError as error:
+            later = "Until the next command on this machine, other machines don't see what this run made"
+            self.reporter.warn(context, f"{error} {later}.")
 
     def _waiting(self, context: dg.AssetExecutionContext, spec: StageConfig[Any]) -> Waiting:
         return partial(self.reporter.wait, context, spec.stage)

@@ -34,6 +34,9 @@ class Pause:
         return True
 
 
+AnyContext = dg.AssetExecutionContext | dg.AssetCheckExecutionContext | dg.InitResourceContext
+
+
 class ProgressReporter(dg.ConfigurableResource[Any]):
     """Writes a line into the run's log every few seconds, so that the UI shows the progress of a stage.
 
@@ -74,9 +77,9 @@ class ProgressReporter(dg.ConfigurableResource[Any]):
         """Log who holds the lock that a stage waits for."""
         context.log.info(f"{stage}: waits for the {holder}")
 
-    def warn(self, context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, text: str) -> None:
+    def warn(self, context: AnyContext, text: str) -> None:
         """Log a problem that does not affect the run; an empty text is not logged."""
-        if text:
+        if text and context.log is not None:
             context.log.warning(text)
 
     def finish(self, context: dg.AssetExecutionContext, stage: str, outcome: str = "") -> None:
@@ -162,7 +165,7 @@ class TerminalReporter(ProgressReporter):
         super().wait(context, stage, holder)
         write(f"{_clear()}{stage:<17} waits for the {holder}\n")
 
-    def warn(self, context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, text: str) -> None:
+    def warn(self, context: AnyContext, text: str) -> None:
         """Log and print a problem that does not affect the run; an empty text is ignored."""
         super().warn(context, text)
         if text:

@@ -20,6 +20,7 @@ from assay.cli.specs import evaluate, list_plugins, new, schema, sweep, validate
 from assay.cli.storage import copy, doctor, forget, gc, import_, init, list_locations, locks, pack
 from assay.cli.tune import tune
 from assay.errors import AssayError, printable
+from assay.experiments.workspace import in_bucket, storage_root
 from assay.spec.secrets import hide
 from assay.utils.concurrency import leave
 
@@ -29,6 +30,33 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+WITHOUT_OTHERS = frozenset(
+    {
+        "init",
+        "doctor",
+        "schema",
+        "plugins",
+        "locations",
+        "locks",
+        "gc",
+        "forget",
+        "run",
+        "demo",
+        "backfills",
+    }
+)
+"""Commands that need nothing of other machines at their start; a run brings what its experiment needs."""
+
+
+@app.callback()
+def prepare(context: typer.Context) -> None:
+    """Machine-learning experiments as Dagster assets."""
+    if in_bucket() and context.invoked_subcommand not in WITHOUT_OTHERS:
+        from assay.experiments.sharing import refresh  # Polars: only here
+
+        refresh(storage_root())
+
+
 for command in (
     init,
     doctor,

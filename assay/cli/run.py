@@ -13,6 +13,7 @@ import typer
 from assay.cli.results import ExperimentName, named_experiment
 from assay.experiments.workspace import (
     dagster_home,
+    in_bucket,
     spec_files,
     storage_root,
 )
@@ -29,6 +30,10 @@ def run(
     ] = "job_experiment",
 ) -> None:
     """Materialize an experiment, with a line of progress per stage; what exists already is reused."""
+    if in_bucket():
+        from assay.experiments.sharing import refresh_for_run
+
+        refresh_for_run(storage_root(), experiment_id, spec_files().path(experiment_id))
     spec = spec_files().load(experiment_id)  # errors in the spec are reported before anything heavy is imported
     if job in FINISHED_JOBS and is_finished(experiment_id, spec):
         _print_finished(experiment_id)

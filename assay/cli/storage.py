@@ -27,7 +27,7 @@ from pathlib import Path
 from assay.errors import DataError, StorageError, one_line, unknown
 from assay.experiments.locks import lock_folders
 from assay.experiments.profiles import DATABASE_VARIABLE, PROFILES, RAY_VARIABLE, SCHEME, write_profile
-from assay.experiments.workspace import dagster_home, storage_root
+from assay.experiments.workspace import dagster_home, in_bucket, storage_root, storage_url
 from assay.spec.ids import is_id
 from assay.storage.locks.holders import Holder, age_of, holders, state_of
 from assay.storage.locks.maintenance import clear, clearable, share, unshare
@@ -86,9 +86,18 @@ def doctor(
 def _examined(deep: bool) -> "Iterator[Finding]":
     from assay.experiments import deployment, health  # Polars and DuckDB: only here
 
-    root, home = storage_root(), dagster_home()
+    home = dagster_home()
     yield from health.found_by("packages", deployment.check_packages)
     yield from health.found_by("home", lambda: deployment.check_home(home))
+    if in_bucket():
+        yield from health.found_by("bucket", lambda: deployment.check_bucket(storage_url()))
+    try:
+        root = storage_root()
+    except AssayError as error:
+        if not in_bucket():  # there it was told already
+            yield health.Finding("storage", "problem", str(error))
+        yield from health.found_by("disk", lambda: health.check_disk(home))
+        return
     yield from health.found_by("engine", lambda: deployment.check_engine(home, root))
     for folder in (root, home):
         yield from health.found_by("disk", partial(health.check_disk, folder))

@@ -8,7 +8,7 @@ becomes champion (``assay.comparison.champions``), what is deleted (``garbage``)
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ from assay.spec.ids import CHAMPION, ID_PATTERN
 from assay.storage.files import write_json
 from assay.storage.locks.acquire import Waiting, hold
 from assay.storage.records import Fingerprint, Record, read_stored
+from assay.storage.remote import remote_of
 from assay.storage.results import Result, ResultStore
 from assay.utils.reading import read_bytes
 from assay.utils.text import rounded
@@ -211,12 +212,18 @@ class Boards:
     @contextmanager
     def changing(self, board: str, waiting: Waiting | None = None) -> Iterator[BoardState | None]:
         """Yield the state of a board while nobody else changes it; see ``state``."""
-        with hold(self.root / "locks", f"boards/{board}", "write", "promoting", waiting=waiting):
+        with ExitStack() as stack:
+            if (remote := remote_of(self.root)) is not None:
+                stack.enter_context(hold(remote.lock_folder, f"boards/{board}", "write", "promoting", waiting=waiting))
+                remote.pull_one(f"boards/{board}.json")
+            stack.enter_context(hold(self.root / "locks", f"boards/{board}", "write", "promoting", waiting=waiting))
             yield self.state(board)
 
     def store(self, board: str, state: BoardState) -> None:
         """Write the state of a board atomically; the caller is ``changing`` it."""
         write_json(self.path(board), state.model_dump(mode="json"))
+        if (remote := remote_of(self.root)) is not None:
+            remote.push(f"boards/{board}.json")
 
     def held_by(self, experiment_id: str) -> list[str]:
         """Return of which boards an experiment is champion, one sentence each; boards that are damaged are left out."""

@@ -36,6 +36,7 @@ from assay.storage.locations.filesystem import Tree
 from assay.storage.locations.sync import INCOMING, SyncResult, sync_folder
 from assay.storage.locks.acquire import hold
 from assay.storage.packs import is_pack, write_pack
+from assay.storage.remote import refuse_in_bucket
 from assay.utils.concurrency import Progress, silent
 from assay.utils.reading import MOST_BYTES, read_bytes
 from assay.utils.text import pluralize
@@ -106,6 +107,8 @@ def copy_experiment(
     source, target = locations.open(request.input_loc_name), locations.open(request.output_loc_name)
     _require_two_places(source, target)
     found, imported = find_experiment(source, request.experiment_id), None
+    if request.delete_source:
+        refuse_in_bucket(specs.root, "Deleting the source of a copy", "Copy it without --delete-source.")
     # One lock for all steps: exactly what was copied is deleted.
     with lock_experiment(specs, request.experiment_id, f"copying to {target.name}"):
         if target.is_storage:

@@ -38,7 +38,10 @@ from assay.experiments.profiles import (
     settings_of,
 )
 from assay.experiments.ray_cluster import check_ray
+from assay.experiments.sharing import unpublished
 from assay.spec.secrets import hide
+from assay.storage.bucket import Bucket
+from assay.storage.remote import storage_at
 from assay.utils.reading import read_text
 
 
@@ -225,6 +228,41 @@ def _check_revision(where: str, revision: str) -> Iterator[Finding]:
     else:
         remedy = "Install on all machines the version of the one that made it"
         yield Finding("database", "problem", f"{where} has tables of another Dagster ({revision}). {remedy}.")
+
+
+def check_bucket(url: str) -> Iterator[Finding]:
+    """Yield whether a storage in a bucket can be used from here, and has the right time.
+
+    Raises:
+        SpecError: The URL is none of a bucket.
+        StorageError: It can't be reached, read, written or emptied; or the server does not heed conditions of writes.
+    """
+    bucket = Bucket.at(url)
+    bucket.list("probes")
+    bucket.require_conditions()
+    skew_s = bucket.clock_ahead_s()
+    if abs(skew_s) > LARGEST_BUCKET_SKEW_S:
+        told = f"The clock of {bucket.url} and this machine's differ by {abs(skew_s):.0f} s"
+        yield Finding("bucket", "problem", f"{told}; from 15 minutes on, S3 refuses requests. {_NTP}.")
+    yield Finding("bucket", "ok", f"{bucket.url} can be listed, read, written and emptied, and heeds conditions.")
+    yield from _waiting_to_be_published(storage_at(url))
+
+
+def _waiting_to_be_published(cache: Path) -> Iterator[Finding]:
+    waiting = unpublished(cache)
+    if waiting:
+        more = f" and {len(waiting) - MOST_NAMES} more" if waiting[MOST_NAMES:] else ""
+        shown = ", ".join(waiting[:MOST_NAMES]) + more
+        told = f"Runs on this machine that go on, or were killed, have not published {shown}"
+        yield Finding("bucket", "note", f"{told}. Each 'assay show', 'compare' or 'sql' here publishes what was left.")
+
+
+MOST_NAMES = 5
+
+_NTP = "Let both follow one time server (NTP)"
+
+LARGEST_BUCKET_SKEW_S = 60.0
+"""Difference to the clock of a bucket's server, in seconds, that is told; nothing is decided by comparing clocks."""
 
 
 QUESTION = """

@@ -27,6 +27,7 @@ from assay.storage.costs import COSTS, cost_path
 from assay.storage.files import entries_below, temporary_sibling
 from assay.storage.locks.acquire import hold
 from assay.storage.partitions import Partition
+from assay.storage.remote import refuse_in_bucket
 from assay.storage.results import SCRATCH
 from assay.utils.text import pluralize
 
@@ -36,6 +37,12 @@ STALE_S = 7 * 24 * 3600.0
 SETTLED_S = 2.0
 """Time in seconds for which the folder of spec files, and a result, must have been unchanged: editors and version
 control take a file away before they put it back, and a result is complete before an experiment refers to it."""
+
+
+_IN_BUCKET = (
+    "Nobody knows here what other machines use. To free this machine's disk, delete the cache folder while nothing "
+    "runs: what is needed comes back from the bucket."
+)
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,7 @@ def survey(root: Path, specs: SpecFiles) -> tuple[list[Garbage], list[str]]:
     Raises:
         StorageError: The folder of spec files can't be read, so that every experiment would look removed.
     """
+    refuse_in_bucket(root, "Deleting what no experiment needs", _IN_BUCKET)
     usage = UsageReader(root, specs).look()
     experiments, problems = _removed_experiments(root, usage)
     results, linked = _unused_results(root, usage)
@@ -171,6 +179,7 @@ def collect_garbage(
     Raises:
         StorageError: The folder of spec files can't be read.
     """
+    refuse_in_bucket(root, "Deleting what no experiment needs", _IN_BUCKET)
     _wait_until_settled(specs.folder, settled_s)
     reader, kept = UsageReader(root, specs), []
     reader.look()
@@ -252,6 +261,7 @@ def forget_experiment(root: Path, specs: SpecFiles, experiment_id: str) -> bool:
         IdError: The ID is not valid.
         StorageError: Somebody is changing its folder at this moment, or a file can't be deleted.
     """
+    refuse_in_bucket(root, "Forgetting an experiment", _IN_BUCKET)
     file, reader = specs.path(experiment_id), UsageReader(root, specs)
     folder = ExperimentFolders(root).find(experiment_id)
     was_known = folder is not None or file.exists() or experiment_id in specs.tombstones.ids()

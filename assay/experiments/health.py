@@ -27,6 +27,7 @@ from assay.storage.files import MANIFEST, TEMPORARY_PREFIX, entries_below, fsync
 from assay.storage.locks.holders import describe, heartbeat_of, holders
 from assay.storage.partitions import find_tables, place_of
 from assay.storage.records import MOST_MANIFEST_BYTES, Pointer, ResultManifest, read_stored
+from assay.storage.remote import remote_of
 from assay.storage.results import Result, ResultStore, verify
 from assay.storage.warehouse.database import IndexInUseError, open_index
 from assay.utils.reading import read_text
@@ -165,7 +166,9 @@ def _records(root: Path, specs: SpecFiles) -> Iterator[Finding]:
 
 
 def _lost_results(root: Path, living: set[str]) -> Iterator[str]:
-    for path in sorted((root / "pointers").glob("*/*.json")):
+    # In the cache of a bucket, data of other machines come when they are needed.
+    pointers = sorted((root / "pointers").glob("*/*.json")) if remote_of(root.absolute()) is None else ()
+    for path in pointers:
         experiment_id = path.parent.name
         if experiment_id not in living or not is_id(experiment_id):
             continue

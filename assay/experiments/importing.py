@@ -8,7 +8,7 @@ copying files (``assay.storage.locations``), registering partitions with Dagster
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from assay.experiments.folders import (
     folder_name,
 )
 from assay.experiments.leftovers import UNFINISHED
+from assay.experiments.sharing import sharing
 from assay.experiments.specs import SpecFiles
 from assay.pipeline import digest_of
 from assay.spec.experiment import ExperimentSpec, FoundExperiment
@@ -134,9 +135,12 @@ def import_pack(specs: SpecFiles, path: Path, progress: Progress = silent) -> Im
             specs.root.rmdir()
 
 
-def lock_experiment(specs: SpecFiles, experiment_id: str, purpose: str) -> AbstractContextManager[None]:
-    """Hold the write lock on an experiment's folder in this storage for the block."""
-    return hold(specs.root / "locks", f"experiments/{validate_id(experiment_id)}", "write", purpose)
+@contextmanager
+def lock_experiment(specs: SpecFiles, experiment_id: str, purpose: str) -> Iterator[None]:
+    """Hold the write lock on an experiment's folder in this storage for the block, for all machines that share it."""
+    name = f"experiments/{validate_id(experiment_id)}"
+    with sharing(specs.root, experiment_id, purpose), hold(specs.root / "locks", name, "write", purpose):
+        yield
 
 
 def import_locked(
@@ -292,7 +296,7 @@ def restore_result(folder: Path, stage: str, store: ResultStore, output_location
             return result
     with hold(store.lock_folder, f"{stage}/{fingerprint}", "write", "importing"):
         if not is_complete(result.folder):
-            _link_together(folder, stage, files, result.folder)
+            _link_together(folder, files, store, result)
         cost, _ = read_cost(cost_in(folder, stage), stage, fingerprint)
         if cost is not None and result.cost[0] is None:
             write_cost(result.cost_file, cost)
@@ -316,7 +320,8 @@ def _require_whole(folder: Tree, stage: str) -> tuple[str, list[str]]:
     return fingerprint, list(own["files"])
 
 
-def _link_together(folder: Path, stage: str, names: list[str], target: Path) -> None:
+def _link_together(folder: Path, names: list[str], store: ResultStore, result: Result) -> None:
+    target, stage = result.folder, result.stage
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(target)
     temporary = temporary_sibling(target)
@@ -326,7 +331,8 @@ def _link_together(folder: Path, stage: str, names: list[str], target: Path) -> 
         link_or_copy(folder / RESULTS / stage / MANIFEST, temporary / MANIFEST)
         for path in [*temporary.rglob("*"), temporary]:
             fsync_path(path)
-        put_in_place(temporary, target)
+        if store.share(result, temporary):
+            put_in_place(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

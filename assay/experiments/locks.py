@@ -16,6 +16,10 @@ from assay.storage.locations.config import Locations
 from assay.storage.locks.acquire import LockMode, Waiting, hold
 from assay.storage.locks.holders import MARKER, NAMED, holder_file
 from assay.storage.locks.maintenance import share
+from assay.storage.remote import remote_of
+
+IN_BUCKET = "s3"
+"""Name under which the locks in the storage's bucket are listed and cleared."""
 
 LOCK_FOLDER = ".locks"
 """Lock folder of a location that several machines share."""
@@ -29,7 +33,8 @@ def lock_folder_of(locations: Locations, location: str) -> Path:
     """
     settings = locations.settings.get(location)
     if settings is None or not settings.shared or settings.folder is None:
-        return locations.root / "locks" / NAMED
+        remote = remote_of(locations.root)
+        return (locations.root / "locks" if remote is None else remote.lock_folder) / NAMED
     locations.open(location)
     folder = settings.folder / LOCK_FOLDER
     if not (folder / MARKER).exists():
@@ -38,9 +43,15 @@ def lock_folder_of(locations: Locations, location: str) -> Path:
 
 
 def lock_folders(locations: Locations) -> dict[str, Path]:
-    """Return all lock folders by location, the storage's under an empty name; some may not exist."""
+    """Return all lock folders by location; some may not exist.
+
+    The storage's own has an empty name; that which stands for its bucket is ``IN_BUCKET``.
+    """
+    remote = remote_of(locations.root)
+    in_bucket = {} if remote is None else {IN_BUCKET: remote.lock_folder}
     known = ((name, settings.folder) for name, settings in locations.settings.items() if settings.shared)
-    return {"": locations.root / "locks", **{name: folder / LOCK_FOLDER for name, folder in known if folder}}
+    others = {name: folder / LOCK_FOLDER for name, folder in known if folder}
+    return {"": locations.root / "locks", **in_bucket, **others}
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from assay.spec.yaml_text import read_mapping, to_yaml
 from assay.storage.files import temporary_sibling, write_json, write_text
 from assay.storage.locations.config import FILE as LOCATIONS_FILE
 from assay.storage.locations.config import Locations
+from assay.storage.remote import remote_of
 from assay.utils.reading import read_record
 
 DEFAULT_TASK = "regression"
@@ -232,7 +233,7 @@ class Tombstones:
     """One small file per removed experiment, with the time of the removal and the digest of its last spec."""
 
     def __init__(self, root: Path) -> None:
-        self.folder = root / "tombstones"
+        self.root, self.folder = root, root / "tombstones"
 
     def ids(self) -> set[str]:
         """Return the IDs of all removed experiments."""
@@ -249,9 +250,13 @@ class Tombstones:
             experiment_id: ID of the experiment.
             digest: Digest of its last resolved spec, which may be restored; empty if it can't be restored.
         """
-        path = self.folder / validate_id(experiment_id)
+        path, remote = self.folder / validate_id(experiment_id), remote_of(self.root)
+        if remote is not None:
+            remote.pull_one(f"tombstones/{experiment_id}")
         if not path.exists():
             write_json(path, {"removed": datetime.now(UTC).isoformat(timespec="seconds"), "digest": digest})
+            if remote is not None:
+                remote.push(f"tombstones/{experiment_id}")
 
     def check(self, experiment_id: str, digest: str) -> None:
         """Refuse the ID of a removed experiment, except for its own last spec.
@@ -275,6 +280,8 @@ class Tombstones:
         if not path.exists():
             return False
         path.unlink(missing_ok=True)
+        if (remote := remote_of(self.root)) is not None:
+            remote.drop(f"tombstones/{experiment_id}")
         return True
 
 

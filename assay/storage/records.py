@@ -115,6 +115,54 @@ class IndexEntry(Record):
     folder: Annotated[str, Field(pattern=_FOLDER), AfterValidator(_of_a_location)]
 
 
+class SharedResult(Record):
+    """A result of an experiment in a bucket, and the hash of its manifest."""
+
+    fingerprint: Fingerprint
+    manifest: _Sha256
+
+
+_SharedSource = Annotated[list[InnerName], Field(min_length=2, max_length=2)]
+"""Stage and name of the result's file that a file is."""
+
+
+class SharedFile(Record):
+    """A file of an experiment in a bucket: its text, or the result's file that it is, or an object of its own."""
+
+    sha256: _Sha256
+    text: str | None = None
+    result: _SharedSource | None = None
+
+
+class SharedTable(Record):
+    """A partition of an experiment in a bucket; see ``SharedFile``."""
+
+    fingerprint: Annotated[str, Field(max_length=120)]
+    sha256: _Sha256
+    result: _SharedSource | None = None
+
+
+class SharedExperiment(Record):
+    """``experiments/<id>.json`` in a bucket; names of files are relative to the storage root."""
+
+    folder: Annotated[str, Field(pattern=_FOLDER), AfterValidator(_of_a_location)]
+    results: dict[StageName, SharedResult]
+    files: dict[InnerName, SharedFile]
+    tables: dict[_Text, SharedTable]
+
+
+class SeenExperiment(Record):
+    """What a machine last saw of an experiment in a bucket: ETag, names of files, hashes of objects of its own.
+
+    ``sha256`` is the hash of the content that this machine would publish, if it did not change since.
+    """
+
+    etag: _Text
+    sha256: str = ""
+    files: list[InnerName]
+    blobs: list[_Sha256]
+
+
 class Pointer(Record):
     """An asset's file in ``pointers/``."""
 

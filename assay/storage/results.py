@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from assay.storage.files import (
 )
 from assay.storage.locks.acquire import Waiting, hold
 from assay.storage.records import MOST_MANIFEST_BYTES, ResultManifest, StageReport, read_stored
+from assay.storage.remote import remote_of
 from assay.utils.concurrency import Progress, silent
 from assay.utils.text import natural_sort_key
 
@@ -224,11 +225,48 @@ class ResultStore:
             if is_complete(folder) and not spec.section.clear_folder:
                 yield Build(existing, needed=False)
                 return
+            if self._fetched(stack, spec, existing, waiting):
+                yield Build(existing, needed=False)
+                return
             head = {**manifest_head(spec, existing.fingerprint, lineage), "ancestors": ancestors(inputs)}
             made = replace(existing, reused=False)
-            with _measured(made, spec.experiment_id) as meter, _new_folder(folder, head, meter) as temporary:
+            publish = partial(self.share, made, is_anew=spec.section.clear_folder)
+            with _measured(made, spec.experiment_id) as meter, _new_folder(folder, head, meter, publish) as temporary:
                 yield (build := Build(made, needed=True, folder=temporary, meter=meter))
                 write_json(temporary / REPORT, build.finished_report())
+
+    def _fetched(self, stack: ExitStack, spec: StageConfig[StageSection], result: Result, waiting: Any) -> bool:
+        """Return whether another machine has made a result, which is here then; else none makes it meanwhile."""
+        remote, stage, fingerprint = remote_of(self.root), result.stage, result.fingerprint
+        if remote is None:
+            return False
+        place, is_anew = spec.section.output_location, spec.section.clear_folder
+        if not is_anew and remote.fetch(stage, fingerprint, place) is not None:
+            return True
+        name, purpose = f"{stage}/{fingerprint}", f"building for {spec.experiment_id}"
+        stack.enter_context(hold(remote.lock_folder, name, "write", purpose, waiting=waiting))
+        return not is_anew and remote.fetch(stage, fingerprint, place) is not None
+
+    def share(self, result: Result, folder: Path, is_anew: bool = False) -> bool:
+        """Publish a sealed folder as a result for other machines, before it is in its place here.
+
+        Args:
+            result: The result; its write lock is held.
+            folder: The folder.
+            is_anew: Whether it takes the place of a result that is there.
+
+        Returns:
+            Whether it is to be the result; False where another machine was faster, whose result is in its place then.
+
+        Raises:
+            StorageError: It can't be published.
+        """
+        remote = remote_of(self.root)
+        place = result.folder.parent.parent.name
+        if remote is None or remote.publish(folder, result.stage, result.fingerprint, place, is_anew):
+            return True
+        remote.fetch(result.stage, result.fingerprint, place)
+        return False
 
     def reading(self, result: Result) -> Any:
         """Hold a read lock on a result for the block, so that it is not deleted meanwhile."""
@@ -252,13 +290,22 @@ class ResultStore:
         Raises:
             StorageError: The result does not exist or is not complete.
         """
-        result = self.find(stage, fingerprint)
+        result = self.find(stage, fingerprint) or self._from_bucket(stage, fingerprint)
         if result is not None:
             return result
         raise StorageError(f"{self.root} holds no complete {stage} {fingerprint}. Materialize {stage} again.")
 
+    def _from_bucket(self, stage: str, fingerprint: str) -> Result | None:
+        """Return a result that another machine made; None if none did, or this storage is in no bucket."""
+        remote = remote_of(self.root)
+        if remote is None or not fingerprint.isalnum():
+            return None
+        with hold(self.lock_folder, f"{stage}/{fingerprint}", "write", "fetching"):
+            folder = remote.fetch(stage, fingerprint)
+        return Result(stage, fingerprint, folder) if folder else None
+
     def find(self, stage: str, fingerprint: str) -> Result | None:
-        """Return an existing result, whatever its output_location; None if there is no complete one."""
+        """Return an existing result here, whatever its output_location; None if there is no complete one."""
         if not fingerprint.isalnum():  # it may stand in a record that was written elsewhere
             return None
         for folder in sorted(self.root.glob(f"*/{stage}/{fingerprint}")):
@@ -284,8 +331,11 @@ def _measured(result: Result, experiment_id: str) -> Iterator[Meter]:
 
 
 @contextmanager
-def _new_folder(folder: Path, head: dict[str, Any], meter: Meter) -> Iterator[Path]:
-    """Yield an empty folder to a block; it becomes ``folder`` if the block succeeds and is deleted if it fails."""
+def _new_folder(folder: Path, head: dict[str, Any], meter: Meter, publish: Callable[[Path], bool]) -> Iterator[Path]:
+    """Yield an empty folder to a block; it becomes ``folder`` if the block succeeds and is deleted if it fails.
+
+    ``publish`` gets it when it is complete, and returns whether it is to be ``folder``, or something else is already.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
     temporary = temporary_sibling(folder)
@@ -293,7 +343,8 @@ def _new_folder(folder: Path, head: dict[str, Any], meter: Meter) -> Iterator[Pa
     try:
         yield temporary
         meter.size_bytes = seal(temporary, head)
-        put_in_place(temporary, folder)
+        if publish(temporary):
+            put_in_place(temporary, folder)
         shutil.rmtree(scratch_of(folder), ignore_errors=True)
     except OSError as error:
         reason = f"{error.strerror or error} ({error.filename or folder})"

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import streamlit as st
 
@@ -10,7 +11,8 @@ from assay.comparison.load import Score
 from assay.comparison.terminal import interval
 from assay.dashboard.data import Experiment, load_experiments, with_file_notes
 from assay.errors import IdError
-from assay.experiments.workspace import spec_files, storage_root
+from assay.experiments.sharing import refresh
+from assay.experiments.workspace import in_bucket, spec_files, storage_root
 from assay.spec.ids import validate_id
 
 OVERVIEW, EXPERIMENT, COMPARE = (f"views/{name}.py" for name in ("overview", "experiment", "compare"))
@@ -18,6 +20,9 @@ OVERVIEW, EXPERIMENT, COMPARE = (f"views/{name}.py" for name in ("overview", "ex
 MAX_COMPARED = 30
 """Experiments that can be compared at once: more curves in one chart can't be told apart."""
 
+
+REFRESHED_EVERY_S = 15.0
+"""Shortest time between two looks at a storage in a bucket, in seconds."""
 
 PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 """Characters that can mean something in Markdown."""
@@ -29,6 +34,8 @@ NAME = re.compile(r"(?!www\.)[A-Za-z0-9]+([._-][A-Za-z0-9]+)*")
 def all_experiments() -> tuple[Experiment, ...]:
     """Return all experiments; if there are none, show what to do next and end the page."""
     root = storage_root()
+    if in_bucket():
+        _refresh(str(root))
     experiments = load_experiments(root)
     if not experiments:
         st.title("Nothing here yet")
@@ -37,6 +44,12 @@ def all_experiments() -> tuple[Experiment, ...]:
         st.markdown("Or let `make demo` train three examples. `ASSAY_STORAGE` chooses another storage.")
         st.stop()
     return with_file_notes(experiments, spec_files(), root)
+
+
+@st.cache_resource(ttl=REFRESHED_EVERY_S, show_spinner="Looking what other machines did …")
+def _refresh(root: str) -> None:
+    """Enter what other machines did, at most once in a while for all pages."""
+    refresh(Path(root))
 
 
 def warn_about_ids(name: str, experiments: Sequence[Experiment]) -> None:
