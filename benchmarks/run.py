@@ -34,6 +34,7 @@ BENCHMARKS = {
         "saving",
         "warehouse",
         "elsewhere",
+        "buckets",
         "locks",
         "dashboard",
         "inference",
