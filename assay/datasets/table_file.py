@@ -390,9 +390,10 @@ def _index_notes(frame: pl.DataFrame, source: TableSource) -> list[str]:
     Where rows are sorted by the target, such a column gives the target away.
     """
     roles = {source.target_column, source.subset_column, source.group_column, *source.ignore_columns}
-    features = [name for name in frame.columns if name not in roles and source.use.reads(name)]
+    schema = frame.schema  # built anew at each access, which takes long for thousands of columns
+    features = [name for name in schema if name not in roles and source.use.reads(name)]
     of_pandas = [name for name in features if name.startswith("__index_level_")]
-    whole = [name for name in features if name not in of_pandas and frame.schema[name].is_integer()]
+    whole = [name for name in features if not name.startswith("__index_level_") and schema[name].is_integer()]
     is_short = len(frame) < _LEAST_COUNTED
     counting = [name for name in whole if _counts_rows(frame[name]) and not (is_short and "Unnamed: " not in name)]
     return [
