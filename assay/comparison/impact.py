@@ -139,7 +139,8 @@ class _Data:
 
     def _split(self, text: str) -> set[str]:
         """Return the labels in the label column's text for an item."""
-        return {label for each in self.separators or {None} for label in split_labels(text, each)}
+        separators: Sequence[str | None] = (*self.separators,) or (None,)
+        return {label for each in separators for label in split_labels(text, each)}
 
     def _of_file(self, path: Path, sha256: str) -> list[str]:
         """Return the items with this content, at this path, or with this mask; or those that a label file is about."""
