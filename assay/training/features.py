@@ -190,6 +190,10 @@ class FrozenNetwork:
         """The table that the head is trained on."""
         return self.features.rows(self.source, self.shift, self.scale)
 
+    def marked(self, card: ModelCard) -> ModelCard:
+        """Return the card of a head that is being trained, which says of which features: no other goes on from it."""
+        return card.model_copy(update={"trained_on": {**card.trained_on, FEATURES.name: self.features.fingerprint}})
+
     def whole(self, weights: Weights, card: ModelCard) -> tuple[Weights, ModelCard]:
         """Return weights and card of network and head together, from those of the head."""
         body = {f"backbone.{name}": value for name, value in self.features.weights.items()}
@@ -199,8 +203,11 @@ class FrozenNetwork:
     def _card(self, card: ModelCard) -> ModelCard:
         description = card.section.data_description.model_copy(update={"input": "crops", "standardize": False})
         section = card.section.model_copy(update={"model": self.section.model, "data_description": description})
-        backbone = self.features.backbone
-        return card.model_copy(update={"section": section, "inputs": pictures_of(backbone), "backbone": backbone})
+        backbone, source = self.features.backbone, {self.source.kind: self.source.fingerprint}
+        inputs = pictures_of(backbone)
+        return card.model_copy(
+            update={"section": section, "inputs": inputs, "backbone": backbone, "trained_on": source}
+        )
 
 
 def frozen_network(

@@ -54,7 +54,8 @@ def prepare_training(request: TrainingRequest, progress: Progress = silent) -> P
         request = replace(request, section=of_features(request.section), annotations=Annotations(frozen.rows))
     spec, source = request.section, request.source
     column = target_column(spec.data_description, request.task, source.kind)
-    return replace(prepare_subsets(request, read_subsets(source, subset_names(spec), column)), frozen=frozen)
+    prepared = prepare_subsets(request, read_subsets(source, subset_names(spec), column))
+    return replace(prepared, card=frozen.marked(prepared.card), frozen=frozen) if frozen else prepared
 
 
 def prepare_subsets(request: TrainingRequest, subsets: dict[str, pl.DataFrame]) -> Prepared:

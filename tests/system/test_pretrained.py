@@ -24,10 +24,14 @@ from assay.inference.export import export_model
 from assay.inference.mlflow_flavour import save_flavour
 from assay.inference.model import open_model
 from assay.inference.stored import find_model
-from assay.pipeline import stage_config
+from assay.pipeline import digest_of, stage_config
 from assay.storage.results import Result, verify
+from assay.training.annotations import Annotations
+from assay.training.data import data_source
 from assay.training.inputs import fitted_pixels
 from assay.training.models.pretrained import read_backbone
+from assay.training.prepare import prepare_training
+from assay.training.tasks.base import TrainingRequest
 from tests.helpers.backbones import SIZE, save_backbone, save_efficientnet_lite0
 from tests.helpers.trained import TrainedProject
 
@@ -380,3 +384,15 @@ def test_weights_learned_from_imagenet_name_photos(tmp_path):
         with torch.no_grad():
             named.append((network(pixels) @ layer["classifier.weight"].T + layer["classifier.bias"]).argmax().item())
     assert named == [285, 967]
+
+
+def test_a_head_never_goes_on_from_one_on_other_features(project):
+    """Two networks with as many features: what identifies the state of an unfinished training differs."""
+    save_backbone(project.folder / "backbones" / "other", seed=1)
+    section, crops = project.specs.load("network").trained_model, project.run("network", until="crops")["crops"]
+    owners = set()
+    for weights in ("backbones/resnet", "backbones/other"):
+        asked = section.model_copy(update={"model": section.model.model_copy(update={"weights": weights})})
+        request = TrainingRequest(asked, "classification", 42, Annotations(data_source(crops)))
+        owners.add(digest_of(prepare_training(request).card.as_dict()))
+    assert len(owners) == 2
