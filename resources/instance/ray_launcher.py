@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import dagster as dg
+from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster_ray import RayRunLauncher
 from ray.job_submission import JobStatus
 
@@ -56,13 +57,13 @@ class RayLauncher(ClusterRuns, RayRunLauncher):
         """Submit a run; where the cluster does not answer, the run goes back into the queue for a while.
 
         Raises:
-            dagster.DagsterUserCodeUnreachableError: It does not answer, by which the queue knows to try again.
+            DagsterUserCodeUnreachableError: It does not answer, by which the queue knows to try again.
         """
         try:
             super().launch_run(context)
         except OSError as error:
             self.__dict__.pop("client", None)
-            raise dg.DagsterUserCodeUnreachableError(f"Ray does not answer at {self.address}: {error}") from error
+            raise DagsterUserCodeUnreachableError(f"Ray does not answer at {self.address}: {error}") from error
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """Return whether Ray is at work on a run; if its job failed, with what Ray says of it."""

@@ -6,7 +6,10 @@ import shutil
 
 import dagster as dg
 import pytest
+from dagster._core.code_pointer import ModuleCodePointer
+from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, RunLauncher, WorkerStatus
+from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
 
 from assay.experiments.last_run import PARTITION_TAG
 from resources.instance.cluster_runs import SUBMITTED_TAG, ClusterRuns, RunNeeds, needs_of
@@ -196,3 +199,27 @@ def test_a_job_that_ends_before_its_run_begins_fails_the_run_with_the_reason(ins
     for other in (begun, elsewhere):
         assert not instance.get_run_by_id(other.run_id).is_finished
     assert launcher.fail_what_never_starts() == []
+
+
+@pytest.mark.system
+def test_without_an_answer_of_ray_a_run_goes_back_into_the_queue_and_none_at_work_fails(instance, write):
+    pytest.importorskip("dagster_ray", reason="the extra scale is not installed")
+    pytest.importorskip("ray", reason="the extra scale is not installed")
+    from resources.instance.ray_launcher import RayLauncher
+
+    write("threads: 1")
+    repository = RepositoryPythonOrigin("python", ModuleCodePointer("definitions", "defs"), None, ["dagster"])
+    run = instance.create_run_for_job(
+        job_of("job_experiment"),
+        status=dg.DagsterRunStatus.STARTING,
+        tags={PARTITION_TAG: "one"},
+        job_code_origin=JobPythonOrigin("job_experiment", repository),
+    )
+    config = {"ray": {"address": "http://127.0.0.1:1"}, "gpu_for_auto": False}
+    launcher = RayLauncher.from_config_value(None, config)
+    launcher.register_instance(instance)
+    with pytest.raises(DagsterUserCodeUnreachableError, match=r"Ray does not answer at http://127.0.0.1:1: "):
+        launcher.launch_run(LaunchRunContext(run, None))
+    assert launcher.check_run_worker_health(submitted(instance)).status is WorkerStatus.RUNNING
+    assert launcher.get_run_worker_debug_info(run) is None
+    launcher.dispose()

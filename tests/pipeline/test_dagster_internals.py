@@ -30,6 +30,7 @@ PRIVATE = {
     "resources/instance/home.py": {
         "dagster._daemon.asset_daemon": ["get_auto_materialize_paused", "set_auto_materialize_paused"]
     },
+    "resources/instance/ray_launcher.py": {"dagster._core.errors": ["DagsterUserCodeUnreachableError"]},
     "resources/instance/run_launcher.py": {
         "dagster._core.launcher.base": ["CheckRunHealthResult", "LaunchRunContext", "RunLauncher", "WorkerStatus"],
         "dagster._grpc.types": ["ExecuteRunArgs"],
