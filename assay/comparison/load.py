@@ -21,6 +21,7 @@ from assay.errors import AssayError, NotThereYetError, StorageError
 from assay.experiments.costs import COST_COLUMNS
 from assay.experiments.folders import ExperimentFolders, read_folder_manifest
 from assay.experiments.specs import SpecFiles
+from assay.spec.base import is_added_and_set
 from assay.spec.experiment import SECTION_NAMES, learning_of
 from assay.spec.secrets import without_removed_keys
 from assay.spec.yaml_text import flatten
@@ -393,9 +394,15 @@ def differing_stage(root: Path, folder: Path, spec: Mapping[str, Any]) -> str | 
 
 
 def contradict(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Return whether a key that both have differs; other keys may come from another version of Assay."""
+    """Return whether a key that both have differs; other keys may come from another version of Assay.
+
+    What a result was made from lacks keys that were added since the first version and have their default: one of these
+    that has another value in ``other`` differs too.
+    """
     first, second = flatten(one), flatten(other)
-    return any(first[key] != second[key] for key in first.keys() & second.keys())
+    if any(first[key] != second[key] for key in first.keys() & second.keys()):
+        return True
+    return any(is_added_and_set(key, second[key]) for key in second.keys() - first.keys())
 
 
 def results_mismatch(root: Path, folder: Path, spec: Mapping[str, Any]) -> str:

@@ -25,7 +25,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, to_jsonable_python
 
 from assay.errors import shorten
 
@@ -51,6 +51,13 @@ class Section(BaseModel):
     """Base of all spec models: immutable, and a key that does not exist is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, defer_build=True)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **keywords: Any) -> None:
+        """Note the fields that were added after results existed."""
+        super().__pydantic_init_subclass__(**keywords)
+        added = {name: field.default for name, field in cls.model_fields.items() if ADDED in field.metadata}
+        ADDED_FIELDS.update(added)
 
     @classmethod
     def described_fields(cls) -> dict[str, FieldInfo]:
@@ -126,6 +133,22 @@ class _Added:
 
 ADDED = _Added()
 """With its default, the field is not part of the content: results that exist keep their fingerprints."""
+
+ADDED_FIELDS: dict[str, Any] = {}
+"""Names and defaults of all fields marked ``ADDED``."""
+
+
+def is_added_and_set(key: str, value: Any) -> bool:
+    """Return whether a dotted key of a section is, or lies in, a field marked ``ADDED``, and has not its default."""
+    parts = key.split(".")
+    for place, name in enumerate(parts):
+        if name in ADDED_FIELDS:
+            default = to_jsonable_python(ADDED_FIELDS[name])
+            for inner in parts[place + 1 :]:
+                default = default.get(inner) if isinstance(default, dict) else None
+            return bool(value != default)
+    return False
+
 
 RESERVED_FOLDERS = frozenset(
     (

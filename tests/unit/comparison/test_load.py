@@ -6,7 +6,7 @@ import shutil
 import polars as pl
 import pytest
 
-from assay.comparison.load import COSTS_OF_STAGES, ExperimentCost, collect, costs_by_experiment
+from assay.comparison.load import COSTS_OF_STAGES, ExperimentCost, collect, contradict, costs_by_experiment
 from assay.comparison.ranking import chosen_ids, selection_name
 from assay.errors import DataError, IdError, SpecError
 from assay.experiments.costs import record_costs, stage_costs
@@ -187,3 +187,18 @@ def test_costs_come_with_an_experiment_and_a_damaged_table_of_them_stops_nothing
     damaged = entry(store, "ran")
     assert damaged.cost == ExperimentCost()
     assert damaged.scores["mae"].value == 0.5
+
+
+@pytest.mark.parametrize(
+    ("spec", "differs"),
+    [
+        ({"train_params": {"epochs": 5, "stop_after": None, "calibration": None}, "of_a_later_version": 1}, False),
+        ({"train_params": {"epochs": 6}}, True),
+        ({"train_params": {"epochs": 5, "stop_after": 3}}, True),
+        ({"missing": {"numbers": "median"}, "leave_out": []}, False),
+        ({"missing": {"numbers": "mean"}}, True),
+        ({"leave_out": ["a.png"]}, True),
+    ],
+)
+def test_a_key_that_is_younger_than_results_differs_once_it_is_set(spec, differs):
+    assert contradict({"train_params": {"epochs": 5}}, spec) is differs
