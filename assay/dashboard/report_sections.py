@@ -202,7 +202,7 @@ def _training(sources: Sources) -> list[Content]:
     if not card:
         return [_missing(sources, "trained_model")]
     section = flatten(as_mapping(sources.records.spec.get("trained_model")))
-    kind = BUILT_IN_MODELS.get(str(section.get("model.kind")))
+    kind = BUILT_IN_MODELS.get(model_kind(sources))
     steps: dict[str, Any] = {} if kind and kind.section.is_fitted else _of_steps(section)
     name, turn = ("Epochs", "epoch") if steps else ("Fits", "fit")
     facts = {
