@@ -92,9 +92,10 @@ def api() -> Iterator[ApiServer]:
     thread.join()
 
 
-@pytest.fixture(scope="module")
-def instance(tmp_path_factory):
-    home = tmp_path_factory.mktemp("home")
+@pytest.fixture
+def instance(tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
     shutil.copy(ROOT / "dagster.yaml", home)
     with dg.DagsterInstance.from_config(str(home)) as instance:
         yield instance
