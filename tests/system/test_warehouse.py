@@ -68,13 +68,13 @@ def comparable(frame: pl.DataFrame) -> tuple[dict[str, pl.DataType], list[str]]:
 
 
 def outcome(ask: Callable[[], pl.DataFrame]) -> object:
-    """Types and rows in any order, or what is wrong."""
+    """Types and rows in any order, or what is wrong; each names other tables that the missing one may be."""
     try:
         return comparable(ask())
     except DataError as error:
-        return str(error)
+        return str(error).partition("does not exist!")[0]
     except duckdb.Error as error:
-        return f"The query failed: {error}"
+        return f"The query failed: {error}".partition("does not exist!")[0]
 
 
 def check(root: Path) -> None:
