@@ -181,6 +181,7 @@ def test_a_pod_that_dies_before_its_run_begins_fails_the_run_and_an_api_that_is_
     api, launcher, run, instance
 ):
     launcher.launch_run(LaunchRunContext(run, None))
+    launcher.dispose()  # or its own looks might fail the run first
     api.status = {"failed": 1}
     assert launcher.fail_what_never_starts() == [run.run_id]
     assert instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.FAILURE
