@@ -18,9 +18,12 @@ from assay.experiments.last_run import FAILURE_TAG, STAGE_TAG
 from assay.pipeline import STAGES
 from assay.spec.secrets import hide
 from assay.utils.text import plain_markdown
+from resources.progress import raise_if_interrupted
 
 LONGEST_FAILURE = 600
 """Characters of the tag that says why a run failed."""
+
+INTERRUPTION = dg.DagsterExecutionInterruptedError.__name__
 
 MOST_RETRIES = 2
 
@@ -32,7 +35,7 @@ def as_failure(where: str, pause_s: float = SECONDS_BETWEEN_RETRIES) -> Iterator
     """Turn an ``AssayError`` in the block into a failure of the step.
 
     Dagster stores an error with its whole chain of causes. The failure therefore has no cause, and any other error
-    whose message contains a secret is replaced by a failure, too.
+    whose message contains a secret is replaced by a failure, too. What an interruption broke stays an interruption.
 
     Args:
         where: Experiment and stage, for the message.
@@ -43,7 +46,8 @@ def as_failure(where: str, pause_s: float = SECONDS_BETWEEN_RETRIES) -> Iterator
         dagster.RetryRequested: A location can't be reached; the step is tried again a few times, seconds later.
     """
     try:
-        yield
+        with _interruption_not_swallowed():
+            yield
     except UnreachableError as error:
         reason = UnreachableError(hide(f"{where}: {error}"))
         raise dg.RetryRequested(MOST_RETRIES, pause_s) from reason
@@ -57,12 +61,27 @@ def as_failure(where: str, pause_s: float = SECONDS_BETWEEN_RETRIES) -> Iterator
         raise dg.Failure(hide(f"{where}: {type(error).__name__}: {error}")) from None
 
 
+@contextmanager
+def _interruption_not_swallowed() -> Iterator[None]:
+    """Raise an interruption again that came while a library called back, and that it told as an error of its own."""
+    try:
+        yield
+    except Exception as error:
+        raise_if_interrupted()
+        told: BaseException | None = error
+        while told is not None:
+            if INTERRUPTION in str(told):
+                raise dg.DagsterExecutionInterruptedError from None
+            told = told.__cause__ or told.__context__
+        raise
+
+
 def is_interruption(event: dg.DagsterEvent) -> bool:
     """Return whether a step, or a run between two steps, failed because somebody interrupted this process."""
     if not (event.is_step_failure or event.is_run_failure):
         return False
     error = event.step_failure_data.error if event.is_step_failure else event.job_failure_data.error
-    return error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__
+    return error is not None and error.cls_name == INTERRUPTION
 
 
 def reason_of_step(event: dg.DagsterEvent) -> str:

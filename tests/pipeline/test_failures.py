@@ -1,9 +1,11 @@
 """What is tried again: a location that can't be reached; nothing that is wrong with a spec, data or code."""
 
 import dagster as dg
+import polars as pl
 import pytest
 
-from assay.errors import SpecError, UnreachableError
+from assay.errors import SpecError, StorageError, UnreachableError
+from assay.storage.parquet import write_parquet
 from resources.failures import MOST_RETRIES, as_failure, reason_of_step
 
 
@@ -47,3 +49,18 @@ def test_a_mistake_is_made_once(error):
     result, made = attempts(error)
     assert not result.success
     assert made == 1
+
+
+def test_an_interruption_that_a_library_told_as_its_own_error_stays_an_interruption(tmp_path):
+    class Stopped(pl.DataFrame):
+        def to_arrow(self, **_):
+            raise dg.DagsterExecutionInterruptedError  # as the handler of Ctrl-C, while DuckDB asks for the schema
+
+        lazy = collect = to_arrow
+
+    frame = Stopped({"a": [1]})
+    frame.cast = lambda _: frame
+    with pytest.raises(StorageError, match="DagsterExecutionInterruptedError"):
+        write_parquet(frame, tmp_path / "a.parquet")
+    with pytest.raises(dg.DagsterExecutionInterruptedError), as_failure("Experiment one"):
+        write_parquet(frame, tmp_path / "a.parquet")
