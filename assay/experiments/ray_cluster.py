@@ -188,12 +188,17 @@ def look_at_node(question: Mapping[str, Any]) -> dict[str, Any]:
 def ask_nodes(question: Mapping[str, Any], mark: str) -> None:
     """Print what every node of this cluster has, as JSON behind a mark; runs as a job of the cluster."""
     import json
+    import os
+    import tempfile
     import time
 
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
+    with tempfile.TemporaryDirectory() as empty:
+        os.chdir(empty)  # Ray has all nodes import from here first, and a checkout would hide what they have installed
+        ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
+        os.chdir("/")
     look = ray.remote(num_cpus=0, max_retries=0)(look_at_node)
     nodes = [node for node in ray.nodes() if node["Alive"]]
     begin = time.time()

@@ -184,7 +184,7 @@ def test_the_doctor_finds_a_node_with_another_version_of_assay(project, servers,
     ((level, text),) = found = [
         (each["level"], each["text"]) for each in json.loads(output) if each["area"] == "engine"
     ]
-    assert code == 1
+    assert code == 1, found
     assert (level, text.startswith("Assay differs, and so may results: 0.1.0")) == ("problem", True), found
     assert "; 9.9.9 (code" in text
     servers.kill("odd")
