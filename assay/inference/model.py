@@ -300,8 +300,8 @@ class Model:
                     mask = segment(self.loaded, each.value)
                     masks[each.item] = mask.numpy()
                     rows = pixel_counts(each.item, "", None, mask, mask_target(card.target).classes)
-                tables.append(rows.select(pl.exclude("subset", "target_class")))
-        return pl.concat(tables) if tables else self._no_rows(), masks
+                tables.append(rows)
+        return pl.concat(tables).select(self._no_rows().columns) if tables else self._no_rows(), masks
 
     def _of_nothing(self) -> pl.DataFrame:
         """Return the table of no pictures, which has the columns all the same."""
