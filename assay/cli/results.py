@@ -130,6 +130,10 @@ def _of_run(run: LastRun, experiment_id: str) -> str:
         return f"A run is at work on it since {at}. Its progress: make dev, page /runs/{run.run_id}"
     if run.status == "waiting":
         return f"A run of it waits since {at} for a Dagster daemon, such as that of: make dev"
+    if run.status == "killed":
+        return (
+            f"Its last run, begun {at}, was killed. What was finished stays. Next, to go on: assay run {experiment_id}"
+        )
     if run.status == "cancelled":
         return f"Its last run was cancelled ({at}). Next, to go on: assay run {experiment_id}"
     if run.status == "done":

@@ -7,6 +7,7 @@ Belongs here: the queries, and the tags by which a run says why it failed. Does 
 (``resources.failures``).
 """
 
+import fcntl
 import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
@@ -44,7 +45,7 @@ class LastRun:
 
     Attributes:
         run_id: The orchestrator's ID of the run.
-        status: ``running``, ``waiting``, ``cancelled``, ``failed`` or ``done``.
+        status: ``running``, ``waiting``, ``cancelled``, ``killed``, ``failed`` or ``done``.
         at: When it began, or ended if it is over; UTC.
         stage: The asset that could not be made, if it failed and said so; otherwise empty.
         failure: Why it failed, if it said so; otherwise empty.
@@ -80,9 +81,25 @@ def last_run(home: Path, experiment_id: str) -> LastRun | None:
         run_id, status, created, started, ended = rows[0]
         tags = dict(ask("SELECT key, value FROM run_tags WHERE run_id = :run_id", {"run_id": run_id}))
     at = datetime.fromtimestamp(ended or started, UTC) if ended or started else _time(created)
-    run = LastRun(run_id, _status(status), at, tags.get(STAGE_TAG, ""), tags.get(FAILURE_TAG, ""))
+    state = "killed" if status in RUNNING and _is_killed(home, run_id) else _status(status)
+    run = LastRun(run_id, state, at, tags.get(STAGE_TAG, ""), tags.get(FAILURE_TAG, ""))
     is_mended = run.status == "failed" and bool(run.stage) and _is_made(home, run.stage, experiment_id, since=at)
     return LastRun(run_id, "done", at) if is_mended else run
+
+
+def _is_killed(home: Path, run_id: str) -> bool:
+    """Return whether a run's process ended without a word, which the records learn from a daemon only.
+
+    It keeps its file (``resources.instance.run_process``) locked for as long as it lives, and removes it at its end.
+    """
+    if keeps_records_elsewhere(home):
+        return False
+    try:
+        with (home / "processes" / f"{run_id}.process").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:  # there is none, or it is locked
+        return False
+    return True
 
 
 LATEST = """

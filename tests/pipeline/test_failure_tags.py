@@ -1,5 +1,6 @@
 """A failed run says why: as tags of the run, which lists of runs show, and in `assay show`, without opening a log."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from assay.experiments.last_run import FAILURE_TAG, STAGE_TAG, last_run
 from definitions import build_defs
 from resources.defaults import resources_for
 from resources.instance.event_log import OTHERS_TAG
+from resources.instance.run_process import RunFiles
 from tests.pipeline.conftest import Lab
 from tests.pipeline.test_runs import make_leaking_folder
 
@@ -125,3 +127,19 @@ def test_show_marks_a_broken_and_a_removed_file(told, monkeypatch, capsys):
     assert "Its results so far:" in shown
     (told.folder / "experiments" / "one.yaml").unlink()
     assert "The file of experiment 'one' was removed." in show(monkeypatch, capsys, "one")
+
+
+def test_a_killed_run_is_told_without_a_daemon(told, home, monkeypatch, capsys):
+    told.write("one", generated_images=table(told))
+    run = told.instance.create_run_for_job(
+        dg.Definitions(jobs=[dg.GraphDefinition("empty").to_job()]).resolve_job_def("empty"),
+        tags={"dagster/partition": "one"},
+        status=dg.DagsterRunStatus.STARTED,
+    )
+    files = RunFiles.of(told.instance, run.run_id)
+    with files.held():
+        assert last_run(home, "one").status == "running"
+        assert "A run is at work on it" in show(monkeypatch, capsys, "one")
+    os.close(files.claim())  # the lock ends with its process, and the file stays
+    assert last_run(home, "one").status == "killed"
+    assert "was killed. What was finished stays. Next, to go on: assay run one" in show(monkeypatch, capsys, "one")
