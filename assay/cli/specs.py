@@ -86,6 +86,8 @@ def validate(
     """Check spec files; prints every problem of every file and fails when there is one."""
     store = spec_files()
     paths = [path_of(target, store) for target in targets] if targets else [store.path(name) for name in store.ids()]
+    if not paths:
+        typer.echo(f"There are no experiments in {store.folder} yet. Next: assay new classification")
     problems: list[str] = []
     for path in paths:
         problem, warnings = _check(path, data)

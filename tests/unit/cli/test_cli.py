@@ -185,6 +185,13 @@ def test_the_command_line_imports_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
+def test_validate_without_experiments_says_how_to_begin(project, monkeypatch, capsys):
+    assert call(monkeypatch, "validate") == 0
+    output = capsys.readouterr().out
+    assert "There are no experiments in" in output
+    assert output.splitlines()[0].endswith("Next: assay new classification")
+
+
 def test_validate_checks_every_experiment(project, monkeypatch, capsys):
     folder = project / "experiments"
     folder.mkdir()
