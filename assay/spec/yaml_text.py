@@ -14,6 +14,7 @@ Belongs here: from text to plain values and back. Does not belong here: which ke
 import json
 import re
 from collections.abc import Collection, Hashable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -38,8 +39,12 @@ _TAG = "tag:yaml.org,2002:"
 _PLAIN_TAGS = frozenset(f"{_TAG}{name}" for name in ("str", "int", "float", "bool", "null", "seq", "map")) | {"!"}
 """Tags that a text may give its values: those of JSON."""
 
-# libyaml's parser is ten times as fast. It is part of PyYAML's wheels, but not of every build.
+# libyaml's parser is ten times as fast, its emitter six times. It is part of PyYAML's wheels, but not of every build.
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_FastSafeDumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+_LONGEST_KEY = 100
+"""Characters of a key that both emitters write alike; how they mark longer ones differs."""
 
 _FLOAT = re.compile(r"[-+]?(?:\d[\d_]*\.[\d_]*(?:[eE][-+]?\d+)?|\.\d[\d_]*(?:[eE][-+]?\d+)?|\d[\d_]*[eE][-+]?\d+)$")
 _INFINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)$|\.(?:nan|NaN|NAN)$")
@@ -99,7 +104,12 @@ class _Dumper(yaml.SafeDumper):
     """PyYAML's safe dumper, which also quotes texts such as ``1e-3`` that are numbers only to this module's reader."""
 
 
-_Dumper.add_implicit_resolver(f"{_TAG}float", _FLOAT, list("-+0123456789."))
+class _FastDumper(_FastSafeDumper):  # type: ignore[misc]
+    """The same with libyaml's emitter."""
+
+
+for _dumper in (_Dumper, _FastDumper):
+    _dumper.add_implicit_resolver(f"{_TAG}float", _FLOAT, list("-+0123456789."))
 
 
 def read_mapping(text: str, source: str, limit_factor: int = 1, numbers_as_texts: bool = False) -> dict[str, Any]:
@@ -247,9 +257,26 @@ def excess(values: Any) -> str:
 
 
 def to_yaml(value: Any) -> str:
-    """Return block-style YAML with the keys in their given order; equal values give equal text."""
-    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+    """Return block-style YAML with the keys in their given order; equal values give equal text, in every build."""
+    if _has_plain_keys(value):
+        with suppress(UnicodeEncodeError):  # half of a character
+            text = _dumped(value, _FastDumper)
+            if "\\" not in text:  # what is escaped, and where such a text is folded, differs
+                return text
+    return _dumped(value, _Dumper)
+
+
+def _dumped(value: Any, dumper: type[yaml.SafeDumper]) -> str:
+    text: str = yaml.dump(value, Dumper=dumper, sort_keys=False, allow_unicode=True, width=110)
     return text
+
+
+def _has_plain_keys(value: Any) -> bool:
+    """Return whether libyaml writes all keys as PyYAML's own emitter does."""
+    if isinstance(value, dict):
+        keys_fit = all(0 < len(key) <= _LONGEST_KEY for key in value if isinstance(key, str))
+        return keys_fit and all(map(_has_plain_keys, value.values()))
+    return not isinstance(value, list | tuple) or all(map(_has_plain_keys, value))
 
 
 def flatten(values: Mapping[str, Any]) -> dict[str, Any]:
