@@ -17,46 +17,69 @@ from assay.checks.result import TestResult
 from assay.errors import AssayError
 from assay.experiments.last_run import VERIFIES_TAG
 from assay.experiments.verification import StageVerdict, repeat_and_compare
-from assay.pipeline import StageConfig
 from assay.spec.exptests import ExptestsSection
 from assay.spec.ids import validate_id
 from assay.utils.text import escape_markdown
-from assets.common import SECTION_KEYS, SECTION_TYPE
+from assets.common import SECTION_KEYS
 from partitions.experiments import experiments
 from resources.experiment_store import ExperimentStore
 from resources.failures import as_failure
 
 
-def _check(kind: str) -> dg.AssetChecksDefinition:
-    spec = CHECKS[kind]
+def _tests_of(asset: str) -> dg.AssetChecksDefinition:
+    """Return the checks of one asset, as one step of a run: each of them alone costs more than most tests take."""
+    kinds = [kind for kind, each in CHECKS.items() if each.asset == asset]
 
-    @dg.asset_check(
-        asset=spec.asset,
-        name=kind,
-        description=spec.description,
-        blocking=spec.blocking,
-        partitions_def=experiments,
-        additional_ins={"tests": dg.AssetIn(SECTION_KEYS["exptests"], dagster_type=SECTION_TYPE)},
+    @dg.multi_asset_check(
+        name=f"{asset}_tests",
+        specs=[_spec_of(kind) for kind in kinds],
+        ins={"tests": dg.AssetIn(SECTION_KEYS["exptests"])},
+        can_subset=len(kinds) > 1,
     )
-    def check(
-        context: dg.AssetCheckExecutionContext, tests: StageConfig[ExptestsSection], store: ExperimentStore
-    ) -> dg.AssetCheckResult:
-        return _combined(store.run_tests(context, spec.asset, kind, tests.section.tests or ()), spec.blocking)
+    def checks_of_asset(
+        context: dg.AssetCheckExecutionContext,
+        tests: Any,  # StageConfig[ExptestsSection], which Dagster can't interpret; an input named in specs has no type
+        store: ExperimentStore,
+    ) -> Iterator[dg.AssetCheckResult]:
+        section: ExptestsSection = tests.section
+        chosen = {key.name for key in context.selected_asset_check_keys}
+        results, errors = store.run_tests(
+            context, asset, [kind for kind in kinds if kind in chosen], section.tests or ()
+        )
+        for kind, found in results.items():
+            yield _combined(kind, found)
+        if errors:
+            raise errors[0]
 
-    return check
+    return checks_of_asset
 
 
-def _combined(results: list[TestResult], blocking: bool) -> dg.AssetCheckResult:
+def _spec_of(kind: str) -> dg.AssetCheckSpec:
+    check = CHECKS[kind]
+    return dg.AssetCheckSpec(
+        kind,
+        asset=check.asset,
+        description=check.description,
+        blocking=check.blocking,
+        additional_deps=[SECTION_KEYS["exptests"]],
+        partitions_def=experiments,
+    )
+
+
+def _combined(kind: str, results: list[TestResult]) -> dg.AssetCheckResult:
     """Return one check result for all tests of a kind.
 
     Dagster blocks on the severity ERROR, so a blocking check reports the failure of a test that must not block as WARN.
     """
+    check = CHECKS[kind]
     failed = [result for result in results if not result.passed]
-    serious = any(result.blocking if blocking else result.severity == "error" for result in failed)
+    serious = any(result.blocking if check.blocking else result.severity == "error" for result in failed)
     metadata: dict[str, Any] = {result.name: result.description for result in results}
     found = "; ".join(result.description for result in failed or results)  # shown as Markdown by the UI
     return dg.AssetCheckResult(
         passed=not failed,
+        check_name=kind,
+        asset_key=dg.AssetKey(check.asset),
         severity=dg.AssetCheckSeverity.ERROR if serious else dg.AssetCheckSeverity.WARN,
         description=escape_markdown(found) or "The spec asks for no such test.",
         metadata=metadata,
@@ -159,7 +182,7 @@ def _parity_of(name: str | Path) -> dg.AssetCheckResult:
     )
 
 
-TEST_CHECKS = [_check(kind) for kind in CHECKS]
-"""All checks that run the tests of the spec."""
+TEST_CHECKS = [_tests_of(asset) for asset in dict.fromkeys(each.asset for each in CHECKS.values())]
+"""All checks that run the tests of the spec, by asset."""
 
 TEST_CHECK_KEYS = [key for check in TEST_CHECKS for key in check.check_keys]

@@ -4,7 +4,7 @@ Belongs here: connecting Dagster's contexts to the stores of ``assay``. Does not
 """
 
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -215,11 +215,11 @@ class ExperimentStore(dg.ConfigurableResource[Any]):
         self.reporter.warn(context, problem)
 
     def run_tests(
-        self, context: dg.AssetCheckExecutionContext, stage: str, kind: str, tests: Sequence[TestSection]
-    ) -> list[TestResult]:
-        """Run and record the tests of one kind, which test the result of a stage."""
+        self, context: dg.AssetCheckExecutionContext, stage: str, kinds: Collection[str], tests: Sequence[TestSection]
+    ) -> tuple[dict[str, list[TestResult]], list[Exception]]:
+        """Run and record the tests of some kinds, which test the result of a stage; see ``run_tests`` of ``assay``."""
         experiment_id = context.partition_key
-        results = run_tests(self.path, experiment_id, kind, tests)
+        results = run_tests(self.path, experiment_id, kinds, tests)
         mirror(self.locations, experiment_id)
         self.reporter.warn(context, self.tracker.tests_done(context.run.run_id, self.path, experiment_id, stage))
         return results

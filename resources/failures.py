@@ -94,6 +94,11 @@ def reason_of_step(event: dg.DagsterEvent) -> str:
     return printable(re.sub(r"^assay[.]errors[.][A-Za-z]+: ", "", reason.strip()))
 
 
+def _ends_step(step_key: str | None, evaluation: dg.AssetCheckEvaluation) -> bool:
+    """Return whether a failed check is why its step failed: it blocks, or is part of its asset's own step."""
+    return evaluation.blocking or step_key == evaluation.asset_key.path[-1]
+
+
 def failure_tags(failures: Sequence[dg.DagsterEvent], checks: Sequence[dg.DagsterEvent]) -> dict[str, str]:
     """Return the tags of a failed run: the reason in one line, and the asset that could not be made.
 
@@ -105,8 +110,8 @@ def failure_tags(failures: Sequence[dg.DagsterEvent], checks: Sequence[dg.Dagste
     """
     if not failures or any(map(is_interruption, failures)):
         return {}
-    found = {event.step_key: event.asset_check_evaluation_data for event in checks}
-    evaluations = {key: each for key, each in found.items() if not each.passed}
+    found = [(event.step_key, event.asset_check_evaluation_data) for event in checks]
+    evaluations = {key: each for key, each in found if not each.passed and _ends_step(key, each)}
     reasons = [
         f"check {each.check_name}: {plain_markdown(each.description or 'failed')}" if each else reason_of_step(event)
         for event, each in ((event, evaluations.get(event.step_key)) for event in failures)

@@ -8,7 +8,7 @@ Belongs here: choosing, running and recording tests. Does not belong here: the t
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from assay.checks.registry import CHECKS, check_of, run_test, write_exp_tests_csv
@@ -26,35 +26,43 @@ from assay.utils.reading import read_text
 EXP_TESTS = "exp_tests.csv"
 
 
-def run_tests(root: Path, experiment_id: str, kind: str, tests: Sequence[TestSection]) -> list[TestResult]:
-    """Run the tests of one kind, record them, and return their results.
+def run_tests(
+    root: Path, experiment_id: str, kinds: Collection[str], tests: Sequence[TestSection]
+) -> tuple[dict[str, list[TestResult]], list[Exception]]:
+    """Run the tests of some kinds, record them, and return their results by kind, and why others could not be run.
 
     Args:
         root: Storage root.
         experiment_id: The experiment whose results are tested.
-        kind: A built-in kind, or ``further_tests``.
+        kinds: Built-in kinds, or ``further_tests``.
         tests: All tests in the experiment's spec.
     """
-    files = files_to_check(root, experiment_id)
-    results = [run_test(test, files) for test in tests if check_of(test.kind) == kind]
-    stage = CHECKS[kind].asset
-    made = stage_results(root, experiment_id).get(stage)
-    if made is not None:
-        failures = [result.description for result in results if result.blocking and not result.passed]
-        store_verdict(root, experiment_id, kind, stage, made.fingerprint, failures)
-    _record(root, experiment_id, kind, results)
-    return results
+    files, made = files_to_check(root, experiment_id), stage_results(root, experiment_id)
+    results: dict[str, list[TestResult]] = {}
+    errors: list[Exception] = []
+    for kind in kinds:
+        try:
+            results[kind] = [run_test(test, files) for test in tests if check_of(test.kind) == kind]
+        except Exception as error:  # whatever it is, those of the other kinds are run and recorded
+            errors.append(error)
+    for kind, found in results.items():
+        if (stage := CHECKS[kind].asset) in made:
+            failures = [result.description for result in found if result.blocking and not result.passed]
+            store_verdict(root, experiment_id, kind, stage, made[stage].fingerprint, failures)
+    _record(root, experiment_id, results)
+    return results, errors
 
 
-def _record(root: Path, experiment_id: str, kind: str, results: list[TestResult]) -> None:
-    """Replace the rows of one kind in ``exp_tests.csv``, under a lock: checks of other kinds may write theirs."""
+def _record(root: Path, experiment_id: str, results: Mapping[str, list[TestResult]]) -> None:
+    """Replace the rows of some kinds in ``exp_tests.csv``, under a lock: checks of other kinds may write theirs."""
     folder = ExperimentFolders(root).find(experiment_id)
     if folder is None:
         return
     path = folder.path / EXP_TESTS
+    new = [result for found in results.values() for result in found]
     with hold(root / "locks", f"experiments/{experiment_id}", "write", "recording its tests"):
-        others = [row for row in _read(path) if check_of(row.kind) != kind]
-        write_exp_tests_csv(sorted([*others, *results], key=lambda row: (row.kind, row.name)), path)
+        others = [row for row in _read(path) if check_of(row.kind) not in results]
+        write_exp_tests_csv(sorted([*others, *new], key=lambda row: (row.kind, row.name)), path)
 
 
 def recorded_tests(root: Path, experiment_id: str) -> list[TestResult]:

@@ -135,6 +135,7 @@ class LocalEventLog(AssayEventLog, SqliteEventLogStorage):
         self._engines: OrderedDict[str, Engine] = OrderedDict()
         self._executed: set[str] = set()
         self._tables: set[str] = set()
+        self._partitions: set[tuple[str, str]] = set()
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
@@ -157,6 +158,8 @@ class LocalEventLog(AssayEventLog, SqliteEventLogStorage):
         if kind is FIRST:
             self._forget_engine(run_id)
             self._executed.add(run_id)
+        if kind is dg.DagsterEventType.STEP_START or kind in LAST:
+            self._partitions.clear()
         super().store_event(event)
         if run_id in self._executed and kind not in SPARED:
             os.utime(self.path_for_shard(run_id))
@@ -180,6 +183,21 @@ class LocalEventLog(AssayEventLog, SqliteEventLogStorage):
             self._tables.add(table_name)
         return table_name in self._tables
 
+    def has_dynamic_partition(self, partitions_def_name: str, partition_key: str) -> bool:
+        """Return whether a partition exists; a step that is executed here asks for it ten times, and looks once."""
+        asked = (partitions_def_name, partition_key)
+        if asked in self._partitions:
+            return True
+        found = super().has_dynamic_partition(partitions_def_name, partition_key)
+        if found and self._executed:
+            self._partitions.add(asked)
+        return found
+
+    def delete_dynamic_partition(self, partitions_def_name: str, partition_key: str) -> None:
+        """Delete a partition, which is gone for a step at work here, too."""
+        self._partitions.discard((partitions_def_name, partition_key))
+        super().delete_dynamic_partition(partitions_def_name, partition_key)
+
     def _forget_engine(self, shard: str) -> None:
         with self._db_lock:
             if engine := self._engines.pop(shard, None):
@@ -197,6 +215,7 @@ class LocalEventLog(AssayEventLog, SqliteEventLogStorage):
         """Delete all events."""
         self._close()
         self._tables.clear()
+        self._partitions.clear()
         super().wipe()
 
     def dispose(self) -> None:

@@ -180,3 +180,34 @@ def test_the_database_of_a_run_is_closed_at_its_end(instance, home):
     run_id = two_steps.execute_in_process(instance=instance).run_id
     files = {path.name for path in (home / "history" / "runs").glob(f"{run_id}*")}
     assert files == {f"{run_id}.db"}
+
+
+@pytest.mark.system
+def test_a_partition_that_another_process_deletes_is_gone_for_the_next_step(instance, home):
+    seen = []
+
+    def look(context):
+        seen.append(context.instance.has_dynamic_partition("names", "one"))
+
+    @dg.op
+    def before(context) -> None:
+        look(context)
+        with dg.DagsterInstance.from_config(str(home)) as other:
+            other.delete_dynamic_partition("names", "one")
+        look(context)  # looked up once per step
+
+    @dg.op(ins={"start": dg.In(dg.Nothing)})
+    def after(context) -> None:
+        look(context)
+        context.instance.add_dynamic_partitions("names", ["one"])
+        look(context)
+        context.instance.delete_dynamic_partition("names", "one")
+        look(context)
+
+    @dg.job(executor_def=dg.in_process_executor)
+    def looking():
+        after(start=before())
+
+    instance.add_dynamic_partitions("names", ["one"])
+    assert looking.execute_in_process(instance=instance).success
+    assert seen == [True, True, False, True, False]
