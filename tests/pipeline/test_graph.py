@@ -3,9 +3,15 @@
 import dagster as dg
 import pytest
 
+from assay.experiments.last_run import FAILURE_TAG
 from assay.pipeline import STAGES
 from assay.storage import warehouse
 from assay.storage.parquet import read_parquet
+from assets.checks import TEST_CHECK_KEYS
+from assets.experiment import SPEC_CHECK_KEY
+from definitions import build_defs
+from resources.defaults import resources_for
+from resources.failures import failure_tags
 
 pytestmark = pytest.mark.system
 
@@ -156,3 +162,51 @@ def test_a_metric_gate_that_is_not_met_fails_its_check_but_keeps_the_result(two_
     assert not evaluation.passed
     assert "analysis" in lab.results("gated")
     assert "False" in (lab.store.folders.find("gated").path / "exp_tests.csv").read_text()
+
+
+def evaluations(result):
+    """Return the verdicts of a run's checks by name, all of which the run was to give."""
+    return {event.check_name: event.passed for event in result.get_asset_check_evaluations()}
+
+
+def test_a_run_gives_every_check_a_verdict_and_one_of_them_alone_gives_only_its_own(two_runs):
+    lab, first = two_runs[:2]
+    assert set(evaluations(first)) == {key.name for key in (SPEC_CHECK_KEY, *TEST_CHECK_KEYS)}
+    (metric,) = [key for key in TEST_CHECK_KEYS if key.name == "metric"]
+    whole = build_defs(resources_for(lab.store)).resolve_implicit_global_asset_job_def()
+    alone = whole.get_subset(asset_selection=set(), asset_check_selection={metric})
+    before = (lab.store.folders.find("one").path / "exp_tests.csv").read_bytes()
+    result = alone.execute_in_process(instance=lab.instance, partition_key="one", raise_on_error=False)
+    assert result.success, lab.failure(result)
+    assert evaluations(result) == {"metric": True}
+    assert (lab.store.folders.find("one").path / "exp_tests.csv").read_bytes() == before
+
+
+FALLEN = """
+from typing import Literal
+from assay.spec.exptests import TestKind, TestSection
+class Fallen(TestSection):
+    kind: Literal["fallen"] = "fallen"
+def run(test, files):
+    raise ValueError("fell over")
+KIND = TestKind(Fallen, run)
+"""
+
+
+def test_a_test_that_falls_over_fails_the_run_but_hides_no_verdict_of_another(two_runs, install_package):
+    lab = two_runs[0]
+    install_package("assay.tests", "fallen", "fallen_tests:KIND", fallen_tests=FALLEN)
+    gate = {"kind": "metric", "subset": "test", "metric": "mae", "operator": "<", "value": 0.0}
+    lab.write("fallen", exptests={"tests": [gate, {"kind": "files_exist"}, {"kind": "fallen"}]})
+    result = lab.run("fallen")
+    assert not result.success
+    assert "fell over" in lab.failure(result)
+    found = evaluations(result)
+    assert (found["metric"], found["files_exist"]) == (False, True)
+    assert "further_tests" not in found
+    rows = (lab.store.folders.find("fallen").path / "exp_tests.csv").read_text()
+    assert "metric" in rows
+    assert "files_exist" in rows
+    failures = [event for event in result.all_events if event.is_step_failure]
+    checks = [event for event in result.all_events if event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION]
+    assert "fell over" in failure_tags(failures, checks)[FAILURE_TAG]  # not the metric, which fails no run
