@@ -11,9 +11,10 @@ import logging
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,7 @@ class LocalEventLog(AssayEventLog, SqliteEventLogStorage):
         self._kept_engines = kept_engines
         self._engines: OrderedDict[str, Engine] = OrderedDict()
         self._executed: set[str] = set()
-        self._tables: set[str] = set()
+        self._schema: set[tuple[str, str]] = set()
         self._partitions: set[tuple[str, str]] = set()
 
     @classmethod
@@ -177,11 +178,27 @@ class LocalEventLog(AssayEventLog, SqliteEventLogStorage):
             with engine.connect() as connection, connection.begin():
                 yield connection
 
+    def _is_there(self, kind: str, name: str, look: Callable[[], bool]) -> bool:
+        """Return whether a part of the schema exists, after looking only until it does: a run asks 300 times."""
+        if (kind, name) not in self._schema and look():
+            self._schema.add((kind, name))
+        return (kind, name) in self._schema
+
     def has_table(self, table_name: str) -> bool:
-        """Return whether a table exists, after a look at the file only until it does: a run asks 200 times."""
-        if table_name not in self._tables and super().has_table(table_name):
-            self._tables.add(table_name)
-        return table_name in self._tables
+        """Return whether a table exists."""
+        return self._is_there("table", table_name, partial(super().has_table, table_name))
+
+    def has_secondary_index(self, name: str) -> bool:
+        """Return whether a migration of Dagster's is complete."""
+        return self._is_there("migration", name, partial(super().has_secondary_index, name))
+
+    def has_asset_key_col(self, column_name: str) -> bool:
+        """Return whether the table of assets has a column."""
+        return self._is_there("column", column_name, partial(super().has_asset_key_col, column_name))
+
+    def _has_asset_key_col_on_connection(self, conn: Connection, column_name: str) -> bool:
+        look = partial(super()._has_asset_key_col_on_connection, conn, column_name)
+        return self._is_there("column", column_name, look)
 
     def has_dynamic_partition(self, partitions_def_name: str, partition_key: str) -> bool:
         """Return whether a partition exists; a step that is executed here asks for it ten times, and looks once."""
@@ -214,7 +231,7 @@ class LocalEventLog(AssayEventLog, SqliteEventLogStorage):
     def wipe(self) -> None:
         """Delete all events."""
         self._close()
-        self._tables.clear()
+        self._schema.clear()
         self._partitions.clear()
         super().wipe()
 

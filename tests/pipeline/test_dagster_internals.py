@@ -11,6 +11,7 @@ from collections import defaultdict
 import dagster as dg
 import pytest
 from dagster._core.storage.event_log.base import EventLogStorage
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.storage.runs.base import RunStorage
 
 from tests.helpers.imports import ROOT, python_files, syntax_tree
@@ -67,6 +68,12 @@ PRIVATE = {
 SIGNATURES = {
     (EventLogStorage, "get_latest_tags_by_partition"): "asset_key event_type tag_keys asset_partitions",
     (EventLogStorage, "get_latest_storage_id_by_partition"): "asset_key event_type partitions after_cursor",
+    (SqliteEventLogStorage, "has_table"): "table_name",
+    (SqliteEventLogStorage, "has_secondary_index"): "name",
+    (SqliteEventLogStorage, "has_asset_key_col"): "column_name",
+    (SqliteEventLogStorage, "_has_asset_key_col_on_connection"): "conn column_name",
+    (SqliteEventLogStorage, "has_dynamic_partition"): "partitions_def_name partition_key",
+    (SqliteEventLogStorage, "delete_dynamic_partition"): "partitions_def_name partition_key",
     (EventLogStorage, "claim_concurrency_slot"): "concurrency_key run_id step_key priority",
     (EventLogStorage, "get_concurrency_info"): "concurrency_key",
     (EventLogStorage, "initialize_concurrency_limit_to_default"): "concurrency_key",
