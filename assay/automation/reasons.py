@@ -90,13 +90,12 @@ def _code_changes(
     """Yield the stages whose recorded result was made by another version of their code, such as ``crops 3 to 4``."""
     results = ResultStore(root)
     for stage in (name for name in assets if name in STAGES and name in recorded):
-        result = results.find(stage, recorded[stage])
-        if result is None or (stage == "trained_model" and spec.found is not None):  # a model of another experiment
+        if stage == "trained_model" and spec.found is not None:  # a model of another experiment
             continue
         with suppress(StorageError):  # a damaged result is reported by whoever reads it
-            before, now = result.manifest["code_version"], STAGES[stage].code_version
-            if before != now:
-                yield f"code: {stage} {before} to {now}"
+            manifest, now = results.manifest(stage, recorded[stage]), STAGES[stage].code_version
+            if manifest is not None and manifest["code_version"] != now:
+                yield f"code: {stage} {manifest['code_version']} to {now}"
 
 
 def data_changes(section: GeneratedImagesSection, root: Path) -> str:

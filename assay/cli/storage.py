@@ -109,14 +109,20 @@ def gc(
     yes: Annotated[bool, typer.Option("--yes", help="delete without asking")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only show what would be deleted")] = False,
 ) -> None:
-    """Delete results that no experiment refers to, after showing them; skips what somebody is using."""
+    """Delete results that no experiment refers to, after showing them; skips what somebody is using.
+
+    Of a storage in a bucket: what this machine's cache has of images, crops and splits, which comes back when needed.
+    """
     from assay.experiments.garbage import collect_garbage, survey  # Polars: only here
 
     garbage, problems = survey(storage_root(), spec_files())
     for problem in problems:
         typer.echo(f"In doubt: {problem}.", err=True)
     if not garbage:
-        typer.echo("Nothing to delete: every result belongs to an experiment.")
+        nothing = (
+            "the cache has nothing that only costs space" if in_bucket() else "every result belongs to an experiment"
+        )
+        typer.echo(f"Nothing to delete: {nothing}.")
         return
     for item in garbage:
         typer.echo(f"{item.size_bytes / 1e6:10.1f} MB  {item.path}  {item.reason}")

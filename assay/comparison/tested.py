@@ -86,10 +86,10 @@ def manifest_of(root: Path, stage: str, fingerprint: str) -> dict[str, Any]:
         NotThereYetError: The result is gone.
         StorageError: Its manifest is damaged.
     """
-    result = ResultStore(root).find(stage, fingerprint)
-    if result is None:
+    manifest = ResultStore(root).manifest(stage, fingerprint)
+    if manifest is None:
         raise NotThereYetError(f"{stage} {fingerprint} was deleted.")
-    return result.manifest
+    return manifest
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class _Sources:
         (name, fingerprint), *_ = self.data.items()
         if name != "splits":
             fingerprint = manifest_of(self.root, name, fingerprint)["ancestors"]["splits"]
-        return ResultStore(self.root).open("splits", fingerprint).folder
+        return ResultStore(self.root).tables("splits", fingerprint)
 
     def _rows(self, path: Path, *columns: str) -> pl.DataFrame:
         rows = read_parquet(path, ["subset", *columns]).filter(pl.col("subset") == self.subset)

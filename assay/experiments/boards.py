@@ -21,7 +21,7 @@ from assay.experiments.folders import ExperimentFolders, read_folder_manifest
 from assay.experiments.specs import SpecFiles
 from assay.spec.experiment import Board
 from assay.spec.ids import CHAMPION, ID_PATTERN
-from assay.storage.files import write_json
+from assay.storage.files import json_text, write_text
 from assay.storage.locks.acquire import Waiting, hold
 from assay.storage.records import Fingerprint, Record, read_stored
 from assay.storage.remote import remote_of
@@ -221,9 +221,11 @@ class Boards:
 
     def store(self, board: str, state: BoardState) -> None:
         """Write the state of a board atomically; the caller is ``changing`` it."""
-        write_json(self.path(board), state.model_dump(mode="json"))
-        if (remote := remote_of(self.root)) is not None:
-            remote.push(f"boards/{board}.json")
+        text = json_text(state.model_dump(mode="json"))
+        if (remote := remote_of(self.root)) is None:
+            write_text(self.path(board), text)
+        else:
+            remote.push(f"boards/{board}.json", text.encode())
 
     def held_by(self, experiment_id: str) -> list[str]:
         """Return of which boards an experiment is champion, one sentence each; boards that are damaged are left out."""

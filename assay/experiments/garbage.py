@@ -10,6 +10,7 @@ files (``leftovers``).
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
@@ -18,16 +19,17 @@ from typing import Literal
 
 from assay.errors import AssayError, InUseError, StorageError
 from assay.experiments.evaluation import source_record_path
-from assay.experiments.folders import ExperimentFolders
+from assay.experiments.folders import PLACES, ExperimentFolders
 from assay.experiments.leftovers import LEFTOVER_S, find_leftovers, newest_change
+from assay.experiments.sharing import at_work
 from assay.experiments.specs import SpecFiles, mark_forgotten
 from assay.experiments.usage import Usage, UsageReader, is_result_name, result_folders
 from assay.pipeline import STORED
 from assay.storage.costs import COSTS, cost_path
-from assay.storage.files import entries_below, temporary_sibling
+from assay.storage.files import entries_below, is_complete, temporary_sibling
 from assay.storage.locks.acquire import hold
 from assay.storage.partitions import Partition
-from assay.storage.remote import refuse_in_bucket
+from assay.storage.remote import Remote, refuse_in_bucket, remote_of
 from assay.storage.results import SCRATCH
 from assay.utils.text import pluralize
 
@@ -40,9 +42,11 @@ control take a file away before they put it back, and a result is complete befor
 
 
 _IN_BUCKET = (
-    "Nobody knows here what other machines use. To free this machine's disk, delete the cache folder while nothing "
-    "runs: what is needed comes back from the bucket."
+    "Nobody knows here what other machines use. To free this machine's disk of what the bucket has as well: assay gc. "
+    "To free the bucket, begin anew with another prefix, and delete the former one."
 )
+
+_IN_BUCKET_TOO = "the bucket has it, too, from where it comes back when it is needed"
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,8 @@ class Garbage:
         lock: Name of the lock that protects it; empty if none does.
         reason: Why it is not needed.
         size_bytes: Total size of its files.
-        kind: What it is; a ``version`` is one that a killed writer of a table left.
+        kind: What it is; a ``version`` is one that a killed writer of a table left, ``cached`` a result of which the
+            bucket of the storage has the original.
         experiment_id: The removed experiment that it belonged to; None for everything else.
     """
 
@@ -62,7 +67,7 @@ class Garbage:
     lock: str
     reason: str
     size_bytes: int
-    kind: Literal["experiment", "result", "scratch", "leftover", "version"]
+    kind: Literal["experiment", "result", "scratch", "leftover", "version", "cached"]
     experiment_id: str | None = None
 
 
@@ -84,10 +89,15 @@ class Kept:
 def survey(root: Path, specs: SpecFiles) -> tuple[list[Garbage], list[str]]:
     """Return everything below the storage root that nobody needs, and what is kept because it is in doubt.
 
+    Of a storage in a bucket, whose other machines may need everything, that is what this machine can have back: results
+    whose files no experiment's folder shows, such as crops.
+
     Raises:
         StorageError: The folder of spec files can't be read, so that every experiment would look removed.
     """
-    refuse_in_bucket(root, "Deleting what no experiment needs", _IN_BUCKET)
+    if remote_of(root.absolute()) is not None:
+        cached, linked = _cached_results(root)
+        return [*cached, *_stale_scratch(root)], linked
     usage = UsageReader(root, specs).look()
     experiments, problems = _removed_experiments(root, usage)
     results, linked = _unused_results(root, usage)
@@ -125,6 +135,26 @@ def _unused_results(root: Path, usage: Usage) -> tuple[list[Garbage], list[str]]
         return [], [*linked, *([why] if unused else [])]
     reason = "no experiment refers to it"
     return [Garbage(path, _lock_of(path), reason, _size(path), "result") for path in unused], linked
+
+
+def _cached_results(root: Path) -> tuple[list[Garbage], list[str]]:
+    paths, linked = result_folders(root)
+    inside = {
+        path: [status for _, status in entries_below(path)]
+        for path in paths
+        if path.parent.name not in PLACES and is_complete(path)
+    }
+    links = Counter((status.st_dev, status.st_ino) for each in inside.values() for status in each)
+
+    def freed_bytes(found: Sequence[os.stat_result]) -> int:
+        """Return what deleting frees: nothing of files that have a name elsewhere, such as among the user's data."""
+        alone = [each for each in found if links[each.st_dev, each.st_ino] >= each.st_nlink]
+        return sum(each.st_size // each.st_nlink for each in alone)
+
+    sizes = {path: freed_bytes(found) for path, found in inside.items()}
+    return [
+        Garbage(path, _lock_of(path), _IN_BUCKET_TOO, size, "cached") for path, size in sizes.items() if size
+    ], linked
 
 
 def _lock_of(result: Path) -> str:
@@ -179,14 +209,15 @@ def collect_garbage(
     Raises:
         StorageError: The folder of spec files can't be read.
     """
-    refuse_in_bucket(root, "Deleting what no experiment needs", _IN_BUCKET)
     _wait_until_settled(specs.folder, settled_s)
-    reader, kept = UsageReader(root, specs), []
-    reader.look()
+    reader, kept, remote = UsageReader(root, specs), [], remote_of(root.absolute())
+    if remote is None:
+        reader.look()
     for item in garbage:
         try:
             with _locked(root, item):
-                reason = _why_kept(specs, reader, item, settled_s) or _delete(root, specs, reader, item)
+                why = _why_cached(remote, item) if remote else _why_kept(specs, reader, item, settled_s)
+                reason = why or _delete(root, specs, reader, item)
             if reason:
                 kept.append(Kept(item.path, reason))
         except InUseError as error:
@@ -201,8 +232,18 @@ def _wait_until_settled(folder: Path, settled_s: float) -> None:
         time.sleep(max(settled_s - _age_s(folder.stat().st_mtime), 0))
 
 
-def _locked(root: Path, item: Garbage) -> AbstractContextManager[None]:
+def _locked(root: Path, item: Garbage) -> AbstractContextManager[object]:
     return hold(root / "locks", item.lock, "write", "deleting", timeout_s=0) if item.lock else nullcontext()
+
+
+def _why_cached(remote: Remote, item: Garbage) -> str:
+    """Return why something stays in the cache of a bucket; empty if it need not. The caller has locked it."""
+    if item.kind != "cached":
+        return "" if newest_change(item.path) < time.time() - STALE_S else "somebody went on with it meanwhile"
+    if running := at_work(remote.root):
+        return f"a run of {', '.join(running)} on this machine may need it"
+    is_there = remote.holds(item.path, item.path.parent.name, item.path.name)
+    return "" if is_there else f"{remote.bucket.url} does not have it as it is here"
 
 
 def _why_kept(specs: SpecFiles, reader: UsageReader, item: Garbage, settled_s: float) -> str:

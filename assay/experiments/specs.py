@@ -25,7 +25,7 @@ from assay.spec.experiment import LATEST, TASK_PREFIX, ExistingExperiment, Exper
 from assay.spec.ids import CHAMPION, invent_id, is_id, suggest_id, validate_id
 from assay.spec.loading import load_spec, load_values, merged, spec_from
 from assay.spec.yaml_text import read_mapping, to_yaml
-from assay.storage.files import temporary_sibling, write_json, write_text
+from assay.storage.files import json_text, temporary_sibling, write_text
 from assay.storage.locations.config import FILE as LOCATIONS_FILE
 from assay.storage.locations.config import Locations
 from assay.storage.remote import remote_of
@@ -254,9 +254,11 @@ class Tombstones:
         if remote is not None:
             remote.pull_one(f"tombstones/{experiment_id}")
         if not path.exists():
-            write_json(path, {"removed": datetime.now(UTC).isoformat(timespec="seconds"), "digest": digest})
-            if remote is not None:
-                remote.push(f"tombstones/{experiment_id}")
+            text = json_text({"removed": datetime.now(UTC).isoformat(timespec="seconds"), "digest": digest})
+            if remote is None:
+                write_text(path, text)
+            else:
+                remote.push(f"tombstones/{experiment_id}", text.encode())
 
     def check(self, experiment_id: str, digest: str) -> None:
         """Refuse the ID of a removed experiment, except for its own last spec.
@@ -279,9 +281,9 @@ class Tombstones:
         path = self.folder / validate_id(experiment_id)
         if not path.exists():
             return False
-        path.unlink(missing_ok=True)
         if (remote := remote_of(self.root)) is not None:
             remote.drop(f"tombstones/{experiment_id}")
+        path.unlink(missing_ok=True)
         return True
 
 

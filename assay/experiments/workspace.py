@@ -56,6 +56,17 @@ def folders() -> ExperimentFolders:
     return ExperimentFolders(storage_root())
 
 
+def refuse_bucket_on_nodes() -> None:
+    """Refuse to run on the nodes of a cluster what is to be stored in a bucket.
+
+    Raises:
+        StorageError: The storage is in a bucket, whose cache and credentials no node has yet.
+    """
+    if in_bucket():
+        told = f"Runs on nodes of a cluster can't use a storage in a bucket yet ({storage_url()})"
+        raise StorageError(f"{told}. Name a folder that all nodes mount in {STORAGE_VARIABLE}.")
+
+
 def node_environment() -> dict[str, str]:
     """Return the environment variables by which a process of another machine finds this project, all absolute.
 
@@ -64,9 +75,7 @@ def node_environment() -> dict[str, str]:
     Raises:
         StorageError: The storage is in a bucket, whose cache and credentials no node has yet.
     """
-    if in_bucket():
-        told = f"Runs on nodes of a cluster can't use a storage in a bucket yet ({storage_url()})"
-        raise StorageError(f"{told}. Name a folder that all nodes mount in {STORAGE_VARIABLE}.")
+    refuse_bucket_on_nodes()
     specs = os.environ.get(EXPERIMENTS_VARIABLE) or "experiments"
     places = os.environ.get(LOCATIONS_VARIABLE) or "locations.yaml"
     return {

@@ -24,6 +24,7 @@ from uuid import uuid4
 
 from assay.errors import SpecError, StorageError, UnreachableError, shorten
 from assay.spec.secrets import hide
+from assay.storage.files import sha256_of
 
 SCHEME = "s3://"
 
@@ -43,10 +44,19 @@ BLOCK_BYTES = 1 << 20
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _PREFIX = re.compile(r"[A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*")
 
-_PASSING_CODES = frozenset({"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "OperationAborted"})
-_RIGHTS_CODES = frozenset(
-    {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "403", "401"}
+_PASSING_CODES = frozenset(
+    {
+        "SlowDown",
+        "InternalError",
+        "ServiceUnavailable",
+        "RequestTimeout",
+        "OperationAborted",
+        "ConditionalRequestConflict",  # somebody else is writing: only the next attempt knows who was first
+    }
 )
+_PASSING_STATUS = frozenset({408, 429})
+_RIGHTS_CODES = frozenset({"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "403", "401"})
+_EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"})
 _CONFLICTS = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
 _MISSING = frozenset({"NoSuchKey", "NotFound", "404"})
 
@@ -175,19 +185,33 @@ class Bucket:
                 return found.etag
             raise ConflictError(f"{self.url}/{name} was written by somebody else just now.") from None
 
-    def send(self, path: Path, name: str) -> None:
-        """Write a file as an object, whatever is there."""
+    def send(self, path: Path, name: str, sha256: str) -> None:
+        """Write a file as an object, whatever is there.
+
+        Raises:
+            StorageError: The file has another hash than ``sha256``, because it was changed meanwhile.
+        """
         if path.stat().st_size <= MOST_AT_A_TIME:
-            self.put(name, path.read_bytes())
+            content = path.read_bytes()
+            if hashlib.sha256(content).hexdigest() != sha256:
+                raise StorageError(_changed(path))
+            self.put(name, content)
             return
 
         def write(client: Any) -> None:
+            from boto3.exceptions import S3UploadFailedError
             from boto3.s3.transfer import TransferConfig
 
             settings = TransferConfig(multipart_threshold=MOST_AT_A_TIME, multipart_chunksize=MOST_AT_A_TIME)
-            client.upload_file(str(path), self.name, self.key(name), Config=settings)
+            try:
+                client.upload_file(str(path), self.name, self.key(name), Config=settings)
+            except S3UploadFailedError as error:  # it tells what the server said, but only as text
+                raise error.__context__ or error from None
 
         self._ask("write", write)
+        if sha256_of(path) != sha256:
+            self.delete(name)
+            raise StorageError(_changed(path))
 
     def fetch(self, name: str, path: Path, sha256: str) -> None:
         """Write an object into a new file and flush it to the disk.
@@ -210,21 +234,27 @@ class Bucket:
         try:
             found = self._ask("read", read)
         except _MissingError:
-            raise StorageError(f"{self.url}/{name} is gone, though a manifest lists it; {_DAMAGED}.") from None
+            raise StorageError(f"{self.url}/{name} is gone, though a manifest lists it; {_damaged('that')}.") from None
         if found != sha256:
-            raise StorageError(f"{self.url}/{name} has SHA-256 {found[:12]}…, not that of its manifest; {_DAMAGED}.")
+            told = f"{self.url}/{name} has SHA-256 {found[:12]}…, not that of its manifest"
+            raise StorageError(f"{told}; {_damaged('this object and that')}.")
 
     def delete(self, name: str) -> None:
         """Delete an object; one that does not exist is as good."""
-        self._ask("delete", lambda client: client.delete_object(Bucket=self.name, Key=self.key(name)))
+        with suppress(_MissingError):  # some servers say so
+            self._ask("delete", lambda client: client.delete_object(Bucket=self.name, Key=self.key(name)))
 
     def list(self, folder: str) -> dict[str, Listed]:
-        """Return all objects whose name begins with ``folder`` and a slash, by name."""
+        """Return all objects whose name begins with ``folder`` and a slash, by name.
+
+        Those whose name ends in one are left out: consoles and gateways make them for folders, and they hold nothing.
+        """
 
         def read(client: Any) -> dict[str, Listed]:
             pages = client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=self.key(f"{folder}/"))
             cut = len(self.key(""))
-            entries = (entry for page in pages for entry in page.get("Contents", ()))
+            found = (entry for page in pages for entry in page.get("Contents", ()))
+            entries = (entry for entry in found if not entry["Key"].endswith("/"))
             return {entry["Key"][cut:]: Listed(int(entry["Size"]), str(entry["ETag"])) for entry in entries}
 
         try:
@@ -235,28 +265,36 @@ class Bucket:
     def clock_ahead_s(self) -> float:
         """Return by how many seconds the server's clock is ahead of this machine's."""
         before = time.time()
-        answer = self._ask("list", lambda client: client.list_objects_v2(Bucket=self.name, MaxKeys=1))
+        own = {"Bucket": self.name, "Prefix": self.key(""), "MaxKeys": 1}
+        answer = self._ask("list", lambda client: client.list_objects_v2(**own))
         date = _date_of(answer)
         return date.timestamp() - (before + time.time()) / 2 if date else 0.0
 
     def _ask(self, what: str, request: Callable[[Any], Answer]) -> Answer:
-        """Return the answer to a request, sent again while the server is away.
+        """Return the answer to a request, sent again while the server is away, and once with credentials read anew.
+
+        The time for which it is sent again begins with the first failure: what took long may fail at its end.
 
         Raises:
             UnreachableError: It is away for too long.
             StorageError: It refuses the request.
         """
-        client = self._client
-        started, pause_s = time.monotonic(), 0.1
+        client, has_renewed = self._client, False
+        failing_since, pause_s = 0.0, 0.1
         while True:
             try:
                 answer = request(client)
             except Exception as error:
+                if _code_of(error) in _EXPIRED_CODES and not has_renewed:
+                    _client.cache_clear()  # a long process keeps those that it found at its start
+                    client, has_renewed = self._client, True
+                    continue
                 patience_s = PATIENCE_S if self.has_answered else FIRST_PATIENCE_S
                 if not _may_pass(error):
                     self.has_answered |= bool(_code_of(error))
                     raise self._explained(error, what) from None
-                if time.monotonic() - started > patience_s:
+                failing_since = failing_since or time.monotonic()
+                if time.monotonic() - failing_since > patience_s:
                     raise self._explained(error, what) from None
                 time.sleep(pause_s * random.uniform(0.5, 1))
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
@@ -273,15 +311,8 @@ class Bucket:
             return _MissingError()
         if code in _CONFLICTS:
             return ConflictError(f"{self.url} holds something else by now.")
-        if code == "NoSuchBucket":
-            return StorageError(_no_bucket(self.name))
-        if code == "RequestTimeTooSkewed":
-            return StorageError(f"{self.url} refuses this machine's clock. Let it follow a time server (NTP).")
-        if code in _RIGHTS_CODES:
-            needed = "It needs the rights to list, read, write and delete objects"
-            return StorageError(f"{self.url} does not let these credentials {what} ({code}). {needed} below it.")
-        if code in ("PermanentRedirect", "AuthorizationHeaderMalformed", "301"):
-            return StorageError(f"{self.url} is in another region. Name it in AWS_DEFAULT_REGION.")
+        if refused := self._refusal(code, what):
+            return StorageError(refused)
         if "Credentials" in kind or kind in ("ProfileNotFound", "TokenRetrievalError", "UnauthorizedSSOTokenError"):
             return StorageError(
                 f"No credentials for {self.url} were found ({kind}). Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
@@ -291,6 +322,22 @@ class Bucket:
             told = f"{self.url} does not answer at {hide(_endpoint()) or 'AWS'} ({code or kind})"
             return UnreachableError(f"{told}. Start the server, or correct AWS_ENDPOINT_URL; then run again.")
         return StorageError(f"{self.url} can't be used: {hide(str(error)).splitlines()[0]} ({kind}).")
+
+    def _refusal(self, code: str, what: str) -> str:
+        """Return what to tell of a server that answers and refuses, for reasons that stay; empty if it is none."""
+        if code == "NoSuchBucket":
+            return _no_bucket(self.name)
+        if code == "RequestTimeTooSkewed":
+            return f"{self.url} refuses this machine's clock. Let it follow a time server (NTP)."
+        if code in _EXPIRED_CODES:
+            remedy = "Get new ones, such as by aws sso login or in AWS_SESSION_TOKEN, and run again"
+            return f"The credentials for {self.url} have expired ({code}). {remedy}."
+        if code in _RIGHTS_CODES:
+            needed = "It needs the rights to list, read, write and delete objects"
+            return f"{self.url} does not let these credentials {what} ({code}). {needed} below it."
+        if code in ("PermanentRedirect", "AuthorizationHeaderMalformed", "301"):
+            return f"{self.url} is in another region. Name it in AWS_DEFAULT_REGION."
+        return ""
 
     def require_conditions(self) -> None:
         """Check that the server knows conditional writes, by which machines keep out of each other's way.
@@ -316,7 +363,13 @@ class Bucket:
 _OTHER = f'"{"0" * 32}"'
 """An ETag that no object of the probe has."""
 
-_DAMAGED = "restore the bucket, or delete that result's manifest there, and run again"
+
+def _damaged(what: str) -> str:
+    return f"restore the bucket, or delete {what} result's manifest there and its folder in all caches, and run again"
+
+
+def _changed(path: Path) -> str:
+    return f"{path} was changed while it was sent to the bucket, where nothing of it is used. Run again."
 
 
 class _MissingError(Exception):
@@ -365,7 +418,7 @@ def _may_pass(error: Exception) -> bool:
     code = _code_of(error)
     if code:
         status = getattr(error, "response", {}).get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return code in _PASSING_CODES or int(status) >= 500
+        return code in _PASSING_CODES or int(status) >= 500 or int(status) in _PASSING_STATUS
     names = {each.__name__ for each in type(error).__mro__}
     if "ProxyConnectionError" in names or "SSLError" in names:
         return False

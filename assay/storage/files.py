@@ -101,15 +101,16 @@ def update_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON with sorted keys atomically."""
-    write_text(path, _as_json(value))
+    write_text(path, json_text(value))
 
 
 def update_json(path: Path, value: Any) -> None:
     """Write indented JSON with sorted keys atomically, unless the file holds it already."""
-    update_text(path, _as_json(value))
+    update_text(path, json_text(value))
 
 
-def _as_json(value: Any) -> str:
+def json_text(value: Any) -> str:
+    """Return indented JSON with sorted keys, as ``write_json`` writes it."""
     return json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -252,6 +253,12 @@ INNER_NAME = rf"^{INNER_PART}(?:/{INNER_PART})*$"
 """Pattern of a file's name relative to a folder: inside of it, ``/`` between its parts, and one way of writing it."""
 
 
+def is_inner_name(name: str) -> bool:
+    """Return whether a file of another folder may be called so, see ``INNER_NAME``."""
+    is_text = not any("\ud800" <= character <= "\udfff" for character in name)  # bytes that are no UTF-8
+    return is_text and re.fullmatch(INNER_NAME, name) is not None
+
+
 def require_inner_names(names: Iterable[str], where: str) -> None:
     """Refuse file names that lead out of a folder; they come from listings that may have been made elsewhere.
 
@@ -263,8 +270,7 @@ def require_inner_names(names: Iterable[str], where: str) -> None:
         StorageError: A name is empty, absolute, no text, or contains ``..``, an empty part, a backslash or a null byte.
     """
     for name in names:
-        is_text = not any("\ud800" <= character <= "\udfff" for character in name)  # bytes that are no UTF-8
-        if not is_text or not re.fullmatch(INNER_NAME, name):
+        if not is_inner_name(name):
             raise StorageError(f"{where} lists a file {name!r}, which is not inside the folder. It is not used.")
 
 

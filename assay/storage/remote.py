@@ -14,22 +14,26 @@ belong here: what makes up an experiment (``assay.experiments.sharing``), reques
 """
 
 import errno
+import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from assay.errors import StorageError, shorten
+from assay.spec.base import RESERVED_FOLDERS
 from assay.spec.yaml_text import to_yaml
 from assay.storage.bucket import AT_ONCE, SCHEME, Bucket, ConflictError, Object
 from assay.storage.files import (
     MANIFEST,
+    atomic_path,
     is_complete,
     link_or_copy,
     put_in_place,
@@ -41,8 +45,9 @@ from assay.storage.files import (
     write_json,
     write_text,
 )
+from assay.storage.locks.acquire import hold
 from assay.storage.locks.holders import MARKER
-from assay.storage.records import Record, ResultManifest, parse_stored, read_stored
+from assay.storage.records import MOST_MANIFEST_BYTES, Record, ResultManifest, parse_stored, read_stored
 
 CACHE_VARIABLE = "ASSAY_CACHE"
 DEFAULT_CACHE = ".assay_cache"
@@ -112,16 +117,29 @@ class Remote:
         """
         name = f"results/{stage}/{fingerprint}"
         manifest = (folder / MANIFEST).read_bytes()
-        files = {entry["sha256"]: each for each, entry in json.loads(manifest)["files"].items()}
-        there = self.bucket.list(f"{name}/files")
-        missing = {sha256: each for sha256, each in files.items() if f"{name}/files/{sha256}" not in there}
-        at_once(lambda sha256: self.bucket.send(folder / missing[sha256], f"{name}/files/{sha256}"), missing)
+        files = {entry["sha256"]: (each, entry["size_bytes"]) for each, entry in json.loads(manifest)["files"].items()}
+        there = self._sent(name)
+        missing = {sha256: each for sha256, (each, size) in files.items() if (sha256, size) not in there}
+        at_once(lambda sha256: self.bucket.send(folder / missing[sha256], f"{name}/files/{sha256}", sha256), missing)
         try:
             write = self.bucket.put if replace else self.bucket.create
             write(f"{name}/{MANIFEST}", manifest, {"place": place})
         except ConflictError:
             return False
         return True
+
+    def _sent(self, name: str) -> set[tuple[str, int]]:
+        """Return hash and size of all files of a result that are in the bucket."""
+        return {(sent.rpartition("/")[2], each.size_bytes) for sent, each in self.bucket.list(f"{name}/files").items()}
+
+    def holds(self, folder: Path, stage: str, fingerprint: str) -> bool:
+        """Return whether the bucket has a result, whole and as it is in its folder here, so that it can come back."""
+        name = f"results/{stage}/{fingerprint}"
+        found = self.bucket.get(f"{name}/{MANIFEST}")
+        if found is None or found.content != (folder / MANIFEST).read_bytes():
+            return False
+        files = self._manifest_in(found, stage, fingerprint)["files"].values()
+        return {(entry["sha256"], entry["size_bytes"]) for entry in files} <= self._sent(name)
 
     def fetch(self, stage: str, fingerprint: str, place: str = "", sha256: str = "") -> Path | None:
         """Bring a result into the cache; the caller holds its write lock here.
@@ -141,13 +159,64 @@ class Remote:
         found = self.bucket.get(f"results/{stage}/{fingerprint}/{MANIFEST}")
         if found is None:
             return None
+        manifest = self._manifest_in(found, stage, fingerprint)
+        folder = self.root / (place or self._place_of(found, stage, fingerprint)) / stage / fingerprint
+        known = (sha256, hashlib.sha256(found.content).hexdigest())
+        if not is_complete(folder) or (sha256 and sha256_of(folder / MANIFEST) not in known):
+            self._bring(manifest, found, folder)
+        return folder
+
+    def _manifest_in(self, found: Object, stage: str, fingerprint: str) -> dict[str, Any]:
         where = f"{self.bucket.url}/results/{stage}/{fingerprint}/{MANIFEST}"
         manifest = parse_stored(found.content, where, ResultManifest)
         if (manifest["stage"], manifest["fingerprint"]) != (stage, fingerprint):
             raise StorageError(f"{where} is that of {manifest['stage']} {manifest['fingerprint']}. Restore the bucket.")
-        folder = self.root / (place or found.labels.get("place", DEFAULT_PLACE)) / stage / fingerprint
-        if not is_complete(folder) or (sha256 and sha256_of(folder / MANIFEST) != sha256):
-            self._bring(manifest, found, folder)
+        return manifest
+
+    def _place_of(self, found: Object, stage: str, fingerprint: str) -> str:
+        """Return the folder of the storage where the machine that made a result had it."""
+        place = found.labels.get("place", DEFAULT_PLACE)
+        if not _PLACE.fullmatch(place) or place.lower() in RESERVED_FOLDERS:
+            where = f"{self.bucket.url}/results/{stage}/{fingerprint}/{MANIFEST}"
+            raise StorageError(
+                f"{where} has the label 'place' {shorten(place)}, no folder of results. Restore the bucket."
+            )
+        return place
+
+    def manifest(self, stage: str, fingerprint: str) -> dict[str, Any] | None:
+        """Return the manifest of a result that need not be here; None if the bucket has no such result.
+
+        It is kept: what it says of section and lineage is named by the fingerprint.
+
+        Raises:
+            StorageError: It is damaged in the bucket, or can't be written here.
+        """
+        path = self.state / "manifests" / stage / f"{fingerprint}.json"
+        with suppress(FileNotFoundError):
+            return read_stored(path, ResultManifest, MOST_MANIFEST_BYTES)
+        found = self.bucket.get(f"results/{stage}/{fingerprint}/{MANIFEST}")
+        if found is None:
+            return None
+        manifest = self._manifest_in(found, stage, fingerprint)
+        with self.writing():
+            write_bytes(path, found.content)
+        return manifest
+
+    def tables(self, stage: str, fingerprint: str) -> Path | None:
+        """Return a folder with the tables of a result, without its images; None if the bucket has no such result.
+
+        Raises:
+            StorageError: It is damaged in the bucket, or can't be written here.
+        """
+        manifest = self.manifest(stage, fingerprint)
+        if manifest is None:
+            return None
+        folder = self.state / "tables" / stage / fingerprint
+        wanted = {name: entry["sha256"] for name, entry in manifest["files"].items() if name.endswith(".parquet")}
+        for name, sha256 in wanted.items():
+            if not (folder / name).is_file():
+                with self.writing(), atomic_path(folder / name) as temporary:
+                    self.bucket.fetch(f"results/{stage}/{fingerprint}/files/{sha256}", temporary, sha256)
         return folder
 
     def _bring(self, manifest: dict[str, Any], found: Object, folder: Path) -> None:
@@ -204,35 +273,40 @@ class Remote:
             raise StorageError(f"{self.bucket.url}/records lists {shorten(others[0])}, which is not of a storage.")
         known = {path.relative_to(self.state / "records").as_posix() for path in (self.state / "records").rglob("*")}
         for name, etag in listing.items():
-            if self._known(name) != etag:
+            if self._known(name) != etag or not (self.root / name).exists():
                 self.pull_one(name)
         for name in known - listing.keys():
             if (self.state / "records" / name).is_file():
-                self._noted(name, None)
+                self.pull_one(name)  # another process may have published it after the listing
 
     def pull_one(self, name: str) -> None:
         """Bring one small file of the storage as it is in the bucket now; remove it if it is not there."""
-        self._noted(name, self.bucket.get(f"records/{name}"))
+        with self._changing_records():  # of two that are read at once, the former must not be written last
+            self._noted(name, self.bucket.get(f"records/{name}"))
 
-    def push(self, name: str) -> None:
-        """Publish a small file of the storage, in place of the one that was pulled last.
+    def push(self, name: str, content: bytes) -> None:
+        """Publish a small file of the storage in place of the one that was pulled last; then it is so here as well.
 
         Raises:
-            StorageError: Another machine wrote it meanwhile.
+            StorageError: Another machine wrote it meanwhile, or it can't be published; nothing is changed here then.
         """
-        content = (self.root / name).read_bytes()
         try:
-            etag = self.bucket.replace(f"records/{name}", content, self._known(name))
+            with self._changing_records():
+                etag = self.bucket.replace(f"records/{name}", content, self._known(name))
+                self._noted(name, Object(content, etag, {}, 0.0))
         except ConflictError as error:
             self.pull_one(name)
             told = f"{name} was changed by another machine just now, whose change is kept"
             raise StorageError(f"{told}. Run again.") from error
-        write_text(self.state / "records" / name, etag)
 
     def drop(self, name: str) -> None:
-        """Remove a small file of the storage for all machines."""
-        self.bucket.delete(f"records/{name}")
-        self._noted(name, None)
+        """Remove a small file of the storage for all machines, and then here."""
+        with self._changing_records():
+            self.bucket.delete(f"records/{name}")
+            self._noted(name, None)
+
+    def _changing_records(self) -> AbstractContextManager[object]:
+        return hold(self.root / "locks", "records", "write", "exchanging small files")
 
     def _known(self, name: str) -> str:
         try:
@@ -250,9 +324,12 @@ class Remote:
                 write_text(self.state / "records" / name, found.etag)
 
 
-def at_once(work: Callable[[str], object], names: Iterable[str]) -> None:
+_PLACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+
+
+def at_once(work: Callable[[str], object], names: Iterable[str], threads: int = AT_ONCE) -> None:
     """Do some work for every name, many in parallel; the first error stops the rest."""
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         try:
             for _ in pool.map(work, names):
                 pass

@@ -265,7 +265,9 @@ class ResultStore:
         place = result.folder.parent.parent.name
         if remote is None or remote.publish(folder, result.stage, result.fingerprint, place, is_anew):
             return True
-        remote.fetch(result.stage, result.fingerprint, place)
+        if remote.fetch(result.stage, result.fingerprint, place) is None:
+            what = f"{result.stage} {result.fingerprint}"
+            raise StorageError(f"{remote.bucket.url} refused {what} as one that it has, but lacks it. Run again.")
         return False
 
     def reading(self, result: Result) -> Any:
@@ -303,6 +305,30 @@ class ResultStore:
         with hold(self.lock_folder, f"{stage}/{fingerprint}", "write", "fetching"):
             folder = remote.fetch(stage, fingerprint)
         return Result(stage, fingerprint, folder) if folder else None
+
+    def manifest(self, stage: str, fingerprint: str) -> dict[str, Any] | None:
+        """Return the manifest of an existing result; in a bucket, of one that no machine need have brought here.
+
+        Raises:
+            StorageError: It is damaged.
+        """
+        found, remote = self.find(stage, fingerprint), remote_of(self.root)
+        if found is not None:
+            return found.manifest
+        return remote.manifest(stage, fingerprint) if remote is not None and fingerprint.isalnum() else None
+
+    def tables(self, stage: str, fingerprint: str) -> Path:
+        """Return a folder with at least the tables of an existing result; in a bucket, without bringing its images.
+
+        Raises:
+            StorageError: The result does not exist, or is damaged.
+        """
+        found, remote = self.find(stage, fingerprint), remote_of(self.root)
+        if found is None and remote is not None and fingerprint.isalnum():
+            folder = remote.tables(stage, fingerprint)
+            if folder is not None:
+                return folder
+        return self.open(stage, fingerprint).folder
 
     def find(self, stage: str, fingerprint: str) -> Result | None:
         """Return an existing result here, whatever its output_location; None if there is no complete one."""

@@ -16,7 +16,7 @@ import dagster as dg
 
 from assay.errors import AssayError, printable
 from assay.experiments.last_run import PARTITION_TAG
-from assay.experiments.workspace import spec_files
+from assay.experiments.workspace import refuse_bucket_on_nodes, spec_files
 from assay.spec.ids import is_id
 from assay.spec.trained_model import TrainParams
 from resources.instance.run_launcher import (
@@ -109,6 +109,8 @@ class ClusterRuns(RunLauncher[dg.DagsterInstance]):
         self._here = ProcessRunLauncher(preload=[], kill_after_seconds=20, fork=False)
         self._watcher: threading.Thread | None = None
         self._is_over = threading.Event()
+        self._launching: set[str] = set()
+        self._missed: set[str] = set()
 
     def register_instance(self, instance: dg.DagsterInstance) -> None:
         """Belong to an instance, and so does what handles the runs of this machine."""
@@ -129,16 +131,24 @@ class ClusterRuns(RunLauncher[dg.DagsterInstance]):
         """Submit a run, with what its spec says that it needs.
 
         Not stored as a tag: Dagster copies the tags of a run to its retry, whose spec may have changed meanwhile.
+
+        Raises:
+            StorageError: The storage is in a bucket.
         """
         run, instance = context.dagster_run, self._instance
+        refuse_bucket_on_nodes()
         needs = needs_of(run, self.gpu_for_auto)
         config = self.configured_run(run, needs, _own_config(run, self.config_tag))
-        instance.add_run_tags(run.run_id, {SUBMITTED_TAG: run.run_id})
-        memory = f", {needs.memory_bytes / 1e9:g} GB of memory" if needs.memory_bytes else ""
-        instance.report_engine_event(f"Asks for {needs.cpus} CPU, {needs.gpus} GPU{memory}.", run)
-        configured = run.with_tags({**run.tags, self.config_tag: json.dumps(config)})
-        super().launch_run(LaunchRunContext(configured, context.workspace))  # type: ignore[safe-super]
-        self._watch()
+        self._launching.add(run.run_id)
+        try:
+            instance.add_run_tags(run.run_id, {SUBMITTED_TAG: run.run_id})
+            memory = f", {needs.memory_bytes / 1e9:g} GB of memory" if needs.memory_bytes else ""
+            instance.report_engine_event(f"Asks for {needs.cpus} CPU, {needs.gpus} GPU{memory}.", run)
+            configured = run.with_tags({**run.tags, self.config_tag: json.dumps(config)})
+            super().launch_run(LaunchRunContext(configured, context.workspace))  # type: ignore[safe-super]
+        finally:
+            self._launching.discard(run.run_id)
+            self._watch()  # also where it failed: the cluster may have the job
 
     def terminate(self, run_id: str) -> bool:
         """Stop a run on the cluster, or a process of this machine; returns whether there was one."""
@@ -165,7 +175,7 @@ class ClusterRuns(RunLauncher[dg.DagsterInstance]):
         if found.status not in (WorkerStatus.UNKNOWN, WorkerStatus.NOT_FOUND):
             return found
         if self.gone.search(found.msg or ""):
-            return CheckRunHealthResult(WorkerStatus.FAILED, "The cluster does not know the run any more.")
+            return CheckRunHealthResult(WorkerStatus.FAILED, _GONE)
         return CheckRunHealthResult(WorkerStatus.RUNNING, f"The cluster does not say: {found.msg}")
 
     def fail_what_never_starts(self) -> list[str]:
@@ -173,12 +183,21 @@ class ClusterRuns(RunLauncher[dg.DagsterInstance]):
 
         Dagster looks only after runs that have begun. Without this, a node that is killed while a run's process is
         importing, or one that lacks a package, would let the run wait for ``start_timeout_seconds``.
+
+        One that is being submitted at this moment is not known to the cluster yet, and one whose submission is tried
+        again may not be: a run that the cluster does not know is failed at the second look in a row.
         """
         starting = self._instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING]))
-        failed = []
+        launching, missed, failed = frozenset(self._launching), self._missed, []
+        self._missed = set()
         for run in filter(is_submitted, starting):
+            if run.run_id in launching:
+                continue
             found = self.check_run_worker_health(run)
             if found.status not in (WorkerStatus.FAILED, WorkerStatus.SUCCESS):
+                continue
+            if found.msg == _GONE and run.run_id not in missed:
+                self._missed.add(run.run_id)
                 continue
             now = self._instance.get_run_by_id(run.run_id)  # it may have begun before its job ended
             if now is not None and now.status is dg.DagsterRunStatus.STARTING:
@@ -202,6 +221,9 @@ class ClusterRuns(RunLauncher[dg.DagsterInstance]):
     def dispose(self) -> None:
         """End the looks; runs continue."""
         self._is_over.set()
+
+
+_GONE = "The cluster does not know the run any more."
 
 
 def in_short(text: str) -> str:

@@ -5,12 +5,16 @@ Belongs here: what Kubernetes is asked. Does not belong here: what runs need (``
 
 import re
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 import dagster as dg
+from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster_k8s import K8sRunLauncher
+from dagster_k8s.client import DagsterK8sAPIRetryLimitExceeded, DagsterK8sUnrecoverableAPIError
 
 from resources.instance.cluster_runs import ClusterRuns, RunNeeds
+from resources.instance.run_launcher import LaunchRunContext
 
 
 class KubernetesLauncher(ClusterRuns, K8sRunLauncher):
@@ -33,6 +37,25 @@ class KubernetesLauncher(ClusterRuns, K8sRunLauncher):
         launcher = cls(inst_data=inst_data, **config)
         launcher.gpu_for_auto = gpu_for_auto
         return launcher
+
+    def launch_run(self, context: LaunchRunContext) -> None:
+        """Create a run's job; where the cluster does not answer, the run goes back into the queue for a while.
+
+        An answer that was lost left a job, which the next attempt finds: it is the run's, and goes on; failing the run
+        would let its retry work beside it.
+
+        Raises:
+            DagsterUserCodeUnreachableError: It does not answer, by which the queue knows to try again.
+        """
+        try:
+            super().launch_run(context)
+        except DagsterK8sAPIRetryLimitExceeded as error:
+            raise DagsterUserCodeUnreachableError(f"Kubernetes does not answer: {error}") from error
+        except DagsterK8sUnrecoverableAPIError as error:
+            if getattr(error.k8s_api_exception, "status", None) != HTTPStatus.CONFLICT:
+                raise
+            said = "Kubernetes has its job from an earlier attempt."
+            self._instance.report_engine_event(said, context.dagster_run)
 
     def configured_run(self, run: dg.DagsterRun, needs: RunNeeds, own: Mapping[str, Any]) -> dict[str, Any]:
         """Return the configuration of a run; resources that its tag names already stay as they are.

@@ -18,6 +18,9 @@ from assay.experiments.workspace import node_environment
 from resources.instance.cluster_runs import ClusterRuns, RunNeeds, in_short
 from resources.instance.run_launcher import CheckRunHealthResult, LaunchRunContext, WorkerStatus
 
+_IS_THERE = "already exists"
+"""How Ray refuses a job of a name that it has."""
+
 LOG_TAIL = 2000
 """Number of characters at the end of a job's output that are shown with a failed run."""
 
@@ -26,7 +29,7 @@ class RayLauncher(ClusterRuns, RayRunLauncher):
     """Submits runs as jobs of Ray, with the cores, GPUs and memory that their specs ask for."""
 
     config_tag = "dagster-ray/config"
-    gone = re.compile("status code 404")
+    gone = re.compile("status code 404: .*does not exist")  # a proxy before a head that is away says 404 as well
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
@@ -56,14 +59,30 @@ class RayLauncher(ClusterRuns, RayRunLauncher):
     def launch_run(self, context: LaunchRunContext) -> None:
         """Submit a run; where the cluster does not answer, the run goes back into the queue for a while.
 
+        An answer that was lost left a job, which the next attempt finds: it is the run's, and goes on; failing the run
+        would let its retry work beside it. One that ended, because its run was in the queue again, is replaced.
+
         Raises:
             DagsterUserCodeUnreachableError: It does not answer, by which the queue knows to try again.
         """
         try:
-            super().launch_run(context)
+            try:
+                super().launch_run(context)
+            except RuntimeError as error:
+                if _IS_THERE not in str(error):
+                    raise
+                if not self._ended(self._job_of(context.dagster_run)):
+                    self._instance.report_engine_event("Ray has its job from an earlier attempt.", context.dagster_run)
+                    return
+                self.client.delete_job(self._job_of(context.dagster_run))
+                super().launch_run(context)
         except OSError as error:
             self.__dict__.pop("client", None)
             raise DagsterUserCodeUnreachableError(f"Ray does not answer at {self.address}: {error}") from error
+
+    def _ended(self, job: str) -> bool:
+        """Return whether a job failed or was stopped; one that succeeded has done what its run is for."""
+        return self.client.get_job_status(job) in (JobStatus.FAILED, JobStatus.STOPPED)
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """Return whether Ray is at work on a run; if its job failed, with what Ray says of it."""

@@ -3,6 +3,9 @@
 import json
 import re
 import shutil
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import dagster as dg
 import pytest
@@ -11,6 +14,7 @@ from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, RunLauncher, WorkerStatus
 from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
 
+from assay.errors import StorageError
 from assay.experiments.last_run import PARTITION_TAG
 from resources.instance.cluster_runs import SUBMITTED_TAG, ClusterRuns, RunNeeds, needs_of
 from resources.instance.run_process import RunFiles
@@ -60,7 +64,11 @@ class Answering(RunLauncher):
         self.answer = CheckRunHealthResult(WorkerStatus.RUNNING)
 
     def launch_run(self, context):
+        self.during_launch()
         self.launched.append(context.dagster_run)
+
+    def during_launch(self):
+        """Do what a test wants to happen at this moment."""
 
     def terminate(self, run_id):
         self.terminated.append(run_id)
@@ -145,6 +153,16 @@ def test_a_run_is_submitted_with_what_it_needs_and_its_own_tag_goes_first(instan
     assert json.loads(launcher.launched[1].tags["some/config"]) == {"cpus": 9, "fast": 1}
 
 
+def test_a_run_whose_storage_is_in_a_bucket_is_refused(instance, write, launcher, monkeypatch):
+    write("threads: 1")
+    monkeypatch.setenv("ASSAY_STORAGE", "s3://bucket/team")
+    with pytest.raises(
+        StorageError, match=r"can't use a storage in a bucket yet .* Name a folder that all nodes mount"
+    ):
+        launcher.launch_run(LaunchRunContext(run_of(instance), None))
+    assert launcher.launched == []
+
+
 @pytest.mark.parametrize("text", ["7", "[1]", "{"])
 def test_a_tag_that_is_no_object_is_refused(instance, write, launcher, text):
     with pytest.raises(dg.DagsterInvariantViolationError, match=r"Tag 'some/config' of run .* expected a JSON object"):
@@ -201,6 +219,106 @@ def test_a_job_that_ends_before_its_run_begins_fails_the_run_with_the_reason(ins
     assert launcher.fail_what_never_starts() == []
 
 
+def test_a_run_that_is_being_submitted_is_not_taken_for_one_that_the_cluster_forgot(instance, write, launcher):
+    write("threads: 1")
+    launcher.answer = CheckRunHealthResult(WorkerStatus.UNKNOWN, "404")
+    looks = []
+    launcher.during_launch = lambda: looks.extend([launcher.fail_what_never_starts() for _ in range(3)])
+    run = run_of(instance)
+    launcher.launch_run(LaunchRunContext(run, None))
+    launcher.dispose()
+    assert [run.run_id for failed in looks if run.run_id in failed] == []
+    assert instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.STARTING
+    launcher.fail_what_never_starts()
+    launcher.fail_what_never_starts()
+    assert instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.FAILURE
+
+
+def test_a_run_that_the_cluster_does_not_know_is_failed_at_the_second_look(instance, launcher):
+    waiting = submitted(instance, dg.DagsterRunStatus.STARTING)
+    launcher.answer = CheckRunHealthResult(WorkerStatus.UNKNOWN, "404")
+    assert waiting.run_id not in launcher.fail_what_never_starts()
+    launcher.answer = CheckRunHealthResult(WorkerStatus.RUNNING)
+    assert launcher.fail_what_never_starts() == []
+    launcher.answer = CheckRunHealthResult(WorkerStatus.UNKNOWN, "404")
+    assert waiting.run_id not in launcher.fail_what_never_starts(), "it was known in between"
+    assert waiting.run_id in launcher.fail_what_never_starts()
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(("status", "submissions"), [("RUNNING", 1), ("PENDING", 1), ("FAILED", 2)])
+def test_a_job_whose_submission_was_answered_in_vain_is_the_runs_own(instance, write, status, submissions):
+    """The job server answers as Ray's does, to a run that was put into the queue again after an answer was lost."""
+    pytest.importorskip("dagster_ray", reason="the extra scale is not installed")
+    pytest.importorskip("ray", reason="the extra scale is not installed")
+    from resources.instance.ray_launcher import RayLauncher
+
+    write("threads: 1")
+    run = launchable(instance)
+    job = f"dagster-run-{run.run_id}"
+    taken = f"ValueError: Job with submission_id {job} already exists. Please use a different submission_id."
+    jobs, posted = {job}, []
+
+    def answer(method, path):
+        if path == "/api/version":
+            return 200, {"ray_version": "2.60.0"}
+        if method == "DELETE":
+            jobs.clear()
+            return 200, {"deleted": True}
+        if method == "POST":
+            posted.append(path)
+            return (400, taken) if jobs else (200, {"job_id": job, "submission_id": job})
+        return 200, {"type": "SUBMISSION", "status": status, "entrypoint": "dagster", "submission_id": job}
+
+    with answering(answer) as url:
+        launcher = RayLauncher.from_config_value(None, {"ray": {"address": url}, "gpu_for_auto": False})
+        launcher.register_instance(instance)
+        launcher.launch_run(LaunchRunContext(run, None))
+        launcher.dispose()
+    assert len(posted) == submissions
+    assert not instance.get_run_by_id(run.run_id).is_finished
+
+
+@contextmanager
+def answering(answer):
+    """Give the address of a server that answers ``answer(method, path)``: a status, and JSON or a text."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def respond(self):
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            status, found = answer(self.command, self.path)
+            content = (found if isinstance(found, str) else json.dumps(found)).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_DELETE = respond  # noqa: N815 - so http.server calls them
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def launchable(instance):
+    repository = RepositoryPythonOrigin("python", ModuleCodePointer("definitions", "defs"), None, ["dagster"])
+    return instance.create_run_for_job(
+        job_of("job_experiment"),
+        status=dg.DagsterRunStatus.STARTING,
+        tags={PARTITION_TAG: "one"},
+        job_code_origin=JobPythonOrigin("job_experiment", repository),
+    )
+
+
 @pytest.mark.system
 def test_without_an_answer_of_ray_a_run_goes_back_into_the_queue_and_none_at_work_fails(instance, write):
     pytest.importorskip("dagster_ray", reason="the extra scale is not installed")
@@ -208,13 +326,7 @@ def test_without_an_answer_of_ray_a_run_goes_back_into_the_queue_and_none_at_wor
     from resources.instance.ray_launcher import RayLauncher
 
     write("threads: 1")
-    repository = RepositoryPythonOrigin("python", ModuleCodePointer("definitions", "defs"), None, ["dagster"])
-    run = instance.create_run_for_job(
-        job_of("job_experiment"),
-        status=dg.DagsterRunStatus.STARTING,
-        tags={PARTITION_TAG: "one"},
-        job_code_origin=JobPythonOrigin("job_experiment", repository),
-    )
+    run = launchable(instance)
     config = {"ray": {"address": "http://127.0.0.1:1"}, "gpu_for_auto": False}
     launcher = RayLauncher.from_config_value(None, config)
     launcher.register_instance(instance)

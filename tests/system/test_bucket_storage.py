@@ -177,6 +177,3 @@ def test_what_can_not_be_used_is_one_sentence_with_the_next_step(machine, server
     code, output = Machine(one.folder, server, "s3://nowhere-at-all/a").assay("doctor")
     assert code == 1
     assert "problem  bucket" in output
-    code, output = one.assay("gc", "--yes")
-    assert (code, output.count("\n")) == (1, 1), output
-    assert "is not supported for a storage in a bucket" in output

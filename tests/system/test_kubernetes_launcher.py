@@ -52,6 +52,8 @@ class ApiServer:
         parts = path.partition("?")[0].strip("/").split("/")
         if "pods" in parts:
             return 200, {"kind": "PodList", "apiVersion": "v1", "items": []}
+        if method == "POST" and body["metadata"]["name"] in self.jobs:
+            return 409, {"kind": "Status", "code": 409, "reason": "AlreadyExists"}
         if method == "POST":
             self.jobs[body["metadata"]["name"]] = body
             return 201, body
@@ -165,6 +167,13 @@ def test_a_run_is_a_valid_job_with_what_its_training_asks_for(api, launcher, run
     assert launcher.check_run_worker_health(begun).status is WorkerStatus.RUNNING
     assert launcher.terminate(run.run_id)
     assert api.deleted == [name]
+
+
+def test_a_job_whose_creation_was_answered_in_vain_is_the_runs_own(api, launcher, run, instance):
+    for _ in range(2):
+        launcher.launch_run(LaunchRunContext(run, None))
+    assert len(api.jobs) == 1
+    assert not instance.get_run_by_id(run.run_id).is_finished
 
 
 def test_what_a_tag_says_of_resources_goes_first(api, launcher, run, instance):

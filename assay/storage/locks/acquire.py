@@ -42,8 +42,8 @@ def hold(
     purpose: str = "",
     timeout_s: float = -1,
     waiting: Waiting | None = None,
-) -> Iterator[None]:
-    """Hold a read or write lock on ``name`` for the block; it is released however the block ends.
+) -> Iterator["LockBackend"]:
+    """Hold a read or write lock on ``name`` for the block, which gets it; it is released however the block ends.
 
     Args:
         folder: The lock folder; its marker file chooses the backend.
@@ -68,7 +68,7 @@ def hold(
         with nullcontext() if isinstance(lock, Lease) else holder_file(path, mode, purpose, lock.lease()):
             if heartbeat_of(folder) != heartbeat:
                 raise StorageError(f"How locks in {folder} are kept was changed just now. Run again.")
-            yield
+            yield lock
             _require_kept(path, lock)
     finally:
         lock.close()

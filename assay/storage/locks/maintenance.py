@@ -108,6 +108,16 @@ def noted(note: Path) -> Iterator[None]:
         yield
 
 
+def is_at_work(note: Path) -> bool:
+    """Return whether a process of this machine keeps a note."""
+    with suppress(FileNotFoundError), note.open("r", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def clear_if_dead(folder: Path, lock: str, note: Path) -> None:
     """Free a lock in a bucket whose holder was a process of this machine that is dead, which nobody need wait for."""
     bucket = bucket_of(folder)

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import shutil
+import threading
 import time
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ from assay.experiments.locks import lock_folder_of, lock_folders
 from assay.experiments.sharing import _leased, begin_run, end_runs, refresh, refresh_for_run, sharing, unpublished
 from assay.pipeline import StageConfig
 from assay.storage.bucket import Bucket
-from assay.storage.files import write_text
+from assay.storage.files import MANIFEST, write_text
 from assay.storage.locations.config import Locations
 from assay.storage.locks.acquire import hold
 from assay.storage.parquet import StoredTable
@@ -47,13 +48,14 @@ class Machine(Lab):
         finally:
             end_runs(self.root)
 
-    def work(self, name, digest="d"):
+    def work(self, name, digest="d", value=None):
+        """Work as a run does; with a value, its analysis is made anew and has this one."""
         results = super().run(name, digest)
-        config = StageConfig(name, "analysis", "regression", 42, Section(), digest)
+        config = StageConfig(name, "analysis", "regression", 42, Section(clear_folder=value is not None), digest)
         publish = lambda result: ExperimentFolders(self.root).publish(name, result)  # noqa: E731
         with self.store.build(config, {"crops": results["crops"]}, publish=publish) as build:
             if build.needed:
-                pl.DataFrame({"value": [len(digest)]}).write_parquet(build.folder / TABLES["analysis"])
+                pl.DataFrame({"value": [value or len(digest)]}).write_parquet(build.folder / TABLES["analysis"])
                 build.report = {"summary": f"of {digest}", "next": ""}
         stored = StoredTable(build.result.folder / TABLES["analysis"], build.result.fingerprint)
         place_of(self.root, "main", "analysis", "experiment_id", name).write(stored)
@@ -78,6 +80,10 @@ def machine(url, tmp_path):
         return made
 
     return make
+
+
+def values_of(machine):
+    return dict(query(machine.root, "select experiment_id, value from analysis").rows())
 
 
 def folder_of(machine, name):
@@ -178,11 +184,129 @@ def test_a_machine_that_was_taken_for_dead_does_not_undo_what_others_did(machine
     two.run("ab12", "other")
     one.work("ab12")
     with pytest.raises(
-        StorageError, match=r"was changed by another machine, which took this one for dead; that change"
+        StorageError, match=r"was taken over by another machine, which took this one for dead; what that one makes"
     ):
         end_runs(one.root)
     refresh(one.root)
     assert stage_results(one.root, "ab12")["analysis"].report["summary"] == "of other"
+
+
+def test_a_command_beside_a_run_that_was_taken_for_dead_does_not_let_it_undo_what_others_did(machine):
+    one, two, three = machine("one"), machine("two"), machine("three")
+    one.run("ab12")
+    begin_run(one.root, "ab12", one.spec("ab12"))
+    one.work("ab12")
+    before = folder_of(one, "ab12")
+    remote_of(one.root).bucket.put("locks/experiments/ab12.lock", b'{"fence": 9}')
+    two.run("ab12", "other")
+    refresh(one.root)  # as the dashboard does every few seconds
+    refresh_for_run(one.root, "ab12", one.spec("ab12"))
+    assert folder_of(one, "ab12") == before
+    write_text(one.path("ab12") / "notes.txt", "more")
+    with pytest.raises(StorageError, match="was taken over by another machine"):
+        end_runs(one.root)
+    refresh(three.root)
+    assert folder_of(three, "ab12") == folder_of(two, "ab12")
+    assert stage_results(three.root, "ab12")["analysis"].report["summary"] == "of other"
+
+
+def test_a_run_that_was_taken_for_dead_does_not_publish_before_the_one_that_took_over(machine):
+    one, two = machine("one"), machine("two")
+    one.run("ab12")
+    begin_run(one.root, "ab12", one.spec("ab12"))
+    one.work("ab12", "late")
+    remote_of(one.root).bucket.put("locks/experiments/ab12.lock", b'{"fence": 9}')
+    begin_run(two.root, "ab12", two.spec("ab12"))
+    with pytest.raises(StorageError, match="was taken over by another machine"):
+        end_runs(one.root)
+    two.work("ab12", "other")
+    end_runs(two.root)
+    refresh(one.root)
+    assert unpublished(one.root) == []
+    assert folder_of(one, "ab12") == folder_of(two, "ab12")
+
+
+def test_a_result_that_was_made_anew_with_other_bytes_is_that_of_all_machines(machine):
+    one, two = machine("one"), machine("two")
+    one.run("ab12")
+    refresh(two.root)
+    with sharing(one.root, "ab12", "making anew"):
+        one.work("ab12", value=7)
+    refresh(two.root)
+    assert values_of(two) == values_of(one) == {"ab12": 7}
+    assert folder_of(two, "ab12") == folder_of(one, "ab12")
+
+
+def test_a_result_that_was_made_anew_for_one_experiment_leaves_others_as_they_were(machine):
+    one, two = machine("one"), machine("two")
+    for name in ("ab12", "cd34"):
+        one.run(name)
+    before = folder_of(one, "ab12")
+    with sharing(one.root, "cd34", "making anew"):
+        one.work("cd34", value=7)
+    three = machine("three")
+    refresh(three.root)
+    assert folder_of(three, "ab12") == before
+    with sharing(one.root, "ab12", "noting"):
+        write_text(one.path("ab12") / "notes.txt", "more")
+    refresh(two.root)
+    assert values_of(three) == values_of(two) == values_of(one) == {"ab12": 1, "cd34": 7}
+    assert folder_of(two, "ab12") == folder_of(one, "ab12") == {**before, "notes.txt": b"more"}
+    assert folder_of(two, "cd34") == folder_of(one, "cd34")
+
+
+def test_a_result_that_is_being_read_is_not_waited_for(machine):
+    """As by a training, which reads its data for hours, while every command looks what other machines did."""
+    one, two = machine("one"), machine("two")
+    one.run("ab12")
+    two.run("cd34")
+    with sharing(one.root, "ab12", "making anew"):
+        one.work("ab12", value=7)
+    one.run("ef56", "other")
+    with two.store.reading(stage_results(two.root, "cd34")["analysis"]):
+        refreshing = threading.Thread(target=refresh, args=(two.root,), daemon=True)
+        refreshing.start()
+        refreshing.join(60)
+        assert not refreshing.is_alive()
+    assert values_of(two) == {"ab12": 7, "cd34": 1, "ef56": 5}
+
+
+def test_what_a_shared_result_cost_stays_when_one_of_its_experiments_has_another(machine):
+    one, two = machine("one"), machine("two")
+    for name in ("ab12", "cd34"):
+        one.run(name)
+    costs = stage_results(one.root, "cd34")["analysis"].cost_file.relative_to(one.root)
+    refresh(two.root)
+    one.run("ab12", "other")
+    refresh(two.root)
+    assert (two.root / costs).read_bytes() == (one.root / costs).read_bytes()
+
+
+def test_a_file_whose_name_others_refuse_is_told_where_it_is_and_published_by_nobody(machine):
+    one, two = machine("one"), machine("two")
+    one.run("ab12")
+    for name in ("a\\b.txt", "a\udcff.txt"):
+        refused = pytest.raises(StorageError, match=r"a name that other machines don't take. Rename or delete it, then")
+        with refused, sharing(one.root, "ab12", "noting"):
+            (one.path("ab12") / name).write_text("x")
+        (one.path("ab12") / name).unlink()
+    refresh(two.root)
+    assert folder_of(two, "ab12") == folder_of(one, "ab12")
+
+
+def test_a_damaged_experiment_is_told_after_all_others_were_entered(machine, url):
+    one, two = machine("one"), machine("two")
+    for name in ("ab12", "cd34"):
+        one.run(name)
+    Bucket.at(url).put("experiments/ab12.json", b"{")
+    with pytest.raises(StorageError, match=r"experiments/ab12.json"):
+        refresh(two.root)
+    assert folder_of(two, "cd34") == folder_of(one, "cd34")
+    Bucket.at(url).put("experiments/Notes.json", b"{}")
+    with pytest.raises(
+        StorageError, match=r"/experiments/Notes.json is no experiment's. Delete it there, and run again"
+    ):
+        refresh(two.root)
 
 
 def test_a_lost_cache_comes_back_from_the_bucket(machine):
@@ -212,11 +336,35 @@ def test_boards_and_removals_are_those_of_all_machines(machine):
 def test_deleting_is_refused_with_a_way_out(machine):
     one = machine("one")
     one.run("ab12")
-    for delete in (one.find, lambda: one.collect([]), lambda: forget_experiment(one.root, one.specs, "ab12")):
-        with pytest.raises(
-            StorageError, match=r"is not supported for a storage in a bucket .* delete the cache folder"
-        ):
-            delete()
+    with pytest.raises(StorageError, match=r"is not supported for a storage in a bucket .* To free .* assay gc"):
+        forget_experiment(one.root, one.specs, "ab12")
+
+
+def test_what_the_bucket_has_can_leave_the_cache_and_comes_back(machine, url):
+    one = machine("one")
+    made = one.run("ab12")
+    with sharing(one.root, "ab12", "running"):
+        kept = one.collect()
+    assert {each.reason for each in kept} == {"a run of ab12 on this machine may need it"}
+    Bucket.at(url).put(f"results/splits/{made['splits'].fingerprint}/{MANIFEST}", b"{}")
+    garbage = one.find()
+    assert {item.path.parent.name for item in garbage} == {"generated_images", "splits", "crops"}
+    assert all(item.size_bytes > 0 for item in garbage)
+    before = folder_of(one, "ab12")
+    (kept,) = one.collect(garbage)
+    assert (kept.path, kept.reason) == (made["splits"].folder, f"{url} does not have it as it is here")
+    assert not made["crops"].folder.exists()
+    assert folder_of(one, "ab12") == before
+    assert read_pointer(one.root, "ab12", "crops").folder == made["crops"].folder
+    assert made["crops"].folder.exists()
+
+
+def test_what_is_also_among_the_users_data_frees_nothing_and_stays(machine):
+    one = machine("one")
+    made = one.run("ab12")
+    for path in [path for path in made["crops"].folder.iterdir() if path.is_file()]:
+        (one.folder / f"own-{path.name}").hardlink_to(path)
+    assert {item.path.parent.name for item in one.find()} == {"generated_images", "splits"}
 
 
 def test_named_locks_are_those_of_all_machines(machine, tmp_path):

@@ -100,7 +100,7 @@ def test_large_files_are_sent_in_parts_and_come_back_the_same(bucket, tmp_path, 
     monkeypatch.setattr(module, "MOST_AT_A_TIME", 5 * 2**20)
     content = bytes(range(256)) * (12 * 2**12) + b"end"
     (tmp_path / "file").write_bytes(content)
-    bucket.send(tmp_path / "file", "file")
+    bucket.send(tmp_path / "file", "file", sha256(content).hexdigest())
     bucket.fetch("file", tmp_path / "back", sha256(content).hexdigest())
     assert (tmp_path / "back").read_bytes() == content
     with pytest.raises(StorageError, match="not that of its manifest"):
@@ -159,6 +159,132 @@ def set_endpoint(monkeypatch, url):
     variables = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret-0123456789", "AWS_ENDPOINT_URL": url}
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
+
+
+class Told:
+    """An answer of a server before it has done anything, put in the way of a client's next requests of one kind."""
+
+    def __init__(self, bucket, request, status, code, times=1):
+        self.left, self.status = times, status
+        self.content = f"<Error><Code>{code}</Code><Message>told</Message></Error>".encode()
+        bucket._client.meta.events.register_first(f"before-send.s3.{request}", self.answer)
+
+    def answer(self, request, **_):
+        from botocore.awsrequest import AWSResponse
+
+        self.left -= 1
+        return AWSResponse(request.url, self.status, {}, self) if self.left >= 0 else None
+
+    def stream(self, **_):
+        yield self.content
+
+
+@pytest.fixture
+def own_client():
+    """Let the test have a client of its own, which no other test sees."""
+    module._client.cache_clear()
+    yield
+    module._client.cache_clear()
+
+
+@pytest.mark.system
+def test_a_part_of_a_large_file_that_a_busy_server_refuses_is_sent_again(bucket, tmp_path, monkeypatch, own_client):
+    monkeypatch.setattr(module, "MOST_AT_A_TIME", 5 * 2**20)
+    content = bytes(6 * 2**20)
+    (tmp_path / "file").write_bytes(content)
+    told = Told(bucket, "UploadPart", 503, "SlowDown")
+    bucket.send(tmp_path / "file", "file", sha256(content).hexdigest())
+    assert told.left < 0
+    assert bucket.get("file").content == content
+    Told(bucket, "UploadPart", 403, "AccessDenied", 9)
+    with pytest.raises(StorageError, match=r"does not let these credentials write \(AccessDenied\)"):
+        bucket.send(tmp_path / "file", "file", sha256(content).hexdigest())
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(("status", "code"), [(409, "ConditionalRequestConflict"), (429, "TooManyRequests")])
+def test_who_was_first_is_asked_again_where_the_server_does_not_know_yet(bucket, own_client, status, code):
+    told = Told(bucket, "PutObject", status, code)
+    bucket.create("place", b"1")
+    assert told.left < 0
+    assert bucket.get("place").content == b"1"
+    with pytest.raises(ConflictError):
+        bucket.create("place", b"2")
+
+
+@pytest.mark.system
+def test_credentials_that_expired_are_read_anew_once_and_then_told(bucket, own_client, monkeypatch):
+    client = bucket._client
+    Told(bucket, "PutObject", 400, "ExpiredToken", 9)
+    bucket.put("place", b"1")
+    assert bucket._client is not client
+    monkeypatch.setattr(module, "_client", _Kept(client))
+    with pytest.raises(
+        StorageError, match=r"^The credentials for s3://.* have expired \(ExpiredToken\)\. Get new ones"
+    ):
+        bucket.put("place", b"1")
+
+
+class _Kept:
+    """Always the same client."""
+
+    def __init__(self, client):
+        self.client = client
+
+    def __call__(self, *_):
+        return self.client
+
+    def cache_clear(self):
+        pass
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("most_at_a_time", [module.MOST_AT_A_TIME, 5 * 2**20])
+def test_a_file_that_is_changed_while_it_is_sent_is_refused_and_leaves_nothing(
+    bucket, tmp_path, monkeypatch, most_at_a_time
+):
+    monkeypatch.setattr(module, "MOST_AT_A_TIME", most_at_a_time)
+    (tmp_path / "file").write_bytes(bytes(6 * 2**20))
+    with pytest.raises(StorageError, match=r"file was changed while it was sent to the bucket, .* Run again\."):
+        bucket.send(tmp_path / "file", "place", "0" * 64)
+    assert bucket.get("place") is None
+
+
+@pytest.mark.system
+def test_objects_that_consoles_make_for_folders_are_not_listed(bucket, own_client):
+    key = f"<Contents><Key>{bucket.key('a/')}</Key><Size>0</Size><ETag>1</ETag></Contents>"
+    own = f"<Contents><Key>{bucket.key('a/b')}</Key><Size>3</Size><ETag>2</ETag></Contents>"
+    told = Told(bucket, "ListObjectsV2", 200, "")
+    told.content = f"<ListBucketResult><IsTruncated>false</IsTruncated>{key}{own}</ListBucketResult>".encode()
+    assert bucket.list("a") == {"a/b": (3, "2")}
+
+
+@pytest.mark.system
+def test_deleting_what_the_server_does_not_have_is_as_good(bucket, own_client):
+    Told(bucket, "DeleteObject", 404, "NoSuchKey")
+    bucket.delete("place")
+
+
+def test_a_request_that_took_long_before_it_failed_is_sent_again(monkeypatch):
+    bucket, clock, asked = Bucket("bucket", "a", has_answered=True), [0.0], []
+    monkeypatch.setattr(module, "_client", lambda *_: None)
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(module.time, "sleep", lambda _s: None)
+
+    def request(_client):
+        asked.append(1)
+        clock[0] += 2 * module.PATIENCE_S
+        if len(asked) in failing:
+            raise ConnectionResetError("away")
+        return "done"
+
+    failing = {1}
+    assert bucket._ask("read", request) == "done"
+    failing = range(100)
+    asked.clear()
+    with pytest.raises(UnreachableError):
+        bucket._ask("read", request)
+    assert len(asked) == 2
 
 
 class _Careless(BaseHTTPRequestHandler):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.errors import StorageError
+from assay.errors import StorageError, UnreachableError
 from assay.pipeline import StageConfig
 from assay.storage.bucket import Bucket
 from assay.storage.files import MANIFEST, seal, write_text
@@ -144,11 +144,11 @@ def test_of_eight_that_publish_one_result_without_a_lock_one_wins_and_all_have_i
 def test_an_upload_that_was_cut_off_goes_on_and_shows_nothing_before_its_end(machine, monkeypatch):
     store, sent, send = machine("a"), [], Bucket.send
 
-    def cut_off(bucket, path, name):
+    def cut_off(bucket, path, name, sha256):
         if len(sent) == 1:
             raise StorageError("cut off")
         sent.append(name)
-        send(bucket, path, name)
+        send(bucket, path, name, sha256)
 
     monkeypatch.setattr(Bucket, "send", cut_off)
     monkeypatch.setattr("assay.storage.remote.AT_ONCE", 1)
@@ -156,7 +156,9 @@ def test_an_upload_that_was_cut_off_goes_on_and_shows_nothing_before_its_end(mac
         build(store, config(), {"source": "x"}, write_hello)
     with pytest.raises(StorageError, match="holds no complete splits"):
         machine("b").open("splits", config().fingerprint({"source": "x"}))
-    monkeypatch.setattr(Bucket, "send", lambda bucket, path, name: (sent.append(name), send(bucket, path, name)))
+    monkeypatch.setattr(
+        Bucket, "send", lambda bucket, path, name, sha256: sent.append(name) or send(bucket, path, name, sha256)
+    )
     build(store, config(), {"source": "x"}, write_hello)
     assert len(sent) == len(set(sent)) == 3
     build(machine("b"), config(), {"source": "x"}, never)
@@ -193,6 +195,30 @@ def test_a_damaged_object_or_manifest_is_refused_and_leaves_nothing(machine, url
     assert [path for path in (store.root / "data").rglob("*") if path.is_file()] == []
 
 
+def test_manifest_and_tables_of_a_result_are_had_without_its_images_and_asked_for_once(machine, no_requests):
+    def write(folder):
+        (folder / "images").mkdir()
+        for name in ("items.parquet", "images/one.png", "images/two.png"):
+            (folder / name).write_text(name)
+        return {}
+
+    made, store = build(machine("a"), config(), {"source": "x"}, write), machine("b")
+    assert store.manifest("splits", made.fingerprint) == made.manifest
+    folder = store.tables("splits", made.fingerprint)
+    assert contents(folder) == {"items.parquet": b"items.parquet"}
+    no_requests()
+    assert store.manifest("splits", made.fingerprint) == made.manifest
+    assert store.tables("splits", made.fingerprint) == folder
+    assert store.find("splits", made.fingerprint) is None
+
+
+def test_what_no_machine_made_has_no_manifest_and_no_tables(machine):
+    store = machine("a")
+    assert store.manifest("splits", "0" * 24) is None
+    with pytest.raises(StorageError, match="holds no complete splits"):
+        store.tables("splits", "0" * 24)
+
+
 def test_a_full_disk_is_one_sentence(machine, monkeypatch):
     build(machine("a"), config(), {"source": "x"}, write_hello)
     remote = remote_of(machine("b").root)
@@ -222,16 +248,55 @@ def test_a_bucket_of_a_later_version_is_refused(url, tmp_path):
 
 def test_small_files_come_to_all_machines_and_go_from_them(machine):
     one, two = remote_of(machine("a").root), remote_of(machine("b").root)
-    write_text(one.root / "boards" / "main.json", "1")
-    one.push("boards/main.json")
+    one.push("boards/main.json", b"1")
     two.pull()
     assert (two.root / "boards" / "main.json").read_text() == "1"
-    write_text(two.root / "boards" / "main.json", "2")
-    two.push("boards/main.json")
-    write_text(one.root / "boards" / "main.json", "3")
+    two.push("boards/main.json", b"2")
     with pytest.raises(StorageError, match=r"was changed by another machine just now, whose change is kept. Run again"):
-        one.push("boards/main.json")
+        one.push("boards/main.json", b"3")
+    assert (one.root / "boards" / "main.json").read_text() == "2"
+    (one.root / "boards" / "main.json").unlink()
+    one.pull()
     assert (one.root / "boards" / "main.json").read_text() == "2"
     one.drop("boards/main.json")
     two.pull()
     assert not (two.root / "boards" / "main.json").exists()
+
+
+def test_a_small_file_that_could_not_be_published_or_removed_is_as_it_was(machine, monkeypatch):
+    one = remote_of(machine("a").root)
+    one.push("boards/main.json", b"1")
+
+    def away(*_):
+        raise UnreachableError("away")
+
+    for name in ("replace", "delete"):
+        monkeypatch.setattr(Bucket, name, away)
+    with pytest.raises(UnreachableError):
+        one.push("boards/main.json", b"2")
+    with pytest.raises(UnreachableError):
+        one.drop("boards/main.json")
+    assert (one.root / "boards" / "main.json").read_text() == "1"
+
+
+def test_an_object_of_another_size_is_sent_again(machine, url):
+    made = build(machine("a"), config(), {"source": "x"}, write_hello)
+    name = f"results/splits/{made.fingerprint}"
+    sha256 = made.manifest["files"]["hello.txt"]["sha256"]
+    bucket = Bucket.at(url)
+    bucket.put(f"{name}/files/{sha256}", b"cut")
+    bucket.delete(f"{name}/{MANIFEST}")
+    build(machine("b"), config(), {"source": "x"}, write_hello)
+    assert bucket.get(f"{name}/files/{sha256}").content == b"hello"
+
+
+@pytest.mark.parametrize("place", ["../elsewhere", "locks"])
+def test_a_label_that_leads_elsewhere_is_refused(machine, url, place):
+    made = build(machine("a"), config(), {"source": "x"}, write_hello)
+    name = f"results/splits/{made.fingerprint}/{MANIFEST}"
+    bucket = Bucket.at(url)
+    bucket.put(name, bucket.get(name).content, {"place": place})
+    with pytest.raises(
+        StorageError, match=rf"{name} has the label 'place' .*, no folder of results. Restore the bucket"
+    ):
+        machine("b").open("splits", made.fingerprint)
