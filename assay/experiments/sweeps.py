@@ -13,13 +13,20 @@ from typing import Any
 
 from assay.errors import MAX_CHOICES, FileError, SpecError, nearest, shorten
 from assay.experiments.specs import SpecFiles
+from assay.spec.defaults import with_defaults
+from assay.spec.experiment import ExperimentSpec
 from assay.spec.ids import validate_id
 from assay.spec.loading import MOST_BYTES, merged, spec_from, spec_keys
+from assay.spec.models import AutoModel
+from assay.spec.trained_model import TrainedModelSection
+from assay.spec.validation import means_network
 from assay.spec.yaml_text import flatten, nest, read_mapping, read_value, shown
 from assay.utils.reading import read_text
 from assay.utils.text import canonical_json
 
 MOST_COMBINATIONS = 10_000
+
+_MODEL_SECTION = "trained_model."
 
 
 @dataclass(frozen=True)
@@ -214,10 +221,28 @@ def tagged_base(base: Mapping[str, Any], keys: Sequence[str], name: str) -> dict
 
 def _with_kinds(base: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
     """Return ``base`` with the default kinds of all sections with swept keys, as ``width`` needs ``kind: cnn``."""
-    resolved = flatten(spec_from(base, "the base of the sweep").as_dict())
+    spec = spec_from(base, "the base of the sweep")
+    resolved = flatten(spec.as_dict())
     parts = [key.split(".") for key in keys]
     kinds = {".".join([*part[:depth], "kind"]) for part in parts for depth in range(1, len(part))}
-    return merged(nest({kind: resolved[kind] for kind in kinds if kind in resolved}), base)
+    with_kinds = merged(nest({kind: resolved[kind] for kind in kinds if kind in resolved}), base)
+    return merged(with_kinds, _network(spec, base, keys))
+
+
+def _network(spec: ExperimentSpec, base: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    """Return the network that is meant where the data would choose a model, but a key varies that only networks read.
+
+    Or of ``learning_rate=0.004,0.01``, of which the first is the default, one would be the learning rate of a network,
+    and the other that of no model: another kind than the one that is compared.
+    """
+    is_chosen = isinstance(spec.trained_model.model, AutoModel) and not (base.get("trained_model") or {}).get("model")
+    varied = [key.removeprefix(_MODEL_SECTION) for key in keys if key.startswith(_MODEL_SECTION)]
+    if not is_chosen or {"model", "model.kind"} & set(varied):
+        return {}
+    if not any(means_network(key, spec.learning) for key in varied):
+        return {}
+    network = with_defaults(TrainedModelSection(), spec.learning, "columns").model
+    return {"trained_model": {"model": network.model_dump(mode="json") if network else None}}
 
 
 def _resolve(contents: Sequence[Mapping[str, Any]], grid: Sequence[Mapping[str, Any]], name: str) -> list[str]:
@@ -250,13 +275,18 @@ def _resolved_members(store: SpecFiles, name: str) -> dict[str, str]:
 
 
 def free_ids(name: str, count: int, used: Collection[str]) -> Iterator[str]:
-    """Yield unused IDs ``name-01``, ``name-02`` and so on, with enough digits to sort by name."""
+    """Yield unused IDs ``name-01``, ``name-02`` and so on, with enough digits to sort by name.
+
+    After ``name-40`` of 40 comes ``name-041`` of 100, not ``name-001`` beside ``name-01``.
+    """
     width = max(2, len(str(count)))
+    endings = [each.removeprefix(f"{name}-") for each in used if each.startswith(f"{name}-")]
+    taken = {int(ending) for ending in endings if ending.isascii() and ending.isdecimal()}
     number = 0
     while True:
         number += 1
         candidate = f"{name}-{number:0{width}}"
-        if candidate not in used:
+        if number not in taken:
             yield validate_id(candidate)
 
 

@@ -163,11 +163,7 @@ def check_fitted(section: TrainedModelSection, usual: TrainedModelSection, learn
     """
     kind = section.model.kind if section.model else ""
     is_auto = isinstance(section.model, AutoModel)
-    reads = {part: list(keys) for part, keys in FITTED_READS.items()}
-    if learning == "regression" and (is_auto or kind == "gradient_boosting"):
-        reads["learner"].append("loss")
-    if is_auto:
-        reads["train_params"].remove("threads")  # it trains on one
+    reads = _read_by_fitted(kind, learning)
     what = "also means models that are" if is_auto else "is"
     told = f"model.kind {kind!r} {what} fitted at once, without steps; leave it out, or use model.kind: mlp"
     if section.starting_weights is not None:
@@ -183,6 +179,29 @@ def check_fitted(section: TrainedModelSection, usual: TrainedModelSection, learn
             f"{key}, but model.kind 'auto' is chosen on the validation data; leave it out, or use model.kind: "
             "gradient_boosting"
         )
+
+
+def _read_by_fitted(kind: str, learning: str) -> dict[str, list[str]]:
+    """Return the keys that a model of a kind reads which is fitted at once, or ``auto``, by part of the section."""
+    reads = {part: list(keys) for part, keys in FITTED_READS.items()}
+    if learning == "regression" and kind in ("auto", "gradient_boosting"):
+        reads["learner"].append("loss")
+    if kind == "auto":
+        reads["train_params"].remove("threads")  # it trains on one
+    return reads
+
+
+def means_network(key: str, learning: str) -> bool:
+    """Return whether only a training in steps reads a key, so that whoever varies it means a network, not ``auto``.
+
+    Args:
+        key: Dotted key within the section, such as ``train_params.epochs``.
+        learning: The kind of learning.
+    """
+    part, _, inner = key.partition(".")
+    reads = _read_by_fitted("auto", learning)
+    reads["train_params"].remove("choose_epoch")  # of which ``auto`` has one value only
+    return part == "starting_weights" or (part in reads and inner.partition(".")[0] not in reads[part])
 
 
 def check_pretrained(section: TrainedModelSection, learning: str, view: View) -> None:

@@ -187,3 +187,13 @@ def test_nesting_undoes_flattening(values):
 def test_short_names_are_the_shortest_endings_that_only_one_key_has():
     keys = ["a.source.width", "b.width", "c.epochs", "seed", "c.seed"]
     assert list(short_names(keys).values()) == ["source.width", "b.width", "epochs", "seed", "c.seed"]
+
+
+def test_a_default_in_the_grid_is_no_experiment_with_another_kind_of_model(store):
+    source = {"kind": "table", "path": "a.csv", "target_column": "y"}
+    base = {"task": "regression", "generated_images": {"source": source}}
+    contents = [each.content for each in plan(store, "learning_rate=0.004,0.01", base=base).members]
+    assert [spec_from(each, "x").trained_model.model.kind for each in contents] == ["mlp", "mlp"]
+    chosen = {**base, "trained_model": {"model": {"kind": "auto"}}}
+    with pytest.raises(SpecError, match="model.kind 'auto' also means models that are fitted at once"):
+        plan(store, "learning_rate=0.004,0.01", base=chosen)

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from assay.spec.defaults import epoch_count, view_of, with_defaults
 from assay.spec.predictions import PredictionsSection
 from assay.spec.trained_model import TrainedModelSection
+from assay.spec.validation import means_network
 
 
 def section(**keys):
@@ -217,3 +218,24 @@ def test_the_specs_import_neither_torch_nor_numpy():
         "assert not {'torch', 'numpy', 'polars', 'dagster'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("key", "learning", "expected"),
+    [
+        ("train_params.epochs", "regression", True),
+        ("train_params.choose_epoch", "regression", True),
+        ("train_params.threads", "classification", True),
+        ("train_params.early_stopping.patience", "regression", True),
+        ("starting_weights.path", "regression", True),
+        ("learner", "regression", True),
+        ("learner.loss", "classification", True),
+        ("learner.loss", "regression", False),
+        ("train_params.decision", "classification", False),
+        ("data_train.subset", "regression", False),
+        ("data_description.inputs", "regression", False),
+        ("seed", "regression", False),
+    ],
+)
+def test_a_key_means_a_network_if_the_model_would_not_be_chosen_by_the_data_with_another_value(key, learning, expected):
+    assert means_network(key, learning) == expected
