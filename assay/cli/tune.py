@@ -5,16 +5,18 @@ trials (``assay.experiments.studies``), the space (``assay.experiments.search_sp
 """
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from assay.checks.result import TestResult
 from assay.cli.run import run_job
 from assay.cli.specs import path_of
 from assay.errors import AssayError, DataError, SpecError, shorten, unknown
@@ -23,6 +25,7 @@ from assay.experiments.last_run import last_run
 from assay.experiments.search_space import Space, read_space
 from assay.experiments.specs import SpecFiles
 from assay.experiments.studies import (
+    DATA_SECTION,
     PRUNERS,
     REDUCTION,
     SAMPLERS,
@@ -34,9 +37,11 @@ from assay.experiments.studies import (
 )
 from assay.experiments.workspace import dagster_home, spec_files
 from assay.spec.analysis import OF_EACH_CLASS, TASK_METRICS
+from assay.spec.defaults import of_features
 from assay.spec.experiment import ExperimentSpec
 from assay.spec.ids import suggest_id
 from assay.spec.loading import load_values, merged, spec_from
+from assay.spec.models import AutoModel, ModelSection
 from assay.spec.yaml_text import brief, nest, short_names
 from assay.utils.text import pluralize, text_table
 
@@ -210,18 +215,26 @@ def _pruning(text: str, space: Space, spec: ExperimentSpec) -> tuple[str, int]:
         return kind, 1
     if any(each.key == STOP_AFTER for each in space.dimensions):
         raise SpecError("--pruner", [f"{kind} sets {STOP_AFTER}, which is in the space; leave one of them out"])
-    if any(getattr(model, "is_fitted", False) for model in _models(space)):
+    if (stop := spec.trained_model.train_params.stop_after) is not None:
+        raise SpecError("--pruner", [f"{kind} sets {STOP_AFTER}, which is {stop} in the base; leave one of them out"])
+    if any(model.is_fitted for model in _models(space)):
         raise SpecError("--pruner", ["the model is fitted at once, without epochs to prune after; leave --pruner out"])
+    if any(isinstance(model, AutoModel) for model in _models(space)):
+        problem = "the model is chosen by the data (model.kind: auto), also among some without epochs to prune after"
+        raise SpecError("--pruner", [f"{problem}; leave --pruner out, or set trained_model.model: {{kind: mlp}}"])
     varied = [value for each in space.dimensions if each.key == EPOCHS for value in each.probes if value]
     epochs = min(varied, default=spec.trained_model.train_params.epochs or 1)
     return kind, int(number) if colon else max(1, epochs // FIRST_RUNG)
 
 
-def _models(space: Space) -> Iterator[Any]:
+def _models(space: Space) -> Iterator[ModelSection]:
+    """Yield the models of the space; of a frozen network, what learns from its features."""
     kinds = [each for each in space.dimensions if each.key.startswith("trained_model.model")]
     for each in kinds or space.dimensions[:1]:
         for value in each.probes:
-            yield spec_from(space.content({each.key: value}), "a trial").trained_model.model
+            model = of_features(spec_from(space.content({each.key: value}), "a trial").trained_model).model
+            if model is not None:
+                yield model
 
 
 def _begins(study: Study, search: Search) -> str:
@@ -275,7 +288,7 @@ def _run_trial(study: Study, trial: Trial, store: SpecFiles) -> None:
             study.fail(trial, measured.problem)
             typer.echo(f"Trial {trial.number + 1} failed.")
             return
-        _require_same_items(study, trial, measured.items)
+        _require_same_data(study, trial, measured)
         # One that stopped by itself is not compared any more, and only gets its whole spec.
         planned = measured.epochs if stop and measured.epochs < stop else measured.planned
         if stop is None:
@@ -290,14 +303,6 @@ def _run_trial(study: Study, trial: Trial, store: SpecFiles) -> None:
 
 def _told(study: Study, value: float) -> str:
     return f"{study.plan.metric} {_number(value)} on {study.plan.subset}"
-
-
-def _require_same_items(study: Study, trial: Trial, items: str) -> None:
-    try:
-        study.require_same_items(items, trial.experiment_id)
-    except DataError as error:
-        study.fail(trial, str(error))
-        raise
 
 
 def _before_the_end(study: Study) -> Iterator[int]:
@@ -320,6 +325,7 @@ class TrialScore:
         epochs: Number of trained epochs.
         planned: Number of epochs that the training was planned for; 0 if it was to be trained to the end.
         items: Digest of the validation items.
+        source: Digest of the user's files.
         problem: Why there is no value, or which tests failed.
     """
 
@@ -327,7 +333,17 @@ class TrialScore:
     epochs: int = 0
     planned: int = 0
     items: str = ""
+    source: str = ""
     problem: str = ""
+
+
+def _require_same_data(study: Study, trial: Trial, measured: TrialScore) -> None:
+    try:
+        study.require_same_items(measured.items, trial.experiment_id)
+        study.require_same_source(measured.source, trial.experiment_id)
+    except DataError as error:
+        study.fail(trial, str(error))
+        raise
 
 
 def _measured_run(study: Study, trial: Trial, store: SpecFiles, stop: int | None) -> TrialScore:
@@ -367,14 +383,22 @@ def _measured(store: SpecFiles, experiment_id: str, spec: ExperimentSpec, plan: 
     chosen = rows.filter(subset=plan.subset, metric=plan.metric).filter(rows["class"] == "")
     value = chosen["value"][0] if len(chosen) else None
     report = made["trained_model"].report
-    if value is None:
-        return TrialScore(
-            None, problem=f"{plan.metric} is not defined for its {plan.subset} data; choose another --metric"
-        )
+    if value is None or not math.isfinite(value):
+        what = "not defined" if value is None else "infinite"
+        return TrialScore(None, problem=f"{plan.metric} is {what} for its {plan.subset} data; choose another --metric")
     items = items_digests(store.root, folder.path, [plan.subset])[plan.subset]
-    failed = [test.kind for test in recorded_tests(store.root, experiment_id) if test.blocking and not test.passed]
-    problem = f"failed: {', '.join(failed)}" if failed else ""
-    return TrialScore(float(value), int(report["epochs"]), int(report.get("planned_epochs", 0)), items, problem)
+    source = str(made[DATA_SECTION].manifest["inputs"].get("source", "")) if DATA_SECTION in made else ""
+    failed = [test for test in recorded_tests(store.root, experiment_id) if test.blocking and not test.passed]
+    problem = _failures(failed, spec, plan.subset)
+    planned = int(report.get("planned_epochs", 0))
+    return TrialScore(float(value), int(report["epochs"]), planned, items, source, problem)
+
+
+def _failures(failed: Sequence[TestResult], spec: ExperimentSpec, subset: str) -> str:
+    """Return which tests failed, without those about other data than the validation data: they choose nothing."""
+    elsewhere = {test.name for test in spec.exptests.tests or () if getattr(test, "subset", subset) != subset}
+    kinds = [test.kind for test in failed if test.name not in elsewhere]
+    return f"failed: {', '.join(kinds)}" if kinds else ""
 
 
 def _outcome(study: Study) -> Iterator[str]:
@@ -408,6 +432,8 @@ def _what_matters(ranked: Sequence[Trial], names: dict[str, str]) -> Iterator[st
 def _next_steps(best: Trial, plan: StudyPlan) -> Iterator[str]:
     value = f"{plan.metric} {_number(best.value)} on {plan.subset}"
     yield f"Best: {best.experiment_id}, {value}, by which it was chosen: new data will be a little worse."
+    if best.status != "complete":
+        yield f"No trial was trained to its end and passed its tests. This one is the best of the others: {best.status}"
     commands = {
         f"assay show {best.experiment_id}": "its metrics on the test data, which chose nothing",
         f"assay compare --sweep {plan.name} --subset {plan.subset}": "all trials, with a page of pictures",

@@ -13,6 +13,7 @@ from typing import Any
 
 from assay.errors import SpecError, shorten
 from assay.experiments.sweeps import full_key, require_apart, sweepable_keys, tagged_base
+from assay.spec.experiment import SECTION_NAMES
 from assay.spec.loading import merged, spec_from
 from assay.spec.yaml_text import nest, read_value, shown
 
@@ -28,6 +29,12 @@ BETWEEN = 0.381966
 
 MOST_CORNERS = 256
 """Combinations of ends and choices that are tried before a search; of larger spaces, each key alone."""
+
+SEARCHED = ("seed", *SECTION_NAMES[: SECTION_NAMES.index("analysis")])
+"""Keys and sections on which it depends what a trial predicts; the others say how it is measured, named or kept."""
+
+MEASURED_BY = ("trained_model.data_validation", "trained_model.data_validation.subset", "predictions.datasets")
+"""Keys within these sections that say on which data a trial is measured."""
 
 Number = int | float
 
@@ -137,12 +144,14 @@ def read_dimension(text: str, keys: Collection[str]) -> Dimension:
         keys: All existing keys.
 
     Raises:
-        SpecError: It can't be read, or leaves nothing to search.
+        SpecError: It can't be read, leaves nothing to search, or no prediction depends on the key.
     """
     name, equals, domain = (part.strip() for part in text.partition("="))
     if not equals or not name:
         raise SpecError(OPTION, [f"got {shorten(text)}; {EXPECTED}"])
     key = full_key(name, keys)
+    if key.partition(".")[0] not in SEARCHED or key in MEASURED_BY:
+        _refuse(name, domain, f"varies {key}, by which a trial is measured, named or kept; set it in the base instead")
     if ".." in domain and "|" not in domain:
         return _read_range(key, name, domain)
     return _read_choices(key, name, domain)

@@ -51,10 +51,12 @@ REDUCTION = 3
 MOST_ATTEMPTS = 3
 """Processes that may die on a trial before it counts as failed."""
 
+DATA_SECTION = SECTION_NAMES[0]
+
 MOST_TOLD = 5
 """Changed keys that a message names."""
 
-EXPERIMENT, ATTEMPTS, PROBLEM, ITEMS, PLAN = "experiment", "attempts", "problem", "items", "plan"
+EXPERIMENT, ATTEMPTS, PROBLEM, ITEMS, SOURCE, PLAN = "experiment", "attempts", "problem", "items", "source", "plan"
 """Names of what Optuna keeps for us."""
 
 
@@ -142,11 +144,11 @@ def require_same_study(former: Mapping[str, Any], now: Mapping[str, Any], name: 
     Raises:
         SpecError: Says what changed, and how to begin another study.
     """
-    known = [key for key in now["base"] if key in former["base"]]  # others may come from another version of Assay
+    # A key that one of them lacks is set in the other: the record leaves out what a later version adds at its default.
     others = [key for key in now if key not in ("space", "base")]
     changed = [
         *_changes("the space: ", former["space"], now["space"]),
-        *_changes("the base: ", _only(former["base"], known), _only(now["base"], known)),
+        *_changes("the base: ", former["base"], now["base"]),
         *_changes("", _only(former, others), _only(now, others)),
     ]
     if changed:
@@ -373,16 +375,39 @@ class Study:
         Raises:
             DataError: They differ.
         """
-        former = self._study.user_attrs.get(ITEMS)
-        if former is None:
-            self._study.set_user_attr(ITEMS, items)
-        elif former != items:
+        if not self._is_as_before(ITEMS, items):
             raise DataError(
                 f"{experiment_id} was measured on other items of {self.plan.subset} than the first trial of study "
                 f"{self.plan.name}, so that their metrics can't be compared: a key of --space divides or changes the "
                 "data, or the data changed since. Leave that key out, or begin another study: "
                 f"--name {self.plan.name}-2"
             )
+
+    def require_same_source(self, source: str, experiment_id: str) -> None:
+        """Refuse a trial that learned from other data than the study's first trial, unless the space varies the data.
+
+        Args:
+            source: Digest of the user's files.
+            experiment_id: The experiment that was made from them.
+
+        Raises:
+            DataError: They differ.
+        """
+        is_varied = any(each.key.partition(".")[0] == DATA_SECTION for each in self.plan.space.dimensions)
+        if not is_varied and not self._is_as_before(SOURCE, source):
+            raise DataError(
+                f"{experiment_id} was made from other files than the first trial of study {self.plan.name}: the data "
+                "changed since, so that trials of before and after can't be compared. Put the former files back, or "
+                f"begin another study: --name {self.plan.name}-2"
+            )
+
+    def _is_as_before(self, name: str, digest: str) -> bool:
+        """Return whether a digest is that of the study's first trial, which this one is if there was none."""
+        with hold(self._locks, f"tuning/studies/{self.plan.name}", "write", "comparing the data of trials"):
+            former = self._study.user_attrs.get(name)
+            if former is None:
+                self._study.set_user_attr(name, digest)
+        return former is None or former == digest
 
 
 def _lock_of(experiment_id: str) -> str:

@@ -4,10 +4,12 @@ import sys
 
 import pytest
 
-from assay.cli.tune import Search, _outcome, planned_study
+from assay.checks.result import verdict
+from assay.cli.tune import Search, _failures, _next_steps, _outcome, planned_study
 from assay.errors import AssayError
 from assay.experiments.specs import SpecFiles
-from assay.experiments.studies import Study
+from assay.experiments.studies import Study, Trial
+from assay.spec.loading import spec_from
 from tests.helpers.commands import run_command
 
 BASE = """\
@@ -119,6 +121,16 @@ def test_a_wrong_option_is_one_sentence_with_the_next_step(planned, options, exp
             {"pruner": "halving", "space": ("stop_after=1..3",)},
             "--pruner: halving sets trained_model.train_params.stop_after, which is in the space",
         ),
+        (
+            "trained_model: {train_params: {stop_after: 3}}",
+            {"pruner": "halving"},
+            "--pruner: halving sets trained_model.train_params.stop_after, which is 3 in the base; leave one of them out",
+        ),
+        (
+            "generated_images: {source: {kind: table, path: a.csv, target_column: y}}",
+            {"pruner": "halving", "space": ("rare_below=1..9",)},
+            "--pruner: the model is chosen by the data (model.kind: auto), also among some without epochs",
+        ),
     ],
 )
 def test_a_base_that_can_not_be_searched_is_one_sentence(planned, folder, base, options, expected):
@@ -166,3 +178,22 @@ def test_at_the_end_the_best_are_shown_with_what_to_do_next(planned, folder):
     assert "pruned at epoch 3" in text
     assert "Importance of the keys (fANOVA of 8 complete trials): learning_rate " in text
     assert "Failed: base-tune-02: The loss became nan." in text
+
+
+def test_a_failed_test_of_the_test_data_chooses_no_trial():
+    tests = [
+        {"kind": "metric", "metric": "accuracy", "value": 0.9, "blocking": True},
+        {"kind": "metric", "metric": "accuracy", "value": 0.8, "subset": "validation", "blocking": True},
+        {"kind": "models_saved", "blocking": True},
+    ]
+    spec = spec_from({"task": "classification", "exptests": {"tests": tests}}, "trial")
+    failed = [verdict(test, False, "", measured="", expected="") for test in spec.exptests.tests]
+    assert _failures(failed, spec, "validation") == "failed: metric, models_saved"
+    assert _failures(failed[:1], spec, "validation") == ""
+
+
+def test_the_best_of_trials_that_were_all_pruned_or_failed_a_test_says_so(planned):
+    plan = planned(pruner="halving")
+    assert len(list(_next_steps(Trial(0, "s-01", {}, "complete", 0.9), plan))) == 4
+    lines = list(_next_steps(Trial(0, "s-01", {}, "pruned", 0.9, 3), plan))
+    assert lines[1].endswith("This one is the best of the others: pruned at epoch 3")

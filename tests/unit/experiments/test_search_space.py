@@ -123,3 +123,38 @@ def test_the_base_and_the_name_are_checked():
         read("epochs=1..2", base={"task": "clasification"})
     with pytest.raises(IdError, match="My Study"):
         read("epochs=1..2", name="My Study")
+
+
+ROWS = {"task": "regression", "generated_images": {"source": {"kind": "table", "path": "a.csv", "target_column": "y"}}}
+
+
+@pytest.mark.parametrize("text", ["learning_rate=0.004|0.01", "epochs=40|80", "threads=1|2", "choose_epoch=best|last"])
+def test_a_default_among_the_values_makes_no_trial_of_another_kind_of_model(text):
+    """The data choose the model of a table, unless a key differs from its default that only a network reads."""
+    space = read(text, base=ROWS)
+    (dimension,) = space.dimensions
+    specs = [spec_from(space.content({dimension.key: value}), "trial") for value in dimension.choices]
+    assert [each.trained_model.model.kind for each in specs] == ["mlp", "mlp"]
+
+
+def test_the_data_still_choose_the_model_where_no_key_of_a_network_varies():
+    for text in ("rare_below=1|3", "loss=mse|smooth_l1", "model.kind=auto|linear"):
+        assert spec_from(read(text, base=ROWS).base, "base").trained_model.model.kind == "auto"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "board=a|b",
+        "existing_experiment=a|b",
+        "task=regression|classification",
+        "name=a|b",
+        "calibration_bins=5..20",
+        "exptests.tests=null|[]",
+        "data_validation.subset=validation|test",
+        "predictions.datasets=[test]|[validation, test]",
+    ],
+)
+def test_a_key_that_says_how_a_trial_is_measured_named_or_kept_is_not_searched(text):
+    with pytest.raises(SpecError, match=r"varies .* by which a trial is measured, named or kept; set it in the base"):
+        read(text)

@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import islice
 
 import pytest
 
@@ -16,6 +17,7 @@ from assay.experiments.studies import (
     best_first,
     require_same_study,
 )
+from assay.experiments.sweeps import free_ids
 
 pytest.importorskip("optuna")
 
@@ -153,6 +155,18 @@ def test_a_failed_trial_keeps_the_reason(opened):
         (plan(SPACE[0]), "the space: trained_model.model.width was 16|32, now nothing"),
         (plan(*SPACE, "epochs=5..9"), "the space: trained_model.train_params.epochs was nothing, now 5..9"),
         (plan(base={"seed": 7}), "the base: seed was 42, now 7"),
+        (
+            plan(base={"trained_model": {"train_params": {"early_stopping": {"patience": 3}}}}),
+            "the base: trained_model.train_params.early_stopping was null, now nothing",
+        ),
+        (
+            plan(base={"trained_model": {"train_params": {"calibration": "temperature"}}}),
+            "the base: trained_model.train_params.calibration was nothing, now temperature",
+        ),
+        (
+            plan(base={"trained_model": {"train_params": {"stop_after": 3}}}),
+            "the base: trained_model.train_params.stop_after was nothing, now 3",
+        ),
         (plan(metric="macro_f1"), "--metric was accuracy, now macro_f1"),
         (plan(sampler="tpe"), "--sampler was random, now tpe"),
         (plan(pruner="halving"), "--pruner was none, now halving:2"),
@@ -163,6 +177,8 @@ def test_a_study_that_would_be_another_one_says_what_changed_and_how_to_begin_an
         require_same_study(plan().record(), changed.record(), "s")
     assert expected in str(caught.value)
     assert "begin another study: --name s-2" in str(caught.value)
+    with pytest.raises(SpecError, match="begin another study: --name s-2"):
+        require_same_study(changed.record(), plan().record(), "s")
 
 
 def test_what_no_result_depends_on_may_change(opened):
@@ -181,6 +197,23 @@ def test_a_failed_test_is_kept_and_metrics_of_other_items_are_refused(opened):
     study.require_same_items("abc", "s-02")
     with pytest.raises(DataError, match="s-03 was measured on other items of validation"):
         opened().require_same_items("def", "s-03")
+
+
+def test_trials_of_changed_files_are_refused_unless_the_space_varies_the_data(opened):
+    study = opened()
+    study.require_same_source("abc", "s-01")
+    study.require_same_source("abc", "s-02")
+    with pytest.raises(DataError, match=r"s-03 was made from other files .* the data changed since.*--name s-2"):
+        opened().require_same_source("def", "s-03")
+    varied = opened(plan("generated_images.seed=1|2", name="sizes"))
+    varied.require_same_source("abc", "sizes-01")
+    varied.require_same_source("def", "sizes-02")
+
+
+def test_more_trials_have_the_next_numbers_with_more_digits():
+    used = {"s-01", "s-02", "s-x", "t-3", "other"}
+    assert list(islice(free_ids("s", 20, used), 2)) == ["s-03", "s-04"]
+    assert list(islice(free_ids("s", 200, used), 2)) == ["s-003", "s-004"]
 
 
 def test_damaged_records_are_one_sentence(opened, tmp_path):
