@@ -52,15 +52,28 @@ class DateInfo(Section):
     def check(self, column: pl.Series) -> None:
         """Refuse texts that are no dates, unless the fitted rows had such texts as well.
 
+        Where the fitted rows had some, a column of hardly anything else is of dates in another form, not of gaps.
+
         Raises:
-            DataError: Names some of them.
+            DataError: Names some of them; or the column holds days without times, of which the hour was fitted.
         """
-        if not self.lenient and len(wrong := undated(column)):
-            shown = ", ".join(map(shorten, wrong.unique(maintain_order=True)[:3]))
+        if len(undated(column)) and (not self.lenient or are_of_other_form(column)):
             raise DataError(
-                f"column {self.name!r}: {pluralize(len(wrong), 'value is no date', 'values are no dates')}, such as "
-                f"{shown}; write them as 2024-01-31 or 2024-01-31T08:15, or leave them empty where they are unknown."
+                f"column {self.name!r}: {_undated_text(column)}; write them as 2024-01-31 or 2024-01-31T08:15, or "
+                "leave them empty where they are unknown."
             )
+        if column.dtype == pl.Date and "hour" in self.parts and column.null_count() < len(column):
+            raise DataError(
+                f"column {self.name!r}: holds days without times, but the fitted rows differ in their hour; give "
+                "times, such as 2024-01-31T08:15."
+            )
+
+    def notes(self, column: pl.Series) -> list[str]:
+        """Return what a person should know of how a column was read that passes ``check``."""
+        notes = [f"{_undated_text(column)}; such values count as missing"] if len(undated(column)) else []
+        if "hour" in self.parts and _has_no_time(column):
+            notes.append("no value has a time of day, which the fitted rows had; all count as midnight")
+        return [f"column {self.name!r}: {note}" for note in notes]
 
 
 def parts_of(column: pl.Series) -> pl.DataFrame:
@@ -86,6 +99,7 @@ def parts_of(column: pl.Series) -> pl.DataFrame:
     else:
         raise DataError(f"column {column.name!r}: holds {kind}; expected dates, or texts such as 2024-01-31.")
     found = pl.DataFrame({"day": day, "hour": hour.cast(pl.Int32)})
+    found = found.with_columns(day=pl.when(pl.col("day").dt.year().is_not_null()).then("day"))  # within the calendar
     return found.select(
         year=pl.col("day").dt.year(),
         month=pl.col("day").dt.month(),
@@ -101,6 +115,29 @@ def undated(column: pl.Series) -> pl.Series:
         return column.clear()
     present = column.cast(pl.String).drop_nulls()
     return present.filter(present.str.extract(_ISO, 1).str.to_date("%Y-%m-%d", strict=False).is_null())
+
+
+MOST_UNDATED = 10
+"""So many texts that are no dates, and more than there are dates, are dates in another form."""
+
+
+def are_of_other_form(column: pl.Series) -> bool:
+    """Return whether so many texts of a column are no ISO dates that they are hardly what is written in gaps."""
+    count = len(undated(column))
+    return count >= MOST_UNDATED and count > (len(column) - column.null_count()) // 2
+
+
+def _undated_text(column: pl.Series) -> str:
+    wrong = undated(column)
+    shown = ", ".join(map(shorten, wrong.unique(maintain_order=True)[:3]))
+    return f"{pluralize(len(wrong), 'value is no date', 'values are no dates')}, such as {shown}"
+
+
+def _has_no_time(column: pl.Series) -> bool:
+    if not isinstance(column.dtype, (pl.String, pl.Categorical, pl.Enum)):
+        return False
+    dated = column.cast(pl.String).str.extract_groups(_ISO).struct.unnest().filter(pl.col("1").is_not_null())
+    return len(dated) > 0 and dated["2"].null_count() == len(dated)
 
 
 def holds_dates(column: pl.Series) -> bool:

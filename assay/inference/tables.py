@@ -184,7 +184,7 @@ def item_names(rows: pl.DataFrame, first: int = 0) -> pl.Series:
 
 
 def notes_on_gaps(model: StoredModel, rows: pl.DataFrame, first: int = 0) -> list[str]:
-    """Return what to know of rows that hold nothing: blank lines, and lines of totals or comments, are such rows.
+    """Return what to know of rows that hold nothing, as blank lines and lines of totals do, and of dates that are none.
 
     Args:
         model: A model of rows.
@@ -193,12 +193,14 @@ def notes_on_gaps(model: StoredModel, rows: pl.DataFrame, first: int = 0) -> lis
     """
     lacking = pl.all_horizontal(missing_in(rows[name]) for name in model.columns)
     places = rows.select(lacking.arg_true()).to_series()
+    about_dates = [note for info in model.dates for note in info.notes(rows[info.name])]
     if places.is_empty():
-        return []
+        return about_dates
     which = f"row {first + places[0] + 1:,}" if len(places) == 1 else f"the first is row {first + places[0] + 1:,}"
     return [
+        *about_dates,
         f"{pluralize(len(places), 'row has', 'rows have')} no value in any column that the model reads ({which} of the "
-        "table); what is predicted for such is only what fills gaps"
+        "table); what is predicted for such is only what fills gaps",
     ]
 
 

@@ -14,7 +14,15 @@ from typing import Any
 
 import polars as pl
 
-from assay.datasets.dates import DateInfo, date_columns, fit_dates, in_parts, undated, with_parts
+from assay.datasets.dates import (
+    DateInfo,
+    are_of_other_form,
+    date_columns,
+    fit_dates,
+    in_parts,
+    undated,
+    with_parts,
+)
 from assay.datasets.filling import FilledInfo, fill_gaps, fit_filling, gap_counts, marked_columns, missing_in
 from assay.datasets.scaling import (
     KINDS,
@@ -83,7 +91,9 @@ def build_normalized(
         return _without_rows(table, info, spec, folder)
     given = len(table)
     trained = None if scaling is None else _from_model(scaling, table)
-    dates = _fitted_dates(table, info, spec) if trained is None else trained.dates
+    dates = trained.dates if trained is not None else _fitted_dates(table, info, spec)
+    if trained is None:
+        _require_one_form(table, dates)
     table, info = with_parts(dates, table), replace(info, features=in_parts(info.features, dates))
     if scaling is None and spec.missing.drop_rows:
         table = _without_gaps_in_train(table, info)
@@ -109,6 +119,28 @@ def _fitted_dates(table: pl.DataFrame, info: TableInfo, spec: NormalizedSection)
         return ()
     listed = {name for field in KEY_FIELDS for key in spec.listed(field) for name in _matches(key, info)}
     return fit_dates(_rows_to_fit(table, spec), [name for name in info.features if name not in listed])
+
+
+def _require_one_form(table: pl.DataFrame, dates: Iterable[DateInfo]) -> None:
+    """Refuse a subset whose dates are written in another form than those of train: all would count as missing.
+
+    Raises:
+        DataError: Names columns and subsets.
+    """
+    problems = []
+    for each in dates:
+        for (subset,), rows in table.select("subset", each.name).group_by("subset", maintain_order=True):
+            if are_of_other_form(column := rows[each.name]):
+                wrong = undated(column)
+                problems.append(
+                    f"column {each.name!r}: {len(wrong)} values of {subset} are no dates, such as {shorten(wrong[0])}"
+                )
+    if problems:
+        raise DataError(
+            "Dates are written in another form than in train. Write all of them as 2024-01-31 or 2024-01-31T08:15, or "
+            "list the column as categories: normalized.categorical_feature_keys.",
+            problems,
+        )
 
 
 def _counts_of_no_dates(table: pl.DataFrame, dates: Iterable[DateInfo]) -> dict[str, int]:

@@ -92,3 +92,35 @@ def test_numbers_in_place_of_dates_are_refused_and_nothing_at_all_is_missing():
     with pytest.raises(DataError, match="column 'day': holds Int64; expected dates, or texts such as 2024-01-31"):
         info.apply(pl.Series("day", [1, 2]))
     assert info.apply(pl.Series("day", [None, None]))[0].to_list() == [None, None]
+
+
+def test_a_column_of_dates_in_another_form_is_no_column_of_gaps():
+    """Where train has a few texts that are no dates, all dates of new data in another form would count as missing."""
+    (info,) = fit_dates(pl.DataFrame({"day": [*DAYS * 10, "unknown"]}), ["day"])
+    info.check(pl.Series("day", ["unknown"] * 9))
+    info.check(pl.Series("day", [*DAYS * 5, *["unknown"] * 10]))
+    with pytest.raises(DataError, match=r"column 'day': 12 values are no dates, such as '31\.1\.2024'; write them as"):
+        info.check(pl.Series("day", ["31.1.2024"] * 12))
+    assert info.notes(pl.Series("day", ["31.1.2024", "2024-01-31"])) == [
+        "column 'day': 1 value is no date, such as '31.1.2024'; such values count as missing"
+    ]
+    assert info.notes(pl.Series("day", DAYS)) == []
+
+
+def test_days_without_times_are_not_taken_for_midnight_in_silence():
+    (info,) = fit_dates(pl.DataFrame({"day": ["2024-01-31T08:15", "2024-02-01T09:15"]}), ["day"])
+    info.check(pl.Series("day", TIMES))
+    info.check(pl.Series("day", [None], pl.Date))
+    with pytest.raises(DataError, match="column 'day': holds days without times, but the fitted rows differ in their"):
+        info.check(pl.Series("day", [date(2024, 1, 31)]))
+    (note,) = info.notes(pl.Series("day", ["2024-01-31", None]))
+    assert note == "column 'day': no value has a time of day, which the fitted rows had; all count as midnight"
+    assert info.notes(pl.Series("day", ["2024-01-31", "2024-01-31T00:00"])) == []
+    (daily,) = fit_dates(pl.DataFrame({"day": DAYS}), ["day"])
+    daily.check(pl.Series("day", [date(2024, 1, 31)]))
+    assert daily.notes(pl.Series("day", DAYS)) == []
+
+
+def test_a_date_beyond_the_calendar_is_missing_in_all_its_parts():
+    parts = parts_of(pl.Series("day", [2**31 - 1, 0], pl.Int32).cast(pl.Date))
+    assert parts.rows() == [(None,) * 5, (1970, 1, 4, 1, 0)]

@@ -371,3 +371,20 @@ def test_the_dates_of_an_evaluated_table_become_the_parts_of_the_training(normal
     (folder := tmp_path / "evaluated").mkdir()
     build_normalized(scan_parquet(tabular / "tabular.parquet"), tabular, NormalizedSection(), folder, scaling=scaling)
     assert read_parquet(folder / "normalized.parquet")["size_day_of_year"].to_list()[:2] == [1.0, 0.0]
+
+
+def test_a_subset_whose_dates_have_another_form_than_those_of_train_is_refused(normalize):
+    """Later rows are often written by another program; all their dates would count as missing."""
+    train, test = ["2024-03-01", "2024-03-31"] * 10, [f"{day}.4.2024" for day in range(1, 13)]
+    columns = {
+        "item": [str(place) for place in range(32)],
+        "subset": ["train"] * 20 + ["test"] * 12,
+        "sold": [*train, *test],
+        "size": list(range(32)),
+        "price": list(range(32)),
+    }
+    told = refused(normalize, columns, dates="parts")
+    assert "Dates are written in another form than in train. Write all of them as 2024-01-31" in told
+    assert "column 'sold': 12 values of test are no dates, such as '1.4.2024'" in told
+    few = {**columns, "sold": [*train, *test[:9], *train[:3]]}
+    assert normalize(few, "few", dates="parts")[0]["no_dates"] == {"sold": 9}
