@@ -222,9 +222,12 @@ def _pruning(text: str, space: Space, spec: ExperimentSpec) -> tuple[str, int]:
     if any(isinstance(model, AutoModel) for model in _models(space)):
         problem = "the model is chosen by the data (model.kind: auto), also among some without epochs to prune after"
         raise SpecError("--pruner", [f"{problem}; leave --pruner out, or set trained_model.model: {{kind: mlp}}"])
-    varied = [value for each in space.dimensions if each.key == EPOCHS for value in each.probes if value]
-    epochs = min(varied, default=spec.trained_model.train_params.epochs or 1)
-    return kind, int(number) if colon else max(1, epochs // FIRST_RUNG)
+    params = spec.trained_model.train_params
+    varied = [value for each in space.dimensions if each.key == EPOCHS for value in each.probes] or [params.epochs]
+    if colon and not params.least_steps and None not in varied and int(number) >= max(varied):
+        problem = f"{text} would end no trial, since trainings have {max(varied)} epochs at most"
+        raise SpecError("--pruner", [f"{problem}; expected fewer, such as {kind}:{max(1, max(varied) // FIRST_RUNG)}"])
+    return kind, int(number) if colon else max(1, min((each for each in varied if each), default=1) // FIRST_RUNG)
 
 
 def _models(space: Space) -> Iterator[ModelSection]:

@@ -24,9 +24,15 @@ LEAST_SHARE = 0.95
 
 _DAY = r"(\d{4}-\d{2}-\d{2})"
 _HOUR = r"(?:[T ]([01]\d|2[0-3]):[0-5]\d(?::\d{2}(?:[.,]\d+)?)?)?"
-_ISO = rf"^\s*{_DAY}{_HOUR}\s*(?:Z|[+-]\d{{2}}:?\d{{2}})?\s*$"
+_ISO = rf"^\s*{_DAY}{_HOUR}\s*(Z|[+-]\d{{2}}:?\d{{2}})?\s*$"
+
+_OFFSET = r"^[+-](?:0[1-9]|[1-9]\d|00:?0*[1-9])"
 
 _SAMPLED = 1000
+
+Zone = Literal["utc", "offset"]
+"""``utc``: by the type of the column, whose times are read in UTC; ``offset``: by texts such as 2024-01-31T08:15+02:00,
+whose times are read as written."""
 
 
 class DateInfo(Section):
@@ -39,6 +45,8 @@ class DateInfo(Section):
     year 1 to 366, the hour 0 to 23."""
     lenient: bool = Field(default=False, exclude_if=lambda lenient: not lenient)
     """Whether some texts of the fitted rows are no dates, so that such texts are missing values."""
+    zone: Zone | None = Field(default=None, exclude_if=lambda zone: zone is None)
+    """How the fitted rows told of time zones; null: not at all."""
 
     def apply(self, column: pl.Series) -> list[pl.Series]:
         """Return the columns of the parts, as Int32; null where there is no date.
@@ -55,7 +63,8 @@ class DateInfo(Section):
         Where the fitted rows had some, a column of hardly anything else is of dates in another form, not of gaps.
 
         Raises:
-            DataError: Names some of them; or the column holds days without times, of which the hour was fitted.
+            DataError: Names some of them; or the column holds days without times, of which the hour was fitted, or
+                times that would be read in another time zone than those of the fitted rows.
         """
         if len(undated(column)) and (not self.lenient or are_of_other_form(column)):
             raise DataError(
@@ -67,6 +76,8 @@ class DateInfo(Section):
                 f"column {self.name!r}: holds days without times, but the fitted rows differ in their hour; give "
                 "times, such as 2024-01-31T08:15."
             )
+        if self.zone is not None and zone_of(column) not in (None, self.zone):
+            raise DataError(f"column {self.name!r}: {_OTHER_ZONE[self.zone]}.")
 
     def notes(self, column: pl.Series) -> list[str]:
         """Return what a person should know of how a column was read that passes ``check``."""
@@ -117,6 +128,27 @@ def undated(column: pl.Series) -> pl.Series:
     return present.filter(present.str.extract(_ISO, 1).str.to_date("%Y-%m-%d", strict=False).is_null())
 
 
+_OTHER_ZONE: dict[Zone, str] = {
+    "utc": (
+        "texts such as 2024-01-31T08:15+02:00 are read as written, but the times of the fitted rows in UTC; write them "
+        "in UTC, such as 2024-01-31T06:15Z, or give a column of times with a time zone"
+    ),
+    "offset": (
+        "times of a column with a time zone are read in UTC, but the fitted rows as written, such as "
+        "2024-01-31T08:15+02:00; give such texts"
+    ),
+}
+
+
+def zone_of(column: pl.Series) -> Zone | None:
+    """Return how a column tells of time zones; None if it does not, or all of its texts are in UTC."""
+    if isinstance(column.dtype, pl.Datetime):
+        return "utc" if column.dtype.time_zone else None
+    if not isinstance(column.dtype, (pl.String, pl.Categorical, pl.Enum)):
+        return None
+    return "offset" if column.cast(pl.String).str.extract(_ISO, 3).str.contains(_OFFSET).any() else None
+
+
 MOST_UNDATED = 10
 """So many texts that are no dates, and more than there are dates, are dates in another form."""
 
@@ -165,7 +197,8 @@ def fit_dates(rows: pl.DataFrame, features: Iterable[str]) -> tuple[DateInfo, ..
         if holds_dates(rows[name]):
             varying = [part.name for part in parts_of(rows[name]) if part.drop_nulls().n_unique() > 1]
             parts = {part: _free_name(f"{name}_{part}", taken) for part in PARTS if part in varying}
-            infos.append(DateInfo(name=name, parts=parts, lenient=len(undated(rows[name])) > 0))
+            is_lenient = len(undated(rows[name])) > 0
+            infos.append(DateInfo(name=name, parts=parts, lenient=is_lenient, zone=zone_of(rows[name])))
     return tuple(infos)
 
 

@@ -78,6 +78,11 @@ def test_a_trial_may_be_pruned_first_after_a_ninth_of_its_epochs(planned, pruner
         ({"pruner": "halfing"}, "--pruner: Pruner 'halfing' does not exist. Did you mean 'halving'?"),
         ({"pruner": "halving:0"}, "--pruner: got 'halving:0'; expected halving:EPOCHS, such as halving:3"),
         ({"pruner": "none:3"}, "--pruner: got 'none:3'"),
+        (
+            {"pruner": "halving:27"},
+            "--pruner: halving:27 would end no trial, since trainings have 27 epochs at most; expected fewer, such as "
+            "halving:3",
+        ),
         ({"base": "nothing.yaml"}, "nothing.yaml: does not exist"),
         ({"base": "nothing"}, "Experiment 'nothing' does not exist"),
         ({"name": "My Study"}, "Nearest valid: 'my-study'"),
@@ -124,7 +129,7 @@ def test_a_wrong_option_is_one_sentence_with_the_next_step(planned, options, exp
         (
             "trained_model: {train_params: {stop_after: 3}}",
             {"pruner": "halving"},
-            "--pruner: halving sets trained_model.train_params.stop_after, which is 3 in the base; leave one of them out",
+            "--pruner: halving sets trained_model.train_params.stop_after, which is 3 in the base; leave one",
         ),
         (
             "generated_images: {source: {kind: table, path: a.csv, target_column: y}}",

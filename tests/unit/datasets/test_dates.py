@@ -5,7 +5,17 @@ from datetime import UTC, date, datetime
 import polars as pl
 import pytest
 
-from assay.datasets.dates import DateInfo, date_columns, fit_dates, holds_dates, in_parts, parts_of, undated, with_parts
+from assay.datasets.dates import (
+    DateInfo,
+    date_columns,
+    fit_dates,
+    holds_dates,
+    in_parts,
+    parts_of,
+    undated,
+    with_parts,
+    zone_of,
+)
 from assay.errors import DataError
 
 DAYS = ["2024-01-31", "2024-02-29", "2023-12-25", "2024-02-29"]
@@ -124,3 +134,43 @@ def test_days_without_times_are_not_taken_for_midnight_in_silence():
 def test_a_date_beyond_the_calendar_is_missing_in_all_its_parts():
     parts = parts_of(pl.Series("day", [2**31 - 1, 0], pl.Int32).cast(pl.Date))
     assert parts.rows() == [(None,) * 5, (1970, 1, 4, 1, 0)]
+
+
+WRITTEN, IN_UTC = (
+    ["2024-01-31T08:15+01:00", "2024-07-31 09:15:00+0200"],
+    ["2024-01-31T07:15Z", "2024-07-31T07:15+00:00"],
+)
+WITH_ZONE = pl.Series("day", [each.replace(tzinfo=UTC) for each in TIMES]).dt.convert_time_zone("Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("values", "zone"),
+    [
+        (pl.Series("day", TIMES), None),
+        (WITH_ZONE, "utc"),
+        (pl.Series("day", ["2024-01-31T08:15", None, "soon +01:00"]), None),
+        (pl.Series("day", IN_UTC), None),
+        (pl.Series("day", WRITTEN), "offset"),
+        (pl.Series("day", ["2024-01-31T08:15", "2024-01-31T08:15+00:30"]), "offset"),
+        (pl.Series("day", ["2024-01-31T08:15-10:00"]), "offset"),
+        (pl.Series("day", [1]), None),
+    ],
+)
+def test_a_column_tells_of_time_zones_by_its_type_or_by_offsets(values, zone):
+    assert zone_of(values) == zone
+
+
+def test_times_that_would_be_read_in_another_time_zone_than_the_fitted_ones_are_refused():
+    """A table of times with a zone, written as CSV, has local hours; the same hours in UTC were fitted."""
+    (typed,) = fit_dates(WITH_ZONE.to_frame(), ["day"])
+    (written,) = fit_dates(pl.DataFrame({"day": WRITTEN}), ["day"])
+    assert (typed.zone, written.zone) == ("utc", "offset")
+    with pytest.raises(DataError, match=r"column 'day': texts such as .* are read as written, but the times of the"):
+        typed.check(pl.Series("day", WRITTEN))
+    with pytest.raises(DataError, match="column 'day': times of a column with a time zone are read in UTC, but"):
+        written.check(WITH_ZONE)
+    for info in (typed, written, fit_dates(pl.DataFrame({"day": DAYS}), ["day"])[0]):
+        info.check(pl.Series("day", TIMES))
+        info.check(pl.Series("day", IN_UTC))
+    typed.check(WITH_ZONE)
+    written.check(pl.Series("day", WRITTEN))

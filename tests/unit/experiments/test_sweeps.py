@@ -195,5 +195,5 @@ def test_a_default_in_the_grid_is_no_experiment_with_another_kind_of_model(store
     contents = [each.content for each in plan(store, "learning_rate=0.004,0.01", base=base).members]
     assert [spec_from(each, "x").trained_model.model.kind for each in contents] == ["mlp", "mlp"]
     chosen = {**base, "trained_model": {"model": {"kind": "auto"}}}
-    with pytest.raises(SpecError, match="model.kind 'auto' also means models that are fitted at once"):
+    with pytest.raises(SpecError, match=r"model\.kind 'auto' also means models that are fitted at once"):
         plan(store, "learning_rate=0.004,0.01", base=chosen)

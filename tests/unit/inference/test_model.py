@@ -351,9 +351,12 @@ def test_dates_are_read_as_the_trainings_were_whatever_their_type(families, tmp_
     for wrong, told in (
         ("soon", "value is no date, such as 'soon'; write them as 2024-01-31"),
         (7, "holds Int32; exp"),
+        (date(2023, 2, 3), "holds days without times, but the fitted rows differ in their hour"),
     ):
         with pytest.raises(DataError, match=told):
             model.predict(FRAME.with_columns(sold=pl.lit(wrong)))
+    (part,) = model.parts(FRAME.with_columns(sold=pl.lit("2023-02-03")))
+    assert [note for note in part.notes if "'sold': no value has a time of day" in note]
 
 
 def test_categories_that_are_rare_in_the_training_or_not_in_it_are_counted(families):
