@@ -22,7 +22,8 @@ OPTION = "--space"
 EXPECTED = "expected KEY=FROM..TO, KEY=log:FROM..TO or KEY=A|B|C, such as learning_rate=log:1e-4..1e-2"
 
 DIGITS = 4
-"""Significant digits of a proposed number: more make no difference, and a spec with them is hard to read."""
+"""Significant digits of a proposed number, more where the ends share their first ones: others make no difference, and
+a spec with them is hard to read."""
 
 BETWEEN = 0.381966
 """Place of a value between the ends that is tried, too: no end shows that a key takes whole numbers only."""
@@ -82,7 +83,13 @@ class Dimension:
             return {shown(value): value for value in self.choices}[proposed]
         if self.whole:
             return round(proposed)
-        return min(max(float(f"{proposed:.{DIGITS}g}"), float(self.low)), float(self.high))
+        return min(max(float(f"{proposed:.{self._digits}g}"), float(self.low)), float(self.high))
+
+    @property
+    def _digits(self) -> int:
+        """Significant digits of a number: 0.999 to 0.9999 would be ten values with as many as 0 to 1 has."""
+        ratio = max(abs(self.low), abs(self.high)) / (self.high - self.low)
+        return DIGITS + math.floor(math.log10(max(1.0, ratio)))
 
 
 @dataclass(frozen=True)

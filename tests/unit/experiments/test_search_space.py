@@ -45,6 +45,21 @@ def test_whole_ends_of_a_key_that_takes_fractions_mean_all_numbers_between():
     assert dimension.value_of(0.123456789) == 0.1235
 
 
+@pytest.mark.parametrize(
+    ("text", "proposed", "value"),
+    [
+        ("ema_decay=0..0.9", 0.123456789, 0.1235),
+        ("ema_decay=0.5..0.9", 0.123456789 + 0.5, 0.6235),
+        ("ema_decay=0.999..0.9999", 0.99912345678, 0.9991235),
+        ("ema_decay=0.9999..0.99999", 0.999956789, 0.99995679),
+        ("learning_rate=log:1e-4..1e-2", 0.00123456, 0.001235),
+    ],
+)
+def test_a_number_has_so_many_digits_that_a_narrow_range_has_many_values(text, proposed, value):
+    (dimension,) = read(text).dimensions
+    assert dimension.value_of(proposed) == value
+
+
 def test_a_proposal_becomes_values_of_the_spec_within_the_ends():
     space = read("learning_rate=log:1.00004e-4..1e-2", "epochs=5..40", "optimizer=adamw|sgd", "clip_norm=null|5")
     proposed = {RATE: 1.00004e-4, EPOCHS: 7, "trained_model.learner.optimizer": "sgd"}
