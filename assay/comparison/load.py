@@ -23,12 +23,14 @@ from assay.experiments.folders import ExperimentFolders, read_folder_manifest
 from assay.experiments.specs import SpecFiles
 from assay.spec.base import is_added_and_set
 from assay.spec.experiment import SECTION_NAMES, learning_of
+from assay.spec.loading import mapping_names
 from assay.spec.secrets import without_removed_keys
 from assay.spec.yaml_text import flatten
 from assay.storage import warehouse
 from assay.storage.files import MANIFEST
 from assay.storage.parquet import quote_literal
 from assay.storage.partitions import find_tables
+from assay.utils.text import canonical_json
 
 _log = logging.getLogger(__name__)
 
@@ -397,12 +399,26 @@ def contradict(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Return whether a key that both have differs; other keys may come from another version of Assay.
 
     What a result was made from lacks keys that were added since the first version and have their default: one of these
-    that has another value in ``other`` differs too.
+    that has another value in ``other`` differs too. So does a section in place of a null.
     """
-    first, second = flatten(one), flatten(other)
+    first, second = flatten(_with_whole_mappings(one)), flatten(_with_whole_mappings(other))
     if any(first[key] != second[key] for key in first.keys() & second.keys()):
         return True
+    if any(_lies_in_one_of(key, first) for key in second) or any(_lies_in_one_of(key, second) for key in first):
+        return True
     return any(is_added_and_set(key, second[key]) for key in second.keys() - first.keys())
+
+
+def _with_whole_mappings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values whose mappings of users' own keys are one value each, since no version added one of their keys."""
+    whole = {key: canonical_json(value) for key, value in values.items() if value and key in mapping_names()}
+    inner = {key: _with_whole_mappings(value) for key, value in values.items() if isinstance(value, Mapping)}
+    return {**values, **inner, **whole}
+
+
+def _lies_in_one_of(key: str, others: Mapping[str, Any]) -> bool:
+    parts = key.split(".")
+    return any(".".join(parts[:count]) in others for count in range(1, len(parts)))
 
 
 def results_mismatch(root: Path, folder: Path, spec: Mapping[str, Any]) -> str:

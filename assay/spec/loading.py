@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import ValidationError
 
 from assay.errors import AssayError, FileError, SpecError, nearest, one_line, shorten
 from assay.spec.analysis import BUILT_IN_METRIC_NAMES
-from assay.spec.base import Section, element_types, literals_in, models_in
+from assay.spec.base import Section, alternatives, element_types, literals_in, models_in
 from assay.spec.defaults import resolve
 from assay.spec.experiment import ExistingExperiment, ExperimentSpec
 from assay.spec.extensions import OrPlugin, plugin_types
@@ -352,6 +352,15 @@ def _models_below(model: type[Section]) -> Iterator[type[Section]]:
     for field in model.model_fields.values():
         for inner in models_in([field.annotation]):
             yield from _models_below(inner)
+
+
+@cache
+def mapping_names() -> frozenset[str]:
+    """Return the names of all fields that are mappings whose keys are the user's, such as names of classes."""
+    fields = (each for model in _models_below(ExperimentSpec) for each in model.model_fields.items())
+    return frozenset(
+        name for name, field in fields if any(get_origin(inner) is dict for inner in alternatives(field.annotation))
+    )
 
 
 def json_schema() -> dict[str, Any]:

@@ -202,3 +202,24 @@ def test_costs_come_with_an_experiment_and_a_damaged_table_of_them_stops_nothing
 )
 def test_a_key_that_is_younger_than_results_differs_once_it_is_set(spec, differs):
     assert contradict({"train_params": {"epochs": 5}}, spec) is differs
+
+
+@pytest.mark.parametrize(
+    ("spec", "differs"),
+    [
+        ({"early_stopping": None, "class_weights": None, "class_mapping": {}}, False),
+        ({"early_stopping": {"patience": 3}}, True),
+        ({"class_weights": {"a": 2.0}}, True),
+        ({"class_mapping": {"a": "b"}}, True),
+    ],
+)
+def test_a_section_or_mapping_in_place_of_none_differs(spec, differs):
+    usual = {"early_stopping": None, "class_weights": None, "class_mapping": {}}
+    assert contradict({"x": usual}, {"x": {**usual, **spec}}) is differs
+    assert contradict({"x": {**usual, **spec}}, {"x": usual}) is differs
+
+
+def test_another_key_of_a_users_mapping_differs_and_the_order_does_not():
+    before = {"class_weights": {"a": 2.0, "b": 1.0}}
+    assert contradict(before, {"class_weights": {"a": 2.0, "b": 1.0, "c": 1.0}})
+    assert not contradict(before, {"class_weights": {"b": 1.0, "a": 2.0}})
