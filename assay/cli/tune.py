@@ -383,7 +383,7 @@ def _measured(store: SpecFiles, experiment_id: str, spec: ExperimentSpec, plan: 
     if mismatch := results_mismatch(store.root, folder.path, spec.as_dict()):
         return TrialScore(None, problem=mismatch)
     rows = read_parquet(made["analysis"].folder / TABLES["analysis"])
-    chosen = rows.filter(subset=plan.subset, metric=plan.metric).filter(rows["class"] == "")
+    chosen = rows.filter(**{"subset": plan.subset, "metric": plan.metric, "class": ""})
     value = chosen["value"][0] if len(chosen) else None
     report = made["trained_model"].report
     if value is None or not math.isfinite(value):
