@@ -40,6 +40,9 @@ PENALTIES = (1e4, 1e3, 1e2, 10.0, 1.0, 0.1, 0.01)
 MOST_STAGES = 10
 """Numbers of trees that are compared."""
 
+MOST_CATEGORIES = 255
+"""Categories of one column that scikit-learn's gradient boosting can divide."""
+
 ROWS_AT_ONCE = 4096
 
 TOLERANCE = 1e-4
@@ -167,10 +170,14 @@ def _certain(targets: Any) -> float:
 
 
 def boosting(is_number: bool, seed: int, inputs: Inputs, **keys: Any) -> Any:
-    """Return scikit-learn's gradient boosting, not fitted yet, that takes codes of categories for what they are."""
+    """Return scikit-learn's gradient boosting, not fitted yet, that takes codes of categories for what they are.
+
+    Of more than ``MOST_CATEGORIES``, their codes are numbers to it.
+    """
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-    codes = [place for place, name in enumerate(inputs.columns) if name in inputs.levels]
+    levels = {name for name, names in inputs.levels.items() if len(names) <= MOST_CATEGORIES}
+    codes = [place for place, name in enumerate(inputs.columns) if name in levels]
     kind = HistGradientBoostingRegressor if is_number else HistGradientBoostingClassifier
     usual = {"loss": "absolute_error"} if is_number else {}
     return kind(early_stopping=False, random_state=seed, categorical_features=codes or None, **{**usual, **keys})
@@ -184,6 +191,7 @@ def _boosted(
     targets: Any,
     weights: Floats | None,
 ) -> Iterator[Fitted]:
+    _require_few_categories(card.inputs)
     target, seed = card.item_target, training_task.seed % 2**32
     outputs = 1 if isinstance(target, NumberTarget) else target.output_count
     keys = {
@@ -213,6 +221,20 @@ def _boosted(
     most = len(forest.trees)
     for count in sorted({max(1, round(most * share)) for share in np.geomspace(0.05, 1, MOST_STAGES)}):
         yield spec.shrinkage, forest.tensors(count), count
+
+
+def _require_few_categories(inputs: Inputs) -> None:
+    """Refuse columns of more categories than trees can divide, as ``unseen_categories: error`` makes them.
+
+    Raises:
+        TrainingError: Names them.
+    """
+    many = [f"{name!r} has {len(names)}" for name, names in inputs.levels.items() if len(names) > MOST_CATEGORIES]
+    if many:
+        raise TrainingError(
+            f"Gradient boosting divides at most {MOST_CATEGORIES} categories of a column, but {', '.join(many)}. Let "
+            "the rare ones share a level (normalized.unseen_categories: code), or use model.kind: linear or mlp."
+        )
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from threadpoolctl import threadpool_limits
 
 from assay.datasets.scaling import CategoricalInfo
-from assay.errors import SpecError
+from assay.errors import SpecError, TrainingError
 from assay.spec.predictions import PlainFunction
 from assay.spec.trained_model import TrainedModelSection
 from assay.storage.parquet import read_parquet
-from assay.training.inputs import load_inputs
+from assay.training.fitted_models import boosting
+from assay.training.inputs import Inputs, load_inputs
 from assay.training.model_file import CHOSEN, load_model
 from assay.training.tasks.item_level import predict_items, way_to_predict
 from assay.training.trained_model import HISTORY, build_trained_model
@@ -222,3 +223,19 @@ def test_auto_compares_by_the_metric_that_chooses_the_epoch(fit):
     card = load_model(folder / CHOSEN).card
     assert report["validation_accuracy"] == max(card.candidates.values())
     assert accuracy(predicted) > 0.7
+
+
+def test_more_categories_than_trees_can_divide_are_refused_with_the_next_step(rows, store_rows, tmp_path):
+    names = tuple(f"town {place:03d}" for place in range(300))
+    many = TOWNS.model_copy(update={"values": names, "unseen_code": None, "levels": len(names)})
+    source = store_rows(rows.with_columns(town=pl.int_range(len(rows)) % len(names)), infos=(many,))
+    chosen = {"model": {"kind": "gradient_boosting", "trees": 5}, "data_description": {"input": "normalized"}}
+    told = r"at most 255 categories of a column, but 'town' has 300\. Let .* \(normalized\.unseen_categories: code\)"
+    with pytest.raises(TrainingError, match=told):
+        build_trained_model(TrainedModelSection.model_validate(chosen), "regression", 1, source, tmp_path)
+
+
+def test_the_baseline_takes_more_categories_than_trees_can_divide_for_numbers():
+    levels = {"town": ("a",) * 256, "color": ("a",) * 255}
+    inputs = Inputs(view="columns", columns=("age", "town", "color"), levels=levels)
+    assert boosting(True, 1, inputs).categorical_features == [2]
