@@ -16,7 +16,7 @@ from assay.errors import AssayError, one_line
 from assay.experiments.boards import BoardOutcome, Boards, BoardState, entered
 from assay.pipeline import digest_of
 from assay.spec.experiment import Board
-from assay.utils.text import escape_markdown, rounded
+from assay.utils.text import escape_markdown, readable_number, rounded
 from assets.common import OWNERS, STORES_FOLDER
 from resources.defaults import default_store
 from resources.experiment_store import ExperimentStore
@@ -150,7 +150,7 @@ def _moment(text: str) -> str:
 
 
 def _shown(value: float | None) -> str:
-    return "" if value is None else f"{rounded(value):g}"
+    return "" if value is None else readable_number(value)
 
 
 def report_board(instance: dg.DagsterInstance, store: ExperimentStore, outcome: BoardOutcome) -> None:

@@ -15,7 +15,8 @@ from assay.metrics.registry import Metric
 from assay.metrics.samples import Integers, Sample
 from assay.spec.analysis import ResultAnalyzer
 from assay.storage.parquet import read_parquet, select
-from assay.utils.text import pluralize as pluralize  # where it was before
+from assay.utils.text import pluralize as pluralize  # where they were before
+from assay.utils.text import readable_number as readable_number
 
 STANDARD_SUBSETS = ("train", "validation", "test")
 
@@ -234,16 +235,6 @@ def simple_model_advice(row: Row, metric: Metric) -> str:
 
 _KINDS_OF_SIMPLE_MODELS = {"linear model": "linear", "gradient boosting": "gradient_boosting"}
 """What to write as ``trained_model.model.kind`` for a model of rows like the simple one."""
-
-
-def readable_number(value: float | None) -> str:
-    """Return a number with about four digits, without an exponent below ten million; ``not defined`` for None."""
-    if value is None:
-        return "not defined"
-    if 0.001 <= abs(value) < 10 or value == 0:
-        return f"{value:.3f}"
-    short = f"{value:.4g}"
-    return f"{float(short):.0f}" if 1e4 <= abs(value) < 1e7 else short
 
 
 def baseline_text(name: str, value: float | None) -> str:

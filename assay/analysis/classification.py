@@ -8,14 +8,7 @@ from typing import Any, cast
 import numpy as np
 import polars as pl
 
-from assay.analysis.base import (
-    Analysis,
-    AnalysisInputs,
-    SubsetData,
-    TaskAnalysis,
-    by_subset,
-    readable_number,
-)
+from assay.analysis.base import Analysis, AnalysisInputs, SubsetData, TaskAnalysis, by_subset
 from assay.analysis.items import (
     class_indices,
     confusion_rows,
@@ -32,7 +25,7 @@ from assay.metrics.samples import ClassificationSample, predict_certainly, predi
 from assay.plots.classification import confusion_matrix, reliability
 from assay.spec.analysis import ResultAnalyzer
 from assay.storage.files import write_bytes
-from assay.utils.text import pluralize
+from assay.utils.text import pluralize, readable_number
 
 CLASS_COLUMNS = ("target_class", "predicted_class")
 

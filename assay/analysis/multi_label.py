@@ -7,14 +7,7 @@ from typing import Any, cast
 import numpy as np
 import polars as pl
 
-from assay.analysis.base import (
-    Analysis,
-    AnalysisInputs,
-    SubsetData,
-    TaskAnalysis,
-    by_subset,
-    readable_number,
-)
+from assay.analysis.base import Analysis, AnalysisInputs, SubsetData, TaskAnalysis, by_subset
 from assay.analysis.items import draw_class_scores, draw_worst_crops, equal_weights, groups_of, key_columns, read_items
 from assay.metrics.multi_label import threshold_curves
 from assay.metrics.registry import EVERY_CLASS, FREQUENCIES
@@ -22,7 +15,7 @@ from assay.metrics.samples import Booleans, MultiLabelSample, predict_every_clas
 from assay.plots.classification import draw_threshold_curves
 from assay.spec.analysis import ResultAnalyzer
 from assay.storage.files import write_bytes
-from assay.utils.text import pluralize
+from assay.utils.text import pluralize, readable_number
 
 LABEL_COLUMNS = ("target_labels", "predicted_labels")
 

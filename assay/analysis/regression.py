@@ -6,13 +6,13 @@ from typing import Any, cast
 
 import polars as pl
 
-from assay.analysis.base import Analysis, AnalysisInputs, SubsetData, TaskAnalysis, by_subset, readable_number
+from assay.analysis.base import Analysis, AnalysisInputs, SubsetData, TaskAnalysis, by_subset
 from assay.analysis.items import as_floats, draw_worst_crops, equal_weights, groups_of, key_columns, read_items
 from assay.metrics.samples import RegressionSample, predict_mean
 from assay.plots.metrics import predicted_vs_target, residuals
 from assay.spec.analysis import ResultAnalyzer
 from assay.storage.files import write_bytes
-from assay.utils.text import pluralize
+from assay.utils.text import pluralize, readable_number
 
 
 def _read(inputs: AnalysisInputs, analyzer: ResultAnalyzer) -> list[SubsetData]:

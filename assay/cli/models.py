@@ -12,7 +12,7 @@ from assay.experiments.boards import BoardOutcome, Boards, BoardState
 from assay.experiments.workspace import spec_files, storage_root
 from assay.spec.ids import validate_id
 from assay.utils.concurrency import keep_freed_memory
-from assay.utils.text import rounded, text_table
+from assay.utils.text import readable_number, text_table
 
 if TYPE_CHECKING:
     from assay.inference.scoring import Scoring
@@ -133,7 +133,7 @@ HISTORY_COLUMNS = ("experiment", "", "value", "promoted", "by", "why")
 def _row(state: BoardState, number: int) -> tuple[str, ...]:
     each = state.history[number]
     now = "champion" if each is state.champion else "taken back" if each.withdrawn else ""
-    value = "" if each.value is None else f"{rounded(each.value):g}"
+    value = "" if each.value is None else readable_number(each.value)
     return each.experiment_id, now, value, each.at, each.by, each.reason
 
 

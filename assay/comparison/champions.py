@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from assay.analysis.base import readable_number
 from assay.comparison.load import differing_stage, leading_score
 from assay.comparison.ranking import DATA_KEYS, differing_keys
 from assay.comparison.tested import items_of_analysis
@@ -44,6 +43,7 @@ from assay.spec.yaml_text import flatten
 from assay.storage.locks.acquire import Waiting
 from assay.storage.parquet import read_parquet
 from assay.storage.results import Result
+from assay.utils.text import readable_number
 
 if TYPE_CHECKING:
     from assay.comparison.pairs import MetricDifference

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from assay.analysis.base import pluralize, readable_number
+from assay.analysis.base import pluralize
 from assay.comparison.impact import LEFT_OUT, BeforeAndNow, Impact, Place
 from assay.comparison.pairs import ExplainedStep, MetricDifference, Pair, is_no_key
 from assay.errors import MAX_CHOICES, shorten
@@ -21,7 +21,7 @@ from assay.metrics.paired import LEAST_PAIRED
 from assay.metrics.registry import get_metric
 from assay.spec.ids import suggest_id
 from assay.spec.yaml_text import brief
-from assay.utils.text import text_table
+from assay.utils.text import readable_number, text_table
 
 MOST_ITEMS = 10
 """Items that are listed on each side."""

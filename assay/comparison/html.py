@@ -16,7 +16,6 @@ from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree
 
-from assay.analysis.base import readable_number
 from assay.comparison.figures import cost_panels, curve_panels, key_importances, key_panels, parallel_plot
 from assay.comparison.load import ComparisonData, Entry, ExperimentCost, Score
 from assay.comparison.ranking import Ranking
@@ -39,7 +38,7 @@ from assay.plots.comparison import draw_panels, draw_parallel
 from assay.spec.yaml_text import brief
 from assay.storage.files import write_text
 from assay.utils.html import Content, Element, element, page_head, shipped_text, whisker, write_page
-from assay.utils.text import pluralize
+from assay.utils.text import pluralize, readable_number
 
 _NAMESPACE = re.compile(r"\{[^}]*\}")
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from assay.analysis.base import SubsetData, readable_number
+from assay.analysis.base import SubsetData
 from assay.analysis.build import TASK_ANALYSES, inputs_of_model
 from assay.comparison.load import ComparisonData, Entry
 from assay.comparison.ranking import Ranking, differing_keys
@@ -29,6 +29,7 @@ from assay.spec.analysis import ResultAnalyzer
 from assay.storage.parquet import read_parquet
 from assay.storage.results import Result
 from assay.training.predictions import PREDICTIONS
+from assay.utils.text import readable_number
 
 RESAMPLES, CONFIDENCE = 2000, 0.95
 COUNTED = ("accuracy", "exact_match")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from assay.analysis.base import baseline_text, readable_number
+from assay.analysis.base import baseline_text
 from assay.comparison.importance import importance_text
 from assay.comparison.load import ComparisonData, Entry, ExperimentCost, Score
 from assay.comparison.ranking import Ranking
@@ -12,7 +12,7 @@ from assay.comparison.repeats import Ends, Repeats, interval_of_difference, keys
 from assay.experiments.costs import total_of_rows
 from assay.metrics.registry import get_metric
 from assay.spec.yaml_text import brief
-from assay.utils.text import pluralize, text_table
+from assay.utils.text import pluralize, readable_number, text_table
 
 MAX_LINES = 10
 """Number of experiments without results, or with notes, that are listed."""

@@ -10,7 +10,7 @@ Belongs here: writing the page, its head and beginning. Does not belong here: it
 
 from pathlib import Path
 
-from assay.analysis.base import ANALYSIS_SCHEMA, baseline_text, readable_number
+from assay.analysis.base import ANALYSIS_SCHEMA, baseline_text
 from assay.dashboard.data import started_at
 from assay.dashboard.details import FolderRecords, plots_of, read_records
 from assay.dashboard.report_sections import (
@@ -30,6 +30,7 @@ from assay.storage.files import write_bytes
 from assay.storage.locks.acquire import hold
 from assay.utils.html import STATIC_POLICY, Content, Element, append, element, page_head, shipped_text, write_page
 from assay.utils.reading import open_regular
+from assay.utils.text import readable_number
 
 GENERATOR = '<meta name="generator" content="Assay report">'
 """By which a report is recognized, so that no other file is replaced by one."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from assay.analysis.base import STANDARD_SUBSETS, readable_number
+from assay.analysis.base import STANDARD_SUBSETS
 from assay.checks.result import TestResult
 from assay.comparison.load import Score, leading_score
 from assay.comparison.terminal import interval
@@ -38,7 +38,7 @@ from assay.spec.models import BUILT_IN_MODELS
 from assay.spec.yaml_text import flatten, to_yaml
 from assay.utils.html import Content, Element, element, whisker
 from assay.utils.reading import MOST_BYTES, read_bytes
-from assay.utils.text import pluralize, readable_size
+from assay.utils.text import pluralize, readable_number, readable_size
 
 MOST_PICTURE_BYTES = 3_500_000
 """Size of all pictures together; as text they are a third larger, and a page has at most 5 MB."""

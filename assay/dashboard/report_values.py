@@ -8,10 +8,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from assay.analysis.base import readable_number
 from assay.errors import printable
 from assay.utils.html import Element, element
-from assay.utils.text import pluralize
+from assay.utils.text import pluralize, readable_number
 
 MOST_ROWS = 40
 """Rows of a table that are shown; the files have all of them."""

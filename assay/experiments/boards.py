@@ -27,7 +27,7 @@ from assay.storage.records import Fingerprint, Record, read_stored
 from assay.storage.remote import remote_of
 from assay.storage.results import Result, ResultStore
 from assay.utils.reading import read_bytes
-from assay.utils.text import rounded
+from assay.utils.text import readable_number
 
 MAIN = "main"
 """Board of experiments whose spec names none."""
@@ -114,13 +114,11 @@ class BoardState(Record):
         if self.champion is None:
             return f"Board {board} has no champion."
         each = self.champion
-        value = "not defined" if each.value is None else f"{rounded(each.value):g}"
-        interval = "" if each.low is None or each.high is None else f" [{rounded(each.low):g}, {rounded(each.high):g}]"
+        ends = None if each.low is None or each.high is None else (each.low, each.high)
+        interval = f" [{', '.join(map(readable_number, ends))}]" if ends else ""
         before = f"; before: {self.former.experiment_id}" if self.former else ""
-        return (
-            f"{each.experiment_id} is the champion of board {board}: {self.metric} {value}{interval} on {self.subset}"
-            f"{before}."
-        )
+        value = f"{self.metric} {readable_number(each.value)}{interval}"
+        return f"{each.experiment_id} is the champion of board {board}: {value} on {self.subset}{before}."
 
     def leaves_alone(self, analysis: str) -> bool:
         """Return whether somebody chose another one by hand while this analysis was there."""

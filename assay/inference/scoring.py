@@ -154,13 +154,15 @@ def _after_the_first(parts: Iterator[PredictedPart]) -> Iterator[PredictedPart]:
     """Return all parts, once one of them has an item: what has none at all is an error, and leaves no file.
 
     Raises:
-        DataError: No picture can be read.
+        DataError: No picture can be read, or none is left.
     """
     empty: list[PredictedPart] = []
     for part in parts:
         if len(part.items):
             return chain(empty, [part], parts)
         empty.append(part)
+    if not empty:  # a table has at least one part
+        raise DataError("All pictures that are given are former output in --out. Give others.")
     lines = [f"{item}: {problem}" for part in empty for item, problem in part.problems]
     if lines:
         raise DataError(f"None of {pluralize(len(lines), 'picture')} can be read.", lines)

@@ -34,7 +34,7 @@ from assay.plots.sheets import class_color
 from assay.storage.files import atomic_path, put_in_place, temporary_sibling, write_bytes
 from assay.training.class_targets import LabelsTarget
 from assay.training.predictions import save_mask
-from assay.utils.reading import read_bytes
+from assay.utils.reading import read_bytes, user_path
 
 BETWEEN_LABELS = (";", "|", "/", "~", "\t")
 """What stands between an item's labels in CSV files: the separator of the training's table, or the first of these,
@@ -98,12 +98,18 @@ def _require_replaceable(path: Path, inputs: Iterable[str]) -> None:
     """Refuse to replace what is predicted, and folders that hold more than predictions."""
     out = path.resolve()
     for each in inputs:
-        if Path(each).resolve().is_relative_to(out):
+        if user_path(each).resolve().is_relative_to(out):
             raise DataError(f"--out {path} would replace {each}, which is to be predicted. Choose another name for it.")
-    others = sorted({entry.name for entry in out.iterdir()} - {_TABLES, _PICTURES, _MASKS}) if out.is_dir() else []
+    names = {entry.name for entry in out.iterdir()} if out.is_dir() else set()
+    others = sorted(names - {_TABLES, _PICTURES, _MASKS})
     if others:
         raise DataError(
             f"--out {path} holds {others[0]!r}, which is no part of predictions and would be lost. Choose another name."
+        )
+    if names and _TABLES not in names:  # folders of data are called so, too
+        raise DataError(
+            f"--out {path} holds {min(names)!r} but no {_TABLES}, so that it may be no former output, and would be "
+            "lost. Choose another name."
         )
 
 

@@ -100,6 +100,9 @@ def _digest(path: Path, size_bytes: int, changed_ns: int) -> str:
 CONFIG, PREPROCESSOR, TENSORS = "config.json", "preprocessor_config.json", "model*.safetensors"
 """Files of a model in a folder of Hugging Face: architecture, size and normalization of pictures, weights."""
 
+WHOLE = "model.safetensors"
+"""All weights in one file, beside which others are other versions."""
+
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[\w.-]{1,96})?")
 
 
@@ -122,6 +125,12 @@ def folder_of_weights(weights: str, cache: Path | None = None) -> Path | None:
     return Path(found).parent if isinstance(found, str) else None
 
 
+def files_of_weights(folder: Path) -> list[Path]:
+    """Return the files of a network's weights: ``model.safetensors``, or else all parts of it, sorted."""
+    whole = folder / WHOLE
+    return [whole] if whole.exists() else sorted(folder.glob(TENSORS))
+
+
 def is_hub_name(weights: str) -> bool:
     """Return whether a text may be the name of a model on the hub."""
     return _HUB_NAME.fullmatch(weights) is not None and ".." not in weights and "--" not in weights
@@ -132,7 +141,7 @@ def digest_of_weights(weights: str) -> str:
     folder = folder_of_weights(weights)
     if folder is None:
         return ""
-    files = [folder / CONFIG, *sorted(folder.glob(TENSORS))]
+    files = [folder / CONFIG, *files_of_weights(folder)]
     digests = [_digest_of(file, str(file)) for file in files]
     if len(files) == 1 or not all(digests):
         return ""

@@ -29,6 +29,16 @@ def rounded(value: float) -> float:
     return float(f"{value:.4g}") if abs(value) < 1000 else float(round(value))
 
 
+def readable_number(value: float | None) -> str:
+    """Return a number with about four digits, without an exponent below ten million; ``not defined`` for None."""
+    if value is None:
+        return "not defined"
+    if 0.001 <= abs(value) < 10 or value == 0:
+        return f"{value:.3f}"
+    short = f"{value:.4g}"
+    return f"{float(short):.0f}" if 1e4 <= abs(value) < 1e7 else short
+
+
 def pluralize(count: int, noun: str, plural: str = "") -> str:
     """Return a count with what it counts: ``1 item``, ``1,200 images``, ``1 class``.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from assay.analysis.base import baseline_text, readable_number
+from assay.analysis.base import baseline_text
 from assay.comparison.load import Score
 from assay.comparison.terminal import interval
 from assay.dashboard.data import Experiment, load_experiments, with_file_notes
@@ -14,6 +14,7 @@ from assay.errors import IdError
 from assay.experiments.sharing import refresh
 from assay.experiments.workspace import in_bucket, spec_files, storage_root
 from assay.spec.ids import validate_id
+from assay.utils.text import readable_number
 
 OVERVIEW, EXPERIMENT, COMPARE = (f"views/{name}.py" for name in ("overview", "experiment", "compare"))
 

@@ -9,10 +9,11 @@ Belongs here: reading the files, the network. Does not belong here: its features
 """
 
 import inspect
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from pydantic import Field
@@ -24,14 +25,24 @@ from assay.errors import AssayError, DataError, FileError
 from assay.spec.base import Section
 from assay.spec.models import BUILT_IN_MODELS, PretrainedModel
 from assay.spec.plugins import import_function
-from assay.spec.weights import CONFIG, PICKLES, PREPROCESSOR, TENSORS, folder_of_weights, is_hub_name
-from assay.utils.reading import read_record, user_path
+from assay.spec.weights import (
+    CONFIG,
+    MOST_BYTES_OF_WEIGHTS,
+    PICKLES,
+    PREPROCESSOR,
+    TENSORS,
+    digest_of_weights,
+    files_of_weights,
+    folder_of_weights,
+    is_hub_name,
+)
+from assay.utils.reading import open_regular, read_record, user_path
 from assay.utils.text import pluralize
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Normalization of a network whose folder does not say how pictures are normalized."""
 
-USUAL_SIZE = 224
+USUAL_SIZE, LARGEST_SIZE = 224, 8192
 
 CONVERSION = (
     "convert it once, where you trust it, with the package transformers: "
@@ -68,14 +79,16 @@ class Backbone(Section):
     """SHA-256 of the files that it was read from."""
     is_assumed: bool = False
     """Whether its folder does not say how pictures are normalized, so that what is usual for ImageNet is assumed."""
+    is_bgr: bool = Field(default=False, exclude_if=lambda is_bgr: not is_bgr)
+    """Whether it reads blue, green and red, in this order."""
 
 
 class FeatureNetwork(nn.Module):
     """From pictures (B, 3, S, S), white = 1, to features (B, features)."""
 
-    def __init__(self, body: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(self, body: nn.Module, mean: tuple[float, ...], std: tuple[float, ...], is_bgr: bool = False) -> None:
         super().__init__()
-        self.body = body
+        self.body, self.is_bgr = body, is_bgr
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
@@ -83,7 +96,8 @@ class FeatureNetwork(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Return the network's own pooled features; else the mean over the places, or the token of the class."""
-        outputs = self.body(pixel_values=(pictures - self.mean) / self.std)
+        ordered = pictures.flip(1) if self.is_bgr else pictures
+        outputs = self.body(pixel_values=(ordered - self.mean) / self.std)
         pooled: Tensor | None = getattr(outputs, "pooler_output", None)
         if pooled is None:
             hidden: Tensor = outputs.last_hidden_state
@@ -130,7 +144,7 @@ def feature_network(backbone: Backbone) -> FeatureNetwork:
     """
     with _transformers() as library:
         body = _body(library, backbone.config)
-    return FeatureNetwork(body, backbone.mean, backbone.std)
+    return FeatureNetwork(body, backbone.mean, backbone.std, backbone.is_bgr)
 
 
 def read_backbone(weights: str, digest: str, size: int | None) -> tuple[Backbone, FeatureNetwork]:
@@ -151,24 +165,30 @@ def read_backbone(weights: str, digest: str, size: int | None) -> tuple[Backbone
     try:
         written = read_record(folder / CONFIG)
         preprocessor = read_record(folder / PREPROCESSOR) if (folder / PREPROCESSOR).exists() else {}
-        own_size, mean, std = _pictures_of(preprocessor, written)
+        pictures = wanted_pictures(preprocessor, written)
     except FileNotFoundError:
         raise DataError(f"model.weights: {folder} has no {CONFIG}; expected a folder of Hugging Face.") from None
-    except (FileError, TypeError, ValueError) as error:
-        raise DataError(f"model.weights: {error}. Save the model anew with its save_pretrained.") from None
+    except (FileError, TypeError, ValueError, OverflowError) as error:
+        where = "" if isinstance(error, FileError) else f"{folder}: "
+        raise DataError(f"model.weights: {where}{error}. Save the model anew with its save_pretrained.") from None
+    _require_readable(folder, written)
     config = {key: value for key, value in written.items() if key not in FOREIGN_KEYS}
     tensors = _tensors_in(folder)
+    if digest and digest_of_weights(weights) != digest:
+        raise DataError(f"model.weights: {folder} was changed while it was read. Run again once it is complete.")
+    normalization = pictures.mean, pictures.std, pictures.is_bgr
     with _transformers() as library:
-        network = FeatureNetwork(_loaded(library, config, tensors, folder), mean, std)
-    side = size or own_size
+        network = FeatureNetwork(_loaded(library, config, tensors, folder), *normalization)
+    side = size or pictures.size
     found = Backbone(
         config=config,
         size=side,
-        mean=mean,
-        std=std,
+        mean=pictures.mean,
+        std=pictures.std,
         features=_count(network, side, folder),
         digest=digest,
         is_assumed=not preprocessor,
+        is_bgr=pictures.is_bgr,
     )
     return found, network
 
@@ -185,8 +205,29 @@ def _not_there(weights: str) -> str:
     )
 
 
+def _require_readable(folder: Path, written: Mapping[str, Any]) -> None:
+    """Refuse networks whose numbers would be read wrongly.
+
+    Raises:
+        DataError: The network reads no colours, or its weights are quantized.
+    """
+    channels = written.get("num_channels", 3)
+    if channels != 3:
+        raise DataError(
+            f"model.weights: the network in {folder} reads pictures of {channels} channels; expected 3, red, green and "
+            "blue. Choose another network."
+        )
+    if written.get("quantization_config"):
+        raise DataError(f"model.weights: {folder / CONFIG} says that {QUANTIZED}")
+
+
+QUANTIZED = (
+    "the weights are quantized, and what they stand for is not known here. Fetch the version in float32 or bf16."
+)
+
+
 def _tensors_in(folder: Path) -> dict[str, Tensor]:
-    files = sorted(folder.glob(TENSORS))
+    files = files_of_weights(folder)
     if not files:
         harmful = sorted(each.name for each in folder.iterdir() if each.name.endswith(PICKLES))
         advice = f"only {harmful[0]}, which may run code when it is read; {CONVERSION}" if harmful else "fetch it again"
@@ -194,23 +235,80 @@ def _tensors_in(folder: Path) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for file in files:
         try:
-            tensors |= load_file(file)
-        except (SafetensorError, OSError) as error:
+            with open_regular(file, MOST_BYTES_OF_WEIGHTS):  # of a pipe, reading would never end
+                found = load_file(file)
+        except (SafetensorError, FileError, OSError) as error:
             raise DataError(f"model.weights: {file} is no safetensors file ({error}). Fetch it again.") from error
+        if twice := sorted(tensors.keys() & found.keys()):
+            names = ", ".join(each.name for each in files)
+            raise DataError(f"model.weights: {twice[0]} is in several of {names} in {folder}. Leave one version there.")
+        if packed := [name for name, each in found.items() if _is_packed(each)]:
+            raise DataError(f"model.weights: {packed[0]} in {file} holds {found[packed[0]].dtype}: {QUANTIZED}")
+        tensors |= found
     return tensors
 
 
-def _pictures_of(preprocessor: dict[str, Any], config: dict[str, Any]) -> tuple[int, Any, Any]:
-    """Return side, mean and standard deviation that a preprocessor_config.json says, or else what is usual."""
+def _is_packed(tensor: Tensor) -> bool:
+    """Return whether numbers stand for others; places and counts, which are no weights, have 8 bytes each."""
+    return tensor.dtype.itemsize == 1 if tensor.is_floating_point() else tensor.dtype not in (torch.int64, torch.bool)
+
+
+class WantedPictures(NamedTuple):
+    """What a network reads: squares of ``size`` px, with ``mean`` and ``std`` where white = 1."""
+
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    is_bgr: bool
+
+
+def wanted_pictures(preprocessor: Mapping[str, Any], config: Mapping[str, Any]) -> WantedPictures:
+    """Return what a preprocessor_config.json says, or else what is usual.
+
+    Raises:
+        TypeError: A value is of another type.
+        ValueError: A value has no meaning.
+        OverflowError: A number is infinite.
+    """
     size = preprocessor.get("crop_size") if preprocessor.get("do_center_crop") else None
-    size = _side(size or preprocessor.get("size") or config.get("image_size") or USUAL_SIZE)
-    if not preprocessor.get("do_normalize", True):
-        return size, (0.0,) * 3, (1.0,) * 3
-    mean, std = preprocessor.get("image_mean", IMAGENET_MEAN), preprocessor.get("image_std", IMAGENET_STD)
-    channels = config.get("num_channels", 3)
-    if channels != 3 or len(mean) != 3 or len(std) != 3:
-        raise ValueError(f"the network reads pictures of {channels} channels; expected 3, red, green and blue")
-    return size, tuple(map(float, mean)), tuple(map(float, std))
+    side = _side(size or preprocessor.get("size") or config.get("image_size") or USUAL_SIZE)
+    is_bgr = bool(preprocessor.get("do_flip_channel_order"))
+    return WantedPictures(side, *_normalization(preprocessor, is_bgr), is_bgr)
+
+
+def _normalization(preprocessor: Mapping[str, Any], is_bgr: bool) -> tuple[Any, Any]:
+    """Return mean and standard deviation that do, where white = 1, what all steps from 0 to 255 on do.
+
+    Pictures in the order blue, green, red are not normalized unless the file says so (as of MobileViT); those of
+    EfficientNet are divided by their standard deviation twice (``include_top``).
+    """
+    mean, std = (
+        _of_channels(preprocessor, "image_mean", IMAGENET_MEAN),
+        _of_channels(preprocessor, "image_std", IMAGENET_STD),
+    )
+    if min(std) <= 0:
+        raise ValueError(f"image_std is {list(std)}; expected three numbers above 0")
+    again = std if preprocessor.get("include_top") else (1.0,) * 3
+    normalizes = preprocessor.get("do_normalize")
+    if not (not is_bgr if normalizes is None else normalizes):
+        mean, std = (0.0,) * 3, (1.0,) * 3
+    rescales = preprocessor.get("do_rescale") is not False
+    white = 255 * float(preprocessor.get("rescale_factor") or 1 / 255) if rescales else 255.0
+    white = 1.0 if math.isclose(white, 1, rel_tol=1e-6) else white
+    black = -1.0 if rescales and preprocessor.get("rescale_offset") else 0.0
+    return (
+        tuple((each - black) / white for each in mean),
+        tuple(each * second / white for each, second in zip(std, again, strict=True)),
+    )
+
+
+def _of_channels(preprocessor: Mapping[str, Any], key: str, usual: tuple[float, ...]) -> tuple[float, ...]:
+    value = preprocessor.get(key)
+    value = usual if value is None else value
+    numbers = tuple(map(float, value if isinstance(value, (list, tuple)) else [value] * 3))
+    if len(numbers) != 3 or not all(map(math.isfinite, numbers)):
+        raise ValueError(f"{key} is {value}; expected three numbers, of red, green and blue")
+    return numbers
 
 
 def _side(size: Any) -> int:
@@ -219,9 +317,10 @@ def _side(size: Any) -> int:
         sides = [size[key] for key in ("height", "width", "shortest_edge") if key in size]
     else:
         sides = list(size) if isinstance(size, (list, tuple)) else [size]
-    if not sides or max(map(int, sides)) < 1:
-        raise ValueError(f"the size of its pictures is {size}; expected pixels")
-    return max(map(int, sides))
+    side = max(map(int, sides), default=0)
+    if not 1 <= side <= LARGEST_SIZE:
+        raise ValueError(f"the size of its pictures is {size}; expected 1 to {LARGEST_SIZE} pixels")
+    return side
 
 
 @contextmanager
@@ -254,19 +353,19 @@ def _architecture(library: Any, written: dict[str, Any]) -> tuple[Any, Any, dict
     Raises:
         DataError: There is none of this name, or it reads no pictures.
     """
-    kind, keys = str(written.get("model_type", "")), written.keys() - FOREIGN_KEYS
+    kind = str(written.get("model_type", ""))
     expected = f"which {CONFIG} names; expected one of pictures, such as convnext, resnet, vit or dinov2."
     if kind not in library.CONFIG_MAPPING:
         raise DataError(f"model.weights: transformers {library.__version__} has no architecture {kind!r}, {expected}")
     try:
-        config = library.CONFIG_MAPPING[kind].from_dict({key: written[key] for key in keys})
+        config = library.CONFIG_MAPPING[kind].from_dict(_without_foreign_keys(written))
     except Exception as error:  # whatever the checks of this architecture raise
         raise DataError(f"model.weights: {CONFIG} is not valid: {_first_line(error)}. Fetch it again.") from error
     found = library.MODEL_MAPPING.get(type(config), None)
     network = found[0] if isinstance(found, tuple) else found
     if network is None or network.main_input_name != "pixel_values":
         raise DataError(f"model.weights: pictures are not what the architecture {kind!r} reads, {expected}")
-    if kind.startswith("timm") or any(written.get(key) for key in OTHERS_INSIDE):
+    if _holds_other(written):
         raise DataError(f"model.weights: the architecture {kind!r} is built around another network, {expected}")
     # The one that every architecture has, and every export understands.
     config._attn_implementation = "eager"
@@ -274,9 +373,35 @@ def _architecture(library: Any, written: dict[str, Any]) -> tuple[Any, Any, dict
     return network, config, {"add_pooling_layer": False} if pools else {}  # most published weights lack that layer
 
 
+def _without_foreign_keys(written: Any) -> Any:
+    """Return an architecture, and those inside of it, without ``FOREIGN_KEYS``."""
+    if isinstance(written, list):
+        return [_without_foreign_keys(each) for each in written]
+    if not isinstance(written, dict):
+        return written
+    return {key: _without_foreign_keys(each) for key, each in written.items() if key not in FOREIGN_KEYS}
+
+
+def _holds_other(written: Any) -> bool:
+    """Return whether an architecture names another network, at any depth."""
+    if isinstance(written, list):
+        return any(map(_holds_other, written))
+    if not isinstance(written, dict):
+        return False
+    is_other = str(written.get("model_type", "")).startswith("timm") or any(written.get(key) for key in OTHERS_INSIDE)
+    return is_other or any(map(_holds_other, written.values()))
+
+
 def _body(library: Any, written: dict[str, Any]) -> nn.Module:
     network, config, keys = _architecture(library, written)
-    body: nn.Module = network(config, **keys)
+    try:
+        body: nn.Module = network(config, **keys)
+    except ImportError:
+        raise
+    except Exception as error:  # whatever the code of this architecture raises
+        raise DataError(
+            f"transformers {library.__version__} can't build the network of the model: {_first_line(error)}."
+        ) from error
     return body.eval()
 
 
@@ -290,7 +415,9 @@ def _loaded(library: Any, written: dict[str, Any], tensors: dict[str, Tensor], f
     how = {"dtype": torch.float32, "ignore_mismatched_sizes": True, "output_loading_info": True}
     try:
         body, told = network.from_pretrained(None, config=config, state_dict=tensors, **how, **keys)
-    except (RuntimeError, ValueError) as error:
+    except ImportError:
+        raise
+    except Exception as error:  # whatever the code of this architecture raises
         raise DataError(f"model.weights: {folder}: {_first_line(error)}. Fetch the folder again.") from error
     shapes = {name: _sides(value.shape) for name, value in body.state_dict().items()}
     problems = [
@@ -316,15 +443,21 @@ def _count(network: FeatureNetwork, side: int, folder: Path) -> int:
     """Return the number of features of a picture, after a first one.
 
     Raises:
-        DataError: The network does not take pictures of this size.
+        DataError: The network does not take pictures of this size, or its features are random.
     """
     try:
-        return int(network(torch.zeros(1, 3, side, side)).shape[1])
+        one, other = network(torch.zeros(2, 3, side, side))
     except Exception as error:  # whatever the network's own code raises
         raise DataError(
             f"model.weights: the network in {folder} does not read pictures of {side}x{side} px "
             f"({_first_line(error)}). Leave out data_description.image_size."
         ) from error
+    if not torch.allclose(one, other, rtol=1e-3, atol=1e-3, equal_nan=True):
+        raise DataError(
+            f"model.weights: the network in {folder} gives the same picture other features each time, as those do that "
+            "leave out parts of it by chance. Choose another network."
+        )
+    return len(one)
 
 
 def _first_line(error: Exception) -> str:

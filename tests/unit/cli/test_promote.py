@@ -34,7 +34,7 @@ def test_promoted_by_hand_then_by_rule_and_back(contest, assay):
     assert code == 0
     assert told.splitlines() == [
         "weak: promoted: by hand; the first one on this board",
-        "weak is the champion of board pets: accuracy 0.8 [0.75, 0.85] on test.",
+        "weak is the champion of board pets: accuracy 0.800 [0.750, 0.850] on test.",
         "Next: assay predict champion:pets PATH",
     ]
     contest.finish("better", range(5))
@@ -44,7 +44,10 @@ def test_promoted_by_hand_then_by_rule_and_back(contest, assay):
         event = instance.get_latest_materialization_event(AssetKey("champion"))
     assert "better is the champion of board pets" in event.asset_materialization.metadata["summary"].value
     code, told = assay("promote", "--back")
-    assert (code, told.splitlines()[0]) == (0, "weak is the champion of board pets: accuracy 0.8 [0.75, 0.85] on test.")
+    assert (code, told.splitlines()[0]) == (
+        0,
+        "weak is the champion of board pets: accuracy 0.800 [0.750, 0.850] on test.",
+    )
     code, told = assay("promote")
     assert code == 0
     assert [line.split()[:2] for line in told.splitlines()[2:]] == [["better", "taken"], ["weak", "champion"]]

@@ -99,7 +99,8 @@ def test_the_first_is_champion_and_only_a_surely_better_one_follows(contest):
     assert state.former.experiment_id == "weak"
     assert (state.champion.value, state.champion.by) == (0.95, "rule")
     assert (
-        state.sentence("pets") == "strong is the champion of board pets: accuracy 0.95 [0.9, 1] on test; before: weak."
+        state.sentence("pets")
+        == "strong is the champion of board pets: accuracy 0.950 [0.900, 1.000] on test; before: weak."
     )
 
 

@@ -190,6 +190,22 @@ def test_what_is_predicted_and_folders_of_other_things_are_never_replaced(photos
     assert "would replace" in predict("table", table, "--out", table, "--overwrite")[2]
 
 
+def test_a_folder_of_data_that_looks_like_predictions_is_not_replaced(photos, tmp_path):
+    (tmp_path / "data" / "pictures").mkdir(parents=True)
+    code, _, told = predict("softmax", photos, "--out", tmp_path / "data", "--overwrite")
+    assert code == 1
+    assert "holds 'pictures' but no predictions.csv" in told
+    assert (tmp_path / "data" / "pictures").is_dir()
+
+
+def test_nothing_but_former_output_is_an_error_and_leaves_it(photos, monkeypatch):
+    monkeypatch.chdir(photos.parent)
+    assert predict("softmax", photos, "--out", "seen")[0] == 0
+    code, _, told = predict("softmax", "s*/pictures/**/*.png", "--out", "seen", "--overwrite")
+    assert (code, "All pictures that are given are former output in --out" in told) == (1, True), told
+    assert len(Path("seen/predictions.csv").read_text().splitlines()) == 7
+
+
 def test_former_output_among_the_pictures_is_not_predicted(photos):
     for overwrite in ([], ["--overwrite"]):
         code, _, told = predict("softmax", photos, "--out", photos / "seen", *overwrite)

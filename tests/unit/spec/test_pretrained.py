@@ -95,6 +95,15 @@ def test_weights_are_identified_by_their_content(tmp_path):
     assert digest_of_weights(str(other)) == ""
 
 
+def test_parts_of_the_weights_count_where_there_is_no_whole_file(tmp_path):
+    folder = write_weights(tmp_path / "one")
+    alone = digest_of_weights(str(folder))
+    (folder / "model-00001-of-00001.safetensors").write_bytes(b"a part")
+    assert digest_of_weights(str(folder)) == alone
+    (folder / "model.safetensors").unlink()
+    assert digest_of_weights(str(folder)) not in ("", alone)
+
+
 def test_other_weights_in_the_same_place_make_the_model_anew(tmp_path):
     folder = write_weights(tmp_path / "one")
     spec = spec_of(weights=folder)
