@@ -5,6 +5,7 @@ experiments when they are finished (``assets.sensors``).
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -157,6 +158,8 @@ def report_board(instance: dg.DagsterInstance, store: ExperimentStore, outcome: 
     """Record what became of a board outside of a run of the asset, beside the state of the other boards."""
     boards = Boards(store.path)
     others = [_as_it_is(boards, name) for name in boards.names() if name != outcome.board]
+    by_now = _as_it_is(boards, outcome.board).state  # another process may have promoted since
+    outcome = replace(outcome, state=by_now or outcome.state)
     outcomes = sorted([outcome, *others], key=lambda each: each.board)
     instance.report_runless_asset_event(
         dg.AssetMaterialization(

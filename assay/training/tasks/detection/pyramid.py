@@ -86,12 +86,12 @@ def fitting_reductions(sides_px: ArrayLike, window_size: int) -> tuple[int, ...]
 def reduced_picture(pixels: Tensor, factor: int) -> Tensor:
     """Return an image, uint8 (3, h, w), whose pixels are the means of blocks of factor x factor, rounded.
 
-    At the right and lower edge, blocks are as large as what there is. The result lies in main memory.
+    At the right and lower edge, blocks are as large as what there is. The result lies where the image does.
     """
     if factor == 1:
         return pixels
     image = Image.fromarray(np.ascontiguousarray(pixels.cpu().permute(1, 2, 0).numpy())).reduce(factor)
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().to(pixels.device)
 
 
 def boxes_at(boxes: Tensor, pyramid: Pyramid, place: int) -> Tensor:

@@ -94,7 +94,7 @@ def reduced_images(dataset: DetectionDataset, pyramid: Pyramid) -> ReducedImages
         tuple(
             replace(
                 dataset,
-                images=[reduced_picture(each, factor).to(each.device) for each in dataset.images],
+                images=[reduced_picture(each, factor) for each in dataset.images],
                 targets=[boxes_at(each, pyramid, place) for each in dataset.targets],
             )
             for place, factor in enumerate(pyramid.reductions)
