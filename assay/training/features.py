@@ -16,11 +16,12 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from assay.errors import AssayError, DataError
+from assay.errors import AssayError, DataError, FileError, StorageError
 from assay.pipeline import FEATURES, StageConfig, digest_of
 from assay.spec.base import Location, Section, Switch
 from assay.spec.defaults import of_features
@@ -127,8 +128,12 @@ def _read(result: Result) -> Features:
     """Return what a result holds, all of it: from then on it may be deleted."""
     folder = result.folder
     values = read_parquet(folder / TABLE).drop("item").to_numpy(order="c")
-    backbone = Backbone.model_validate(read_record(folder / DESCRIPTION))
-    return Features(backbone, result.fingerprint, values, load_file(folder / WEIGHTS))
+    try:
+        backbone = Backbone.model_validate(read_record(folder / DESCRIPTION))
+        weights = load_file(folder / WEIGHTS)
+    except (FileError, OSError, SafetensorError, ValidationError) as error:
+        raise StorageError(f"{folder} is damaged ({error}). Delete it: it is made anew by the next run.") from error
+    return Features(backbone, result.fingerprint, values, weights)
 
 
 def _computed(

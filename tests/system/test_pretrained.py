@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from assay.errors import AssayError, DataError
+from assay.errors import AssayError, DataError, StorageError
 from assay.experiments.copying import pack_experiment
 from assay.experiments.garbage import collect_garbage, find_garbage
 from assay.experiments.importing import import_pack
@@ -260,6 +260,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "grey": {"num_channels": 1},
     "shape": {"embedding_size": 12},
     "around": {"backbone": "somebody/network"},
+    "fetched": {"model_type": "detr", "backbone": "microsoft/resnet-50", "use_timm_backbone": False},
     "deep inside": {"further": [{"inner": {"model_type": "timm_backbone", "backbone": "resnet18"}}]},
     "quantized": {"quantization_config": {"quant_method": "fp8"}},
     "activation": {"hidden_act": "nothing"},
@@ -306,6 +307,7 @@ def broken(folder: Path, problem: str) -> Path:
         ("unknown", "has no architecture 'resnetx'"),
         ("grey", "reads pictures of 1 channels; expected 3"),
         ("around", "is built around another network"),
+        ("fetched", "the architecture 'detr' is built around another network"),
         ("deep inside", "is built around another network"),
         ("quantized", "config.json says that the weights are quantized"),
         ("activation", "nothing.*Fetch the folder again"),
@@ -402,6 +404,15 @@ def test_features_that_are_no_numbers_are_told(project):
     with pytest.raises(DataError, match="features of 48 pictures are not finite"):
         project.run("damaged", until="trained_model")
     project.specs.path("damaged").unlink()
+
+
+def test_damaged_features_say_what_to_do(project, tmp_path, monkeypatch):
+    place = TrainedProject(shutil.copytree(project.folder, tmp_path / "project", symlinks=True))
+    place.enter(monkeypatch)
+    (stored(place, "features")[0] / "backbone.safetensors").write_bytes(b"damaged")
+    place.write("again", values({"kind": "linear", "penalty": 0.5}))
+    with pytest.raises(StorageError, match=r"features.* is damaged .*Delete it: it is made anew by the next run"):
+        place.run("again", until="trained_model")
 
 
 def test_a_missing_package_is_told(project, monkeypatch):

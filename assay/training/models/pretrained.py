@@ -185,7 +185,7 @@ def read_backbone(weights: str, digest: str, size: int | None) -> tuple[Backbone
         size=side,
         mean=pictures.mean,
         std=pictures.std,
-        features=_count(network, side, folder),
+        features=_count(network, side, folder, is_own_size=size is None),
         digest=digest,
         is_assumed=not preprocessor,
         is_bgr=pictures.is_bgr,
@@ -358,15 +358,16 @@ def _architecture(library: Any, written: dict[str, Any]) -> tuple[Any, Any, dict
     if kind not in library.CONFIG_MAPPING:
         raise DataError(f"model.weights: transformers {library.__version__} has no architecture {kind!r}, {expected}")
     try:
-        config = library.CONFIG_MAPPING[kind].from_dict(_without_foreign_keys(written))
+        is_around_other = _holds_other(written)  # the configuration of such a one would fetch that of the other
+        config = None if is_around_other else library.CONFIG_MAPPING[kind].from_dict(_without_foreign_keys(written))
     except Exception as error:  # whatever the checks of this architecture raise
         raise DataError(f"model.weights: {CONFIG} is not valid: {_first_line(error)}. Fetch it again.") from error
+    if is_around_other:
+        raise DataError(f"model.weights: the architecture {kind!r} is built around another network, {expected}")
     found = library.MODEL_MAPPING.get(type(config), None)
     network = found[0] if isinstance(found, tuple) else found
     if network is None or network.main_input_name != "pixel_values":
         raise DataError(f"model.weights: pictures are not what the architecture {kind!r} reads, {expected}")
-    if _holds_other(written):
-        raise DataError(f"model.weights: the architecture {kind!r} is built around another network, {expected}")
     # The one that every architecture has, and every export understands.
     config._attn_implementation = "eager"
     pools = "add_pooling_layer" in inspect.signature(network.__init__).parameters
@@ -439,7 +440,7 @@ def _sides(shape: Iterable[int]) -> str:
 
 
 @torch.no_grad()
-def _count(network: FeatureNetwork, side: int, folder: Path) -> int:
+def _count(network: FeatureNetwork, side: int, folder: Path, is_own_size: bool) -> int:
     """Return the number of features of a picture, after a first one.
 
     Raises:
@@ -448,9 +449,10 @@ def _count(network: FeatureNetwork, side: int, folder: Path) -> int:
     try:
         one, other = network(torch.zeros(2, 3, side, side))
     except Exception as error:  # whatever the network's own code raises
+        advice = "Choose one that reads pictures alone" if is_own_size else "Leave out data_description.image_size"
         raise DataError(
             f"model.weights: the network in {folder} does not read pictures of {side}x{side} px "
-            f"({_first_line(error)}). Leave out data_description.image_size."
+            f"({_first_line(error)}). {advice}."
         ) from error
     if not torch.allclose(one, other, rtol=1e-3, atol=1e-3, equal_nan=True):
         raise DataError(
