@@ -30,7 +30,7 @@ def save_backbone(folder: Path, kind: str = "resnet", seed: int = 0, classifier:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     torch.manual_seed(seed)
-    config = transformers.CONFIG_MAPPING[kind](**{**KINDS[kind], **keys})
+    config = transformers.CONFIG_MAPPING[kind](**{**KINDS.get(kind, {}), **keys})
     auto = transformers.AutoModelForImageClassification if classifier else transformers.AutoModel
     auto.from_config(config).eval().save_pretrained(folder)
     normalization = {"do_normalize": True, "image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.25, 0.3]}

@@ -311,7 +311,7 @@ def broken(folder: Path, problem: str) -> Path:
         ("deep inside", "is built around another network"),
         ("quantized", "config.json says that the weights are quantized"),
         ("activation", "nothing.*Fetch the folder again"),
-        ("layers", "Fetch the folder again"),
+        ("layers", r"more layers than its config.json says, such as .*encoder.stages.1.layers.0"),
         ("shape", r"convolution.weight: 8x3x7x7 in the file, 12x3x7x7 in the network"),
         ("missing", r"convolution.weight: the file lacks it; the network needs 8x3x7x7"),
         ("size", r"does not read pictures of 48x48 px .* Leave out data_description.image_size"),
@@ -419,6 +419,26 @@ def test_a_missing_package_is_told(project, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(AssayError, match=r"needs transformers. Next: pip install 'assay\[pretrained\]'"):
         read_backbone("backbones/resnet", "", None)
+
+
+def test_nothing_is_fetched_while_a_network_is_built(tmp_path, monkeypatch):
+    """Whatever the code of an architecture does, requests to the hub fail at once, and work again afterwards."""
+    import transformers
+    from huggingface_hub import is_offline_mode
+
+    seen = []
+
+    class Watched(transformers.ResNetModel):
+        def __init__(self, config):
+            seen.append(is_offline_mode())
+            super().__init__(config)
+
+    folder = save_backbone(tmp_path / "net", classifier=False)
+    monkeypatch.setitem(transformers.MODEL_MAPPING._extra_content, transformers.ResNetConfig, Watched)
+    before = is_offline_mode()
+    read_backbone(str(folder), "", None)
+    assert seen == [True]
+    assert is_offline_mode() is before
 
 
 def test_a_model_needs_no_code_of_the_folder(project, tmp_path):

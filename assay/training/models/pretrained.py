@@ -10,16 +10,18 @@ Belongs here: reading the files, the network. Does not belong here: its features
 
 import inspect
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from threading import RLock
 from typing import Any, NamedTuple
 
 import torch
 from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from assay.errors import AssayError, DataError, FileError
 from assay.spec.base import Section
@@ -325,26 +327,34 @@ def _side(size: Any) -> int:
 
 @contextmanager
 def _transformers() -> Iterator[Any]:
-    """Yield the package, quiet, for a block.
+    """Yield the package for a block, quiet and without a network, whatever an architecture would fetch.
 
     Raises:
         AssayError: It is missing, or what the block wants of it.
     """
     try:
         import transformers
+        from huggingface_hub import constants
     except ImportError as error:
         raise AssayError("model.kind 'pretrained' needs transformers. Next: pip install 'assay[pretrained]'") from error
-    former, shows_progress = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    try:
-        yield transformers
-    except ImportError as error:
-        raise AssayError(f"model.kind 'pretrained': {str(error).strip().splitlines()[0]}") from error
-    finally:
-        transformers.logging.set_verbosity(former)
-        if shows_progress:
-            transformers.logging.enable_progress_bar()
+    with _building:
+        was_offline, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+        former, shows_progress = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
+        transformers.logging.set_verbosity_error()
+        transformers.logging.disable_progress_bar()
+        try:
+            yield transformers
+        except ImportError as error:
+            raise AssayError(f"model.kind 'pretrained': {str(error).strip().splitlines()[0]}") from error
+        finally:
+            constants.HF_HUB_OFFLINE = was_offline
+            transformers.logging.set_verbosity(former)
+            if shows_progress:
+                transformers.logging.enable_progress_bar()
+
+
+_building = RLock()
+"""Held while the settings of the package, which are those of the whole process, are others."""
 
 
 def _architecture(library: Any, written: dict[str, Any]) -> tuple[Any, Any, dict[str, bool]]:
@@ -431,8 +441,22 @@ def _loaded(library: Any, written: dict[str, Any], tensors: dict[str, Tensor], f
     if problems:
         count = pluralize(len(problems), "place")
         raise DataError(f"model.weights: the weights in {folder} do not fit its {CONFIG} in {count}.", problems)
+    if further := _further_layers(told["unexpected_keys"], f"{body.base_model_prefix}.", shapes):
+        raise DataError(
+            f"model.weights: {folder} has weights of more layers than its {CONFIG} says, such as {further[0]}. Fetch "
+            "the folder again."
+        )
     made: nn.Module = body
     return made.eval()
+
+
+def _further_layers(unused: Iterable[str], prefix: str, names: Iterable[str]) -> list[str]:
+    """Return the unused tensors that differ from the network's only in the number of a layer; not those of a head."""
+    kinds = {_NUMBER.sub("#", name) for name in names}
+    return sorted(name for name in unused if _NUMBER.sub("#", name.removeprefix(prefix)) in kinds)
+
+
+_NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
 def _sides(shape: Iterable[int]) -> str:
@@ -446,15 +470,16 @@ def _count(network: FeatureNetwork, side: int, folder: Path, is_own_size: bool) 
     Raises:
         DataError: The network does not take pictures of this size, or its features are random.
     """
+    picture, before = torch.rand(1, 3, side, side, generator=Generator().manual_seed(0)), torch.get_rng_state()
     try:
-        one, other = network(torch.zeros(2, 3, side, side))
+        one, other = network(picture.repeat(2, 1, 1, 1))
     except Exception as error:  # whatever the network's own code raises
         advice = "Choose one that reads pictures alone" if is_own_size else "Leave out data_description.image_size"
         raise DataError(
             f"model.weights: the network in {folder} does not read pictures of {side}x{side} px "
             f"({_first_line(error)}). {advice}."
         ) from error
-    if not torch.allclose(one, other, rtol=1e-3, atol=1e-3, equal_nan=True):
+    if not torch.equal(before, torch.get_rng_state()) and not torch.equal(one, other):
         raise DataError(
             f"model.weights: the network in {folder} gives the same picture other features each time, as those do that "
             "leave out parts of it by chance. Choose another network."
