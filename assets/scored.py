@@ -22,6 +22,7 @@ from assay.automation.reasons import REASON_TAG
 from assay.errors import DataError
 from assay.storage.parquet import StoredTable
 from assay.storage.partitions import place_of
+from assay.utils.reading import user_path
 from assay.utils.text import code_block
 from assets.common import OWNERS, STORES_TABLE, picture
 from partitions.experiments import scorings
@@ -93,7 +94,10 @@ def score(context: dg.OpExecutionContext, config: ScoringConfig, store: Experime
         day = day_of(config.date, datetime.now(UTC).date())
         model = open_model(config.experiment)
         name = name_of_scoring(config.name, model.stored, day)
-        paths, out = [dated(each, day) for each in config.paths], Path(dated(config.out, day)) if config.out else None
+        paths, out = (
+            [dated(each, day) for each in config.paths],
+            user_path(dated(config.out, day)) if config.out else None,
+        )
         if out is not None:
             require_output(model, out, config.overwrite, paths)
         scoring = begin_scoring(model, paths, out)

@@ -12,6 +12,7 @@ from assay.experiments.boards import BoardOutcome, Boards, BoardState
 from assay.experiments.workspace import spec_files, storage_root
 from assay.spec.ids import validate_id
 from assay.utils.concurrency import keep_freed_memory
+from assay.utils.reading import user_path
 from assay.utils.text import readable_number, text_table
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def predict(
     from assay.inference.writing import require_output
 
     _require_model_first(model, paths)
+    out = user_path(str(out)) if out is not None else None  # a shell leaves --out=~/seen as it is
     loaded = open_model(model)
     if out is not None:
         require_output(loaded, out, overwrite, paths)

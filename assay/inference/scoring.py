@@ -25,6 +25,7 @@ from assay.inference.stored import StoredModel, is_table_model, require_kind
 from assay.inference.writing import drawn_prediction
 from assay.plots.sheets import fit_into, sample_grid
 from assay.spec.ids import suggest_id
+from assay.utils.reading import user_path
 from assay.utils.text import pluralize
 
 SHOWN_ROWS, SHOWN_PICTURES = 10, 8
@@ -135,11 +136,11 @@ def begin_scoring(model: Model, paths: Sequence[str], out: Path | None = None) -
 
 def _parts(model: Model, paths: Sequence[str], out: Path | None) -> tuple[Iterator[PredictedPart], str]:
     """Return the predictions in parts, and what an item is called."""
-    tables = [path for path in paths if is_table_file(path)]
+    tables = [user_path(path) for path in paths if is_table_file(path)]
     if tables and len(paths) > 1:
         raise DataError(f"{tables[0]} is a table; give one table alone, or pictures.")
     if tables:
-        if not Path(tables[0]).is_file():
+        if not tables[0].is_file():
             raise DataError(f"{tables[0]} does not exist, or is no file. Give a CSV or Parquet file.")
         return model.parts(tables[0]), "rows"
     if is_table_model(model.stored):

@@ -182,13 +182,22 @@ class FrozenNetwork:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What to know before trusting the model."""
-        if not self.features.backbone.is_assumed:
-            return ()
-        return (
-            f"The folder of model.weights has no {PREPROCESSOR}: the network got pictures of "
-            f"{self.features.backbone.size} px with the mean and standard deviation of ImageNet. Add the file if it "
-            "learned from others.",
-        )
+        size, found = self.features.backbone.size, []
+        if self.features.backbone.is_assumed:
+            found.append(
+                f"The folder of model.weights has no {PREPROCESSOR}: the network got pictures of {size} px with the "
+                "mean and standard deviation of ImageNet. Add the file if it learned from others."
+            )
+        crops = Result(self.source.kind, self.source.fingerprint, self.source.folder).manifest["section"]
+        most = crops.get("max_size", size)  # a spec may keep it out of what is recorded
+        sides = read_parquet(self.source.table, ["width_px", "height_px"])
+        count = len(sides.filter(pl.max_horizontal("width_px", "height_px") > most))
+        if size > most and count:
+            found.append(
+                f"The network reads pictures of {size} px, but {pluralize(count, 'picture was', 'pictures were')} "
+                f"reduced to {most} px (crops.max_size) before. Set crops.max_size: {size} to keep their details."
+            )
+        return tuple(found)
 
     @property
     def rows(self) -> DataSource:

@@ -239,6 +239,13 @@ def test_other_architectures_learn_and_are_exported(project, tmp_path, kind):
     assert export_model(open_model(result.folder), "onnx", tmp_path / "exported").passed
 
 
+def test_pictures_that_were_reduced_further_than_the_network_reads_them_are_told(project):
+    for name, most, told in (("small", 16, True), ("all", 64, False)):
+        project.write(name, {**values(), "crops": {"max_size": most}})
+        warnings = str(result_of(project, name).report.get("warnings"))
+        assert ("48 pictures were reduced to 16 px (crops.max_size) before. Set crops.max_size: 32" in warnings) == told
+
+
 def test_numbers_and_several_labels_are_learned(project):
     for place, name in enumerate(COLOURS):
         shutil.copytree(project.folder / "pictures" / name, project.folder / "numbers" / str(10 * place))

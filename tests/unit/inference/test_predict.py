@@ -164,6 +164,15 @@ def test_a_file_is_replaced_only_when_asked(photos, tmp_path):
     assert (tmp_path / "out.csv").read_text().startswith("item,")
 
 
+def test_the_home_folder_is_meant_where_no_shell_says_so(families, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    shutil.copy("houses.csv", tmp_path / "new.csv")
+    code, _, told = predict("table", "~/new.csv", "--out", "~/out.csv")
+    assert code == 0, told
+    assert (tmp_path / "out.csv").read_text().startswith("item,prediction")
+    assert not Path("~").exists()
+
+
 @pytest.mark.parametrize("name", ["out.csv", "out.parquet", "coco.json", "drawn"])
 def test_what_cannot_be_written_is_one_sentence(photos, name):
     place = photos / "notes.txt" / name
