@@ -369,7 +369,7 @@ def _architecture(library: Any, written: dict[str, Any]) -> tuple[Any, Any, dict
         raise DataError(f"model.weights: transformers {library.__version__} has no architecture {kind!r}, {expected}")
     try:
         is_around_other = _holds_other(written)  # the configuration of such a one would fetch that of the other
-        config = None if is_around_other else library.CONFIG_MAPPING[kind].from_dict(_without_foreign_keys(written))
+        config: Any = {} if is_around_other else library.CONFIG_MAPPING[kind].from_dict(_without_foreign_keys(written))
     except Exception as error:  # whatever the checks of this architecture raise
         raise DataError(f"model.weights: {CONFIG} is not valid: {_first_line(error)}. Fetch it again.") from error
     if is_around_other:
