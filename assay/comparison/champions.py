@@ -363,8 +363,9 @@ def _on_other_items(root: Path, each: Contender, other: Contender) -> str:
     except AssayError:
         pass  # one of them was removed
     differ = f" (they differ in {', '.join(keys[:3])})" if keys else ""
+    whose = f"{other.experiment_id}{' as promoted' * (other.experiment_id == each.experiment_id)}"
     return (
-        f"{each.experiment_id} and {other.experiment_id} were tested on different items{differ}, so that nobody knows "
+        f"{each.experiment_id} and {whose} were tested on different items{differ}, so that nobody knows "
         f"which is better. Next: evaluate both on the same items, or decide by hand: assay promote {each.experiment_id}"
     )
 

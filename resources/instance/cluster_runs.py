@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import dagster as dg
+from dagster._core.errors import DagsterUserCodeUnreachableError
 
 from assay.errors import AssayError, printable
 from assay.experiments.last_run import PARTITION_TAG
@@ -37,6 +38,9 @@ SECONDS_BETWEEN_LOOKS = 5.0
 """How often runs are looked at that were submitted and have not begun."""
 
 LONGEST_REASON = 2000
+
+TryLaunchLaterError = DagsterUserCodeUnreachableError
+"""By this, the queue knows that nothing is wrong with a run, and launches it again later."""
 
 TRAINING_JOBS = frozenset({*WHOLE_JOBS, "job_train", "job_verify"})
 

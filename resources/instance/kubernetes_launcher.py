@@ -9,11 +9,10 @@ from http import HTTPStatus
 from typing import Any
 
 import dagster as dg
-from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster_k8s import K8sRunLauncher
 from dagster_k8s.client import DagsterK8sAPIRetryLimitExceeded, DagsterK8sUnrecoverableAPIError
 
-from resources.instance.cluster_runs import ClusterRuns, RunNeeds
+from resources.instance.cluster_runs import ClusterRuns, RunNeeds, TryLaunchLaterError
 from resources.instance.run_launcher import LaunchRunContext
 
 
@@ -45,12 +44,12 @@ class KubernetesLauncher(ClusterRuns, K8sRunLauncher):
         would let its retry work beside it.
 
         Raises:
-            DagsterUserCodeUnreachableError: It does not answer, by which the queue knows to try again.
+            TryLaunchLaterError: It does not answer, by which the queue knows to try again.
         """
         try:
             super().launch_run(context)
         except DagsterK8sAPIRetryLimitExceeded as error:
-            raise DagsterUserCodeUnreachableError(f"Kubernetes does not answer: {error}") from error
+            raise TryLaunchLaterError(f"Kubernetes does not answer: {error}") from error
         except DagsterK8sUnrecoverableAPIError as error:
             if getattr(error.k8s_api_exception, "status", None) != HTTPStatus.CONFLICT:
                 raise

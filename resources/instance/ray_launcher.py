@@ -9,13 +9,12 @@ from functools import cached_property
 from typing import Any
 
 import dagster as dg
-from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster_ray import RayRunLauncher
 from ray.job_submission import JobStatus
 
 from assay.experiments.ray_cluster import job_client
 from assay.experiments.workspace import node_environment
-from resources.instance.cluster_runs import ClusterRuns, RunNeeds, in_short
+from resources.instance.cluster_runs import ClusterRuns, RunNeeds, TryLaunchLaterError, in_short
 from resources.instance.run_launcher import CheckRunHealthResult, LaunchRunContext, WorkerStatus
 
 _IS_THERE = "already exists"
@@ -63,7 +62,7 @@ class RayLauncher(ClusterRuns, RayRunLauncher):
         would let its retry work beside it. One that ended, because its run was in the queue again, is replaced.
 
         Raises:
-            DagsterUserCodeUnreachableError: It does not answer, by which the queue knows to try again.
+            TryLaunchLaterError: It does not answer, by which the queue knows to try again.
         """
         try:
             try:
@@ -78,7 +77,7 @@ class RayLauncher(ClusterRuns, RayRunLauncher):
                 super().launch_run(context)
         except OSError as error:
             self.__dict__.pop("client", None)
-            raise DagsterUserCodeUnreachableError(f"Ray does not answer at {self.address}: {error}") from error
+            raise TryLaunchLaterError(f"Ray does not answer at {self.address}: {error}") from error
 
     def _ended(self, job: str) -> bool:
         """Return whether a job failed or was stopped; one that succeeded has done what its run is for."""

@@ -10,13 +10,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import dagster as dg
 import pytest
 from dagster._core.code_pointer import ModuleCodePointer
-from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, RunLauncher, WorkerStatus
 from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
 
 from assay.errors import StorageError
 from assay.experiments.last_run import PARTITION_TAG
-from resources.instance.cluster_runs import SUBMITTED_TAG, ClusterRuns, RunNeeds, needs_of
+from resources.instance.cluster_runs import SUBMITTED_TAG, ClusterRuns, RunNeeds, TryLaunchLaterError, needs_of
 from resources.instance.run_process import RunFiles
 from tests.helpers.imports import ROOT
 
@@ -330,7 +329,7 @@ def test_without_an_answer_of_ray_a_run_goes_back_into_the_queue_and_none_at_wor
     config = {"ray": {"address": "http://127.0.0.1:1"}, "gpu_for_auto": False}
     launcher = RayLauncher.from_config_value(None, config)
     launcher.register_instance(instance)
-    with pytest.raises(DagsterUserCodeUnreachableError, match=r"Ray does not answer at http://127.0.0.1:1: "):
+    with pytest.raises(TryLaunchLaterError, match=r"Ray does not answer at http://127.0.0.1:1: "):
         launcher.launch_run(LaunchRunContext(run, None))
     assert launcher.check_run_worker_health(submitted(instance)).status is WorkerStatus.RUNNING
     assert launcher.get_run_worker_debug_info(run) is None

@@ -18,6 +18,7 @@ from tests.helpers.imports import ROOT, python_files, syntax_tree
 
 PRIVATE = {
     "assets/automation.py": {"dagster._core.asset_graph_view.asset_graph_view": ["AssetGraphView"]},
+    "resources/instance/cluster_runs.py": {"dagster._core.errors": ["DagsterUserCodeUnreachableError"]},
     "resources/instance/compute_logs.py": {
         "dagster._core.execution.compute_logs": ["redirect_to_file"],
         "dagster._core.storage.compute_log_manager": ["CapturedLogContext", "ComputeIOType"],
@@ -33,7 +34,6 @@ PRIVATE = {
     "resources/instance/home.py": {
         "dagster._daemon.asset_daemon": ["get_auto_materialize_paused", "set_auto_materialize_paused"]
     },
-    "resources/instance/ray_launcher.py": {"dagster._core.errors": ["DagsterUserCodeUnreachableError"]},
     "resources/instance/run_launcher.py": {
         "dagster._core.launcher.base": ["CheckRunHealthResult", "LaunchRunContext", "RunLauncher", "WorkerStatus"],
         "dagster._grpc.types": ["ExecuteRunArgs"],
