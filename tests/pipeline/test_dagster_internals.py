@@ -20,9 +20,7 @@ PRIVATE = {
     "assets/automation.py": {"dagster._core.asset_graph_view.asset_graph_view": ["AssetGraphView"]},
     "resources/instance/cluster_runs.py": {"dagster._core.errors": ["DagsterUserCodeUnreachableError"]},
     "resources/instance/compute_logs.py": {
-        "dagster._core.execution.compute_logs": ["redirect_to_file"],
-        "dagster._core.storage.compute_log_manager": ["CapturedLogContext", "ComputeIOType"],
-        "dagster._core.storage.local_compute_log_manager": ["IO_TYPE_EXTENSION", "LocalComputeLogManager"],
+        "dagster._core.storage.local_compute_log_manager": ["LocalComputeLogManager"]
     },
     "resources/instance/event_log.py": {
         "dagster._core.storage.event_log.sql_event_log": ["SqlEventLogStorage"],
