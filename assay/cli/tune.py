@@ -12,11 +12,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assay.checks.result import TestResult
 from assay.cli.run import run_job
 from assay.cli.specs import path_of
 from assay.errors import AssayError, DataError, SpecError, shorten, unknown
@@ -44,6 +43,9 @@ from assay.spec.loading import load_values, merged, spec_from
 from assay.spec.models import AutoModel, ModelSection
 from assay.spec.yaml_text import brief, nest, short_names
 from assay.utils.text import pluralize, text_table
+
+if TYPE_CHECKING:
+    from assay.checks.result import TestResult  # its package brings Polars
 
 STOP_AFTER = "trained_model.train_params.stop_after"
 EPOCHS = "trained_model.train_params.epochs"
@@ -397,7 +399,7 @@ def _measured(store: SpecFiles, experiment_id: str, spec: ExperimentSpec, plan: 
     return TrialScore(float(value), int(report["epochs"]), planned, items, source, problem)
 
 
-def _failures(failed: Sequence[TestResult], spec: ExperimentSpec, subset: str) -> str:
+def _failures(failed: Sequence["TestResult"], spec: ExperimentSpec, subset: str) -> str:
     """Return which tests failed, without those about other data than the validation data: they choose nothing."""
     elsewhere = {test.name for test in spec.exptests.tests or () if getattr(test, "subset", subset) != subset}
     kinds = [test.kind for test in failed if test.name not in elsewhere]
