@@ -8,6 +8,7 @@ import json
 import os
 import random
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -116,7 +117,12 @@ def ended(servers: Servers, backfill_id: str, timeout_s: float = 900):
         backfill = load_backfill(server, backfill_id)
         return backfill if backfill.ids("done", "failed") == backfill.ids(*STATES) else None
 
-    return wait_until(is_over, "the backfill is over", timeout_s, every_s=1)
+    def stays_over():
+        if is_over():
+            time.sleep(3)  # Dagster fails a run first, and notes that it will be retried a moment later
+        return is_over()
+
+    return wait_until(stays_over, "the backfill is over", timeout_s, every_s=1)
 
 
 def trains(servers: Servers, experiment_id: str) -> str | None:
