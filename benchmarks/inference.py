@@ -25,9 +25,6 @@ from tests.helpers.trained import FAMILIES, TrainedProject, make_trained_project
 
 WIDTH, HEIGHT = 320, 240
 
-MOST_OF_ONNXRUNTIME = {"classification": 1.5, "detection": 3.0}
-"""A detector predicts with the network as it was trained, for the sake of equal numbers; see decision 135."""
-
 PEAK = (
     "import resource, subprocess, sys; code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, "
     "stderr=subprocess.DEVNULL).returncode; "
@@ -119,6 +116,6 @@ def beside_onnxruntime(model: Model, folder: Path, count: int, repeats: int) -> 
         f"predict: {model.task} beside bare onnxruntime",
         ours / theirs,
         "x",
-        at_most(MOST_OF_ONNXRUNTIME[model.task]),
+        at_most(1.5),
         note=note,
     )

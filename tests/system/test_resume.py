@@ -17,7 +17,7 @@ from tests.helpers.projects import digests, make_project
 
 pytestmark = pytest.mark.system
 
-KILLS = int(os.environ.get("ASSAY_KILLS", "1"))
+KILLS = int(os.environ.get("ASSAY_KILLS", "2"))
 
 STEPS, EPOCHS = 6, 5
 
