@@ -112,10 +112,4 @@ def beside_onnxruntime(model: Model, folder: Path, count: int, repeats: int) -> 
     bare(), plain.predict(pictures)
     ours, theirs = seconds(lambda: plain.predict(pictures), repeats), seconds(bare, repeats)
     note = f"{count:,} decoded pictures: {ours:.2f} s, onnxruntime {theirs:.2f} s in batches of {size}, both in float32"
-    return Row(
-        f"predict: {model.task} beside bare onnxruntime",
-        ours / theirs,
-        "x",
-        at_most(1.5),
-        note=note,
-    )
+    return Row(f"predict: {model.task} beside bare onnxruntime", ours / theirs, "x", at_most(1.5), note=note)

@@ -3,9 +3,8 @@
 import json
 import re
 import shutil
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import dagster as dg
 import pytest
@@ -17,6 +16,7 @@ from assay.errors import StorageError
 from assay.experiments.last_run import PARTITION_TAG
 from resources.instance.cluster_runs import SUBMITTED_TAG, ClusterRuns, RunNeeds, TryLaunchLaterError, needs_of
 from resources.instance.run_process import RunFiles
+from tests.helpers.http_answers import address_of, served_by
 from tests.helpers.imports import ROOT
 
 SPEC = "task: regression\nname: x\ntrained_model: {{train_params: {{{params}}}}}\n"
@@ -297,15 +297,8 @@ def answering(answer):
         def log_message(self, *_):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with served_by(Handler) as server:
+        yield address_of(server)
 
 
 def launchable(instance):

@@ -5,7 +5,6 @@ What the launcher creates is checked against Kubernetes' own schemas; that a clu
 
 import json
 import shutil
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +20,7 @@ from dagster._core.origin import DEFAULT_DAGSTER_ENTRY_POINT, JobPythonOrigin, R
 from assay.experiments.last_run import PARTITION_TAG
 from assay.experiments.profiles import profile_text
 from assay.spec.yaml_text import read_mapping
+from tests.helpers.http_answers import address_of, served_by
 from tests.helpers.imports import ROOT
 
 pytest.importorskip("dagster_k8s", reason="the extra scale is not installed")
@@ -46,7 +46,7 @@ class ApiServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_port}"
+        return address_of(self.server)
 
     def answer(self, method: str, path: str, body: dict) -> tuple[int, dict]:
         parts = path.partition("?")[0].strip("/").split("/")
@@ -85,13 +85,8 @@ def api() -> Iterator[ApiServer]:
         def log_message(self, *_):
             pass
 
-    api.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=api.server.serve_forever, daemon=True)
-    thread.start()
-    yield api
-    api.server.shutdown()
-    api.server.server_close()
-    thread.join()
+    with served_by(Handler) as api.server:
+        yield api
 
 
 @pytest.fixture
